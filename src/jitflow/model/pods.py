@@ -1,0 +1,147 @@
+"""A pod: one running unit of an executor. What to run, and how it ended."""
+
+from enum import StrEnum
+
+from msgspec import Struct
+
+PodKey = str
+"""Names one attempt for ever: `<workflow uid>.<node id>`. Starting a key twice starts one pod."""
+
+
+class Delivery(StrEnum):
+    """How a file comes to its path in a pod."""
+
+    BIND = "bind"
+    """Read-only bind mount of `source` (sandbox); a symbolic link where there are no mounts (process)."""
+    COPY = "copy"
+    """A private, writable copy (reflink or hard link are no option: the pod may write it)."""
+    UNPACK = "unpack"
+    """`source` is a tar (gzip or plain) or zip; its single file is unpacked *to* the path, a directory *as* it."""
+
+
+class PodInput(Struct, frozen=True, kw_only=True):
+    """A file or directory of the host, `source`, shown at `path` in the pod; `mode` sets permission bits (needs COPY)."""
+
+    name: str
+    path: str
+    source: str
+    delivery: Delivery = Delivery.BIND
+    mode: int | None = None
+
+
+class PodFile(Struct, frozen=True, kw_only=True):
+    """A small file made inside the pod: a script's source, a raw artifact."""
+
+    path: str
+    content: bytes
+    mode: int = 0o644
+
+
+class Archive(StrEnum):
+    """How an output artifact is packed, as in Argo's `archive`."""
+
+    TAR = "tar"
+    NONE = "none"
+    ZIP = "zip"
+
+
+class PodOutput(Struct, frozen=True, kw_only=True):
+    """A file to collect when the pod's main container has ended, whatever its exit code.
+
+    A parameter's file is read as text (at most 1 MiB); an artifact goes to the pod's `outputs/<name>` as one file (packed),
+    or as it is (`Archive.NONE`; a directory stays one). A missing file is reported, not an error of the executor.
+    """
+
+    name: str
+    path: str
+    kind: str = "artifact"
+    """`artifact` or `parameter`."""
+    archive: Archive = Archive.TAR
+    compression_level: int = 6
+
+
+class PodVolume(Struct, frozen=True, kw_only=True):
+    """A real mount at `path`: an empty directory of the pod (`source` empty, name says which) or a directory of the host."""
+
+    name: str
+    path: str
+    source: str = ""
+    sub_path: str = ""
+    read_only: bool = False
+    memory: bool = False
+    size_limit_bytes: int | None = None
+
+
+class PodImage(Struct, frozen=True, kw_only=True):
+    """What an image's name means here.
+
+    `root`: `""` for the host's root, else a directory that holds a root file system. `files`: extra read-only files or
+    directories, path in the pod -> path on the host. `entrypoint`/`cmd`: what runs when the template names no command/args.
+    """
+
+    name: str
+    root: str = ""
+    files: dict[str, str] = {}
+    entrypoint: tuple[str, ...] = ()
+    cmd: tuple[str, ...] = ()
+    env: dict[str, str] = {}
+    working_dir: str = ""
+
+
+class Pod(Struct, frozen=True, kw_only=True):
+    """Everything an executor needs to run one pod. Times in seconds."""
+
+    key: PodKey
+    name: str
+    image: PodImage
+    command: tuple[str, ...]
+    """The whole argument vector; never empty."""
+    env: tuple[tuple[str, str], ...] = ()
+    working_dir: str = ""
+    files: tuple[PodFile, ...] = ()
+    inputs: tuple[PodInput, ...] = ()
+    outputs: tuple[PodOutput, ...] = ()
+    volumes: tuple[PodVolume, ...] = ()
+    deadline_s: float | None = None
+    """The pod is ended (TERM, grace, KILL) after this time and its end says `timed_out`."""
+    grace_s: float = 30.0
+    capture_result: bool = False
+    """Return the last 256 KiB of standard output in `PodEnd.result`."""
+
+
+class CollectedArtifact(Struct, frozen=True, kw_only=True):
+    """An output artifact on the host, below the pod's directory. `size_bytes`: of the file, or of the tree."""
+
+    name: str
+    source: str
+    size_bytes: int
+    is_directory: bool = False
+
+
+class PodEnd(Struct, frozen=True, kw_only=True):
+    """How a pod ended. Recorded atomically by the pod's own parent before anybody hears of it.
+
+    `exit_code`: as Argo's (128 + n for signal n; 64: the command could not be started); None: the pod never ran or its parent
+    was killed. `error`: what the executor could not do (an input not unpacked, an output not collected), else empty.
+    `missing`: outputs whose file was not there. `parameters`: text with one trailing newline removed.
+    """
+
+    key: PodKey
+    exit_code: int | None
+    started_at: float
+    finished_at: float
+    error: str = ""
+    timed_out: bool = False
+    terminated: bool = False
+    result: str | None = None
+    parameters: dict[str, str] = {}
+    artifacts: tuple[CollectedArtifact, ...] = ()
+    missing: tuple[str, ...] = ()
+
+
+class LogLine(Struct, frozen=True, kw_only=True):
+    """One line of a pod's output. `time`: RFC 3339 with nanoseconds; `stream`: `stdout` or `stderr`."""
+
+    time: str
+    stream: str
+    content: str

@@ -1,0 +1,138 @@
+"""What happens to a workflow (events, past tense) and what is to be done about it (effects, imperative)."""
+
+from msgspec import Struct
+
+from jitflow.model import argo
+from jitflow.model.pods import PodEnd
+
+
+class Event(Struct, frozen=True, kw_only=True, tag=True):
+    """Something that happened; the only way a workflow's state changes."""
+
+
+class WorkflowStarted(Event):
+    """The workflow was created and may begin. Also the first event after `spec.suspend` ends."""
+
+
+class PodStarted(Event):
+    """The pod of a node is running under its parent. `images`: names without a mapping, told as a warning."""
+
+    node_id: str
+
+
+class PodWaits(Event):
+    """A node's pod does not start yet; `message` is shown as the node's message while it is Pending."""
+
+    node_id: str
+    message: str
+
+
+class PodEnded(Event):
+    """A node's pod ended; `image_exit` and artifacts as the executor recorded them."""
+
+    node_id: str
+    end: PodEnd
+
+
+class PodRefused(Event):
+    """A node's pod can never start (input missing, entrypoint unknown, does not fit): the node is in Error."""
+
+    node_id: str
+    message: str
+
+
+class OutputsSaved(Event):
+    """A node's output artifacts are proven at their secondaries; `error` says which could not be."""
+
+    node_id: str
+    error: str = ""
+
+
+class TimerFired(Event):
+    """A timer asked for by `StartTimer` is due; a timer of a node that moved on is ignored."""
+
+    key: str
+
+
+class SuspendRequested(Event):
+    """Start nothing new (`spec.suspend`)."""
+
+
+class ResumeRequested(Event):
+    """End the suspension; `selector` as Argo's nodeFieldSelector, empty for all Suspend nodes."""
+
+    selector: str = ""
+    message: str = ""
+
+
+class ShutdownRequested(Event):
+    """Stop (`Stop`: exit handlers still run) or terminate (`Terminate`: they do not)."""
+
+    strategy: str
+    message: str = ""
+    selector: str = ""
+
+
+class RetryRequested(Event):
+    """Run a finished, failed workflow again from where it failed."""
+
+    restart_successful: bool = False
+    selector: str = ""
+    parameters: tuple[str, ...] = ()
+
+
+class Effect(Struct, frozen=True, kw_only=True, tag=True):
+    """Something to do after the commit; performing it twice is harmless. `key` is unique within the run."""
+
+    key: str
+
+
+class LaunchPod(Effect):
+    """Get the node's inputs near, then run its pod. Open until the node has ended.
+
+    `template` has every tag resolved except those of outputs; `inputs` and `outputs` are the node's own, resolved.
+    """
+
+    node_id: str
+    pod_name: str
+    template: argo.Template
+    workflow_level: "PodDefaults"
+    capture_result: bool = False
+    deadline_s: float | None = None
+    deadline_at: float | None = None
+
+
+class PodDefaults(Struct, frozen=True, kw_only=True):
+    """What a pod takes from its workflow."""
+
+    namespace: str
+    workflow_name: str
+    workflow_uid: str
+    volumes: tuple[argo.Volume, ...] = ()
+
+
+class KillPod(Effect):
+    """End the node's pod (TERM, grace, KILL), or give up getting its inputs."""
+
+    node_id: str
+    grace_s: float = 30.0
+
+
+class StartTimer(Effect):
+    """Deliver `TimerFired(key)` at `due` (seconds since the epoch)."""
+
+    due: float
+
+
+class CloseWorkflow(Effect):
+    """The workflow has ended: withdraw its future, tell the watchers."""
+
+
+class Note(Struct, frozen=True, kw_only=True):
+    """A line of the run's history, as Kubernetes' events: `kind` Normal or Warning; `reason` in CamelCase."""
+
+    at: float
+    reason: str
+    message: str
+    kind: str = "Normal"
+    node_id: str = ""

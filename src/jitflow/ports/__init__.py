@@ -1,0 +1,1 @@
+"""What the engine needs of the world, as narrow protocols. Each has a conformance suite in `jitflow.testing`."""

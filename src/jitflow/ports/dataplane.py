@@ -1,0 +1,119 @@
+"""The data side as the engine sees it: announce the future, take a lease, give results back."""
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from msgspec import Struct
+
+from jitflow.model.data import FutureStep, ObjectRef, StepId, WorkflowUid
+from jitflow.model.pods import CollectedArtifact
+
+
+class Lease(Struct, frozen=True, kw_only=True):
+    """A step may start: its inputs are resident and pinned, its outputs' space is held.
+
+    `paths`: input -> file or directory of the host, to be read only until `release`. `sizes`: bytes of each.
+    `absent`: optional inputs that do not exist.
+    """
+
+    step: StepId
+    paths: dict[ObjectRef, str] = {}
+    sizes: dict[ObjectRef, int] = {}
+    absent: tuple[ObjectRef, ...] = ()
+
+
+class LeaseRefused(Struct, frozen=True, kw_only=True):
+    """A step can never start: an input is missing, a remote refuses, it cannot fit. `message` is for people."""
+
+    step: StepId
+    message: str
+
+
+class StagedOut(Struct, frozen=True, kw_only=True):
+    """All outputs of a step are proven at their secondaries, or one cannot be (then `error` says why)."""
+
+    step: StepId
+    error: str = ""
+
+
+class Waiting(Struct, frozen=True, kw_only=True):
+    """Why a step does not start yet, for people; told when it changes."""
+
+    step: StepId
+    message: str
+
+
+DataEvent = Lease | LeaseRefused | StagedOut | Waiting
+DataListener = Callable[[DataEvent], None]
+
+
+class OutputObject(Struct, frozen=True, kw_only=True):
+    """An output artifact of a pod that has ended, to be taken into the primary and sent to `ref`."""
+
+    ref: ObjectRef
+    artifact: CollectedArtifact
+
+
+class Estimate(Struct, frozen=True, kw_only=True):
+    """What `explain` says of a manifest before it runs. Bytes and seconds.
+
+    `unknown`: how many inputs have no known size or name yet. `expected_s`: None when nothing is known of the link.
+    """
+
+    objects: int
+    distinct_bytes: int
+    resident_bytes: int
+    to_move_bytes: int
+    peak_bytes: int
+    capacity_bytes: int
+    smallest_capacity_bytes: int
+    unknown: int = 0
+    link_Bps: float | None = None  # noqa: N815 - the unit
+    transfer_s: float | None = None
+    expected_s: float | None = None
+    rows: tuple[tuple[str, int | None, str, int], ...] = ()
+    """For each object: its reference, size, state here, number of steps that read it."""
+
+
+class DataPlane(Protocol):
+    """Moves objects so that each step finds its inputs near. Events come to the listener on the event loop.
+
+    Everything is keyed by step and harmless to repeat: after a restart the engine announces each running workflow again, asks
+    again for the leases of steps that have not ended, and gives the outputs of ended ones again.
+    """
+
+    async def open(self, listener: DataListener) -> None:
+        """Load the catalogue, compare it with the disk, go on with what was under way."""
+        ...
+
+    async def check(self, uid: WorkflowUid, steps: Sequence[FutureStep]) -> Estimate:
+        """Look the workflow's inputs up and say what running it will take; nothing is fetched.
+
+        Raises:
+            Refused: an input does not exist, a remote is unknown or refuses, a step can never fit (says the smallest capacity
+                that would do).
+        """
+        ...
+
+    def announce(self, uid: WorkflowUid, steps: Sequence[FutureStep]) -> None:
+        """Say what a workflow will read and write from now on, in order of need; replaces what was said before."""
+        ...
+
+    def acquire(self, uid: WorkflowUid, step: FutureStep) -> None:
+        """Ask for a step's lease; a `Lease` or `LeaseRefused` follows, `Waiting` before it where it takes time."""
+        ...
+
+    def release(self, step: StepId, outputs: Sequence[OutputObject]) -> None:
+        """The step has ended: unpin its inputs, take its outputs in, send them out. `StagedOut` follows if there are any.
+
+        The sources of the outputs may be moved; they belong to the data plane until `StagedOut`.
+        """
+        ...
+
+    def withdraw(self, uid: WorkflowUid) -> None:
+        """The workflow ended or was cancelled: forget its future, give up waiting leases; stage-outs go on."""
+        ...
+
+    async def close(self) -> None:
+        """Stop transfers (they resume at the next start) and write the catalogue."""
+        ...

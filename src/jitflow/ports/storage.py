@@ -1,0 +1,54 @@
+"""Far stores, as jitflow needs them: listings, stats, and copies that can be watched and cancelled."""
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from pathlib import Path
+from typing import Protocol
+
+from jitflow.model.data import ObjectInfo, ObjectRef
+
+Progress = Callable[[int], None]
+"""Called now and then with the bytes done so far of one transfer."""
+
+
+class Storage(Protocol):
+    """Objects behind remotes. Every method raises `jitflow.ports.errors`; messages never hold a secret.
+
+    A transfer is one awaitable: cancelling the task cancels the transfer and leaves nothing under the final name. No progress for
+    `stall_s` raises `Stalled`. Sizes are always compared after a copy, hashes when both ends have one in common.
+    """
+
+    async def stat(self, ref: ObjectRef) -> ObjectInfo:
+        """Return what the store knows of an object; for a prefix, the sum over everything below it.
+
+        Raises:
+            ObjectMissing: nothing is there. RemoteUnknown, AccessRefused, Unreachable, Stalled as they are.
+        """
+        ...
+
+    async def stat_many(self, refs: Sequence[ObjectRef]) -> dict[ObjectRef, ObjectInfo | Exception]:
+        """Return `stat` of each, with one listing for objects that share a directory."""
+        ...
+
+    def list(self, ref: ObjectRef, *, recursive: bool = False) -> AsyncIterator[ObjectInfo]:
+        """Yield what lies below a prefix, directories as prefixes with size 0 when not recursive."""
+        ...
+
+    async def fetch(self, info: ObjectInfo, target: Path, progress: Progress) -> ObjectInfo:
+        """Copy an object to a new local file (a prefix to a new directory) and verify it; return what was read.
+
+        Raises:
+            SourceChanged: its size or version differs from `info`. Corrupt: the bytes that arrived differ. DiskFull.
+        """
+        ...
+
+    async def store(self, source: Path, ref: ObjectRef, progress: Progress) -> ObjectInfo:
+        """Copy a local file (directory to a prefix) to a store and verify it there; return what the store says of it."""
+        ...
+
+    async def delete(self, ref: ObjectRef) -> None:
+        """Remove an object or everything below a prefix; nothing there is no error."""
+        ...
+
+    async def test(self, remote: str) -> None:
+        """Raise if the remote cannot be listed."""
+        ...

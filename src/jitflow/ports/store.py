@@ -1,0 +1,110 @@
+"""The state of the service: runs, their nodes and open effects, the catalogue, small documents."""
+
+from collections.abc import Iterable, Sequence
+from typing import Protocol
+
+from msgspec import Struct
+
+
+class RunRow(Struct, frozen=True, kw_only=True):
+    """What lists and look-ups need of a run, as columns. Times in seconds since the epoch."""
+
+    uid: str
+    namespace: str
+    name: str
+    phase: str = ""
+    created_at: float = 0.0
+    started_at: float | None = None
+    finished_at: float | None = None
+    labels: dict[str, str] = {}
+    message: str = ""
+    progress: str = ""
+    version: int = 0
+    """Grows by one with each commit of this run, from 1."""
+    sequence: int = 0
+    """Grows over all runs of the store: Argo's resourceVersion."""
+
+
+class EffectRow(Struct, frozen=True, kw_only=True):
+    """An effect that was decided and is not known to be performed; `key` is unique within the run."""
+
+    key: str
+    body: bytes
+
+
+class Commit(Struct, frozen=True, kw_only=True):
+    """One change of one run: all of it becomes durable, or nothing.
+
+    `row.version` must be the stored version + 1 (1 creates). `header` replaces the run's document unless None.
+    `nodes` are inserted or replaced by id, `nodes_removed` deleted. `effects` are added, `effects_done` deleted by key.
+    `events` are appended to the run's history.
+    """
+
+    row: RunRow
+    header: bytes | None = None
+    nodes: tuple[tuple[str, bytes], ...] = ()
+    nodes_removed: tuple[str, ...] = ()
+    effects: tuple[EffectRow, ...] = ()
+    effects_done: tuple[str, ...] = ()
+    events: tuple[bytes, ...] = ()
+
+
+class StoredRun(Struct, frozen=True, kw_only=True):
+    """Everything a restart needs of one run."""
+
+    row: RunRow
+    header: bytes
+    nodes: tuple[tuple[str, bytes], ...]
+    effects: tuple[EffectRow, ...]
+
+
+class StateStore(Protocol):
+    """Durable state.
+
+    Atomicity: `commit` and `put` are all or nothing. Order: commits of one run become visible in the order in which they were
+    called; `sequence` grows in that order. Visibility: what a finished call wrote is seen by every later call. Durability: when
+    `commit` or `put` returns, a kill of any process loses nothing. Bytes and rows given or returned are copies.
+
+    Raises (all methods): Broken when the store cannot be used; `commit` also VersionConflict.
+    """
+
+    async def commit(self, commit: Commit) -> int:
+        """Apply one change and return its `sequence`.
+
+        Raises:
+            VersionConflict: the run is at another version (or exists, for version 1; or the namespace holds a live run of
+                that name). Nothing was changed.
+        """
+        ...
+
+    async def load(self, uid: str) -> StoredRun | None:
+        """Return a run with its nodes and open effects, or None."""
+        ...
+
+    async def runs(self, *, namespace: str = "", name: str = "", unfinished: bool = False) -> Sequence[RunRow]:
+        """Return rows, newest first; empty arguments match all."""
+        ...
+
+    async def events(self, uid: str, *, after: int = 0, limit: int = 1000) -> Sequence[tuple[int, bytes]]:
+        """Return the run's history in order, each with its number within the run (from 1)."""
+        ...
+
+    async def remove(self, uid: str) -> None:
+        """Delete a run and all that belongs to it; nothing there is no error."""
+        ...
+
+    async def put(self, kind: str, documents: Iterable[tuple[str, bytes | None]]) -> None:
+        """Write small documents (catalogue rows, remotes, tokens) in one transaction; None deletes."""
+        ...
+
+    async def get(self, kind: str, key: str) -> bytes | None:
+        """Return one document."""
+        ...
+
+    async def items(self, kind: str) -> Sequence[tuple[str, bytes]]:
+        """Return all documents of a kind, by key."""
+        ...
+
+    async def close(self) -> None:
+        """Finish what was begun and release the store."""
+        ...
