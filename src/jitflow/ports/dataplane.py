@@ -5,7 +5,7 @@ from typing import Protocol
 
 from msgspec import Struct
 
-from jitflow.model.data import FutureStep, ObjectRef, StepId, WorkflowUid
+from jitflow.model.data import FutureStep, ObjectRef, Replica, StepId, WorkflowUid
 from jitflow.model.pods import CollectedArtifact
 
 
@@ -116,4 +116,89 @@ class DataPlane(Protocol):
 
     async def close(self) -> None:
         """Stop transfers (they resume at the next start) and write the catalogue."""
+        ...
+
+
+class StepData(Struct, frozen=True, kw_only=True):
+    """Where a step's data stands. `phase`: `waiting`, `fetching`, `ready`, `staging-out` or `done`.
+
+    `bytes_done` of `bytes_total` are here (or, staging out, there); `rate_Bps` and `eta_s` are None when not known.
+    `objects`: (reference, state, bytes done, size, queue position or 0) of each object that is still missing.
+    """
+
+    step: StepId
+    phase: str
+    bytes_total: int = 0
+    bytes_done: int = 0
+    rate_Bps: float | None = None  # noqa: N815 - the unit
+    eta_s: float | None = None
+    reason: str = ""
+    objects: tuple[tuple[str, str, int, int | None, int], ...] = ()
+
+
+class TransferRecord(Struct, frozen=True, kw_only=True):
+    """A finished transfer, kept for time lines. `direction`: `in` or `out`; `outcome`: `ok`, `failed` or `cancelled`."""
+
+    ref: ObjectRef
+    direction: str
+    size_bytes: int
+    started_at: float
+    finished_at: float
+    outcome: str = "ok"
+    reason: str = ""
+    error: str = ""
+    steps: tuple[StepId, ...] = ()
+
+
+class PrimaryFill(Struct, frozen=True, kw_only=True):
+    """How full the primary is. `used_bytes` = resident + reserved by transfers and outputs under way; `peak_bytes` since ever."""
+
+    capacity_bytes: int
+    used_bytes: int
+    resident_bytes: int
+    pinned_bytes: int
+    dirty_bytes: int
+    peak_bytes: int
+    fetched_bytes: int
+    fetched_twice_bytes: int
+    stored_bytes: int
+
+
+class PrimaryAdmin(Protocol):
+    """What people do with the primary by hand, and what they see of it."""
+
+    def fill(self) -> PrimaryFill:
+        """Return how full the primary is now."""
+        ...
+
+    def replicas(self) -> Sequence[Replica]:
+        """Return the catalogue, by reference."""
+        ...
+
+    def step_data(self, uid: WorkflowUid) -> Sequence[StepData]:
+        """Return where the data of a workflow's announced or running steps stands."""
+        ...
+
+    async def timeline(self, *, since: float = 0.0) -> tuple[Sequence[TransferRecord], Sequence[tuple[float, int]]]:
+        """Return finished transfers and the primary's fill (time, used bytes) since a time; bounded, newest kept."""
+        ...
+
+    async def stage(self, ref: ObjectRef) -> Replica:
+        """Fetch an object now and return its replica when it is resident.
+
+        Raises:
+            Refused: it does not exist, does not fit, or its remote refuses.
+        """
+        ...
+
+    async def pin(self, ref: ObjectRef, *, keep: bool) -> Replica:
+        """Keep a resident replica until told otherwise, or no longer."""
+        ...
+
+    async def evict(self, ref: ObjectRef) -> None:
+        """Remove a replica.
+
+        Raises:
+            Refused: a step reads it, it is kept, or it is an output that is not proven far away yet.
+        """
         ...
