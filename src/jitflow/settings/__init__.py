@@ -1,1 +1,26 @@
-"""The settings room."""
+"""The settings: one typed tree, read once from a TOML file and the environment, passed down in slices."""
+
+from jitflow.settings._load import load, resolve_secret
+from jitflow.settings._tree import (
+    ImageSettings,
+    PrimarySettings,
+    RemoteSettings,
+    RepositorySettings,
+    ServerSettings,
+    Settings,
+    SettingsError,
+    parse_bytes,
+)
+
+__all__ = [
+    "ImageSettings",
+    "PrimarySettings",
+    "RemoteSettings",
+    "RepositorySettings",
+    "ServerSettings",
+    "Settings",
+    "SettingsError",
+    "load",
+    "parse_bytes",
+    "resolve_secret",
+]

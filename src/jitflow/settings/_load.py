@@ -1,0 +1,124 @@
+"""Reading the settings: the file first, then the environment."""
+
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from jitflow.settings._tree import Settings, SettingsError, parse_bytes
+
+# Environment variable -> path in the tree. All others come from the file.
+_VARIABLES: dict[str, tuple[str, ...]] = {
+    "JITFLOW_HOME": ("home",),
+    "JITFLOW_EXECUTOR": ("executor",),
+    "JITFLOW_MAX_PODS": ("max_pods",),
+    "JITFLOW_LOG_LEVEL": ("log_level",),
+    "JITFLOW_HOST": ("server", "host"),
+    "JITFLOW_PORT": ("server", "port"),
+    "JITFLOW_PRIMARY": ("primary", "path"),
+    "JITFLOW_PRIMARY_CAPACITY": ("primary", "capacity"),
+}
+
+
+def load(path: Path | None = None, environment: Mapping[str, str] | None = None) -> Settings:
+    """Return the settings of a file (default `$JITFLOW_CONFIG`, then the user's configuration home) and the environment.
+
+    Raises:
+        SettingsError: the file is missing although it was named, is not TOML, or holds something that cannot be used.
+    """
+    environment = os.environ if environment is None else environment
+    named = path or (Path(environment["JITFLOW_CONFIG"]) if environment.get("JITFLOW_CONFIG") else None)
+    source = named or _config_home(environment) / "jitflow" / "settings.toml"
+    tree = _read(source, required=named is not None)
+    for variable, keys in _VARIABLES.items():
+        if environment.get(variable):
+            _put(tree, keys, environment[variable])
+    try:
+        settings = msgspec.convert(tree, Settings, strict=False)
+    except msgspec.ValidationError as error:
+        raise SettingsError(f"{source}: {_explain(str(error))}") from error
+    home = settings.home or str(_data_home(environment) / "jitflow")
+    settings = msgspec.structs.replace(settings, home=str(Path(home).expanduser().absolute()))
+    _check(settings, source)
+    return settings
+
+
+def resolve_secret(
+    value: str | int | bool | dict[str, str], where: str, environment: Mapping[str, str] | None = None
+) -> str:
+    """Return the text of an option: itself, or what `{ env = … }` or `{ file = … }` names.
+
+    Raises:
+        SettingsError: what it names is not there. The message never holds the secret.
+    """
+    environment = os.environ if environment is None else environment
+    if not isinstance(value, dict):
+        return str(value).lower() if isinstance(value, bool) else str(value)
+    if set(value) == {"env"}:
+        if value["env"] not in environment:
+            raise SettingsError(f"{where}: the environment variable {value['env']} is not set")
+        return environment[value["env"]]
+    if set(value) == {"file"}:
+        try:
+            return Path(value["file"]).expanduser().read_text().strip()
+        except OSError as error:
+            raise SettingsError(f"{where}: cannot read {value['file']}: {error.strerror}") from error
+    raise SettingsError(f'{where}: write text, {{ env = "NAME" }} or {{ file = "PATH" }}')
+
+
+def _read(source: Path, *, required: bool) -> dict[str, Any]:
+    try:
+        return tomllib.loads(source.read_text())
+    except FileNotFoundError as error:
+        if required:
+            raise SettingsError(f"{source}: no such settings file") from error
+        return {}
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{source}: cannot read the settings: {error}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError(f"{source}: not TOML: {error}") from error
+
+
+def _put(tree: dict[str, Any], keys: tuple[str, ...], value: str) -> None:
+    for key in keys[:-1]:
+        tree = tree.setdefault(key, {})
+    tree[keys[-1]] = value
+
+
+def _explain(text: str) -> str:
+    message, _, place = text.partition(" - at `")
+    setting = place.rstrip("`").removeprefix("$.").removeprefix("$")
+    return (f"{setting}: " if setting else "") + message.replace(
+        "Object contains unknown field", "there is no setting"
+    )
+
+
+def _check(settings: Settings, source: Path) -> None:
+    try:
+        capacity = parse_bytes(settings.primary.capacity)
+    except SettingsError as error:
+        raise SettingsError(f"{source}: primary.capacity: {error}") from error
+    limits = (
+        (capacity > 0, "primary.capacity must be more than 0"),
+        (settings.primary.transfers >= 1, "primary.transfers must be at least 1"),
+        (settings.max_pods >= 0, "max_pods must not be negative"),
+        (0 <= settings.server.port <= 65535, "server.port must be between 0 and 65535"),
+        (settings.grace_s >= 0, "grace_s must not be negative"),
+    )
+    for holds, message in limits:
+        if not holds:
+            raise SettingsError(f"{source}: {message}")
+    for name, image in settings.images.items():
+        if image.root and not Path(image.root).is_dir():
+            raise SettingsError(f'{source}: images."{name}".root: {image.root} is not a directory')
+
+
+def _config_home(environment: Mapping[str, str]) -> Path:
+    return Path(environment.get("XDG_CONFIG_HOME") or Path.home() / ".config")
+
+
+def _data_home(environment: Mapping[str, str]) -> Path:
+    return Path(environment.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")

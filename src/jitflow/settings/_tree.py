@@ -1,0 +1,110 @@
+"""The tree of settings with its defaults. `docs/reference/settings.md` is kept equal to it by a test."""
+
+import re
+from typing import Literal
+
+from msgspec import Struct, field
+
+_UNITS = {
+    "": 1,
+    "b": 1,
+    "k": 10**3,
+    "m": 10**6,
+    "g": 10**9,
+    "t": 10**12,
+    "ki": 2**10,
+    "mi": 2**20,
+    "gi": 2**30,
+    "ti": 2**40,
+}
+
+
+class SettingsError(Exception):
+    """A setting that cannot be used; the message names the file, the setting and what to write instead."""
+
+
+def parse_bytes(text: str | int) -> int:
+    """Return the bytes of `10GiB`, `500MB`, `64Mi` or a number.
+
+    Raises:
+        SettingsError: the text is no size.
+    """
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?i?)b?\s*", str(text).lower())
+    if not found or found[2] not in _UNITS:
+        raise SettingsError(f"{text!r} is no size: write a number of bytes, or for example 500MB or 10GiB")
+    return int(float(found[1]) * _UNITS[found[2]])
+
+
+class _Strict(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    pass
+
+
+class ServerSettings(_Strict, frozen=True, kw_only=True):
+    """Where the server listens. Anything but loopback must be asked for. `names`: further accepted Host names."""
+
+    host: str = "127.0.0.1"
+    port: int = 2746
+    names: tuple[str, ...] = ()
+
+
+class PrimarySettings(_Strict, frozen=True, kw_only=True):
+    """The near store. `path` empty: `primary` below the home. `capacity`: the hard limit for everything in it.
+
+    `transfers`: transfers at once. `lookahead`: fetch what coming steps read; without it each step fetches its own inputs when it
+    has got its place to run. `stall_s`: a transfer without progress for so long is given up and tried again.
+    """
+
+    path: str = ""
+    capacity: str | int = "10GiB"
+    transfers: int = 8
+    lookahead: bool = True
+    stall_s: float = 60.0
+
+
+class RemoteSettings(_Strict, frozen=True, kw_only=True):
+    """A far store: an rclone backend `type` with its `options`.
+
+    A secret option may be `{ env = "NAME" }` or `{ file = "PATH" }` instead of text. `endpoints`: names under which manifests know
+    this store (host:port of an `s3` artifact), besides the option `endpoint`.
+    """
+
+    type: str
+    options: dict[str, str | int | bool | dict[str, str]] = {}
+    endpoints: tuple[str, ...] = ()
+
+
+class RepositorySettings(_Strict, frozen=True, kw_only=True):
+    """Where artifacts without a location go: `remote:prefix`. Without a remote: `artifacts` below the home."""
+
+    remote: str = ""
+    prefix: str = ""
+
+
+class ImageSettings(_Strict, frozen=True, kw_only=True):
+    """What an image's name means here.
+
+    `root`: a directory that holds a root file system, empty for the host's. `files`: path in the pod -> path on the host.
+    """
+
+    root: str = ""
+    entrypoint: tuple[str, ...] = ()
+    cmd: tuple[str, ...] = ()
+    env: dict[str, str] = {}
+    files: dict[str, str] = {}
+    working_dir: str = ""
+
+
+class Settings(_Strict, frozen=True, kw_only=True):
+    """Everything that can be set. `home`: state, pods, primary, artifacts. `max_pods` 0: one for each processor."""
+
+    home: str = ""
+    executor: Literal["sandbox", "process"] = "sandbox"
+    max_pods: int = 0
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    durability: Literal["normal", "full"] = "normal"
+    grace_s: float = 30.0
+    server: ServerSettings = ServerSettings()
+    primary: PrimarySettings = PrimarySettings()
+    remotes: dict[str, RemoteSettings] = field(default_factory=dict[str, RemoteSettings])
+    artifact_repository: RepositorySettings = RepositorySettings()
+    images: dict[str, ImageSettings] = field(default_factory=dict[str, ImageSettings])
