@@ -68,7 +68,7 @@ class Estimate(Struct, frozen=True, kw_only=True):
     capacity_bytes: int
     smallest_capacity_bytes: int
     unknown: int = 0
-    link_Bps: float | None = None  # noqa: N815 - the unit
+    link_Bps: float | None = None
     transfer_s: float | None = None
     expected_s: float | None = None
     rows: tuple[tuple[str, int | None, str, int], ...] = ()
@@ -130,7 +130,7 @@ class StepData(Struct, frozen=True, kw_only=True):
     phase: str
     bytes_total: int = 0
     bytes_done: int = 0
-    rate_Bps: float | None = None  # noqa: N815 - the unit
+    rate_Bps: float | None = None
     eta_s: float | None = None
     reason: str = ""
     objects: tuple[tuple[str, str, int, int | None, int], ...] = ()

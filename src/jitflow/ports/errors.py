@@ -1,20 +1,20 @@
 """The errors of the ports. A class answers: what should the caller do?
 
-    PortError
-    ├── Retryable         try again later, nothing is wrong with the request
-    │   ├── Unreachable       the other side does not answer, or cut the connection
-    │   ├── Stalled           no progress for longer than the limit
-    │   └── Busy              a limit of the other side
-    ├── FixRequest        the same request will never work
-    │   ├── ObjectMissing     no such object, bucket or prefix
-    │   ├── RemoteUnknown     no remote of that name is configured
-    │   ├── AccessRefused     credentials are wrong or lack a right
-    │   └── VersionConflict   the run changed meanwhile; load it again
-    └── GiveUp            needs a person
-        ├── SourceChanged     the object changed while it was read
-        ├── Corrupt           size or hash differ after a transfer
-        ├── DiskFull          no space left on a local disk
-        └── Broken            the tool behind the port misbehaves
+PortError
+├── Retryable         try again later, nothing is wrong with the request
+│   ├── Unreachable       the other side does not answer, or cut the connection
+│   ├── Stalled           no progress for longer than the limit
+│   └── Busy              a limit of the other side
+├── FixRequest        the same request will never work
+│   ├── ObjectMissing     no such object, bucket or prefix
+│   ├── RemoteUnknown     no remote of that name is configured
+│   ├── AccessRefused     credentials are wrong or lack a right
+│   └── VersionConflict   the run changed meanwhile; load it again
+└── GiveUp            needs a person
+    ├── SourceChanged     the object changed while it was read
+    ├── Corrupt           size or hash differ after a transfer
+    ├── DiskFull          no space left on a local disk
+    └── Broken            the tool behind the port misbehaves
 """
 
 

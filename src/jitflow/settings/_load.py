@@ -46,9 +46,7 @@ def load(path: Path | None = None, environment: Mapping[str, str] | None = None)
     return settings
 
 
-def resolve_secret(
-    value: str | int | bool | dict[str, str], where: str, environment: Mapping[str, str] | None = None
-) -> str:
+def resolve_secret(value: str | int | bool | dict[str, str], where: str, environment: Mapping[str, str] | None = None) -> str:
     """Return the text of an option: itself, or what `{ env = … }` or `{ file = … }` names.
 
     Raises:
@@ -91,9 +89,7 @@ def _put(tree: dict[str, Any], keys: tuple[str, ...], value: str) -> None:
 def _explain(text: str) -> str:
     message, _, place = text.partition(" - at `")
     setting = place.rstrip("`").removeprefix("$.").removeprefix("$")
-    return (f"{setting}: " if setting else "") + message.replace(
-        "Object contains unknown field", "there is no setting"
-    )
+    return (f"{setting}: " if setting else "") + message.replace("Object contains unknown field", "there is no setting")
 
 
 def _check(settings: Settings, source: Path) -> None:
