@@ -1,0 +1,20 @@
+FROM python:3.13-slim AS build
+WORKDIR /source
+COPY . .
+RUN python -m pip wheel --no-cache-dir --wheel-dir /wheels .
+
+FROM python:3.13-slim
+RUN useradd --create-home --uid 1000 jitflow \
+    && install --directory --owner=jitflow --group=jitflow /data /etc/jitflow
+COPY --from=build /wheels /wheels
+RUN python -m pip install --no-cache-dir --no-index --find-links=/wheels jitflow && rm -r /wheels
+USER jitflow
+ENV JITFLOW_HOME=/data \
+    JITFLOW_CONFIG=/etc/jitflow/settings.toml
+VOLUME /data
+EXPOSE 2746
+# Without a token the server answers 401: it is up. Any answer but a refusal of the connection will do.
+HEALTHCHECK --interval=10s --timeout=3s --start-period=5s \
+    CMD ["python", "-c", "import socket; socket.create_connection(('127.0.0.1', 2746), 2).close()"]
+ENTRYPOINT ["jitflow"]
+CMD ["server", "--host", "0.0.0.0", "--port", "2746"]

@@ -1,0 +1,75 @@
+# `make` or `make help` lists what there is. Nothing has to be prepared: the first call makes `.venv`.
+
+# The first Python >= 3.11 found; `make PYTHON=/path/to/python3 …` takes another.
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.14; do \
+	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { command -v "$$p"; break; }; done)
+
+VENV := .venv
+BIN := $(VENV)/bin
+DEV := $(VENV)/.ready-dev
+DEMO := $(VENV)/.ready-demo
+MANIFESTS ?= ../shared/argo
+EXPECTED ?= $(MANIFESTS)/expected.tsv
+PYTEST_FLAGS ?=
+# No tool leaves folders of its own in the tree.
+export RUFF_CACHE_DIR := build/cache/ruff
+export PYTHONDONTWRITEBYTECODE := 1
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help demo test check bench conformance generate dist clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+
+demo: $(DEMO) ## run the demonstration: far data, a small near store, on demand and just in time (about two minutes)
+	@$(BIN)/python -m benchmark.demo
+
+test: $(DEV) ## run the tests
+	$(BIN)/pytest -p no:cacheprovider -q $(PYTEST_FLAGS)
+
+check: $(DEV) ## format, lint, types, layers, generated files, container and CI files
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/basedpyright
+	$(BIN)/lint-imports --no-cache
+	$(BIN)/python -m jitflow.spec._generate_types --check
+	@if [ -f src/jitflow/cli/_reference.py ]; then echo "$(BIN)/python -m jitflow.cli._reference --check"; \
+		$(BIN)/python -m jitflow.cli._reference --check; fi
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	$(BIN)/check-jsonschema --builtin-schema custom.github-workflows-require-timeout .github/workflows/*.yml
+	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec deploy/compose.yaml
+	@if [ -x $(BIN)/hadolint ]; then echo "$(BIN)/hadolint Dockerfile"; $(BIN)/hadolint Dockerfile; \
+		else echo "hadolint: no build for this machine, skipped"; fi
+
+bench: $(DEV) ## measure the cost of a step beside make, Snakemake and Prefect (about ten minutes)
+	@$(BIN)/python -m benchmark.overhead
+
+conformance: $(DEV) ## run manifests and compare their ends: MANIFESTS=folder EXPECTED=table.tsv
+	@$(BIN)/python -m benchmark.conformance --manifests "$(MANIFESTS)" --expected "$(EXPECTED)" $(CONFORMANCE_FLAGS)
+
+generate: $(DEV) ## write the generated files again
+	$(BIN)/python -m jitflow.spec._generate_types
+	@if [ -f src/jitflow/cli/_reference.py ]; then $(BIN)/python -m jitflow.cli._reference; fi
+
+dist: $(DEV) ## build the wheel and the source archive into dist/
+	$(BIN)/uv build --out-dir dist
+
+clean: ## remove what the targets made, the virtual environment included
+	rm -rf build dist $(VENV) .coverage .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(BIN)/uv:
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed and was not found; name one: make PYTHON=/path/to/python3" >&2; exit 1; }
+	@"$(PYTHON)" -c 'import ensurepip, venv' 2>/dev/null || { \
+		echo "$(PYTHON) cannot make virtual environments; on Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
+	"$(PYTHON)" -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'uv>=0.5'
+
+$(DEMO): $(BIN)/uv pyproject.toml uv.lock
+	$(BIN)/uv sync --quiet --frozen --inexact --no-default-groups --group demo --python $(BIN)/python
+	@touch $@
+
+$(DEV): $(BIN)/uv pyproject.toml uv.lock
+	$(BIN)/uv sync --quiet --frozen --inexact --all-groups --python $(BIN)/python
+	@touch $@ $(DEMO)
