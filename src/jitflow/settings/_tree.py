@@ -64,7 +64,7 @@ class PrimarySettings(_Strict, frozen=True, kw_only=True):
 class RemoteSettings(_Strict, frozen=True, kw_only=True):
     """A far store: an rclone backend `type` with its `options`.
 
-    A secret option may be `{ env = "NAME" }` or `{ file = "PATH" }` instead of text. `endpoints`: names under which manifests know
+    A secret option may be `{ env = "NAME" }` or `{ file = "PATH" }` instead of text. `endpoints`: names by which manifests know
     this store (host:port of an `s3` artifact), besides the option `endpoint`.
     """
 

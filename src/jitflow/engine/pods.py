@@ -1,0 +1,264 @@
+"""From a resolved template to a pod: what to run, with which files, volumes and environment."""
+
+import tarfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from msgspec import Struct
+
+from jitflow.engine.images import Images, command_of
+from jitflow.engine.locations import Locator
+from jitflow.expr.durations import parse_quantity
+from jitflow.model import argo
+from jitflow.model.data import FutureInput, FutureOutput, FutureStep, ObjectRef, StepId
+from jitflow.model.pods import (
+    Archive,
+    Delivery,
+    Pod,
+    PodFile,
+    PodImage,
+    PodInput,
+    PodOutput,
+    PodVolume,
+)
+from jitflow.model.problems import Refused
+from jitflow.model.runs import LaunchPod
+from jitflow.ports.dataplane import Lease
+
+SCRIPT_PATH = "/argo/staging/script"
+"""Where Argo puts a script template's source."""
+
+SIZE_ANNOTATION = "jitflow.io/output-size"
+"""Template annotation: bytes to reserve for each output artifact, for example `20Mi`."""
+
+
+class PodPlan(Struct, frozen=True, kw_only=True):
+    """A pod that waits for its data: everything but the paths of its inputs."""
+
+    step: FutureStep
+    launch: LaunchPod
+    image: PodImage
+    mapped: bool
+    command: tuple[str, ...]
+    inputs: tuple[tuple[argo.Artifact, ObjectRef], ...]
+    outputs: tuple[tuple[argo.Artifact, ObjectRef], ...]
+
+
+def step_id(uid: str, node_id: str) -> StepId:
+    """Return the data plane's name of a node."""
+    return f"{uid}/{node_id}"
+
+
+def future_of(
+    step: StepId,
+    template: str,
+    inputs: Sequence[tuple[argo.Artifact, ObjectRef]],
+    outputs: Sequence[ObjectRef],
+    *,
+    after: tuple[StepId, ...] = (),
+    certain: bool = True,
+    output_bytes: int | None = None,
+) -> FutureStep:
+    """Return a step as the data plane knows it."""
+    return FutureStep(
+        id=step,
+        template=template,
+        after=after,
+        certain=certain,
+        inputs=tuple(FutureInput(ref=ref, optional=bool(artifact.optional)) for artifact, ref in inputs),
+        outputs=tuple(FutureOutput(ref=ref, size_bytes=output_bytes) for ref in outputs),
+    )
+
+
+def declared_output_bytes(template: argo.Template) -> int | None:
+    """Return what the template's annotation says of the size of its outputs, or None."""
+    annotations = template.metadata.annotations if template.metadata else {}
+    text = annotations.get(SIZE_ANNOTATION)
+    return int(parse_quantity(text)) if text else None
+
+
+def located(artifacts: Sequence[argo.Artifact], locator: Locator) -> tuple[tuple[argo.Artifact, ObjectRef], ...]:
+    """Return the artifacts that lie in a store, each with its object."""
+    found = ((artifact, locator.find(artifact)) for artifact in artifacts)
+    return tuple((artifact, ref) for artifact, ref in found if ref is not None)
+
+
+def plan_pod(uid: str, launch: LaunchPod, locator: Locator, images: Images) -> PodPlan:
+    """Return what a launch needs before it can run.
+
+    Raises:
+        Refused: the image's entrypoint is not known, or an artifact's location names no configured remote.
+    """
+    template = launch.template
+    main = template.container or template.script
+    if main is None or not main.image:
+        raise Refused(f"template {template.name!r} names no image; write `image:`")
+    image, mapped = images.find(main.image)
+    if template.script is not None:
+        command = (*(main.command or image.entrypoint), *main.args, SCRIPT_PATH)
+        if len(command) == 1:
+            raise Refused(f"script template {template.name!r} names no `command` to interpret its source")
+    else:
+        command = command_of(image, mapped, main.command, main.args)
+    inputs = located(template.inputs.artifacts if template.inputs else (), locator)
+    outputs = located(template.outputs.artifacts if template.outputs else (), locator)
+    step = future_of(
+        step_id(uid, launch.node_id),
+        template.name or "",
+        inputs,
+        [ref for _, ref in outputs],
+        output_bytes=declared_output_bytes(template),
+    )
+    return PodPlan(step=step, launch=launch, image=image, mapped=mapped, command=command, inputs=inputs, outputs=outputs)
+
+
+def build_pod(key: str, plan: PodPlan, lease: Lease, environment: Mapping[str, str], grace_s: float) -> Pod:
+    """Return the pod, its inputs delivered from the lease.
+
+    Raises:
+        Refused: an input is absent and not optional, or a volume is of a kind that does not exist here.
+    """
+    launch, template = plan.launch, plan.launch.template
+    main = template.container or template.script
+    assert main is not None, "plan_pod checked it"
+    outputs = pod_outputs(template)
+    volumes = _volumes(template, launch, main.volume_mounts)
+    return Pod(
+        key=key,
+        name=launch.pod_name,
+        image=plan.image,
+        command=plan.command,
+        env=_environment(plan, main, environment),
+        working_dir=main.working_dir or plan.image.working_dir,
+        files=_files(template),
+        inputs=_inputs(plan, lease, [output.path for output in outputs]),
+        outputs=outputs,
+        volumes=volumes,
+        deadline_s=launch.deadline_s,
+        grace_s=grace_s,
+        capture_result=launch.capture_result,
+    )
+
+
+def pod_outputs(template: argo.Template) -> tuple[PodOutput, ...]:
+    """Return the files to collect when the pod has ended."""
+    if template.outputs is None:
+        return ()
+    parameters = [
+        PodOutput(name=parameter.name, path=parameter.value_from.path, kind="parameter")
+        for parameter in template.outputs.parameters
+        if parameter.value_from is not None and parameter.value_from.path
+    ]
+    artifacts = [
+        PodOutput(
+            name=artifact.name, path=artifact.path, archive=archive_of(artifact), compression_level=_compression(artifact)
+        )
+        for artifact in template.outputs.artifacts
+        if artifact.path
+    ]
+    return (*parameters, *artifacts)
+
+
+def archive_of(artifact: argo.Artifact) -> Archive:
+    """Return how an output is packed; Argo's default is tar."""
+    if artifact.archive is not None and artifact.archive.none is not None:
+        return Archive.NONE
+    if artifact.archive is not None and artifact.archive.zip is not None:
+        return Archive.ZIP
+    return Archive.TAR
+
+
+def _compression(artifact: argo.Artifact) -> int:
+    tar = artifact.archive.tar if artifact.archive is not None else None
+    return 6 if tar is None or tar.compression_level is None else max(0, min(9, tar.compression_level))
+
+
+def _environment(
+    plan: PodPlan, main: argo.Container | argo.ScriptTemplate, environment: Mapping[str, str]
+) -> tuple[tuple[str, str], ...]:
+    merged = {"HOME": "/tmp", "LANG": "C.UTF-8", "PATH": environment.get("PATH", "/usr/local/bin:/usr/bin:/bin")}  # noqa: S108
+    merged |= plan.image.env
+    merged |= {
+        "ARGO_CONTAINER_NAME": "main",
+        "ARGO_NODE_ID": plan.launch.node_id,
+        "ARGO_WORKFLOW_NAME": plan.launch.workflow_level.workflow_name,
+        "ARGO_WORKFLOW_UID": plan.launch.workflow_level.workflow_uid,
+    }
+    merged |= {variable.name: variable.value or "" for variable in main.env}
+    return tuple(merged.items())
+
+
+def _files(template: argo.Template) -> tuple[PodFile, ...]:
+    files: list[PodFile] = []
+    if template.script is not None:
+        files.append(PodFile(path=SCRIPT_PATH, content=(template.script.source or "").encode(), mode=0o755))
+    for artifact in template.inputs.artifacts if template.inputs else ():
+        if artifact.raw is not None and artifact.path:
+            mode = 0o644 if artifact.mode is None else artifact.mode
+            files.append(PodFile(path=artifact.path, content=artifact.raw.data.encode(), mode=mode))
+    return tuple(files)
+
+
+def _inputs(plan: PodPlan, lease: Lease, output_paths: Sequence[str]) -> tuple[PodInput, ...]:
+    inputs: list[PodInput] = []
+    for artifact, ref in plan.inputs:
+        source = lease.paths.get(ref)
+        if source is None:
+            if artifact.optional:
+                continue
+            raise Refused(f"input artifact {artifact.name!r}: {ref} is not there")
+        if not artifact.path:
+            raise Refused(f"input artifact {artifact.name!r} has no path")
+        delivery = _delivery(artifact, Path(source), output_paths)
+        inputs.append(PodInput(name=artifact.name, path=artifact.path, source=source, delivery=delivery, mode=artifact.mode))
+    return tuple(inputs)
+
+
+def _delivery(artifact: argo.Artifact, source: Path, output_paths: Sequence[str]) -> Delivery:
+    """Bind what can be read in place; unpack what is packed; copy what the pod may write over."""
+    if source.is_file() and _is_packed(artifact, source):
+        return Delivery.UNPACK
+    inside = f"{(artifact.path or '').rstrip('/')}/"
+    if artifact.mode is not None or any(f"{path.rstrip('/')}/".startswith(inside) for path in output_paths):
+        return Delivery.COPY
+    return Delivery.BIND
+
+
+def _is_packed(artifact: argo.Artifact, source: Path) -> bool:
+    """Follow Argo: what `archive` says; without it, a gzipped tar is unpacked and everything else is taken as it is."""
+    archive = artifact.archive
+    if archive is not None and (archive.none is not None or archive.tar is not None or archive.zip is not None):
+        return archive.none is None
+    with source.open("rb") as file:
+        if file.read(2) != b"\x1f\x8b":
+            return False
+    try:
+        with tarfile.open(source, "r:gz") as packed:
+            return packed.next() is not None
+    except (tarfile.TarError, OSError, EOFError):
+        return False
+
+
+def _volumes(
+    template: argo.Template, launch: LaunchPod, mounts: Sequence[argo.VolumeMount]
+) -> tuple[PodVolume, ...]:
+    known = {volume.name: volume for volume in (*launch.workflow_level.volumes, *template.volumes)}
+    volumes: list[PodVolume] = []
+    for mount in mounts:
+        volume = known.get(mount.name)
+        if volume is None:
+            raise Refused(f"the volume {mount.name!r} of template {template.name!r} is not defined; add it under `volumes:`")
+        if volume.empty_dir is None:
+            raise Refused(f"the volume {mount.name!r} is of a kind that is not supported yet; use `emptyDir`")
+        limit = volume.empty_dir.size_limit
+        volumes.append(
+            PodVolume(
+                name=mount.name,
+                path=mount.mount_path,
+                sub_path=mount.sub_path or "",
+                read_only=bool(mount.read_only),
+                memory=volume.empty_dir.medium == "Memory",
+                size_limit_bytes=int(parse_quantity(str(limit))) if limit is not None else None,
+            )
+        )
+    return tuple(volumes)
