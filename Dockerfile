@@ -7,8 +7,9 @@ FROM python:3.13-slim
 RUN useradd --create-home --uid 1000 jitflow \
     && install --directory --owner=jitflow --group=jitflow /data /etc/jitflow
 COPY --from=build /wheels /wheels
+# hadolint ignore=DL3013
 RUN python -m pip install --no-cache-dir --no-index --find-links=/wheels jitflow && rm -r /wheels
-USER jitflow
+USER 1000
 ENV JITFLOW_HOME=/data \
     JITFLOW_CONFIG=/etc/jitflow/settings.toml
 VOLUME /data
