@@ -1,0 +1,431 @@
+"""The engine: takes workflows, drives each by its events, and tells those who watch."""
+
+import asyncio
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from jitflow import machine
+from jitflow.engine.changes import Change
+from jitflow.engine.images import Images
+from jitflow.engine.locations import Locator
+from jitflow.engine.podkeeper import PodKeeper, PodKeeperConfig, pod_key
+from jitflow.engine.pods import declared_output_bytes, future_of, located, step_id
+from jitflow.engine.run import LiveRun, Turn, decode_effect, decode_note
+from jitflow.engine.tasks import Owner
+from jitflow.engine.timers import Timers
+from jitflow.model import argo
+from jitflow.model.data import FutureStep
+from jitflow.model.pods import PodEnd
+from jitflow.model.problems import Refused
+from jitflow.model.runs import (
+    CloseWorkflow,
+    Effect,
+    Event,
+    KillPod,
+    LaunchPod,
+    Note,
+    OutputsSaved,
+    PodEnded,
+    ShutdownRequested,
+    StartTimer,
+    TimerFired,
+    WorkflowStarted,
+)
+from jitflow.ports.clock import Clock, Ids
+from jitflow.ports.dataplane import DataPlane, Estimate
+from jitflow.ports.executor import Executor
+from jitflow.ports.store import RunRow, StateStore
+from jitflow.telemetry import logger
+
+Listener = Callable[[Change], None]
+
+MAX_EVENTS = 10_000
+"""Lines of history returned at once."""
+
+KEPT_DOCUMENTS = 64
+"""Finished workflows whose documents stay in memory."""
+
+_log = logger("engine")
+
+
+class Engine:
+    """Drives every unfinished run of a store. One instance and one event loop per store."""
+
+    def __init__(
+        self,
+        *,
+        store: StateStore,
+        executor: Executor,
+        dataplane: DataPlane,
+        clock: Clock,
+        ids: Ids,
+        images: Images,
+        locator: Callable[[], Locator],
+        config: PodKeeperConfig,
+    ) -> None:
+        """Hold the adapters; `open` begins. `locator` is asked anew each time: remotes come and go."""
+        self._store = store
+        self._executor = executor
+        self._dataplane = dataplane
+        self._clock = clock
+        self._ids = ids
+        self._locator = locator
+        self._lookahead = config.lookahead
+        self._owner = Owner(self._task_failed)
+        self._timers = Timers(clock, lambda uid, key: self._post(uid, TimerFired(key=key)))
+        self._pods = PodKeeper(
+            executor=executor,
+            dataplane=dataplane,
+            clock=clock,
+            images=images,
+            owner=self._owner,
+            config=config,
+            post=self._post,
+            note=self._add_note,
+        )
+        self._runs: dict[str, LiveRun] = {}
+        self._listeners: set[Listener] = set()
+        self._finished: OrderedDict[str, argo.Workflow] = OrderedDict()
+        self._early: list[PodEnd] | None = []
+
+    # -- life ---------------------------------------------------------------------------------------------------------
+
+    async def open(self) -> None:
+        """Load what has not ended, adopt the pods that survived, and go on."""
+        await self._executor.open(self._pod_ended)
+        await self._dataplane.open(self._pods.hear)
+        self._pods.adopted(await self._executor.adopt())
+        runs = [run for row in await self._store.runs(unfinished=True) if (run := await self._load(row.uid)) is not None]
+        self._runs = {run.uid: run for run in runs}
+        # Pods that run first: their inputs must be pinned again before the data plane makes any other decision.
+        for run in sorted(runs, key=lambda run: run.row.created_at):
+            self._resume(run)
+        early, self._early = self._early or [], None
+        for end in early:
+            self._pod_ended(end)
+
+    async def close(self) -> None:
+        """Stop driving; pods go on and are adopted at the next start."""
+        self._timers.close()
+        await self._owner.close()
+        await self._dataplane.close()
+        await self._executor.close()
+
+    async def _load(self, uid: str) -> LiveRun | None:
+        stored = await self._store.load(uid)
+        if stored is None:
+            return None
+        state = machine.restore(stored.header, [body for _, body in stored.nodes])
+        run = LiveRun(state, stored.row)
+        run.has_data = _has_data(state.workflow)
+        run.open_effects = {effect.key: decode_effect(effect.body) for effect in stored.effects}
+        return run
+
+    def _resume(self, run: LiveRun) -> None:
+        effects = list(run.open_effects.values())
+        surviving = [e for e in effects if isinstance(e, LaunchPod) and self._pods.survives(run.uid, e.node_id)]
+        for effect in surviving:
+            self._perform(run, effect)
+        self._announce(run)
+        for effect in effects:
+            if effect not in surviving:
+                self._perform(run, effect)
+        self._post(run.uid, WorkflowStarted())
+
+    # -- use ----------------------------------------------------------------------------------------------------------
+
+    async def create(self, workflow: argo.Workflow) -> RunRow:
+        """Take a validated workflow: give it a uid, look its inputs up, make it durable, and begin.
+
+        Raises:
+            Refused: an input is missing, a remote refuses, it can never fit, or the name is taken (code `conflict`).
+        """
+        now = self._clock.now()
+        metadata = msgspec.structs.replace(workflow.metadata or argo.ObjectMeta(), uid=self._ids.uid())
+        workflow = msgspec.structs.replace(workflow, metadata=metadata)
+        has_data = _has_data(workflow)
+        if has_data:
+            await self.check(workflow)
+        namespace, name = metadata.namespace or "default", metadata.name or ""
+        if any(name == row.name for row in await self._store.runs(namespace=namespace, name=name)):
+            raise Refused(f'workflows.argoproj.io "{name}" already exists in namespace {namespace!r}', code="conflict")
+        turn = Turn(machine.new_state(workflow, now=now))
+        turn.take(machine.decide(turn.state, WorkflowStarted(), now))
+        row = self._row_of(turn.state, RunRow(uid=metadata.uid or "", namespace=namespace, name=name, created_at=now))
+        run = LiveRun(turn.state, row)
+        run.has_data = has_data
+        run.draining = True
+        self._runs[run.uid] = run
+        try:
+            await self._commit(run, turn, machine.encode_header(turn.state), kind="ADDED")
+        except BaseException:
+            self._runs.pop(run.uid, None)
+            raise
+        self._announce(run)
+        self._perform_all(run, turn)
+        self._drained(run)
+        return run.row
+
+    async def send(self, uid: str, event: Event) -> None:
+        """Deliver an event to a run and return when it is durable.
+
+        Raises:
+            Refused: there is no such run (code `not_found`), or it cannot take the event now.
+        """
+        run = self._runs.get(uid) or await self._stored(uid)
+        refusal = machine.refusal(run.state, event)
+        if refusal:
+            raise Refused(refusal)
+        self._finished.pop(uid, None)
+        run = self._runs.setdefault(uid, run)
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._enqueue(run, event, future)
+        await future
+
+    async def fetch(self, uid: str) -> argo.Workflow | None:
+        """Return the workflow with its status, or None."""
+        run = self._runs.get(uid)
+        if run is not None:
+            return machine.workflow_document(run.state, self._clock.now())
+        if uid in self._finished:
+            self._finished.move_to_end(uid)
+            return self._finished[uid]
+        stored = await self._store.load(uid)
+        if stored is None:
+            return None
+        state = machine.restore(stored.header, [body for _, body in stored.nodes])
+        document = machine.workflow_document(state, self._clock.now())
+        self._finished[uid] = document
+        while len(self._finished) > KEPT_DOCUMENTS:
+            self._finished.popitem(last=False)
+        return document
+
+    async def delete(self, uid: str) -> None:
+        """Remove a run and its logs; one that still runs is terminated first.
+
+        Raises:
+            Refused: there is no such run (code `not_found`).
+        """
+        run = self._runs.get(uid)
+        if run is not None:
+            await self.send(uid, ShutdownRequested(strategy="Terminate"))
+            while uid in self._runs:
+                await self._clock.sleep(0.02)
+        stored = await self._store.load(uid)
+        if stored is None:
+            raise Refused(f"there is no workflow with uid {uid!r}", code="not_found")
+        self._finished.pop(uid, None)
+        await self._store.remove(uid)
+        await self._executor.delete_logs([pod_key(uid, node_id) for node_id, _ in stored.nodes])
+        self._tell(Change(kind="DELETED", row=stored.row))
+
+    async def check(self, workflow: argo.Workflow) -> Estimate:
+        """Say what running a workflow will take.
+
+        Raises:
+            Refused: an input is missing, a remote is unknown or refuses, or it can never fit.
+        """
+        uid = (workflow.metadata.uid if workflow.metadata else None) or "explain"
+        steps, _ = self._future(uid, machine.new_state(workflow, now=self._clock.now()))
+        return await self._dataplane.check(uid, steps)
+
+    async def notes(self, uid: str) -> Sequence[Note]:
+        """Return the run's history, oldest first."""
+        return [decode_note(body) for _, body in await self._store.events(uid, limit=MAX_EVENTS)]
+
+    def subscribe(self, listener: Listener) -> Callable[[], None]:
+        """Tell `listener` of every durable change from now on; return how to stop that."""
+        self._listeners.add(listener)
+        return lambda: self._listeners.discard(listener)
+
+    def pod_key(self, uid: str, node_id: str) -> str:
+        """Return the executor's key of a node's pod."""
+        return pod_key(uid, node_id)
+
+    # -- events -------------------------------------------------------------------------------------------------------
+
+    def _post(self, uid: str, event: Event) -> None:
+        run = self._runs.get(uid)
+        if run is not None:
+            self._enqueue(run, event, None)
+
+    def _enqueue(self, run: LiveRun, event: Event, future: asyncio.Future[None] | None) -> None:
+        run.inbox.append((event, future))
+        if not run.draining:
+            run.draining = True
+            self._owner.spawn(self._drain(run), f"drain {run.uid}")
+
+    async def _drain(self, run: LiveRun) -> None:
+        try:
+            while run.inbox and not run.broken:
+                batch, run.inbox = run.inbox, []
+                await self._turn(run, batch)
+        except Exception as error:
+            run.broken = f"{type(error).__name__}: {error}"
+            for _, future in run.inbox:
+                if future is not None and not future.done():
+                    future.set_exception(Refused(f"the workflow cannot go on: {run.broken}", code="unavailable"))
+            raise
+        finally:
+            self._drained(run)
+
+    def _drained(self, run: LiveRun) -> None:
+        run.draining = False
+        if run.inbox and not run.broken:
+            run.draining = True
+            self._owner.spawn(self._drain(run), f"drain {run.uid}")
+
+    async def _turn(self, run: LiveRun, batch: list[tuple[Event, asyncio.Future[None] | None]]) -> None:
+        """Decide on all that has come in, store it as one change, then perform it."""
+        turn = Turn(run.state)
+        now = self._clock.now()
+        try:
+            for event, _ in batch:
+                turn.take(machine.decide(turn.state, event, now))
+            if turn.changed or run.notes:
+                header = machine.encode_header(turn.state) if machine.header_differs(run.state, turn.state) else None
+                await self._commit(run, turn, header, kind="MODIFIED")
+        except Exception as error:
+            for _, future in batch:
+                if future is not None and not future.done():
+                    future.set_exception(Refused(f"the event could not be taken: {error}", code="unavailable"))
+            raise
+        self._perform_all(run, turn)
+        for event, future in batch:
+            if isinstance(event, PodEnded):
+                self._pods.ended(run.uid, event.node_id, event.end)
+            elif isinstance(event, OutputsSaved):
+                self._pods.forget(run.uid, event.node_id)
+            if future is not None and not future.done():
+                future.set_result(None)
+        if run.hidden_steps and any(isinstance(event, PodEnded) for event, _ in batch):
+            self._announce_soon(run)
+
+    async def _commit(self, run: LiveRun, turn: Turn, header: bytes | None, *, kind: str) -> None:
+        notes, run.notes = run.notes, []
+        row = self._row_of(turn.state, run.row)
+        sequence = await self._store.commit(turn.commit(row, header, notes))
+        run.row = msgspec.structs.replace(row, sequence=sequence)
+        run.state = turn.state
+        self._tell(msgspec.convert({"kind": kind, "row": run.row}, Change))
+
+    def _row_of(self, state: machine.State, row: RunRow) -> RunRow:
+        summary = machine.summary(state)
+        return msgspec.structs.replace(
+            row,
+            phase=summary.phase,
+            message=summary.message,
+            started_at=summary.started_at,
+            finished_at=summary.finished_at,
+            progress=summary.progress,
+            labels=summary.labels,
+            version=row.version + 1,
+        )
+
+    # -- effects ------------------------------------------------------------------------------------------------------
+
+    def _perform_all(self, run: LiveRun, turn: Turn) -> None:
+        for key in turn.done:
+            run.open_effects.pop(key, None)
+            self._timers.cancel(run.uid, key)
+        for effect in turn.effects.values():
+            if effect.key not in turn.done:
+                run.open_effects[effect.key] = effect
+                self._perform(run, effect)
+            elif isinstance(effect, KillPod | CloseWorkflow):
+                self._perform(run, effect)
+
+    def _perform(self, run: LiveRun, effect: Effect) -> None:
+        match effect:
+            case LaunchPod():
+                ended = machine.is_ended(run.state, effect.node_id)
+                self._pods.launch(run.uid, effect, self._locator(), ended=ended)
+            case KillPod():
+                self._pods.kill(run.uid, effect)
+            case StartTimer():
+                self._timers.start(run.uid, effect.key, effect.due)
+            case CloseWorkflow():
+                self._close_run(run)
+            case _:
+                raise TypeError(f"no effect: {effect!r}")
+
+    def _close_run(self, run: LiveRun) -> None:
+        self._timers.cancel_all(run.uid)
+        self._pods.close_run(run.uid)
+        self._runs.pop(run.uid, None)
+
+    async def _stored(self, uid: str) -> LiveRun:
+        run = await self._load(uid)
+        if run is None:
+            raise Refused(f"there is no workflow with uid {uid!r}", code="not_found")
+        return run
+
+    # -- the future ---------------------------------------------------------------------------------------------------
+
+    def _announce(self, run: LiveRun) -> None:
+        """Tell the data plane what the run will read and write from now on."""
+        run.announcing = False
+        if not run.has_data or not self._lookahead or run.uid not in self._runs:
+            return
+        began = time.perf_counter()
+        steps, run.hidden_steps = self._future(run.uid, run.state)
+        self._dataplane.announce(run.uid, steps)
+        run.announce_cost_s = time.perf_counter() - began
+
+    def _announce_soon(self, run: LiveRun) -> None:
+        """Look ahead again, but spend at most a twentieth of the time on it."""
+        if not run.announcing:
+            run.announcing = True
+            asyncio.get_running_loop().call_later(20 * run.announce_cost_s, self._announce, run)
+
+    def _future(self, uid: str, state: machine.State) -> tuple[list[FutureStep], bool]:
+        locator = self._locator()
+        steps: list[FutureStep] = []
+        hidden = False
+        for step in machine.forecast(state):
+            hidden = hidden or step.unknown
+            steps.append(
+                future_of(
+                    step_id(uid, step.node_id),
+                    step.template,
+                    located(step.inputs, locator),
+                    [ref for _, ref in located(step.outputs, locator)],
+                    after=tuple(step_id(uid, node_id) for node_id in step.after),
+                    certain=step.certain,
+                    output_bytes=declared_output_bytes(template) if (template := step.body) else None,
+                )
+            )
+        return steps, hidden
+
+    # -- what comes from below ----------------------------------------------------------------------------------------
+
+    def _pod_ended(self, end: PodEnd) -> None:
+        if self._early is not None:
+            self._early.append(end)
+            return
+        uid, _, node_id = end.key.partition(".")
+        if uid in self._runs:
+            self._post(uid, PodEnded(node_id=node_id, end=end))
+        else:
+            self._pods.forget(uid, node_id)
+
+    def _add_note(self, uid: str, note: Note) -> None:
+        run = self._runs.get(uid)
+        if run is not None:
+            run.notes.append(note)
+
+    def _tell(self, change: Change) -> None:
+        for listener in tuple(self._listeners):
+            listener(change)
+
+    def _task_failed(self, name: str, error: BaseException) -> None:
+        _log.error("task failed", task=name, error=str(error), exc_info=error)
+
+
+def _has_data(workflow: argo.Workflow) -> bool:
+    """Whether any template reads or writes artifacts: others need no forecast."""
+    templates = workflow.spec.templates
+    return any((t.inputs and t.inputs.artifacts) or (t.outputs and t.outputs.artifacts) for t in templates)

@@ -1,0 +1,260 @@
+"""The pods of all live runs: from the decision to launch one to its outputs' proof far away.
+
+A pod's way: data (its inputs are fetched) -> slot (it waits for a place) -> starting -> running -> saving -> gone. Without look-ahead a
+pod gets its place first and fetches its inputs while holding it.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from enum import StrEnum
+
+import msgspec
+
+from jitflow.engine.images import Images
+from jitflow.engine.locations import Locator
+from jitflow.engine.pods import PodPlan, build_pod, plan_pod, step_id
+from jitflow.engine.slots import Slots
+from jitflow.engine.tasks import Owner
+from jitflow.model.data import ObjectRef
+from jitflow.model.pods import PodEnd
+from jitflow.model.problems import Refused
+from jitflow.model.runs import (
+    Event,
+    KillPod,
+    LaunchPod,
+    Note,
+    OutputsSaved,
+    PodEnded,
+    PodRefused,
+    PodStarted,
+    PodWaits,
+)
+from jitflow.ports.clock import Clock
+from jitflow.ports.dataplane import DataEvent, DataPlane, Lease, LeaseRefused, OutputObject, StagedOut, Waiting
+from jitflow.ports.errors import PortError
+from jitflow.ports.executor import Executor
+from jitflow.telemetry import logger
+
+_log = logger("engine")
+
+
+class PodPhase(StrEnum):
+    """Where a pod is on its way."""
+
+    DATA = "data"
+    SLOT = "slot"
+    STARTING = "starting"
+    RUNNING = "running"
+    SAVING = "saving"
+
+
+class _LivePod(msgspec.Struct, kw_only=True):
+    uid: str
+    node_id: str
+    plan: PodPlan
+    phase: PodPhase
+    lease: Lease | None = None
+    kill_after: float | None = None
+
+
+class PodKeeperConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """How pods are run: places, look-ahead, the environment that host-root images see, the default grace."""
+
+    max_pods: int
+    lookahead: bool
+    environment: Mapping[str, str]
+    grace_s: float
+
+
+def pod_key(uid: str, node_id: str) -> str:
+    """Return the executor's key of a node's pod."""
+    return f"{uid}.{node_id}"
+
+
+class PodKeeper:
+    """Performs what runs decide about pods, and tells them what became of it through `post`."""
+
+    def __init__(
+        self,
+        *,
+        executor: Executor,
+        dataplane: DataPlane,
+        clock: Clock,
+        images: Images,
+        owner: Owner,
+        config: PodKeeperConfig,
+        post: Callable[[str, Event], None],
+        note: Callable[[str, Note], None],
+    ) -> None:
+        """Keep what is needed; nothing starts before `adopted` and `launch`."""
+        self._executor = executor
+        self._dataplane = dataplane
+        self._clock = clock
+        self._images = images
+        self._owner = owner
+        self._config = config
+        self._post = post
+        self._note = note
+        self._slots = Slots(config.max_pods)
+        self._pods: dict[str, _LivePod] = {}
+        self._known: set[str] = set()
+        self._warned: set[tuple[str, str]] = set()
+
+    @property
+    def running(self) -> int:
+        """How many pods hold a place."""
+        return self._slots.held
+
+    def adopted(self, keys: Sequence[str]) -> None:
+        """Take note of the pods that survived a restart; launching one of them again does not start it again."""
+        self._known = set(keys)
+
+    def survives(self, uid: str, node_id: str) -> bool:
+        """Return whether the node's pod was there before this process."""
+        return pod_key(uid, node_id) in self._known
+
+    def launch(self, uid: str, effect: LaunchPod, locator: Locator, *, ended: bool = False) -> None:
+        """Get the pod's data, then run it. Harmless to repeat. `ended`: it ran, only its outputs are to be saved."""
+        key = pod_key(uid, effect.node_id)
+        if key in self._pods:
+            return
+        try:
+            plan = plan_pod(uid, effect, locator, self._images)
+        except Refused as error:
+            self._post(uid, PodRefused(node_id=effect.node_id, message=str(error)))
+            return
+        self._warn_of_image(uid, plan)
+        pod = _LivePod(uid=uid, node_id=effect.node_id, plan=plan, phase=PodPhase.DATA)
+        self._pods[key] = pod
+        if ended:
+            # Its outputs were not all proven when the server stopped: its end, told again, hands them over again.
+            pod.phase = PodPhase.RUNNING
+        elif key in self._known:
+            pod.phase = PodPhase.RUNNING
+            self._slots.hold(key)
+            self._dataplane.acquire(uid, plan.step)
+        elif self._config.lookahead:
+            self._dataplane.acquire(uid, plan.step)
+        else:
+            self._slots.request(key, lambda: self._dataplane.acquire(uid, plan.step))
+
+    def kill(self, uid: str, effect: KillPod) -> None:
+        """End the node's pod, or take it out of the queues if it does not run yet."""
+        key = pod_key(uid, effect.node_id)
+        pod = self._pods.get(key)
+        if pod is not None and pod.phase in (PodPhase.DATA, PodPhase.SLOT):
+            self._drop(key, pod)
+            now = self._clock.now()
+            end = PodEnd(key=key, exit_code=None, started_at=now, finished_at=now, terminated=True)
+            self._post(uid, PodEnded(node_id=effect.node_id, end=end))
+        elif pod is not None and pod.phase is PodPhase.STARTING:
+            pod.kill_after = effect.grace_s
+        else:
+            self._owner.spawn(self._executor.terminate(key, effect.grace_s), f"kill {key}")
+
+    def hear(self, event: DataEvent) -> None:
+        """Take what the data plane says."""
+        uid, _, node_id = event.step.partition("/")
+        key = pod_key(uid, node_id)
+        pod = self._pods.get(key)
+        if isinstance(event, StagedOut):
+            self._saved(uid, node_id, key, event.error)
+        elif pod is None or pod.phase is not PodPhase.DATA:
+            return
+        elif isinstance(event, Lease):
+            self._leased(key, pod, event)
+        elif isinstance(event, LeaseRefused):
+            self._drop(key, pod)
+            self._post(uid, PodRefused(node_id=node_id, message=event.message))
+        elif isinstance(event, Waiting):
+            self._post(uid, PodWaits(node_id=node_id, message=event.message))
+
+    def ended(self, uid: str, node_id: str, end: PodEnd) -> None:
+        """The end is in the store: free the place, hand the outputs over."""
+        key = pod_key(uid, node_id)
+        self._slots.free(key)
+        pod = self._pods.get(key)
+        if pod is None:
+            self.forget(uid, node_id)
+            return
+        if pod.phase is PodPhase.SAVING:
+            return
+        pod.phase = PodPhase.SAVING
+        outputs = _collected(pod.plan, end)
+        self._dataplane.release(pod.plan.step.id, outputs)
+        if not outputs:
+            self._saved(uid, node_id, key, "")
+
+    def forget(self, uid: str, node_id: str) -> None:
+        """The node needs its pod no more, and the store knows: remove what the executor keeps of it, but the log."""
+        key = pod_key(uid, node_id)
+        self._known.discard(key)
+        self._owner.spawn(self._executor.forget(key), f"forget {key}")
+
+    def close_run(self, uid: str, node_ids: Sequence[str] = ()) -> None:
+        """Forget a run's pods; its future is withdrawn."""
+        for node_id in node_ids:
+            self._pods.pop(pod_key(uid, node_id), None)
+        self._warned = {entry for entry in self._warned if entry[0] != uid}
+        self._dataplane.withdraw(uid)
+
+    def _leased(self, key: str, pod: _LivePod, lease: Lease) -> None:
+        pod.lease = lease
+        if self._config.lookahead:
+            pod.phase = PodPhase.SLOT
+            self._slots.request(key, lambda: self._begin(key, pod))
+        else:
+            self._begin(key, pod)
+
+    def _begin(self, key: str, pod: _LivePod) -> None:
+        pod.phase = PodPhase.STARTING
+        self._owner.spawn(self._start(key, pod), f"start {key}")
+
+    async def _start(self, key: str, pod: _LivePod) -> None:
+        assert pod.lease is not None, "a pod starts with a lease"
+        try:
+            await self._executor.start(
+                build_pod(key, pod.plan, pod.lease, self._config.environment, self._config.grace_s)
+            )
+        except (Refused, PortError, OSError) as error:
+            self._drop(key, pod)
+            self._post(pod.uid, PodRefused(node_id=pod.node_id, message=str(error)))
+            return
+        if pod.phase is PodPhase.STARTING:
+            pod.phase = PodPhase.RUNNING
+        self._post(pod.uid, PodStarted(node_id=pod.node_id))
+        if pod.kill_after is not None:
+            await self._executor.terminate(key, pod.kill_after)
+
+    def _drop(self, key: str, pod: _LivePod) -> None:
+        self._pods.pop(key, None)
+        self._slots.free(key)
+        self._dataplane.release(pod.plan.step.id, ())
+
+    def _saved(self, uid: str, node_id: str, key: str, error: str) -> None:
+        if self._pods.pop(key, None) is None:
+            return
+        self._post(uid, OutputsSaved(node_id=node_id, error=error))
+
+    def _warn_of_image(self, uid: str, plan: PodPlan) -> None:
+        name = plan.image.name
+        if plan.mapped or (uid, name) in self._warned:
+            return
+        self._warned.add((uid, name))
+        message = f'the image {name!r} is not mapped: its pods see the host\'s root; map it in the settings file under [images."{name}"]'
+        self._note(uid, Note(at=self._clock.now(), kind="Warning", reason="ImageNotMapped", message=message))
+
+
+def _collected(plan: PodPlan, end: PodEnd) -> tuple[OutputObject, ...]:
+    by_name = {artifact.name: artifact for artifact in end.artifacts}
+    outputs: list[OutputObject] = []
+    for artifact, ref in plan.outputs:
+        found = by_name.get(artifact.name)
+        if found is None:
+            continue
+        if found.is_directory and not ref.is_prefix:
+            ref = ObjectRef(remote=ref.remote, path=ref.path + "/")  # noqa: PLW2901 - a directory's key ends in a slash
+        outputs.append(OutputObject(ref=ref, artifact=found))
+    return tuple(outputs)
+
+
+__all__ = ["PodKeeper", "PodKeeperConfig", "PodPhase", "pod_key", "step_id"]
