@@ -1,0 +1,161 @@
+"""Threads that own a database connection and work for coroutines."""
+
+import asyncio
+import sqlite3
+import threading
+from collections.abc import Callable
+from queue import Empty, SimpleQueue
+from typing import Generic, TypeVar
+
+from jitflow.ports.errors import Broken, PortError
+
+T = TypeVar("T")
+
+MAX_BATCH = 512
+"""Changes in one transaction: bounds how long the first caller waits for the last one's work."""
+
+
+class Job(Generic[T]):
+    """A piece of work and the coroutine that waits for it."""
+
+    __slots__ = ("error", "future", "loop", "result", "work")
+
+    def __init__(self, work: Callable[[sqlite3.Connection], T]) -> None:
+        """Hold the work; must be called on the event loop."""
+        self.work = work
+        self.loop = asyncio.get_running_loop()
+        self.future: asyncio.Future[T] = self.loop.create_future()
+        self.result: T | None = None
+        self.error: Exception | None = None
+
+    def run(self, connection: sqlite3.Connection) -> None:
+        """Do the work and keep its outcome.
+
+        Raises:
+            Exception: anything but a `PortError`, which is the caller's own and does not spoil the transaction.
+        """
+        self.error = None
+        try:
+            self.result = self.work(connection)
+        except PortError as error:
+            self.error = error
+
+
+def _settle(jobs: list[Job[T]]) -> None:
+    """Hand outcomes to waiting coroutines; runs on their loop."""
+    for job in jobs:
+        if job.future.done():
+            continue
+        if job.error is not None:
+            job.future.set_exception(job.error)
+        else:
+            job.future.set_result(job.result)  # pyright: ignore[reportArgumentType]
+
+
+def deliver(jobs: list[Job[T]]) -> None:
+    """Wake the waiting coroutines, once per loop for the whole batch."""
+    loops: dict[asyncio.AbstractEventLoop, list[Job[T]]] = {}
+    for job in jobs:
+        loops.setdefault(job.loop, []).append(job)
+    for loop, own in loops.items():
+        try:
+            loop.call_soon_threadsafe(_settle, own)
+        except RuntimeError:  # the loop is closed: nobody waits any more
+            continue
+
+
+def translate(error: Exception) -> Exception:
+    """Return the port's error for one of SQLite's, with what to do about it."""
+    if isinstance(error, sqlite3.Error):
+        hint = "; free disk space and try again" if "full" in str(error) else ""
+        return Broken(f"the state store failed: {error}{hint}")
+    return error
+
+
+class Worker:
+    """A thread with a connection of its own and a queue; `serve` does what has gathered."""
+
+    def __init__(
+        self,
+        name: str,
+        connection: sqlite3.Connection,
+        serve: Callable[[sqlite3.Connection, list[Job[object]]], None],
+        queue: "SimpleQueue[Job[object] | None]",
+        *,
+        max_batch: int,
+    ) -> None:
+        """Start the thread, which owns the connection from now on and closes it at its end."""
+        self._connection = connection
+        self._serve = serve
+        self._queue = queue
+        self._max_batch = max_batch
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._thread.start()
+
+    def join(self) -> None:
+        """Wait until the thread has done what was queued before the end mark."""
+        self._thread.join()
+
+    def _run(self) -> None:
+        try:
+            going = True
+            while going:
+                batch, going = self._gather()
+                if batch:
+                    self._serve(self._connection, batch)
+                    deliver(batch)
+        finally:
+            self._connection.close()
+
+    def _gather(self) -> tuple[list[Job[object]], bool]:
+        """Wait for a job and return it with those that came meanwhile, and whether to go on after them."""
+        first = self._queue.get()
+        if first is None:
+            return [], False
+        batch = [first]
+        while len(batch) < self._max_batch:
+            try:
+                job = self._queue.get_nowait()
+            except Empty:
+                break
+            if job is None:
+                return batch, False
+            batch.append(job)
+        return batch, True
+
+
+def serve_reads(connection: sqlite3.Connection, jobs: list[Job[object]]) -> None:
+    """Run each read in a transaction of its own, so that it sees one state."""
+    for job in jobs:
+        try:
+            connection.execute("BEGIN")
+            job.run(connection)
+        except Exception as error:
+            job.error = translate(error)
+        finally:
+            if connection.in_transaction:
+                connection.execute("COMMIT")
+
+
+def serve_writes(connection: sqlite3.Connection, jobs: list[Job[object]]) -> None:
+    """Commit all changes in one transaction; if one breaks it, each in a transaction of its own."""
+    try:
+        _commit(connection, jobs)
+    except Exception as error:
+        if len(jobs) == 1:
+            jobs[0].error = translate(error)
+            return
+        for job in jobs:
+            serve_writes(connection, [job])
+
+
+def _commit(connection: sqlite3.Connection, jobs: list[Job[object]]) -> None:
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        for job in jobs:
+            job.run(connection)
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise

@@ -1,0 +1,299 @@
+"""State in one SQLite file: a writer thread with group commit, readers beside it.
+
+Every change is queued to one thread, which commits what has gathered in one transaction: throughput grows with the number of
+callers while each waits for one commit. Reads run on connections of their own (WAL), so they never wait for a writer.
+"""
+
+import asyncio
+import os
+import sqlite3
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Any, TypeVar
+
+import msgspec
+
+from jitflow.ports.errors import Broken, VersionConflict
+from jitflow.ports.store import Commit, EffectRow, RunRow, StoredRun
+from jitflow.stores._bodies import pack, unpack
+from jitflow.stores._lock import FileLock
+from jitflow.stores._schema import QUERIES, migrate
+from jitflow.stores._threads import MAX_BATCH, Job, Worker, serve_reads, serve_writes
+
+T = TypeVar("T")
+
+_READERS = 2
+_BUSY_TIMEOUT_S = 10.0
+_decode_labels = msgspec.json.Decoder(dict[str, str]).decode
+_encode_labels = msgspec.json.Encoder(order="sorted").encode
+
+
+class SqliteStore:
+    """A `StateStore` in a file; make it with `open`."""
+
+    def __init__(self, path: Path, lock: FileLock, *, synchronous: str) -> None:
+        """Start the threads on a prepared file (see `open`)."""
+        self._path = path
+        self._lock = lock
+        self._synchronous = synchronous
+        self._closed = False
+        self._sequence = 0
+        self._writes: SimpleQueue[Job[object] | None] = SimpleQueue()
+        self._reads: SimpleQueue[Job[object] | None] = SimpleQueue()
+        self._prepare()
+        writer, *readers = [self._connect(), *(self._connect_reader() for _ in range(_READERS))]
+        self._workers = [Worker("store-writer", writer, serve_writes, self._writes, max_batch=MAX_BATCH)]
+        for reader in readers:  # they share a queue: a long read does not hold up the others
+            self._workers.append(Worker("store-reader", reader, serve_reads, self._reads, max_batch=1))
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, path: Path | str, *, synchronous: str = "NORMAL") -> AsyncGenerator["SqliteStore"]:
+        """Open or make the store's file for the time of the context.
+
+        `synchronous`: `NORMAL` survives a killed process, `FULL` a power cut as well.
+
+        Raises:
+            Broken: the file cannot be used, is newer than this program, or another server holds it.
+        """
+        if synchronous not in {"NORMAL", "FULL"}:
+            raise Broken(f"synchronous must be NORMAL or FULL, not {synchronous!r}")
+        store = await asyncio.to_thread(cls._open, Path(path), synchronous)
+        try:
+            yield store
+        finally:
+            await store.close()
+
+    @classmethod
+    def _open(cls, path: Path, synchronous: str) -> "SqliteStore":
+        try:
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            lock = FileLock(path)
+        except OSError as error:
+            raise Broken(f"the state file {path} cannot be used: {error.strerror}") from error
+        try:
+            # Made here, with its mode, as SQLite would follow the umask; its side files take the mode over.
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+            return cls(path, lock, synchronous=synchronous)
+        except OSError as error:
+            lock.release()
+            raise Broken(f"the state file {path} cannot be used: {error.strerror}") from error
+        except sqlite3.Error as error:
+            lock.release()
+            raise Broken(f"the state file {path} cannot be used: {error}") from error
+        except BaseException:
+            lock.release()
+            raise
+
+    def _prepare(self) -> None:
+        connection = self._connect()
+        try:
+            migrate(connection, str(self._path))
+            self._sequence = int(connection.execute(QUERIES["select_sequence"]).fetchone()[0])
+        finally:
+            connection.close()
+
+    def _connect(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(
+            self._path, timeout=_BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False, cached_statements=64
+        )
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute(f"PRAGMA synchronous = {self._synchronous}")
+        connection.execute("PRAGMA journal_size_limit = 67108864")
+        connection.execute("PRAGMA cache_size = -16384")
+        connection.execute("PRAGMA temp_store = MEMORY")
+        return connection
+
+    def _connect_reader(self) -> sqlite3.Connection:
+        connection = self._connect()
+        connection.execute("PRAGMA cache_size = -4096")
+        connection.execute("PRAGMA query_only = ON")
+        return connection
+
+    async def _submit(self, queue: "SimpleQueue[Job[object] | None]", work: Callable[[sqlite3.Connection], T]) -> T:
+        if self._closed:
+            raise Broken("the state store is closed")
+        job: Job[T] = Job(work)
+        queue.put(job)  # pyright: ignore[reportArgumentType]
+        return await job.future
+
+    # Changes; the private ones run on the writer's thread.
+
+    async def commit(self, commit: Commit) -> int:
+        """Apply one change (see `StateStore.commit`)."""
+        return await self._submit(self._writes, lambda connection: self._commit(connection, commit))
+
+    async def remove(self, uid: str) -> None:
+        """Delete a run and all that belongs to it."""
+        await self._submit(self._writes, lambda connection: _remove(connection, uid))
+
+    async def put(self, kind: str, documents: Iterable[tuple[str, bytes | None]]) -> None:
+        """Write small documents in one transaction."""
+        rows = tuple(documents)
+        await self._submit(self._writes, lambda connection: _put(connection, kind, rows))
+
+    def _commit(self, connection: sqlite3.Connection, commit: Commit) -> int:
+        # A conflict shows before the first write, so it cannot leave anything behind in the shared transaction.
+        position = _position(connection, commit.row)
+        sequence = self._sequence + 1
+        run, events = _write_row(connection, commit, position, sequence)
+        if commit.header is not None:
+            connection.execute(QUERIES["put_header"], (run, pack(commit.header)))
+        _many(connection, "delete_node", [(run, node) for node in commit.nodes_removed])
+        _many(connection, "put_node", [(run, node, pack(body)) for node, body in commit.nodes])
+        _many(connection, "delete_effect", [(run, key) for key in commit.effects_done])
+        _many(connection, "put_effect", [(run, effect.key, pack(effect.body)) for effect in commit.effects])
+        first = events - len(commit.events) + 1
+        _many(
+            connection,
+            "append_event",
+            [(run, number, pack(body)) for number, body in enumerate(commit.events, start=first)],
+        )
+        connection.execute(QUERIES["save_sequence"], (sequence,))
+        # Numbers of a transaction that is rolled back are left out, never given twice.
+        self._sequence = sequence
+        return sequence
+
+    # Reads.
+
+    async def load(self, uid: str) -> StoredRun | None:
+        """Return a run with its nodes and open effects."""
+        return await self._submit(self._reads, lambda connection: _load(connection, uid))
+
+    async def runs(self, *, namespace: str = "", name: str = "", unfinished: bool = False) -> Sequence[RunRow]:
+        """Return rows, newest first."""
+        query = QUERIES["select_runs_by_name" if namespace and name else "select_runs"]
+
+        def work(connection: sqlite3.Connection) -> list[RunRow]:
+            return [_row(values) for values in connection.execute(query, (namespace, name, unfinished))]
+
+        return await self._submit(self._reads, work)
+
+    async def events(self, uid: str, *, after: int = 0, limit: int = 1000) -> Sequence[tuple[int, bytes]]:
+        """Return the run's history in order."""
+
+        def work(connection: sqlite3.Connection) -> list[tuple[int, bytes]]:
+            rows = connection.execute(QUERIES["select_events"], (uid, after, limit))
+            return [(number, unpack(body)) for number, body in rows]
+
+        return await self._submit(self._reads, work)
+
+    async def get(self, kind: str, key: str) -> bytes | None:
+        """Return one document."""
+
+        def work(connection: sqlite3.Connection) -> bytes | None:
+            found = connection.execute(QUERIES["select_document"], (kind, key)).fetchone()
+            return unpack(found[0]) if found else None
+
+        return await self._submit(self._reads, work)
+
+    async def items(self, kind: str) -> Sequence[tuple[str, bytes]]:
+        """Return all documents of a kind, by key."""
+
+        def work(connection: sqlite3.Connection) -> list[tuple[str, bytes]]:
+            return [(key, unpack(body)) for key, body in connection.execute(QUERIES["select_documents"], (kind,))]
+
+        return await self._submit(self._reads, work)
+
+    async def close(self) -> None:
+        """Finish what was begun, fold the log into the file and release the lock; harmless to repeat."""
+        if self._closed:
+            return
+        self._closed = True
+        self._writes.put(None)
+        for _ in range(_READERS):
+            self._reads.put(None)
+        await asyncio.to_thread(self._finish)
+
+    def _finish(self) -> None:
+        for worker in self._workers:
+            worker.join()
+        self._lock.release()
+
+
+def _many(connection: sqlite3.Connection, query: str, rows: list[tuple[object, ...]]) -> None:
+    if len(rows) == 1:  # the common case; executemany costs more to set up
+        connection.execute(QUERIES[query], rows[0])
+    elif rows:
+        connection.executemany(QUERIES[query], rows)
+
+
+def _position(connection: sqlite3.Connection, row: RunRow) -> tuple[int, int] | None:
+    """Return the stored run's (id, number of events), None for a new one; raise VersionConflict where it does not fit."""
+    found = connection.execute(QUERIES["select_position"], (row.uid,)).fetchone()
+    stored = found[1] if found else 0
+    if row.version != stored + 1:
+        was = f"at version {stored}" if found else "unknown"
+        raise VersionConflict(f"run {row.name!r} ({row.uid}) is {was}, version {row.version} does not follow; load it again")
+    return (found[0], found[2]) if found else None
+
+
+def _write_row(
+    connection: sqlite3.Connection, commit: Commit, position: tuple[int, int] | None, sequence: int
+) -> tuple[int, int]:
+    """Insert or update the run's row; return its id and its number of events with this commit's."""
+    row = commit.row
+    state = (row.phase, row.created_at, row.started_at, row.finished_at, _encode_labels(row.labels), row.message, row.progress)
+    try:
+        if position is None:
+            events = len(commit.events)
+            values = (row.uid, row.namespace, row.name, *state, row.version, sequence, events)
+            cursor = connection.execute(QUERIES["insert_run"], values)
+            return int(cursor.lastrowid or 0), events
+        run, before = position
+        events = before + len(commit.events)
+        connection.execute(QUERIES["update_run"], (*state, row.version, sequence, events, run))
+    except sqlite3.IntegrityError as error:
+        raise VersionConflict(f"namespace {row.namespace!r} holds a live run named {row.name!r} already") from error
+    return run, events
+
+
+def _remove(connection: sqlite3.Connection, uid: str) -> None:
+    found = connection.execute(QUERIES["select_run_id"], (uid,)).fetchone()
+    if found is None:
+        return
+    for table in ("header", "nodes", "effects", "events"):
+        connection.execute(QUERIES[f"delete_{table}_of_run"], found)
+    connection.execute(QUERIES["delete_run"], found)
+
+
+def _put(connection: sqlite3.Connection, kind: str, rows: Sequence[tuple[str, bytes | None]]) -> None:
+    for key, body in rows:
+        if body is None:
+            connection.execute(QUERIES["delete_document"], (kind, key))
+        else:
+            connection.execute(QUERIES["put_document"], (kind, key, pack(body)))
+
+
+def _row(values: Sequence[Any]) -> RunRow:
+    uid, namespace, name, phase, created, started, finished, labels, message, progress, version, sequence = values
+    return RunRow(
+        uid=uid,
+        namespace=namespace,
+        name=name,
+        phase=phase,
+        created_at=created,
+        started_at=started,
+        finished_at=finished,
+        labels=_decode_labels(labels),
+        message=message,
+        progress=progress,
+        version=version,
+        sequence=sequence,
+    )
+
+
+def _load(connection: sqlite3.Connection, uid: str) -> StoredRun | None:
+    found = connection.execute(QUERIES["select_run"], (uid,)).fetchone()
+    if found is None:
+        return None
+    run = (found[-1],)
+    header = connection.execute(QUERIES["select_header"], run).fetchone()
+    return StoredRun(
+        row=_row(found[:-1]),
+        header=unpack(header[0]) if header else b"",
+        nodes=tuple((node, unpack(body)) for node, body in connection.execute(QUERIES["select_nodes"], run)),
+        effects=tuple(EffectRow(key=key, body=unpack(body)) for key, body in connection.execute(QUERIES["select_effects"], run)),
+    )

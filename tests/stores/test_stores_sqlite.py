@@ -1,0 +1,240 @@
+"""What is SQLite's own: the file, its lock and schema, compression, and what a kill leaves."""
+
+import asyncio
+import os
+import signal
+import sqlite3
+import stat
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from jitflow.ports.errors import Broken
+from jitflow.ports.store import Commit
+from jitflow.stores.sqlite import SqliteStore
+from jitflow.testing.store_contract import BIG, a_commit, a_row
+
+
+def test_file_and_directory_belong_to_their_owner_alone(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "state" / "state.db"
+    old = os.umask(0)
+    try:
+
+        async def scenario() -> None:
+            async with SqliteStore.open(path) as store:
+                await store.commit(a_commit())
+                for file in path.parent.iterdir():
+                    assert stat.S_IMODE(file.stat().st_mode) == 0o600, file
+
+        asyncio.run(scenario())
+    finally:
+        os.umask(old)
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+
+
+def test_a_second_server_is_told_who_holds_the_file(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with SqliteStore.open(tmp_path / "state.db"):
+            with pytest.raises(Broken, match=f"process {os.getpid()}"):
+                async with SqliteStore.open(tmp_path / "state.db"):
+                    pass
+        async with SqliteStore.open(tmp_path / "state.db") as store:
+            assert not await store.runs()
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(
+    ("statement", "message"),
+    [
+        ("UPDATE schema_version SET version = 99, oldest_compatible = 99", "newer jitflow"),
+        ("DROP TABLE schema_version", "another program"),
+    ],
+)
+def test_a_file_that_is_not_ours_to_write_is_refused(tmp_path: Path, statement: str, message: str) -> None:
+    path = tmp_path / "state.db"
+
+    async def open_once() -> None:
+        async with SqliteStore.open(path) as store:
+            await store.commit(a_commit())
+
+    asyncio.run(open_once())
+    connection = sqlite3.connect(path)
+    connection.execute(statement)
+    connection.commit()
+    connection.close()
+    before = path.read_bytes()
+    with pytest.raises(Broken, match=message):
+        asyncio.run(open_once())
+    assert path.read_bytes() == before
+    with pytest.raises(Broken, match=message):  # and the lock was given back
+        asyncio.run(open_once())
+
+
+def test_a_newer_but_compatible_schema_is_used(tmp_path: Path) -> None:
+    path = tmp_path / "state.db"
+
+    async def open_once() -> int:
+        async with SqliteStore.open(path) as store:
+            return len(await store.runs())
+
+    asyncio.run(open_once())
+    connection = sqlite3.connect(path)
+    connection.execute("UPDATE schema_version SET version = 2, oldest_compatible = 1")
+    connection.commit()
+    connection.close()
+    assert asyncio.run(open_once()) == 0
+
+
+@pytest.mark.parametrize("content", [b"this is not a database at all, but a text of some length" * 40])
+def test_a_file_that_is_no_database_is_refused(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "state.db"
+    path.write_bytes(content)
+
+    async def scenario() -> None:
+        async with SqliteStore.open(path):
+            pass
+
+    with pytest.raises(Broken, match=r"state\.db cannot be used"):
+        asyncio.run(scenario())
+    assert path.read_bytes() == content
+
+
+def test_a_place_that_cannot_hold_it_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+
+    async def scenario() -> None:
+        async with SqliteStore.open(tmp_path / "file" / "state.db"):
+            pass
+
+    with pytest.raises(Broken, match=r"file/state\.db cannot be used"):
+        asyncio.run(scenario())
+
+
+def test_large_documents_lie_deflated(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with SqliteStore.open(tmp_path / "state.db") as store:
+            await store.commit(Commit(row=a_row(), header=BIG, nodes=(("n", BIG), ("random", os.urandom(8192)))))
+            stored = await store.load("u1")
+            assert stored is not None
+            assert dict(stored.nodes)["n"] == BIG
+
+    asyncio.run(scenario())
+    connection = sqlite3.connect(tmp_path / "state.db")
+    (header,) = connection.execute("SELECT length(body) FROM headers").fetchone()
+    sizes = dict(connection.execute("SELECT id, length(body) FROM nodes"))
+    connection.close()
+    assert header < len(BIG) / 10
+    assert sizes["n"] < len(BIG) / 10
+    assert sizes["random"] == 8193, "what does not shrink stays as it is"
+
+
+def test_a_value_sqlite_cannot_hold_spoils_only_its_own_commit(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with SqliteStore.open(tmp_path / "state.db") as store:
+            results = await asyncio.gather(
+                store.commit(a_commit("u1")),
+                store.commit(a_commit("u2", message="\ud800")),
+                store.commit(a_commit("u3")),
+                return_exceptions=True,
+            )
+            assert isinstance(results[1], Exception)
+            assert {row.uid for row in await store.runs()} == {"u1", "u3"}
+            sequences = [row.sequence for row in await store.runs()]
+            assert len(set(sequences)) == 2
+
+    asyncio.run(scenario())
+
+
+def test_sequence_goes_on_after_a_restart_even_without_the_newest_run(tmp_path: Path) -> None:
+    async def first() -> int:
+        async with SqliteStore.open(tmp_path / "state.db") as store:
+            await store.commit(a_commit("u1"))
+            last = await store.commit(a_commit("u2"))
+            await store.remove("u2")
+            return last
+
+    async def second() -> int:
+        async with SqliteStore.open(tmp_path / "state.db") as store:
+            return await store.commit(a_commit("u2"))
+
+    assert asyncio.run(first()) < asyncio.run(second())
+
+
+def test_an_unknown_synchronous_is_refused(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with SqliteStore.open(tmp_path / "state.db", synchronous="OFF; DROP TABLE runs"):
+            pass
+
+    with pytest.raises(Broken, match="NORMAL or FULL"):
+        asyncio.run(scenario())
+
+
+def test_schema_from_scratch_is_the_current_version(tmp_path: Path) -> None:
+    from jitflow.stores._schema import VERSION
+
+    async def scenario() -> None:
+        async with SqliteStore.open(tmp_path / "state.db"):
+            pass
+
+    asyncio.run(scenario())
+    connection = sqlite3.connect(tmp_path / "state.db")
+    assert connection.execute("SELECT version FROM schema_version").fetchall() == [(VERSION,)]
+    connection.close()
+
+
+WRITER = """
+import asyncio, sys
+from jitflow.ports.store import Commit, EffectRow
+from jitflow.stores.sqlite import SqliteStore
+from jitflow.testing.store_contract import a_row
+
+async def produce(store, uid):
+    for version in range(1, 1_000_000):
+        body = str(version).encode()
+        await store.commit(Commit(
+            row=a_row(uid, version=version, progress=str(version)), header=body * 2000, nodes=((f"n{version % 7}", body),),
+            effects=(EffectRow(key=f"e{version}", body=body),), effects_done=(f"e{version - 1}",), events=(body,)))
+        sys.stdout.write(f"{uid} {version}\\n")
+        sys.stdout.flush()
+
+async def main():
+    async with SqliteStore.open(sys.argv[1]) as store:
+        await asyncio.gather(*(produce(store, f"u{number}") for number in range(8)))
+
+asyncio.run(main())
+"""
+
+
+def test_what_was_acknowledged_survives_sigkill(tmp_path: Path) -> None:
+    path = tmp_path / "state.db"
+    with subprocess.Popen([sys.executable, "-c", WRITER, str(path)], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        acknowledged: dict[str, int] = {}
+        deadline = time.monotonic() + 30
+        while sum(acknowledged.values()) < 400 and time.monotonic() < deadline:
+            uid, version = process.stdout.readline().split()
+            acknowledged[uid] = int(version)
+        process.send_signal(signal.SIGKILL)
+        for line in process.stdout:  # said before the kill, still in the pipe
+            if line.endswith("\n") and len(line.split()) == 2:
+                acknowledged[line.split()[0]] = int(line.split()[1])
+    assert len(acknowledged) == 8
+
+    async def check() -> None:
+        async with SqliteStore.open(path) as store:  # the dead holder's lock is gone
+            for uid, version in acknowledged.items():
+                stored = await store.load(uid)
+                assert stored is not None
+                found = stored.row.version
+                assert found >= version
+                assert stored.header == str(found).encode() * 2000
+                assert [effect.key for effect in stored.effects] == [f"e{found}"], "a commit is whole or absent"
+                assert dict(stored.nodes)[f"n{found % 7}"] == str(found).encode()
+                events = await store.events(uid, limit=10**6)
+                assert [int(body) for _, body in events] == list(range(1, found + 1))
+
+    asyncio.run(check())
