@@ -1,0 +1,43 @@
+"""A recount of everything the planner keeps incrementally."""
+
+from jitflow.model.data import ReplicaState
+from jitflow.planner._items import Items
+from jitflow.planner._steps import Phase, Steps
+
+
+def audit(items: Items, steps: Steps) -> tuple[str, ...]:
+    """Return each invariant that does not hold, in words."""
+    wrong: list[str] = []
+
+    def expect(name: str, kept: object, counted: object) -> None:
+        if kept != counted:
+            wrong.append(f"{name}: kept {kept}, counted {counted}")
+
+    holding = [step for step in steps.table.values() if step.phase in {Phase.CLAIMED, Phase.GRANTED}]
+    running = [step for step in holding if step.phase is Phase.GRANTED]
+    table = list(items)
+    present = [item for item in table if item.state not in {ReplicaState.ABSENT, ReplicaState.QUEUED}]
+    expect("fixed", items.fixed, sum(item.bytes for item in table if item.held) + sum(step.reserve for step in holding))
+    expect("used", items.used, sum(item.bytes for item in present) + sum(step.reserve for step in running))
+    expect("loose", items.loose, sum(item.bytes for item in present if item.loose))
+    expect("leaving", items.leaving, sum(item.bytes for item in present if item.state is ReplicaState.EVICTING))
+    expect("kept", items.kept, sum(item.bytes for item in table if item.kept))
+    expect("ahead", items.ahead, sum(1 for item in table if item.ahead))
+    claims: dict[object, int] = {}
+    uses: dict[object, int] = {}
+    for step in steps.table.values():
+        counter = uses if step.awaits else claims
+        for item in step.inputs:
+            counter[item.ref] = counter.get(item.ref, 0) + 1
+        resident = all(item.state is ReplicaState.RESIDENT for item in step.inputs)
+        if step.phase is Phase.GRANTED and not resident:
+            wrong.append(f"{step.id} runs without its inputs")
+    for item in table:
+        expect(f"claims of {item.ref}", item.claims, claims.get(item.ref, 0))
+        expect(f"uses of {item.ref}", item.uses, uses.get(item.ref, 0))
+        expect(f"queued {item.ref}", item.state is ReplicaState.QUEUED, item.claims > 0 and _nowhere(item.state))
+    return tuple(wrong)
+
+
+def _nowhere(state: ReplicaState) -> bool:
+    return state in {ReplicaState.ABSENT, ReplicaState.QUEUED}

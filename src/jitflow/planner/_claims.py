@@ -1,0 +1,206 @@
+"""Claims: a step gets everything it needs at once, or nothing; in the global order, with the first one protected."""
+
+import heapq
+from collections.abc import Callable
+
+from jitflow.model.data import ReplicaState
+from jitflow.planner._fetches import Fetches
+from jitflow.planner._items import Item, Items, Key, Source
+from jitflow.planner._room import Room
+from jitflow.planner._sizes import OutputSizes, declared
+from jitflow.planner._steps import Phase, Step, Steps
+from jitflow.planner.commands import Command, Grant, Refuse
+
+_SCAN = 64
+
+
+class Claims:
+    """Claims and grants.
+
+    Deadlock freedom: a claim is atomic and complete, so a claimed step waits only for transfers into reserved space; the first
+    ready step without room is bypassed a bounded number of times, after which all claims drain and what remains can be evicted.
+    """
+
+    def __init__(
+        self, items: Items, steps: Steps, fetches: Fetches, room: Room, sizes: OutputSizes, *, window: int, bypass: int
+    ) -> None:
+        """Allow `window` claimed steps that wait for transfers, and `bypass` claims past the head."""
+        self._items = items
+        self._steps = steps
+        self._fetches = fetches
+        self._room = room
+        self._sizes = sizes
+        self._window = window
+        self._bypass = bypass
+        self._grantable: list[tuple[Key, int, Step]] = []
+        self.lacking = 0
+        self.head: Step | None = None
+        self.stirred = True
+        """Whether anything happened that may allow a claim."""
+
+    # -- asking ------------------------------------------------------------------------------------------------------------
+
+    def examine(self, step: Step, out: list[Command], forget: Callable[[Step], None]) -> None:
+        """List an asked step as ready, or block it on the first input that cannot be had; refuse it if it can never fit."""
+        self._steps.unlist(step)
+        item = _blocking(step)
+        if item is not None:
+            self._block(step, item)
+            return
+        need = self._footprint(step)
+        if need > self._items.capacity:
+            forget(step)
+            message = (
+                f"needs {need:,} bytes in the primary, which has {self._items.capacity:,}; make the capacity at least {need:,}"
+            )
+            out.append(Refuse(step=step.id, message=message))
+            return
+        self._steps.list(step)
+        self.stirred = True
+
+    def _block(self, step: Step, item: Item) -> None:
+        item.blocked[step.id] = step
+        step.blocked_on = item
+        if item.source is Source.MISSING:
+            item.source = Source.UNKNOWN
+        if item.source is Source.UNKNOWN:
+            self._fetches.look(item, step, urgent=True)
+
+    def _footprint(self, step: Step) -> int:
+        return sum(item.bytes for item in step.inputs) + declared(step.spec)
+
+    def _reserve(self, step: Step) -> int:
+        """Return what to reserve for the outputs: what is declared, and what is assumed as far as it can ever fit."""
+        kept = self._items.kept - sum(item.bytes for item in step.inputs if item.kept)
+        spare = self._items.capacity - kept - self._footprint(step)
+        return declared(step.spec) + max(0, min(self._sizes.assumed(step.spec), spare))
+
+    # -- claiming ----------------------------------------------------------------------------------------------------------
+
+    def claim(self, out: list[Command], forget: Callable[[Step], None]) -> None:
+        """Claim what fits, in order."""
+        if not self.stirred:
+            return
+        self.stirred = False
+        ready = self._steps.ready
+        head: Step | None = None
+        place = 0
+        for _ in range(_SCAN):
+            if place >= len(ready):
+                break
+            step = ready[place][2]
+            if _blocking(step) is not None:
+                self.examine(step, out, forget)
+                continue
+            reserve = self._reserve(step)
+            fits, whole = self._fits(step, reserve)
+            if fits and (whole or self.lacking < self._window):
+                if head is not None:
+                    head.bypassed += 1
+                self._claim(step, reserve)
+            else:
+                if not fits and head is None:
+                    head = step
+                place += 1
+            if head is not None and head.bypassed >= self._bypass:
+                break
+        self.head = head
+
+    def _fits(self, step: Step, reserve: int) -> tuple[bool, bool]:
+        """Return whether the step's claim fits, and whether nothing has to be fetched for it."""
+        need = self._items.fixed + reserve
+        whole = True
+        for item in step.inputs:
+            if not item.fixed:
+                need += item.bytes
+            if item.state is not ReplicaState.RESIDENT:
+                whole = False
+        return need <= self._items.capacity, whole
+
+    def _claim(self, step: Step, reserve: int) -> None:
+        items = self._items
+        self._steps.unlist(step)
+        self._leave_absent(step)
+        step.phase = Phase.CLAIMED
+        step.reserve = reserve
+        items.fixed += reserve
+        for item in step.inputs:
+            item.claims += 1
+            items.settle(item)
+            items.mark_ahead(item, False)
+            items.drop_reader(item)
+            if item.state is not ReplicaState.RESIDENT:
+                step.lacking += 1
+                item.waiters[step.id] = step
+                if item.state is ReplicaState.ABSENT:
+                    items.move(item, "want")
+                    self._fetches.want(item, step)
+        if step.lacking:
+            self.lacking += 1
+        else:
+            heapq.heappush(self._grantable, (step.key, step.seq, step))
+
+    def _leave_absent(self, step: Step) -> None:
+        absent = [item for item in step.inputs if not item.obtainable]
+        if absent:
+            step.absent = tuple(item.ref for item in absent)
+            step.inputs = [item for item in step.inputs if item.obtainable]
+            for item in absent:
+                self._items.drop_reader(item)
+                self._items.settle(item)
+
+    def unclaim(self, step: Step, phase: Phase) -> None:
+        """Give a step's claims back; it is `phase` from now on."""
+        items = self._items
+        if step.lacking:
+            self.lacking -= 1
+        step.lacking = 0
+        items.fixed -= step.reserve
+        if step.phase is Phase.GRANTED:
+            items.hold(-step.reserve)
+        step.reserve = 0
+        step.phase = phase
+        for item in step.inputs:
+            item.claims -= 1
+            item.waiters.pop(step.id, None)
+            item.last_used = items.tick()
+            if step.awaits:
+                items.add_reader(item, step)
+            if item.state is ReplicaState.QUEUED and not item.claims:
+                items.move(item, "unwant")
+            else:
+                items.settle(item)
+            self._fetches.unneeded(item)
+        self.stirred = True
+
+    # -- granting ----------------------------------------------------------------------------------------------------------
+
+    def arrived(self, item: Item) -> None:
+        """Note that an item is resident: steps that lacked nothing else can start."""
+        for step in item.waiters.values():
+            step.lacking -= 1
+            if not step.lacking:
+                self.lacking -= 1
+                heapq.heappush(self._grantable, (step.key, step.seq, step))
+        item.waiters.clear()
+        self.stirred = True
+
+    def grant(self, out: list[Command]) -> None:
+        """Start claimed steps whose inputs are resident, as the space for their outputs is there."""
+        while self._grantable:
+            step = self._grantable[0][2]
+            if step.phase is Phase.CLAIMED and not step.lacking:
+                if not self._room.make(step.reserve, out, f"room for what {step.id} will write"):
+                    return
+                step.phase = Phase.GRANTED
+                self._items.hold(step.reserve)
+                out.append(Grant(step=step.id))
+            heapq.heappop(self._grantable)
+
+
+def _blocking(step: Step) -> Item | None:
+    """Return the first input that cannot be had; an optional one that is missing is no obstacle."""
+    for item in step.inputs:
+        if not item.obtainable and not (item.source is Source.MISSING and item.ref in step.optional):
+            return item
+    return None

@@ -1,0 +1,169 @@
+"""What is fetched next: first what claimed steps wait for, then what coming steps will read; and what must be looked up."""
+
+import heapq
+
+from jitflow.model.data import ReplicaState
+from jitflow.planner._items import Item, Items, Key, Source
+from jitflow.planner._room import Room
+from jitflow.planner._steps import Phase, Step
+from jitflow.planner.commands import Cancel, Command, Fetch, Look
+
+_SKIPPED_PER_PASS = 8
+_LOOKS_AT_ONCE = 512
+
+
+class Fetches:
+    """The queues of transfers and look-ups."""
+
+    def __init__(self, items: Items, room: Room, transfers: int, window: int) -> None:
+        """Allow `transfers` at once, and `window` objects ahead of their claims."""
+        self._items = items
+        self._room = room
+        self._transfers = transfers
+        self._window = window
+        self._urgent: list[tuple[Key, int, Item]] = []
+        self._soft: list[tuple[bool, Key, int, Item]] = []
+        self._delayed: list[tuple[float, int, Item]] = []
+        self._looks: list[tuple[bool, Key, int, Item]] = []
+        self.looking = 0
+        self.active = 0
+        self._cancels: list[Item] = []
+
+    # -- queues ------------------------------------------------------------------------------------------------------------
+
+    def want(self, item: Item, step: Step) -> None:
+        """Queue an item that a claimed step waits for."""
+        heapq.heappush(self._urgent, (step.key, self._items.tick(), item))
+
+    def foresee(self, item: Item) -> None:
+        """Queue an item that some coming step reads, to be fetched ahead, or looked up if its size is not known."""
+        if item.state is not ReplicaState.ABSENT or item.uploading:
+            return
+        step = self._items.first_reader(item)
+        if step is None or _comes_later(item, step):
+            return
+        if item.source is Source.FAR and item.size is not None:
+            heapq.heappush(self._soft, (not step.spec.certain, step.key, self._items.tick(), item))
+        elif item.source is Source.UNKNOWN:
+            self.look(item, step, urgent=False)
+
+    def look(self, item: Item, step: Step, *, urgent: bool) -> None:
+        """Queue a look-up."""
+        heapq.heappush(self._looks, (not urgent, step.key, self._items.tick(), item))
+
+    def delay(self, item: Item, retry_at: float) -> None:
+        """Leave an item alone until a time."""
+        item.retry_at = retry_at
+        heapq.heappush(self._delayed, (retry_at, self._items.tick(), item))
+
+    def unneeded(self, item: Item) -> None:
+        """Note that an item may be in flight for nobody."""
+        if item.state is ReplicaState.TRANSFERRING and not (item.claims or item.uses or item.dirty or item.cancelled):
+            item.cancelled = True
+            self._cancels.append(item)
+
+    def next_wake(self) -> float | None:
+        """Return when a delayed item may be tried again, if there is one."""
+        return self._delayed[0][0] if self._delayed else None
+
+    # -- decisions ---------------------------------------------------------------------------------------------------------
+
+    def decide(self, now: float, out: list[Command], head: Step | None, bypass: int) -> None:
+        """Emit cancellations, fetches and look-ups. `head`: the first ready step that has no room yet."""
+        for item in self._cancels:
+            if item.cancelled and item.state is ReplicaState.TRANSFERRING:
+                out.append(Cancel(ref=item.ref, reason="no step needs it any more"))
+        self._cancels.clear()
+        self._wake(now)
+        if self._claimed(now, out):
+            self._ahead(now, out, head, bypass)
+        self._look(out)
+
+    def _wake(self, now: float) -> None:
+        while self._delayed and self._delayed[0][0] <= now:
+            _, _, item = heapq.heappop(self._delayed)
+            if item.state is ReplicaState.QUEUED and item.waiters:
+                self.want(item, next(iter(item.waiters.values())))
+            else:
+                self.foresee(item)
+
+    def _claimed(self, now: float, out: list[Command]) -> bool:
+        """Start transfers that claimed steps wait for; return whether none of them waits for room or a free transfer."""
+        while self._urgent:
+            if self.active >= self._transfers:
+                return False
+            _, _, item = self._urgent[0]
+            if item.state is ReplicaState.QUEUED and item.obtainable and item.retry_at <= now:
+                step = next(iter(item.waiters.values()))
+                if not self._room.make(item.bytes, out, f"room for {item.ref}, for which {step.id} waits"):
+                    return False
+                self._start(item, step, out, urgent=True)
+            heapq.heappop(self._urgent)
+        return True
+
+    def _start(self, item: Item, step: Step, out: list[Command], *, urgent: bool) -> None:
+        self.active += 1
+        self._items.move(item, "start")
+        reason = f"{step.id} waits for it" if urgent else f"read ahead for {step.id}"
+        out.append(Fetch(ref=item.ref, size_bytes=item.bytes, urgent=urgent, step=step.id, reason=reason))
+
+    def _ahead(self, now: float, out: list[Command], head: Step | None, bypass: int) -> None:
+        skipped: list[tuple[bool, Key, int, Item]] = []
+        while self._soft and self.active < self._transfers and self._items.ahead < self._window:
+            if len(skipped) > _SKIPPED_PER_PASS:
+                break
+            entry = heapq.heappop(self._soft)
+            item = entry[3]
+            step = self._candidate(entry, now)
+            if step is None:
+                continue
+            harmless = head is None or item in head.inputs
+            if not harmless and head is not None and head.bypassed >= bypass:
+                skipped.append(entry)
+                continue
+            leaving = self._items.leaving
+            if self._items.fixed + item.bytes > self._items.capacity or not self._room.make(
+                item.bytes, out, f"room for {item.ref}, read earlier", before=step.key
+            ):
+                skipped.append(entry)
+                if self._items.leaving != leaving:
+                    break
+                continue
+            if not harmless and head is not None:
+                head.bypassed += 1
+            self._start(item, step, out, urgent=False)
+            self._items.mark_ahead(item, True)
+        for entry in skipped:
+            heapq.heappush(self._soft, entry)
+
+    def _candidate(self, entry: tuple[bool, Key, int, Item], now: float) -> Step | None:
+        """Return the step for which to fetch an item ahead, None if the entry says nothing true any more."""
+        item = entry[3]
+        if item.state is not ReplicaState.ABSENT or not item.obtainable or item.retry_at > now:
+            return None
+        step = self._items.first_reader(item)
+        if step is None or _comes_later(item, step):
+            return None
+        if (not step.spec.certain, step.key) != entry[:2]:
+            self.foresee(item)
+            return None
+        return step
+
+    def _look(self, out: list[Command]) -> None:
+        while self._looks:
+            later, _, _, item = self._looks[0]
+            if later and self.looking >= _LOOKS_AT_ONCE:
+                return
+            heapq.heappop(self._looks)
+            wanted = bool(item.blocked) or item.uses > 0
+            if item.looking or item.source is not Source.UNKNOWN or item.uploading or not wanted:
+                continue
+            item.looking = True
+            self.looking += 1
+            out.append(Look(ref=item.ref, urgent=not later))
+
+
+def _comes_later(item: Item, step: Step) -> bool:
+    """Return whether an item is the output of a step that comes before its reader and has not ended."""
+    producer = item.producer
+    return producer is not None and step.phase is Phase.FUTURE and producer.key < step.key

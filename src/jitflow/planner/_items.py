@@ -1,0 +1,261 @@
+"""Objects as the planner sees them, the ledger of bytes, and the order in which replicas are evicted.
+
+One method, `Items.settle`, keeps the ledger: it is called after every change of an item, so that each sum is what a
+recount gives.
+"""
+
+import heapq
+from collections.abc import Iterator
+from enum import IntEnum, auto
+from typing import TYPE_CHECKING
+
+from jitflow.model.data import ObjectRef, ReplicaState
+from jitflow.planner.replicas import moved
+
+if TYPE_CHECKING:
+    from jitflow.planner._steps import Step
+
+Key = tuple[int, float]
+"""A place in the global order: arrival of the workflow, position of the step in it."""
+
+Rank = tuple[int, float, float, int]
+"""Order of eviction, smallest first."""
+
+_PRESENT = frozenset({ReplicaState.TRANSFERRING, ReplicaState.RESIDENT, ReplicaState.EVICTING})
+_HEAP_SLACK = 64
+
+
+class Source(IntEnum):
+    """What is known of an object far away."""
+
+    UNKNOWN = auto()
+    MISSING = auto()
+    FAR = auto()
+
+
+class Item:
+    """One object: what is known of it, where it stands, who reads it."""
+
+    __slots__ = (
+        "ahead", "blocked", "cancelled", "claims", "dirty", "fixed", "kept", "last_used", "looking", "loose", "producer", "rank",
+        "readers", "ref", "retry_at", "size", "source", "stale", "state", "uploading", "used", "uses", "waiters",
+    )  # fmt: skip
+
+    def __init__(self, ref: ObjectRef) -> None:
+        """Know nothing but the name."""
+        self.ref = ref
+        self.size: int | None = None
+        self.state = ReplicaState.ABSENT
+        self.source = Source.UNKNOWN
+        self.dirty = False
+        self.kept = False
+        self.stale = False
+        """Its far copy has changed: evict when nobody reads it."""
+        self.uploading = False
+        """An output on its way to the secondary without a replica: not to be had yet."""
+        self.looking = False
+        self.cancelled = False
+        self.ahead = False
+        """Fetched ahead of any claim and not claimed since."""
+        self.claims = 0
+        self.uses = 0
+        """Steps that will read it and have not claimed it."""
+        self.readers: list[tuple[Key, int, Step]] = []
+        self.waiters: dict[str, Step] = {}
+        self.blocked: dict[str, Step] = {}
+        self.producer: Step | None = None
+        self.retry_at = 0.0
+        self.last_used = 0
+        self.fixed = 0
+        self.used = 0
+        self.loose = False
+        self.rank: Rank = (0, 0.0, 0.0, 0)
+
+    @property
+    def bytes(self) -> int:
+        """Its size, 0 while unknown."""
+        return self.size or 0
+
+    @property
+    def held(self) -> bool:
+        """Whether its bytes cannot be freed now (or are promised already)."""
+        present = self.state is not ReplicaState.ABSENT
+        return bool(self.claims) or self.dirty or self.state is ReplicaState.TRANSFERRING or (self.kept and present)
+
+    @property
+    def obtainable(self) -> bool:
+        """Whether a step that needs it can be promised it."""
+        if self.size is None:
+            return False
+        if self.state in {ReplicaState.TRANSFERRING, ReplicaState.RESIDENT}:
+            return True
+        return self.source is Source.FAR and not self.uploading
+
+
+class Items:
+    """The table of objects with its ledger.
+
+    `fixed`: bytes that cannot be freed: claimed, dirty, kept, in flight, and the outputs promised to claimed steps; `fixed` <=
+    capacity is the rule of admission. `used`: bytes that are or may be on the disk: resident, in flight, being removed, and the
+    outputs promised to running steps; `used` <= capacity is the promise.
+    """
+
+    def __init__(self, capacity: int) -> None:
+        """Start with an empty primary."""
+        self.capacity = capacity
+        self.table: dict[ObjectRef, Item] = {}
+        self.fixed = 0
+        self.used = 0
+        self.loose = 0
+        self.leaving = 0
+        self.kept = 0
+        self.peak = 0
+        self.ahead = 0
+        self._victims: list[tuple[Rank, ObjectRef, int, Item]] = []
+        self._loose_count = 0
+        self._tick = 0
+
+    def of(self, ref: ObjectRef) -> Item:
+        """Return the item of a name, new if need be."""
+        item = self.table.get(ref)
+        if item is None:
+            item = self.table[ref] = Item(ref)
+        return item
+
+    def tick(self) -> int:
+        """Return a number that grows: the order of uses."""
+        self._tick += 1
+        return self._tick
+
+    # -- the ledger --------------------------------------------------------------------------------------------------------
+
+    def move(self, item: Item, cause: str) -> None:
+        """Move a replica through the table and settle it."""
+        item.state = moved(item.state, cause)
+        self.settle(item)
+
+    def settle(self, item: Item) -> None:
+        """Bring the sums up to date with an item that may have changed."""
+        held = item.held
+        size = item.bytes
+        fixed = size if held else 0
+        used = size if item.state in _PRESENT else 0
+        self.fixed += fixed - item.fixed
+        item.fixed = fixed
+        if used != item.used:
+            self.hold(used - item.used)
+            item.used = used
+        loose = item.state is ReplicaState.RESIDENT and not held
+        if loose != item.loose:
+            item.loose = loose
+            self.loose += size if loose else -size
+            self._loose_count += 1 if loose else -1
+            if loose:
+                self._offer(item)
+        self._prune(item)
+
+    def hold(self, change: int) -> None:
+        """Add to (or take from) the used bytes."""
+        self.used += change
+        self.peak = max(self.peak, self.used)
+
+    def _prune(self, item: Item) -> None:
+        """Forget an item of which nothing but the name is left."""
+        if item.state is ReplicaState.ABSENT and not (
+            item.uses or item.claims or item.blocked or item.uploading or item.producer or item.looking or item.dirty
+        ):
+            self.table.pop(item.ref, None)
+
+    # -- readers -----------------------------------------------------------------------------------------------------------
+
+    def add_reader(self, item: Item, step: "Step") -> None:
+        """Count a step that will read the item."""
+        item.uses += 1
+        heapq.heappush(item.readers, (step.key, step.seq, step))
+        self.reranked(item)
+
+    def rekey_reader(self, item: Item, step: "Step") -> None:
+        """Note a new key of a step that reads the item."""
+        heapq.heappush(item.readers, (step.key, step.seq, step))
+        self.reranked(item)
+
+    def drop_reader(self, item: Item) -> None:
+        """Count one reader less; the caller has changed the step's phase already."""
+        item.uses -= 1
+        if not item.uses:
+            item.readers.clear()
+            self.mark_ahead(item, False)
+        self.reranked(item)
+
+    def first_reader(self, item: Item) -> "Step | None":
+        """Return the step that reads the item next, not counting those that hold a claim."""
+        readers = item.readers
+        while readers:
+            key, _, step = readers[0]
+            if step.awaits and step.key == key:
+                return step
+            heapq.heappop(readers)
+        return None
+
+    def next_use(self, item: Item) -> Key | None:
+        """Return the place in the order of the next read, None for never (as far as is known)."""
+        step = self.first_reader(item)
+        return step.key if step else None
+
+    # -- victims -----------------------------------------------------------------------------------------------------------
+
+    def reranked(self, item: Item) -> None:
+        """Note that the item's next use may have changed."""
+        if item.loose and self._rank(item) != item.rank:
+            self._offer(item)
+
+    def _rank(self, item: Item) -> Rank:
+        use = self.next_use(item)
+        if item.stale:
+            return (-1, 0.0, 0.0, 0)
+        if use is None:
+            # Nothing known will read it: the one used longest ago first.
+            return (0, float(item.last_used), 0.0, 0)
+        return (1, -use[0], -use[1], -item.bytes)
+
+    def _offer(self, item: Item) -> None:
+        item.rank = self._rank(item)
+        self.push_victim(item)
+        if len(self._victims) > 4 * self._loose_count + _HEAP_SLACK:
+            self._victims = [(one.rank, one.ref, 0, one) for one in self.table.values() if one.loose]
+            heapq.heapify(self._victims)
+
+    def pop_victim(self) -> Item | None:
+        """Return the best replica to evict and take it off the list; `push_victim` puts it back."""
+        victims = self._victims
+        while victims:
+            rank, _, _, item = heapq.heappop(victims)
+            if item.loose and item.rank == rank:
+                return item
+        return None
+
+    def push_victim(self, item: Item) -> None:
+        """Put a victim back that was not evicted."""
+        heapq.heappush(self._victims, (item.rank, item.ref, self.tick(), item))
+
+    def evicting(self, item: Item) -> None:
+        """Begin the removal of a loose replica."""
+        self.move(item, "evict")
+        self.leaving += item.bytes
+
+    def gone(self, item: Item) -> None:
+        """End the removal of a replica."""
+        self.leaving -= item.bytes
+        item.stale = False
+        self.mark_ahead(item, False)
+        self.move(item, "gone")
+
+    def mark_ahead(self, item: Item, ahead: bool) -> None:
+        """Count an item as fetched ahead of its claim, or no longer."""
+        if item.ahead != ahead:
+            item.ahead = ahead
+            self.ahead += 1 if ahead else -1
+
+    def __iter__(self) -> Iterator[Item]:
+        """Iterate over all items."""
+        return iter(self.table.values())

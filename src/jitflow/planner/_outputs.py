@@ -1,0 +1,61 @@
+"""Outputs of ended steps: taken into the primary where they fit, else sent from where they lie."""
+
+from jitflow.model.data import ReplicaState
+from jitflow.planner._items import Item, Items, Source
+from jitflow.planner._room import Room
+from jitflow.planner.commands import Bypass, Command, Take
+
+
+class Outputs:
+    """Outputs on offer. The rule: an output is admitted only if it fits beside all that is promised; it never waits for that."""
+
+    def __init__(self, items: Items, room: Room) -> None:
+        """Work on these items."""
+        self._items = items
+        self._room = room
+        self._offers: list[tuple[Item, int]] = []
+
+    def offer(self, item: Item, size: int) -> None:
+        """Queue an output; until it is taken or uploaded nobody can have it (but an older replica, if there is one)."""
+        item.uploading = True
+        self._offers.append((item, size))
+
+    def decide(self, out: list[Command]) -> None:
+        """Admit or send each; an admitted one waits for evictions only."""
+        waiting: list[tuple[Item, int]] = []
+        for item, size in self._offers:
+            if not item.uploading:
+                continue
+            if item.dirty and item.state is ReplicaState.ABSENT:
+                self._take(item, size, out, waiting)
+            elif item.state is ReplicaState.EVICTING:
+                waiting.append((item, size))
+            elif item.state is ReplicaState.RESIDENT and item.loose:
+                self._room.evict(item, out, "a step wrote it anew")
+                waiting.append((item, size))
+            elif item.state is ReplicaState.ABSENT and self._items.fixed + size <= self._items.capacity:
+                item.size = size
+                item.dirty = True
+                self._items.settle(item)
+                self._take(item, size, out, waiting)
+            else:
+                self._send(item, size, out)
+        self._offers = waiting
+
+    def _take(self, item: Item, size: int, out: list[Command], waiting: list[tuple[Item, int]]) -> None:
+        if self._room.make(size, out, f"room for the output {item.ref}"):
+            item.uploading = False
+            item.source = Source.FAR
+            self._items.move(item, "start")
+            out.append(Take(ref=item.ref, size_bytes=size))
+        else:
+            waiting.append((item, size))
+
+    def _send(self, item: Item, size: int, out: list[Command]) -> None:
+        if item.state is ReplicaState.ABSENT:
+            item.size = size
+            self._items.settle(item)
+            reason = f"{size:,} bytes do not fit beside the {self._items.fixed:,} that are in use"
+        else:
+            reason = "an older copy of it is in use"
+        out.append(Bypass(ref=item.ref, reason=reason))

@@ -1,0 +1,171 @@
+"""Steps as the planner sees them: what was announced, what was asked for, and their one order over all workflows."""
+
+from bisect import bisect_left, insort
+from collections.abc import Iterator, Sequence
+from enum import IntEnum, auto
+
+from jitflow.model.data import FutureStep, ObjectRef, StepId, WorkflowUid
+from jitflow.planner._items import Item, Items, Key
+from jitflow.planner._order import positions
+
+
+class Phase(IntEnum):
+    """Where a step stands."""
+
+    FUTURE = auto()
+    ASKED = auto()
+    CLAIMED = auto()
+    GRANTED = auto()
+    GONE = auto()
+
+
+class Step:
+    """One step: its objects and its place in the order."""
+
+    __slots__ = (
+        "absent", "blocked_on", "bypassed", "inputs", "key", "lacking", "listed", "phase", "reserve", "seq", "spec", "uid",
+    )  # fmt: skip
+
+    def __init__(self, spec: FutureStep, uid: WorkflowUid, key: Key, seq: int, inputs: list[Item]) -> None:
+        """Make a step that is announced."""
+        self.spec = spec
+        self.uid = uid
+        self.key = key
+        self.seq = seq
+        self.inputs = inputs
+        self.phase = Phase.FUTURE
+        self.absent: tuple[ObjectRef, ...] = ()
+        self.reserve = 0
+        self.lacking = 0
+        self.bypassed = 0
+        self.blocked_on: Item | None = None
+        self.listed: tuple[Key, int] | None = None
+        """Its entry in the list of ready steps."""
+
+    @property
+    def id(self) -> StepId:
+        """Its name."""
+        return self.spec.id
+
+    @property
+    def awaits(self) -> bool:
+        """Whether it will read its inputs and holds no claim on them yet."""
+        return self.phase <= Phase.ASKED
+
+    @property
+    def optional(self) -> frozenset[ObjectRef]:
+        """The inputs that need not exist."""
+        return frozenset(one.ref for one in self.spec.inputs if one.optional)
+
+
+class Workflow:
+    """A workflow's steps, and its place in the order of arrival."""
+
+    __slots__ = ("arrival", "front", "steps", "withdrawn")
+
+    def __init__(self, arrival: int) -> None:
+        """Know no steps."""
+        self.arrival = arrival
+        self.front = 0
+        self.withdrawn = False
+        self.steps: dict[StepId, Step] = {}
+
+
+class Steps:
+    """All steps of all workflows, and the ready ones in order."""
+
+    def __init__(self, items: Items) -> None:
+        """Know no workflow."""
+        self._items = items
+        self.workflows: dict[WorkflowUid, Workflow] = {}
+        self.table: dict[StepId, Step] = {}
+        self.ready: list[tuple[Key, int, Step]] = []
+        self._arrivals = 0
+
+    def workflow(self, uid: WorkflowUid) -> Workflow:
+        """Return a workflow, new if need be."""
+        flow = self.workflows.get(uid)
+        if flow is None:
+            self._arrivals += 1
+            flow = self.workflows[uid] = Workflow(self._arrivals)
+        return flow
+
+    def place(self, uid: WorkflowUid, steps: Sequence[FutureStep]) -> list[Key]:
+        """Return the key of each announced step."""
+        flow = self.workflow(uid)
+        known = {name: step.key[1] for name, step in flow.steps.items()}
+        return [(flow.arrival, place) for place in positions(known, [step.id for step in steps])]
+
+    def front_key(self, uid: WorkflowUid) -> Key:
+        """Return a key before everything announced: for a step that is asked for without having been announced."""
+        flow = self.workflow(uid)
+        flow.front += 1
+        return (flow.arrival, float(flow.front) - 1e9)
+
+    def add(self, spec: FutureStep, uid: WorkflowUid, key: Key) -> Step:
+        """Enter a step as announced."""
+        refs = dict.fromkeys(one.ref for one in spec.inputs)
+        step = Step(spec, uid, key, self._items.tick(), [self._items.of(ref) for ref in refs])
+        self.table[spec.id] = step
+        self.workflow(uid).steps[spec.id] = step
+        for item in step.inputs:
+            self._items.add_reader(item, step)
+        for output in spec.outputs:
+            self._items.of(output.ref).producer = step
+        return step
+
+    def remove(self, step: Step) -> None:
+        """Forget a step; its claims must have been given back."""
+        self.unlist(step)
+        awaited = step.awaits
+        step.phase = Phase.GONE
+        self.table.pop(step.id, None)
+        flow = self.workflows.get(step.uid)
+        if flow is not None:
+            flow.steps.pop(step.id, None)
+            if flow.withdrawn and not flow.steps:
+                del self.workflows[step.uid]
+        for item in step.inputs:
+            if awaited:
+                self._items.drop_reader(item)
+            self._items.settle(item)
+        for output in step.spec.outputs:
+            item = self._items.table.get(output.ref)
+            if item is not None and item.producer is step:
+                item.producer = None
+                self._items.settle(item)
+
+    def rekey(self, step: Step, key: Key) -> None:
+        """Give a step another place in the order."""
+        if step.key == key:
+            return
+        was_listed = step.listed is not None
+        if was_listed:
+            self.unlist(step)
+        step.key = key
+        if step.awaits:
+            for item in step.inputs:
+                self._items.rekey_reader(item, step)
+        if was_listed:
+            self.list(step)
+
+    def list(self, step: Step) -> None:
+        """Enter a step into the list of ready ones: all its inputs can be had."""
+        if step.listed is None:
+            step.listed = (step.key, step.seq)
+            insort(self.ready, (step.key, step.seq, step))
+
+    def unlist(self, step: Step) -> None:
+        """Take a step off the list of ready ones, or off the item it is blocked on."""
+        if step.listed is not None:
+            place = bisect_left(self.ready, step.listed, key=lambda entry: entry[:2])
+            del self.ready[place]
+            step.listed = None
+        if step.blocked_on is not None:
+            step.blocked_on.blocked.pop(step.id, None)
+            step.blocked_on = None
+
+    def of(self, uid: WorkflowUid) -> Iterator[Step]:
+        """Iterate over a workflow's steps in order."""
+        flow = self.workflows.get(uid)
+        return iter(sorted(flow.steps.values(), key=lambda step: step.key) if flow else ())

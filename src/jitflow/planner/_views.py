@@ -1,0 +1,87 @@
+"""What others see of the plan."""
+
+from msgspec import Struct
+
+from jitflow.model.data import ObjectRef, ReplicaState, StepId
+from jitflow.planner._items import Item, Items, Source
+from jitflow.planner._steps import Phase, Step
+
+
+class Bytes(Struct, frozen=True, kw_only=True):
+    """The ledger. `used` <= `capacity` always; `fixed`: cannot be freed now; `loose`: can; `leaving`: being removed."""
+
+    capacity: int
+    used: int
+    fixed: int
+    loose: int
+    leaving: int
+    kept: int
+    peak: int
+
+
+class ItemView(Struct, frozen=True, kw_only=True):
+    """What the planner knows of an object. `size_bytes` None: unknown; `claims`: steps that hold it; `next_step`: next reader."""
+
+    ref: ObjectRef
+    size_bytes: int | None
+    state: ReplicaState
+    dirty: bool
+    kept: bool
+    claims: int
+    uses: int
+    next_step: StepId | None
+    missing: bool
+
+
+class Wait(Struct, frozen=True, kw_only=True):
+    """Where a step stands: `phase` is `future`, `size`, `upload`, `space`, `transfer`, or `granted`; `objects` it still needs.
+
+    `inputs`: all of them. `reserve_bytes`: held for its outputs.
+    """
+
+    phase: str
+    inputs: tuple[ObjectRef, ...] = ()
+    objects: tuple[ObjectRef, ...] = ()
+    need_bytes: int = 0
+    reserve_bytes: int = 0
+    behind: StepId | None = None
+
+
+def view(items: Items, item: Item) -> ItemView:
+    """Return the view of an item."""
+    reader = items.first_reader(item)
+    return ItemView(
+        ref=item.ref,
+        size_bytes=item.size,
+        state=item.state,
+        dirty=item.dirty,
+        kept=item.kept,
+        claims=item.claims,
+        uses=item.uses,
+        next_step=reader.id if reader else None,
+        missing=item.source is Source.MISSING,
+    )
+
+
+def wait_of(items: Items, step: Step, head: Step | None) -> Wait:
+    """Return what a step waits for."""
+    inputs = tuple(item.ref for item in step.inputs)
+    lacking = tuple(item.ref for item in step.inputs if item.state is not ReplicaState.RESIDENT)
+    blocked = step.blocked_on
+    if step.phase is Phase.GRANTED:
+        return Wait(phase="granted", inputs=inputs, reserve_bytes=step.reserve)
+    if step.phase is Phase.CLAIMED:
+        return Wait(phase="transfer", inputs=inputs, objects=lacking, reserve_bytes=step.reserve)
+    if step.phase is Phase.FUTURE:
+        return Wait(phase="future", inputs=inputs, objects=lacking)
+    if blocked is not None:
+        return Wait(phase="upload" if blocked.uploading else "size", inputs=inputs, objects=(blocked.ref,))
+    need = sum(item.bytes for item in step.inputs if not item.fixed) + sum(one.size_bytes or 0 for one in step.spec.outputs)
+    behind = head.id if head is not None and head is not step else None
+    return Wait(
+        phase="space",
+        inputs=inputs,
+        objects=lacking,
+        need_bytes=max(0, items.fixed + need - items.capacity),
+        behind=behind,
+    )

@@ -1,0 +1,295 @@
+"""A world that obeys a planner: it performs commands in a random order, fails some, and checks every invariant at each event."""
+
+from dataclasses import dataclass, field
+from random import Random
+
+from jitflow.model.data import FutureInput, FutureOutput, FutureStep, ObjectRef, ReplicaState
+from jitflow.planner import (
+    Bypass,
+    Cancel,
+    Command,
+    Evict,
+    Fetch,
+    Grant,
+    Look,
+    Planner,
+    PlannerOptions,
+    Refuse,
+    Take,
+    footprint,
+)
+
+
+def ref(name: str) -> ObjectRef:
+    return ObjectRef(remote="far", path=name)
+
+
+@dataclass
+class Work:
+    """One step of the world: what it reads and really writes, and which steps come before."""
+
+    uid: str
+    spec: FutureStep
+    sizes: tuple[int, ...]
+    state: str = "blocked"
+
+
+@dataclass
+class World:
+    planner: Planner
+    far: dict[ObjectRef, int]
+    random: Random
+    fail: float = 0.0
+    disk: dict[ObjectRef, int] = field(default_factory=dict)
+    flying: dict[ObjectRef, int] = field(default_factory=dict)
+    works: dict[str, Work] = field(default_factory=dict)
+    pending: list[tuple[str, ObjectRef | str]] = field(default_factory=list)
+    held: dict[str, int] = field(default_factory=dict)
+    dirty: set[ObjectRef] = field(default_factory=set)
+    cancelling: set[ObjectRef] = field(default_factory=set)
+    fetches: dict[ObjectRef, int] = field(default_factory=dict)
+    now: float = 0.0
+    granted: list[str] = field(default_factory=list)
+    refused: dict[str, str] = field(default_factory=dict)
+    log: list[Command] = field(default_factory=list)
+
+    # -- commands ------------------------------------------------------------------------------------------------------
+
+    def settle(self) -> None:
+        """Decide until nothing comes out, and check."""
+        for _ in range(10_000):
+            commands = self.planner.decide(self.now)
+            assert self.planner.audit() == ()
+            if not commands:
+                return
+            for command in commands:
+                self.log.append(command)
+                self.obey(command)
+            self.check()
+        raise AssertionError("decide never comes to rest")
+
+    def obey(self, command: Command) -> None:
+        match command:
+            case Look(ref=one):
+                self.pending.append(("look", one))
+            case Fetch(ref=one, size_bytes=size, urgent=urgent):
+                assert one not in self.flying, "one transfer per object"
+                assert one not in self.disk, "fetched although it is here"
+                assert one in self.far, "fetched although it is nowhere"
+                self.flying[one] = size
+                self.fetches[one] = self.fetches.get(one, 0) + 1
+                self.pending.append(("fetch", one))
+                fetching = sum(1 for kind, _ in self.pending if kind in {"fetch", "cancelled"})
+                assert fetching <= self.planner.options.transfers
+                if not urgent:
+                    self.no_harm()
+            case Cancel(ref=one):
+                assert one in self.flying
+                self.cancelling.add(one)
+            case Evict(ref=one):
+                assert one in self.disk
+                assert one not in self.dirty, "evicted before it was proven"
+                for work in self.works.values():
+                    if work.state == "running":
+                        assert all(source.ref != one for source in work.spec.inputs), "evicted under a reader"
+                self.pending.append(("evict", one))
+            case Take(ref=one, size_bytes=size):
+                assert one not in self.disk
+                self.flying[one] = size
+                self.pending.append(("take", one))
+            case Bypass(ref=one):
+                self.pending.append(("upload", one))
+            case Grant(step=name):
+                work = self.works[name]
+                assert work.state == "asked"
+                for source in work.spec.inputs:
+                    absent = source.ref in self.planner.absent(name)
+                    assert (source.ref in self.disk) is not absent
+                    assert not absent or source.optional
+                work.state = "running"
+                self.granted.append(name)
+                self.held[name] = self.planner.wait(name).reserve_bytes  # type: ignore[union-attr]
+                self.pending.append(("step", name))
+            case Refuse(step=name, message=message):
+                self.works[name].state = "refused"
+                self.refused[name] = message
+
+    def no_harm(self) -> None:
+        """The evictions just before a soft fetch took only what is read later, checked in the planner's own unit tests."""
+
+    # -- events --------------------------------------------------------------------------------------------------------
+
+    def happen(self) -> bool:
+        """Let one pending thing happen."""
+        if not self.pending:
+            wake = self.planner.next_wake()
+            if wake is None:
+                return False
+            self.now = max(self.now, wake)
+            self.settle()
+            return True
+        kind, what = self.pending.pop(self.random.randrange(len(self.pending)))
+        getattr(self, f"_{kind}")(what)
+        self.advance()
+        self.settle()
+        return True
+
+    def _look(self, one: ObjectRef) -> None:
+        if one in self.far:
+            self.planner.size_known(one, self.far[one])
+        else:
+            for name in self.planner.missing(one):
+                self.planner.refused(name)
+                self.works[name].state = "refused"
+                self.refused[name] = "missing"
+
+    def _fetch(self, one: ObjectRef) -> None:
+        size = self.flying.pop(one)
+        if one in self.cancelling:
+            self.cancelling.discard(one)
+            if self.random.random() < 0.5:
+                assert self.planner.fetch_failed(one, retry_at=self.now) == ()
+                return
+        if self.random.random() < self.fail:
+            self.planner.fetch_failed(one, retry_at=self.now + self.random.random())
+            return
+        assert size == self.far[one]
+        self.disk[one] = size
+        self.planner.arrived(one)
+
+    def _evict(self, one: ObjectRef) -> None:
+        del self.disk[one]
+        self.planner.evicted(one)
+
+    def _take(self, one: ObjectRef) -> None:
+        size = self.flying.pop(one)
+        if self.random.random() < self.fail:
+            self.planner.take_failed(one)
+        else:
+            self.disk[one] = size
+            self.dirty.add(one)
+            self.planner.taken(one)
+        self.pending.append(("upload", one))
+
+    def _upload(self, one: ObjectRef) -> None:
+        if self.random.random() < self.fail:
+            self.pending.append(("upload", one))
+            return
+        size = self.written[one]
+        self.dirty.discard(one)
+        self.far[one] = size
+        self.planner.uploaded(one, size)
+
+    def _step(self, name: str) -> None:
+        work = self.works[name]
+        work.state = "done"
+        self.held.pop(name)
+        outputs = [(one.ref, size) for one, size in zip(work.spec.outputs, work.sizes, strict=True)]
+        self.written.update(outputs)
+        self.planner.ended(name, outputs)
+
+    written: dict[ObjectRef, int] = field(default_factory=dict)
+
+    def advance(self) -> None:
+        """Ask for every step whose parents are done."""
+        for name, work in self.works.items():
+            if work.state == "blocked" and all(self.works[one].state == "done" for one in work.spec.after):
+                work.state = "asked"
+                self.planner.ask(work.uid, work.spec)
+                assert name == work.spec.id
+
+    def announce(self, works: list[Work]) -> None:
+        self.works.update({work.spec.id: work for work in works})
+        self.planner.announce(works[0].uid, [work.spec for work in works])
+        self.settle()
+        self.advance()
+        self.settle()
+
+    def withdraw(self, uid: str) -> None:
+        for work in self.works.values():
+            if work.uid == uid and work.state in {"blocked", "asked"}:
+                work.state = "withdrawn"
+        self.planner.withdraw(uid)
+        self.settle()
+
+    # -- invariants ----------------------------------------------------------------------------------------------------
+
+    def check(self) -> None:
+        capacity = self.planner.bytes.capacity
+        books = self.planner.bytes
+        assert self.planner.audit() == ()
+        assert books.used <= capacity
+        assert books.fixed <= capacity
+        real = sum(self.disk.values()) + sum(self.flying.values()) + sum(self.held.values())
+        assert real == books.used
+        assert all(one in self.disk for one in self.dirty)
+
+    def finish(self, bound: int = 20_000) -> None:
+        for _ in range(bound):
+            if not self.happen():
+                break
+        else:
+            raise AssertionError("too many events")
+        states = {work.state for work in self.works.values()}
+        assert states <= {"done", "withdrawn", "refused"}, {n: (w.state, self.planner.wait(n)) for n, w in self.works.items()}
+        assert all(view.claims == 0 for view in self.planner.items())
+        assert not self.dirty
+        assert not self.flying
+        assert self.planner.bytes.fixed == self.planner.bytes.kept
+        for work in self.works.values():
+            if work.state == "done":
+                assert all(one.ref in self.far for one in work.spec.outputs), "an output is not far away"
+
+
+def random_workflow(random: Random, uid: str, count: int, *, shared: str, sizes: tuple[int, ...], known: float) -> tuple[list[Work], dict[ObjectRef, int]]:
+    """Make a random DAG: each step reads external objects and outputs of earlier steps."""
+    far = {ref(f"{shared}{n}"): random.choice(sizes) for n in range(max(1, count))}
+    works: list[Work] = []
+    made: list[tuple[ObjectRef, str, int]] = []
+    for n in range(count):
+        name = f"{uid}/{n}"
+        inputs: dict[ObjectRef, FutureInput] = {}
+        for one in random.sample(sorted(far), random.randint(0, min(3, len(far)))):
+            size = far[one] if random.random() < known else None
+            inputs[one] = FutureInput(ref=one, size_bytes=size)
+        if random.random() < 0.1:
+            gone = ref(f"gone{n}")
+            inputs[gone] = FutureInput(ref=gone, optional=True)
+        after: set[str] = set()
+        for one, producer, _ in random.sample(made, random.randint(0, min(3, len(made)))):
+            inputs[one] = FutureInput(ref=one)
+            after.add(producer)
+        outputs: list[FutureOutput] = []
+        real: list[int] = []
+        for k in range(random.randint(0, 2)):
+            one = ref(f"{uid}-{n}-{k}")
+            size = random.choice(sizes)
+            choice = random.random()
+            outputs.append(FutureOutput(ref=one, size_bytes=size if choice < 0.5 else None))
+            real.append(size * random.choice((1, 1, 2)))
+            made.append((one, name, real[-1]))
+        spec = FutureStep(id=name, inputs=tuple(inputs.values()), outputs=tuple(outputs), after=tuple(sorted(after)), template="t")
+        works.append(Work(uid=uid, spec=spec, sizes=tuple(real)))
+    return works, far
+
+
+def largest_footprint(works: list[Work], far: dict[ObjectRef, int]) -> int:
+    """Return the largest footprint with the sizes that objects will really have."""
+    real = dict(far)
+    for work in works:
+        real.update({one.ref: size for one, size in zip(work.spec.outputs, work.sizes, strict=True)})
+    largest = 0
+    for work in works:
+        inputs = tuple(FutureInput(ref=one.ref, size_bytes=real.get(one.ref, 0)) for one in work.spec.inputs)
+        largest = max(largest, footprint(FutureStep(id=work.spec.id, inputs=inputs, outputs=work.spec.outputs)))
+    return largest
+
+
+def a_world(capacity: int, far: dict[ObjectRef, int] | None = None, *, seed: int = 0, **options: int) -> World:
+    options = {"default_output_bytes": 0, **options}
+    return World(planner=Planner(capacity, PlannerOptions(**options)), far=dict(far or {}), random=Random(seed))
+
+
+def is_resident(planner: Planner, one: ObjectRef) -> bool:
+    view = planner.item(one)
+    return view is not None and view.state is ReplicaState.RESIDENT

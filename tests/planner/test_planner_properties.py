@@ -1,0 +1,112 @@
+"""The planner's invariants under random workflows, capacities from exactly the largest footprint, failures and cancels."""
+
+from random import Random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from planner_world import World, a_world, largest_footprint, random_workflow
+
+pytestmark = pytest.mark.pure
+
+SIZES = (0, 1, 7, 10, 50)
+
+
+def world_of(seed: int, count: int, flows: int, slack: float, transfers: int, workers: int, fail: float, shared: bool) -> tuple[World, list[list]]:
+    random = Random(seed)
+    plans, far, largest = [], {}, 0
+    for n in range(flows):
+        works, own = random_workflow(random, f"w{n}", count, shared="x" if shared else f"x{n}-", sizes=SIZES, known=random.random())
+        for one, size in own.items():
+            far.setdefault(one, size)
+        plans.append(works)
+    if shared:  # equal names have one size
+        for n, works in enumerate(plans):
+            plans[n] = [type(w)(w.uid, _resized(w.spec, far), w.sizes) for w in works]
+    for works in plans:
+        largest = max(largest, largest_footprint(works, far))
+    world = a_world(int(largest * (1 + slack)), far, seed=seed, transfers=transfers, workers=workers, window=random.choice((1, 4, 64)), default_output_bytes=random.choice((0, 20)))
+    world.fail = fail
+    return world, plans
+
+
+def _resized(spec, far):
+    from msgspec.structs import replace
+
+    inputs = tuple(replace(one, size_bytes=far.get(one.ref) if one.size_bytes is not None else None) for one in spec.inputs)
+    return replace(spec, inputs=inputs)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    seed=st.integers(0, 2**32),
+    count=st.integers(1, 12),
+    flows=st.integers(1, 3),
+    slack=st.sampled_from((0.0, 0.0, 0.3, 2.0)),
+    transfers=st.integers(1, 4),
+    workers=st.integers(1, 4),
+    fail=st.sampled_from((0.0, 0.2)),
+    shared=st.booleans(),
+)
+def test_every_workflow_finishes_within_the_capacity(seed, count, flows, slack, transfers, workers, fail, shared):
+    world, plans = world_of(seed, count, flows, slack, transfers, workers, fail, shared)
+    for works in plans:
+        world.announce(works)
+        for _ in range(world.random.randrange(6)):
+            world.happen()
+    world.finish()
+    assert not world.refused
+
+
+@settings(max_examples=150, deadline=None)
+@given(seed=st.integers(0, 2**32), count=st.integers(1, 10), flows=st.integers(2, 3), slack=st.sampled_from((0.0, 0.5)), when=st.integers(0, 30))
+def test_a_cancelled_workflow_gives_back_exactly_its_claims(seed, count, flows, slack, when):
+    world, plans = world_of(seed, count, flows, slack, 2, 2, 0.1, shared=True)
+    for works in plans:
+        world.announce(works)
+    for _ in range(when):
+        world.happen()
+    world.withdraw("w0")
+    world.finish()
+    assert all(work.state == "done" for works in plans[1:] for work in works)
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 2**32), count=st.integers(1, 10), again=st.integers(1, 5))
+def test_announcing_again_with_what_is_left_changes_nothing_for_the_worse(seed, count, again):
+    world, plans = world_of(seed, count, 2, 0.2, 2, 2, 0.0, shared=True)
+    for works in plans:
+        world.announce(works)
+    turn = 0
+    while world.happen():
+        turn += 1
+        if turn % again == 0:
+            for works in plans:
+                left = [work.spec for work in works if work.state not in {"done", "running"}]
+                world.random.shuffle(left)
+                world.planner.announce(works[0].uid, left)
+                world.settle()
+    world.finish()
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 2**32), count=st.integers(1, 10))
+def test_equal_events_give_equal_commands(seed, count):
+    logs = []
+    for _ in range(2):
+        world, plans = world_of(seed, count, 2, 0.3, 2, 2, 0.1, shared=True)
+        for works in plans:
+            world.announce(works)
+        world.finish()
+        logs.append(world.log)
+    assert logs[0] == logs[1]
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 2**32), count=st.integers(1, 10))
+def test_nothing_is_fetched_twice_when_everything_fits(seed, count):
+    world, plans = world_of(seed, count, 3, 200.0, 3, 2, 0.0, shared=True)
+    for works in plans:
+        world.announce(works)
+    world.finish()
+    assert all(times == 1 for times in world.fetches.values())
