@@ -1,0 +1,130 @@
+"""The `jitflow` command: a table of commands, each loaded when it is used, and one place where errors become words."""
+
+import os
+import sys
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+from jitflow.cli.errors import CliError
+from jitflow.cli.loading import load
+
+COMMANDS: dict[str, str] = {
+    "run": "Run a manifest and show it live until it ends.",
+    "explain": "Say what running a manifest would take, before it runs.",
+    "lint": "Check manifests, without a server.",
+    "server": "Serve the APIs until stopped.",
+    "submit": "Submit manifests to a server.",
+    "list": "List workflows.",
+    "get": "Show a workflow as a tree.",
+    "watch": "Show a workflow live until it ends.",
+    "logs": "Print the logs of a workflow or of one step.",
+    "stop": "Stop workflows; their exit handlers still run.",
+    "terminate": "End workflows at once; no exit handlers.",
+    "suspend": "Start no new steps of workflows.",
+    "resume": "Let suspended workflows go on.",
+    "retry": "Run failed workflows again from where they failed.",
+    "delete": "Delete workflows.",
+    "remote": "Far stores: list, add, remove, test.",
+    "data": "Objects and the primary: list, stage, pin, evict, fill.",
+    "doctor": "Check what works on this machine.",
+    "version": "Print the versions.",
+}
+"""Command -> what it does; the module `jitflow.cli.commands.<command>` holds it as `app`."""
+
+_EXIT_FAILED = 1
+
+
+def load_command(name: str) -> Any:
+    """Return a command, with its options."""
+    module = load(f"jitflow.cli.commands.{name}")
+    command = typer.main.get_command(module.app)
+    command.name = name
+    return command
+
+
+class LazyGroup(TyperGroup):
+    """Loads a command when it is invoked; for help and completion its name and first line are enough."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Return the names, in the order of the table."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """Return a stand-in that knows the command's name and help."""
+        known = COMMANDS.get(cmd_name)
+        return TyperCommand(name=cmd_name, help=known, rich_markup_mode=None) if known else None
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Return the real command for the first argument."""
+        name, command, rest = super().resolve_command(ctx, args)
+        return (name, load_command(name), rest) if command is not None and name in COMMANDS else (name, command, rest)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command; what goes wrong becomes one clear line and an exit code."""
+        try:
+            return super().invoke(ctx)
+        except Exception as error:  # the outermost supervisor of every command
+            if os.environ.get("JITFLOW_DEBUG") or not _explain(error):
+                raise
+            raise typer.Exit(getattr(error, "exit_code", _EXIT_FAILED)) from error
+
+
+def _explain(error: Exception) -> bool:
+    """Print what went wrong; False for what the framework itself explains (usage errors, exits, broken pipes)."""
+    if isinstance(error, CliError):
+        say_error(str(error))
+        return True
+    kind = type(error)
+    if kind.__module__.startswith(("typer", "click")) or isinstance(error, BrokenPipeError):
+        return False
+    if kind.__module__.startswith("jitflow"):
+        say_error(str(error))
+    elif isinstance(error, OSError):
+        say_error(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+    else:
+        say_error(f"unexpected {kind.__name__}: {error}; this is a defect, JITFLOW_DEBUG=1 shows where")
+    return True
+
+
+def say_error(message: str) -> None:
+    """Print an error on stderr, each line of it behind `error:`."""
+    for line in message.splitlines() or [""]:
+        typer.echo(f"error: {line}", err=True)
+
+
+app = typer.Typer(
+    name="jitflow",
+    cls=LazyGroup,
+    help="Run Argo workflows whose data is far away: each step finds its inputs near, just in time.",
+    epilog="Example: jitflow run workflow.yaml -p year=2024",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(load("jitflow").__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and leave.", callback=_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Run Argo workflows whose data is far away: each step finds its inputs near, just in time."""
+
+
+def main() -> None:
+    """Run the command line; ends the process."""
+    for stream in (sys.stdout, sys.stderr):
+        reconfigure = getattr(stream, "reconfigure", None)
+        if reconfigure:
+            reconfigure(errors="replace")
+    app(prog_name="jitflow")

@@ -1,0 +1,518 @@
+"""A small typed client of jitflow's HTTP APIs: Argo Server's paths, the extras below `/api/jit/v1`, and `/data/v1`.
+
+    ClientError
+    ├── ApiError        the server answered with an error: code, message, HTTP status
+    └── ServerLost      the server does not answer, or the connection broke
+
+Follows (`follow_workflow`, `follow_logs`) outlive a restart of the server: they connect again with growing
+pauses and give nothing twice.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, Generic, Self, TypeVar
+from urllib.parse import quote
+
+import httpx
+import msgspec
+from msgspec import Struct
+
+from jitflow.cli import views
+from jitflow.model.data import Replica
+from jitflow.model.runs import Note
+from jitflow.ports.dataplane import Estimate, PrimaryFill, StepData
+
+T = TypeVar("T")
+
+_CONNECT_S = 5.0
+_READ_S = 60.0
+_STREAM_READ_S = 60.0
+"""The server sends a keep-alive every 15 seconds: longer silence is a dead connection."""
+_PAUSES_S = (0.1, 0.2, 0.5, 1.0, 2.0)
+_MAX_ERROR_CHARS = 2000
+
+INVALID_ARGUMENT = 3
+NOT_FOUND = 5
+
+
+class ClientError(Exception):
+    """Any failure of a call."""
+
+
+class ApiError(ClientError):
+    """The server refused: `code` is the gRPC number in its answer, `status` that of HTTP."""
+
+    def __init__(self, code: int, message: str, status: int) -> None:
+        """Hold the answer."""
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.status = status
+
+
+class ServerLost(ClientError):
+    """The server does not answer or the connection broke; the same call may work later."""
+
+
+class Endpoint(Struct, frozen=True):
+    """Where a server is, and what opens it."""
+
+    url: str
+    token: str = ""
+
+
+class LogEntry(Struct, frozen=True, rename="camel"):
+    """One line of a pod's log."""
+
+    content: str = ""
+    pod_name: str = ""
+
+
+class WatchEvent(Struct, frozen=True):
+    """A change of a workflow: `ADDED`, `MODIFIED` or `DELETED`, and its JSON."""
+
+    type: str
+    object: msgspec.Raw
+
+
+class _Head(Struct, frozen=True):
+    metadata: dict[str, Any] = {}
+
+
+class _StreamError(Struct, frozen=True):
+    grpc_code: int = 2
+    http_code: int = 500
+    message: str = "the stream ended with an error"
+
+
+class _Envelope(Struct, frozen=True):
+    result: msgspec.Raw | None = None
+    error: _StreamError | None = None
+
+
+class _Failure(Struct, frozen=True):
+    code: int = 2
+    message: str = ""
+
+
+class _Items(Struct, Generic[T], frozen=True):
+    items: tuple[T, ...] | None = None
+
+
+class Client:
+    """One server. Usable from several threads.
+
+    `relocate` is asked for the endpoint before each new attempt of a follow: a local server may come back on another port.
+    `patience_s`: how long a follow keeps trying to reach a server that went away.
+    """
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        *,
+        relocate: Callable[[], Endpoint | None] | None = None,
+        patience_s: float = 60.0,
+        timeout_s: float = _READ_S,
+        pause: Callable[[float], None] = time.sleep,
+    ) -> None:
+        """Remember where the server is; nothing is sent yet."""
+        self._endpoint = endpoint
+        self._relocate = relocate
+        self._patience_s = patience_s
+        self._pause = pause
+        # Proxies of the environment are for the outside world; a server is named by its own address.
+        local = httpx.URL(endpoint.url).host in {"127.0.0.1", "localhost", "::1"}
+        timeout = httpx.Timeout(timeout_s, connect=min(timeout_s, _CONNECT_S))
+        self._http = httpx.Client(timeout=timeout, trust_env=not local, follow_redirects=False)
+
+    @property
+    def url(self) -> str:
+        """The server's address."""
+        return self._endpoint.url
+
+    def __enter__(self) -> Self:
+        """Return the client."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close the connections."""
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    # -- workflows
+
+    def create_workflow(self, namespace: str, manifest: dict[str, Any], *, dry_run: bool = False) -> dict[str, Any]:
+        """Submit a manifest and return the workflow."""
+        body: dict[str, Any] = {"namespace": namespace, "workflow": manifest}
+        if dry_run:
+            body |= {"serverDryRun": True, "createOptions": {"dryRun": ["All"]}}
+        return self._json("POST", _path("workflows", namespace), body=body)
+
+    def lint_workflow(self, namespace: str, manifest: dict[str, Any]) -> dict[str, Any]:
+        """Let the server validate a manifest; nothing is made."""
+        return self._json("POST", _path("workflows", namespace, "lint"), body={"namespace": namespace, "workflow": manifest})
+
+    def list_workflows(self, namespace: str, **params: str | int | None) -> dict[str, Any]:
+        """Return a list object; `params` are Argo's query parameters (`listOptions.limit`, `fields` …)."""
+        return self._json("GET", _path("workflows", namespace), params=params)
+
+    def get_workflow(self, namespace: str, name: str) -> dict[str, Any]:
+        """Return one workflow."""
+        return self._json("GET", _path("workflows", namespace, name))
+
+    def delete_workflow(self, namespace: str, name: str) -> None:
+        """Delete one workflow."""
+        self._send("DELETE", _path("workflows", namespace, name))
+
+    def control_workflow(self, action: str, namespace: str, name: str, **options: Any) -> dict[str, Any]:
+        """Send `suspend`, `resume`, `stop`, `terminate` or `retry` and return the workflow."""
+        body = {"namespace": namespace, "name": name} | {key: value for key, value in options.items() if value}
+        return self._json("PUT", _path("workflows", namespace, name, action), body=body)
+
+    def watch_workflows(self, namespace: str, *, name: str = "", selector: str = "") -> Iterator[WatchEvent]:
+        """Yield changes until the connection ends; what exists comes first."""
+        params = {
+            "listOptions.fieldSelector": f"metadata.name={name}" if name else None,
+            "listOptions.labelSelector": selector or None,
+        }
+        for body in self._stream(_path("workflow-events", namespace), params):
+            event = _decode(body, WatchEvent)
+            if not name or _decode(event.object, _Head).metadata.get("name") == name:
+                yield event
+
+    def follow_workflow(self, namespace: str, name: str) -> Iterator[WatchEvent]:
+        """Yield a workflow's states from now on, across restarts of the server, until it is deleted.
+
+        The first event is the present state; stop iterating when the phase is final.
+
+        Raises:
+            ApiError: there is no such workflow. ServerLost: the server stayed away longer than the patience.
+        """
+        seen = False
+
+        def attempt() -> Iterator[WatchEvent]:
+            nonlocal seen
+            try:
+                body = self._send("GET", _path("workflows", namespace, name))
+            except ApiError as error:
+                if not (seen and error.code == NOT_FOUND):
+                    raise
+                yield WatchEvent("DELETED", msgspec.Raw(b"{}"))
+                return
+            yield WatchEvent("MODIFIED" if seen else "ADDED", msgspec.Raw(body))
+            seen = True
+            yield from self.watch_workflows(namespace, name=name)
+
+        for event in self._persist(attempt):
+            yield event
+            if event.type == "DELETED":
+                return
+
+    # -- logs
+
+    def logs(
+        self,
+        namespace: str,
+        name: str,
+        *,
+        pod: str = "",
+        follow: bool = False,
+        tail: int | None = None,
+        grep: str = "",
+        container: str = "main",
+        timestamps: bool = False,
+    ) -> Iterator[LogEntry]:
+        """Yield log lines of a workflow, or of one pod, merged by time."""
+        params = {
+            "logOptions.container": container,
+            "logOptions.follow": "true" if follow else None,
+            "logOptions.tailLines": tail,
+            "logOptions.timestamps": "true" if timestamps else None,
+            "podName": pod or None,
+            "grep": grep or None,
+        }
+        for body in self._stream(_path("workflows", namespace, name, "log"), params):
+            yield _decode(body, LogEntry)
+
+    def follow_logs(
+        self, namespace: str, name: str, *, pod: str = "", tail: int | None = None, grep: str = "", timestamps: bool = False
+    ) -> Iterator[LogEntry]:
+        """Yield log lines until the workflow (or the pod) has ended, across restarts of the server, each line once."""
+        seen = _Seen()
+        connected = False
+        turn = 0
+        while True:
+            try:
+                # After a break everything is read again and what was shown is left out: `tail` was for the first time only.
+                wanted = None if connected else tail
+                for entry in self.logs(namespace, name, pod=pod, follow=True, tail=wanted, grep=grep, timestamps=True):
+                    connected = True
+                    turn = 0
+                    fresh = seen.admit(entry)
+                    if fresh is not None:
+                        yield entry if timestamps else fresh
+                if self._has_ended(namespace, name, pod):
+                    return
+                # A server that goes down ends its streams in order.
+                self._pause(_PAUSES_S[min(turn, len(_PAUSES_S) - 1)])
+                turn += 1
+            except ServerLost as error:
+                self._reconnect(error)
+            connected = True
+            seen.restart()
+
+    # -- jitflow's own
+
+    def explain(self, manifest: dict[str, Any]) -> Estimate:
+        """Return what running a manifest would take."""
+        return _decode(self._send("POST", "/api/jit/v1/explain", body={"manifest": manifest}), Estimate)
+
+    def workflow_data(self, namespace: str, name: str) -> tuple[StepData, ...]:
+        """Return where the data of a workflow's steps stands."""
+        body = self._send("GET", f"/api/jit/v1{_tail('workflows', namespace, name, 'data')}")
+        return _decode(body, _Items[StepData]).items or ()
+
+    def workflow_notes(self, namespace: str, name: str) -> tuple[Note, ...]:
+        """Return a workflow's history."""
+        body = self._send("GET", f"/api/jit/v1{_tail('workflows', namespace, name, 'notes')}")
+        return _decode(body, _Items[Note]).items or ()
+
+    def timeline(self, *, since: float = 0.0) -> dict[str, Any]:
+        """Return finished transfers and the primary's fill since a time (seconds since the epoch)."""
+        return self._json("GET", "/api/jit/v1/timeline", params={"since": since})
+
+    def version(self) -> dict[str, Any]:
+        """Return the server's version."""
+        return self._json("GET", "/api/v1/version")
+
+    def healthy(self) -> None:
+        """Return when the server answers `/healthz`.
+
+        Raises:
+            ClientError: it does not.
+        """
+        self._send("GET", "/healthz")
+
+    # -- data
+
+    def remotes(self) -> list[dict[str, Any]]:
+        """Return the configured remotes, without their secrets."""
+        body = self._any("GET", "/data/v1/remotes")
+        items = body.get("items") if isinstance(body, dict) else body
+        return list(items or ())
+
+    def add_remote(self, name: str, kind: str, options: dict[str, str]) -> dict[str, Any]:
+        """Configure a remote."""
+        return self._json("POST", "/data/v1/remotes", body={"name": name, "type": kind, "options": options})
+
+    def remove_remote(self, name: str) -> None:
+        """Forget a remote."""
+        self._send("DELETE", f"/data/v1{_tail('remotes', name)}")
+
+    def test_remote(self, name: str) -> None:
+        """Return when the remote could be listed."""
+        self._send("POST", f"/data/v1{_tail('remotes', name, 'test')}", body={})
+
+    def objects(self, ref: str) -> list[dict[str, Any]]:
+        """Return what lies below a prefix."""
+        body = self._any("GET", "/data/v1/objects", params={"ref": ref})
+        items = body.get("items") if isinstance(body, dict) else body
+        return list(items or ())
+
+    def stat(self, ref: str) -> dict[str, Any]:
+        """Return what its store and the catalogue know of an object."""
+        return self._json("GET", "/data/v1/stat", params={"ref": ref})
+
+    def primary(self) -> dict[str, Any]:
+        """Return the primary's fill and replicas."""
+        return self._json("GET", "/data/v1/primary")
+
+    def fill(self) -> PrimaryFill:
+        """Return how full the primary is."""
+        body = self.primary()
+        return msgspec.convert(body.get("fill", body), PrimaryFill)
+
+    def primary_action(self, action: str, ref: str) -> Replica | None:
+        """`stage`, `pin`, `unpin` or `evict` an object; returns its replica unless it was evicted."""
+        body = self._send("POST", f"/data/v1/primary/{action}", body={"ref": ref}, patient=action == "stage")
+        return None if action == "evict" or not body.strip() else _decode(body, Replica)
+
+    # -- transport
+
+    def _has_ended(self, namespace: str, name: str, pod: str) -> bool:
+        try:
+            view = views.workflow(self._send("GET", _path("workflows", namespace, name)))
+        except ApiError as error:
+            if error.code == NOT_FOUND:
+                return True
+            raise
+        nodes = [node for node in view.nodes.values() if pod and pod in {node.id, views.pod_name(name, node)}]
+        return view.is_done or any(node.is_done for node in nodes)
+
+    def _json(self, method: str, path: str, **more: Any) -> dict[str, Any]:
+        found = self._any(method, path, **more)
+        if not isinstance(found, dict):
+            raise ApiError(2, f"{self.url} answers {path} with something that is not a jitflow answer", 200)
+        return found
+
+    def _any(self, method: str, path: str, **more: Any) -> Any:
+        return _decode(self._send(method, path, **more), object)
+
+    def _send(
+        self, method: str, path: str, *, params: dict[str, Any] | None = None, body: Any = None, patient: bool = False
+    ) -> bytes:
+        try:
+            response = self._http.request(
+                method,
+                self.url.rstrip("/") + path,
+                params=_given(params),
+                content=None if body is None else msgspec.json.encode(body),
+                headers=self._headers(),
+                timeout=httpx.Timeout(None, connect=_CONNECT_S) if patient else httpx.USE_CLIENT_DEFAULT,
+            )
+        except httpx.HTTPError as error:
+            raise _lost(self.url, error) from error
+        except httpx.InvalidURL as error:
+            raise ServerLost(f"{self.url} is no usable server address: {error}") from error
+        _check(response.status_code, response.content)
+        return response.content
+
+    def _stream(self, path: str, params: dict[str, Any]) -> Iterator[bytes]:
+        timeout = httpx.Timeout(_STREAM_READ_S, connect=_CONNECT_S)
+        headers = self._headers() | {"accept": "text/event-stream"}
+        try:
+            with self._http.stream(
+                "GET", self.url.rstrip("/") + path, params=_given(params), headers=headers, timeout=timeout
+            ) as response:
+                if response.status_code != httpx.codes.OK:
+                    _check(response.status_code, response.read())
+                for line in _lines(response.iter_bytes()):
+                    envelope = _decode(line, _Envelope)
+                    if envelope.error:
+                        raise ApiError(envelope.error.grpc_code, envelope.error.message, envelope.error.http_code)
+                    if envelope.result:
+                        yield bytes(envelope.result)
+        except httpx.HTTPError as error:
+            raise _lost(self.url, error) from error
+
+    def _headers(self) -> dict[str, str]:
+        headers = {"content-type": "application/json", "accept": "application/json"}
+        if self._endpoint.token:
+            headers["authorization"] = f"Bearer {self._endpoint.token}"
+        return headers
+
+    def _persist(self, attempt: Callable[[], Iterator[T]]) -> Iterator[T]:
+        while True:
+            try:
+                yield from attempt()
+            except ServerLost as error:
+                self._reconnect(error)
+            else:
+                # The stream ended in order: the server is going down, or its watch has a time limit.
+                self._pause(_PAUSES_S[0])
+
+    def _reconnect(self, error: ServerLost) -> None:
+        """Return when the server answers again; raise `error` when it stays away."""
+        waited = 0.0
+        for turn in range(10_000):
+            pause = _PAUSES_S[min(turn, len(_PAUSES_S) - 1)]
+            if waited + pause > self._patience_s:
+                break
+            self._pause(pause)
+            waited += pause
+            self._endpoint = (self._relocate() if self._relocate else None) or self._endpoint
+            try:
+                self.healthy()
+            except ServerLost:
+                continue
+            except ApiError as answer:
+                if answer.status >= httpx.codes.INTERNAL_SERVER_ERROR:
+                    continue
+            return
+        raise error
+
+
+class _Seen:
+    """Which log lines were shown: per pod the time of the last one and how many carried that time."""
+
+    def __init__(self) -> None:
+        self._last: dict[str, tuple[str, int]] = {}
+        self._again: dict[str, int] = {}
+
+    def restart(self) -> None:
+        """From now on lines come from the beginning again."""
+        self._again = dict.fromkeys(self._last, 0)
+
+    def admit(self, entry: LogEntry) -> LogEntry | None:
+        """Return the entry without its time, or None when it was shown before."""
+        moment, _, text = entry.content.partition(" ")
+        last, count = self._last.get(entry.pod_name, ("", 0))
+        again = self._again.get(entry.pod_name, count)
+        if moment < last:
+            return None
+        if moment == last and again < count:
+            self._again[entry.pod_name] = again + 1
+            return None
+        self._last[entry.pod_name] = (moment, count + 1 if moment == last else 1)
+        self._again[entry.pod_name] = self._last[entry.pod_name][1]
+        return LogEntry(text, entry.pod_name)
+
+
+def _tail(*parts: str) -> str:
+    return "".join("/" + quote(part, safe="@") for part in parts)
+
+
+def _path(*parts: str) -> str:
+    return "/api/v1" + _tail(*parts)
+
+
+def _given(params: dict[str, Any] | None) -> dict[str, Any]:
+    return {key: value for key, value in (params or {}).items() if value is not None}
+
+
+def _lost(url: str, error: httpx.HTTPError) -> ServerLost:
+    reason = str(error) or type(error).__name__
+    return ServerLost(f"the server at {url} does not answer ({reason}); is it running, and is its address right?")
+
+
+def _decode(body: bytes | msgspec.Raw, kind: type[T]) -> T:
+    try:
+        return msgspec.json.decode(body, type=kind)
+    except msgspec.MsgspecError as error:
+        raise ApiError(2, f"the server's answer cannot be read ({error}); is it a jitflow server?", 200) from error
+
+
+def _check(status: int, body: bytes) -> None:
+    if status < httpx.codes.BAD_REQUEST and status >= httpx.codes.OK and status < httpx.codes.MULTIPLE_CHOICES:
+        return
+    try:
+        failure = msgspec.json.decode(body, type=_Failure)
+    except msgspec.MsgspecError:
+        failure = _Failure()
+    message = failure.message[:_MAX_ERROR_CHARS] or f"the server answered with HTTP status {status}"
+    if status == httpx.codes.UNAUTHORIZED:
+        message += "; set JITFLOW_TOKEN to the server's token (a local server's is found by itself)"
+    raise ApiError(failure.code, message, status)
+
+
+def _lines(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    """Yield the JSON texts of an event stream or of newline-delimited JSON; lines may be megabytes long."""
+    rest: list[bytes] = []
+    for chunk in chunks:
+        first, *others = chunk.split(b"\n")
+        rest.append(first)
+        for part in others:
+            yield from _payload(b"".join(rest))
+            rest = [part]
+    yield from _payload(b"".join(rest))
+
+
+def _payload(line: bytes) -> Iterator[bytes]:
+    text = line.strip()
+    if text.startswith(b"data:"):
+        text = text[5:].strip()
+    if text and not text.startswith((b":", b"event:", b"id:", b"retry:")):
+        yield text

@@ -1,0 +1,129 @@
+"""`jitflow data`."""
+
+from typing import Annotated, Any
+
+import typer
+
+from jitflow.cli.commands import new_app
+from jitflow.cli.connect import connect
+from jitflow.cli.formats import size
+from jitflow.cli.options import ServerOption, TableFormat, TableOption
+from jitflow.cli.output import print_json, print_table, say
+
+app = new_app(help="Objects and the primary: list, stage, pin, evict, fill.", no_args_is_help=True)
+
+Ref = Annotated[str, typer.Argument(metavar="REMOTE:PATH", help="An object; with / at its end a prefix.", show_default=False)]
+Prefix = Annotated[
+    str, typer.Argument(metavar="[REMOTE:PATH]", help="A prefix; without one, what is in the primary.", show_default=False)
+]
+
+
+@app.command("ls", epilog="Example: jitflow data ls archive:images/2024/")
+def ls(ref: Prefix = "", server: ServerOption = "", output: TableOption = TableFormat.TABLE) -> None:
+    """List the objects below a prefix, or the replicas in the primary."""
+    with connect(server) as client:
+        found = client.objects(ref) if ref else list(client.primary().get("replicas") or ())
+    if output is TableFormat.JSON:
+        print_json(found)
+    elif not found:
+        say("nothing there")
+    elif ref:
+        rows = [[size(item.get("size_bytes")), str(item.get("modified", "")), name_of(item)] for item in found]
+        print_table(["SIZE", "MODIFIED", "OBJECT"], rows)
+    else:
+        print_table(
+            ["SIZE", "STATE", "OBJECT"], [[size(item.get("size_bytes")), state_of(item), name_of(item)] for item in found]
+        )
+
+
+@app.command("stat", epilog="Example: jitflow data stat archive:images/2024/a.tif")
+def stat(ref: Ref, server: ServerOption = "", output: TableOption = TableFormat.TABLE) -> None:
+    """Say what is known of an object: at its store and in the primary."""
+    with connect(server) as client:
+        found = client.stat(ref)
+    if output is TableFormat.JSON:
+        print_json(found)
+        return
+    for key, value in _flat(found):
+        typer.echo(f"{key + ':':14} {value}")
+
+
+@app.command("stage", epilog="Example: jitflow data stage archive:images/2024/a.tif")
+def stage(ref: Ref, server: ServerOption = "", output: TableOption = TableFormat.TABLE) -> None:
+    """Fetch an object into the primary now, and wait for it."""
+    _act("stage", "is in the primary", ref, server, output)
+
+
+@app.command("pin", epilog="Example: jitflow data pin archive:images/2024/a.tif")
+def pin(ref: Ref, server: ServerOption = "", output: TableOption = TableFormat.TABLE) -> None:
+    """Keep an object in the primary until it is unpinned."""
+    _act("pin", "is kept", ref, server, output)
+
+
+@app.command("unpin", epilog="Example: jitflow data unpin archive:images/2024/a.tif")
+def unpin(ref: Ref, server: ServerOption = "", output: TableOption = TableFormat.TABLE) -> None:
+    """Keep an object no longer."""
+    _act("unpin", "is kept no longer", ref, server, output)
+
+
+@app.command("evict", epilog="Example: jitflow data evict archive:images/2024/a.tif")
+def evict(ref: Ref, server: ServerOption = "", output: TableOption = TableFormat.TABLE) -> None:
+    """Remove an object from the primary; refused while a step reads it or its far copy is not proven."""
+    _act("evict", "is removed from the primary", ref, server, output)
+
+
+@app.command("fill", epilog="Example: jitflow data fill")
+def fill(server: ServerOption = "", output: TableOption = TableFormat.TABLE) -> None:
+    """Say how full the primary is."""
+    with connect(server) as client:
+        found = client.fill()
+    if output is TableFormat.JSON:
+        print_json(found)
+        return
+    share = f" ({100 * found.used_bytes / found.capacity_bytes:.0f} %)" if found.capacity_bytes else ""
+    lines = {
+        "capacity": size(found.capacity_bytes),
+        "used": size(found.used_bytes) + share,
+        "resident": size(found.resident_bytes),
+        "pinned": size(found.pinned_bytes),
+        "not yet proven": size(found.dirty_bytes),
+        "peak": size(found.peak_bytes),
+        "fetched": size(found.fetched_bytes),
+        "fetched twice": size(found.fetched_twice_bytes),
+        "stored": size(found.stored_bytes),
+    }
+    for key, value in lines.items():
+        typer.echo(f"{key + ':':16} {value}")
+
+
+def _act(action: str, past: str, ref: str, server: str, output: TableFormat) -> None:
+    with connect(server) as client:
+        replica = client.primary_action(action, ref)
+    if output is TableFormat.JSON:
+        print_json(replica if replica is not None else {"ref": ref})
+    say(f"{ref} {past}" + (f" ({size(replica.size_bytes)})" if replica else ""))
+
+
+def name_of(item: dict[str, Any]) -> str:
+    """Return an object's reference as rclone writes it."""
+    ref = item.get("ref", "")
+    return f"{ref.get('remote')}:{ref.get('path')}" if isinstance(ref, dict) else str(ref)
+
+
+def state_of(item: dict[str, Any]) -> str:
+    """Return a replica's state with what holds it."""
+    marks = [word for word, on in (("dirty", item.get("dirty")), ("kept", item.get("kept"))) if on]
+    return ", ".join([str(item.get("state", "")), *marks])
+
+
+def _flat(found: dict[str, Any], lead: str = "") -> list[tuple[str, str]]:
+    rows: list[tuple[str, str]] = []
+    for key, value in found.items():
+        label = f"{lead}{key}".replace("_bytes", "")
+        if key == "ref":
+            rows.append((label, name_of(found)))
+        elif isinstance(value, dict):
+            rows += _flat(value, f"{label}.")
+        elif value not in (None, ""):
+            rows.append((label, size(value) if key.endswith("_bytes") else str(value)))
+    return rows

@@ -1,0 +1,57 @@
+"""`jitflow logs`."""
+
+from typing import Annotated
+
+import typer
+
+from jitflow.cli import views
+from jitflow.cli.client import Client
+from jitflow.cli.commands import single
+from jitflow.cli.connect import connect, resolve
+from jitflow.cli.errors import CliError
+from jitflow.cli.options import DEFAULT_NAMESPACE, NameArgument, NamespaceOption, ServerOption, TableFormat, TableOption
+from jitflow.cli.output import print_json_line
+
+app, command = single("jitflow logs @latest --follow --grep ERROR")
+
+
+@command
+def logs(
+    name: NameArgument,
+    pod: Annotated[
+        str, typer.Argument(metavar="[POD]", help="A step: its pod's name, its id or its name in the tree.", show_default=False)
+    ] = "",
+    *,
+    server: ServerOption = "",
+    namespace: NamespaceOption = DEFAULT_NAMESPACE,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the workflow has ended.")] = False,
+    tail: Annotated[int | None, typer.Option(min=0, metavar="COUNT", help="Only the last lines.", show_default=False)] = None,
+    grep: Annotated[str, typer.Option(metavar="REGEX", help="Only lines that match.", show_default=False)] = "",
+    timestamps: Annotated[bool, typer.Option("--timestamps", help="Begin each line with its time.")] = False,
+    output: TableOption = TableFormat.TABLE,
+) -> None:
+    """Print the logs of all steps of a workflow, merged by time, or of one step."""
+    with connect(server) as client:
+        found = resolve(client, namespace, name)
+        wanted = _pod(client, namespace, found, pod) if pod else ""
+        if follow:
+            entries = client.follow_logs(namespace, found, pod=wanted, tail=tail, grep=grep, timestamps=timestamps)
+        else:
+            entries = client.logs(namespace, found, pod=wanted, tail=tail, grep=grep, timestamps=timestamps)
+        for entry in entries:
+            if output is TableFormat.JSON:
+                print_json_line(entry)
+            else:
+                typer.echo(entry.content if wanted else f"{entry.pod_name}: {entry.content}")
+
+
+def _pod(client: Client, namespace: str, name: str, wanted: str) -> str:
+    """Return the pod's name for a pod's name, a node's id or a step's name."""
+    nodes = views.workflow(client.get_workflow(namespace, name)).nodes.values()
+    pods = {node: views.pod_name(name, node) for node in (item for item in nodes if item.is_leaf) if node.type == "Pod"}
+    for exact in (True, False):
+        for node, pod in pods.items():
+            names = {pod, node.id, node.name} if exact else {node.display_name}
+            if wanted in names:
+                return pod
+    raise CliError(f"workflow {name} has no step {wanted}; `jitflow get {name}` shows its steps")

@@ -1,0 +1,91 @@
+"""`jitflow remote`."""
+
+from typing import Annotated
+
+import typer
+
+from jitflow.cli.client import ApiError
+from jitflow.cli.commands import new_app
+from jitflow.cli.connect import connect
+from jitflow.cli.errors import CliError, InputRefused
+from jitflow.cli.options import ServerOption, TableFormat, TableOption
+from jitflow.cli.output import print_json, print_table, say
+
+app = new_app(help="Far stores: list, add, remove, test.", no_args_is_help=True)
+
+Name = Annotated[str, typer.Argument(metavar="NAME", help="The remote's name, as in name:path.", show_default=False)]
+
+
+@app.command("list", epilog="Example: jitflow remote list -o json")
+def list_(server: ServerOption = "", output: TableOption = TableFormat.TABLE) -> None:
+    """List the configured remotes; secrets are never shown."""
+    with connect(server) as client:
+        remotes = client.remotes()
+    if output is TableFormat.JSON:
+        print_json(remotes)
+    elif not remotes:
+        say("no remotes; add one with `jitflow remote add NAME TYPE key=value …`")
+    else:
+        rows = [[str(item.get("name", "")), str(item.get("type", "")), _options(item)] for item in remotes]
+        print_table(["NAME", "TYPE", "OPTIONS"], rows)
+
+
+@app.command("add", epilog="Example: jitflow remote add archive s3 provider=Minio endpoint=https://s3.example.org")
+def add(
+    name: Name,
+    kind: Annotated[str, typer.Argument(metavar="TYPE", help="The rclone backend: s3, webdav, sftp …", show_default=False)],
+    options: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[KEY=VALUE]...", help="The backend's options; @FILE reads a value from a file."),
+    ] = None,
+    *,
+    server: ServerOption = "",
+    output: TableOption = TableFormat.TABLE,
+) -> None:
+    """Configure a remote, so that manifests can name its objects as name:path."""
+    given = dict(_option(text) for text in options or ())
+    with connect(server) as client:
+        answer = client.add_remote(name, kind, given)
+    if output is TableFormat.JSON:
+        print_json(answer)
+    say(f"remote {name} added; try it with `jitflow remote test {name}`")
+
+
+@app.command("remove", epilog="Example: jitflow remote remove archive")
+def remove(name: Name, server: ServerOption = "") -> None:
+    """Forget a remote; its objects stay."""
+    with connect(server) as client:
+        client.remove_remote(name)
+    say(f"remote {name} removed")
+
+
+@app.command("test", epilog="Example: jitflow remote test archive")
+def try_(name: Name, server: ServerOption = "", output: TableOption = TableFormat.TABLE) -> None:
+    """Try to list a remote; exit code 1 and the reason if that fails."""
+    with connect(server) as client:
+        try:
+            client.test_remote(name)
+        except ApiError as error:
+            if output is TableFormat.JSON:
+                print_json({"name": name, "ok": False, "error": error.message})
+            raise CliError(f"remote {name}: {error}") from error
+    if output is TableFormat.JSON:
+        print_json({"name": name, "ok": True})
+    else:
+        say(f"remote {name} answers")
+
+
+def _option(text: str) -> tuple[str, str]:
+    key, sign, value = text.partition("=")
+    if not sign or not key:
+        raise InputRefused(f"{text}: write options as key=value")
+    if value.startswith("@"):
+        # A secret in a file does not show in the process list.
+        with open(value[1:], encoding="utf-8") as file:
+            value = file.read().rstrip("\n")
+    return key, value
+
+
+def _options(item: dict[str, object]) -> str:
+    options = item.get("options")
+    return " ".join(f"{key}={value}" for key, value in options.items()) if isinstance(options, dict) else ""

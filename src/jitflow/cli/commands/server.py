@@ -1,0 +1,20 @@
+"""`jitflow server`."""
+
+from typing import Annotated
+
+import typer
+
+from jitflow.cli.commands import single
+from jitflow.cli.loading import load
+
+app, command = single("jitflow server --port 2746")
+
+
+@command
+def server(
+    *,
+    host: Annotated[str, typer.Option(metavar="ADDRESS", help="Listen at this address.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, metavar="PORT", help="Listen at this port; 0 takes a free one.")] = 2746,
+) -> None:
+    """Serve the Control API and the Data API until stopped; running workflows go on where they were."""
+    raise typer.Exit(load("jitflow.bootstrap.local").run_server(host, port))

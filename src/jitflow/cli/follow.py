@@ -1,0 +1,134 @@
+"""Follows one workflow until it ends, and shows it meanwhile: a live tree, plain lines, or its logs."""
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import msgspec
+
+from jitflow.cli import views
+from jitflow.cli.client import Client, ClientError
+from jitflow.cli.errors import CliError
+from jitflow.cli.views import WorkflowView
+from jitflow.ports.dataplane import StepData
+
+_TICK_S = 0.2
+_DATA_EVERY_S = 1.0
+_RENDER_SHARE = 4
+"""Drawing takes at most a fifth of one core, however large the tree."""
+
+
+@dataclass(frozen=True)
+class Moment:
+    """What is known at one moment."""
+
+    view: WorkflowView
+    data: tuple[StepData, ...] = ()
+    fill: dict[str, int] | None = None
+
+
+class Display(Protocol):
+    """Shows moments."""
+
+    def show(self, moment: Moment, now: float) -> None:
+        """Show what is known now."""
+        ...
+
+    def close(self) -> None:
+        """Leave the terminal as it should be."""
+        ...
+
+
+class _Slot:
+    """The newest state of the workflow; states that were never shown are dropped undecoded."""
+
+    def __init__(self) -> None:
+        self.changed = threading.Event()
+        self._lock = threading.Lock()
+        self._body: msgspec.Raw | None = None
+        self._error: Exception | None = None
+        self._deleted = False
+
+    def put(self, body: msgspec.Raw | None = None, *, error: Exception | None = None, deleted: bool = False) -> None:
+        with self._lock:
+            self._body = body if body is not None else self._body
+            self._error, self._deleted = error, deleted
+        self.changed.set()
+
+    def take(self, name: str) -> WorkflowView | None:
+        """Return the newest state if it was not taken yet."""
+        with self._lock:
+            body, error, deleted, self._body = self._body, self._error, self._deleted, None
+            self.changed.clear()
+        if body is not None:
+            return views.workflow(body)
+        if error is not None:
+            raise error
+        if deleted:
+            raise CliError(f"workflow {name} was deleted")
+        return None
+
+
+def follow(
+    client: Client, namespace: str, name: str, display: Display, *, between: Callable[[], None] = lambda: None
+) -> WorkflowView:
+    """Show the workflow until it has ended and return its last state. `between` is called a few times a second.
+
+    Raises:
+        ClientError: it does not exist, or the server stayed away. CliError: it was deleted.
+    """
+    slot, news = _Slot(), _News(client, namespace, name)
+    ended = threading.Event()
+    threading.Thread(target=_watch, args=(client, namespace, name, slot, ended), daemon=True).start()
+    threading.Thread(target=news.run, args=(ended,), daemon=True).start()
+    view: WorkflowView | None = None
+    tick = _TICK_S
+    try:
+        while view is None or not view.is_done:
+            slot.changed.wait(tick)
+            between()
+            view = slot.take(name) or view
+            if view is not None:
+                began = time.monotonic()
+                display.show(Moment(view, news.data, news.fill), time.time())
+                took = time.monotonic() - began
+                tick = max(_TICK_S, took * _RENDER_SHARE)
+                if slot.changed.is_set() and not view.is_done:
+                    time.sleep(min(tick, 2.0))
+        return view
+    finally:
+        ended.set()
+        display.close()
+
+
+def _watch(client: Client, namespace: str, name: str, slot: _Slot, ended: threading.Event) -> None:
+    try:
+        for event in client.follow_workflow(namespace, name):
+            if ended.is_set():
+                return
+            if event.type == "DELETED":
+                slot.put(deleted=True)
+                return
+            slot.put(event.object)
+    except ClientError as error:
+        slot.put(error=error)
+
+
+class _News:
+    """Where the data stands, asked for now and then; an answer that does not come is no error: the workflow goes on."""
+
+    def __init__(self, client: Client, namespace: str, name: str) -> None:
+        self._client, self._namespace, self._name = client, namespace, name
+        self.data: tuple[StepData, ...] = ()
+        self.fill: dict[str, int] | None = None
+
+    def run(self, ended: threading.Event) -> None:
+        while not ended.is_set():
+            try:
+                self.data = self._client.workflow_data(self._namespace, self._name)
+                self.fill = msgspec.to_builtins(self._client.fill())
+            except (ClientError, msgspec.MsgspecError):
+                pass
+            ended.wait(_DATA_EVERY_S)

@@ -1,0 +1,72 @@
+"""From a file to a workflow at a server: what `run` and `submit` share."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from jitflow.cli import manifests
+from jitflow.cli.client import ApiError, Client
+from jitflow.cli.errors import InputRefused
+from jitflow.cli.options import DEFAULT_NAMESPACE
+
+
+@dataclass(frozen=True)
+class Request:
+    """A manifest to submit: where it came from, its namespace and its JSON."""
+
+    file: str
+    namespace: str
+    body: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What the command line says of a manifest."""
+
+    parameters: Sequence[str] = ()
+    parameter_file: str = ""
+    name: str = ""
+    generate_name: str = ""
+    entrypoint: str = ""
+    labels: str = ""
+    namespace: str = ""
+
+
+def requests(file: str, wishes: Wishes) -> list[Request]:
+    """Return what a file asks for.
+
+    Raises:
+        InputRefused: it cannot be used; every problem with its place.
+    """
+    if wishes.name and wishes.generate_name:
+        raise InputRefused("--name and --generate-name exclude each other")
+    given = manifests.parameter_file(wishes.parameter_file) if wishes.parameter_file else []
+    given += manifests.checked_parameters(wishes.parameters)
+    found: list[Request] = []
+    for body in manifests.load(file):
+        whole = manifests.complete(
+            body,
+            parameters=given,
+            name=wishes.name,
+            generate_name=wishes.generate_name,
+            entrypoint=wishes.entrypoint,
+            labels=wishes.labels,
+        )
+        found.append(Request(file, wishes.namespace or whole["metadata"].get("namespace") or DEFAULT_NAMESPACE, whole))
+    if not found:
+        raise InputRefused(f"{manifests.shown(file)}: holds no workflow")
+    if len(found) > 1 and wishes.name:
+        raise InputRefused(f"{manifests.shown(file)}: holds {len(found)} workflows, which cannot have one name; drop --name")
+    return found
+
+
+def submit(client: Client, request: Request, *, dry_run: bool = False) -> dict[str, Any]:
+    """Submit and return the workflow.
+
+    Raises:
+        InputRefused: the server refuses the manifest.
+    """
+    try:
+        return client.create_workflow(request.namespace, request.body, dry_run=dry_run)
+    except ApiError as error:
+        raise manifests.refused_by_server(error, request.file) from error

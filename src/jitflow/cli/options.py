@@ -1,0 +1,88 @@
+"""Options that several commands share."""
+
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from jitflow.cli.completion import workflow_names
+
+
+class Format(StrEnum):
+    """How data is printed."""
+
+    TABLE = "table"
+    JSON = "json"
+    YAML = "yaml"
+
+
+class ListFormat(StrEnum):
+    """How a list of workflows is printed."""
+
+    TABLE = "table"
+    WIDE = "wide"
+    JSON = "json"
+    YAML = "yaml"
+    NAME = "name"
+
+
+class SubmitFormat(StrEnum):
+    """How a submitted workflow is printed."""
+
+    NAME = "name"
+    JSON = "json"
+    YAML = "yaml"
+
+
+class TableFormat(StrEnum):
+    """How a table is printed."""
+
+    TABLE = "table"
+    JSON = "json"
+
+
+ServerOption = Annotated[
+    str, typer.Option("--server", envvar="JITFLOW_SERVER", metavar="URL", help="The server; the local one if not given.")
+]
+NamespaceOption = Annotated[
+    str, typer.Option("--namespace", "-n", envvar="JITFLOW_NAMESPACE", metavar="NAME", help="The workflow's namespace.")
+]
+SubmitNamespaceOption = Annotated[
+    str,
+    typer.Option(
+        "--namespace",
+        "-n",
+        envvar="JITFLOW_NAMESPACE",
+        metavar="NAME",
+        help="The namespace; the manifest's if not given.",
+        show_default=False,
+    ),
+]
+FormatOption = Annotated[Format, typer.Option("--output", "-o", help="How to print.")]
+TableOption = Annotated[TableFormat, typer.Option("--output", "-o", help="How to print.")]
+NameArgument = Annotated[
+    str, typer.Argument(metavar="NAME", help="A workflow, or @latest.", autocompletion=workflow_names, show_default=False)
+]
+NamesArgument = Annotated[
+    list[str],
+    typer.Argument(metavar="NAME...", help="Workflows, or @latest.", autocompletion=workflow_names, show_default=False),
+]
+ParameterOption = Annotated[
+    list[str] | None,
+    typer.Option("--parameter", "-p", metavar="NAME=VALUE", help="Set a workflow parameter (repeatable).", show_default=False),
+]
+ParameterFileOption = Annotated[
+    str, typer.Option("--parameter-file", "-f", metavar="FILE", help="A YAML or JSON file of parameters.", show_default=False)
+]
+GenerateNameOption = Annotated[
+    str, typer.Option("--generate-name", metavar="PREFIX", help="Let the server complete this name.", show_default=False)
+]
+SetNameOption = Annotated[str, typer.Option("--name", metavar="NAME", help="Name the workflow.", show_default=False)]
+EntrypointOption = Annotated[
+    str, typer.Option("--entrypoint", metavar="TEMPLATE", help="Start with this template.", show_default=False)
+]
+SelectorOption = Annotated[
+    str, typer.Option("--selector", "-l", metavar="LABELS", help="Only those with these labels (k=v,k2!=v2).", show_default=False)
+]
+
+DEFAULT_NAMESPACE = "default"

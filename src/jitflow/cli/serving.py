@@ -1,0 +1,20 @@
+"""A server for one command: the one that is named or runs here, else one that lives as long as the command."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from jitflow.cli.client import Client, Endpoint
+from jitflow.cli.connect import client_of, find
+from jitflow.cli.loading import load
+
+
+@contextmanager
+def any_server(server: str = "") -> Iterator[Client]:
+    """Give a client of a server."""
+    found = find(server)
+    if found is not None:
+        with client_of(found, server) as client:
+            yield client
+        return
+    with load("jitflow.bootstrap.local").serve_in_thread() as info, Client(Endpoint(info.url, info.token)) as client:
+        yield client

@@ -1,0 +1,102 @@
+"""The last words on a workflow: how it ended, why, and where its outputs are. Pure but for the logs it asks for."""
+
+from collections.abc import Callable, Iterator
+
+from jitflow.cli.client import Client, ClientError
+from jitflow.cli.formats import duration, plural, shorten
+from jitflow.cli.tree import SYMBOLS
+from jitflow.cli.views import FAILED_PHASES, NodeView, OutputsView, WorkflowView, location, pod_name
+
+_MOST_FAILED = 10
+_MOST_OUTPUTS = 40
+_LOG_LINES = 10
+_MAX_VALUE = 200
+
+LogTail = Callable[[NodeView], list[str]]
+
+
+def summary_lines(view: WorkflowView, *, now: float, log_tail: LogTail) -> list[str]:
+    """Return the lines that end a run; `log_tail` gives the last log lines of a node."""
+    symbol = SYMBOLS.get(view.status.phase, ("?", ""))[0]
+    steps = sum(1 for node in view.nodes.values() if node.is_leaf)
+    lines = [f"{symbol} {view.metadata.name} {view.phase} in {duration(view.run_s(now))} ({plural(steps, 'step')})"]
+    if view.status.message:
+        lines.append(f"  {view.status.message}")
+    lines += _failures(view, log_tail)
+    found = list(_outputs(view))
+    if found:
+        lines.append("outputs")
+        lines += [f"  {line}" for line in found[:_MOST_OUTPUTS]]
+        if len(found) > _MOST_OUTPUTS:
+            lines.append(f"  … and {len(found) - _MOST_OUTPUTS} more: jitflow get {view.metadata.name} -o json")
+    return lines
+
+
+def tail_of(client: Client, view: WorkflowView) -> LogTail:
+    """Return a function that reads the last log lines of a node; none when they cannot be read."""
+
+    def tail(node: NodeView) -> list[str]:
+        pod = pod_name(view.metadata.name, node)
+        try:
+            entries = client.logs(view.metadata.namespace, view.metadata.name, pod=pod, tail=_LOG_LINES)
+            return [entry.content for entry in entries][-_LOG_LINES:]
+        except ClientError:
+            return []
+
+    return tail
+
+
+def failed_steps(view: WorkflowView) -> list[NodeView]:
+    """Return the leaves that failed; of a retried step, the last attempt of those that failed for good."""
+    last: dict[str, NodeView] = {}
+    retries = {node.name: node for node in view.nodes.values() if node.type == "Retry"}
+    for node in view.nodes.values():
+        if not node.is_leaf or node.phase not in FAILED_PHASES:
+            continue
+        above = retries.get(node.name[: node.name.rfind("(")]) if node.name.endswith(")") else None
+        if above is None:
+            last[node.id] = node
+        elif above.phase in FAILED_PHASES and _attempt(node) >= _attempt(last.get(above.id)):
+            last[above.id] = node
+    return sorted(last.values(), key=lambda node: (node.finished_at or "~", node.name))
+
+
+def _attempt(node: NodeView | None) -> int:
+    if node is None:
+        return -1
+    text = node.name[node.name.rfind("(") + 1 : -1]
+    return int(text) if text.isdecimal() else 0
+
+
+def _failures(view: WorkflowView, log_tail: LogTail) -> Iterator[str]:
+    failed = failed_steps(view)
+    if failed:
+        yield "failed steps"
+    for node in failed[:_MOST_FAILED]:
+        yield f"  {SYMBOLS[node.phase][0]} {node.label}: {node.message or node.phase}"
+        if node.type == "Pod":
+            yield from (f"      | {line}" for line in log_tail(node))
+    if len(failed) > _MOST_FAILED:
+        yield f"  … and {len(failed) - _MOST_FAILED} more: jitflow get {view.metadata.name}"
+
+
+def _outputs(view: WorkflowView) -> Iterator[str]:
+    """Yield the workflow's own outputs first, then those of its steps, each place once."""
+    seen: set[str] = set()
+    yield from _described("", view.status.outputs, seen)
+    for node in sorted(view.nodes.values(), key=lambda node: (node.finished_at or "~", node.name)):
+        if node.is_leaf:
+            yield from _described(f"{node.label}: ", node.outputs, seen)
+
+
+def _described(whose: str, outputs: OutputsView | None, seen: set[str]) -> Iterator[str]:
+    if outputs is None:
+        return
+    for parameter in outputs.parameters or ():
+        if parameter.value is not None:
+            yield f"{whose}{parameter.name} = {shorten(str(parameter.value), _MAX_VALUE)}"
+    for artifact in outputs.artifacts or ():
+        place = location(artifact)
+        if artifact.get("name") != "main-logs" and place and place not in seen:
+            seen.add(place)
+            yield f"{whose}{artifact.get('name')} → {place}"
