@@ -76,7 +76,9 @@ def _read(path: Path) -> NDArray[np.generic]:
 def _mosaic(band: NDArray[np.float32], number: int) -> NDArray[np.float32]:
     """Return tiles by tiles turned copies, cut at another place for each site."""
     turned = [np.rot90(band, 2 * (number % 2)), band[:, ::-1], band[::-1], band[::-1, ::-1]]
-    rows = [np.concatenate([turned[(row * TILES + column + number) % 4] for column in range(TILES)], axis=1) for row in range(TILES)]
+    rows = [
+        np.concatenate([turned[(row * TILES + column + number) % 4] for column in range(TILES)], axis=1) for row in range(TILES)
+    ]
     return np.roll(np.concatenate(rows, axis=0), (41 * number, 67 * number), axis=(0, 1))
 
 

@@ -86,7 +86,7 @@ def scene(arguments: argparse.Namespace) -> None:
     usable = (smooth < 0.86) & (bright > 0.01)
     sun = {"winter": 28.0, "spring": 50.0, "summer": 66.0, "autumn": 42.0}[arguments.season]
     slope, light = slope_and_light(elevation, sun)
-    index = vegetation(bands) * (0.5 + 0.5 * light / np.float32(np.sin(np.deg2rad(sun))))
+    index = (vegetation(bands) * (0.5 + 0.5 * light / np.sin(np.deg2rad(sun)))).astype(np.float32)
     rough = np.zeros_like(index)
     for radius in (2, 4, 8, 16):
         rough += texture(index, radius)
@@ -162,7 +162,9 @@ def atlas(arguments: argparse.Namespace) -> None:
         rows.writerow(("site", "year", "amplitude", "growing_degree_days", "correlation"))
         for each in sites:
             for one in each["years"]:
-                rows.writerow((each["site"], *(one[name] for name in ("year", "amplitude", "growing_degree_days", "correlation"))))
+                rows.writerow(
+                    (each["site"], *(one[name] for name in ("year", "amplitude", "growing_degree_days", "correlation")))
+                )
 
 
 def _year(summary: dict[str, int]) -> int:

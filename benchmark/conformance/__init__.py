@@ -1,0 +1,1 @@
+"""Runs a folder of Argo manifests against a server of its own and compares their ends with a table."""

@@ -1,0 +1,171 @@
+"""Run the manifests of a table and say which end as expected.
+
+python -m benchmark.conformance --manifests FOLDER --expected TABLE.tsv
+"""
+
+import argparse
+import json
+import shutil
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
+from pathlib import Path
+
+from benchmark.conformance.api import Api, NotSupported, Refused
+from benchmark.conformance.play import Outcome, play, register
+from benchmark.conformance.stand_ins import images
+from benchmark.conformance.table import NotYaml, Row, documents, find, read
+from benchmark.service import MeasurementError, Server, background, free_port, no_orphans, venv_program
+
+BUCKETS = ("my-bucket", "my-bucket-2", "my-bucket-3")
+ACCESS_KEY, SECRET_KEY = "conformance", "conformance-secret"
+MAX_PODS = 16
+
+
+def main() -> int:
+    """Run the command line; return its exit code."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--manifests", type=Path, required=True, help="folder below which the table's paths are")
+    parser.add_argument("--expected", type=Path, help="table (default: expected.tsv in that folder)")
+    parser.add_argument("--only", default="", help="rows whose path holds this text")
+    parser.add_argument("--parallel", type=int, default=8, help="rows at once")
+    parser.add_argument(
+        "--timeout", type=float, default=60, help="seconds a row may take; three times the noted time if that is more"
+    )
+    parser.add_argument("--executor", choices=("sandbox", "process"), default="sandbox")
+    parser.add_argument("--require", type=int, help="exit with 1 when fewer rows end as expected")
+    parser.add_argument(
+        "--report", type=Path, default=Path("build/conformance/report.json"), help="where the outcomes are written"
+    )
+    arguments = parser.parse_args()
+    table = arguments.expected or arguments.manifests / "expected.tsv"
+    if not table.is_file():
+        parser.error(f"{table}: no such table; name one with --expected (make conformance MANIFESTS=DIR EXPECTED=TSV)")
+    try:
+        outcomes = list(_run(arguments, [row for row in read(table) if arguments.only in row.path]))
+    except MeasurementError as error:
+        print(error, file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    good = _summary(outcomes, arguments.report)
+    return 1 if arguments.require is not None and good < arguments.require else 0
+
+
+def _run(arguments: argparse.Namespace, rows: list[Row]) -> Iterator[Outcome]:
+    folder: Path = arguments.manifests
+    work = Path(tempfile.mkdtemp(prefix="jitflow-conformance-"))
+    try:
+        with no_orphans(), _server(work, folder, arguments.executor) as server:
+            api = Api(server)
+            unsupported = _register(api, folder, rows)
+            for row in rows:
+                if row.is_support:
+                    why = unsupported.get(row.path, "")
+                    yield Outcome(
+                        row=row, got="-" if not why else "not registered", reason="not supported" if why else "", message=why
+                    )
+            playing = [row for row in rows if not row.is_support]
+            # The longest first: the end then waits for no straggler.
+            playing.sort(key=lambda row: -row.noted_s)
+            with ThreadPoolExecutor(arguments.parallel) as pool:
+                futures = [
+                    pool.submit(play, api, folder, row, max(arguments.timeout, 3 * row.noted_s), unsupported) for row in playing
+                ]
+                for number, future in enumerate(as_completed(futures), 1):
+                    outcome = future.result()
+                    _tell(outcome, f"{number}/{len(futures)}")
+                    yield outcome
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+@contextmanager
+def _server(work: Path, folder: Path, executor: str) -> Iterator[Server]:
+    for bucket in BUCKETS:
+        (work / "s3" / bucket).mkdir(parents=True)
+    port = free_port()
+    command = [venv_program("rclone"), "serve", "s3", f"--addr=127.0.0.1:{port}", str(work / "s3"), "--config=/dev/null"]
+    keys = {"RCLONE_AUTH_KEY": f"{ACCESS_KEY},{SECRET_KEY}"}
+    with background(command, work / "s3.log", port=port, environment=keys):
+        settings = {
+            "executor": executor,
+            "max_pods": MAX_PODS,
+            "grace_s": 2.0,
+            "primary": {"capacity": "1GiB"},
+            "remotes": {
+                "minio": {
+                    "type": "s3",
+                    "endpoints": ["minio:9000"],
+                    "options": {
+                        "provider": "Rclone",
+                        "endpoint": f"http://127.0.0.1:{port}",
+                        "access_key_id": ACCESS_KEY,
+                        "secret_access_key": SECRET_KEY,
+                        "force_path_style": "true",
+                    },
+                }
+            },
+            "artifact_repository": {"remote": "minio", "prefix": "my-bucket"},
+            "images": images(folder),
+        }
+        server = Server(work / "home", settings)
+        try:
+            with server:
+                yield server
+        finally:
+            if server.log.exists():
+                keep = Path("build/conformance/server.log")
+                keep.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(server.log, keep)
+
+
+def _register(api: Api, folder: Path, rows: list[Row]) -> dict[str, str]:
+    """Register support rows and files that rows need; return those that could not be, by the names used, and why."""
+    unsupported: dict[str, str] = {}
+    for name in dict.fromkeys([row.path for row in rows if row.is_support] + [need for row in rows for need in row.needs]):
+        path = find(folder, name)
+        if path is None:
+            unsupported[name] = f"{name}: no such file below {folder}"
+            continue
+        try:
+            for document in documents(path):
+                register(api, document)
+        except (NotSupported, Refused, NotYaml) as error:
+            unsupported[name] = f"{name}: {error}"
+    return unsupported
+
+
+def _tell(outcome: Outcome, place: str) -> None:
+    row = outcome.row
+    if outcome.is_expected:
+        print(f"ok      {place:>8} {row.path} ({outcome.got}, {outcome.seconds:.1f} s)", flush=True)
+        return
+    wanted = "|".join(sorted(row.phases))
+    print(f"DIFFERS {place:>8} {row.path}: expected {wanted}, got {outcome.got}: {outcome.reason}", flush=True)
+    if outcome.message:
+        print(f"                 {' '.join(outcome.message.split())[:300]}", flush=True)
+
+
+def _summary(outcomes: list[Outcome], report: Path) -> int:
+    differing = [outcome for outcome in outcomes if not outcome.is_expected]
+    print()
+    for reason, count in Counter(outcome.reason for outcome in differing).most_common():
+        print(f"{count:4}  {reason}")
+    for message, count in Counter(f"{o.reason}: {' '.join(o.message.split())[:100]}" for o in differing).most_common(15):
+        if count > 1:
+            print(f"{count:6}  {message}")
+    report.parent.mkdir(parents=True, exist_ok=True)
+    rows = sorted((o.row.path, "|".join(sorted(o.row.phases)), o.got, o.reason, o.message, round(o.seconds, 2)) for o in outcomes)
+    report.write_text(json.dumps(rows, indent=1) + "\n")
+    print(f"all outcomes: {report}; the server's log: build/conformance/server.log")
+    good = len(outcomes) - len(differing)
+    print(f"{good} of {len(outcomes)} as expected", flush=True)
+    return good
+
+
+if __name__ == "__main__":
+    sys.exit(main())
