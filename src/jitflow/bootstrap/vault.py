@@ -35,7 +35,9 @@ class Vault:
         try:
             return self._fernet.decrypt(sealed)
         except InvalidToken as error:
-            raise SettingsError("a stored secret was encrypted with another key; restore the key file or add the secret again") from error
+            raise SettingsError(
+                "a stored secret was encrypted with another key; restore the key file or add the secret again"
+            ) from error
 
 
 def _read_or_make(key_file: Path) -> bytes:

@@ -265,9 +265,7 @@ class Engine:
                 await self._turn(run, batch)
         except Exception as error:
             run.broken = f"{type(error).__name__}: {error}"
-            for _, future in run.inbox:
-                if future is not None and not future.done():
-                    future.set_exception(Refused(f"the workflow cannot go on: {run.broken}", code="unavailable"))
+            _fail_all(run.inbox, f"the workflow cannot go on: {run.broken}")
             raise
         finally:
             self._drained(run)
@@ -289,11 +287,13 @@ class Engine:
                 header = machine.encode_header(turn.state) if machine.header_differs(run.state, turn.state) else None
                 await self._commit(run, turn, header, kind="MODIFIED")
         except Exception as error:
-            for _, future in batch:
-                if future is not None and not future.done():
-                    future.set_exception(Refused(f"the event could not be taken: {error}", code="unavailable"))
+            _fail_all(batch, f"the event could not be taken: {error}")
             raise
         self._perform_all(run, turn)
+        self._follow_up(run, batch)
+
+    def _follow_up(self, run: LiveRun, batch: list[tuple[Event, asyncio.Future[None] | None]]) -> None:
+        """Do what had to wait until the events were durable."""
         for event, future in batch:
             if isinstance(event, PodEnded):
                 self._pods.ended(run.uid, event.node_id, event.end)
@@ -423,6 +423,12 @@ class Engine:
 
     def _task_failed(self, name: str, error: BaseException) -> None:
         _log.error("task failed", task=name, error=str(error), exc_info=error)
+
+
+def _fail_all(batch: list[tuple[Event, asyncio.Future[None] | None]], message: str) -> None:
+    for _, future in batch:
+        if future is not None and not future.done():
+            future.set_exception(Refused(message, code="unavailable"))
 
 
 def _has_data(workflow: argo.Workflow) -> bool:

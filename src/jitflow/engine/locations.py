@@ -53,7 +53,9 @@ class Locator(Struct, frozen=True, kw_only=True):
         if plugin.name in (None, "") and ":" not in plugin.key:
             return self._in_repository(plugin.key)
         if plugin.name not in (None, "", PLUGIN):
-            raise Refused(f"artifact {name}: there is no artifact plugin {plugin.name!r} here; use `name: {PLUGIN}` and a key `remote:path`")
+            raise Refused(
+                f"artifact {name}: there is no artifact plugin {plugin.name!r} here; use `name: {PLUGIN}` and a key `remote:path`"
+            )
         remote, colon, path = plugin.key.partition(":")
         if not colon:
             raise Refused(f"artifact {name}: the key {plugin.key!r} names no remote; write `remote:path`")

@@ -1,7 +1,7 @@
 """The pods of all live runs: from the decision to launch one to its outputs' proof far away.
 
-A pod's way: data (its inputs are fetched) -> slot (it waits for a place) -> starting -> running -> saving -> gone. Without look-ahead a
-pod gets its place first and fetches its inputs while holding it.
+A pod's way: data (its inputs are fetched) -> slot (it waits for a place) -> starting -> running -> saving -> gone. Without
+look-ahead a pod gets its place first and fetches its inputs while holding it.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -212,9 +212,7 @@ class PodKeeper:
     async def _start(self, key: str, pod: _LivePod) -> None:
         assert pod.lease is not None, "a pod starts with a lease"
         try:
-            await self._executor.start(
-                build_pod(key, pod.plan, pod.lease, self._config.environment, self._config.grace_s)
-            )
+            await self._executor.start(build_pod(key, pod.plan, pod.lease, self._config.environment, self._config.grace_s))
         except (Refused, PortError, OSError) as error:
             self._drop(key, pod)
             self._post(pod.uid, PodRefused(node_id=pod.node_id, message=str(error)))
@@ -240,7 +238,10 @@ class PodKeeper:
         if plan.mapped or (uid, name) in self._warned:
             return
         self._warned.add((uid, name))
-        message = f'the image {name!r} is not mapped: its pods see the host\'s root; map it in the settings file under [images."{name}"]'
+        message = (
+            f"the image {name!r} is not mapped: its pods see the host's root; "
+            f'map it in the settings file under [images."{name}"]'
+        )
         self._note(uid, Note(at=self._clock.now(), kind="Warning", reason="ImageNotMapped", message=message))
 
 

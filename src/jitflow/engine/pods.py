@@ -150,9 +150,7 @@ def pod_outputs(template: argo.Template) -> tuple[PodOutput, ...]:
         if parameter.value_from is not None and parameter.value_from.path
     ]
     artifacts = [
-        PodOutput(
-            name=artifact.name, path=artifact.path, archive=archive_of(artifact), compression_level=_compression(artifact)
-        )
+        PodOutput(name=artifact.name, path=artifact.path, archive=archive_of(artifact), compression_level=_compression(artifact))
         for artifact in template.outputs.artifacts
         if artifact.path
     ]
@@ -176,7 +174,7 @@ def _compression(artifact: argo.Artifact) -> int:
 def _environment(
     plan: PodPlan, main: argo.Container | argo.ScriptTemplate, environment: Mapping[str, str]
 ) -> tuple[tuple[str, str], ...]:
-    merged = {"HOME": "/tmp", "LANG": "C.UTF-8", "PATH": environment.get("PATH", "/usr/local/bin:/usr/bin:/bin")}  # noqa: S108
+    merged = {"HOME": "/tmp", "LANG": "C.UTF-8", "PATH": environment.get("PATH", "/usr/local/bin:/usr/bin:/bin")}
     merged |= plan.image.env
     merged |= {
         "ARGO_CONTAINER_NAME": "main",
@@ -239,9 +237,7 @@ def _is_packed(artifact: argo.Artifact, source: Path) -> bool:
         return False
 
 
-def _volumes(
-    template: argo.Template, launch: LaunchPod, mounts: Sequence[argo.VolumeMount]
-) -> tuple[PodVolume, ...]:
+def _volumes(template: argo.Template, launch: LaunchPod, mounts: Sequence[argo.VolumeMount]) -> tuple[PodVolume, ...]:
     known = {volume.name: volume for volume in (*launch.workflow_level.volumes, *template.volumes)}
     volumes: list[PodVolume] = []
     for mount in mounts:

@@ -55,6 +55,7 @@ class Turn:
         """Begin at the committed state."""
         self.state = state
         self.nodes: dict[str, bytes] = {}
+        self.removed: set[str] = set()
         self.effects: dict[str, Effect] = {}
         self.done: set[str] = set()
         self.notes: list[Note] = []
@@ -65,6 +66,10 @@ class Turn:
         self.state = decision.state
         for node in decision.nodes:
             self.nodes[node.id] = machine.encode_node(node)
+            self.removed.discard(node.id)
+        for node_id in decision.nodes_removed:
+            self.nodes.pop(node_id, None)
+            self.removed.add(node_id)
         for effect in decision.effects:
             self.effects[effect.key] = effect
             self.done.discard(effect.key)
@@ -73,7 +78,12 @@ class Turn:
             self.done.add(key)
         self.notes += decision.notes
         self.changed = self.changed or bool(
-            decision.nodes or decision.effects or decision.effects_done or decision.notes or decision.header_changed
+            decision.nodes
+            or decision.nodes_removed
+            or decision.effects
+            or decision.effects_done
+            or decision.notes
+            or decision.header_changed
         )
 
     def commit(self, row: RunRow, header: bytes | None, extra_notes: Sequence[Note]) -> Commit:
@@ -83,6 +93,7 @@ class Turn:
             row=row,
             header=header,
             nodes=tuple(self.nodes.items()),
+            nodes_removed=tuple(self.removed),
             effects=tuple(EffectRow(key=effect.key, body=_encoder.encode(effect)) for effect in stored),
             effects_done=tuple(self.done - self.effects.keys()),
             events=tuple(_encoder.encode(note) for note in (*self.notes, *extra_notes)),

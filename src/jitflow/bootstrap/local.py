@@ -1,0 +1,170 @@
+"""Servers of this machine: find the one that runs, run one, or embed one in a thread."""
+
+import asyncio
+import contextlib
+import errno
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import msgspec
+import uvicorn
+
+from jitflow import telemetry
+from jitflow.bootstrap.home import Home, ServerInfo
+from jitflow.bootstrap.stack import open_stack
+from jitflow.settings import Settings, SettingsError, load
+
+__all__ = ["ServerInfo", "find_server", "run_server", "serve", "serve_in_thread"]
+
+DRAIN_S = 3
+"""Open requests (watches, logs) get so many seconds to end when a server stops."""
+
+
+def find_server(settings: Settings | None = None) -> ServerInfo | None:
+    """Return the server that runs for the data home of the settings, or None."""
+    return Home(Path((settings or load()).home)).find_server()
+
+
+def run_server(host: str | None = None, port: int | None = None, *, settings: Settings | None = None) -> int:
+    """Run a server until it is told to stop (INT or TERM); return the process's exit code.
+
+    Raises:
+        SettingsError, Refused, PortError, OSError: it cannot start.
+    """
+    settings = _with_address(settings or load(), host, port)
+    telemetry.configure(level=settings.log_level)
+    asyncio.run(serve(settings, on_ready=lambda info: print(f"jitflow listens on {info.url}", flush=True)))
+    return 0
+
+
+async def serve(
+    settings: Settings, *, on_ready: Callable[[ServerInfo], None] | None = None, stop: asyncio.Event | None = None
+) -> None:
+    """Serve until a signal (in the main thread) or `stop`; `on_ready` is called when requests are answered."""
+    listener = _listen(settings.server.host, settings.server.port)
+    home = Home(Path(settings.home))
+    try:
+        async with open_stack(settings) as stack:
+            config = uvicorn.Config(
+                stack.app,
+                loop="asyncio",  # processes start here: uvloop forks the whole server for each of them
+                http="auto",
+                ws="none",
+                lifespan="off",
+                log_level="warning",
+                access_log=False,
+                server_header=False,
+                date_header=False,
+                timeout_graceful_shutdown=DRAIN_S,
+            )
+            server = uvicorn.Server(config)
+            url = _url_of(listener)
+            async with asyncio.TaskGroup() as tasks:
+                serving = tasks.create_task(server.serve(sockets=[listener]))
+                while not server.started and not serving.done():
+                    await asyncio.sleep(0.005)
+                if server.started:
+                    home.write_server(url)
+                    if on_ready is not None:
+                        on_ready(msgspec.convert({"url": url, "token": stack.token}, ServerInfo))
+                    watcher = tasks.create_task(_stop_when(stop, server)) if stop is not None else None
+                    await serving
+                    if watcher is not None:
+                        watcher.cancel()
+    finally:
+        home.forget_server()
+        listener.close()
+
+
+@contextlib.contextmanager
+def serve_in_thread(settings: Settings | None = None) -> Iterator[ServerInfo]:
+    """Run a server of this process on a free loopback port while the context is open.
+
+    Raises:
+        SettingsError, Refused, PortError, OSError: it cannot start.
+    """
+    chosen = _with_address(settings or load(), "127.0.0.1", 0)
+    embedded = _Embedded(chosen)
+    embedded.start()
+    try:
+        yield embedded.wait_ready()
+    finally:
+        embedded.stop()
+
+
+class _Embedded:
+    """A server with an event loop of its own, in a thread of its own."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._ready = threading.Event()
+        self._info: ServerInfo | None = None
+        self._error: BaseException | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stop: asyncio.Event | None = None
+        self._thread = threading.Thread(target=self._run, name="jitflow-server", daemon=True)
+
+    def start(self) -> None:
+        """Begin to serve."""
+        self._thread.start()
+
+    def wait_ready(self) -> ServerInfo:
+        """Return how to reach it, or raise what kept it from starting."""
+        self._ready.wait()
+        if self._info is None:
+            raise self._error or RuntimeError("the embedded server ended before it was ready")
+        return self._info
+
+    def stop(self) -> None:
+        """End it and wait."""
+        if self._loop is not None and self._stop is not None:
+            with contextlib.suppress(RuntimeError):  # the loop has ended by itself
+                self._loop.call_soon_threadsafe(self._stop.set)
+        self._thread.join()
+
+    def _run(self) -> None:
+        try:
+            asyncio.run(self._serve())
+        except BaseException as error:
+            self._error = error
+        finally:
+            self._ready.set()
+
+    async def _serve(self) -> None:
+        self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
+        await serve(self._settings, on_ready=self._tell, stop=self._stop)
+
+    def _tell(self, info: ServerInfo) -> None:
+        self._info = info
+        self._ready.set()
+
+
+async def _stop_when(stop: asyncio.Event, server: uvicorn.Server) -> None:
+    await stop.wait()
+    server.should_exit = True
+
+
+def _with_address(settings: Settings, host: str | None, port: int | None) -> Settings:
+    server = msgspec.structs.replace(
+        settings.server,
+        host=settings.server.host if host is None else host,
+        port=settings.server.port if port is None else port,
+    )
+    return msgspec.structs.replace(settings, server=server)
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=1024)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise SettingsError(f"{host}:{port} is in use by another program; choose another port with --port") from error
+        raise SettingsError(f"cannot listen on {host}:{port}: {error.strerror or error}") from error
+
+
+def _url_of(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

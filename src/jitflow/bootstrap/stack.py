@@ -1,0 +1,131 @@
+"""Everything of one server, put together: the only place that names concrete adapters."""
+
+import os
+from collections.abc import AsyncGenerator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+from msgspec import Struct
+from starlette.applications import Starlette
+
+from jitflow.app import Service
+from jitflow.app.tokens import ensure_token
+from jitflow.bootstrap.home import Home
+from jitflow.bootstrap.remotes import ARTIFACTS, Registry, configured
+from jitflow.bootstrap.system import RandomIds, SystemClock
+from jitflow.bootstrap.vault import Vault
+from jitflow.control_api import make_app
+from jitflow.data_api import routes as data_routes
+from jitflow.dataplane import LocalDataPlane
+from jitflow.engine import Engine, Images
+from jitflow.engine.podkeeper import PodKeeperConfig
+from jitflow.executors import ProcessExecutor, SandboxExecutor
+from jitflow.model.pods import PodImage
+from jitflow.ports.executor import Executor
+from jitflow.settings import Settings, SettingsError, parse_bytes
+from jitflow.storage.daemon import RcloneDaemon
+from jitflow.storage.rclone_storage import RcloneStorage
+from jitflow.storage.remotes import RemoteConfig
+from jitflow.stores.sqlite import SqliteStore
+
+
+class Stack(Struct, frozen=True, kw_only=True):
+    """A server's parts that its front needs: the ASGI application and the token that opens it."""
+
+    app: Starlette
+    token: str
+
+
+@asynccontextmanager
+async def open_stack(settings: Settings) -> AsyncGenerator[Stack]:
+    """Build and start everything; stop it in the opposite order. Pods that run go on.
+
+    Raises:
+        SettingsError, Refused, PortError, OSError: something cannot be used; nothing is left running.
+    """
+    home = Home(Path(settings.home))
+    home.make()
+    token = ensure_token(home.token)
+    fixed = [(configured(name, remote), remote.endpoints) for name, remote in settings.remotes.items()]
+    if ARTIFACTS in settings.remotes:
+        raise SettingsError(f"remotes.{ARTIFACTS}: this name is taken by jitflow's own artifacts; choose another")
+    fixed.append((RemoteConfig(name=ARTIFACTS, type="local", options={"root": str(home.artifacts)}), ()))
+    async with AsyncExitStack() as stack:
+        durability = settings.durability.upper()
+        store = await stack.enter_async_context(SqliteStore.open(home.state, synchronous=durability))
+        storage = RcloneStorage(RcloneDaemon(), [config for config, _ in fixed], stall_s=settings.primary.stall_s)
+        await storage.open()
+        stack.push_async_callback(storage.close)
+        registry = Registry(storage, store, Vault(home.key), settings.artifact_repository)
+        await registry.load(fixed)
+        clock = SystemClock()
+        dataplane = LocalDataPlane(
+            Path(settings.primary.path) if settings.primary.path else home.primary,
+            parse_bytes(settings.primary.capacity),
+            storage=storage,
+            store=store,
+            clock=clock,
+            transfers=settings.primary.transfers,
+            workers=pods_at_once(settings),
+            lookahead=settings.primary.lookahead,
+        )
+        executor = make_executor(settings, home)
+        engine = Engine(
+            store=store,
+            executor=executor,
+            dataplane=dataplane,
+            clock=clock,
+            ids=RandomIds(),
+            images=images_of(settings),
+            locator=registry.locator,
+            config=PodKeeperConfig(
+                max_pods=pods_at_once(settings),
+                lookahead=settings.primary.lookahead,
+                environment={"PATH": os.environ.get("PATH", os.defpath)},
+                grace_s=settings.grace_s,
+            ),
+        )
+        stack.push_async_callback(engine.close)
+        await engine.open()
+        service = Service(
+            engine=engine,
+            store=store,
+            executor=executor,
+            primary=dataplane,
+            storage=storage,
+            remotes=registry,
+            clock=clock,
+            ids=RandomIds(),
+        )
+        app = make_app(service, token=token, host_names=settings.server.names, more_routes=data_routes(service))
+        yield Stack(app=app, token=token)
+
+
+def make_executor(settings: Settings, home: Home) -> Executor:
+    """Return the executor that the settings choose. The home is hidden from sandboxed pods."""
+    if settings.executor == "process":
+        return ProcessExecutor(home.pods)
+    return SandboxExecutor(home.pods, hidden=[home.root])
+
+
+def images_of(settings: Settings) -> Images:
+    """Return the settings' image mapping."""
+    return Images(
+        {
+            name: PodImage(
+                name=name,
+                root=image.root,
+                files=image.files,
+                entrypoint=image.entrypoint,
+                cmd=image.cmd,
+                env=image.env,
+                working_dir=image.working_dir,
+            )
+            for name, image in settings.images.items()
+        }
+    )
+
+
+def pods_at_once(settings: Settings) -> int:
+    """Return how many pods may run at once: what is set, else one for each processor."""
+    return settings.max_pods or len(os.sched_getaffinity(0))

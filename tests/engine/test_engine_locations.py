@@ -1,0 +1,74 @@
+"""From an artifact's location to the object."""
+
+import pytest
+
+from jitflow.engine.locations import Locator, RemoteName, check_path, endpoint_names
+from jitflow.model import argo
+from jitflow.model.data import ObjectRef
+from jitflow.model.problems import Refused
+
+pytestmark = pytest.mark.pure
+
+LOCATOR = Locator(
+    remotes={
+        "minio": RemoteName(type="s3", endpoints=("minio:9000", "127.0.0.1:9000")),
+        "far": RemoteName(type="s3", endpoints=("far.example",)),
+        "dav": RemoteName(type="webdav"),
+        "artifacts": RemoteName(type="local"),
+    },
+    repository=ObjectRef(remote="artifacts", path="base/"),
+)
+
+
+def artifact(**fields: object) -> argo.Artifact:
+    return argo.Artifact(name="a", path="/tmp/a", **fields)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (artifact(s3=argo.S3Artifact(key="wf/pod/a.tgz")), "artifacts:base/wf/pod/a.tgz"),
+        (artifact(s3=argo.S3Artifact(key="k", bucket="b")), "artifacts:b/k"),
+        (artifact(s3=argo.S3Artifact(key="k", bucket="b", endpoint="minio:9000")), "minio:b/k"),
+        (artifact(s3=argo.S3Artifact(key="k", bucket="b", endpoint="http://127.0.0.1:9000/")), "minio:b/k"),
+        (artifact(s3=argo.S3Artifact(key="d/", bucket="b", endpoint="FAR.example")), "far:b/d/"),
+        (artifact(s3=argo.S3Artifact(key="d/", bucket="b", endpoint="far.example"), sub_path="x/y"), "far:b/d/x/y"),
+        (artifact(plugin=argo.PluginArtifact(name="rclone", key="dav:x/y.nc")), "dav:x/y.nc"),
+        (artifact(plugin=argo.PluginArtifact(key="wf/a")), "artifacts:base/wf/a"),
+    ],
+)
+def test_locations(given: argo.Artifact, expected: str) -> None:
+    assert str(LOCATOR.find(given)) == expected
+
+
+def test_no_location() -> None:
+    assert LOCATOR.find(artifact(raw=argo.RawArtifact(data="x"))) is None
+    assert LOCATOR.find(artifact()) is None
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (artifact(s3=argo.S3Artifact(key="k", bucket="b", endpoint="other:1")), ["other:1", "jitflow remote add"]),
+        (artifact(plugin=argo.PluginArtifact(name="rclone", key="gone:x")), ["gone", "configured: artifacts, dav, far, minio"]),
+        (artifact(plugin=argo.PluginArtifact(name="rclone", key="nocolon")), ["remote:path"]),
+        (artifact(plugin=argo.PluginArtifact(name="other", key="dav:x")), ["other", "rclone"]),
+        (artifact(plugin=argo.PluginArtifact(name="rclone", key="dav:x/../../etc/passwd")), ["'..'"]),
+        (artifact(s3=argo.S3Artifact(key="a\\b")), ["backslash"]),
+        (artifact(s3=argo.S3Artifact(key="a\x00b")), ["control character"]),
+        (artifact(s3=argo.S3Artifact(key="{{inputs.parameters.x}}/b")), ["unresolved tag"]),
+    ],
+)
+def test_refused_locations(given: argo.Artifact, words: list[str]) -> None:
+    with pytest.raises(Refused) as caught:
+        LOCATOR.find(given)
+    for word in ["artifact a", *words]:
+        assert word in str(caught.value)
+
+
+def test_two_spellings_of_one_endpoint() -> None:
+    assert endpoint_names("http://Minio:9000/") == endpoint_names("minio:9000")
+
+
+def test_dots_inside_names_are_fine() -> None:
+    check_path("a/..b/c..d/...", "here")
