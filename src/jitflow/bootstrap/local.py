@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import errno
+import os
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -59,23 +60,34 @@ async def serve(
                 date_header=False,
                 timeout_graceful_shutdown=DRAIN_S,
             )
-            server = uvicorn.Server(config)
-            url = _url_of(listener)
+            info = ServerInfo(url=_url_of(listener), token=stack.token, pid=os.getpid())
+
+            def tell() -> None:
+                home.write_server(info.url)
+                if on_ready is not None:
+                    on_ready(info)
+
+            server = _Server(config, tell)
             async with asyncio.TaskGroup() as tasks:
-                serving = tasks.create_task(server.serve(sockets=[listener]))
-                while not server.started and not serving.done():
-                    await asyncio.sleep(0.005)
-                if server.started:
-                    home.write_server(url)
-                    if on_ready is not None:
-                        on_ready(msgspec.convert({"url": url, "token": stack.token}, ServerInfo))
-                    watcher = tasks.create_task(_stop_when(stop, server)) if stop is not None else None
-                    await serving
-                    if watcher is not None:
-                        watcher.cancel()
+                watcher = tasks.create_task(_stop_when(stop or asyncio.Event(), server))
+                await server.serve(sockets=[listener])
+                watcher.cancel()
     finally:
         home.forget_server()
         listener.close()
+
+
+class _Server(uvicorn.Server):
+    """Tells when it answers requests."""
+
+    def __init__(self, config: uvicorn.Config, on_started: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._on_started = on_started
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            self._on_started()
 
 
 @contextlib.contextmanager

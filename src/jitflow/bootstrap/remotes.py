@@ -1,4 +1,4 @@
-"""The registry of remotes: those of the settings file, those added at run time (encrypted in the store), and the local artifacts."""
+"""The registry of remotes: those of the settings file, those added at run time (encrypted in the store), the local artifacts."""
 
 from collections.abc import Mapping, Sequence
 
