@@ -1,0 +1,107 @@
+"""Runs rclone's methods as watched, cancellable calls, a bounded number at once."""
+
+import asyncio
+import secrets
+from contextlib import suppress
+
+from jitflow.ports.errors import PortError, Stalled
+from jitflow.ports.storage import Progress
+from jitflow.storage.daemon import RcloneDaemon
+from jitflow.storage.watch import Watch, Watched
+from jitflow.storage.wire import Request
+
+STOP_WAIT_S = 10.0
+
+
+class Calls:
+    """A bounded number of calls at once, each in a statistics group of its own.
+
+    Groups are used again: rclone keeps a thousand of them and drops the oldest, which may be that of a long transfer.
+    """
+
+    def __init__(self, daemon: RcloneDaemon, name: str, limit: int, stall_s: float) -> None:
+        """Allow `limit` calls at once; `name` tells this set's groups from others'."""
+        self._daemon = daemon
+        self._stall_s = stall_s
+        token = secrets.token_hex(3)
+        self._slots = asyncio.Semaphore(limit)
+        self._groups = [f"{name}-{token}-{number}" for number in range(limit)]
+        self._watch = Watch(self._ask)
+        self._running: set[asyncio.Task[bytes]] = set()
+
+    async def close(self) -> None:
+        """Cancel what is under way."""
+        await self._watch.close()
+        for task in self._running:
+            task.cancel()
+        if self._running:
+            await asyncio.wait(self._running)
+
+    async def run(
+        self, method: str, request: Request, *, subject: str, total_bytes: int = -1, progress: Progress | None = None
+    ) -> bytes:
+        """Return the answer of a method.
+
+        When the awaiting task is cancelled, rclone's job is stopped and has ended before this raises.
+
+        Args:
+            method: rclone's name of it.
+            request: its parameters; the group is added.
+            subject: names the object in messages.
+            total_bytes: the size of the single object that is copied; -1 for everything else.
+            progress: told the bytes done.
+
+        Raises:
+            Stalled: nothing moved for the limit. PortError: what rclone said.
+        """
+        async with self._slots:
+            group = self._groups.pop()
+            try:
+                if total_bytes < 0:
+                    await self._forget(group)
+                watched = Watched(group=group, stall_s=self._stall_s, total_bytes=total_bytes, progress=progress)
+                return await self._run_watched(method, {**request, "_group": group}, subject, watched)
+            finally:
+                self._groups.append(group)
+
+    async def _run_watched(self, method: str, request: Request, subject: str, watched: Watched) -> bytes:
+        task = asyncio.get_running_loop().create_task(self._daemon.call(method, request, subject=subject))
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+        self._watch.add(watched)
+        try:
+            await asyncio.wait(
+                {
+                    task,
+                }
+            )
+            return task.result()
+        except PortError as error:
+            if watched.stalled:
+                raise Stalled(f"{subject}: nothing moved for {watched.stall_s:g} s; it is tried again later") from error
+            raise
+        finally:
+            self._watch.remove(watched)
+            if not task.done():
+                await self._stop(watched.group, task)
+
+    async def _stop(self, group: str, task: asyncio.Task[bytes]) -> None:
+        """Stop a job and wait until it has ended; hang up if rclone does not obey."""
+        try:
+            with suppress(PortError, TimeoutError):
+                async with asyncio.timeout(STOP_WAIT_S):
+                    await self._ask("job/stopgroup", {"group": group})
+            await asyncio.wait({task}, timeout=STOP_WAIT_S)
+        finally:
+            task.cancel()
+            await asyncio.wait({task})
+            if not task.cancelled():
+                task.exception()
+
+    async def _forget(self, group: str) -> None:
+        """Set a group's statistics to zero."""
+        with suppress(PortError):
+            await self._ask("core/stats-reset", {"group": group})
+
+    async def _ask(self, method: str, params: Request) -> bytes:
+        return await self._daemon.call(method, params, subject="rclone")

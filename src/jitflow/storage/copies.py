@@ -1,0 +1,203 @@
+"""Copies between stores and this machine, verified."""
+
+import asyncio
+import os
+from pathlib import Path
+
+from jitflow.model.data import ObjectInfo, ObjectRef
+from jitflow.ports.errors import Busy, Corrupt, FixRequest, SourceChanged
+from jitflow.ports.storage import Progress
+from jitflow.storage import files, keys, wire
+from jitflow.storage.calls import Calls
+from jitflow.storage.lookup import Lookup, config_of
+from jitflow.storage.remotes import RemoteConfig
+
+SMALL_BYTES = 8 * 2**20
+"""Objects of S3 up to this size are read with one request: their size and hash are known and compared afterwards."""
+STORE_TRIES = 3
+STORE_PAUSE_S = 0.2
+
+
+class Copies:
+    """Fetches and stores."""
+
+    def __init__(self, transfers: Calls, lookup: Lookup) -> None:
+        """Use `transfers` for the copies and `lookup` to verify them."""
+        self._transfers = transfers
+        self._lookup = lookup
+
+    async def fetch(self, info: ObjectInfo, target: Path, progress: Progress) -> ObjectInfo:
+        """See `Storage.fetch`."""
+        self._lookup.known(info.ref)
+        keys.check(info.ref)
+        before = info if info.version else await self._lookup.stat(info.ref)
+        partial = files.partial_path(target)
+        try:
+            if info.ref.is_prefix:
+                read = await self._fetch_tree(before, partial, progress)
+            else:
+                read = await self._fetch_file(before, partial, progress)
+            await asyncio.to_thread(os.replace, partial, target)
+        finally:
+            await asyncio.shield(asyncio.to_thread(files.remove, partial))
+        progress(read.size_bytes)
+        return read
+
+    async def _fetch_file(self, before: ObjectInfo, partial: Path, progress: Progress) -> ObjectInfo:
+        ref, remote = before.ref, self._lookup.known(before.ref)
+        verifiable = remote.check_hashes and bool(files.common_hash(before.hashes))
+        one_request = remote.type == "s3" and before.size_bytes <= SMALL_BYTES and verifiable
+        source = keys.address(ref, options="no_head_object=true" if one_request else "")
+        request = wire.copyfile_request(source, wire.local(_absolute(partial)), config_of(remote), in_place=True)
+        try:
+            await self._transfers.run(
+                "operations/copyfile", request, subject=str(ref), total_bytes=before.size_bytes, progress=progress
+            )
+        except Corrupt as error:
+            await self._blame(before, str(error))
+        size = await asyncio.to_thread(_size, partial)
+        if size != before.size_bytes:
+            await self._blame(before, f"{size} bytes arrived instead of {before.size_bytes}")
+        if verifiable:
+            await self._compare(before, before, partial)
+            return before
+        after = await self._unchanged(before)
+        if remote.check_hashes:
+            await self._compare(before, after, partial)
+        return after
+
+    async def _compare(self, before: ObjectInfo, said: ObjectInfo, path: Path) -> None:
+        """Compare a local file with the hash that the store gives, where it gives one that we know."""
+        kind = files.common_hash(said.hashes)
+        if kind and await asyncio.to_thread(files.digest, path, kind) != said.hashes[kind]:
+            await self._blame(before, f"its {kind} differs")
+
+    async def _blame(self, before: ObjectInfo, what: str) -> None:
+        """Raise `SourceChanged` if the object is another one by now, else `Corrupt`."""
+        await self._unchanged(before)
+        raise Corrupt(f"{before.ref}: what arrived is not what the store describes: {what}; fetch it again")
+
+    async def _unchanged(self, before: ObjectInfo) -> ObjectInfo:
+        after = await self._lookup.stat(before.ref)
+        if changed(before, after):
+            raise SourceChanged(
+                f"{before.ref}: it changed while it was read: {_seen(before)} before, {_seen(after)} now; "
+                "submit again when nobody writes to it"
+            )
+        return after
+
+    async def _fetch_tree(self, before: ObjectInfo, partial: Path, progress: Progress) -> ObjectInfo:
+        ref, remote = before.ref, self._lookup.known(before.ref)
+        request = wire.copydir_request(keys.address(ref), wire.local(_absolute(partial)), config_of(remote), in_place=True)
+        try:
+            await self._transfers.run("sync/copy", request, subject=str(ref), progress=progress)
+        except Corrupt as error:
+            await self._blame(before, str(error))
+        after, members = await self._lookup.tree(ref)
+        if changed(before, after):
+            raise SourceChanged(f"{ref}: objects below it changed while they were read; submit again when nobody writes to it")
+        start = (
+            len(keys.address(ref).fs.partition(":")[2] + keys.address(ref).remote) + 1 if ref.path.strip("/") else len(ref.path)
+        )
+        wanted = {member.ref.path[start:]: member for member in members}
+        await asyncio.to_thread(_check_tree, ref, partial, wanted, check_hashes=remote.check_hashes)
+        return after
+
+    async def store(self, source: Path, ref: ObjectRef, progress: Progress) -> ObjectInfo:
+        """See `Storage.store`."""
+        remote = self._lookup.known(ref)
+        keys.check(ref)
+        if not ref.path.strip("/"):
+            raise FixRequest(f"{ref}: name an object or a prefix, not the whole remote")
+        if await asyncio.to_thread(source.is_dir) != ref.is_prefix:
+            raise FixRequest(f"{source} is {'a file' if ref.is_prefix else 'no regular file'}, which does not fit {ref}")
+        for left in reversed(range(STORE_TRIES)):
+            try:
+                return await (self._store_tree if ref.is_prefix else self._store_file)(remote, source, ref, progress)
+            except Busy:
+                if not left:
+                    raise
+                await asyncio.sleep(STORE_PAUSE_S)
+        raise AssertionError
+
+    async def _store_file(self, remote: RemoteConfig, source: Path, ref: ObjectRef, progress: Progress) -> ObjectInfo:
+        traits = await self._lookup.traits(remote)
+        before = await asyncio.to_thread(_stamp, source)
+        blind = traits.features.bucket_based
+        request = wire.copyfile_request(
+            wire.local(_absolute(source)), keys.address(ref), config_of(remote), in_place=False, blind=blind
+        )
+        await self._transfers.run("operations/copyfile", request, subject=str(ref), total_bytes=before[0], progress=progress)
+        after = await self._lookup.stat(ref)
+        if await asyncio.to_thread(_stamp, source) != before:
+            raise SourceChanged(f"{source} changed while it was sent to {ref}; it must be finished before it is stored")
+        if after.size_bytes != before[0]:
+            raise Corrupt(f"{ref}: the store has {after.size_bytes} bytes of {before[0]}; send it again")
+        kind = files.common_hash(after.hashes) if remote.check_hashes else ""
+        if kind and await asyncio.to_thread(files.digest, source, kind) != after.hashes[kind]:
+            raise Corrupt(f"{ref}: the store's {kind} differs from that of {source}; send it again")
+        progress(after.size_bytes)
+        return after
+
+    async def _store_tree(self, remote: RemoteConfig, source: Path, ref: ObjectRef, progress: Progress) -> ObjectInfo:
+        sizes = await asyncio.to_thread(files.inventory, source)
+        if not sizes:
+            return ObjectInfo(ref=ref, size_bytes=0, count=0)
+        request = wire.copydir_request(wire.local(_absolute(source)), keys.address(ref), config_of(remote), in_place=False)
+        await self._transfers.run("sync/copy", request, subject=str(ref), progress=progress)
+        info, members = await self._lookup.tree(ref)
+        there = {member.ref.path.removeprefix(ref.path): member for member in members}
+        missing = [path for path in sizes if path not in there]
+        if missing:
+            raise Corrupt(f"{ref}{missing[0]}: the store does not list it after it was sent; send it again")
+        wanted = {path: there[path] for path in sizes}
+        await asyncio.to_thread(_check_tree, ref, source, wanted, check_hashes=remote.check_hashes)
+        progress(info.size_bytes)
+        return info
+
+
+def changed(before: ObjectInfo, after: ObjectInfo) -> bool:
+    """Return whether two looks at one object saw different contents, as far as they tell."""
+    if before.size_bytes != after.size_bytes or before.count != after.count:
+        return True
+    common = [kind for kind in before.hashes if kind in after.hashes]
+    if any(before.hashes[kind] != after.hashes[kind] for kind in common):
+        return True
+    return bool(before.version and after.version and before.version != after.version)
+
+
+def _seen(info: ObjectInfo) -> str:
+    return f"{info.size_bytes} bytes of {info.modified or 'unknown time'}"
+
+
+def _absolute(path: Path) -> str:
+    return os.path.abspath(path)
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return -1
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    try:
+        seen = path.lstat()
+    except OSError as error:
+        raise FixRequest(f"{path}: cannot be read: {error.strerror}") from error
+    return seen.st_size, seen.st_mtime_ns
+
+
+def _check_tree(ref: ObjectRef, root: Path, wanted: dict[str, ObjectInfo], *, check_hashes: bool) -> None:
+    """Compare the files below a directory with what a store says of them. Blocking."""
+    sizes = files.inventory(root)
+    for path, info in wanted.items():
+        if sizes.get(path) != info.size_bytes:
+            raise Corrupt(f"{ref}{path}: {sizes.get(path, 'no')} bytes here, {info.size_bytes} in the store; copy it again")
+        kind = files.common_hash(info.hashes) if check_hashes else ""
+        if kind and files.digest(root / path, kind) != info.hashes[kind]:
+            raise Corrupt(f"{ref}{path}: its {kind} differs here and in the store; copy it again")
+    extra = set(sizes) - set(wanted)
+    if extra:
+        raise Corrupt(f"{ref}{min(extra)}: was copied and is not listed; copy it again")

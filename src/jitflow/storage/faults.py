@@ -1,0 +1,179 @@
+"""Translates what rclone says into the errors of the ports: one table, read from top to bottom. Pure."""
+
+import re
+from typing import NamedTuple
+
+from jitflow.ports.errors import (
+    AccessRefused,
+    Broken,
+    Busy,
+    Corrupt,
+    DiskFull,
+    ObjectMissing,
+    PortError,
+    RemoteUnknown,
+    SourceChanged,
+    Unreachable,
+)
+
+LONGEST_TEXT = 400
+"""Characters of rclone's own words that are repeated in a message."""
+
+
+class Fault(NamedTuple):
+    """One row: texts that match `pattern` are an `error`, which `says` explains to people."""
+
+    pattern: re.Pattern[str]
+    error: type[PortError]
+    says: str
+
+
+def _row(error: type[PortError], says: str, *patterns: str) -> Fault:
+    return Fault(re.compile("|".join(patterns), re.IGNORECASE), error, says)
+
+
+FAULTS: tuple[Fault, ...] = (
+    _row(
+        RemoteUnknown,
+        "no remote of this name is configured; add it to the remotes in the settings",
+        "didn't find section in config file",
+    ),
+    _row(
+        DiskFull,
+        "the disk is full; free some space",
+        "no space left on device",
+        "file too big for remaining disk space",
+        "disk quota exceeded",
+    ),
+    _row(
+        SourceChanged,
+        "it changed while it was read",
+        "source file is being updated",
+        "PreconditionFailed",
+        "object has been modified",
+    ),
+    _row(
+        Corrupt,
+        "what arrived is not what was sent",
+        "corrupted on transfer",
+        "(sizes|hashes?) differ",
+        "checksum (mismatch|failed)",
+        "BadDigest",
+        "XAmzContentSHA256Mismatch",
+    ),
+    _row(
+        AccessRefused,
+        "the store does not accept the credentials; check them in the remote's settings",
+        "SignatureDoesNotMatch",
+        "InvalidAccessKeyId",
+        "InvalidToken",
+        "ExpiredToken",
+        "AuthorizationHeaderMalformed",
+        "invalid_grant",
+        "AuthenticationFailed",
+        "unable to authenticate",
+        "401 Unauthorized",
+        r"StatusCode: 401\b",
+        "NoCredentialProviders",
+        "no EC2 IMDS role found",
+        "failed to (refresh|retrieve) (cached )?credentials",
+        "530 Login",
+    ),
+    _row(
+        AccessRefused,
+        "the store refuses access; check the credentials and their rights",
+        "AccessDenied",
+        "403 Forbidden",
+        r"StatusCode: 403\b",
+        "permission denied",
+        "operation not permitted",
+        "read-only file system",
+    ),
+    _row(
+        Busy,
+        "the store asks for a pause",
+        "SlowDown",
+        "TooManyRequests",
+        "429 Too Many",
+        r"StatusCode: (429|500|503)\b",
+        "RequestLimitExceeded",
+        "Throttl(ed|ing)",
+        "rate ?limit",
+        "ServiceUnavailable",
+        "503 Service",
+        "500 Internal",
+    ),
+    _row(
+        ObjectMissing,
+        "there is no such object",
+        "NoSuchBucket",
+        "NoSuchKey",
+        "object not found",
+        "directory not found",
+        "bucket (does not exist|not found)",
+        "404 Not Found",
+        r"StatusCode: 404\b",
+        "is a directory not a file",
+        "is a file not a directory",
+    ),
+    _row(
+        Unreachable,
+        "the store's host name is not known",
+        "no such host",
+        "server misbehaving",
+        "name resolution",
+    ),
+    _row(
+        Unreachable,
+        "the store's certificate is not accepted",
+        "x509:",
+        "failed to verify certificate",
+        "TLS handshake",
+        "server gave HTTP response to HTTPS client",
+    ),
+    _row(
+        Unreachable,
+        "the store does not answer, or cut the connection",
+        "connection refused",
+        "connection reset",
+        "connection timed out",
+        "broken pipe",
+        "no route to host",
+        "network is unreachable",
+        r"\bEOF\b",
+        "use of closed network connection",
+        "server closed idle connection",
+        "i/o timeout",
+        "deadline exceeded",
+        r"Client\.Timeout",
+        "request send failed",
+        "couldn't connect",
+        "dial tcp",
+        r"StatusCode: 50[24]\b",
+        "502 Bad Gateway",
+        "504 Gateway",
+        "malformed HTTP",
+        "http2: ",
+        "context canceled",
+    ),
+)
+
+
+def translate(text: str, status: int, subject: str) -> PortError:
+    """Return the error of the ports for rclone's `text` (already without secrets) and the status of its HTTP answer.
+
+    `subject` names the object or remote in the message.
+    """
+    shown = shorten(text)
+    for fault in FAULTS:
+        if fault.pattern.search(text):
+            return fault.error(f"{subject}: {fault.says} ({shown})")
+    if status == 404:
+        return ObjectMissing(f"{subject}: there is no such object ({shown})")
+    return Broken(f"{subject}: rclone failed ({shown or f'status {status}'})")
+
+
+def shorten(text: str) -> str:
+    """Return one line of at most `LONGEST_TEXT` characters, without the empty fields of S3 errors."""
+    line = " ".join(text.split()).replace("RequestID: , HostID: , ", "")
+    return line if len(line) <= LONGEST_TEXT else f"{line[: LONGEST_TEXT - 1]}…"

@@ -1,0 +1,67 @@
+"""Local files: hashes, inventories and private names, apart from any store. Blocking: call from a thread."""
+
+import hashlib
+import os
+import secrets
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+from jitflow.ports.errors import FixRequest
+
+PARTIAL_PREFIX, PARTIAL_SUFFIX = ".jitflow-", ".partial"
+"""A file or directory so named is an unfinished transfer; after a crash it can be removed."""
+STRONGEST_FIRST = ("sha256", "sha1", "md5")
+_BLOCK_BYTES = 2**20
+
+
+def partial_path(target: Path) -> Path:
+    """Return a new private name beside `target`, short whatever the target is called."""
+    return target.parent / f"{PARTIAL_PREFIX}{secrets.token_hex(8)}{PARTIAL_SUFFIX}"
+
+
+def common_hash(hashes: Mapping[str, str]) -> str:
+    """Return the hash that we compute ourselves to compare with those given, or nothing."""
+    return next((kind for kind in STRONGEST_FIRST if hashes.get(kind)), "")
+
+
+def digest(path: Path, kind: str) -> str:
+    """Return a file's hash in lower-case hexadecimal digits."""
+    with path.open("rb") as file:
+        made = hashlib.new(kind, usedforsecurity=False)
+        while block := file.read(_BLOCK_BYTES):
+            made.update(block)
+    return made.hexdigest()
+
+
+def inventory(root: Path) -> dict[str, int]:
+    """Return the size of each regular file below a directory, by path relative to it.
+
+    Raises:
+        FixRequest: it holds something that no store can keep, such as a symbolic link.
+    """
+    sizes: dict[str, int] = {}
+    pending = [""]
+    while pending:
+        at = pending.pop()
+        with os.scandir(root / at) as entries:
+            for entry in entries:
+                path = f"{at}{entry.name}"
+                if entry.is_dir(follow_symlinks=False):
+                    pending.append(f"{path}/")
+                elif entry.is_file(follow_symlinks=False):
+                    sizes[path] = entry.stat(follow_symlinks=False).st_size
+                else:
+                    kind = "a symbolic link" if entry.is_symlink() else "not a regular file"
+                    raise FixRequest(
+                        f"{root / path} is {kind}, which a store cannot keep; pack the directory with `archive: tar`"
+                    )
+    return sizes
+
+
+def remove(path: Path) -> None:
+    """Remove a file or a whole directory; nothing there is no error."""
+    try:
+        path.unlink(missing_ok=True)
+    except IsADirectoryError:
+        shutil.rmtree(path, ignore_errors=True)

@@ -1,0 +1,151 @@
+"""The Storage port over rclone."""
+
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from jitflow.model.data import ObjectInfo, ObjectRef
+from jitflow.ports.errors import FixRequest, ObjectMissing
+from jitflow.ports.storage import Progress
+from jitflow.storage import keys, wire
+from jitflow.storage.calls import Calls
+from jitflow.storage.copies import Copies
+from jitflow.storage.daemon import RcloneDaemon
+from jitflow.storage.lookup import Lookup, config_of
+from jitflow.storage.rc import RcClient
+from jitflow.storage.remotes import Provider, Providers, RemoteConfig, pushed, secret_values, validate
+
+
+class RcloneStorage:
+    """Objects behind rclone's remotes; implements `jitflow.ports.storage.Storage`.
+
+    The daemon is opened and closed with the storage.
+    """
+
+    def __init__(
+        self,
+        daemon: RcloneDaemon,
+        remotes: Iterable[RemoteConfig] = (),
+        *,
+        stall_s: float = 60.0,
+        max_transfers: int = 64,
+        max_queries: int = 64,
+    ) -> None:
+        """Remember the remotes; `open` checks them.
+
+        Args:
+            daemon: the rclone to use, not opened yet.
+            remotes: what is configured from the start; `configure` adds more.
+            stall_s: a call in which nothing moves for so long is given up with `Stalled`.
+            max_transfers: copies at once; more wait for their turn.
+            max_queries: stats and listings at once.
+        """
+        self._daemon = daemon
+        self._remotes = {remote.name: remote for remote in remotes}
+        self._providers: list[Provider] = []
+        self._transfers = Calls(daemon, "transfer", max_transfers, stall_s)
+        self._queries = Calls(daemon, "query", max_queries, stall_s)
+        self._lookup = Lookup(self._queries, self._remotes)
+        self._copies = Copies(self._transfers, self._lookup)
+
+    # -- life ------------------------------------------------------------------------------------------------------------
+
+    async def open(self) -> None:
+        """Start rclone and give it the remotes.
+
+        Raises:
+            Refused: a remote makes no sense to rclone. Broken: rclone does not start.
+        """
+        await self._daemon.open(self._prepare)
+
+    async def close(self) -> None:
+        """Cancel what is under way and stop rclone."""
+        await self._transfers.close()
+        await self._queries.close()
+        await self._daemon.close()
+
+    async def configure(self, remote: RemoteConfig) -> None:
+        """Add a remote, or replace the one of that name.
+
+        Raises:
+            Refused: it makes no sense to rclone; nothing was changed.
+        """
+        validate(remote, self._providers)
+        self._daemon.redact.add(secret_values(remote, self._providers))
+        type_, options = pushed(remote)
+        subject = f"remote {remote.name}"
+        answer = await self._daemon.call("config/create", wire.create_request(remote.name, type_, options), subject=subject)
+        self._check_created(remote, answer)
+        await self._daemon.call("fscache/clear", {}, subject=subject)
+        self._remotes[remote.name] = remote
+        self._lookup.forget(remote.name)
+
+    async def unconfigure(self, name: str) -> None:
+        """Forget a remote; nothing of that name is no error."""
+        if self._remotes.pop(name, None):
+            self._lookup.forget(name)
+            await self._daemon.call("config/delete", {"name": name}, subject=f"remote {name}")
+            await self._daemon.call("fscache/clear", {}, subject=f"remote {name}")
+
+    @property
+    def remotes(self) -> tuple[str, ...]:
+        """Return the names of the configured remotes."""
+        return tuple(sorted(self._remotes))
+
+    async def _prepare(self, client: RcClient) -> None:
+        """Give a daemon that has just started its configuration."""
+        if not self._providers:
+            self._providers = wire.parse(await client.call("config/providers", {}, subject="rclone"), Providers).providers
+        for remote in self._remotes.values():
+            validate(remote, self._providers)
+            self._daemon.redact.add(secret_values(remote, self._providers))
+            type_, options = pushed(remote)
+            request = wire.create_request(remote.name, type_, options)
+            self._check_created(remote, await client.call("config/create", request, subject=f"remote {remote.name}"))
+
+    def _check_created(self, remote: RemoteConfig, answer: bytes) -> None:
+        error = wire.parse(answer, wire.Question).error
+        if error:
+            raise FixRequest(f"remote {remote.name}: rclone does not take it: {self._daemon.redact(error)}")
+
+    # -- the port --------------------------------------------------------------------------------------------------------
+
+    async def stat(self, ref: ObjectRef) -> ObjectInfo:
+        """See `Storage.stat`."""
+        return await self._lookup.stat(ref)
+
+    async def stat_many(self, refs: Sequence[ObjectRef]) -> dict[ObjectRef, ObjectInfo | Exception]:
+        """See `Storage.stat_many`."""
+        return await self._lookup.stat_many(refs)
+
+    async def list(self, ref: ObjectRef, *, recursive: bool = False) -> AsyncIterator[ObjectInfo]:
+        """See `Storage.list`."""
+        prefix = ref if ref.is_prefix else ObjectRef(remote=ref.remote, path=f"{ref.path}/")
+        for info in await self._lookup.entries(prefix, recursive=recursive):
+            yield info
+
+    async def test(self, remote: str) -> None:
+        """See `Storage.test`."""
+        await self._lookup.entries(ObjectRef(remote=remote, path=""), recursive=False)
+
+    async def fetch(self, info: ObjectInfo, target: Path, progress: Progress) -> ObjectInfo:
+        """See `Storage.fetch`."""
+        return await self._copies.fetch(info, target, progress)
+
+    async def store(self, source: Path, ref: ObjectRef, progress: Progress) -> ObjectInfo:
+        """See `Storage.store`."""
+        return await self._copies.store(source, ref, progress)
+
+    async def delete(self, ref: ObjectRef) -> None:
+        """See `Storage.delete`."""
+        remote, at = self._lookup.known(ref), keys.address(ref)
+        if not at.remote:
+            raise FixRequest(f"{ref}: name an object or a prefix, not the whole remote")
+        config = config_of(remote)
+        with suppress(ObjectMissing):
+            if not ref.is_prefix:
+                await self._queries.run("operations/deletefile", {**at._asdict(), "_config": config}, subject=str(ref))
+                return
+            await self._queries.run("operations/delete", {"fs": at.whole, "_config": config}, subject=str(ref))
+            if (await self._lookup.traits(remote)).features.can_have_empty_directories:
+                await self._queries.run("operations/purge", {**at._asdict(), "_config": config}, subject=str(ref))

@@ -1,0 +1,175 @@
+"""Remotes: what people configure, and whether rclone could make sense of it. Pure."""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from difflib import get_close_matches
+
+from msgspec import Struct
+
+from jitflow.model.problems import Place, Problem, Refused
+
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+@-]*")
+_CONNECTION = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+@-]*:.*", re.DOTALL)
+_SECRETIVE = re.compile(r"secret|pass|token|key|credential|sas|auth|cookie|private", re.IGNORECASE)
+LONGEST_NAME = 63
+
+
+class Tuning(Struct, frozen=True, kw_only=True):
+    """How hard a remote is worked: what rclone calls its global options, for this remote only.
+
+    `transfers` and `checkers` are objects at once within one directory; single objects are the caller's business.
+    Objects of at least `multi_thread_cutoff_bytes` are read in ranges by `multi_thread_streams` connections.
+    `io_timeout_s`: a connection without a byte for so long is closed and tried again, up to `low_level_retries` times.
+    """
+
+    transfers: int = 32
+    checkers: int = 32
+    multi_thread_streams: int = 4
+    multi_thread_cutoff_bytes: int = 256 * 2**20
+    multi_thread_chunk_bytes: int = 32 * 2**20
+    low_level_retries: int = 3
+    connect_timeout_s: float = 10.0
+    io_timeout_s: float = 30.0
+
+
+class RemoteConfig(Struct, frozen=True, kw_only=True):
+    """One configured remote: `options` as in rclone's own configuration, all in plain text.
+
+    `secrets` names the options that must never be shown (passwords are added). `type: local` takes the one
+    option `root`, an absolute directory; nothing outside it can be named. `check_hashes` False: the store's hashes cannot be
+    trusted (an S3 bucket that encrypts with its own keys gives ETags that look like MD5 sums and are not).
+    """
+
+    name: str
+    type: str
+    options: dict[str, str] = {}
+    secrets: frozenset[str] = frozenset()
+    tuning: Tuning = Tuning()
+    check_hashes: bool = True
+
+
+class ProviderOption(Struct, frozen=True, rename="pascal"):
+    """An option as `config/providers` describes it."""
+
+    name: str
+    is_password: bool = False
+    sensitive: bool = False
+
+
+class Provider(Struct, frozen=True, rename="pascal"):
+    """A type of remote as `config/providers` describes it."""
+
+    name: str
+    options: list[ProviderOption] = []
+
+
+class Providers(Struct, frozen=True):
+    """The answer of `config/providers`."""
+
+    providers: list[Provider]
+
+
+def validate(remote: RemoteConfig, providers: Sequence[Provider]) -> None:
+    """Check a remote against what this rclone knows.
+
+    Raises:
+        Refused: with one problem for each thing that is wrong; the place is `remotes.NAME.OPTION`.
+    """
+    problems = [*_name_problems(remote.name), *_type_problems(remote, providers)]
+    if problems:
+        raise Refused(problems)
+
+
+def pushed(remote: RemoteConfig) -> tuple[str, dict[str, str]]:
+    """Return the type and options under which rclone is told of the remote: a local directory is an alias of its root."""
+    if remote.type == "local":
+        return "alias", {"remote": remote.options["root"]}
+    return remote.type, dict(remote.options)
+
+
+def secret_values(remote: RemoteConfig, providers: Sequence[Provider]) -> list[str]:
+    """Return every value of the remote that must not be shown."""
+    known = {option.name: option for provider in providers if provider.name == remote.type for option in provider.options}
+    hidden = remote.secrets
+    return [value for name, value in remote.options.items() if value and (name in hidden or _is_secret(name, known.get(name)))]
+
+
+def _is_secret(name: str, option: ProviderOption | None) -> bool:
+    if option is None:
+        return bool(_SECRETIVE.search(name))
+    return option.is_password or (option.sensitive and bool(_SECRETIVE.search(name)))
+
+
+def _name_problems(name: str) -> Iterable[Problem]:
+    if _NAME.fullmatch(name) and len(name) <= LONGEST_NAME:
+        return
+    yield Problem(
+        message=f"{name!r} cannot name a remote",
+        place=Place(path=f"remotes.{name}"),
+        remedy=f"use at most {LONGEST_NAME} letters, digits and _ . + @ -, beginning with a letter, a digit or _",
+    )
+
+
+def _type_problems(remote: RemoteConfig, providers: Sequence[Provider]) -> Iterable[Problem]:
+    known = {provider.name: provider for provider in providers}
+    if remote.type not in known:
+        yield Problem(
+            message=f"rclone knows no storage of type {remote.type!r}",
+            place=Place(path=f"remotes.{remote.name}.type"),
+            remedy=_did_you_mean(remote.type, known) or "`rclone help backends` lists the types",
+        )
+        return
+    if remote.type == "local":
+        yield from _local_problems(remote)
+        return
+    yield from _option_problems(remote, {option.name: option for option in known[remote.type].options})
+    if remote.type == "alias":
+        yield from _alias_problems(remote)
+
+
+def _option_problems(remote: RemoteConfig, known: Mapping[str, ProviderOption]) -> Iterable[Problem]:
+    for name in remote.options:
+        if name not in known:
+            yield Problem(
+                message=f"storage of type {remote.type!r} has no option {name!r}",
+                place=Place(path=f"remotes.{remote.name}.{name}"),
+                remedy=_did_you_mean(name, known) or f"`rclone help backend {remote.type}` lists the options",
+            )
+    for name in sorted(remote.secrets - set(remote.options)):
+        yield Problem(
+            message=f"the secret option {name!r} is not given",
+            place=Place(path=f"remotes.{remote.name}.{name}"),
+            remedy="give it a value, or do not name it a secret",
+        )
+
+
+def _local_problems(remote: RemoteConfig) -> Iterable[Problem]:
+    for name in remote.options:
+        if name != "root":
+            yield Problem(
+                message=f"a local directory has no option {name!r}",
+                place=Place(path=f"remotes.{remote.name}.{name}"),
+                remedy="its only option is `root`",
+            )
+    yield from _root_problems(remote, "root", remote.options.get("root", ""))
+
+
+def _alias_problems(remote: RemoteConfig) -> Iterable[Problem]:
+    target = remote.options.get("remote", "")
+    if not _CONNECTION.fullmatch(target):
+        yield from _root_problems(remote, "remote", target)
+
+
+def _root_problems(remote: RemoteConfig, option: str, root: str) -> Iterable[Problem]:
+    if root.startswith("/") and ".." not in root.split("/") and "\0" not in root:
+        return
+    yield Problem(
+        message=f"{root!r} is not an absolute directory" if root else "the directory is not given",
+        place=Place(path=f"remotes.{remote.name}.{option}"),
+        remedy=f"set `{option}` to a path that begins with / and has no .." + (" or to NAME:path" if option == "remote" else ""),
+    )
+
+
+def _did_you_mean(word: str, known: Iterable[str]) -> str:
+    close = get_close_matches(word, list(known), n=1, cutoff=0.6)
+    return f"did you mean {close[0]!r}?" if close else ""
