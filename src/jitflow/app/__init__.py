@@ -1,1 +1,7 @@
-"""The app room."""
+"""Use-cases: the one door for the APIs and the command line."""
+
+from jitflow.app.ports import Change, Engine, RemoteInfo, Remotes
+from jitflow.app.service import Service
+from jitflow.app.tokens import ensure_token
+
+__all__ = ["Change", "Engine", "RemoteInfo", "Remotes", "Service", "ensure_token"]

@@ -1,0 +1,77 @@
+"""From what a client sent to a workflow that may be created."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from msgspec.structs import replace
+
+from jitflow import spec
+from jitflow.app.names import check_name, check_namespace, generated_name
+from jitflow.app.present import API_VERSION
+from jitflow.model import argo
+from jitflow.model.problems import Place, Problem, Refused
+from jitflow.ports.clock import Ids
+
+Manifest = Mapping[str, Any] | str
+"""A manifest as decoded JSON, or as YAML or JSON text (then problems have lines and columns)."""
+
+
+def read_workflow(manifest: Manifest, *, source: str = "") -> argo.Workflow:
+    """Return the one, valid workflow of a manifest.
+
+    Raises:
+        Refused: it cannot be used; each problem has its place.
+    """
+    documents = spec.load(manifest, source) if isinstance(manifest, str) else (spec.from_json(dict(manifest)),)
+    if len(documents) != 1:
+        remedy = "send one workflow at a time"
+        raise Refused(Problem(message=f"the manifest holds {len(documents)} documents", remedy=remedy))
+    (document,) = documents
+    workflow = document.manifest
+    if not isinstance(workflow, argo.Workflow):
+        raise Refused(
+            Problem(
+                message=f"a manifest of kind {document.kind} cannot be used here",
+                place=Place(path="$.kind", source=source),
+                remedy="send one of kind Workflow",
+                code="unsupported",
+            )
+        )
+    spec.validate(workflow, document.places)
+    return workflow
+
+
+def prepare(workflow: argo.Workflow, namespace: str, ids: Ids) -> argo.Workflow:
+    """Return the workflow with its namespace and name, without what only a server may say of it.
+
+    Raises:
+        Refused: the namespace is another one than the request's, or the name is missing or not valid.
+    """
+    metadata = workflow.metadata or argo.ObjectMeta()
+    check_namespace(namespace)
+    if metadata.namespace and metadata.namespace != namespace:
+        message = (
+            f"the namespace of the workflow ({metadata.namespace[:80]!r}) does not match the namespace of the request "
+            f"({namespace!r})"
+        )
+        remedy = "remove metadata.namespace, or send it to that namespace"
+        raise Refused(Problem(message=message, place=Place(path="$.metadata.namespace"), remedy=remedy))
+    if metadata.name:
+        name = check_name(metadata.name)
+    elif metadata.generate_name:
+        name = generated_name(metadata.generate_name, ids.suffix())
+    else:
+        place = Place(path="$.metadata")
+        raise Refused(
+            Problem(message="the workflow has no name", place=place, remedy="set metadata.name or metadata.generateName")
+        )
+    metadata = replace(
+        metadata, name=name, namespace=namespace, uid=None, resource_version=None, creation_timestamp=None, self_link=None
+    )
+    return replace(
+        workflow,
+        api_version=workflow.api_version or API_VERSION,
+        kind=workflow.kind or "Workflow",
+        metadata=metadata,
+        status=None,
+    )

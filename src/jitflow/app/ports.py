@@ -1,0 +1,86 @@
+"""What the use-cases need of the rooms below and of the one that puts everything together."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
+
+from msgspec import Struct
+
+from jitflow.engine.changes import Change
+from jitflow.model import argo
+from jitflow.model.runs import Event, Note
+from jitflow.ports.dataplane import Estimate
+from jitflow.ports.store import RunRow
+
+__all__ = ["Change", "Engine", "RemoteInfo", "Remotes"]
+
+
+class Engine(Protocol):
+    """Runs workflows. Every method may raise `Refused` for what the request asks and `PortError` for what fails below."""
+
+    async def create(self, workflow: argo.Workflow) -> RunRow:
+        """Take a loaded and validated workflow, give it a uid, make it durable and let it run."""
+        ...
+
+    async def send(self, uid: str, event: Event) -> None:
+        """Deliver an event; durable when this returns."""
+        ...
+
+    async def fetch(self, uid: str) -> argo.Workflow | None:
+        """Return a workflow with its status, live or finished."""
+        ...
+
+    async def delete(self, uid: str) -> None:
+        """Remove a run, ending it first where it still runs."""
+        ...
+
+    async def check(self, workflow: argo.Workflow) -> Estimate:
+        """Say what running a workflow would take; raises `Refused` where it cannot run."""
+        ...
+
+    def subscribe(self, listener: Callable[[Change], None]) -> Callable[[], None]:
+        """Call the listener on the event loop with each durable change; return how to stop that."""
+        ...
+
+    def pod_key(self, uid: str, node_id: str) -> str:
+        """Return the executor's key of a node's pod."""
+        ...
+
+    async def notes(self, uid: str) -> Sequence[Note]:
+        """Return the run's history in order."""
+        ...
+
+
+class RemoteInfo(Struct, frozen=True, kw_only=True):
+    """A configured remote as people may see it: values of secret options are replaced by `***`.
+
+    `source`: `settings` (a file; read-only here) or `api`.
+    """
+
+    name: str
+    type: str
+    options: dict[str, str] = {}
+    source: str = "settings"
+
+
+class Remotes(Protocol):
+    """The registry of far stores. Raises `Refused` (codes `not_found`, `conflict`, `invalid`) and `PortError`."""
+
+    def list(self) -> Sequence[RemoteInfo]:
+        """Return the remotes by name, secrets hidden."""
+        ...
+
+    def describe(self, name: str) -> RemoteInfo:
+        """Return one remote, secrets hidden."""
+        ...
+
+    async def add(self, name: str, kind: str, options: Mapping[str, str]) -> RemoteInfo:
+        """Keep a new remote of an rclone type with its options."""
+        ...
+
+    async def remove(self, name: str) -> None:
+        """Forget a remote that was added here."""
+        ...
+
+    async def test(self, name: str) -> None:
+        """Return when the remote could be listed."""
+        ...

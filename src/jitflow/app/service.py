@@ -1,0 +1,396 @@
+"""The use-cases: one method each, the one door for the APIs."""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from functools import partial
+
+from msgspec import Struct
+
+from jitflow.app.index import RunIndex
+from jitflow.app.logs import LineFilter, LogQuery, LogSink, Merge, PodLog
+from jitflow.app.manifests import Manifest, prepare, read_workflow
+from jitflow.app.names import check_name, check_namespace, pod_name
+from jitflow.app.ports import Change, Engine, RemoteInfo, Remotes
+from jitflow.app.present import document, is_finished, labels_of
+from jitflow.app.refs import parse_ref
+from jitflow.app.selectors import FieldSelector, instant, label_selector
+from jitflow.app.watch import Watch
+from jitflow.model import argo, runs
+from jitflow.model.data import ObjectInfo, Replica
+from jitflow.model.pods import LogLine
+from jitflow.model.problems import Refused
+from jitflow.ports.clock import Clock, Ids
+from jitflow.ports.dataplane import Estimate, PrimaryAdmin, PrimaryFill, StepData, TransferRecord
+from jitflow.ports.executor import Executor
+from jitflow.ports.storage import Storage
+from jitflow.ports.store import RunRow, StateStore
+
+LATEST = "@latest"
+MAX_OBJECTS = 10_000
+"""Entries of a listing of a far store; longer ones say that they were cut."""
+MAX_PAGE = 10_000
+"""Workflows of one list; the rest is reached with `continue`."""
+_POD_LOOK_S = 0.5
+
+_HAS_OUTPUT = frozenset({"Running", "Succeeded", "Failed", "Error"})
+
+
+class Selection(Struct, frozen=True, kw_only=True):
+    """Which runs a list or a watch is about; texts as in Argo's listOptions."""
+
+    namespace: str = ""
+    labels: str = ""
+    fields: str = ""
+    name_filter: str = ""
+    created_after: str = ""
+    finished_before: str = ""
+
+
+class Page(Struct, frozen=True, kw_only=True):
+    """A part of a list, newest first. `after`: where the next part begins, 0 at the end; `remaining` only if it was asked for."""
+
+    rows: tuple[RunRow, ...]
+    after: int = 0
+    remaining: int | None = None
+    sequence: int = 0
+
+
+class Listing(Struct, frozen=True, kw_only=True):
+    """Objects below a prefix; `truncated` when there are more."""
+
+    items: tuple[ObjectInfo, ...]
+    truncated: bool = False
+
+
+class Service:
+    """What can be asked of jitflow. `open` must be called once before anything else, `close` ends all streams."""
+
+    def __init__(
+        self,
+        *,
+        engine: Engine,
+        store: StateStore,
+        executor: Executor,
+        primary: PrimaryAdmin,
+        storage: Storage,
+        remotes: Remotes,
+        clock: Clock,
+        ids: Ids,
+        namespace: str = "default",
+    ) -> None:
+        """Hold the parts; `namespace` is where workflows go that name none."""
+        self._engine = engine
+        self._store = store
+        self._executor = executor
+        self._primary = primary
+        self._storage = storage
+        self._remotes = remotes
+        self._clock = clock
+        self._ids = ids
+        self._index = RunIndex()
+        self._unsubscribe: Callable[[], None] | None = None
+        self._naming: set[tuple[str, str]] = set()
+        self.namespace = namespace
+        self.closing = asyncio.Event()
+
+    async def open(self) -> None:
+        """Learn what runs there are, and follow the engine from now on."""
+        if self._unsubscribe is None:
+            self._unsubscribe = self._engine.subscribe(self._index.hear)
+            self._index.fill(await self._store.runs())
+
+    async def close(self) -> None:
+        """End all streams and stop following the engine."""
+        self.closing.set()
+        if self._unsubscribe is not None:
+            self._unsubscribe()
+            self._unsubscribe = None
+
+    @property
+    def watchers(self) -> int:
+        """How many streams follow the runs now."""
+        return self._index.listeners
+
+    # Workflows: make and find.
+
+    async def lint(self, manifest: Manifest, *, source: str = "") -> argo.Workflow:
+        """Return the workflow of a valid manifest."""
+        return read_workflow(manifest, source=source)
+
+    async def explain(self, manifest: Manifest, *, source: str = "") -> Estimate:
+        """Return what running a manifest would move and take."""
+        return await self._engine.check(read_workflow(manifest, source=source))
+
+    async def create(self, manifest: Manifest, namespace: str = "", *, dry_run: bool = False, source: str = "") -> argo.Workflow:
+        """Take a manifest and let it run; with `dry_run` only say what would be taken.
+
+        Raises:
+            Refused: the manifest cannot be used (`invalid`), or the name exists (`conflict`).
+        """
+        workflow = prepare(read_workflow(manifest, source=source), namespace or self.namespace, self._ids)
+        metadata = workflow.metadata or argo.ObjectMeta()
+        key = (metadata.namespace or "", metadata.name or "")
+        if key in self._naming or self._index.by_name(*key) is not None:
+            raise Refused(f'workflows.argoproj.io "{key[1]}" already exists', code="conflict")
+        if dry_run:
+            return workflow
+        self._naming.add(key)
+        try:
+            row = await self._engine.create(workflow)
+        finally:
+            self._naming.discard(key)
+        return await self.document(row) or document(workflow, row)
+
+    def find(self, namespace: str, name: str, *, uid: str = "") -> RunRow:
+        """Return the row of the run of that name (`@latest`: the newest of the namespace), of that uid if one is given.
+
+        Raises:
+            Refused: there is none (code `not_found`), or the name could never be one.
+        """
+        if name == LATEST:
+            row = next(iter(self._index.newest(check_namespace(namespace) if namespace else "")), None)
+        else:
+            row = self._index.by_name(check_namespace(namespace), check_name(name))
+        if uid and (row is None or row.uid != uid):
+            row = self._index.by_uid(uid)
+        if row is None or (name not in {LATEST, row.name}) or (namespace and row.namespace != namespace):
+            raise Refused(f'workflows.argoproj.io "{name}" not found', code="not_found")
+        return row
+
+    async def get(self, namespace: str, name: str, *, uid: str = "") -> argo.Workflow:
+        """Return a workflow with its status."""
+        row = self.find(namespace, name, uid=uid)
+        return await self.document(row) or _gone(row)
+
+    async def document(self, row: RunRow) -> argo.Workflow | None:
+        """Return the workflow of a row, None if it was deleted meanwhile."""
+        workflow = await self._engine.fetch(row.uid)
+        return None if workflow is None else document(workflow, self._index.by_uid(row.uid) or row)
+
+    def list(self, selection: Selection, *, limit: int = 0, offset: int = 0) -> Page:
+        """Return rows of the selected runs, newest first."""
+        selects = _selector(selection)
+        rows = [row for row in self._index.newest(selection.namespace) if selects(row)]
+        size = min(limit or MAX_PAGE, MAX_PAGE)
+        end = offset + size
+        remaining = max(len(rows) - end, 0)
+        shown = FieldSelector(selection.fields, name_filter=selection.name_filter).show_remaining
+        return Page(
+            rows=tuple(rows[offset:end]),
+            after=end if remaining else 0,
+            remaining=remaining if shown else None,
+            sequence=self._index.sequence,
+        )
+
+    # Workflows: control.
+
+    async def delete(self, namespace: str, name: str, *, uid: str = "") -> None:
+        """Remove a workflow; one that runs is terminated first."""
+        await self._engine.delete(self.find(namespace, name, uid=uid).uid)
+
+    async def suspend(self, namespace: str, name: str) -> argo.Workflow:
+        """Start nothing new in the workflow."""
+        return await self._send(namespace, name, runs.SuspendRequested())
+
+    async def resume(self, namespace: str, name: str, *, selector: str = "", message: str = "") -> argo.Workflow:
+        """Go on with a suspended workflow or with its suspend nodes."""
+        return await self._send(namespace, name, runs.ResumeRequested(selector=selector, message=message))
+
+    async def stop(self, namespace: str, name: str, *, selector: str = "", message: str = "") -> argo.Workflow:
+        """End a workflow; its exit handlers still run. With a selector, end only those suspend nodes."""
+        event = runs.ShutdownRequested(strategy="Stop", selector=selector, message=message)
+        return await self._send(namespace, name, event)
+
+    async def terminate(self, namespace: str, name: str) -> argo.Workflow:
+        """End a workflow without its exit handlers."""
+        return await self._send(namespace, name, runs.ShutdownRequested(strategy="Terminate"))
+
+    async def retry(
+        self, namespace: str, name: str, *, restart_successful: bool = False, selector: str = "", parameters: Sequence[str] = ()
+    ) -> argo.Workflow:
+        """Run a failed workflow again from where it failed."""
+        event = runs.RetryRequested(restart_successful=restart_successful, selector=selector, parameters=tuple(parameters))
+        return await self._send(namespace, name, event)
+
+    async def _send(self, namespace: str, name: str, event: runs.Event) -> argo.Workflow:
+        row = self.find(namespace, name)
+        await self._engine.send(row.uid, event)
+        return await self.document(row) or _gone(row)
+
+    # Workflows: follow.
+
+    def watch(self, selection: Selection, *, after: int | None = None, only_rows: bool = False) -> Watch:
+        """Return a view of the selected runs whose `run(sink)` tells of every change."""
+        return Watch(
+            self._engine,
+            self._index,
+            namespace=selection.namespace,
+            selects=_selector(selection),
+            after=after,
+            only_rows=only_rows,
+        )
+
+    def logs(self, namespace: str, name: str, query: LogQuery) -> Callable[[LogSink], Coroutine[None, None, None]]:
+        """Return the coroutine function that sends the wanted log lines to a sink.
+
+        Raises:
+            Refused: there is no such workflow, or the query cannot be used.
+        """
+        row = self.find(namespace, name)
+        return partial(self._send_logs, row, query, LineFilter(query, self._clock.now()))
+
+    async def _send_logs(self, row: RunRow, query: LogQuery, wanted: LineFilter, sink: LogSink) -> None:
+        async def send(batch: Sequence[tuple[str, LogLine]]) -> None:
+            await sink([wanted.entry(pod, line) for pod, line in batch])
+
+        if query.container not in {"", "main"}:
+            return
+        merge = Merge(send, follow=query.follow)
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(merge.run())
+                await self._add_pods(row, query, wanted, merge)
+                merge.seal()
+        except BaseExceptionGroup as errors:
+            raise _first(errors) from None
+
+    async def _add_pods(self, row: RunRow, query: LogQuery, wanted: LineFilter, merge: Merge) -> None:
+        """Give the merge the log of each pod that has begun; with `follow`, of each that will, until the workflow ends."""
+        added: set[str] = set()
+        changed = asyncio.Event()
+
+        def hear(change: Change) -> None:
+            if change.row.uid == row.uid:
+                changed.set()
+
+        stop = self._index.listen(hear)
+        try:
+            while True:
+                changed.clear()
+                newest = self._index.by_uid(row.uid)
+                workflow = await self._engine.fetch(row.uid) if newest is not None else None
+                nodes = workflow.status.nodes if workflow is not None and workflow.status is not None else {}
+                for node in nodes.values():
+                    if node.id not in added and _writes_log(node) and _is_wanted(row, node, query.pod):
+                        added.add(node.id)
+                        merge.add(self._pod_log(row, node, wanted))
+                if not query.follow or newest is None or is_finished(newest) or _has_all(query.pod, added):
+                    return
+                await changed.wait()
+                await asyncio.sleep(_POD_LOOK_S)
+        finally:
+            stop()
+
+    def _pod_log(self, row: RunRow, node: argo.NodeStatus, wanted: LineFilter) -> PodLog:
+        open_log = partial(self._executor.logs, self._engine.pod_key(row.uid, node.id))
+        return PodLog(pod=pod_name(row.name, node), started_at=node.started_at or "", lines=lambda: wanted.read(open_log))
+
+    # What jitflow knows beyond Argo.
+
+    async def notes(self, namespace: str, name: str) -> Sequence[runs.Note]:
+        """Return the history of a run."""
+        return await self._engine.notes(self.find(namespace, name).uid)
+
+    async def step_data(self, namespace: str, name: str) -> Sequence[StepData]:
+        """Return where the data of a workflow's steps stands."""
+        return self._primary.step_data(self.find(namespace, name).uid)
+
+    async def timeline(self, *, since: float = 0.0) -> tuple[Sequence[TransferRecord], Sequence[tuple[float, int]]]:
+        """Return finished transfers and the primary's fill over time."""
+        return await self._primary.timeline(since=since)
+
+    # Data.
+
+    async def objects(self, ref: str, *, recursive: bool = False) -> Listing:
+        """Return what lies below a prefix of a far store; a bounded number."""
+        parsed = parse_ref(ref if ref.endswith((":", "/")) else f"{ref}/")
+        items: list[ObjectInfo] = []
+        async for info in self._storage.list(parsed, recursive=recursive):
+            if len(items) == MAX_OBJECTS:
+                return Listing(items=tuple(items), truncated=True)
+            items.append(info)
+        return Listing(items=tuple(items))
+
+    async def stat(self, ref: str) -> tuple[ObjectInfo, Replica | None]:
+        """Return what the far store knows of an object, and its replica if there is one."""
+        parsed = parse_ref(ref)
+        info = await self._storage.stat(parsed)
+        return info, next((replica for replica in self._primary.replicas() if replica.ref == parsed), None)
+
+    def primary(self) -> tuple[PrimaryFill, Sequence[Replica]]:
+        """Return how full the primary is, and its replicas."""
+        return self._primary.fill(), self._primary.replicas()
+
+    async def stage(self, ref: str) -> Replica:
+        """Fetch an object and return when it is resident."""
+        return await self._primary.stage(parse_ref(ref))
+
+    async def pin(self, ref: str) -> Replica:
+        """Keep a replica until `unpin`."""
+        return await self._primary.pin(parse_ref(ref), keep=True)
+
+    async def unpin(self, ref: str) -> Replica:
+        """Keep a replica no longer."""
+        return await self._primary.pin(parse_ref(ref), keep=False)
+
+    async def evict(self, ref: str) -> None:
+        """Remove a replica."""
+        await self._primary.evict(parse_ref(ref))
+
+    def remotes(self) -> Sequence[RemoteInfo]:
+        """Return the configured remotes."""
+        return self._remotes.list()
+
+    def remote(self, name: str) -> RemoteInfo:
+        """Return one configured remote."""
+        return self._remotes.describe(name)
+
+    async def add_remote(self, name: str, kind: str, options: Mapping[str, str]) -> RemoteInfo:
+        """Configure a new remote."""
+        return await self._remotes.add(name, kind, options)
+
+    async def remove_remote(self, name: str) -> None:
+        """Forget a remote."""
+        await self._remotes.remove(name)
+
+    async def test_remote(self, name: str) -> None:
+        """Return when the remote could be listed."""
+        await self._remotes.test(name)
+
+
+def _gone(row: RunRow) -> argo.Workflow:
+    raise Refused(f'workflows.argoproj.io "{row.name}" not found', code="not_found")
+
+
+def _selector(selection: Selection) -> Callable[[RunRow], bool]:
+    by_label = label_selector(selection.labels) if selection.labels else None
+    by_field = FieldSelector(selection.fields, name_filter=selection.name_filter)
+    after = instant(selection.created_after) if selection.created_after else None
+    before = instant(selection.finished_before) if selection.finished_before else None
+
+    def selects(row: RunRow) -> bool:
+        if after is not None and row.created_at <= after:
+            return False
+        if before is not None and (row.finished_at is None or row.finished_at >= before):
+            return False
+        return by_field(row) and (by_label is None or by_label(labels_of(row)))
+
+    return selects
+
+
+def _writes_log(node: argo.NodeStatus) -> bool:
+    return node.type == "Pod" and node.phase in _HAS_OUTPUT
+
+
+def _is_wanted(row: RunRow, node: argo.NodeStatus, pod: str) -> bool:
+    return not pod or pod in {node.id, pod_name(row.name, node)}
+
+
+def _has_all(pod: str, added: set[str]) -> bool:
+    """Return whether the one wanted pod was found."""
+    return bool(pod and added)
+
+
+def _first(errors: BaseExceptionGroup[BaseException]) -> BaseException:
+    error = errors.exceptions[0]
+    return _first(error) if isinstance(error, BaseExceptionGroup) else error
