@@ -86,7 +86,7 @@ class _StreamError(Struct, frozen=True):
 
 
 class _Envelope(Struct, frozen=True):
-    result: msgspec.Raw | None = None
+    result: msgspec.Raw = msgspec.Raw(b"")
     error: _StreamError | None = None
 
 
@@ -393,8 +393,9 @@ class Client:
                     envelope = _decode(line, _Envelope)
                     if envelope.error:
                         raise ApiError(envelope.error.grpc_code, envelope.error.message, envelope.error.http_code)
-                    if envelope.result:
-                        yield bytes(envelope.result)
+                    body = bytes(envelope.result)
+                    if body:
+                        yield body
         except httpx.HTTPError as error:
             raise _lost(self.url, error) from error
 
@@ -448,7 +449,8 @@ class _Seen:
 
     def admit(self, entry: LogEntry) -> LogEntry | None:
         """Return the entry without its time, or None when it was shown before."""
-        moment, _, text = entry.content.partition(" ")
+        stamp, _, text = entry.content.partition(" ")
+        moment = _sortable(stamp)
         last, count = self._last.get(entry.pod_name, ("", 0))
         again = self._again.get(entry.pod_name, count)
         if moment < last:
@@ -459,6 +461,12 @@ class _Seen:
         self._last[entry.pod_name] = (moment, count + 1 if moment == last else 1)
         self._again[entry.pod_name] = self._last[entry.pod_name][1]
         return LogEntry(text, entry.pod_name)
+
+
+def _sortable(stamp: str) -> str:
+    """Return an RFC 3339 time so that texts sort as times: servers cut trailing zeros of the fraction."""
+    whole, _, fraction = stamp.rstrip("Z").partition(".")
+    return f"{whole}.{fraction:0<9}"
 
 
 def _tail(*parts: str) -> str:

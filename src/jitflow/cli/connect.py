@@ -1,10 +1,12 @@
 """Which server a command talks to: the one named, else the local one that runs."""
 
 import os
+from pathlib import Path
 
+from jitflow.bootstrap.home import Home
 from jitflow.cli.client import Client, ClientError, Endpoint
 from jitflow.cli.errors import CliError
-from jitflow.cli.loading import load
+from jitflow.settings import SettingsError, load
 
 _NO_SERVER = (
     "no server is running here; start one with `jitflow server`, let `jitflow run FILE` start its own, "
@@ -46,7 +48,7 @@ def find(server: str = "") -> Endpoint | None:
 
 def find_local() -> Endpoint | None:
     """Return the server that runs for this data home, or None."""
-    info = load("jitflow.bootstrap.local").find_server()
+    info = Home(Path(load().home)).find_server()
     return Endpoint(info.url, info.token) if info else None
 
 
@@ -73,6 +75,6 @@ def names_for_completion(server: str, namespace: str, *, limit: int, timeout_s: 
             return []
         with Client(found, timeout_s=timeout_s) as client:
             body = client.list_workflows(namespace, **{"listOptions.limit": limit, "fields": "items.metadata.name"})
-    except (ClientError, OSError):
+    except (ClientError, SettingsError, OSError):
         return []
     return [str(item["metadata"]["name"]) for item in body.get("items") or []]

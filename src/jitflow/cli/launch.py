@@ -52,7 +52,9 @@ def requests(file: str, wishes: Wishes) -> list[Request]:
             entrypoint=wishes.entrypoint,
             labels=wishes.labels,
         )
-        found.append(Request(file, wishes.namespace or whole["metadata"].get("namespace") or DEFAULT_NAMESPACE, whole))
+        namespace = wishes.namespace or whole["metadata"].get("namespace") or DEFAULT_NAMESPACE
+        whole["metadata"]["namespace"] = namespace
+        found.append(Request(file, namespace, whole))
     if not found:
         raise InputRefused(f"{manifests.shown(file)}: holds no workflow")
     if len(found) > 1 and wishes.name:

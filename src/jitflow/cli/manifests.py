@@ -11,6 +11,7 @@ import yaml
 from jitflow import spec
 from jitflow.cli.client import ApiError
 from jitflow.cli.errors import InputRefused
+from jitflow.model import argo
 from jitflow.model.problems import Problem, Refused
 
 _MAX_BYTES = 64 * 1024 * 1024
@@ -44,18 +45,22 @@ def shown(file: str) -> str:
 
 
 def problems(file: str) -> tuple[Problem, ...]:
-    """Return everything that is wrong with a manifest; nothing is sent anywhere.
+    """Return everything that is wrong with the manifests of a file; nothing is sent anywhere.
 
     Raises:
         InputRefused: the file cannot be read.
     """
-    text = read(file)
     try:
-        for manifest in spec.load(text, source=shown(file)):
-            spec.validate(manifest)
+        documents = spec.load(read(file), shown(file))
     except Refused as error:
         return error.problems
-    return ()
+    found: list[Problem] = []
+    for document in documents:
+        try:
+            _check(document)
+        except Refused as error:
+            found += error.problems
+    return tuple(found)
 
 
 def load(file: str) -> list[dict[str, Any]]:
@@ -64,14 +69,21 @@ def load(file: str) -> list[dict[str, Any]]:
     Raises:
         InputRefused: with one line `file:line:column: message` for each problem.
     """
-    text = read(file)
     try:
-        found = spec.load(text, source=shown(file))
-        for manifest in found:
-            spec.validate(manifest)
+        documents = spec.load(read(file), shown(file))
+        for document in documents:
+            _check(document)
     except Refused as error:
         raise InputRefused("\n".join(located(problem, file) for problem in error.problems)) from error
-    return [msgspec.to_builtins(manifest) for manifest in found]
+    return [msgspec.to_builtins(document.manifest) for document in documents]
+
+
+def _check(document: spec.Document) -> None:
+    if not isinstance(document.manifest, argo.Workflow):
+        place = document.places.at(("kind",))
+        message = f"a manifest of kind {document.kind} cannot be used yet"
+        raise Refused(Problem(message=message, place=place, remedy="give one of kind Workflow", code="unsupported"))
+    spec.validate(document.manifest, document.places)
 
 
 def located(problem: Problem, file: str) -> str:
