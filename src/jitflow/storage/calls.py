@@ -57,8 +57,6 @@ class Calls:
         async with self._slots:
             group = self._groups.pop()
             try:
-                if total_bytes < 0:
-                    await self._forget(group)
                 watched = Watched(group=group, stall_s=self._stall_s, total_bytes=total_bytes, progress=progress)
                 return await self._run_watched(method, {**request, "_group": group}, subject, watched)
             finally:
@@ -97,11 +95,6 @@ class Calls:
             await asyncio.wait({task})
             if not task.cancelled():
                 task.exception()
-
-    async def _forget(self, group: str) -> None:
-        """Set a group's statistics to zero."""
-        with suppress(PortError):
-            await self._ask("core/stats-reset", {"group": group})
 
     async def _ask(self, method: str, params: Request) -> bytes:
         return await self._daemon.call(method, params, subject="rclone")

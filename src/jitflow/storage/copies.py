@@ -37,7 +37,7 @@ class Copies:
                 read = await self._fetch_tree(before, partial, progress)
             else:
                 read = await self._fetch_file(before, partial, progress)
-            await asyncio.to_thread(os.replace, partial, target)
+            await asyncio.to_thread(_publish, partial, target)
         finally:
             await asyncio.shield(asyncio.to_thread(files.remove, partial))
         progress(read.size_bytes)
@@ -168,6 +168,13 @@ def changed(before: ObjectInfo, after: ObjectInfo) -> bool:
 
 def _seen(info: ObjectInfo) -> str:
     return f"{info.size_bytes} bytes of {info.modified or 'unknown time'}"
+
+
+def _publish(partial: Path, target: Path) -> None:
+    try:
+        partial.replace(target)
+    except OSError as error:
+        raise FixRequest(f"{target}: cannot be made: {error.strerror}; fetch to a name that does not exist yet") from error
 
 
 def _absolute(path: Path) -> str:

@@ -248,6 +248,8 @@ def log_record(line: bytes) -> tuple[int, str]:
         record = msgspec.json.decode(line, type=_LogLine)
     except msgspec.MsgspecError:
         return logging.WARNING, line.decode(errors="replace").rstrip()
+    if record.msg.startswith('rc: "'):
+        return logging.DEBUG, record.msg  # the caller gets the same as an error
     return _LEVELS.get(record.level, logging.WARNING), f"{record.object}: {record.msg}" if record.object else record.msg
 
 

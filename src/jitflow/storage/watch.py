@@ -34,6 +34,7 @@ class Watched:
     stalled: bool = False
     activity: int = -1
     shown: int = 0
+    before_bytes: int = -1
     moved_at: float = field(default_factory=time.monotonic)
 
     def see(self, activity: int, done_bytes: int) -> None:
@@ -99,7 +100,11 @@ class Watch:
                     each.see(done[each.group], done[each.group])
         for each in [each for each in self._watched.values() if each.total_bytes < 0]:
             stats = wire.parse(await self._call("core/stats", {"group": each.group}), wire.Stats)
-            each.see(stats.activity, stats.bytes)
+            if each.before_bytes < 0:
+                # A group is used again and again: what it counted for earlier calls is already there at the first look. What this
+                # call did before that look (a quarter of a second) is told by `transferring` only.
+                each.before_bytes = max(stats.bytes - sum(transfer.bytes for transfer in stats.transferring), 0)
+            each.see(stats.activity, stats.bytes - each.before_bytes)
 
     async def _stop_late(self) -> None:
         now = time.monotonic()
