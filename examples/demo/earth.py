@@ -7,7 +7,9 @@ Every result is written with sorted keys and rounded numbers, so that equal inpu
 import argparse
 import csv
 import json
+import os
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -190,7 +192,14 @@ def main() -> int:
             command.add_argument(f"--{option}", required=True)
     arguments = parser.parse_args()
     arguments.step(arguments)
+    print(f"{arguments.step.__name__} done, {_lived_s():.2f} s since the process started", flush=True)
     return 0
+
+
+def _lived_s() -> float:
+    """Return for how long this process has been running, its start and the imports included."""
+    ticks = int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19])
+    return time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK")
 
 
 if __name__ == "__main__":
