@@ -1,0 +1,188 @@
+"""A pod's directory on the host: names, what is written before the start, what is read after the end."""
+
+import contextlib
+import os
+import re
+import shutil
+import signal
+import stat
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+from msgspec import Struct
+
+from jitflow.model.pods import Pod, PodEnd, PodKey
+from jitflow.ports.errors import FixRequest
+
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,199}")
+_decode_end = msgspec.json.Decoder(PodEnd)
+_encoder = msgspec.json.Encoder()
+
+SCHEMA = 1
+
+
+class Plan(Struct, frozen=True, kw_only=True):
+    """What the executor decided for a pod, beside what the pod asks for. Mirrors `_spawner.record.Plan`."""
+
+    schema: int = SCHEMA
+    root: str
+    """`overlay`, `binds`, or empty: no sandbox."""
+    user_namespace: bool
+    hidden: tuple[str, ...]
+    env: dict[str, str]
+    working_dir: str
+    directory: str
+
+
+class Record(Struct, frozen=True, kw_only=True):
+    """The content of `pod.json`."""
+
+    pod: Pod
+    plan: Plan
+
+
+class ParentId(Struct, frozen=True):
+    """A process, told from a later one with the same pid by its start time (clock ticks since boot); pid 0: nobody."""
+
+    pid: int
+    start_time: str
+
+    def is_alive(self) -> bool:
+        """Say whether that very process exists and is no zombie."""
+        state = _stat_fields(self.pid)
+        return state is not None and state[19] == self.start_time and state[0] not in ("Z", "X")
+
+
+def _stat_fields(pid: int) -> list[str] | None:
+    """Return the fields of `/proc/<pid>/stat` from the third on (the state), or None."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+    return text[text.rindex(")") + 2 :].split()
+
+
+def check_name(what: str, name: str) -> None:
+    """Refuse a name that could not be a file's.
+
+    Raises:
+        FixRequest: it is empty, too long, or has characters beyond letters, digits, `.`, `_` and `-`.
+    """
+    if not _NAME.fullmatch(name):
+        raise FixRequest(
+            f"{what} {name!r} cannot name a file: use 1 to 200 letters, digits, '.', '_' or '-', not starting with '.' or '-'"
+        )
+
+
+class PodDirectory:
+    """The files of one pod below the executor's home."""
+
+    def __init__(self, home: Path, key: PodKey) -> None:
+        self.key = key
+        self.path = home / "pods" / key
+        self._old_log = home / "logs" / key
+
+    def create(self, record: Record) -> None:
+        """Make the directory with `pod.json`; either both are there afterwards or neither."""
+        os.mkdir(self.path, 0o700)
+        try:
+            fd = os.open(self.path / "pod.json", os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            with open(fd, "wb") as file:
+                file.write(_encoder.encode(record))
+        except BaseException:
+            shutil.rmtree(self.path, ignore_errors=True)
+            raise
+
+    def parent(self) -> ParentId | None:
+        """Return who cares for the pod; None if nobody took it yet."""
+        try:
+            words = os.readlink(self.path / "parent").split()
+        except FileNotFoundError:
+            return None
+        return ParentId(int(words[0]), words[1])
+
+    def claim_unstarted(self) -> bool:
+        """Take a pod that no parent has taken, so that none will; False if one was faster."""
+        try:
+            os.symlink("0 0", self.path / "parent")
+        except FileExistsError:
+            return False
+        return True
+
+    def end(self) -> PodEnd | None:
+        """Return the recorded end, if there is a whole one."""
+        try:
+            return _decode_end.decode((self.path / "end.json").read_bytes())
+        except (FileNotFoundError, msgspec.DecodeError):
+            return None
+
+    def lost_end(self, now: float) -> PodEnd:
+        """Return the end of a pod whose parent is gone without a record."""
+        with contextlib.suppress(OSError):
+            now = max(now, (self.path / "log").stat().st_mtime)
+        started = now
+        with contextlib.suppress(OSError):
+            started = (self.path / "parent").lstat().st_mtime
+        return PodEnd(
+            key=self.key,
+            exit_code=None,
+            started_at=started,
+            finished_at=now,
+            error="the pod's parent process ended without recording how the pod ended: it was killed, or the machine was stopped",
+        )
+
+    def ask_to_terminate(self, grace_s: float) -> None:
+        """Leave the grace for the parent to read when TERM reaches it."""
+        temporary = self.path / "terminate.tmp"
+        temporary.write_text(repr(grace_s), encoding="ascii")
+        temporary.rename(self.path / "terminate")
+
+    def log(self) -> Path:
+        """Return where the pod's log is now."""
+        here = self.path / "log"
+        return here if here.exists() or not self._old_log.exists() else self._old_log
+
+    def retire(self, trash: Path) -> Path | None:
+        """Keep the log, and move all else out of sight; returns what is to be removed."""
+        with contextlib.suppress(FileNotFoundError):
+            os.rename(self.path / "log", self._old_log)
+        target = trash / f"{self.key}-{os.getpid()}-{self.path.stat().st_ino}" if self.path.exists() else None
+        if target is not None:
+            os.rename(self.path, target)
+        return target
+
+    def delete_log(self) -> None:
+        """Remove the log, wherever it is."""
+        for path in (self._old_log, self.path / "log"):
+            path.unlink(missing_ok=True)
+
+
+def kill_session(leader: ParentId) -> None:
+    """Kill what is left of the session that a dead parent led (a pod without a sandbox)."""
+    now = _stat_fields(leader.pid)
+    if leader.pid <= 1 or (now is not None and now[19] != leader.start_time):
+        return  # the pid belongs to somebody else by now
+    for name in os.listdir("/proc"):
+        if not name.isdigit():
+            continue
+        fields = _stat_fields(int(name))
+        if fields is not None and fields[3] == str(leader.pid) and int(fields[19]) >= int(leader.start_time):
+            with contextlib.suppress(OSError):
+                os.kill(int(name), signal.SIGKILL)
+
+
+def remove_tree(path: Path) -> None:
+    """Remove a directory whatever its permissions; what cannot be removed is left (it is tried again at the next open)."""
+
+    def again(remove: Callable[[str], object], name: str, _error: object) -> None:
+        with contextlib.suppress(OSError):
+            for place in (os.path.dirname(name), name):
+                if not stat.S_ISLNK(os.lstat(place).st_mode):
+                    os.chmod(place, 0o700)
+            if remove in (os.scandir, os.open, os.listdir):
+                shutil.rmtree(name, ignore_errors=True)
+            else:
+                remove(name)
+
+    shutil.rmtree(path, onerror=again)

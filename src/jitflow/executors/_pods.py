@@ -1,0 +1,267 @@
+"""What the executors of this machine share: pods as directories, parents as processes, ends as files."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import time
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from jitflow.executors._logs import read_log
+from jitflow.executors._pod_directory import (
+    ParentId,
+    Plan,
+    PodDirectory,
+    Record,
+    check_name,
+    kill_session,
+    remove_tree,
+)
+from jitflow.executors._spawner_client import SpawnerClient, SpawnerGone
+from jitflow.model.pods import LogLine, Pod, PodEnd, PodKey
+from jitflow.ports.errors import Broken, DiskFull, FixRequest, PortError
+from jitflow.ports.executor import EndListener
+
+_SPAWN_ATTEMPTS = 3
+_NO_SPACE = (28, 122)  # ENOSPC, EDQUOT
+
+
+class _Watched:
+    """A pod that this executor knows: `pidfd` while its parent runs and is watched, -1 before and after."""
+
+    def __init__(self, directory: PodDirectory) -> None:
+        self.directory = directory
+        self.pid = 0
+        self.pidfd = -1
+        self.ended = False
+        self.terminate_asked = False
+
+
+class PodExecutor(ABC):
+    """Runs each pod under a small parent process of its own that outlives this one.
+
+    Args:
+        home: the executor's directory; pods are below `home/pods`, logs of forgotten pods in `home/logs`.
+    """
+
+    def __init__(self, home: Path) -> None:
+        self.home = Path(os.path.realpath(home))
+        self._pods: dict[PodKey, _Watched] = {}
+        self._listener: EndListener | None = None
+        self._spawner = SpawnerClient(self.home / "spawner.log")
+        self._remover: ThreadPoolExecutor | None = None
+
+    @abstractmethod
+    def _plan(self, pod: Pod, directory: Path) -> Plan:
+        """Decide how the pod runs; FixRequest if it cannot."""
+
+    @abstractmethod
+    async def _prepare(self) -> None:
+        """Find out, at `open`, what this machine offers."""
+
+    async def open(self, on_end: EndListener) -> None:
+        """Make the directories, start the spawner, find out what works here.
+
+        Raises:
+            FixRequest: this machine cannot run such pods; the text says what to do.
+        """
+        for name in ("pods", "logs", "trash"):
+            (self.home / name).mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._listener = on_end
+        self._remover = ThreadPoolExecutor(max_workers=1, thread_name_prefix="jitflow-remove")
+        self._spawner.open()
+        for leftover in (self.home / "trash").iterdir():
+            self._remover.submit(remove_tree, leftover)
+        try:
+            await self._prepare()
+        except BaseException:
+            await self.close()
+            raise
+
+    async def close(self) -> None:
+        """Stop listening; running pods go on."""
+        loop = asyncio.get_running_loop()
+        for watched in self._pods.values():
+            if watched.pidfd >= 0:
+                loop.remove_reader(watched.pidfd)
+                os.close(watched.pidfd)
+        self._pods.clear()
+        self._listener = None
+        self._spawner.close()
+        if self._remover is not None:
+            self._remover.shutdown(wait=True, cancel_futures=True)
+            self._remover = None
+
+    async def adopt(self) -> Sequence[PodKey]:
+        """Return the keys of all pods known here, and watch or deliver each; see the port."""
+        keys: list[PodKey] = []
+        for name in sorted(os.listdir(self.home / "pods")):
+            if name in self._pods or self._adopt_one(PodDirectory(self.home, name)):
+                keys.append(name)
+        return keys
+
+    async def start(self, pod: Pod) -> None:
+        """Start the pod under a parent of its own, once for each key; see the port."""
+        self._check(pod)
+        directory = PodDirectory(self.home, pod.key)
+        if pod.key in self._pods:
+            return
+        if directory.path.exists() and self._adopt_one(directory):
+            return
+        try:
+            directory.create(Record(pod=pod, plan=self._plan(pod, directory.path)))
+        except OSError as error:
+            if error.errno in _NO_SPACE:
+                raise DiskFull(f"no room for the pod's directory below {self.home}") from error
+            raise Broken(f"cannot make the pod's directory: {error}") from error
+        watched = self._pods[pod.key] = _Watched(directory)
+        try:
+            pid = await self._spawn(watched)
+        except PortError:
+            self._drop_unstarted(directory)
+            raise
+        self._watch(watched, pid)
+
+    async def terminate(self, key: PodKey, grace_s: float | None = None) -> None:
+        """Send TERM, and KILL after the grace; return at once. Unknown or ended pods are ignored."""
+        watched = self._pods.get(key)
+        if watched is None or watched.ended:
+            return
+        if grace_s is not None:
+            with contextlib.suppress(FileNotFoundError):
+                watched.directory.ask_to_terminate(grace_s)
+        watched.terminate_asked = True
+        if watched.pidfd >= 0:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(watched.pidfd, signal.SIGTERM)
+
+    async def forget(self, key: PodKey) -> None:
+        """Remove everything of an ended pod but its log; a running pod is left alone."""
+        check_name("pod key", key)
+        watched = self._pods.get(key)
+        if watched is not None and not watched.ended:
+            return
+        directory = PodDirectory(self.home, key)
+        known = watched is not None or not directory.path.exists()
+        if not known and self._adopt_one(directory, deliver=False) and not self._pods[key].ended:
+            return
+        self._pods.pop(key, None)
+        self._retire(directory)
+
+    def logs(self, key: PodKey, *, follow: bool = False) -> AsyncIterator[LogLine]:
+        """Yield the pod's output in order; with `follow`, wait for more until the pod has ended."""
+        check_name("pod key", key)
+        return read_log(PodDirectory(self.home, key).log, lambda: self._is_running(key), follow=follow)
+
+    async def delete_logs(self, keys: Sequence[PodKey]) -> None:
+        """Remove the logs of these pods."""
+        for key in keys:
+            check_name("pod key", key)
+            PodDirectory(self.home, key).delete_log()
+
+    def _is_running(self, key: PodKey) -> bool:
+        watched = self._pods.get(key)
+        return watched is not None and not watched.ended
+
+    def _check(self, pod: Pod) -> None:
+        check_name("pod key", pod.key)
+        if not pod.command:
+            raise FixRequest(f"pod {pod.name}: no command")
+        for what, names in (
+            ("output", [output.name for output in pod.outputs]),
+            ("volume", [volume.name for volume in pod.volumes]),
+        ):
+            for name in names:
+                check_name(what, name)
+        if len({output.name for output in pod.outputs}) != len(pod.outputs):
+            raise FixRequest(f"pod {pod.name}: two outputs have the same name")
+        if any("\0" in text for text in (*pod.command, *(f"{name}{value}" for name, value in pod.env))):
+            raise FixRequest(f"pod {pod.name}: an argument or environment value holds a NUL character")
+        if any(not name or "=" in name for name, _ in pod.env):
+            raise FixRequest(f"pod {pod.name}: an environment variable has an empty name, or one with '='")
+
+    async def _spawn(self, watched: _Watched) -> int:
+        """Return the pid of the pod's parent, over the deaths of spawners."""
+        directory = watched.directory
+        for _ in range(_SPAWN_ATTEMPTS):
+            try:
+                return await self._spawner.spawn(directory.path, lambda pid: self._watch(watched, pid))
+            except SpawnerGone:
+                parent = directory.parent()
+                if parent is not None:
+                    return parent.pid
+        raise Broken(f"the spawner ended {_SPAWN_ATTEMPTS} times; {self.home / 'spawner.log'} may say why")
+
+    def _drop_unstarted(self, directory: PodDirectory) -> None:
+        self._pods.pop(directory.key, None)
+        if directory.claim_unstarted():
+            self._retire(directory)
+            directory.delete_log()
+
+    def _retire(self, directory: PodDirectory) -> None:
+        garbage = directory.retire(self.home / "trash")
+        if garbage is not None and self._remover is not None:
+            self._remover.submit(remove_tree, garbage)
+
+    def _adopt_one(self, directory: PodDirectory, *, deliver: bool = True) -> bool:
+        """Take a pod found on disk under watch; False (and it is removed) if it never had a parent."""
+        if directory.parent() is None and directory.claim_unstarted():
+            self._retire(directory)
+            return False
+        parent = directory.parent()
+        if parent is None or parent.pid == 0:
+            self._retire(directory)
+            return False
+        watched = self._pods[directory.key] = _Watched(directory)
+        if parent.is_alive():
+            self._watch(watched, parent.pid)
+        elif deliver:
+            asyncio.get_running_loop().call_soon(self._finish, watched, parent)
+        else:
+            watched.ended = True
+        return True
+
+    def _watch(self, watched: _Watched, pid: int) -> None:
+        """Wait for the end of the parent; a pod whose parent is gone already ends at the next turn of the loop."""
+        if self._pods.get(watched.directory.key) is not watched:
+            return  # closed meanwhile
+        loop = asyncio.get_running_loop()
+        watched.pid = pid
+        try:
+            watched.pidfd = os.pidfd_open(pid)
+        except ProcessLookupError:
+            loop.call_soon(self._finish, watched, None)
+            return
+        loop.add_reader(watched.pidfd, self._on_parent_gone, watched)
+        if watched.terminate_asked:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(watched.pidfd, signal.SIGTERM)
+
+    def _on_parent_gone(self, watched: _Watched) -> None:
+        asyncio.get_running_loop().remove_reader(watched.pidfd)
+        os.close(watched.pidfd)
+        watched.pidfd = -1
+        self._finish(watched, None)
+
+    def _finish(self, watched: _Watched, parent: ParentId | None) -> None:
+        """Deliver the pod's end, once; a parent that turns out to be another one is watched instead."""
+        directory = watched.directory
+        if self._listener is None or self._pods.get(directory.key) is not watched or watched.ended:
+            return
+        end = directory.end()
+        if end is None:
+            parent = parent or directory.parent()
+            if parent is not None and parent.pid not in (0, watched.pid) and parent.is_alive():
+                self._watch(watched, parent.pid)
+                return
+            end = self._lost(directory, parent)
+        watched.ended = True
+        self._listener(end)
+
+    def _lost(self, directory: PodDirectory, parent: ParentId | None) -> PodEnd:
+        if parent is not None and parent.pid:
+            kill_session(parent)
+        return directory.lost_end(time.time())

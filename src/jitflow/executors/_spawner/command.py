@@ -1,0 +1,77 @@
+"""Start a pod's command: its environment, its place on PATH, its exit codes."""
+
+import errno
+import os
+import signal
+import stat
+
+CANNOT_START = 64
+"""The exit code of a command that could not be started, as Argo's."""
+
+DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_ALL_SIGNALS = frozenset(signal.valid_signals()) - {signal.SIGKILL, signal.SIGSTOP}
+
+
+class CannotStart(Exception):
+    """The command does not exist or is not a program; the text says so."""
+
+
+def exit_code_of(status: int) -> int:
+    """Return the exit code for a wait status: 128 + n for signal n."""
+    code = os.waitstatus_to_exitcode(status)
+    return 128 - code if code < 0 else code
+
+
+def find(name: str, path: str) -> str:
+    """Return the program's path, looked up on `path` as a shell would.
+
+    Raises:
+        CannotStart: there is none.
+    """
+    if not name:
+        raise CannotStart("the command is empty")
+    if "/" in name:
+        return name
+    for folder in path.split(":"):
+        candidate = os.path.join(folder or ".", name)
+        try:
+            mode = os.stat(candidate).st_mode
+        except OSError:
+            continue
+        if stat.S_ISREG(mode) and os.access(candidate, os.X_OK):
+            return candidate
+    raise CannotStart(f"command {name!r} not found on PATH ({path})")
+
+
+def spawn(argv: list[str], env: dict[str, str], out_fd: int, err_fd: int, *, new_session: bool) -> int:
+    """Start the command with an empty stdin and return its pid.
+
+    Raises:
+        CannotStart: it is no program that can be run here.
+    """
+    program = find(argv[0], env.get("PATH", DEFAULT_PATH))
+    actions = [
+        (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
+        (os.POSIX_SPAWN_DUP2, out_fd, 1),
+        (os.POSIX_SPAWN_DUP2, err_fd, 2),
+    ]
+    try:
+        return os.posix_spawn(program, argv, env, file_actions=actions, setsid=new_session, setsigmask=(), setsigdef=_ALL_SIGNALS)
+    except OSError as error:
+        raise CannotStart(_why(program, error)) from error
+    except ValueError as error:
+        raise CannotStart(f"cannot start {program!r}: {error}") from error
+
+
+def _why(program: str, error: OSError) -> str:
+    if error.errno == errno.ENOENT and os.path.exists(program):
+        return f"cannot start {program!r}: the interpreter that its first line names is not there"
+    if error.errno == errno.ENOENT:
+        return f"command {program!r} not found"
+    if error.errno == errno.EACCES:
+        return f"command {program!r} is not executable"
+    if error.errno == errno.ENOEXEC:
+        return f"cannot start {program!r}: it is neither a program nor a script with a #! line"
+    if error.errno == errno.E2BIG:
+        return f"cannot start {program!r}: its arguments and environment are too long"
+    return f"cannot start {program!r}: {os.strerror(error.errno or 0)}"

@@ -1,0 +1,91 @@
+"""A pod's log in the CRI format: `<RFC 3339 time with nanoseconds> <stream> <F|P> <text>`."""
+
+import os
+import time
+
+PIECE_BYTES = 16 * 1024
+"""A longer line is written in pieces of this size: all but the last are tagged `P`."""
+
+TAIL_BYTES = 256 * 1024
+LOG_LIMIT_BYTES = 1024 * 1024 * 1024
+
+
+class LogWriter:
+    """Time-stamps what a pod prints and appends it to the log's file descriptor.
+
+    Output beyond `limit_bytes` is left out; the log then says so.
+    """
+
+    def __init__(self, fd: int, *, keep_tail: bool = False, limit_bytes: int = LOG_LIMIT_BYTES) -> None:
+        self._fd = fd
+        self._left = limit_bytes
+        self._rest = {b"stdout": b"", b"stderr": b""}
+        self._tail: bytearray | None = bytearray() if keep_tail else None
+        self._second = -1
+        self._prefix = b""
+
+    def feed(self, stream: bytes, data: bytes) -> None:
+        """Take what was read from one of the pod's streams (`b"stdout"` or `b"stderr"`)."""
+        if self._tail is not None and stream == b"stdout":
+            self._tail += data
+            if len(self._tail) > 4 * TAIL_BYTES:
+                del self._tail[:-TAIL_BYTES]
+        head = self._now() + b" " + stream
+        whole, partial = head + b" F ", head + b" P "
+        lines = (self._rest[stream] + data).split(b"\n")
+        out: list[bytes] = []
+        for line in lines[:-1]:
+            if len(line) <= PIECE_BYTES:
+                out.append(whole + line)
+            else:
+                rest = _cut(line, partial, out)
+                out.append(whole + rest)
+        self._rest[stream] = _cut(lines[-1], partial, out)
+        self._write(out)
+
+    def note(self, text: str) -> None:
+        """Write a line of the parent's own to the pod's stderr."""
+        self.feed(b"stderr", text.encode(errors="replace") + b"\n")
+
+    def finish(self) -> None:
+        """Write what is left of last lines without a newline."""
+        for stream, rest in self._rest.items():
+            if rest:
+                self._write([self._now() + b" " + stream + b" F " + rest])
+                self._rest[stream] = b""
+
+    def result(self) -> str | None:
+        """Return the last 256 KiB of stdout without one trailing newline, if it was kept."""
+        if self._tail is None:
+            return None
+        text = bytes(self._tail[-TAIL_BYTES:]).decode(errors="replace")
+        return text.removesuffix("\n")
+
+    def _now(self) -> bytes:
+        second, nanosecond = divmod(time.time_ns(), 1_000_000_000)
+        if second != self._second:
+            self._second = second
+            self._prefix = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second)).encode()
+        return b"%s.%09dZ" % (self._prefix, nanosecond)
+
+    def _write(self, lines: list[bytes]) -> None:
+        if not lines or self._left < 0:
+            return
+        block = b"\n".join(lines) + b"\n"
+        self._left -= len(block)
+        if self._left < 0:
+            block = self._now() + b" stderr F jitflow: the log has reached its limit; later output is left out\n"
+        view = memoryview(block)
+        try:
+            while view:
+                view = view[os.write(self._fd, view) :]
+        except OSError:
+            self._left = -1  # the disk is full: the pod goes on without a log
+
+
+def _cut(line: bytes, head: bytes, out: list[bytes]) -> bytes:
+    at = 0
+    while len(line) - at > PIECE_BYTES:
+        out.append(head + line[at : at + PIECE_BYTES])
+        at += PIECE_BYTES
+    return line[at:] if at else line

@@ -1,0 +1,187 @@
+"""One pod's parent: prepares the pod, follows its command, collects the outputs, records the end.
+
+It is forked from the spawner and outlives it and the server. Its files are those of the pod's directory:
+`parent` (who cares for the pod), `log`, `outputs/`, `end.json`.
+"""
+
+import os
+import signal
+import sys
+import traceback
+
+from . import init, inputs, process, rootfs, supervise
+from . import syscalls as sc
+from .collect import Collector, check_volumes
+from .command import CANNOT_START, CannotStart, spawn
+from .cri import LogWriter
+from .record import End, Interrupted, Plan, Pod, PodError, Record, describe, load
+
+
+def run(directory: str) -> None:
+    """Care for the pod whose directory this is, from here to its end; does nothing if somebody else does."""
+    os.setsid()
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    os.chdir(directory)
+    pod_fd = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    if not _claim(pod_fd):
+        return
+    with open("pod.json", "rb") as file:
+        record = load(file.read())
+    end = End(record["pod"]["key"])
+    try:
+        _Parent(record, pod_fd, end).run()
+    except BaseException as error:
+        traceback.print_exc(file=sys.stderr)
+        end.errors.append(f"the pod's parent failed: {describe(error)}")
+    end.write(pod_fd)
+
+
+def _claim(pod_fd: int) -> bool:
+    """Make the link `parent` (whole or not at all), unless a parent or an adopting server has done so before."""
+    with open("/proc/self/stat", "rb") as file:
+        text = file.read()
+    start_time = text[text.rindex(b")") + 2 :].split()[19].decode()
+    try:
+        os.symlink(f"{os.getpid()} {start_time}", "parent", dir_fd=pod_fd)
+    except FileExistsError:
+        return False
+    return True
+
+
+class _Parent:
+    def __init__(self, record: Record, pod_fd: int, end: End) -> None:
+        self._pod: Pod = record["pod"]
+        self._plan: Plan = record["plan"]
+        self._pod_fd = pod_fd
+        self._end = end
+        self._signals = supervise.Signals(Interrupted)
+        log_fd = os.open("log", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600, dir_fd=pod_fd)
+        self._log = LogWriter(log_fd, keep_tail=self._pod["capture_result"])
+
+    def run(self) -> None:
+        self._signals.install(self._pod["deadline_s"])
+        try:
+            if self._plan["root"]:
+                self._run_sandboxed()
+            else:
+                self._run_process()
+        except PodError as error:
+            self._fail(str(error))
+        except Interrupted:
+            pass
+        except OSError as error:
+            self._fail(f"the sandbox could not be made: {describe(error)}")
+        self._signals.interruptible(False)
+        self._end.terminated = self._signals.terminated
+        self._end.timed_out = self._signals.timed_out
+        self._log.finish()
+        self._end.result = self._log.result()
+
+    def _fail(self, text: str) -> None:
+        self._end.errors.append(text)
+        self._log.note(f"jitflow: {text}")
+
+    def _grace_s(self) -> float:
+        """Return the grace to give now: that of a request to terminate, if one was left, or the pod's."""
+        try:
+            with open(os.open("terminate", os.O_RDONLY | os.O_CLOEXEC, dir_fd=self._pod_fd), "rb") as file:
+                return float(file.read())
+        except (OSError, ValueError):
+            return self._pod["grace_s"]
+
+    def _run_sandboxed(self) -> None:
+        pod, plan = self._pod, self._plan
+        self._signals.interruptible(True)
+        user = plan["user_namespace"]
+        with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
+            mountinfo = file.read()
+        lower = os.path.realpath(pod["image"]["root"] or "/")
+        if not os.path.isdir(lower):
+            raise PodError(f"image {pod['image']['name']!r}: its root {lower} is not a directory of this host")
+        rootfs.isolate(user_namespace=user)
+        if plan["root"] == "overlay":
+            rootfs.overlay(lower)
+        else:
+            rootfs.binds(lower, inputs.wanted_paths(pod), inputs.hidden_files(pod["outputs"]))
+        rootfs.pivot()
+        rootfs.devices(user_namespace=user)
+        if lower == "/":
+            if plan["root"] == "overlay":
+                rootfs.data_mounts(mountinfo, plan["hidden"])
+            rootfs.host_files()
+        rootfs.hide(plan["hidden"])
+        inputs.make_all(pod, plan)
+        self._follow_init()
+        layer = "upper" if plan["root"] == "overlay" else "root"
+        self._collect(layer, plan["working_dir"] or "/")
+
+    def _follow_init(self) -> None:
+        plan = self._plan
+        pipes = init.Pipes()
+        self._signals.interruptible(False)
+        self._signals.block()
+        pid = init.fork_init(
+            self._pod["command"],
+            plan["env"],
+            plan["working_dir"] or "/",
+            pipes,
+            user_namespace=plan["user_namespace"],
+        )
+        self._signals.unblock()
+        pipes.close_ends_of_pod()
+        os.fchdir(self._pod_fd)  # keeps no hold on the host's old root
+        supervise.Supervisor(pid, self._signals, self._log, self._end).follow(
+            pipes.out_read,
+            pipes.err_read,
+            pipes.status_read,
+            self._grace_s,
+            kill=lambda: os.kill(pid, signal.SIGKILL),
+            sweep=lambda: None,
+        )
+
+    def _run_process(self) -> None:
+        self._signals.interruptible(True)
+        os.mkdir("scratch", 0o755)
+        scratch = os.path.join(self._plan["directory"], "scratch")
+        files = process.HostFiles(scratch)
+        try:
+            command = files.make_all(self._pod)
+            self._signals.interruptible(False)
+            if self._follow_process(command, scratch):
+                self._collect("", self._plan["working_dir"] or scratch)
+        finally:
+            self._signals.interruptible(False)
+            files.remove_all()
+
+    def _follow_process(self, command: list[str], scratch: str) -> bool:
+        sc.adopt_orphans()
+        out_read, out_write = os.pipe2(os.O_CLOEXEC)
+        err_read, err_write = os.pipe2(os.O_CLOEXEC)
+        try:
+            os.chdir(self._plan["working_dir"] or scratch)
+            pid = spawn(command, self._plan["env"], out_write, err_write, new_session=False)
+        except (CannotStart, OSError) as error:
+            self._end.exit_code = CANNOT_START
+            self._fail(describe(error))
+            return False
+        finally:
+            os.close(out_write)
+            os.close(err_write)
+        supervise.Supervisor(pid, self._signals, self._log, self._end).follow(
+            out_read, err_read, -1, self._grace_s, kill=process.kill_descendants, sweep=process.sweep
+        )
+        return True
+
+    def _collect(self, layer: str, base: str) -> None:
+        if not self._pod["outputs"] and not self._pod["volumes"]:
+            return
+        os.fchdir(self._pod_fd)
+        os.makedirs("outputs", exist_ok=True)
+        os.chdir("outputs")
+        self._signals.interruptible(True)
+        try:
+            outputs = os.path.join(self._plan["directory"], "outputs")
+            Collector(self._pod_fd, layer, base, outputs).collect(self._pod["outputs"], self._end)
+            check_volumes(self._pod["volumes"], self._plan, "..", self._end)
+        except Interrupted:
+            self._end.errors.append("the pod was ended before all its outputs were collected")
