@@ -134,7 +134,7 @@ class _Parent:
             pipes.out_read,
             pipes.err_read,
             pipes.status_read,
-            self._grace_s,
+            grace_s=self._grace_s,
             kill=lambda: os.kill(pid, signal.SIGKILL),
             sweep=lambda: None,
         )
@@ -168,7 +168,7 @@ class _Parent:
             os.close(out_write)
             os.close(err_write)
         supervise.Supervisor(pid, self._signals, self._log, self._end).follow(
-            out_read, err_read, -1, self._grace_s, kill=process.kill_descendants, sweep=process.sweep
+            out_read, err_read, -1, grace_s=self._grace_s, kill=process.kill_descendants, sweep=process.sweep
         )
         return True
 

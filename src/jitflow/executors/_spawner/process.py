@@ -5,7 +5,7 @@ import signal
 import time
 
 from .files import copy_tree, remove, set_mode
-from .record import Input, Pod, PodError, Volume, content_of, describe
+from .record import File, Input, Pod, PodError, Volume, content_of, describe
 from .unpack import unpack
 
 _KILL_LIMIT_S = 10.0
@@ -111,9 +111,9 @@ class HostFiles:
         if item["mode"] is not None:
             set_mode(place, item["mode"])
 
-    def _file(self, file: dict[str, object], number: int, command: list[str]) -> None:
-        """Place a small file: where the command names it as an argument, in the scratch directory (two pods may name the same path)."""
-        path = str(file["path"])
+    def _file(self, file: File, number: int, command: list[str]) -> None:
+        """Place a small file: in the scratch directory if the command names it, because two pods may name the same path."""
+        path = file["path"]
         if path in command:
             folder = os.path.join(self._scratch, ".files", str(number))
             os.makedirs(folder)
@@ -124,9 +124,9 @@ class HostFiles:
             self._made.append(place)
         fd = os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         with open(fd, "wb") as writer:
-            writer.write(content_of(file))  # type: ignore[arg-type]
+            writer.write(content_of(file))
             writer.flush()
-            os.fchmod(fd, int(str(file["mode"])))
+            os.fchmod(fd, file["mode"])
 
 
 def descendants(pid: int) -> list[int]:

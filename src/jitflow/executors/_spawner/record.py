@@ -52,6 +52,7 @@ class Volume(TypedDict):
 class Image(TypedDict):
     """`jitflow.model.pods.PodImage`, as far as it is read here."""
 
+    name: str
     root: str
     files: dict[str, str]
 

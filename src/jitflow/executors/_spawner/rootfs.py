@@ -28,33 +28,11 @@ _DEVICE_LINKS = {
     "ptmx": "pts/ptmx",
 }
 _PSEUDO_FILE_SYSTEMS = frozenset(
-    [
-        "proc",
-        "sysfs",
-        "devtmpfs",
-        "devpts",
-        "cgroup",
-        "cgroup2",
-        "mqueue",
-        "hugetlbfs",
-        "debugfs",
-        "tracefs",
-        "securityfs",
-        "pstore",
-        "bpf",
-        "configfs",
-        "fusectl",
-        "autofs",
-        "binfmt_misc",
-        "efivarfs",
-        "rpc_pipefs",
-        "nsfs",
-        "ramfs",
-        "selinuxfs",
-        "fuse.portal",
-        "fuse.gvfsd-fuse",
-        "fuse.lxcfs",
-    ]
+    (
+        *("proc", "sysfs", "devtmpfs", "devpts", "cgroup", "cgroup2", "mqueue", "hugetlbfs", "debugfs", "tracefs"),
+        *("nsfs", "securityfs", "selinuxfs", "pstore", "efivarfs", "bpf", "configfs", "fusectl", "autofs"),
+        *("binfmt_misc", "ramfs", "rpc_pipefs", "fuse.portal", "fuse.gvfsd-fuse", "fuse.lxcfs"),
+    )
 )
 _NEVER_SHOWN = ("/proc", "/sys", "/dev", "/run", "/tmp", "/var/tmp", "/snap", "/var/lib/docker", "/var/lib/containers")
 _RUN_LINKS = ("/run/current-system", "/run/opengl-driver", "/run/wrappers")
@@ -133,7 +111,7 @@ def binds(lower: str, wanted: Iterable[str], hidden_files: Iterable[str]) -> Non
     """
     os.mkdir("root", 0o755)
     sc.bind("root", "root", sc.READ_WRITE)
-    opened = set(_OPENED)
+    opened: set[str] = set(_OPENED)
     for path in wanted:
         _open_for(lower, path, opened)
     _show_entries(lower.rstrip("/"), "", opened, frozenset(hidden_files))
@@ -273,9 +251,7 @@ def data_mounts(mountinfo: str, hidden: Iterable[str]) -> None:
     for line in mountinfo.splitlines():
         fields = line.split(" ")
         fstype = fields[fields.index("-") + 1]
-        point = (
-            fields[4].encode(errors="surrogateescape").decode("unicode_escape").encode("latin-1").decode(errors="surrogateescape")
-        )
+        point = _unescaped(fields[4])
         if point == "/" or fstype in _PSEUDO_FILE_SYSTEMS or below(point, _NEVER_SHOWN) or below(point, hidden):
             continue
         points.pop(point, None)
@@ -286,6 +262,12 @@ def data_mounts(mountinfo: str, hidden: Iterable[str]) -> None:
                 sc.bind("." + point, point, sc.READ_ONLY)
         except OSError:
             continue  # it cannot be shown (a dead network mount): the pod sees the directory below it
+
+
+def _unescaped(text: str) -> str:
+    """Undo the octal escapes of mountinfo (blank, tab, newline, backslash)."""
+    raw = text.encode(errors="surrogateescape").decode("unicode_escape").encode("latin-1")
+    return raw.decode(errors="surrogateescape")
 
 
 def hide(paths: Iterable[str]) -> None:

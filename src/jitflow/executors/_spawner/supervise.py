@@ -72,7 +72,7 @@ class Supervisor:
         self._signals = signals
         self._log = log
         self._end = end
-        self._status: dict[str, Any] | None = None
+        self._status: dict[str, Any] | None = None  # what the pod's init told, once it has
         self._kill_at: float | None = None
         self._killed = False
         self._seen_requests = 0
@@ -82,6 +82,7 @@ class Supervisor:
         out_fd: int,
         err_fd: int,
         status_fd: int,
+        *,
         grace_s: Callable[[], float],
         kill: Callable[[], None],
         sweep: Callable[[], None],
@@ -160,9 +161,9 @@ class Supervisor:
     def _take_status(self, poll: select.poll, fd: int) -> None:
         poll.unregister(fd)
         text = os.read(fd, 65536)
-        self._status = json.loads(text) if text else {}
-        if "started" in self._status:
-            self._end.started_at = self._status["started"]
+        status = self._status = json.loads(text) if text else {}
+        if "started" in status:
+            self._end.started_at = status["started"]
 
     def _judge_status(self) -> None:
         if self._status is None or "started" in self._status:

@@ -132,38 +132,42 @@ def _extract(members: Iterator[_Member], scratch: str, *, links_outside: bool) -
         if member.kind == "directory":
             os.makedirs(place, exist_ok=True)
             modes.append((place, member.mode))
-            continue
-        if not name:
+        elif not name:
             raise PodError("the archive has a member without a name")
-        symlinks.pop(name, None)
-        if member.kind == "symlink":
+        elif member.kind == "symlink":
             symlinks[name] = member.link
-            continue
-        os.makedirs(os.path.dirname(place), exist_ok=True)
-        if os.path.lexists(place):
-            os.unlink(place)
-        if member.kind == "hardlink":
-            os.link(os.path.join(scratch, _inside(member.link)), place, follow_symlinks=False)
-        elif member.content is not None:
-            room = _write(member, place, room)
+        else:
+            symlinks.pop(name, None)
+            room -= _make(member, scratch, place, room)
     for name, link in symlinks.items():
         _link(scratch, name, link, links_outside=links_outside)
     for place, mode in reversed(modes):
         os.chmod(place, mode & 0o777 | 0o700)
 
 
-def _write(member: _Member, place: str, room: int) -> int:
-    assert member.content is not None
+def _make(member: _Member, scratch: str, place: str, room: int) -> int:
+    """Make a file or hard link; returns the bytes it took."""
+    os.makedirs(os.path.dirname(place), exist_ok=True)
+    if os.path.lexists(place):
+        os.unlink(place)
+    if member.content is not None:
+        return _write(member.content, member.mode, place, room)
+    os.link(os.path.join(scratch, _inside(member.link)), place, follow_symlinks=False)
+    return 0
+
+
+def _write(content: IO[bytes], mode: int, place: str, room: int) -> int:
     fd = os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    size = 0
     with open(fd, "wb") as writer:
-        while chunk := member.content.read(_CHUNK_BYTES):
-            room -= len(chunk)
-            if room < 0:
+        while chunk := content.read(_CHUNK_BYTES):
+            size += len(chunk)
+            if size > room:
                 raise PodError("the archive's content is larger than the space that is free")
             writer.write(chunk)
         writer.flush()
-        os.fchmod(fd, member.mode & 0o777 | 0o400)
-    return room
+        os.fchmod(fd, mode & 0o777 | 0o400)
+    return size
 
 
 def _link(scratch: str, name: str, link: str, *, links_outside: bool) -> None:
