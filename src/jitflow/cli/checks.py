@@ -55,9 +55,11 @@ def can_run(checks: list[Check]) -> bool:
 
 
 def _executors(settings: Settings) -> Iterator[Check]:
-    for found in executors.doctor():
+    home = Path(settings.home)
+    writable = home.is_dir() and os.access(home, os.W_OK | os.X_OK)
+    for found in asyncio.run(executors.doctor(home if writable else None)):
         chosen = found.name == settings.executor
-        yield Check(name=f"executor {found.name}", ok=found.works, detail=found.detail, remedy=found.remedy, needed=chosen)
+        yield Check(name=found.name, ok=found.ok, detail=found.detail, remedy=found.remedy, needed=chosen)
 
 
 def _rclone() -> Check:

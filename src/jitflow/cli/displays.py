@@ -83,7 +83,7 @@ class LogDisplay:
             for entry in client.follow_logs(namespace, name):
                 self._file.write(f"{entry.pod_name}: {entry.content}\n")
                 self._file.flush()
-        except ClientError as error:
+        except (ClientError, RuntimeError) as error:  # RuntimeError: the client was closed, the follow is over
             self._error = str(error)
 
     def show(self, moment: Moment, now: float) -> None:

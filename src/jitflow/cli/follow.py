@@ -112,7 +112,7 @@ def _watch(client: Client, namespace: str, name: str, slot: _Slot, ended: thread
                 slot.put(deleted=True)
                 return
             slot.put(event.object)
-    except ClientError as error:
+    except Exception as error:  # carried to the thread that shows; after the end the connection is closed under this one
         slot.put(error=error)
 
 
@@ -131,4 +131,6 @@ class _News:
                 self.fill = msgspec.to_builtins(self._client.fill())
             except (ClientError, msgspec.MsgspecError):
                 pass
+            except RuntimeError:  # the client was closed: the follow is over
+                return
             ended.wait(_DATA_EVERY_S)

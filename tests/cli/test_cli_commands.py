@@ -1,0 +1,338 @@
+"""Each command against a server of canned answers: what it sends, prints and returns."""
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from cli_samples import node, workflow
+from cli_stub import Stub, stub
+from typer.testing import CliRunner, Result
+
+from jitflow.cli.app import COMMANDS, app, load_command
+
+Jitflow = Callable[..., Result]
+NS = "/api/v1/workflows/default"
+
+
+@pytest.fixture
+def server() -> Iterator[Stub]:
+    with stub() as found:
+        yield found
+
+
+@pytest.fixture
+def jitflow(server: Stub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Jitflow:
+    """Run a command at the stub; outside of it no server is known."""
+    monkeypatch.setenv("JITFLOW_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("JITFLOW_SERVER", server.url)
+    monkeypatch.setenv("JITFLOW_TOKEN", server.token)
+    for name in ("JITFLOW_CONFIG", "JITFLOW_NAMESPACE", "JITFLOW_DEBUG", "FORCE_COLOR"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+
+    def run(*arguments: str, **more: Any) -> Result:
+        return CliRunner().invoke(app, list(arguments), prog_name="jitflow", **more)
+
+    return run
+
+
+def answer(server: Stub, route: str, body: Any, status: int = 200) -> None:
+    server.routes[route] = lambda _query, _body: (status, body)
+
+
+def sent(server: Stub, route: str) -> Any:
+    return [body for found, _, body in server.requests if found == route][-1]
+
+
+def query(server: Stub, route: str) -> dict[str, str]:
+    return [found for name, found, _ in server.requests if name == route][-1]
+
+
+def every_command() -> list[tuple[str, ...]]:
+    found: list[tuple[str, ...]] = [()]
+    for name in COMMANDS:
+        inner = getattr(load_command(name), "commands", {})
+        found += [(name,), *((name, sub) for sub in inner)]
+    return found
+
+
+@pytest.mark.parametrize("path", every_command(), ids=" ".join)
+def test_every_command_has_help_with_an_example(jitflow: Jitflow, path: tuple[str, ...]) -> None:
+    found = jitflow(*path, "--help")
+    assert found.exit_code == 0
+    assert found.stdout.startswith(f"Usage: jitflow {' '.join(path)}".rstrip())
+    assert (
+        path[:1] in {("remote",), ("data",)} and len(path) == 1 or f"Example: jitflow {' '.join(path)}".rstrip() in found.stdout
+    )
+    assert jitflow(*path, "-h").stdout == found.stdout
+
+
+def test_unknown_commands_and_options_are_usage_errors(jitflow: Jitflow) -> None:
+    assert jitflow("lst").exit_code == 2
+    assert "No such command 'lst'" in jitflow("lst").stderr
+    assert jitflow("list", "--nope").exit_code == 2
+    assert jitflow("list", "-o", "xml").exit_code == 2
+    assert jitflow().exit_code == 2
+
+
+def test_no_server_is_one_clear_line(jitflow: Jitflow, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("JITFLOW_SERVER")
+    found = jitflow("list")
+    assert found.exit_code == 1
+    assert found.stderr.startswith("error: no server is running here; start one with `jitflow server`")
+    assert "jitflow run" in found.stderr
+    assert found.stdout == ""
+
+
+def test_a_record_of_a_dead_server_is_no_server(jitflow: Jitflow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("JITFLOW_SERVER")
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "server.json").write_text('{"url": "http://127.0.0.1:9", "pid": 999999999}')
+    assert "no server is running here" in jitflow("list").stderr
+
+
+def test_the_local_server_is_found_and_its_token_goes_nowhere_else(
+    jitflow: Jitflow, server: Stub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import os
+
+    home = tmp_path / "home"
+    home.mkdir()
+    (home / "server.json").write_text(json.dumps({"url": server.url, "pid": os.getpid()}))
+    (home / "token").write_text("secret\n")
+    monkeypatch.delenv("JITFLOW_TOKEN")
+    answer(server, f"GET {NS}", {"items": None, "metadata": {}})
+    monkeypatch.delenv("JITFLOW_SERVER")
+    assert jitflow("list").exit_code == 0
+    assert jitflow("list", "--server", server.url).exit_code == 0
+    with stub() as other:
+        found = jitflow("list", "--server", other.url)
+    assert (found.exit_code, "token" in found.stderr) == (1, True)
+
+
+def test_errors_never_are_tracebacks(jitflow: Jitflow, server: Stub, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = jitflow("get", "wf")
+    assert (found.exit_code, found.stderr) == (1, f"error: no route GET {NS}/wf\n")
+    answer(server, f"GET {NS}/wf", {"metadata": 5})
+    found = jitflow("get", "wf")
+    assert found.exit_code == 1
+    assert found.stderr.startswith("error: ")
+    assert "Traceback" not in found.output
+    monkeypatch.setenv("JITFLOW_DEBUG", "1")
+    assert jitflow("get", "wf").exception is not None
+
+
+def test_list(jitflow: Jitflow, server: Stub) -> None:
+    items = [workflow(name="b"), workflow(name="a", phase="Failed", message="child 'x'\nfailed")]
+    answer(server, f"GET {NS}", {"items": items, "metadata": {}})
+    table = jitflow("list")
+    assert [line.split()[:2] for line in table.stdout.splitlines()] == [["NAME", "STATUS"], ["b", "Running"], ["a", "Failed"]]
+    assert "child 'x' failed" in table.stdout
+    assert "year=2024" in jitflow("list", "-o", "wide").stdout
+    assert jitflow("list", "-o", "name").stdout == "b\na\n"
+    assert json.loads(jitflow("list", "-o", "json").stdout) == items
+    assert yaml.safe_load(jitflow("list", "-o", "yaml").stdout) == items
+
+
+def test_list_sends_its_selectors(jitflow: Jitflow, server: Stub) -> None:
+    answer(server, f"GET {NS}", {"items": None})
+    found = jitflow("list", "--running", "-l", "a=b", "--status", "Running,Pending", "--limit", "7", "--prefix", "x-")
+    assert (found.exit_code, found.stderr) == (0, "no workflows\n")
+    assert query(server, f"GET {NS}") | {"fields": ""} == {
+        "listOptions.labelSelector": "a=b,workflows.argoproj.io/completed!=true,workflows.argoproj.io/phase in (Running,Pending)",
+        "listOptions.fieldSelector": "metadata.name=x-",
+        "nameFilter": "Prefix",
+        "listOptions.limit": "7",
+        "fields": "",
+    }
+    answer(server, "GET /api/v1/workflows/", {"items": [workflow()]})
+    assert jitflow("list", "-A").stdout.splitlines()[1].split()[:2] == ["default", "wf"]
+
+
+def test_get(jitflow: Jitflow, server: Stub) -> None:
+    body = workflow(node("wf", "wf", kind="DAG", display="wf"), node("wf-1", "wf.a", "Pending", above="wf", startedAt=None))
+    answer(server, f"GET {NS}/wf", body)
+    answer(
+        server,
+        f"GET /api/jit{NS.removeprefix('/api')}/wf/data",
+        {"items": [{"step": "uid-wf/wf-1", "phase": "fetching", "bytes_total": 2000, "bytes_done": 1000}]},
+    )
+    shown = jitflow("get", "wf").stdout
+    assert "Name:        wf" in shown
+    assert "year: 2024" in shown
+    assert "└─ ◷ a  fetching 1.0 kB of 2.0 kB" in shown
+    assert json.loads(jitflow("get", "wf", "-o", "json").stdout) == body
+    assert yaml.safe_load(jitflow("get", "wf", "-o", "yaml").stdout) == body
+
+
+def test_get_works_at_a_server_without_data(jitflow: Jitflow, server: Stub) -> None:
+    answer(server, f"GET {NS}/wf", workflow(node("wf-1", "wf.a")))
+    assert "● a" in jitflow("get", "wf").stdout
+
+
+def test_latest_is_the_newest(jitflow: Jitflow, server: Stub) -> None:
+    answer(server, f"GET {NS}", {"items": [workflow(name="new")]})
+    answer(server, f"GET {NS}/new", workflow(name="new"))
+    assert "new" in jitflow("get", "@latest").stdout
+    assert query(server, f"GET {NS}")["listOptions.limit"] == "1"
+    answer(server, f"GET {NS}", {"items": None})
+    assert "there is no workflow in namespace default yet" in jitflow("get", "@latest").stderr
+
+
+@pytest.mark.parametrize(("phase", "code"), [("Succeeded", 0), ("Failed", 1), ("Error", 1)])
+def test_watch_ends_with_the_workflow(jitflow: Jitflow, server: Stub, phase: str, code: int) -> None:
+    server.routes["GET /api/v1/workflow-events/default"] = lambda _q, _b: [
+        {"result": {"type": "MODIFIED", "object": workflow(node("wf-1", "wf.a", "Succeeded", finishedAt=None), phase=phase)}}
+    ]
+    answer(server, f"GET {NS}/wf", workflow(node("wf-1", "wf.a")))
+    found = jitflow("watch", "wf")
+    assert found.exit_code == code
+    assert "✔ a succeeded" in found.stdout
+    lines = [json.loads(line) for line in jitflow("watch", "wf", "-o", "json").stdout.splitlines()]
+    assert [(line["type"], line["object"]["status"]["phase"]) for line in lines] == [("ADDED", "Running"), ("MODIFIED", phase)]
+
+
+def test_logs(jitflow: Jitflow, server: Stub) -> None:
+    answer(server, f"GET {NS}/wf", workflow(node("wf", "wf", kind="DAG"), node("wf-1", "wf.a"), node("wf-2", "wf.b")))
+    server.routes[f"GET {NS}/wf/log"] = lambda _q, _b: [{"result": {"content": "hello", "podName": "wf-work-1"}}]
+    assert jitflow("logs", "wf").stdout == "wf-work-1: hello\n"
+    assert jitflow("logs", "wf", "a", "--tail", "3", "--grep", "h.*o", "--timestamps").stdout == "hello\n"
+    assert query(server, f"GET {NS}/wf/log") == {
+        "podName": "wf-work-1",
+        "grep": "h.*o",
+        "logOptions.container": "main",
+        "logOptions.tailLines": "3",
+        "logOptions.timestamps": "true",
+    }
+    assert json.loads(jitflow("logs", "wf", "-o", "json").stdout) == {"content": "hello", "podName": "wf-work-1"}
+    for name in ("wf-work-2", "wf-2", "wf.b", "b"):
+        jitflow("logs", "wf", name)
+        assert query(server, f"GET {NS}/wf/log")["podName"] == "wf-work-2"
+    assert "workflow wf has no step c" in jitflow("logs", "wf", "c").stderr
+
+
+def test_logs_follow(jitflow: Jitflow, server: Stub) -> None:
+    answer(server, f"GET {NS}/wf", workflow(phase="Succeeded"))
+    server.routes[f"GET {NS}/wf/log"] = lambda _q, _b: [{"result": {"content": "2026-01-01T00:00:00Z hi", "podName": "p"}}]
+    assert jitflow("logs", "wf", "-f").stdout == "p: hi\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "route", "body", "said"),
+    [
+        (["stop", "wf"], "stop", {}, "stopped"),
+        (["terminate", "wf"], "terminate", {}, "terminated"),
+        (["suspend", "wf"], "suspend", {}, "suspended"),
+        (["resume", "wf", "--node-field-selector", "displayName=a"], "resume", {"nodeFieldSelector": "displayName=a"}, "resumed"),
+        (
+            ["retry", "wf", "-p", "a=b=c", "--restart-successful"],
+            "retry",
+            {"parameters": ["a=b=c"], "restartSuccessful": True},
+            "retried",
+        ),
+    ],
+)
+def test_control(jitflow: Jitflow, server: Stub, arguments: list[str], route: str, body: dict[str, Any], said: str) -> None:
+    answer(server, f"PUT {NS}/wf/{route}", workflow())
+    found = jitflow(*arguments)
+    assert (found.exit_code, found.stdout, found.stderr) == (0, "", f"workflow wf {said}\n")
+    assert sent(server, f"PUT {NS}/wf/{route}") == {"namespace": "default", "name": "wf"} | body
+    assert json.loads(jitflow(*arguments, "-o", "json").stdout) == [workflow()]
+
+
+def test_control_of_several_does_what_it_can(jitflow: Jitflow, server: Stub) -> None:
+    answer(server, f"PUT {NS}/a/stop", workflow(name="a"))
+    answer(server, f"PUT {NS}/b/stop", {"code": 3, "message": "cannot shut down a completed workflow"}, 400)
+    found = jitflow("stop", "b", "a")
+    assert found.exit_code == 1
+    assert found.stderr == "workflow a stopped\nerror: b: cannot shut down a completed workflow\n"
+
+
+def test_delete(jitflow: Jitflow, server: Stub) -> None:
+    for name in ("a", "b"):
+        answer(server, f"DELETE {NS}/{name}", {})
+    assert jitflow("delete", "a", "b").stderr == "workflow a deleted\nworkflow b deleted\n"
+    answer(server, f"GET {NS}", {"items": [workflow(name="a"), workflow(name="b")]})
+    found = jitflow("delete", "--all", input="n\n")
+    assert (found.exit_code, "nothing was done" in found.stderr) == (1, True)
+    assert "deleted" not in found.stderr
+    assert "workflow b deleted" in jitflow("delete", "--all", input="y\n").stderr
+    assert json.loads(jitflow("delete", "--all", "--yes", "-o", "json").stdout) == [
+        {"name": "a", "deleted": True},
+        {"name": "b", "deleted": True},
+    ]
+    assert jitflow("delete").exit_code == 2
+    assert jitflow("delete", "a", "--all").exit_code == 2
+    assert jitflow("delete", "c").exit_code == 1
+
+
+def test_remotes(jitflow: Jitflow, server: Stub, tmp_path: Path) -> None:
+    answer(server, "GET /data/v1/remotes", {"items": [{"name": "far", "type": "s3", "options": {"provider": "Minio"}}]})
+    assert jitflow("remote", "list").stdout.splitlines()[1].split() == ["far", "s3", "provider=Minio"]
+    assert json.loads(jitflow("remote", "list", "-o", "json").stdout)[0]["name"] == "far"
+    (tmp_path / "key").write_text("hidden\n")
+    answer(server, "POST /data/v1/remotes", {"name": "new"}, 201)
+    assert jitflow("remote", "add", "new", "s3", "endpoint=http://x?a=b", f"secret_access_key=@{tmp_path}/key").exit_code == 0
+    assert sent(server, "POST /data/v1/remotes") == {
+        "name": "new",
+        "type": "s3",
+        "options": {"endpoint": "http://x?a=b", "secret_access_key": "hidden"},
+    }
+    assert jitflow("remote", "add", "new", "s3", "nonsense").exit_code == 2
+    missing = jitflow("remote", "add", "new", "s3", "secret_access_key=@/no/such/file")
+    assert (missing.exit_code, missing.stderr) == (1, "error: /no/such/file: No such file or directory\n")
+    answer(server, "DELETE /data/v1/remotes/new", {})
+    assert jitflow("remote", "remove", "new").exit_code == 0
+    answer(server, "POST /data/v1/remotes/far/test", {"code": 14, "message": "connection refused"}, 503)
+    found = jitflow("remote", "test", "far", "-o", "json")
+    assert found.exit_code == 1
+    assert json.loads(found.stdout) == {"name": "far", "ok": False, "error": "connection refused"}
+    answer(server, "POST /data/v1/remotes/far/test", {})
+    assert jitflow("remote", "test", "far").exit_code == 0
+
+
+FILL = {
+    "capacity_bytes": 1000, "used_bytes": 500, "resident_bytes": 400, "pinned_bytes": 1, "dirty_bytes": 2, "peak_bytes": 900,
+    "fetched_bytes": 5000, "fetched_twice_bytes": 0, "stored_bytes": 7,
+}  # fmt: skip
+REPLICA = {"ref": {"remote": "far", "path": "a"}, "size_bytes": 400, "state": "resident", "location": "x", "kept": True}
+
+
+def test_data(jitflow: Jitflow, server: Stub) -> None:
+    answer(
+        server,
+        "GET /data/v1/objects",
+        {"items": [{"ref": {"remote": "far", "path": "d/a"}, "size_bytes": 2000, "modified": "M"}]},
+    )
+    assert jitflow("data", "ls", "far:d/").stdout.splitlines()[1].split() == ["2.0", "kB", "M", "far:d/a"]
+    assert query(server, "GET /data/v1/objects") == {"ref": "far:d/"}
+    answer(server, "GET /data/v1/primary", {"fill": FILL, "replicas": [REPLICA]})
+    assert jitflow("data", "ls").stdout.splitlines()[1].split() == ["400", "B", "resident,", "kept", "far:a"]
+    assert "500 B (50 %)" in jitflow("data", "fill").stdout
+    assert json.loads(jitflow("data", "fill", "-o", "json").stdout) == FILL
+    answer(
+        server, "GET /data/v1/stat", {"object": {"ref": {"remote": "far", "path": "a"}, "size_bytes": 5, "hashes": {"md5": "0"}}}
+    )
+    assert "object.hashes.md5: 0" in jitflow("data", "stat", "far:a").stdout
+    for action in ("stage", "pin", "unpin"):
+        answer(server, f"POST /data/v1/primary/{action}", REPLICA)
+        assert json.loads(jitflow("data", action, "far:a", "-o", "json").stdout)["size_bytes"] == 400
+        assert sent(server, f"POST /data/v1/primary/{action}") == {"ref": "far:a"}
+    answer(server, "POST /data/v1/primary/evict", {})
+    assert jitflow("data", "evict", "far:a").stderr == "far:a is removed from the primary\n"
+    answer(server, "POST /data/v1/primary/evict", {"code": 9, "message": "far:a is read by a step"}, 409)
+    assert jitflow("data", "evict", "far:a").stderr == "error: far:a is read by a step\n"
+
+
+def test_version(jitflow: Jitflow, server: Stub, monkeypatch: pytest.MonkeyPatch) -> None:
+    from jitflow import __version__
+
+    answer(server, "GET /api/v1/version", {"version": "v9"})
+    assert jitflow("version").stdout == f"jitflow {__version__}\nserver v9\n"
+    assert json.loads(jitflow("version", "-o", "json").stdout) == {"client": __version__, "server": {"version": "v9"}}
+    monkeypatch.delenv("JITFLOW_SERVER")
+    assert jitflow("version").stdout == f"jitflow {__version__}\n"
+    assert jitflow("--version").stdout == f"{__version__}\n"
