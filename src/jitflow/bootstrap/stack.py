@@ -97,6 +97,8 @@ async def open_stack(settings: Settings) -> AsyncGenerator[Stack]:
             clock=clock,
             ids=RandomIds(),
         )
+        await service.open()
+        stack.push_async_callback(service.close)
         app = make_app(service, token=token, host_names=settings.server.names, more_routes=data_routes(service))
         yield Stack(app=app, token=token)
 
