@@ -22,7 +22,7 @@ def read_workflow(manifest: Manifest, *, source: str = "") -> argo.Workflow:
     Raises:
         Refused: it cannot be used; each problem has its place.
     """
-    documents = spec.load(manifest, source) if isinstance(manifest, str) else (spec.from_json(dict(manifest)),)
+    documents = spec.load(manifest, source) if isinstance(manifest, str) else (spec.from_json(dict(manifest), kind="Workflow"),)
     if len(documents) != 1:
         remedy = "send one workflow at a time"
         raise Refused(Problem(message=f"the manifest holds {len(documents)} documents", remedy=remedy))

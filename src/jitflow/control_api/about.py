@@ -1,0 +1,88 @@
+"""What the server says of itself, and of Argo's paths that it does not serve."""
+
+import platform
+import sys
+from importlib.metadata import version
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
+
+from jitflow.control_api.workflows import answer
+from jitflow.model.problems import Refused
+
+_OTHER_ROOMS = frozenset(
+    {
+        "archived-workflows",
+        "archived-workflows-label-keys",
+        "archived-workflows-label-values",
+        "cluster-workflow-templates",
+        "cron-workflows",
+        "event-sources",
+        "events",
+        "sensors",
+        "stream",
+        "sync",
+        "tracking",
+        "workflow-event-bindings",
+        "workflow-templates",
+    }
+)
+"""Parts of Argo Server's API that are not served yet."""
+_OTHER_VERBS = frozenset({"submit", "set", "resubmit"})
+_METHODS = ["GET", "POST", "PUT", "DELETE", "PATCH"]
+
+
+def routes() -> list[BaseRoute]:
+    """Return the table."""
+    return [
+        Route("/healthz", _healthz, methods=["GET"]),
+        Route("/api/v1/info", _info, methods=["GET"]),
+        Route("/api/v1/userinfo", _userinfo, methods=["GET"]),
+        Route("/api/v1/version", _version, methods=["GET"]),
+    ]
+
+
+def other_routes() -> list[BaseRoute]:
+    """Return what must come last: a clear answer for paths of Argo Server that are not served."""
+    return [
+        Route("/api/v1/workflows/{namespace}/submit", _unserved, methods=["POST"]),
+        Route("/api/v1/{rest:path}", _unserved, methods=_METHODS),
+    ]
+
+
+async def _healthz(_: Request) -> Response:
+    return answer({"status": "ok"})
+
+
+async def _info(_: Request) -> Response:
+    modals = {"feedback": False, "firstTimeUser": False, "newVersion": False}
+    return answer({"managedNamespace": "", "links": [], "columns": [], "navColor": "", "modals": modals})
+
+
+async def _userinfo(_: Request) -> Response:
+    return answer({"subject": "token", "issuer": "jitflow", "groups": []})
+
+
+async def _version(_: Request) -> Response:
+    number = version("jitflow")
+    python = ".".join(str(part) for part in sys.version_info[:3])
+    return answer(
+        {
+            "version": f"v{number}",
+            "buildDate": "",
+            "gitCommit": "",
+            "gitTag": f"v{number}",
+            "gitTreeState": "",
+            "goVersion": "",
+            "compiler": f"python{python}",
+            "platform": f"{platform.system().lower()}/{platform.machine()}",
+        }
+    )
+
+
+async def _unserved(request: Request) -> Response:
+    parts = request.url.path.removeprefix("/api/v1/").split("/")
+    if parts[0] in _OTHER_ROOMS or (parts[0] == "workflows" and parts[-1] in _OTHER_VERBS):
+        raise Refused(f"{request.method} {request.url.path[:200]} is not served by this version of jitflow", code="unimplemented")
+    raise Refused(f"there is nothing at {request.url.path[:200]}", code="not_found")

@@ -1,0 +1,51 @@
+"""What jitflow knows beyond Argo: `/api/jit/v1`."""
+
+from collections.abc import Awaitable, Callable
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
+
+from jitflow.app.service import Service
+from jitflow.control_api.requests import read_manifest, seconds
+from jitflow.control_api.workflows import answer
+
+_ONE = "/api/jit/v1/workflows/{namespace}/{name}"
+
+
+class JitRoutes:
+    """Handlers of the extras."""
+
+    def __init__(self, service: Service) -> None:
+        """Hold the use-cases."""
+        self._service = service
+
+    def routes(self) -> list[BaseRoute]:
+        """Return the table."""
+        table: list[tuple[str, str, Callable[[Request], Awaitable[Response]]]] = [
+            ("POST", "/api/jit/v1/explain", self.explain),
+            ("GET", "/api/jit/v1/timeline", self.timeline),
+            ("GET", _ONE + "/data", self.data),
+            ("GET", _ONE + "/notes", self.notes),
+        ]
+        return [Route(path, handler, methods=[method]) for method, path, handler in table]
+
+    async def explain(self, request: Request) -> Response:
+        """Say what running a manifest would move and take."""
+        manifest, _, source = await read_manifest(request)
+        return answer(await self._service.explain(manifest, source=source))
+
+    async def timeline(self, request: Request) -> Response:
+        """Return finished transfers and the primary's fill."""
+        transfers, fill = await self._service.timeline(since=seconds(request, "since") or 0.0)
+        return answer({"transfers": transfers, "fill": fill})
+
+    async def data(self, request: Request) -> Response:
+        """Return where the data of a workflow's steps stands."""
+        rows = await self._service.step_data(request.path_params["namespace"], request.path_params["name"])
+        return answer({"items": rows})
+
+    async def notes(self, request: Request) -> Response:
+        """Return a workflow's history."""
+        notes = await self._service.notes(request.path_params["namespace"], request.path_params["name"])
+        return answer({"items": notes})

@@ -1,0 +1,167 @@
+"""Reading requests: bodies, query parameters, manifests."""
+
+from typing import Any, TypeVar
+
+import msgspec
+from msgspec import Struct
+from starlette.requests import Request
+
+from jitflow.app.logs import LogQuery
+from jitflow.app.manifests import Manifest
+from jitflow.app.service import Selection
+from jitflow.model.problems import Refused
+
+T = TypeVar("T")
+
+_YAML_TYPES = ("application/yaml", "application/x-yaml", "text/yaml", "text/x-yaml")
+_TRUE = frozenset({"1", "t", "true"})
+_FALSE = frozenset({"", "0", "f", "false"})
+_MAX_NUMBER_CHARS = 18
+
+
+class CreateOptions(Struct, frozen=True, rename="camel"):
+    """Kubernetes' options for creating, as far as they matter."""
+
+    dry_run: tuple[str, ...] | None = None
+
+
+class CreateBody(Struct, frozen=True, rename="camel"):
+    """Body of create, lint and explain."""
+
+    workflow: dict[str, Any] | None = None
+    namespace: str | None = None
+    server_dry_run: bool | None = None
+    create_options: CreateOptions | None = None
+
+    @property
+    def is_dry(self) -> bool:
+        """Whether nothing is to be made."""
+        return bool(self.server_dry_run or (self.create_options and self.create_options.dry_run))
+
+
+class ControlBody(Struct, frozen=True, rename="camel"):
+    """Body of suspend, resume, stop, terminate and retry: each reads what it knows."""
+
+    node_field_selector: str | None = None
+    message: str | None = None
+    restart_successful: bool | None = None
+    parameters: tuple[str, ...] | None = None
+
+
+_decoders: dict[type, msgspec.json.Decoder[Any]] = {}
+
+
+def decode(body: bytes, kind: type[T]) -> T:
+    """Return a JSON body as a value.
+
+    Raises:
+        Refused: it is not JSON, or not of that form.
+    """
+    decoder = _decoders.get(kind) or _decoders.setdefault(kind, msgspec.json.Decoder(kind))
+    try:
+        return decoder.decode(body)
+    except msgspec.ValidationError as error:
+        raise Refused(f"the body does not have the expected form: {error}") from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise Refused(f"the body is not valid JSON: {error}") from None
+
+
+async def read_control(request: Request) -> ControlBody:
+    """Return the body of a control request; an empty one means defaults."""
+    body = await request.body()
+    return decode(body, ControlBody) if body.strip() else ControlBody()
+
+
+async def read_manifest(request: Request) -> tuple[Manifest, bool, str]:
+    """Return the manifest, whether to only try, and the source's name: from Argo's JSON body, or from YAML as it is."""
+    body = await request.body()
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() in _YAML_TYPES:
+        try:
+            text = body.decode()
+        except UnicodeDecodeError as error:
+            raise Refused(f"the manifest is not UTF-8 text: {error.reason} at byte {error.start}") from None
+        dry = flag(request, "serverDryRun") or bool(request.query_params.get("createOptions.dryRun"))
+        return text, dry, request.query_params.get("source", "")[:200]
+    parsed = decode(body, CreateBody)
+    if parsed.workflow is None:
+        raise Refused('the body has no workflow; send {"workflow": {…}}')
+    return parsed.workflow, parsed.is_dry, ""
+
+
+def flag(request: Request, name: str) -> bool:
+    """Return a boolean query parameter.
+
+    Raises:
+        Refused: it is neither true nor false.
+    """
+    text = request.query_params.get(name, "").lower()
+    if text not in _TRUE | _FALSE:
+        raise Refused(f"query parameter {name} must be true or false, not {text[:40]!r}")
+    return text in _TRUE
+
+
+def number(request: Request, name: str) -> int | None:
+    """Return a query parameter that counts something, None when it is not given.
+
+    Raises:
+        Refused: it is no whole number, or negative.
+    """
+    text = request.query_params.get(name, "")
+    if not text:
+        return None
+    if not (text.isascii() and text.isdigit() and len(text) <= _MAX_NUMBER_CHARS):
+        raise Refused(f"query parameter {name} must be a whole number from 0, not {text[:40]!r}")
+    return int(text)
+
+
+def seconds(request: Request, name: str) -> float | None:
+    """Return a query parameter in seconds, None when it is not given.
+
+    Raises:
+        Refused: it is no time since the epoch.
+    """
+    text = request.query_params.get(name, "")
+    if not text:
+        return None
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < 1e12:
+        raise Refused(f"query parameter {name} must be seconds since the epoch, not {text[:40]!r}")
+    return value
+
+
+def selection(request: Request) -> Selection:
+    """Return which runs a list or watch is about."""
+    query = request.query_params
+    return Selection(
+        namespace=request.path_params.get("namespace", ""),
+        labels=query.get("listOptions.labelSelector", ""),
+        fields=query.get("listOptions.fieldSelector", ""),
+        name_filter=query.get("nameFilter", ""),
+        created_after=query.get("createdAfter", ""),
+        finished_before=query.get("finishedBefore", ""),
+    )
+
+
+def log_query(request: Request) -> LogQuery:
+    """Return what is wanted of the logs."""
+    query = request.query_params
+    since = number(request, "logOptions.sinceSeconds")
+    return LogQuery(
+        pod=request.path_params.get("pod", "") or query.get("podName", ""),
+        container=query.get("logOptions.container", "main"),
+        follow=flag(request, "logOptions.follow"),
+        timestamps=flag(request, "logOptions.timestamps"),
+        since_s=float(since) if since is not None else None,
+        since_time=query.get("logOptions.sinceTime", ""),
+        tail_lines=_bounded(number(request, "logOptions.tailLines")),
+        limit_bytes=number(request, "logOptions.limitBytes"),
+        grep=query.get("grep", ""),
+    )
+
+
+def _bounded(lines: int | None) -> int | None:
+    """Return at most so many lines as may be kept in memory."""
+    return None if lines is None else min(lines, 100_000)

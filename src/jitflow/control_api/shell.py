@@ -1,0 +1,171 @@
+"""What stands before every route: who may come in, how much may be sent, and how errors leave."""
+
+import hmac
+import logging
+from collections.abc import Collection, Iterable
+from urllib.parse import unquote
+
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from jitflow.control_api.errors import INTERNAL_MESSAGE, Code, Failure, failure, failure_of
+
+MAX_BODY_BYTES = 4 * 1024 * 1024
+LOOPBACK_HOSTS = frozenset({"127.0.0.1", "localhost", "[::1]"})
+OPEN_PATHS = frozenset({"/healthz"})
+"""Paths that need no token: they tell nothing but that the server lives."""
+
+_SECURITY_HEADERS = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"SAMEORIGIN"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cache-control", b"no-store"),
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'self'"),
+)
+_SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+_log = logging.getLogger("jitflow.control_api")
+
+
+class TooLarge(Exception):
+    """The body is longer than `MAX_BODY_BYTES`."""
+
+
+class Shell:
+    """Wraps an application; nothing reaches it without the token and a name that this server goes by."""
+
+    def __init__(self, app: ASGIApp, token: str, *, hosts: Collection[str] = LOOPBACK_HOSTS) -> None:
+        """Hold the application. `hosts`: names (without port) that requests may address; `*` allows all.
+
+        The names protect a server on the loopback address from web pages that let their own name point to it.
+        """
+        if not token:
+            raise ValueError("a server without a token is open to everybody")
+        self._app = app
+        self._expected = f"Bearer {token}".encode()
+        self._hosts = None if "*" in hosts else frozenset(host.lower() for host in hosts) | LOOPBACK_HOSTS
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        answer = _Answer(send)
+        try:
+            refusal = self._refusal(scope)
+            if refusal is not None:
+                await answer.fail(refusal)
+                return
+            await self._app(scope, _limited(receive), answer.send)
+        except ClientDisconnect:
+            return
+        except TooLarge:
+            await answer.fail(_too_large())
+        except Exception as error:
+            # The outermost place: whatever nobody foresaw ends here as one answer and one line of the log.
+            known = failure_of(error)
+            if known is None:
+                _log.exception("request failed: %s %s", scope["method"], scope["path"])
+            await answer.fail(known or failure(Code.INTERNAL, INTERNAL_MESSAGE))
+
+    def _refusal(self, scope: Scope) -> Failure | None:
+        if scope["path"] in OPEN_PATHS:
+            return None
+        headers = _Headers(scope["headers"])
+        if self._hosts is not None and _host_name(headers.host) not in self._hosts:
+            message = "this server does not go by the name in the Host header; add the name to its allowed hosts"
+            return failure(Code.PERMISSION_DENIED, message)
+        if hmac.compare_digest(headers.authorization, self._expected):
+            return None
+        if headers.cookie and hmac.compare_digest(_cookie_authorization(headers.cookie), self._expected):
+            return _foreign_origin(scope["method"], headers)
+        message = "token not valid; send the header `Authorization: Bearer <token>` with the token of this server"
+        return failure(Code.UNAUTHENTICATED, message)
+
+
+class _Headers:
+    """The headers that decide about entry."""
+
+    def __init__(self, headers: Iterable[tuple[bytes, bytes]]) -> None:
+        self.authorization = b""
+        self.cookie = b""
+        self.host = b""
+        self.origin = b""
+        for name, value in headers:
+            if name == b"authorization":
+                self.authorization = value
+            elif name == b"host":
+                self.host = value
+            elif name == b"cookie":
+                self.cookie = value
+            elif name == b"origin":
+                self.origin = value
+
+
+def _host_name(host: bytes) -> str:
+    text = host.decode("latin-1").lower()
+    if text.startswith("["):
+        return text.partition("]")[0] + "]"
+    return text.partition(":")[0]
+
+
+def _cookie_authorization(cookie: bytes) -> bytes:
+    for part in cookie.decode("latin-1").split(";"):
+        name, _, value = part.strip().partition("=")
+        if name == "authorization":
+            return unquote(value.strip('"')).encode("utf-8", "replace")
+    return b""
+
+
+def _foreign_origin(method: str, headers: _Headers) -> Failure | None:
+    """Refuse a change that another site's page asks for with the browser's cookie."""
+    if method in _SAFE_METHODS or not headers.origin:
+        return None
+    if headers.origin.partition(b"://")[2] == headers.host:
+        return None
+    return failure(Code.PERMISSION_DENIED, "a page of another origin must send the Authorization header, not the cookie")
+
+
+def _too_large() -> Failure:
+    return failure(Code.INVALID_ARGUMENT, f"the body is longer than {MAX_BODY_BYTES} bytes", status=413)
+
+
+def _limited(receive: Receive) -> Receive:
+    """Return a `receive` that stops at the limit, whatever Content-Length said."""
+    size = 0
+
+    async def counted() -> Message:
+        nonlocal size
+        message = await receive()
+        if message["type"] == "http.request":
+            size += len(message.get("body", b""))
+            if size > MAX_BODY_BYTES:
+                raise TooLarge
+        return message
+
+    return counted
+
+
+class _Answer:
+    """Adds the security headers, and knows whether an error can still be answered."""
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self._begun = False
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self._begun = True
+            own = message.get("headers", [])
+            given = {name for name, _ in own}
+            message["headers"] = [*own, *(header for header in _SECURITY_HEADERS if header[0] not in given)]
+        await self._send(message)
+
+    async def fail(self, failed: Failure) -> None:
+        if self._begun:
+            return
+        body = failed.body()
+        headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+        if failed.code is Code.UNAUTHENTICATED:
+            headers.append((b"www-authenticate", b"Bearer"))
+        await self.send({"type": "http.response.start", "status": failed.status, "headers": headers})
+        await self.send({"type": "http.response.body", "body": body})

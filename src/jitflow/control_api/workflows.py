@@ -1,0 +1,210 @@
+"""Argo Server's workflow routes."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
+
+from jitflow.app.fields import Fields
+from jitflow.app.logs import LogEntry
+from jitflow.app.names import check_namespace
+from jitflow.app.present import outline, plain
+from jitflow.app.service import Page, Service
+from jitflow.control_api.requests import (
+    flag,
+    log_query,
+    number,
+    read_control,
+    read_manifest,
+    selection,
+)
+from jitflow.control_api.streams import Emit, Stream, prefers_events
+from jitflow.model import argo
+from jitflow.model.problems import Refused
+
+_encode = msgspec.json.Encoder().encode
+_BASE = "/api/v1/workflows/{namespace}"
+_ONE = _BASE + "/{name}"
+
+
+def answer(value: Any) -> Response:
+    """Return a JSON answer."""
+    return Response(_encode(value), media_type="application/json")
+
+
+class WorkflowRoutes:
+    """Handlers; each reads the request, calls one use-case and maps the answer."""
+
+    def __init__(self, service: Service) -> None:
+        """Hold the use-cases."""
+        self._service = service
+
+    def routes(self) -> list[BaseRoute]:
+        """Return the table."""
+        table: list[tuple[str, str, Callable[[Request], Awaitable[Any]]]] = [
+            ("GET", "/api/v1/workflows/", self.list_workflows),
+            ("GET", _BASE, self.list_workflows),
+            ("POST", _BASE, self.create),
+            ("POST", _BASE + "/lint", self.lint),
+            ("GET", _ONE, self.get),
+            ("DELETE", _ONE, self.delete),
+            ("PUT", _ONE + "/suspend", self.suspend),
+            ("PUT", _ONE + "/resume", self.resume),
+            ("PUT", _ONE + "/stop", self.stop),
+            ("PUT", _ONE + "/terminate", self.terminate),
+            ("PUT", _ONE + "/retry", self.retry),
+            ("GET", _ONE + "/log", self.logs),
+            ("GET", _ONE + "/{pod}/log", self.logs),
+            ("GET", "/api/v1/workflow-events/", self.watch),
+            ("GET", "/api/v1/workflow-events/{namespace}", self.watch),
+        ]
+        return [Route(path, handler, methods=[method]) for method, path, handler in table]
+
+    async def create(self, request: Request) -> Response:
+        """Take a workflow."""
+        manifest, dry_run, source = await read_manifest(request)
+        namespace = request.path_params["namespace"]
+        return answer(await self._service.create(manifest, namespace, dry_run=dry_run, source=source))
+
+    async def lint(self, request: Request) -> Response:
+        """Validate a workflow."""
+        check_namespace(request.path_params["namespace"])
+        manifest, _, source = await read_manifest(request)
+        return answer(await self._service.lint(manifest, source=source))
+
+    async def list_workflows(self, request: Request) -> Response:
+        """List workflows, newest first."""
+        fields = Fields(request.query_params.get("fields", ""))
+        page = self._service.list(
+            selection(request),
+            limit=number(request, "listOptions.limit") or 0,
+            offset=number(request, "listOptions.continue") or 0,
+        )
+        items = await self._items(page, only_rows=fields.wants_only_row("items."))
+        metadata: dict[str, Any] = {"resourceVersion": str(page.sequence)}
+        if page.after:
+            metadata["continue"] = str(page.after)
+        if page.remaining is not None:
+            metadata["remainingItemCount"] = page.remaining
+        body = {"apiVersion": "argoproj.io/v1alpha1", "kind": "WorkflowList", "metadata": metadata, "items": items or None}
+        if fields:
+            body["items"] = [plain(item) for item in items] or None
+        return answer(fields.apply(body))
+
+    async def _items(self, page: Page, *, only_rows: bool) -> list[Any]:
+        if only_rows:
+            return [outline(row) for row in page.rows]
+        items: list[Any] = []
+        for row in page.rows:
+            workflow = await self._service.document(row)
+            if workflow is not None:
+                items.append(workflow)
+            await asyncio.sleep(0)  # a long list must not hold up the engine
+        return items
+
+    async def get(self, request: Request) -> Response:
+        """Return one workflow."""
+        fields = Fields(request.query_params.get("fields", ""))
+        namespace, name = request.path_params["namespace"], request.path_params["name"]
+        workflow = await self._service.get(namespace, name, uid=request.query_params.get("uid", ""))
+        return answer(fields.apply(plain(workflow)) if fields else workflow)
+
+    async def delete(self, request: Request) -> Response:
+        """Remove one workflow."""
+        namespace, name = request.path_params["namespace"], request.path_params["name"]
+        await self._service.delete(namespace, name)
+        return answer({})
+
+    async def suspend(self, request: Request) -> Response:
+        """Start nothing new."""
+        await read_control(request)
+        return answer(await self._service.suspend(request.path_params["namespace"], request.path_params["name"]))
+
+    async def resume(self, request: Request) -> Response:
+        """Go on."""
+        body = await read_control(request)
+        workflow = await self._service.resume(
+            request.path_params["namespace"],
+            request.path_params["name"],
+            selector=body.node_field_selector or "",
+            message=body.message or "",
+        )
+        return answer(workflow)
+
+    async def stop(self, request: Request) -> Response:
+        """End, with exit handlers."""
+        body = await read_control(request)
+        workflow = await self._service.stop(
+            request.path_params["namespace"],
+            request.path_params["name"],
+            selector=body.node_field_selector or "",
+            message=body.message or "",
+        )
+        return answer(workflow)
+
+    async def terminate(self, request: Request) -> Response:
+        """End, without exit handlers."""
+        await read_control(request)
+        return answer(await self._service.terminate(request.path_params["namespace"], request.path_params["name"]))
+
+    async def retry(self, request: Request) -> Response:
+        """Run again from where it failed."""
+        body = await read_control(request)
+        workflow = await self._service.retry(
+            request.path_params["namespace"],
+            request.path_params["name"],
+            restart_successful=bool(body.restart_successful),
+            selector=body.node_field_selector or "",
+            parameters=body.parameters or (),
+        )
+        return answer(workflow)
+
+    async def watch(self, request: Request) -> Stream:
+        """Tell of every change."""
+        fields = Fields(request.query_params.get("fields", ""))
+        watch = self._service.watch(selection(request), after=_after(request), only_rows=fields.wants_only_row("result.object."))
+        limit_s = number(request, "listOptions.timeoutSeconds")
+
+        async def pump(emit: Emit) -> None:
+            async def sink(kind: str, value: argo.Workflow | dict[str, Any]) -> None:
+                result: dict[str, Any] = {"type": kind, "object": value}
+                if fields:
+                    wanted = fields.apply({"result": {"type": kind, "object": plain(value)}})
+                    result = {"type": kind, **wanted.get("result", {})}
+                await emit((_encode(result),))
+
+            try:
+                async with asyncio.timeout(limit_s):
+                    await watch.run(sink)
+            except TimeoutError:
+                return
+
+        return Stream(pump, events=prefers_events(request), closing=self._service.closing)
+
+    async def logs(self, request: Request) -> Stream:
+        """Send log lines."""
+        flag(request, "logOptions.previous")
+        send_logs = self._service.logs(request.path_params["namespace"], request.path_params["name"], log_query(request))
+
+        async def pump(emit: Emit) -> None:
+            async def sink(entries: Sequence[LogEntry]) -> None:
+                await emit([_encode(entry) for entry in entries])
+
+            await send_logs(sink)
+
+        return Stream(pump, events=prefers_events(request), closing=self._service.closing)
+
+
+def _after(request: Request) -> int | None:
+    """Return the sequence after which changes are wanted, None for all."""
+    text = request.query_params.get("listOptions.resourceVersion", "")
+    if text in {"", "0"}:
+        return None
+    try:
+        return number(request, "listOptions.resourceVersion")
+    except Refused:
+        raise Refused(f"resourceVersion {text[:40]!r} is none of this server's; leave it out to begin anew") from None

@@ -1,0 +1,137 @@
+"""The routes of `/data/v1`. Answers are the shared values as they are: sizes in bytes, references as `{remote, path}`."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+import msgspec
+from msgspec import Struct
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
+
+from jitflow.app.service import Service
+from jitflow.model.problems import Refused
+
+T = TypeVar("T")
+
+_encode = msgspec.json.Encoder().encode
+
+
+class RemoteBody(Struct, frozen=True, forbid_unknown_fields=True):
+    """A remote to add: rclone's type and options."""
+
+    name: str
+    type: str
+    options: dict[str, str] = {}
+
+
+class RefBody(Struct, frozen=True, forbid_unknown_fields=True):
+    """An object to act on, `remote:path`."""
+
+    ref: str
+
+
+def routes(service: Service) -> list[BaseRoute]:
+    """Return the Data API's routes; who may call them is decided by the application around them."""
+    return DataRoutes(service).routes()
+
+
+class DataRoutes:
+    """Handlers; each reads the request, calls one use-case and maps the answer."""
+
+    def __init__(self, service: Service) -> None:
+        """Hold the use-cases."""
+        self._service = service
+
+    def routes(self) -> list[BaseRoute]:
+        """Return the table."""
+        table: list[tuple[str, str, Callable[[Request], Awaitable[Response]]]] = [
+            ("GET", "/data/v1/remotes", self.remotes),
+            ("POST", "/data/v1/remotes", self.add_remote),
+            ("GET", "/data/v1/remotes/{name}", self.remote),
+            ("DELETE", "/data/v1/remotes/{name}", self.remove_remote),
+            ("POST", "/data/v1/remotes/{name}/test", self.test_remote),
+            ("GET", "/data/v1/objects", self.objects),
+            ("GET", "/data/v1/stat", self.stat),
+            ("GET", "/data/v1/primary", self.primary),
+            ("POST", "/data/v1/primary/stage", self.stage),
+            ("POST", "/data/v1/primary/pin", self.pin),
+            ("POST", "/data/v1/primary/unpin", self.unpin),
+            ("POST", "/data/v1/primary/evict", self.evict),
+        ]
+        return [Route(path, handler, methods=[method]) for method, path, handler in table]
+
+    async def remotes(self, _: Request) -> Response:
+        """List remotes."""
+        return _answer({"items": self._service.remotes()})
+
+    async def add_remote(self, request: Request) -> Response:
+        """Add a remote."""
+        body = await _read(request, RemoteBody)
+        return _answer(await self._service.add_remote(body.name, body.type, body.options))
+
+    async def remote(self, request: Request) -> Response:
+        """Describe a remote."""
+        return _answer(self._service.remote(request.path_params["name"]))
+
+    async def remove_remote(self, request: Request) -> Response:
+        """Forget a remote."""
+        await self._service.remove_remote(request.path_params["name"])
+        return _answer({})
+
+    async def test_remote(self, request: Request) -> Response:
+        """Test a remote."""
+        await self._service.test_remote(request.path_params["name"])
+        return _answer({"ok": True})
+
+    async def objects(self, request: Request) -> Response:
+        """List objects."""
+        recursive = request.query_params.get("recursive", "").lower() in {"1", "true"}
+        return _answer(await self._service.objects(_ref(request), recursive=recursive))
+
+    async def stat(self, request: Request) -> Response:
+        """Describe an object and its replica."""
+        info, replica = await self._service.stat(_ref(request))
+        return _answer({**msgspec.structs.asdict(info), "replica": replica})
+
+    async def primary(self, _: Request) -> Response:
+        """Say how full the primary is, and of what."""
+        fill, replicas = self._service.primary()
+        return _answer({"fill": fill, "replicas": replicas})
+
+    async def stage(self, request: Request) -> Response:
+        """Fetch an object."""
+        return _answer(await self._service.stage((await _read(request, RefBody)).ref))
+
+    async def pin(self, request: Request) -> Response:
+        """Keep a replica."""
+        return _answer(await self._service.pin((await _read(request, RefBody)).ref))
+
+    async def unpin(self, request: Request) -> Response:
+        """Keep a replica no longer."""
+        return _answer(await self._service.unpin((await _read(request, RefBody)).ref))
+
+    async def evict(self, request: Request) -> Response:
+        """Remove a replica."""
+        await self._service.evict((await _read(request, RefBody)).ref)
+        return _answer({})
+
+
+def _answer(value: Any) -> Response:
+    return Response(_encode(value), media_type="application/json")
+
+
+async def _read(request: Request, kind: type[T]) -> T:
+    try:
+        return msgspec.json.decode(await request.body(), type=kind)
+    except msgspec.ValidationError as error:
+        raise Refused(f"the body does not have the expected form: {error}") from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise Refused(f"the body is not valid JSON: {error}") from None
+
+
+def _ref(request: Request) -> str:
+    ref = request.query_params.get("ref", "")
+    if not ref:
+        raise Refused("query parameter ref is missing; write ?ref=remote:path")
+    return ref

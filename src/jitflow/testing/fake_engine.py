@@ -1,0 +1,406 @@
+"""An engine without pods, and fakes of what else the use-cases need: for tests of the APIs and of clients."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from pathlib import Path
+
+import msgspec
+from msgspec.structs import replace
+
+from jitflow.app.ports import Change, RemoteInfo
+from jitflow.app.present import is_finished
+from jitflow.app.service import Service
+from jitflow.model import argo, runs
+from jitflow.model.data import ObjectInfo, ObjectRef, Replica, ReplicaState
+from jitflow.model.pods import LogLine, Pod, PodKey
+from jitflow.model.problems import Refused
+from jitflow.ports.dataplane import Estimate, PrimaryFill, StepData, TransferRecord
+from jitflow.ports.errors import FixRequest, ObjectMissing
+from jitflow.ports.executor import EndListener
+from jitflow.ports.storage import Progress
+from jitflow.ports.store import Commit, RunRow, StateStore
+from jitflow.testing.memory_store import MemoryStore
+
+START = 1_700_000_000.0
+
+
+class FakeClock:
+    """A clock that stands still until it is moved."""
+
+    def __init__(self, at: float = START) -> None:
+        """Begin at a time."""
+        self.at = at
+
+    def now(self) -> float:
+        """Return the time."""
+        return self.at
+
+    async def sleep(self, delay_s: float) -> None:
+        """Move the clock."""
+        self.at += delay_s
+
+
+class FakeIds:
+    """Names that can be foreseen."""
+
+    def __init__(self) -> None:
+        """Begin with the first."""
+        self._number = 0
+
+    def uid(self) -> str:
+        """Return the next uid."""
+        self._number += 1
+        return f"00000000-0000-4000-8000-{self._number:012d}"
+
+    def suffix(self) -> str:
+        """Return the next five letters or digits."""
+        self._number += 1
+        return f"{self._number:05d}"
+
+
+class FakeEngine:
+    """Keeps workflows in a store and changes them when told: by events as the API sends them, by `move` as pods would."""
+
+    def __init__(self, store: StateStore, clock: FakeClock, ids: FakeIds) -> None:
+        """Hold the store."""
+        self._store = store
+        self._clock = clock
+        self._ids = ids
+        self._workflows: dict[str, argo.Workflow] = {}
+        self._rows: dict[str, RunRow] = {}
+        self._listeners: list[Callable[[Change], None]] = []
+        self.events: list[tuple[str, runs.Event]] = []
+        self.fail: Exception | None = None
+        """What the next call raises, as a store or data plane that is out of order would."""
+
+    def _check(self) -> None:
+        if self.fail is not None:
+            error, self.fail = self.fail, None
+            raise error
+
+    async def create(self, workflow: argo.Workflow) -> RunRow:
+        """Take a workflow; it is Running at once."""
+        self._check()
+        metadata = workflow.metadata or argo.ObjectMeta()
+        row = RunRow(
+            uid=self._ids.uid(),
+            namespace=metadata.namespace or "default",
+            name=metadata.name or "",
+            phase="Running",
+            created_at=self._clock.now(),
+            started_at=self._clock.now(),
+            labels=dict(metadata.labels),
+            version=1,
+        )
+        status = argo.WorkflowStatus(phase="Running", started_at="2023-11-14T22:13:20Z", progress="0/1")
+        return await self._commit(replace(workflow, status=status), row, "ADDED")
+
+    async def _commit(self, workflow: argo.Workflow, row: RunRow, kind: str) -> RunRow:
+        row = replace(row, sequence=await self._store.commit(Commit(row=row, header=msgspec.json.encode(workflow))))
+        self._workflows[row.uid] = workflow
+        self._rows[row.uid] = row
+        self._tell(kind, row)
+        return row
+
+    def _tell(self, kind: str, row: RunRow) -> None:
+        change = msgspec.convert({"kind": kind, "row": row}, Change)
+        for listener in tuple(self._listeners):
+            listener(change)
+
+    async def move(self, uid: str, phase: str, *, message: str = "", nodes: Sequence[argo.NodeStatus] = ()) -> RunRow:
+        """Bring a workflow to a phase, with these nodes added or replaced."""
+        workflow, row = self._workflows[uid], self._rows[uid]
+        ends = phase in {"Succeeded", "Failed", "Error"}
+        status = workflow.status or argo.WorkflowStatus()
+        status = replace(
+            status,
+            phase=phase,
+            message=message or None,
+            finished_at="2023-11-14T22:14:20Z" if ends else None,
+            nodes={**status.nodes, **{node.id: node for node in nodes}},
+        )
+        finished_at = self._clock.now() if ends else None
+        row = replace(row, phase=phase, message=message, finished_at=finished_at, version=row.version + 1)
+        return await self._commit(replace(workflow, status=status), row, "MODIFIED")
+
+    async def send(self, uid: str, event: runs.Event) -> None:
+        """Keep the event and do to the phase or spec what it does at once."""
+        self._check()
+        row, workflow = self._rows[uid], self._workflows[uid]
+        if isinstance(event, runs.RetryRequested):
+            if row.phase not in {"Failed", "Error"}:
+                raise Refused(f"Cannot retry a workflow in phase {row.phase}")
+        elif is_finished(row):
+            raise Refused("cannot change a completed workflow")
+        self.events.append((uid, event))
+        match event:
+            case runs.SuspendRequested() | runs.ResumeRequested():
+                suspend = isinstance(event, runs.SuspendRequested) or None
+                self._workflows[uid] = replace(workflow, spec=replace(workflow.spec, suspend=suspend))
+                await self.move(uid, row.phase)
+            case runs.ShutdownRequested(strategy=strategy):
+                await self.move(uid, "Failed", message=f"Stopped with strategy '{strategy}'")
+            case _:
+                await self.move(uid, "Running")
+
+    async def fetch(self, uid: str) -> argo.Workflow | None:
+        """Return a workflow."""
+        self._check()
+        return self._workflows.get(uid)
+
+    async def delete(self, uid: str) -> None:
+        """Remove a workflow."""
+        self._check()
+        self._workflows.pop(uid)
+        await self._store.remove(uid)
+        self._tell("DELETED", self._rows.pop(uid))
+
+    async def check(self, workflow: argo.Workflow) -> Estimate:
+        """Return an estimate that tells the number of templates."""
+        self._check()
+        return Estimate(
+            objects=len(workflow.spec.templates),
+            distinct_bytes=10,
+            resident_bytes=0,
+            to_move_bytes=10,
+            peak_bytes=10,
+            capacity_bytes=100,
+            smallest_capacity_bytes=10,
+            rows=(("far:a", 10, "absent", 1),),
+        )
+
+    def subscribe(self, listener: Callable[[Change], None]) -> Callable[[], None]:
+        """Tell the listener of changes."""
+        self._listeners.append(listener)
+        return lambda: self._listeners.remove(listener)
+
+    def pod_key(self, uid: str, node_id: str) -> str:
+        """Return a pod's key."""
+        return f"{uid}.{node_id}"
+
+    async def notes(self, uid: str) -> Sequence[runs.Note]:
+        """Return one note."""
+        self._check()
+        return (runs.Note(at=START, reason="WorkflowRunning", message=f"run {self._rows[uid].name}"),)
+
+
+class FakeExecutor:
+    """Pods that are only their logs; `write` adds a line, `end` ends followers."""
+
+    def __init__(self) -> None:
+        """Begin without pods."""
+        self._lines: dict[PodKey, list[LogLine]] = {}
+        self._ended: set[PodKey] = set()
+        self.following = 0
+
+    def write(self, key: PodKey, time: str, content: str) -> None:
+        """Add a line to a pod's log."""
+        self._lines.setdefault(key, []).append(LogLine(time=time, stream="stdout", content=content))
+
+    def end(self, key: PodKey) -> None:
+        """Let followers of the pod end."""
+        self._ended.add(key)
+
+    async def logs(self, key: PodKey, *, follow: bool = False) -> AsyncIterator[LogLine]:
+        """Yield the pod's lines."""
+        place = 0
+        self.following += 1
+        try:
+            while True:
+                lines = self._lines.get(key, [])
+                while place < len(lines):
+                    yield lines[place]
+                    place += 1
+                if not follow or key in self._ended:
+                    return
+                await asyncio.sleep(0.005)
+        finally:
+            self.following -= 1
+
+    async def open(self, on_end: EndListener) -> None:
+        """Nothing to open."""
+
+    async def adopt(self) -> Sequence[PodKey]:
+        """Return no pods."""
+        return ()
+
+    async def start(self, pod: Pod) -> None:
+        """Refuse: there are no pods here.
+
+        Raises:
+            FixRequest: always.
+        """
+        raise FixRequest("this executor runs nothing")
+
+    async def terminate(self, key: PodKey, grace_s: float | None = None) -> None:
+        """End the pod's log."""
+        self.end(key)
+
+    async def forget(self, key: PodKey) -> None:
+        """Nothing to forget."""
+
+    async def delete_logs(self, keys: Sequence[PodKey]) -> None:
+        """Remove logs."""
+        for key in keys:
+            self._lines.pop(key, None)
+
+    async def close(self) -> None:
+        """Nothing to close."""
+
+
+class FakeStorage:
+    """Objects that are only their sizes."""
+
+    def __init__(self, sizes: Mapping[ObjectRef, int]) -> None:
+        """Hold the sizes."""
+        self._sizes = dict(sizes)
+
+    async def stat(self, ref: ObjectRef) -> ObjectInfo:
+        """Return an object's size."""
+        if ref not in self._sizes:
+            raise ObjectMissing(f"{ref} does not exist")
+        return ObjectInfo(ref=ref, size_bytes=self._sizes[ref])
+
+    async def stat_many(self, refs: Sequence[ObjectRef]) -> dict[ObjectRef, ObjectInfo | Exception]:
+        """Return the sizes of those that exist."""
+        return {ref: await self.stat(ref) for ref in refs if ref in self._sizes}
+
+    async def list(self, ref: ObjectRef, *, recursive: bool = False) -> AsyncIterator[ObjectInfo]:
+        """Yield everything below a prefix."""
+        for known, size in sorted(self._sizes.items()):
+            if known.remote == ref.remote and known.path.startswith(ref.path):
+                yield ObjectInfo(ref=known, size_bytes=size)
+
+    async def fetch(self, info: ObjectInfo, target: Path, progress: Progress) -> ObjectInfo:
+        """Refuse: there are no bytes here."""
+        raise FixRequest("this storage holds no bytes")
+
+    async def store(self, source: Path, ref: ObjectRef, progress: Progress) -> ObjectInfo:
+        """Refuse: there are no bytes here."""
+        raise FixRequest("this storage holds no bytes")
+
+    async def delete(self, ref: ObjectRef) -> None:
+        """Forget an object."""
+        self._sizes.pop(ref, None)
+
+    async def test(self, remote: str) -> None:
+        """Every remote answers."""
+
+
+class FakePrimary:
+    """A primary that is only its catalogue."""
+
+    def __init__(self, storage: FakeStorage) -> None:
+        """Begin empty."""
+        self._storage = storage
+        self._replicas: dict[ObjectRef, Replica] = {}
+
+    def fill(self) -> PrimaryFill:
+        """Return the sum of the replicas."""
+        used = sum(replica.size_bytes for replica in self._replicas.values())
+        return PrimaryFill(
+            capacity_bytes=100,
+            used_bytes=used,
+            resident_bytes=used,
+            pinned_bytes=0,
+            dirty_bytes=0,
+            peak_bytes=used,
+            fetched_bytes=used,
+            fetched_twice_bytes=0,
+            stored_bytes=0,
+        )
+
+    def replicas(self) -> Sequence[Replica]:
+        """Return the catalogue."""
+        return tuple(self._replicas[ref] for ref in sorted(self._replicas))
+
+    def step_data(self, uid: str) -> Sequence[StepData]:
+        """Return one row."""
+        return (StepData(step=f"{uid}/node", phase="fetching", bytes_total=10, bytes_done=3),)
+
+    async def timeline(self, *, since: float = 0.0) -> tuple[Sequence[TransferRecord], Sequence[tuple[float, int]]]:
+        """Return one transfer, if it is late enough."""
+        ref = ObjectRef(remote="far", path="a")
+        record = TransferRecord(ref=ref, direction="in", size_bytes=10, started_at=START, finished_at=START + 1)
+        return ((record,) if record.finished_at > since else (), ((START, 0), (START + 1, 10)))
+
+    async def stage(self, ref: ObjectRef) -> Replica:
+        """Take an object in."""
+        info = await self._storage.stat(ref)
+        replica = Replica(ref=ref, size_bytes=info.size_bytes, state=ReplicaState.RESIDENT, location=ref.path)
+        return self._replicas.setdefault(ref, replica)
+
+    async def pin(self, ref: ObjectRef, *, keep: bool) -> Replica:
+        """Keep an object or no longer."""
+        if ref not in self._replicas:
+            raise Refused(f"{ref} is not in the primary", code="not_found")
+        self._replicas[ref] = replace(self._replicas[ref], kept=keep)
+        return self._replicas[ref]
+
+    async def evict(self, ref: ObjectRef) -> None:
+        """Remove a replica."""
+        if ref not in self._replicas:
+            raise Refused(f"{ref} is not in the primary", code="not_found")
+        if self._replicas[ref].kept:
+            raise Refused(f"{ref} is kept; unpin it first", code="conflict")
+        del self._replicas[ref]
+
+
+class FakeRemotes:
+    """A registry that knows which options are secret: those with `secret` in their name."""
+
+    def __init__(self) -> None:
+        """Begin with one remote of the settings."""
+        self._remotes = {"far": RemoteInfo(name="far", type="s3", options={"endpoint": "http://far"})}
+
+    def list(self) -> Sequence[RemoteInfo]:
+        """Return the remotes by name."""
+        return tuple(self._remotes[name] for name in sorted(self._remotes))
+
+    def describe(self, name: str) -> RemoteInfo:
+        """Return one remote."""
+        if name not in self._remotes:
+            raise Refused(f"no remote is called {name!r}", code="not_found")
+        return self._remotes[name]
+
+    async def add(self, name: str, kind: str, options: Mapping[str, str]) -> RemoteInfo:
+        """Keep a remote."""
+        if name in self._remotes:
+            raise Refused(f"a remote called {name!r} exists", code="conflict")
+        shown = {key: "***" if "secret" in key else value for key, value in options.items()}
+        self._remotes[name] = RemoteInfo(name=name, type=kind, options=shown, source="api")
+        return self._remotes[name]
+
+    async def remove(self, name: str) -> None:
+        """Forget a remote."""
+        if self.describe(name).source == "settings":
+            raise Refused(f"remote {name!r} is in the settings file; remove it there", code="conflict")
+        del self._remotes[name]
+
+    async def test(self, name: str) -> None:
+        """Return if there is such a remote."""
+        self.describe(name)
+
+
+class World:
+    """A `Service` over fakes, and the fakes."""
+
+    def __init__(self, store: StateStore | None = None) -> None:
+        """Put them together; `open` the service before use."""
+        self.store = store or MemoryStore()
+        self.clock = FakeClock()
+        self.ids = FakeIds()
+        self.engine = FakeEngine(self.store, self.clock, self.ids)
+        self.executor = FakeExecutor()
+        self.storage = FakeStorage({ObjectRef(remote="far", path=path): 10 for path in ("a", "dir/b", "dir/c")})
+        self.primary = FakePrimary(self.storage)
+        self.service = Service(
+            engine=self.engine,
+            store=self.store,
+            executor=self.executor,
+            primary=self.primary,
+            storage=self.storage,
+            remotes=FakeRemotes(),
+            clock=self.clock,
+            ids=self.ids,
+        )
