@@ -64,9 +64,8 @@ def test_every_command_has_help_with_an_example(jitflow: Jitflow, path: tuple[st
     found = jitflow(*path, "--help")
     assert found.exit_code == 0
     assert found.stdout.startswith(f"Usage: jitflow {' '.join(path)}".rstrip())
-    assert (
-        path[:1] in {("remote",), ("data",)} and len(path) == 1 or f"Example: jitflow {' '.join(path)}".rstrip() in found.stdout
-    )
+    if path not in {("remote",), ("data",)}:
+        assert f"Example: jitflow {' '.join(path)}".rstrip() in found.stdout
     assert jitflow(*path, "-h").stdout == found.stdout
 
 
@@ -221,21 +220,21 @@ def test_logs_follow(jitflow: Jitflow, server: Stub) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "route", "body", "said"),
+    ("arguments", "body", "said"),
     [
-        (["stop", "wf"], "stop", {}, "stopped"),
-        (["terminate", "wf"], "terminate", {}, "terminated"),
-        (["suspend", "wf"], "suspend", {}, "suspended"),
-        (["resume", "wf", "--node-field-selector", "displayName=a"], "resume", {"nodeFieldSelector": "displayName=a"}, "resumed"),
+        (["stop", "wf"], {}, "stopped"),
+        (["terminate", "wf"], {}, "terminated"),
+        (["suspend", "wf"], {}, "suspended"),
+        (["resume", "wf", "--node-field-selector", "displayName=a"], {"nodeFieldSelector": "displayName=a"}, "resumed"),
         (
             ["retry", "wf", "-p", "a=b=c", "--restart-successful"],
-            "retry",
             {"parameters": ["a=b=c"], "restartSuccessful": True},
             "retried",
         ),
     ],
 )
-def test_control(jitflow: Jitflow, server: Stub, arguments: list[str], route: str, body: dict[str, Any], said: str) -> None:
+def test_control(jitflow: Jitflow, server: Stub, arguments: list[str], body: dict[str, Any], said: str) -> None:
+    route = arguments[0]
     answer(server, f"PUT {NS}/wf/{route}", workflow())
     found = jitflow(*arguments)
     assert (found.exit_code, found.stdout, found.stderr) == (0, "", f"workflow wf {said}\n")

@@ -58,7 +58,7 @@ def _executors(settings: Settings) -> Iterator[Check]:
     home = Path(settings.home)
     writable = home.is_dir() and os.access(home, os.W_OK | os.X_OK)
     for found in asyncio.run(executors.doctor(home if writable else None)):
-        chosen = found.name == settings.executor
+        chosen = found.name == f"executor {settings.executor}"
         yield Check(name=found.name, ok=found.ok, detail=found.detail, remedy=found.remedy, needed=chosen)
 
 

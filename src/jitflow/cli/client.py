@@ -100,7 +100,7 @@ class _Items(Struct, Generic[T], frozen=True):
 
 
 class Client:
-    """One server. Usable from several threads.
+    """One server.
 
     `relocate` is asked for the endpoint before each new attempt of a follow: a local server may come back on another port.
     `patience_s`: how long a follow keeps trying to reach a server that went away.
@@ -120,10 +120,21 @@ class Client:
         self._relocate = relocate
         self._patience_s = patience_s
         self._pause = pause
+        self._timeout_s = timeout_s
         # Proxies of the environment are for the outside world; a server is named by its own address.
         local = httpx.URL(endpoint.url).host in {"127.0.0.1", "localhost", "::1"}
         timeout = httpx.Timeout(timeout_s, connect=min(timeout_s, _CONNECT_S))
         self._http = httpx.Client(timeout=timeout, trust_env=not local, follow_redirects=False)
+
+    def another(self, *, timeout_s: float | None = None) -> "Client":
+        """Return a client of the same server with connections of its own, for another thread to own and close."""
+        return Client(
+            self._endpoint,
+            relocate=self._relocate,
+            patience_s=self._patience_s,
+            timeout_s=self._timeout_s if timeout_s is None else timeout_s,
+            pause=self._pause,
+        )
 
     @property
     def url(self) -> str:

@@ -75,16 +75,17 @@ class LogDisplay:
         """Start to read the logs."""
         self._file = console.file
         self._error = ""
-        self._thread = threading.Thread(target=self._read, args=(client, namespace, name), daemon=True)
+        self._thread = threading.Thread(target=self._read, args=(client.another(), namespace, name), daemon=True)
         self._thread.start()
 
     def _read(self, client: Client, namespace: str, name: str) -> None:
-        try:
-            for entry in client.follow_logs(namespace, name):
-                self._file.write(f"{entry.pod_name}: {entry.content}\n")
-                self._file.flush()
-        except (ClientError, RuntimeError) as error:  # RuntimeError: the client was closed, the follow is over
-            self._error = str(error)
+        with client:
+            try:
+                for entry in client.follow_logs(namespace, name):
+                    self._file.write(f"{entry.pod_name}: {entry.content}\n")
+                    self._file.flush()
+            except ClientError as error:
+                self._error = str(error)
 
     def show(self, moment: Moment, now: float) -> None:
         """Show nothing: the lines come by themselves."""

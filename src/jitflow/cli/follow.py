@@ -7,15 +7,18 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import msgspec
+from msgspec import Struct
 
 from jitflow.cli import views
 from jitflow.cli.client import Client, ClientError
 from jitflow.cli.errors import CliError
-from jitflow.cli.views import WorkflowView
+from jitflow.cli.views import FINAL_PHASES, WorkflowView
 from jitflow.ports.dataplane import StepData
 
 _TICK_S = 0.2
 _DATA_EVERY_S = 1.0
+_NEWS_S = 5.0
+_JOIN_S = 1.0
 _RENDER_SHARE = 4
 """Drawing takes at most a fifth of one core, however large the tree."""
 
@@ -79,10 +82,13 @@ def follow(
     Raises:
         ClientError: it does not exist, or the server stayed away. CliError: it was deleted.
     """
-    slot, news = _Slot(), _News(client, namespace, name)
-    ended = threading.Event()
-    threading.Thread(target=_watch, args=(client, namespace, name, slot, ended), daemon=True).start()
-    threading.Thread(target=news.run, args=(ended,), daemon=True).start()
+    slot, news, ended = _Slot(), _News(), threading.Event()
+    readers = [
+        threading.Thread(target=_watch, args=(client.another(), namespace, name, slot, ended), daemon=True),
+        threading.Thread(target=news.run, args=(client.another(timeout_s=_NEWS_S), namespace, name, ended), daemon=True),
+    ]
+    for reader in readers:
+        reader.start()
     view: WorkflowView | None = None
     tick = _TICK_S
     try:
@@ -101,36 +107,49 @@ def follow(
     finally:
         ended.set()
         display.close()
+        for reader in readers:
+            # One that waits for a server that is silent ends with the process.
+            reader.join(_JOIN_S)
+
+
+class _Status(Struct, frozen=True):
+    phase: str = ""
+
+
+class _Phase(Struct, frozen=True):
+    """Of a state only what says whether it is the last one."""
+
+    status: _Status = _Status()
 
 
 def _watch(client: Client, namespace: str, name: str, slot: _Slot, ended: threading.Event) -> None:
-    try:
-        for event in client.follow_workflow(namespace, name):
-            if ended.is_set():
-                return
-            if event.type == "DELETED":
-                slot.put(deleted=True)
-                return
-            slot.put(event.object)
-    except Exception as error:  # carried to the thread that shows; after the end the connection is closed under this one
-        slot.put(error=error)
+    with client:
+        try:
+            for event in client.follow_workflow(namespace, name):
+                if event.type == "DELETED":
+                    slot.put(deleted=True)
+                    return
+                slot.put(event.object)
+                if ended.is_set() or msgspec.json.decode(event.object, type=_Phase).status.phase in FINAL_PHASES:
+                    return
+        except Exception as error:  # carried to the thread that shows, where it is raised again
+            slot.put(error=error)
 
 
 class _News:
     """Where the data stands, asked for now and then; an answer that does not come is no error: the workflow goes on."""
 
-    def __init__(self, client: Client, namespace: str, name: str) -> None:
-        self._client, self._namespace, self._name = client, namespace, name
+    def __init__(self) -> None:
         self.data: tuple[StepData, ...] = ()
         self.fill: dict[str, int] | None = None
 
-    def run(self, ended: threading.Event) -> None:
-        while not ended.is_set():
-            try:
-                self.data = self._client.workflow_data(self._namespace, self._name)
-                self.fill = msgspec.to_builtins(self._client.fill())
-            except (ClientError, msgspec.MsgspecError):
-                pass
-            except RuntimeError:  # the client was closed: the follow is over
-                return
-            ended.wait(_DATA_EVERY_S)
+    def run(self, client: Client, namespace: str, name: str, ended: threading.Event) -> None:
+        with client:
+            while not ended.is_set():
+                began = time.monotonic()
+                try:
+                    self.data = client.workflow_data(namespace, name)
+                    self.fill = msgspec.to_builtins(client.fill())
+                except (ClientError, msgspec.MsgspecError):
+                    pass
+                ended.wait(max(_DATA_EVERY_S, 5 * (time.monotonic() - began)))

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct, field
 
+from jitflow.cli.errors import CliError
 from jitflow.cli.formats import elapsed
 
 FINAL_PHASES = frozenset({"Succeeded", "Failed", "Error"})
@@ -140,10 +141,15 @@ class WorkflowListView(Struct, frozen=True):
 
 
 def workflow(body: bytes | dict[str, Any] | msgspec.Raw) -> WorkflowView:
-    """Return the view of a workflow given as JSON text or as its decoded form."""
-    if isinstance(body, dict):
-        return msgspec.convert(body, WorkflowView)
-    return _WORKFLOW.decode(body)
+    """Return the view of a workflow given as JSON text or as its decoded form.
+
+    Raises:
+        CliError: it is no workflow.
+    """
+    try:
+        return msgspec.convert(body, WorkflowView) if isinstance(body, dict) else _WORKFLOW.decode(body)
+    except msgspec.MsgspecError as error:
+        raise CliError(f"the server's answer is no workflow: {error}") from error
 
 
 def pod_name(workflow_name: str, node: NodeView) -> str:
