@@ -241,7 +241,9 @@ class World:
                 assert all(one.ref in self.far for one in work.spec.outputs), "an output is not far away"
 
 
-def random_workflow(random: Random, uid: str, count: int, *, shared: str, sizes: tuple[int, ...], known: float) -> tuple[list[Work], dict[ObjectRef, int]]:
+def random_workflow(
+    random: Random, uid: str, count: int, *, shared: str, sizes: tuple[int, ...], known: float
+) -> tuple[list[Work], dict[ObjectRef, int]]:
     """Make a random DAG: each step reads external objects and outputs of earlier steps."""
     far = {ref(f"{shared}{n}"): random.choice(sizes) for n in range(max(1, count))}
     works: list[Work] = []
@@ -268,7 +270,9 @@ def random_workflow(random: Random, uid: str, count: int, *, shared: str, sizes:
             outputs.append(FutureOutput(ref=one, size_bytes=size if choice < 0.5 else None))
             real.append(size * random.choice((1, 1, 2)))
             made.append((one, name, real[-1]))
-        spec = FutureStep(id=name, inputs=tuple(inputs.values()), outputs=tuple(outputs), after=tuple(sorted(after)), template="t")
+        spec = FutureStep(
+            id=name, inputs=tuple(inputs.values()), outputs=tuple(outputs), after=tuple(sorted(after)), template="t"
+        )
         works.append(Work(uid=uid, spec=spec, sizes=tuple(real)))
     return works, far
 

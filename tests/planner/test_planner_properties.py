@@ -12,11 +12,15 @@ pytestmark = pytest.mark.pure
 SIZES = (0, 1, 7, 10, 50)
 
 
-def world_of(seed: int, count: int, flows: int, slack: float, transfers: int, workers: int, fail: float, shared: bool) -> tuple[World, list[list]]:
+def world_of(
+    seed: int, count: int, flows: int, slack: float, transfers: int, workers: int, fail: float, shared: bool
+) -> tuple[World, list[list]]:
     random = Random(seed)
     plans, far, largest = [], {}, 0
     for n in range(flows):
-        works, own = random_workflow(random, f"w{n}", count, shared="x" if shared else f"x{n}-", sizes=SIZES, known=random.random())
+        works, own = random_workflow(
+            random, f"w{n}", count, shared="x" if shared else f"x{n}-", sizes=SIZES, known=random.random()
+        )
         for one, size in own.items():
             far.setdefault(one, size)
         plans.append(works)
@@ -25,7 +29,15 @@ def world_of(seed: int, count: int, flows: int, slack: float, transfers: int, wo
             plans[n] = [type(w)(w.uid, _resized(w.spec, far), w.sizes) for w in works]
     for works in plans:
         largest = max(largest, largest_footprint(works, far))
-    world = a_world(int(largest * (1 + slack)), far, seed=seed, transfers=transfers, workers=workers, window=random.choice((1, 4, 64)), default_output_bytes=random.choice((0, 20)))
+    world = a_world(
+        int(largest * (1 + slack)),
+        far,
+        seed=seed,
+        transfers=transfers,
+        workers=workers,
+        window=random.choice((1, 4, 64)),
+        default_output_bytes=random.choice((0, 20)),
+    )
     world.fail = fail
     return world, plans
 
@@ -59,7 +71,13 @@ def test_every_workflow_finishes_within_the_capacity(seed, count, flows, slack, 
 
 
 @settings(max_examples=150, deadline=None)
-@given(seed=st.integers(0, 2**32), count=st.integers(1, 10), flows=st.integers(2, 3), slack=st.sampled_from((0.0, 0.5)), when=st.integers(0, 30))
+@given(
+    seed=st.integers(0, 2**32),
+    count=st.integers(1, 10),
+    flows=st.integers(2, 3),
+    slack=st.sampled_from((0.0, 0.5)),
+    when=st.integers(0, 30),
+)
 def test_a_cancelled_workflow_gives_back_exactly_its_claims(seed, count, flows, slack, when):
     world, plans = world_of(seed, count, flows, slack, 2, 2, 0.1, shared=True)
     for works in plans:

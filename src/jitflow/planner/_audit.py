@@ -21,6 +21,10 @@ def audit(items: Items, steps: Steps) -> tuple[str, ...]:
     expect("used", items.used, sum(item.bytes for item in present) + sum(step.reserve for step in running))
     expect("loose", items.loose, sum(item.bytes for item in present if item.loose))
     expect("leaving", items.leaving, sum(item.bytes for item in present if item.state is ReplicaState.EVICTING))
+    resident = [item for item in present if item.state is ReplicaState.RESIDENT]
+    expect("resident", items.resident, sum(item.bytes for item in resident))
+    expect("pinned", items.pinned, sum(item.bytes for item in resident if item.claims))
+    expect("dirty", items.dirty, sum(item.bytes for item in resident if item.dirty))
     expect("kept", items.kept, sum(item.bytes for item in table if item.kept))
     expect("ahead", items.ahead, sum(1 for item in table if item.ahead))
     claims: dict[object, int] = {}
@@ -29,8 +33,8 @@ def audit(items: Items, steps: Steps) -> tuple[str, ...]:
         counter = uses if step.awaits else claims
         for item in step.inputs:
             counter[item.ref] = counter.get(item.ref, 0) + 1
-        resident = all(item.state is ReplicaState.RESIDENT for item in step.inputs)
-        if step.phase is Phase.GRANTED and not resident:
+        whole = all(item.state is ReplicaState.RESIDENT for item in step.inputs)
+        if step.phase is Phase.GRANTED and not whole:
             wrong.append(f"{step.id} runs without its inputs")
     for item in table:
         expect(f"claims of {item.ref}", item.claims, claims.get(item.ref, 0))

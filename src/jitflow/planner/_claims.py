@@ -48,11 +48,9 @@ class Claims:
             self._block(step, item)
             return
         need = self._footprint(step)
-        if need > self._items.capacity:
+        if need > self._items.limit:
             forget(step)
-            message = (
-                f"needs {need:,} bytes in the primary, which has {self._items.capacity:,}; make the capacity at least {need:,}"
-            )
+            message = f"needs {need:,} bytes in the primary, which has {self._items.limit:,}; make the capacity at least {need:,}"
             out.append(Refuse(step=step.id, message=message))
             return
         self._steps.list(step)

@@ -38,7 +38,7 @@ class Item:
 
     __slots__ = (
         "ahead", "blocked", "cancelled", "claims", "dirty", "fixed", "kept", "last_used", "looking", "loose", "producer", "rank",
-        "readers", "ref", "retry_at", "size", "source", "stale", "state", "uploading", "used", "uses", "waiters",
+        "readers", "ref", "retry_at", "size", "source", "stale", "state", "tally", "uploading", "used", "uses", "waiters",
     )  # fmt: skip
 
     def __init__(self, ref: ObjectRef) -> None:
@@ -70,6 +70,7 @@ class Item:
         self.used = 0
         self.loose = False
         self.rank: Rank = (0, 0.0, 0.0, 0)
+        self.tally: tuple[int, int, int] = (0, 0, 0)
 
     @property
     def bytes(self) -> int:
@@ -103,6 +104,8 @@ class Items:
     def __init__(self, capacity: int) -> None:
         """Start with an empty primary."""
         self.capacity = capacity
+        self.limit = capacity
+        """The capacity that was asked for; `capacity` may be less while the disk has less."""
         self.table: dict[ObjectRef, Item] = {}
         self.fixed = 0
         self.used = 0
@@ -110,6 +113,9 @@ class Items:
         self.leaving = 0
         self.kept = 0
         self.peak = 0
+        self.resident = 0
+        self.pinned = 0
+        self.dirty = 0
         self.ahead = 0
         self._victims: list[tuple[Rank, ObjectRef, int, Item]] = []
         self._loose_count = 0
@@ -152,7 +158,18 @@ class Items:
             self._loose_count += 1 if loose else -1
             if loose:
                 self._offer(item)
+        self._count(item, size)
         self._prune(item)
+
+    def _count(self, item: Item, size: int) -> None:
+        resident = size if item.state is ReplicaState.RESIDENT else 0
+        tally = (resident, resident if item.claims else 0, resident if item.dirty else 0)
+        if tally != item.tally:
+            was = item.tally
+            self.resident += tally[0] - was[0]
+            self.pinned += tally[1] - was[1]
+            self.dirty += tally[2] - was[2]
+            item.tally = tally
 
     def hold(self, change: int) -> None:
         """Add to (or take from) the used bytes."""

@@ -8,15 +8,24 @@ from jitflow.planner._steps import Phase, Step
 
 
 class Bytes(Struct, frozen=True, kw_only=True):
-    """The ledger. `used` <= `capacity` always; `fixed`: cannot be freed now; `loose`: can; `leaving`: being removed."""
+    """The ledger. `used` <= `capacity` always (`limit`: the capacity asked for, where the disk has less).
+
+    `fixed`: cannot be freed now; `loose`: can; `leaving`: being removed.
+
+    `resident` bytes, of which `pinned` are read by steps and `dirty` are outputs not proven far away.
+    """
 
     capacity: int
+    limit: int
     used: int
     fixed: int
     loose: int
     leaving: int
     kept: int
     peak: int
+    resident: int
+    pinned: int
+    dirty: int
 
 
 class ItemView(Struct, frozen=True, kw_only=True):

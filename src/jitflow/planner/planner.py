@@ -162,6 +162,10 @@ class Planner:
         if step is not None:
             self._forget(step)
 
+    def offer(self, ref: ObjectRef, size_bytes: int) -> None:
+        """An output is there whose step has ended before; `Take` or `Bypass` follows. One offer of an object at a time."""
+        self._outputs.offer(self._items.of(ref), size_bytes)
+
     def refused(self, step_id: StepId) -> None:
         """A step that was asked for can never start: forget it."""
         step = self._steps.table.get(step_id)
@@ -426,8 +430,14 @@ class Planner:
 
     def set_capacity(self, capacity_bytes: int) -> None:
         """Plan for another capacity from now on; what is in use stays until it ends."""
-        if capacity_bytes != self._items.capacity:
-            self._items.capacity = capacity_bytes
+        self._items.limit = capacity_bytes
+        self.set_ceiling(capacity_bytes)
+
+    def set_ceiling(self, ceiling_bytes: int) -> None:
+        """Use less than the capacity for now (the disk has less); steps that need more wait and are not refused."""
+        capacity = max(0, min(self._items.limit, ceiling_bytes))
+        if capacity != self._items.capacity:
+            self._items.capacity = capacity
             self._claims.stirred = True
 
     # -- views -------------------------------------------------------------------------------------------------------------
@@ -438,12 +448,16 @@ class Planner:
         items = self._items
         return Bytes(
             capacity=items.capacity,
+            limit=items.limit,
             used=items.used,
             fixed=items.fixed,
             loose=items.loose,
             leaving=items.leaving,
             kept=items.kept,
             peak=items.peak,
+            resident=items.resident,
+            pinned=items.pinned,
+            dirty=items.dirty,
         )
 
     def item(self, ref: ObjectRef) -> ItemView | None:

@@ -1,0 +1,142 @@
+"""What people do with the primary by hand."""
+
+import asyncio
+from collections.abc import Sequence
+
+from msgspec.structs import replace
+
+from jitflow.dataplane.core import Core, advice
+from jitflow.dataplane.leases import Leases
+from jitflow.dataplane.lookups import stat_all
+from jitflow.model.data import FutureInput, FutureStep, ObjectInfo, ObjectRef, Replica, ReplicaState
+from jitflow.model.problems import Problem, Refused
+from jitflow.planner import ItemView
+from jitflow.ports.dataplane import DataEvent, Lease, LeaseRefused, Waiting
+from jitflow.ports.errors import FixRequest, ObjectMissing
+
+_UID = ""
+"""The workflow of steps that people make by hand."""
+
+
+class ByHand:
+    """Staging, keeping and evicting single objects: a step of its own that ends as soon as its input is here."""
+
+    def __init__(self, core: Core, leases: Leases) -> None:
+        """Ask for leases as steps do."""
+        self._core = core
+        self._leases = leases
+        self._staging: dict[str, asyncio.Future[None]] = {}
+        self._leaving: dict[ObjectRef, list[asyncio.Future[None]]] = {}
+        self._count = 0
+
+    def takes(self, event: DataEvent) -> bool:
+        """Take an event that belongs to a request made by hand."""
+        future = self._staging.get(event.step)
+        if future is None:
+            return event.step.startswith("/")
+        if isinstance(event, Lease) and not future.done():
+            future.set_result(None)
+        elif isinstance(event, LeaseRefused) and not future.done():
+            future.set_exception(Refused(event.message))
+        return isinstance(event, Lease | LeaseRefused | Waiting)
+
+    async def stage(self, ref: ObjectRef) -> Replica:
+        """Fetch an object now (see `PrimaryAdmin.stage`)."""
+        core = self._core
+        row = core.rows.get(ref)
+        if row is None or not row.dirty:
+            await self._look(ref)
+        self._count += 1
+        step = FutureStep(id=f"/stage/{self._count}", inputs=(FutureInput(ref=ref),))
+        future = self._staging[step.id] = asyncio.get_running_loop().create_future()
+        try:
+            self._leases.ask(_UID, step)
+            await future
+            return replace(core.rows[ref], state=ReplicaState.RESIDENT)
+        finally:
+            del self._staging[step.id]
+            self._leases.returned(step.id)
+            core.planner.ended(step.id)
+            core.pump()
+
+    async def _look(self, ref: ObjectRef) -> None:
+        core = self._core
+        answer = (await stat_all(core, [ref]))[ref]
+        if not isinstance(answer, ObjectInfo):
+            code = (
+                "not_found"
+                if isinstance(answer, ObjectMissing)
+                else "invalid"
+                if isinstance(answer, FixRequest)
+                else "unavailable"
+            )
+            raise Refused(Problem(message=advice(answer), remedy=f"check {ref}", code=code))
+        core.know(answer)
+        row = core.rows.get(ref)
+        if row is not None and row.version and answer.version and row.version != answer.version:
+            core.planner.changed(ref)
+        limit = core.planner.bytes.limit
+        if answer.size_bytes > limit:
+            message = f"{ref} has {answer.size_bytes:,} bytes, and the primary {limit:,}"
+            raise Refused(Problem(message=message, remedy="make the capacity larger", code="too_large"))
+
+    async def pin(self, ref: ObjectRef, *, keep: bool) -> Replica:
+        """Keep a replica, or no longer (see `PrimaryAdmin.pin`)."""
+        core = self._core
+        row = core.rows.get(ref)
+        view = core.planner.item(ref)
+        if row is None or view is None or view.state is not ReplicaState.RESIDENT:
+            raise Refused(Problem(message=f"{ref} is not in the primary", remedy="stage it first", code="not_found"))
+        if not keep:
+            core.planner.unkeep(ref)
+        elif not core.planner.keep(ref):
+            message = f"{ref} cannot be kept now: its space is promised to steps that are about to start"
+            raise Refused(Problem(message=message, remedy="try again later", code="conflict"))
+        row = replace(row, kept=keep)
+        core.put_row(row)
+        core.pump()
+        await core.journal.durable()
+        return row
+
+    async def evict(self, ref: ObjectRef) -> None:
+        """Remove a replica (see `PrimaryAdmin.evict`)."""
+        core = self._core
+        view = core.planner.item(ref)
+        if view is None or ref not in core.rows:
+            raise Refused(Problem(message=f"{ref} is not in the primary", code="not_found"))
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._leaving.setdefault(ref, []).append(future)
+        if view.state is not ReplicaState.EVICTING and not core.planner.evict(ref):
+            self._leaving.pop(ref)
+            raise Refused(Problem(message=f"{ref} cannot be evicted: {_why_not(view)}", code="conflict"))
+        core.pump()
+        await future
+        await core.journal.durable()
+
+    def gone(self, ref: ObjectRef) -> None:
+        """A replica has been removed."""
+        for future in self._leaving.pop(ref, ()):
+            if not future.done():
+                future.set_result(None)
+
+    def replicas(self) -> Sequence[Replica]:
+        """Return the catalogue with the states of now: what is here, what is coming, what is queued."""
+        found: list[Replica] = []
+        for view in self._core.planner.items():
+            row = self._core.rows.get(view.ref)
+            if view.state is ReplicaState.ABSENT:
+                continue
+            if row is None:
+                row = Replica(ref=view.ref, size_bytes=view.size_bytes or 0, state=view.state, location="")
+            found.append(replace(row, state=view.state, dirty=view.dirty, kept=view.kept))
+        return sorted(found, key=lambda row: row.ref)
+
+
+def _why_not(view: ItemView) -> str:
+    if view.dirty:
+        return "it is an output that has not been proven at its secondary yet"
+    if view.claims:
+        return f"{view.claims} step(s) read it"
+    if view.kept:
+        return "it is kept; unpin it first"
+    return f"it is {view.state}"

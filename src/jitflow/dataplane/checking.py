@@ -1,0 +1,157 @@
+"""Before a workflow runs: do its inputs exist, can it ever fit, what will it take."""
+
+from collections.abc import Sequence
+
+from msgspec.structs import replace
+
+from jitflow.dataplane.core import Core, advice
+from jitflow.dataplane.lookups import Answers, stat_all
+from jitflow.model.data import FutureInput, FutureStep, ObjectInfo, ObjectRef, ReplicaState
+from jitflow.model.problems import Problem, Refused
+from jitflow.planner import footprint
+from jitflow.ports.dataplane import Estimate
+from jitflow.ports.errors import FixRequest, ObjectMissing
+
+_STEPS_NAMED = 5
+
+
+async def check(core: Core, steps: Sequence[FutureStep]) -> Estimate:
+    """Look everything up that comes from outside the workflow, and say what it will take.
+
+    Raises:
+        Refused: an input cannot be had, or a step can never fit.
+    """
+    produced = {output.ref for step in steps for output in step.outputs}
+    external: dict[ObjectRef, bool] = {}
+    for step in steps:
+        for one in step.inputs:
+            if one.ref not in produced:
+                external[one.ref] = external.get(one.ref, True) and one.optional
+    answers = await stat_all(core, [ref for ref in external if not _dirty(core, ref)])
+    _refuse_missing(core, answers, external)
+    _note(core, answers)
+    sized = [_sized(core, step, answers) for step in steps]
+    _refuse_too_large(core, sized)
+    return _estimate(core, sized, external, answers)
+
+
+def _dirty(core: Core, ref: ObjectRef) -> bool:
+    """Return whether an object is an output that has not reached its secondary yet: it is here all the same."""
+    row = core.rows.get(ref)
+    return row is not None and row.dirty
+
+
+def _refuse_missing(core: Core, answers: Answers, optional: dict[ObjectRef, bool]) -> None:
+    problems: list[Problem] = []
+    by_remote: dict[str, int] = {}
+    for ref, answer in answers.items():
+        if isinstance(answer, ObjectInfo) or (isinstance(answer, ObjectMissing) and optional[ref]):
+            continue
+        if not isinstance(answer, ObjectMissing):
+            by_remote[ref.remote] = by_remote.get(ref.remote, 0) + 1
+            if by_remote[ref.remote] > 1:
+                continue
+        problems.append(_problem(ref, answer))
+    if problems:
+        raise Refused(problems)
+
+
+def _problem(ref: ObjectRef, error: Exception) -> Problem:
+    text = advice(error)
+    message = text if str(ref) in text else f"input {ref}: {text}"
+    if isinstance(error, ObjectMissing):
+        return Problem(message=message, remedy="check its name, or put it there first", code="not_found")
+    remedy = f"check remote {ref.remote} (jitflow remote test {ref.remote})"
+    code = "invalid" if isinstance(error, FixRequest) else "unavailable"
+    return Problem(message=message, remedy=remedy, code=code)
+
+
+def _note(core: Core, answers: Answers) -> None:
+    """Remember what was learned; replicas of other versions are of no use any more."""
+    for ref, answer in answers.items():
+        if not isinstance(answer, ObjectInfo):
+            continue
+        core.know(answer)
+        row = core.rows.get(ref)
+        if row is not None and not row.dirty:
+            other = bool(row.version and answer.version and row.version != answer.version)
+            if other or row.size_bytes != answer.size_bytes:
+                core.planner.changed(ref)
+    core.pump()
+
+
+def _sized(core: Core, step: FutureStep, answers: Answers) -> FutureStep:
+    inputs: list[FutureInput] = []
+    for one in step.inputs:
+        answer = answers.get(one.ref)
+        if isinstance(answer, ObjectInfo):
+            inputs.append(replace(one, size_bytes=answer.size_bytes))
+        elif answer is None:
+            row = core.rows.get(one.ref)
+            inputs.append(replace(one, size_bytes=row.size_bytes) if row is not None and row.dirty else one)
+    return replace(step, inputs=tuple(inputs)) if inputs or step.inputs else step
+
+
+def _refuse_too_large(core: Core, steps: Sequence[FutureStep]) -> None:
+    capacity = core.planner.bytes.limit
+    needs = [(footprint(step), step) for step in steps]
+    smallest = max((need for need, _ in needs), default=0)
+    if smallest <= capacity:
+        return
+    large = sorted((one for one in needs if one[0] > capacity), key=lambda one: -one[0])
+    problems = [
+        Problem(
+            message=f"step {step.id} needs {need:,} bytes in the primary at once, which has {capacity:,}",
+            remedy=f"the smallest capacity that would do is {smallest:,} bytes",
+            code="too_large",
+        )
+        for need, step in large[:_STEPS_NAMED]
+    ]
+    raise Refused(problems)
+
+
+def _estimate(core: Core, steps: Sequence[FutureStep], external: dict[ObjectRef, bool], answers: Answers) -> Estimate:
+    readers: dict[ObjectRef, int] = {}
+    unknown = 0
+    for step in steps:
+        for one in {one.ref: one for one in step.inputs}.values():
+            readers[one.ref] = readers.get(one.ref, 0) + 1
+            unknown += one.size_bytes is None and one.ref in external
+    rows: list[tuple[str, int | None, str, int]] = []
+    distinct = resident = to_move = 0
+    for ref in external:
+        answer = answers.get(ref)
+        row = core.rows.get(ref)
+        size = answer.size_bytes if isinstance(answer, ObjectInfo) else row.size_bytes if row else None
+        view = core.planner.item(ref)
+        state = view.state if view else ReplicaState.ABSENT
+        here = state in {ReplicaState.RESIDENT, ReplicaState.TRANSFERRING}
+        distinct += size or 0
+        resident += (size or 0) if here else 0
+        to_move += 0 if here else size or 0
+        rows.append((str(ref), size, state.value, readers.get(ref, 0)))
+    footprints = [footprint(step) for step in steps]
+    books = core.planner.bytes
+    rate = _rate(core, external)
+    transfer_s = to_move / rate if rate else None
+    return Estimate(
+        objects=len(external),
+        distinct_bytes=distinct,
+        resident_bytes=resident,
+        to_move_bytes=to_move,
+        peak_bytes=min(books.limit, distinct + sum(one.size_bytes or 0 for step in steps for one in step.outputs)),
+        capacity_bytes=books.limit,
+        smallest_capacity_bytes=max(footprints, default=0),
+        unknown=unknown,
+        link_Bps=rate,
+        transfer_s=transfer_s,
+        expected_s=None,
+        rows=tuple(sorted(rows)),
+    )
+
+
+def _rate(core: Core, refs: dict[ObjectRef, bool]) -> float | None:
+    """Return the slowest known rate of the remotes in question, None if one is not known."""
+    rates = [core.history.rate(remote) for remote in {ref.remote for ref in refs}]
+    known = [rate for rate in rates if rate is not None]
+    return min(known) if known and len(known) == len(rates) else None

@@ -1,0 +1,173 @@
+"""The heart of the data plane: the planner, its commands on the way to those who perform them, and what all of them share."""
+
+import logging
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from jitflow.dataplane import records
+from jitflow.dataplane.history import History
+from jitflow.dataplane.journal import Journal
+from jitflow.dataplane.primary import PrimaryDirectory
+from jitflow.dataplane.tasks import Owner
+from jitflow.model.data import ObjectInfo, ObjectRef, Replica, ReplicaState, StepId
+from jitflow.planner import Command, Planner
+from jitflow.ports.clock import Clock
+from jitflow.ports.dataplane import DataEvent
+from jitflow.ports.errors import PortError
+from jitflow.ports.storage import Storage
+
+log = logging.getLogger("jitflow.dataplane")
+
+_INFOS_KEPT = 200_000
+_CEILING_EVERY_S = 0.5
+
+
+@dataclass(kw_only=True)
+class Tuning:
+    """Limits of patience. Seconds; `attempts` of one transfer before it is given up."""
+
+    attempts: int = 6
+    backoff_s: float = 0.5
+    backoff_most_s: float = 30.0
+    look_timeout_s: float = 45.0
+    disk_patience_s: float = 60.0
+    restored_lease_s: float = 600.0
+    draw: Callable[[], float] = field(default=random.random)
+
+    def backoff(self, attempt: int) -> float:
+        """Return how long to wait after a failed attempt (from 1), with jitter."""
+        return min(self.backoff_most_s, self.backoff_s * 2 ** (attempt - 1)) * (0.5 + self.draw())
+
+
+class Core:
+    """Shared state of the data plane's parts. Everything happens on one event loop; nothing here awaits."""
+
+    def __init__(
+        self,
+        *,
+        planner: Planner,
+        primary: PrimaryDirectory,
+        storage: Storage,
+        journal: Journal,
+        history: History,
+        clock: Clock,
+        owner: Owner,
+        tuning: Tuning,
+        emit: Callable[[DataEvent], None],
+        free_floor_bytes: int,
+    ) -> None:
+        """Hold the parts together."""
+        self.planner = planner
+        self.primary = primary
+        self.storage = storage
+        self.journal = journal
+        self.history = history
+        self.clock = clock
+        self.owner = owner
+        self.tuning = tuning
+        self.emit = emit
+        self.rows: dict[ObjectRef, Replica] = {}
+        """The catalogue: replicas that are or will be in the primary."""
+        self.infos: dict[ObjectRef, ObjectInfo] = {}
+        """What far stores said of objects."""
+        self.perform: Callable[[Command], None] = lambda _: None
+        self.partial_bytes: Callable[[], int] = lambda: 0
+        self.closing = False
+        self._free_floor_bytes = free_floor_bytes
+        self._pumping = False
+        self._again = False
+        self._alarm_at: float | None = None
+        self._ceiling_at = float("-inf")
+
+    # -- the loop of decisions ---------------------------------------------------------------------------------------------
+
+    def pump(self) -> None:
+        """Let the planner decide, and perform what it says, until it has nothing more to say."""
+        self._again = True
+        if self._pumping or self.closing:
+            return
+        self._pumping = True
+        try:
+            while self._again:
+                self._again = False
+                self._watch_disk()
+                for command in self.planner.decide(self.clock.now()):
+                    self.perform(command)
+                    self._again = True
+        finally:
+            self._pumping = False
+        books = self.planner.bytes
+        self.history.used(books.used, books.peak)
+        self._set_alarm()
+
+    def _set_alarm(self) -> None:
+        wake = self.planner.next_wake()
+        if wake is not None and (self._alarm_at is None or wake < self._alarm_at):
+            self._alarm_at = wake
+            self.owner.start(self._alarm(wake), "data plane alarm")
+
+    async def _alarm(self, at: float) -> None:
+        await self.clock.sleep(max(0.0, at - self.clock.now()))
+        if self._alarm_at == at:
+            self._alarm_at = None
+        self.pump()
+
+    def _watch_disk(self) -> None:
+        now = self.clock.now()
+        if now - self._ceiling_at >= _CEILING_EVERY_S:
+            self.measure_disk()
+
+    def measure_disk(self) -> None:
+        """Let the planner use no more than the disk has, whatever the capacity is."""
+        self._ceiling_at = self.clock.now()
+        books = self.planner.bytes
+        written = books.resident + books.leaving + self.partial_bytes()
+        self.planner.set_ceiling(written + max(0, self.primary.free_bytes() - self._free_floor_bytes))
+
+    # -- the catalogue -----------------------------------------------------------------------------------------------------
+
+    def put_row(self, row: Replica) -> None:
+        """Enter a replica into the catalogue; durable after `journal.durable`."""
+        self.rows[row.ref] = row
+        self.journal.put(records.REPLICA, str(row.ref), records.encode(row))
+
+    def drop_row(self, ref: ObjectRef) -> None:
+        """Remove a replica from the catalogue."""
+        if self.rows.pop(ref, None) is not None:
+            self.journal.put(records.REPLICA, str(ref), None)
+
+    def new_row(self, ref: ObjectRef, size_bytes: int, version: str, *, dirty: bool = False, token: str = "") -> Replica:
+        """Return the row of a replica that is about to get its name."""
+        location = self.primary.location(ref, token or version)
+        return Replica(
+            ref=ref,
+            size_bytes=size_bytes,
+            state=ReplicaState.RESIDENT,
+            location=location,
+            dirty=dirty,
+            version=version,
+            last_used_at=self.clock.now(),
+        )
+
+    def know(self, info: ObjectInfo) -> None:
+        """Remember what a far store said."""
+        self.infos.pop(info.ref, None)
+        self.infos[info.ref] = info
+        if len(self.infos) > _INFOS_KEPT:
+            self.infos.pop(next(iter(self.infos)))
+
+
+def advice(error: BaseException) -> str:
+    """Return an error's words for people, never empty."""
+    text = str(error).strip()
+    if isinstance(error, PortError) and text:
+        return text
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return text or type(error).__name__
+
+
+def workflow_of(step: StepId) -> str:
+    """Return the workflow of a step."""
+    return step.split("/", 1)[0]

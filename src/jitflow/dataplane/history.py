@@ -1,0 +1,127 @@
+"""What was moved, how full the primary was, how fast the links are: kept over restarts, bounded."""
+
+from collections import deque
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from jitflow.dataplane import records
+from jitflow.dataplane.journal import Journal
+from jitflow.dataplane.records import Counters
+from jitflow.ports.dataplane import TransferRecord
+from jitflow.ports.store import StateStore
+
+_KEPT = 20_000
+_SAMPLE_EVERY_S = 0.2
+_FETCHED_KEPT = 200_000
+_NEW_RATE_WEIGHT = 0.3
+_SHORTEST_FOR_RATE_S = 0.02
+
+
+class History:
+    """Counters, finished transfers, samples of the fill, and the rate of each remote's link."""
+
+    def __init__(self, journal: Journal, now: Callable[[], float]) -> None:
+        """Begin empty; `load` reads what was kept."""
+        self._journal = journal
+        self._now = now
+        self.counters = Counters()
+        self._transfers: deque[tuple[int, TransferRecord]] = deque()
+        self._fill: deque[tuple[int, float, int]] = deque()
+        self._fetched: dict[str, None] = {}
+        self._number = 0
+        self._moved: dict[str, int] = {}
+
+    async def load(self, store: StateStore) -> None:
+        """Read what earlier lives kept."""
+        body = await store.get(records.COUNTERS, "counters")
+        if body is not None:
+            self.counters = msgspec.json.decode(body, type=Counters)
+        for key, row in await store.items(records.TRANSFER):
+            self._transfers.append((int(key), msgspec.json.decode(row, type=TransferRecord)))
+        for key, row in await store.items(records.FILL):
+            self._fill.append((int(key), *msgspec.json.decode(row, type=tuple[float, int])))
+        self._fetched = dict.fromkeys(key for key, _ in await store.items(records.FETCHED))
+        self._number = max((entries[-1][0] for entries in (self._transfers, self._fill) if entries), default=0)
+
+    def _next(self) -> tuple[int, str]:
+        self._number += 1
+        return self._number, f"{self._number:015d}"
+
+    def _save(self) -> None:
+        self._journal.put(records.COUNTERS, "counters", records.encode(self.counters))
+
+    def finished(self, record: TransferRecord, version: str = "") -> None:
+        """Note a transfer that has ended; a fetch of the same version for the second time is counted as such."""
+        number, key = self._next()
+        self._transfers.append((number, record))
+        self._journal.put(records.TRANSFER, key, records.encode(record))
+        if len(self._transfers) > _KEPT:
+            self._journal.put(records.TRANSFER, f"{self._transfers.popleft()[0]:015d}", None)
+        if record.outcome == "ok" and record.direction == "in":
+            self._count_fetch(record, version)
+        elif record.outcome == "ok":
+            self.counters.stored_bytes += record.size_bytes
+        self._save()
+
+    def _count_fetch(self, record: TransferRecord, version: str) -> None:
+        self.counters.fetched_bytes += record.size_bytes
+        name = f"{record.ref}@{version}"
+        if name in self._fetched:
+            self.counters.fetched_twice_bytes += record.size_bytes
+            return
+        self._fetched[name] = None
+        self._journal.put(records.FETCHED, name, b"")
+        if len(self._fetched) > _FETCHED_KEPT:
+            oldest = next(iter(self._fetched))
+            del self._fetched[oldest]
+            self._journal.put(records.FETCHED, oldest, None)
+
+    def used(self, used_bytes: int, peak_bytes: int) -> None:
+        """Note how full the primary is; within a short time the fullest moment stands."""
+        if peak_bytes > self.counters.peak_bytes:
+            self.counters.peak_bytes = peak_bytes
+            self._save()
+        now = self._now()
+        if self._fill and now - self._fill[-1][1] < _SAMPLE_EVERY_S:
+            number, at, before = self._fill[-1]
+            if used_bytes > before:
+                self._fill[-1] = (number, at, used_bytes)
+                self._journal.put(records.FILL, f"{number:015d}", records.encode((at, used_bytes)))
+            return
+        if self._fill and self._fill[-1][2] == used_bytes:
+            return
+        number, key = self._next()
+        self._fill.append((number, now, used_bytes))
+        self._journal.put(records.FILL, key, records.encode((now, used_bytes)))
+        if len(self._fill) > _KEPT:
+            self._journal.put(records.FILL, f"{self._fill.popleft()[0]:015d}", None)
+
+    def since(self, time: float) -> tuple[Sequence[TransferRecord], Sequence[tuple[float, int]]]:
+        """Return transfers that ended and fill samples that were taken since a time."""
+        transfers = [record for _, record in self._transfers if record.finished_at >= time]
+        return transfers, [(at, used) for _, at, used in self._fill if at >= time]
+
+    # -- rates -------------------------------------------------------------------------------------------------------------
+
+    def moved(self, remote: str, size_bytes: int) -> None:
+        """Count bytes that came over a remote's link, whichever transfer they belong to."""
+        self._moved[remote] = self._moved.get(remote, 0) + size_bytes
+
+    def mark(self, remote: str) -> tuple[float, int]:
+        """Return a mark from which `measured` measures."""
+        return self._now(), self._moved.get(remote, 0)
+
+    def measured(self, remote: str, mark: tuple[float, int]) -> None:
+        """Learn the link's rate from all the bytes that came over it since the mark."""
+        duration = self._now() - mark[0]
+        moved = self._moved.get(remote, 0) - mark[1]
+        if duration < _SHORTEST_FOR_RATE_S or moved <= 0:
+            return
+        rate = moved / duration
+        known = self.counters.rates.get(remote)
+        self.counters.rates[remote] = rate if known is None else known + _NEW_RATE_WEIGHT * (rate - known)
+
+    def rate(self, remote: str) -> float | None:
+        """Return the rate of a remote's link in bytes per second, None if nothing came over it yet."""
+        return self.counters.rates.get(remote)

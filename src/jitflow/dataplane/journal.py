@@ -1,0 +1,84 @@
+"""Documents on their way to the store: off the critical path, in order, many in one transaction."""
+
+import asyncio
+
+from jitflow.ports.store import StateStore
+
+
+class Journal:
+    """Writes documents behind the caller's back; `durable` waits until all that were put before are in the store.
+
+    Documents of one kind become durable in the order in which they were put; of several writes to one key the last one stands.
+    """
+
+    def __init__(self, store: StateStore) -> None:
+        """Write to this store; `run` must run somewhere."""
+        self._store = store
+        self._waiting: dict[str, dict[str, bytes | None]] = {}
+        self._wake = asyncio.Event()
+        self._put = 0
+        self._written = 0
+        self._waiters: list[tuple[int, asyncio.Future[None]]] = []
+        self._error: BaseException | None = None
+
+    def put(self, kind: str, key: str, body: bytes | None) -> None:
+        """Queue a document, None to delete it."""
+        self._waiting.setdefault(kind, {})[key] = body
+        self._put += 1
+        self._wake.set()
+
+    async def durable(self) -> None:
+        """Return when everything put so far is durable.
+
+        Raises:
+            PortError: the store failed; nothing is written any more.
+        """
+        if self._error is not None:
+            raise self._error
+        if self._written == self._put:
+            return
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiters.append((self._put, future))
+        await future
+
+    async def run(self) -> None:
+        """Write until cancelled."""
+        while True:
+            await self._wake.wait()
+            await self.flush()
+
+    async def flush(self) -> None:
+        """Write what is queued."""
+        self._wake.clear()
+        batch, self._waiting = self._waiting, {}
+        reached = self._put
+        try:
+            for kind, documents in batch.items():
+                await self._store.put(kind, list(documents.items()))
+        except asyncio.CancelledError:
+            self._restore(batch)
+            raise
+        except Exception as error:
+            self._error = error
+            self._tell(self._put, error)
+            raise
+        self._written = reached
+        self._tell(reached, None)
+
+    def _restore(self, batch: dict[str, dict[str, bytes | None]]) -> None:
+        """Put an interrupted batch back below what was queued since: writing a document twice is harmless."""
+        for kind, documents in batch.items():
+            self._waiting[kind] = documents | self._waiting.get(kind, {})
+        self._wake.set()
+
+    def _tell(self, reached: int, error: BaseException | None) -> None:
+        rest: list[tuple[int, asyncio.Future[None]]] = []
+        for mark, future in self._waiters:
+            if mark > reached:
+                rest.append((mark, future))
+            elif not future.done():
+                if error is None:
+                    future.set_result(None)
+                else:
+                    future.set_exception(error)
+        self._waiters = rest

@@ -1,0 +1,158 @@
+"""Leases: asked for, waited for, given, returned; given ones are remembered over a restart, for their pods may survive it."""
+
+from collections.abc import Callable
+
+import msgspec
+from msgspec.structs import replace
+
+from jitflow.dataplane import records
+from jitflow.dataplane.core import Core
+from jitflow.dataplane.progress import Progress
+from jitflow.dataplane.records import LeaseDoc
+from jitflow.model.data import FutureStep, ReplicaState, StepId, WorkflowUid
+from jitflow.ports.dataplane import Lease, Waiting
+from jitflow.ports.store import StateStore
+
+_TELL_EVERY_S = 0.5
+_TOLD_PER_ROUND = 500
+
+
+class Leases:
+    """Who waits and who holds."""
+
+    def __init__(self, core: Core, progress: Progress, refuse: Callable[[StepId, str], None]) -> None:
+        """Tell `refuse` of steps that will never get their lease."""
+        self._core = core
+        self._progress = progress
+        self._refuse = refuse
+        self._waiting: dict[StepId, tuple[WorkflowUid, FutureStep]] = {}
+        self._told: dict[StepId, tuple[float, str]] = {}
+        self._held: dict[StepId, LeaseDoc] = {}
+        self._restored: set[StepId] = set()
+        self._telling = False
+        self._stuck_since: float | None = None
+
+    async def load(self, store: StateStore) -> None:
+        """Hold on to the leases of an earlier life, until they are returned or nobody asks for them for a while."""
+        core = self._core
+        for key, body in await store.items(records.LEASE):
+            doc = msgspec.json.decode(body, type=LeaseDoc)
+            absent = set(doc.absent)
+            spec = replace(doc.step, inputs=tuple(one for one in doc.step.inputs if one.ref not in absent))
+            views = [core.planner.item(one.ref) for one in spec.inputs]
+            if all(view is not None and view.state is ReplicaState.RESIDENT for view in views):
+                core.planner.resume(doc.uid, spec, doc.reserve_bytes)
+                self._held[key] = doc
+                self._restored.add(key)
+            else:
+                core.journal.put(records.LEASE, key, None)
+        if self._restored:
+            core.owner.start(self._expire(), "restored leases")
+
+    async def _expire(self) -> None:
+        await self._core.clock.sleep(self._core.tuning.restored_lease_s)
+        for step in sorted(self._restored):
+            self.returned(step)
+            self._core.planner.ended(step)
+        self._core.pump()
+
+    def ask(self, uid: WorkflowUid, step: FutureStep) -> None:
+        """Ask the planner; say why, if it takes time."""
+        self._restored.discard(step.id)
+        if step.id not in self._held:
+            self._waiting[step.id] = (uid, step)
+        self._core.planner.ask(uid, step)
+        self._core.pump()
+        if step.id in self._waiting:
+            self._tell(step.id)
+            if not self._telling:
+                self._telling = True
+                self._core.owner.start(self._keep_telling(), "waiting steps")
+
+    def granted(self, step: StepId) -> None:
+        """The planner lets a step start."""
+        core = self._core
+        asked = self._waiting.pop(step, None)
+        self._told.pop(step, None)
+        doc = self._held.get(step)
+        if asked is not None:
+            wait = core.planner.wait(step)
+            reserve = wait.reserve_bytes if wait else 0
+            doc = LeaseDoc(uid=asked[0], step=asked[1], reserve_bytes=reserve, absent=core.planner.absent(step))
+            self._held[step] = doc
+            core.journal.put(records.LEASE, step, records.encode(doc))
+        if doc is None:
+            return
+        absent = set(doc.absent)
+        rows = {one.ref: core.rows[one.ref] for one in doc.step.inputs if one.ref not in absent}
+        lease = Lease(
+            step=step,
+            paths={ref: str(core.primary.path(row.location)) for ref, row in rows.items()},
+            sizes={ref: row.size_bytes for ref, row in rows.items()},
+            absent=doc.absent,
+        )
+        now = core.clock.now()
+        for ref, row in rows.items():
+            core.rows[ref] = replace(row, last_used_at=now)
+        core.emit(lease)
+
+    def returned(self, step: StepId) -> None:
+        """A step has ended or will never start."""
+        self._waiting.pop(step, None)
+        self._told.pop(step, None)
+        self._restored.discard(step)
+        if self._held.pop(step, None) is not None:
+            self._core.journal.put(records.LEASE, step, None)
+
+    def withdraw(self, uid: WorkflowUid) -> None:
+        """Give up what a workflow waits for, and leases of an earlier life that nobody asked for again."""
+        for step in [step for step, (owner, _) in self._waiting.items() if owner == uid]:
+            self.returned(step)
+        for step in [step for step in self._restored if self._held[step].uid == uid]:
+            self.returned(step)
+            self._core.planner.ended(step)
+
+    # -- words -------------------------------------------------------------------------------------------------------------
+
+    async def _keep_telling(self) -> None:
+        """Tell waiting steps' reasons as they change, at most twice a second each, until nobody waits."""
+        try:
+            while self._waiting:
+                await self._core.clock.sleep(_TELL_EVERY_S)
+                self._core.pump()
+                for step in list(self._waiting)[:_TOLD_PER_ROUND]:
+                    self._tell(step)
+                self._lose_patience()
+        finally:
+            self._telling = False
+
+    def _tell(self, step: StepId) -> None:
+        now = self._core.clock.now()
+        at, before = self._told.get(step, (float("-inf"), ""))
+        text = self._progress.reason(step)
+        if text and text != before and now - at >= _TELL_EVERY_S:
+            self._told[step] = (now, text)
+            self._core.emit(Waiting(step=step, message=text))
+
+    def _lose_patience(self) -> None:
+        """Refuse the first waiting step when the disk, not the capacity, has stood in everybody's way for long."""
+        core = self._core
+        books = core.planner.bytes
+        now = core.clock.now()
+        if books.capacity >= books.limit or books.fixed > books.kept + books.dirty:
+            self._stuck_since = None
+            return
+        if self._stuck_since is None:
+            self._stuck_since = now
+        if now - self._stuck_since >= core.tuning.disk_patience_s:
+            self._stuck_since = None
+            for step in self._waiting:
+                wait = core.planner.wait(step)
+                if wait is not None and wait.phase == "space" and wait.need_bytes:
+                    root = core.primary.root
+                    self._refuse(
+                        step,
+                        f"no space is left on the disk of the primary ({root}): the step needs {wait.need_bytes:,} bytes more; "
+                        "free some and retry",
+                    )
+                    return

@@ -1,0 +1,274 @@
+"""The data plane in this process: the planner's async shell."""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from jitflow.dataplane import records
+from jitflow.dataplane.byhand import ByHand
+from jitflow.dataplane.checking import check
+from jitflow.dataplane.core import Core, Tuning
+from jitflow.dataplane.history import History
+from jitflow.dataplane.journal import Journal
+from jitflow.dataplane.leases import Leases
+from jitflow.dataplane.lookups import Lookups
+from jitflow.dataplane.primary import PrimaryDirectory, delete
+from jitflow.dataplane.progress import Progress
+from jitflow.dataplane.stageout import StageOut
+from jitflow.dataplane.tasks import Owner
+from jitflow.dataplane.transfers import Transfers
+from jitflow.model.data import FutureStep, ObjectRef, Replica, StepId, WorkflowUid
+from jitflow.model.problems import Refused
+from jitflow.planner import Bypass, Cancel, Command, Evict, Fetch, Grant, Look, Planner, PlannerOptions, Refuse, Take
+from jitflow.ports.clock import Clock
+from jitflow.ports.dataplane import (
+    DataEvent,
+    DataListener,
+    Estimate,
+    Lease,
+    LeaseRefused,
+    OutputObject,
+    PrimaryFill,
+    StepData,
+    TransferRecord,
+)
+from jitflow.ports.storage import Storage
+from jitflow.ports.store import StateStore
+
+log = logging.getLogger("jitflow.dataplane")
+
+_FREE_FLOOR_BYTES = 64 << 20
+
+
+class LocalDataPlane:
+    """Implements `DataPlane` and `PrimaryAdmin` over a directory. Use it from one event loop."""
+
+    def __init__(
+        self,
+        primary_dir: Path,
+        capacity_bytes: int,
+        storage: Storage,
+        store: StateStore,
+        clock: Clock,
+        *,
+        transfers: int = 8,
+        workers: int = 8,
+        window: int = 64,
+        default_output_bytes: int = 1 << 20,
+        free_floor_bytes: int = _FREE_FLOOR_BYTES,
+        tuning: Tuning | None = None,
+    ) -> None:
+        """Use `primary_dir` (made at `open`) for at most `capacity_bytes`.
+
+        Args:
+            primary_dir: an empty or new directory, or one that a data plane made.
+            capacity_bytes: what the primary may hold, resident and under way together.
+            storage: the far stores.
+            store: where the catalogue and the promises are kept.
+            clock: time.
+            transfers: fetches at once, and uploads at once.
+            workers: steps that run at once; how far claims run ahead.
+            window: objects fetched ahead of the steps that have asked.
+            default_output_bytes: reserved for an output of which nothing is known.
+            free_floor_bytes: what is always left free on the primary's disk.
+            tuning: limits of patience.
+        """
+        options = PlannerOptions(transfers=transfers, workers=workers, window=window, default_output_bytes=default_output_bytes)
+        self._store = store
+        self._listener: DataListener = _nobody
+        self._owner = Owner(_task_failed)
+        journal = Journal(store)
+        self._core = core = Core(
+            planner=Planner(capacity_bytes, options),
+            primary=PrimaryDirectory(primary_dir),
+            storage=storage,
+            journal=journal,
+            history=History(journal, clock.now),
+            clock=clock,
+            owner=self._owner,
+            tuning=tuning or Tuning(),
+            emit=self._emit,
+            free_floor_bytes=free_floor_bytes,
+        )
+        self._lookups = Lookups(core, self._refuse)
+        self._transfers = Transfers(core, self._refuse)
+        self._stageout = StageOut(core, transfers)
+        self._progress = Progress(core, self._lookups, self._transfers, self._stageout)
+        self._leases = Leases(core, self._progress, self._refuse)
+        self._by_hand = ByHand(core, self._leases)
+        core.perform = self._perform
+        core.partial_bytes = self._transfers.partial_bytes
+
+    # -- life --------------------------------------------------------------------------------------------------------------
+
+    async def open(self, listener: DataListener) -> None:
+        """Load the catalogue, compare it with the disk, go on with what was under way (see `DataPlane.open`)."""
+        core = self._core
+        self._listener = listener
+        await asyncio.to_thread(core.primary.open)
+        await core.history.load(self._store)
+        await self._stageout.load(self._store)
+        await self._load_catalogue()
+        await self._leases.load(self._store)
+        self._owner.start(core.journal.run(), "journal")
+        self._stageout.resume()
+        core.pump()
+
+    async def _load_catalogue(self) -> None:
+        core = self._core
+        rows = [msgspec.json.decode(body, type=Replica) for _, body in await self._store.items(records.REPLICA)]
+        sizes = {row.location: row.size_bytes for row in rows}
+        present = await asyncio.to_thread(core.primary.reconcile, sizes)
+        promised = {
+            one.location for obligation in self._stageout.obligations.values() for one in obligation.outputs if not one.proven
+        }
+        for row in sorted(rows, key=lambda row: row.last_used_at):
+            core.rows[row.ref] = row
+            if row.location not in present:
+                core.drop_row(row.ref)
+                continue
+            core.planner.found(row.ref, row.size_bytes, dirty=row.dirty, kept=row.kept)
+            if row.dirty and row.location not in promised:
+                core.planner.abandoned(row.ref)
+
+    async def close(self) -> None:
+        """Stop transfers and write the catalogue (see `DataPlane.close`)."""
+        self._core.closing = True
+        await self._owner.close()
+        await self._core.journal.flush()
+
+    # -- what the engine says ----------------------------------------------------------------------------------------------
+
+    async def check(self, uid: WorkflowUid, steps: Sequence[FutureStep]) -> Estimate:
+        """Say what a workflow will take (see `DataPlane.check`)."""
+        return await check(self._core, steps)
+
+    def announce(self, uid: WorkflowUid, steps: Sequence[FutureStep]) -> None:
+        """Say what a workflow will read and write (see `DataPlane.announce`)."""
+        self._core.planner.announce(uid, steps)
+        self._core.pump()
+
+    def acquire(self, uid: WorkflowUid, step: FutureStep) -> None:
+        """Ask for a step's lease (see `DataPlane.acquire`)."""
+        if not step.inputs and not step.outputs:
+            self._listener(Lease(step=step.id))
+            return
+        self._leases.ask(uid, step)
+
+    def release(self, step: StepId, outputs: Sequence[OutputObject]) -> None:
+        """The step has ended (see `DataPlane.release`)."""
+        self._leases.returned(step)
+        if not outputs or not self._stageout.take_over(step, outputs):
+            self._core.planner.ended(step)
+            self._core.pump()
+
+    def withdraw(self, uid: WorkflowUid) -> None:
+        """The workflow has ended (see `DataPlane.withdraw`)."""
+        self._leases.withdraw(uid)
+        self._core.planner.withdraw(uid)
+        self._stageout.withdraw(uid)
+        self._core.pump()
+
+    # -- what the planner says ---------------------------------------------------------------------------------------------
+
+    def _perform(self, command: Command) -> None:
+        match command:
+            case Look():
+                self._lookups.look(command)
+            case Fetch():
+                self._transfers.fetch(command)
+            case Cancel(ref=ref):
+                self._transfers.cancel(ref)
+            case Evict(ref=ref):
+                self._evict(ref)
+            case Take():
+                self._stageout.take(command)
+            case Bypass():
+                self._stageout.bypass(command)
+            case Grant(step=step):
+                self._leases.granted(step)
+            case Refuse(step=step, message=message):
+                self._leases.returned(step)
+                self._emit(LeaseRefused(step=step, message=message))
+
+    def _evict(self, ref: ObjectRef) -> None:
+        """Free a replica's bytes: a file at once, a tree in the background."""
+        row = self._core.rows[ref]
+        trash = self._core.primary.hide(row.location)
+        if trash is None:
+            self._gone(ref)
+        else:
+            self._owner.start(self._empty(ref, trash), f"evict {ref}")
+
+    async def _empty(self, ref: ObjectRef, trash: Path) -> None:
+        await asyncio.to_thread(delete, trash)
+        self._gone(ref)
+        self._core.pump()
+
+    def _gone(self, ref: ObjectRef) -> None:
+        self._core.drop_row(ref)
+        self._core.planner.evicted(ref)
+        self._by_hand.gone(ref)
+
+    def _refuse(self, step: StepId, message: str) -> None:
+        """A step can never start."""
+        self._core.planner.refused(step)
+        self._leases.returned(step)
+        self._emit(LeaseRefused(step=step, message=message))
+
+    def _emit(self, event: DataEvent) -> None:
+        if not self._by_hand.takes(event):
+            self._listener(event)
+
+    # -- what people see and do --------------------------------------------------------------------------------------------
+
+    def fill(self) -> PrimaryFill:
+        """Return how full the primary is now (see `PrimaryAdmin.fill`)."""
+        books = self._core.planner.bytes
+        counters = self._core.history.counters
+        return PrimaryFill(
+            capacity_bytes=books.limit,
+            used_bytes=books.used,
+            resident_bytes=books.resident,
+            pinned_bytes=books.pinned,
+            dirty_bytes=books.dirty,
+            peak_bytes=max(counters.peak_bytes, books.peak),
+            fetched_bytes=counters.fetched_bytes,
+            fetched_twice_bytes=counters.fetched_twice_bytes,
+            stored_bytes=counters.stored_bytes,
+        )
+
+    def replicas(self) -> Sequence[Replica]:
+        """Return the catalogue, by reference (see `PrimaryAdmin.replicas`)."""
+        return self._by_hand.replicas()
+
+    def step_data(self, uid: WorkflowUid) -> Sequence[StepData]:
+        """Return where the data of a workflow's steps stands (see `PrimaryAdmin.step_data`)."""
+        return self._progress.steps(uid)
+
+    async def timeline(self, *, since: float = 0.0) -> tuple[Sequence[TransferRecord], Sequence[tuple[float, int]]]:
+        """Return finished transfers and the fill since a time (see `PrimaryAdmin.timeline`)."""
+        return self._core.history.since(since)
+
+    async def stage(self, ref: ObjectRef) -> Replica:
+        """Fetch an object now (see `PrimaryAdmin.stage`)."""
+        return await self._by_hand.stage(ref)
+
+    async def pin(self, ref: ObjectRef, *, keep: bool) -> Replica:
+        """Keep a replica, or no longer (see `PrimaryAdmin.pin`)."""
+        return await self._by_hand.pin(ref, keep=keep)
+
+    async def evict(self, ref: ObjectRef) -> None:
+        """Remove a replica (see `PrimaryAdmin.evict`)."""
+        await self._by_hand.evict(ref)
+
+
+def _nobody(_: DataEvent) -> None:
+    raise Refused("the data plane is not open")
+
+
+def _task_failed(error: BaseException) -> None:
+    log.error("a task of the data plane failed", exc_info=error)

@@ -1,0 +1,70 @@
+"""What the data plane writes into the store."""
+
+from typing import Final
+
+import msgspec
+from msgspec import Struct
+
+from jitflow.model.data import FutureStep, ObjectRef, StepId, WorkflowUid
+
+REPLICA: Final = "replica"
+LEASE: Final = "lease"
+STAGEOUT: Final = "stageout"
+TRANSFER: Final = "transfer"
+FILL: Final = "fill"
+FETCHED: Final = "fetched"
+COUNTERS: Final = "dataplane"
+
+
+class LeaseDoc(Struct, frozen=True, kw_only=True):
+    """A lease that was given and not returned: its pod may outlive this process."""
+
+    uid: WorkflowUid
+    step: FutureStep
+    reserve_bytes: int = 0
+    absent: tuple[ObjectRef, ...] = ()
+
+
+class OutputDoc(Struct, kw_only=True):
+    """One output to be sent to its secondary. `location`: its replica, if it was taken into the primary."""
+
+    ref: ObjectRef
+    source: str
+    size_bytes: int = -1
+    location: str = ""
+    proven: bool = False
+    error: str = ""
+
+
+class Obligation(Struct, kw_only=True):
+    """The outputs of one step that has ended. `orphan`: its workflow has ended too."""
+
+    step: StepId
+    uid: WorkflowUid
+    outputs: list[OutputDoc]
+    orphan: bool = False
+
+    @property
+    def finished(self) -> bool:
+        """Whether every output is proven or given up."""
+        return all(one.proven or one.error for one in self.outputs)
+
+    @property
+    def error(self) -> str:
+        """What went wrong, for people."""
+        return "; ".join(one.error for one in self.outputs if one.error)
+
+
+class Counters(Struct, kw_only=True):
+    """What the primary has seen since ever. `rates`: bytes per second of each remote's link, smoothed."""
+
+    peak_bytes: int = 0
+    fetched_bytes: int = 0
+    fetched_twice_bytes: int = 0
+    stored_bytes: int = 0
+    rates: dict[str, float] = {}
+
+
+def encode(value: object) -> bytes:
+    """Return a document's bytes."""
+    return msgspec.json.encode(value)
