@@ -88,3 +88,29 @@ def test_marked_commands_of_documents_run(document: Path, tmp_path: Path):
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGTERM)
     assert process.returncode == 0, output
+
+
+def settings_in(tree: type, prefix: str = "") -> set[str]:
+    """Return the names of all settings below a type, with NAME for a key of one's own."""
+    from typing import get_args, get_origin
+
+    import msgspec
+
+    found: set[str] = set()
+    for one in msgspec.structs.fields(tree):
+        kind = one.type
+        inner = get_args(kind)[1] if get_origin(kind) is dict else kind
+        if isinstance(inner, type) and issubclass(inner, msgspec.Struct):
+            found |= settings_in(inner, f"{prefix}{one.name}." + ("NAME." if inner is not kind else ""))
+        else:
+            found.add(prefix + one.name)
+    return found
+
+
+@pytest.mark.pure
+def test_the_settings_reference_is_complete():
+    from jitflow.settings import Settings
+
+    text = (ROOT / "docs" / "reference" / "settings.md").read_text()
+    told = set(re.findall(r"^\| `([\w.]+)` \|", text, re.MULTILINE))
+    assert told == settings_in(Settings)
