@@ -1,4 +1,5 @@
 import pytest
+
 from jitflow.expr import depends, durations, tags, when
 from jitflow.model import argo
 

@@ -1,5 +1,6 @@
 """Go's durations, Kubernetes' quantities and Go's number formats, as manifests use them."""
 
+import math
 import re
 from decimal import ROUND_CEILING, Decimal, InvalidOperation
 from typing import Final
@@ -103,6 +104,22 @@ def parse_quantity(quantity: str | float) -> int:
     if abs(value) >= 2**63:
         raise QuantityError(f"quantity {_quote(text)} is out of range")
     return int(value)
+
+
+def go_float(value: float) -> str:
+    """Return a float as Go's `%v` prints it: shortest digits, `1e+06` from a million on and below a ten-thousandth."""
+    if math.isnan(value):
+        return "NaN"
+    if math.isinf(value):
+        return "+Inf" if value > 0 else "-Inf"
+    sign, digits, exponent = Decimal(repr(value)).normalize().as_tuple()
+    power = len(digits) - 1 + int(exponent)
+    mark = "-" if sign else ""
+    text = "".join(map(str, digits))
+    if value and not -4 <= power < 6:
+        fraction = f".{text[1:]}" if text[1:] else ""
+        return f"{mark}{text[0]}{fraction}e{'-' if power < 0 else '+'}{abs(power):02d}"
+    return mark + format(Decimal(repr(abs(value))).normalize(), "f")
 
 
 def go_format(template: str, number: int) -> str:

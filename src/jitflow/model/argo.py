@@ -2,11 +2,11 @@
 # fmt: off
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 from msgspec import Struct, field
 
-AnyString = str | int | float | bool
+AnyString = Annotated[str, "any scalar is read as its text"]
 
 
 class Base(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):

@@ -13,7 +13,7 @@ import keyword
 import re
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 ROOTS = ("Workflow", "WorkflowTemplate", "ClusterWorkflowTemplate", "CronWorkflow", "WorkflowEventBinding")
 PREFIX = "io.argoproj.workflow.v1alpha1."
@@ -36,10 +36,19 @@ SPECIAL = {
 }
 # Kubernetes marks these required, but Argo fills them in: templates may leave them out.
 OPTIONAL = {
-    ("Container", "image"), ("Container", "name"), ("ScriptTemplate", "image"), ("ScriptTemplate", "source"),
-    ("Workflow", "metadata"), ("WorkflowTemplate", "metadata"), ("ClusterWorkflowTemplate", "metadata"),
-    ("CronWorkflow", "metadata"), ("WorkflowEventBinding", "metadata"), ("SecretKeySelector", "key"),
-    ("HTTPArtifact", "url"), ("ContainerNode", "image"), ("UserContainer", "image"),
+    ("Container", "image"),
+    ("Container", "name"),
+    ("ScriptTemplate", "image"),
+    ("ScriptTemplate", "source"),
+    ("Workflow", "metadata"),
+    ("WorkflowTemplate", "metadata"),
+    ("ClusterWorkflowTemplate", "metadata"),
+    ("CronWorkflow", "metadata"),
+    ("WorkflowEventBinding", "metadata"),
+    ("SecretKeySelector", "key"),
+    ("HTTPArtifact", "url"),
+    ("ContainerNode", "image"),
+    ("UserContainer", "image"),
 }
 # `Parameter.value`, `.default` and `.enum` are AnyString in Go: any JSON scalar is read as its text.
 ANY_STRING = {("Parameter", "value"), ("Parameter", "default"), ("ValueFrom", "default")}
@@ -97,8 +106,8 @@ def _type_of(prop: dict[str, Any]) -> str:
     if kind == "array":
         return f"tuple[{_type_of(prop['items'])}, ...]"
     if kind == "object" or "additionalProperties" in prop:
-        inner = prop.get("additionalProperties")
-        return f"dict[str, {_type_of(inner)}]" if isinstance(inner, dict) else "dict[str, Any]"
+        inner: Any = prop.get("additionalProperties")
+        return f"dict[str, {_type_of(cast('dict[str, Any]', inner))}]" if isinstance(inner, dict) else "dict[str, Any]"
     return {"string": "str", "integer": "int", "number": "float", "boolean": "bool"}.get(str(kind), "Any")
 
 
@@ -109,11 +118,11 @@ def render(schema: dict[str, Any]) -> str:
         "# fmt: off",
         "from __future__ import annotations",
         "",
-        "from typing import Any",
+        "from typing import Annotated, Any",
         "",
         "from msgspec import Struct, field",
         "",
-        "AnyString = str | int | float | bool",
+        'AnyString = Annotated[str, "any scalar is read as its text"]',
         "",
         "",
         "class Base(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):",

@@ -1,6 +1,7 @@
 """The language of `when`: govaluate as Argo uses it, with bare words read as strings.
 
-`heads == heads`, `'a b' != "c"`, `3 > 2.5`, `x in (a, b)`, `v1 =~ '^v'`, `!(a == b) && c == c || 1 + 1 == 2`, `a == b ? true : false`. Numbers are floats and compare as such; a number and a string are never equal. `evaluate` is what a node's `when` needs.
+`heads == heads`, `'a b' != "c"`, `3 > 2.5`, `x in (a, b)`, `v1 =~ '^v'`, `!(a == b) && 1 + 1 == 2`, `a == b ? true : false`.
+Numbers are floats and compare as such; a number and a string are never equal.
 
 One thing differs from govaluate: quoted dates stay strings (there they become times, which compare alike in one notation).
 """

@@ -3,6 +3,7 @@
 import math
 from typing import Final
 
+from jitflow.expr.durations import go_float
 from jitflow.expr.regex import RegexError, compile_regex
 from jitflow.expr.when._errors import failed
 from jitflow.expr.when._parser import Binary, Condition, Expression, Items, Literal, Name, Unary
@@ -30,17 +31,7 @@ def show(value: Value) -> str:
         return "true" if value else "false"
     if isinstance(value, tuple):
         return "[" + " ".join(show(item) for item in value) + "]"
-    return value if isinstance(value, str) else _show_number(value)
-
-
-def _show_number(value: float) -> str:
-    if math.isnan(value):
-        return "NaN"
-    if math.isinf(value):
-        return "+Inf" if value > 0 else "-Inf"
-    if value == int(value) and abs(value) < 1e21:
-        return str(int(value))
-    return repr(value)
+    return value if isinstance(value, str) else go_float(value)
 
 
 class _Evaluator:

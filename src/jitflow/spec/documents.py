@@ -1,0 +1,149 @@
+"""Manifests from text and from API bodies: strict, and every problem with its place."""
+
+import json
+from collections.abc import Collection
+from typing import Any, Final
+
+from msgspec import Struct
+
+from jitflow.model import argo
+from jitflow.model.problems import Place, Problem, Refused
+from jitflow.spec import _nodes
+from jitflow.spec._nodes import MAP, Node
+from jitflow.spec._reader import Reader
+from jitflow.spec.places import Places
+
+Manifest = argo.Workflow | argo.WorkflowTemplate | argo.ClusterWorkflowTemplate | argo.CronWorkflow | argo.WorkflowEventBinding
+
+KINDS: Final[dict[str, type[Any]]] = {
+    "Workflow": argo.Workflow,
+    "WorkflowTemplate": argo.WorkflowTemplate,
+    "ClusterWorkflowTemplate": argo.ClusterWorkflowTemplate,
+    "CronWorkflow": argo.CronWorkflow,
+    "WorkflowEventBinding": argo.WorkflowEventBinding,
+}
+API_VERSION: Final = "argoproj.io/v1alpha1"
+
+
+class Document(Struct, frozen=True, kw_only=True):
+    """One manifest, and where its parts stand in the text."""
+
+    kind: str
+    manifest: Manifest
+    places: Places
+
+
+def load(text: str, source: str = "") -> tuple[Document, ...]:
+    """Return the manifests of a YAML or JSON text, which may hold several documents.
+
+    Args:
+        text: the text.
+        source: a file's name, for messages.
+
+    Raises:
+        Refused: not YAML, no manifest in it, an unknown kind, unknown or doubled fields, wrong types; with every problem found.
+    """
+    roots = _parse(text, source)
+    documents: list[Document] = []
+    if not roots:
+        remedy = f"give a manifest: apiVersion: {API_VERSION}, kind: Workflow, …"
+        raise Refused(Problem(message="there is no manifest in the text", place=Place(source=source), remedy=remedy))
+    problems: list[Problem] = []
+    for root in roots:
+        try:
+            documents.append(_document(root, Places(root, source), coerce=True))
+        except Refused as error:
+            problems += error.problems
+    if problems:
+        raise Refused(problems)
+    return tuple(documents)
+
+
+def load_one(text: str, source: str = "", *, kinds: Collection[str] = ()) -> Document:
+    """Return the only manifest of a text.
+
+    Args:
+        text: the text.
+        source: a file's name, for messages.
+        kinds: kinds that will do; empty: any.
+
+    Raises:
+        Refused: as `load`; or there are several manifests, or one of another kind.
+    """
+    document, *others = load(text, source)
+    if others:
+        place = others[0].places.at(())
+        raise Refused(
+            Problem(message=f"expected one manifest, found {len(others) + 1}", place=place, remedy="give them one by one")
+        )
+    if kinds and document.kind not in kinds:
+        raise Refused(
+            Problem(
+                message=f"expected kind {' or '.join(kinds)}, got {document.kind}",
+                place=document.places.at(("kind",)),
+                remedy="give a manifest of that kind",
+            )
+        )
+    return document
+
+
+def from_json(body: Any, *, kind: str = "", source: str = "") -> Document:
+    """Return the manifest of an API body; places are JSON paths only, and strings must be strings.
+
+    Args:
+        body: the decoded JSON.
+        kind: the kind to assume when the body names none.
+        source: a name, for messages.
+
+    Raises:
+        Refused: as `load`.
+    """
+    return _document(_nodes.from_plain(body), Places(None, source), coerce=False, kind=kind)
+
+
+def _parse(text: str, source: str) -> list[Node]:
+    """Parse YAML; JSON that YAML cannot read (indented with tabs) is read as JSON."""
+    try:
+        return _nodes.parse(text, source)
+    except Refused as error:
+        if error.code == "too_large" or not text.lstrip().startswith("{"):
+            raise
+        try:
+            return [_nodes.from_plain(json.loads(text, object_pairs_hook=_unique))]
+        except (ValueError, RecursionError):
+            raise error from None
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Make a JSON object, refusing doubled keys."""
+    result = dict(pairs)
+    if len(result) != len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise Refused(Problem(message=f"the key '{twice}' is there twice", remedy="remove one of them"))
+    return result
+
+
+def _document(root: Node, places: Places, *, coerce: bool, kind: str = "") -> Document:
+    if root.kind != MAP:
+        raise Refused(Problem(message="a manifest must be an object", place=places.at(()), remedy="start with `apiVersion:`"))
+    named = _text_of(root, "kind") or kind
+    if named not in KINDS:
+        known = ", ".join(KINDS)
+        message = f"unknown kind '{named}'" if named else "Object 'Kind' is missing"
+        version = _text_of(root, "apiVersion") or API_VERSION
+        code = "invalid" if not named or version.startswith("argoproj.io/") else "unsupported"
+        raise Refused(Problem(message=message, place=places.at(("kind",)), remedy=f"use one of {known}", code=code))
+    version = _text_of(root, "apiVersion")
+    if version is not None and version != API_VERSION:
+        message = f"unknown apiVersion '{version}'"
+        raise Refused(Problem(message=message, place=places.at(("apiVersion",)), remedy=f"use {API_VERSION}"))
+    manifest = Reader(places, coerce=coerce).read(root, KINDS[named])
+    return Document(kind=named, manifest=manifest, places=places)
+
+
+def _text_of(root: Node, key: str) -> str | None:
+    entry = root.entry(key)
+    if entry is None or entry[1].is_collection or entry[1].value is None:
+        return None
+    return str(entry[1].value)

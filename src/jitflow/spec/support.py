@@ -1,0 +1,286 @@
+"""What this version does with each field of a manifest: one table.
+
+A field is supported, planned for later (using it is refused, never ignored), or ignored because it means something to Kubernetes
+only. A field that no row names is refused too. To support a feature, move its name to a `_supported` row of its type.
+"""
+
+import re
+from collections.abc import Callable, Iterator
+from enum import StrEnum
+from functools import lru_cache
+from typing import Any, Final
+
+import msgspec
+from msgspec import Struct
+
+from jitflow.model import argo
+from jitflow.spec._walk import fields_of, texts
+from jitflow.spec.places import Path
+
+
+class Status(StrEnum):
+    """What becomes of a field."""
+
+    SUPPORTED = "supported"
+    LATER = "later"
+    IGNORED = "ignored"
+
+
+class Feature(Struct, frozen=True):
+    """A row: `where` is `Type.field` of the generated types; `note` says what people are told.
+
+    `applies` narrows a row to some values of the field.
+    """
+
+    where: str
+    status: Status
+    note: str = ""
+    applies: Callable[[Any], bool] | None = None
+
+
+def _rows(kind: str, names: str, status: Status, note: str, applies: Callable[[Any], bool] | None = None) -> tuple[Feature, ...]:
+    return tuple(Feature(f"{kind}.{name}", status, note, applies) for name in names.split())
+
+
+def _supported(kind: str, names: str) -> tuple[Feature, ...]:
+    return _rows(kind, names, Status.SUPPORTED, "")
+
+
+def _later(kind: str, names: str, note: str, applies: Callable[[Any], bool] | None = None) -> tuple[Feature, ...]:
+    return _rows(kind, names, Status.LATER, note, applies)
+
+
+def _ignored(kind: str, names: str, note: str) -> tuple[Feature, ...]:
+    return _rows(kind, names, Status.IGNORED, note)
+
+
+_PLACEMENT = "there are no Kubernetes nodes to place pods on"
+_IDENTITY = "pods run as the service's own user; there are no service accounts"
+_ISOLATION = "the executor decides how a pod is isolated"
+_POD_OBJECT = "there is no Pod object in Kubernetes that it would apply to"
+_SIZES = "requests and limits of Kubernetes are not enforced here"
+_REMOTE = "how a store is reached is said by the configured remote for this endpoint and bucket"
+_TEMPLATES = "templates of other objects are not supported by this version; write the template into this workflow"
+_HOOKS = "hooks are not supported by this version; `spec.onExit` of the workflow is"
+_ELSEWHERE = "this artifact location is not supported by this version; use s3, raw, or plugin: {name: rclone, key: remote:path}"
+_ONLY_RCLONE = "the only artifact plugin is rclone: {name: rclone, key: remote:path}"
+_IMAGES = "images are not pulled; their names are mapped by the settings"
+_LOGS = "archived logs are not supported by this version; logs are kept with the run"
+_CLAIMS = "volume claims are not supported by this version; use an emptyDir volume or artifacts"
+
+
+def _of_container(kind: str) -> tuple[Feature, ...]:
+    """Return the rows that containers and scripts share."""
+    return (
+        *_supported(kind, "args command env image volumeMounts workingDir"),
+        *_later(kind, "envFrom", "environment from ConfigMaps and Secrets is not supported by this version"),
+        *_later(kind, "lifecycle", "container lifecycle hooks are not supported by this version"),
+        *_later(kind, "livenessProbe startupProbe", "probes are not supported by this version"),
+        *_later(kind, "restartPolicy restartPolicyRules", "containers are not restarted by this version; use retryStrategy"),
+        *_later(kind, "stdin stdinOnce tty", "pods have no terminal in this version"),
+        *_later(kind, "volumeDevices", "block devices are not supported by this version"),
+        *_ignored(kind, "imagePullPolicy", _IMAGES),
+        *_ignored(kind, "name", "the container of a pod is always called main"),
+        *_ignored(kind, "ports", "pods use the network of the machine"),
+        *_ignored(kind, "readinessProbe", "only daemons wait for readiness"),
+        *_ignored(kind, "resizePolicy resources", _SIZES),
+        *_ignored(kind, "securityContext", _ISOLATION),
+        *_ignored(kind, "terminationMessagePath terminationMessagePolicy", _POD_OBJECT),
+    )
+
+
+def _of_step(kind: str) -> tuple[Feature, ...]:
+    """Return the rows that steps and tasks share."""
+    return (
+        *_supported(kind, "arguments continueOn name template when withItems withParam withSequence"),
+        *_later(kind, "hooks", _HOOKS),
+        *_later(kind, "inline", "inline templates are not supported by this version; name the template"),
+        *_later(kind, "onExit", "exit handlers of steps and tasks are not supported by this version; `spec.onExit` is"),
+        *_later(kind, "templateRef", _TEMPLATES),
+    )
+
+
+FEATURES: Final[tuple[Feature, ...]] = (
+    # The workflow
+    *_supported(
+        "WorkflowSpec",
+        "activeDeadlineSeconds arguments entrypoint onExit parallelism retryStrategy suspend templates volumes workflowMetadata",
+    ),
+    *_later("WorkflowSpec", "archiveLogs", _LOGS),
+    *_later("WorkflowSpec", "artifactGC", "artifact garbage collection is not supported by this version"),
+    *_later("WorkflowSpec", "artifactRepositoryRef", "artifact repositories are not supported; name s3 locations in full"),
+    *_later("WorkflowSpec", "dnsConfig hostAliases", "name resolution of pods cannot be changed in this version"),
+    *_later("WorkflowSpec", "executorPlugins", "executor plugins are not supported by this version"),
+    *_later("WorkflowSpec", "hooks", _HOOKS),
+    *_later("WorkflowSpec", "metrics", "custom metrics are not supported by this version"),
+    *_later("WorkflowSpec", "podSpecPatch", "podSpecPatch is not supported by this version"),
+    *_later("WorkflowSpec", "priority", "priorities are not supported by this version"),
+    *_later("WorkflowSpec", "resourceClaims", "resource claims are not supported by this version"),
+    *_later("WorkflowSpec", "shutdown", "submit the workflow without `shutdown`, then stop or terminate it"),
+    *_later("WorkflowSpec", "synchronization", "mutexes and semaphores are not supported by this version"),
+    *_later("WorkflowSpec", "templateDefaults", "templateDefaults are not supported by this version"),
+    *_later("WorkflowSpec", "ttlStrategy", "ttlStrategy is not supported by this version; delete finished workflows yourself"),
+    *_later("WorkflowSpec", "volumeClaimTemplates", _CLAIMS),
+    *_later("WorkflowSpec", "workflowTemplateRef", _TEMPLATES),
+    *_ignored("WorkflowSpec", "affinity nodeSelector podPriorityClassName schedulerName tolerations", _PLACEMENT),
+    *_ignored("WorkflowSpec", "automountServiceAccountToken serviceAccountName executor", _IDENTITY),
+    *_ignored("WorkflowSpec", "dnsPolicy hostNetwork", "pods use the network of the machine"),
+    *_ignored("WorkflowSpec", "imagePullSecrets", _IMAGES),
+    *_ignored("WorkflowSpec", "podDisruptionBudget podGC podMetadata volumeClaimGC", _POD_OBJECT),
+    *_ignored("WorkflowSpec", "podResources", _SIZES),
+    *_ignored("WorkflowSpec", "securityContext", _ISOLATION),
+    *_supported("WorkflowMetadata", "annotations labels"),
+    *_later("WorkflowMetadata", "labelsFrom", "labels from expressions are not supported by this version"),
+    # Templates
+    *_supported(
+        "Template",
+        "activeDeadlineSeconds container dag inputs name outputs parallelism retryStrategy script steps suspend timeout volumes",
+    ),
+    *_later("Template", "archiveLocation", "archiveLocation is not supported by this version; give each artifact its location"),
+    *_later("Template", "containerSet", "container sets are not supported by this version; use steps or a dag"),
+    *_later("Template", "daemon", "daemons are not supported by this version"),
+    *_later("Template", "data", "data templates are not supported by this version"),
+    *_later("Template", "failFast", "failFast of a template is not supported by this version; `dag.failFast` is"),
+    *_later("Template", "hostAliases", "name resolution of pods cannot be changed in this version"),
+    *_later("Template", "http", "http templates are not supported by this version; use a container that runs curl"),
+    *_later("Template", "initContainers", "init containers are not supported by this version; use a step before this one"),
+    *_later("Template", "memoize", "memoization is not supported by this version"),
+    *_later("Template", "metrics", "custom metrics are not supported by this version"),
+    *_later("Template", "pendingTimeout", "pendingTimeout is not supported by this version"),
+    *_later("Template", "plugin", "executor plugins are not supported by this version"),
+    *_later("Template", "podSpecPatch", "podSpecPatch is not supported by this version"),
+    *_later("Template", "resource", "resource templates are not supported by this version: there is no Kubernetes"),
+    *_later("Template", "resourceClaims", "resource claims are not supported by this version"),
+    *_later("Template", "sidecars", "sidecars are not supported by this version"),
+    *_later("Template", "synchronization", "mutexes and semaphores are not supported by this version"),
+    *_ignored("Template", "affinity nodeSelector priorityClassName schedulerName tolerations", _PLACEMENT),
+    *_ignored("Template", "annotations metadata", _POD_OBJECT),
+    *_ignored("Template", "automountServiceAccountToken executor serviceAccountName", _IDENTITY),
+    *_ignored("Template", "podResources", _SIZES),
+    *_ignored("Template", "securityContext", _ISOLATION),
+    # Containers and scripts
+    *_supported("ScriptTemplate", "source"),
+    *(row for kind in ("Container", "ScriptTemplate") for row in _of_container(kind)),
+    *_supported("EnvVar", "name value"),
+    *_later("EnvVar", "valueFrom", "environment from other objects is not supported by this version; give a value"),
+    *_supported("VolumeMount", "mountPath name readOnly subPath"),
+    *_later("VolumeMount", "subPathExpr", "subPathExpr is not supported by this version; use subPath"),
+    *_ignored("VolumeMount", "mountPropagation recursiveReadOnly", _ISOLATION),
+    *_supported("Volume", "name emptyDir"),
+    *_supported("EmptyDirVolumeSource", "medium sizeLimit"),
+    # Steps and tasks
+    *(row for kind in ("WorkflowStep", "DAGTask") for row in _of_step(kind)),
+    *_supported("DAGTask", "dependencies depends"),
+    *_supported("DAGTemplate", "failFast target tasks"),
+    *_supported("ContinueOn", "error failed"),
+    *_supported("Sequence", "count end format start"),
+    *_supported("SuspendTemplate", "duration"),
+    *_supported("RetryStrategy", "backoff limit retryPolicy"),
+    *_later("RetryStrategy", "affinity", "retry affinity is not supported by this version"),
+    *_later("RetryStrategy", "expression", "retry expressions are not supported by this version; use retryPolicy"),
+    *_supported("Backoff", "cap duration factor maxDuration"),
+    # Parameters
+    *_supported("Arguments", "artifacts parameters"),
+    *_supported("Inputs", "artifacts parameters"),
+    *_supported("Outputs", "artifacts parameters"),
+    *_ignored("Outputs", "exitCode result", "the engine sets it"),
+    *_supported("Parameter", "default enum globalName name value valueFrom"),
+    *_ignored("Parameter", "description", "it is for people"),
+    *_supported("ValueFrom", "default parameter path supplied"),
+    *_later("ValueFrom", "configMapKeyRef", "ConfigMaps are not supported by this version; give the value as an argument"),
+    *_later("ValueFrom", "event", "events are not supported by this version"),
+    *_later("ValueFrom", "expression", "expressions are not supported by this version; use `parameter`"),
+    *_later("ValueFrom", "jqFilter jsonPath", "resource templates are not supported by this version: there is no Kubernetes"),
+    *_later("Tag", "expression", "expression tags ({{=…}}) are not supported by this version; use simple tags"),
+    # Artifacts
+    *_supported("Artifact", "archive from globalName mode name optional path plugin raw s3 subPath"),
+    *_later("Artifact", "archiveLogs", _LOGS),
+    *_later("Artifact", "artifactGC", "artifact garbage collection is not supported by this version"),
+    *_later("Artifact", "artifactory azure gcs git hdfs http oss", _ELSEWHERE),
+    *_later("Artifact", "deleted", "an artifact that was deleted cannot be used"),
+    *_later("Artifact", "fromExpression", "artifacts from expressions are not supported by this version; use `from`"),
+    *_later("Artifact", "recurseMode", "recurseMode is not supported by this version"),
+    *_supported("ArchiveStrategy", "none tar zip"),
+    *_supported("TarStrategy", "compressionLevel"),
+    *_supported("RawArtifact", "data"),
+    *_supported("S3Artifact", "bucket endpoint insecure key region"),
+    *_later("S3Artifact", "createBucketIfNotPresent", "buckets are not created by this version; create it first"),
+    *_later("S3Artifact", "encryptionOptions", "encryption is set on the remote"),
+    *_ignored("S3Artifact", "accessKeySecret addressingStyle caSecret roleARN secretKeySecret", _REMOTE),
+    *_ignored("S3Artifact", "sessionTokenSecret useSDKCreds", _REMOTE),
+    *_supported("PluginArtifact", "key"),
+    *_supported("PluginArtifact", "name"),
+    *_later("PluginArtifact", "name", _ONLY_RCLONE, lambda name: name != "rclone"),
+    *_later("PluginArtifact", "configuration", "plugin configuration is not supported by this version; configure the remote"),
+    *_ignored("PluginArtifact", "connectionTimeoutSeconds", _REMOTE),
+)  # fmt: skip
+
+_VOLUMES: Final = "only emptyDir volumes are supported by this version; use an emptyDir volume or artifacts"
+_EXPRESSION = re.compile(r"\{\{\s*=")
+_EXPRESSION_BYTES = re.compile(rb"\{\{\s*=")
+
+
+def of(where: str, value: Any = None) -> Feature:
+    """Return the row for `Type.field`; a field without one is refused."""
+    chosen = Feature(where, Status.LATER, _VOLUMES if where.startswith("Volume.") else "")
+    for feature in _by_name().get(where, ()):
+        if feature.applies is None or feature.applies(value):
+            chosen = feature
+    if chosen.status is Status.LATER and not chosen.note:
+        return msgspec.structs.replace(chosen, note=f"{where.partition('.')[2]} is not supported by this version")
+    return chosen
+
+
+@lru_cache(maxsize=1)
+def _by_name() -> dict[str, tuple[Feature, ...]]:
+    table: dict[str, tuple[Feature, ...]] = {}
+    for feature in FEATURES:
+        table[feature.where] = (*table.get(feature.where, ()), feature)
+    return table
+
+
+def uses(spec: argo.WorkflowSpec, path: Path = ("spec",)) -> Iterator[tuple[Path, Feature]]:
+    """Yield every use of a field that is not supported (or is ignored), with its path.
+
+    False, empty text, empty lists and empty mappings are no use; an empty object is.
+    """
+    yield from _walk(spec, path)
+    if _EXPRESSION_BYTES.search(msgspec.json.encode(spec)):
+        row = of("Tag.expression")
+        if row.status is not Status.SUPPORTED:
+            yield from ((here, row) for here, text in texts(spec, path) if _EXPRESSION.search(text))
+
+
+@lru_cache(maxsize=256)
+def _plan(kind: type[Struct]) -> tuple[tuple[str, str, str, bool], ...]:
+    """Return, for each field of a type: attribute, JSON name, `Type.field`, whether all its values are supported."""
+    rows: list[tuple[str, str, str, bool]] = []
+    for attribute, name in fields_of(kind):
+        where = f"{kind.__name__}.{name}"
+        known = _by_name().get(where, ())
+        rows.append((attribute, name, where, bool(known) and all(row.status is Status.SUPPORTED for row in known)))
+    return tuple(rows)
+
+
+def _walk(value: Struct, path: Path) -> Iterator[tuple[Path, Feature]]:
+    for attribute, name, where, supported in _plan(type(value)):
+        inner = getattr(value, attribute)
+        if inner is None or inner is False or inner in ("", (), {}):
+            continue
+        if not supported:
+            row = of(where, inner)
+            if row.status is not Status.SUPPORTED:
+                yield (*path, name), row
+                continue
+        if name not in {"withItems", "value", "enum"}:
+            yield from _descend(inner, (*path, name))
+
+
+def _descend(inner: Any, path: Path) -> Iterator[tuple[Path, Feature]]:
+    if isinstance(inner, Struct):
+        yield from _walk(inner, path)
+    elif isinstance(inner, tuple):
+        for index, item in enumerate(inner):  # type: ignore[reportUnknownVariableType, reportUnknownArgumentType]
+            if not isinstance(item, Struct | tuple):
+                return
+            yield from _descend(item, (*path, index))

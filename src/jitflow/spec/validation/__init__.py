@@ -1,0 +1,144 @@
+"""Whether a workflow can run, found out before anything runs.
+
+As Argo does, the whole tree of templates is walked with the values still unknown: every reference, name, type and limit is
+checked. What this version does not support yet is refused too. All problems are told at once, each with its place.
+"""
+
+from __future__ import annotations
+
+from jitflow.model import argo
+from jitflow.model.problems import Problem, Refused
+from jitflow.spec import support
+from jitflow.spec.documents import Document
+from jitflow.spec.places import Path, Places
+from jitflow.spec.validation._arguments import check_arguments, check_supplied
+from jitflow.spec.validation._dag import check_dag
+from jitflow.spec.validation._report import Report, check_names
+from jitflow.spec.validation._scope import Scope, check_tags, is_leaf, template_scope, workflow_scope
+from jitflow.spec.validation._steps import Templates, check_steps
+from jitflow.spec.validation._templates import Context, check_inputs, check_kind, check_limits, check_outputs, check_pod
+from jitflow.spec.validation._values import check_metadata, check_parallelism, check_retry, check_volumes
+
+__all__ = ["validate", "validate_document"]
+
+_POD_GC = ("OnPodCompletion", "OnPodSuccess", "OnWorkflowCompletion", "OnWorkflowSuccess")
+
+
+def validate(workflow: argo.Workflow, places: Places | None = None, *, lint: bool = False) -> None:
+    """Check that a workflow can run.
+
+    Args:
+        workflow: the manifest.
+        places: where its parts stand; None: problems have JSON paths only.
+        lint: workflow parameters may lack a value: they come at submit.
+
+    Raises:
+        Refused: with all problems (at most 50); mistakes before what is not supported (code `unsupported`).
+    """
+    report = Report(places or Places())
+    check_metadata(report, workflow.metadata)
+    spec = workflow.spec
+    for path, feature in support.uses(spec):
+        if feature.status is support.Status.LATER:
+            report.add(path, feature.note, "remove it", code="unsupported", key=True)
+    if spec.workflow_template_ref is None:
+        _check_spec(report, workflow, lint=lint)
+    elif spec.templates:
+        message = "Templates is invalid field in spec if workflow referred WorkflowTemplate reference"
+        report.add(("spec", "templates"), message, "remove the templates or the reference", key=True)
+    report.close()
+
+
+def validate_document(document: Document, *, lint: bool = False) -> None:
+    """Check a manifest of any kind; kinds other than Workflow are not supported by this version.
+
+    Raises:
+        Refused: as `validate`.
+    """
+    if isinstance(document.manifest, argo.Workflow):
+        validate(document.manifest, document.places, lint=lint)
+        return
+    raise Refused(
+        Problem(
+            message=f"kind {document.kind} is not supported by this version",
+            place=document.places.at(("kind",)),
+            remedy="submit a Workflow",
+            code="unsupported",
+        )
+    )
+
+
+def _check_spec(report: Report, workflow: argo.Workflow, *, lint: bool) -> None:
+    spec = workflow.spec
+    check_names(report, spec.templates, ("spec", "templates"), "spec.templates")
+    check_arguments(report, spec.arguments, ("spec", "arguments"), "spec.arguments.", values_optional=lint)
+    check_retry(report, spec.retry_strategy, ("spec",), "spec")
+    check_parallelism(report, spec.parallelism, ("spec",), "spec.")
+    check_volumes(report, spec.volumes, ("spec",), "spec.")
+    if spec.active_deadline_seconds is not None and spec.active_deadline_seconds < 0:
+        message = "spec.activeDeadlineSeconds must not be negative"
+        report.add(("spec", "activeDeadlineSeconds"), message, "remove it for no deadline")
+    if spec.pod_gc is not None and spec.pod_gc.strategy and spec.pod_gc.strategy not in _POD_GC:
+        message = f"podGC.strategy unknown strategy '{spec.pod_gc.strategy}'"
+        report.add(("spec", "podGC", "strategy"), message, f"use one of {', '.join(_POD_GC)}")
+    templates = Templates({template.name: template for template in reversed(spec.templates) if template.name})
+    _check_roots(report, spec, templates, lint=lint)
+    scope = workflow_scope(workflow)
+    metadata = spec.workflow_metadata
+    if metadata is not None:
+        check_tags(report, scope, metadata, ("spec", "workflowMetadata"), "spec.workflowMetadata")
+    before_exit = _reachable(spec.entrypoint, templates)
+    claims = (claim.metadata.name or "" for claim in spec.volume_claim_templates if claim.metadata is not None)
+    volumes = frozenset((*(volume.name for volume in spec.volumes), *claims))
+    context = Context(templates=templates, volumes=volumes, default_images=spec.template_defaults is not None)
+    for index, template in enumerate(spec.templates):
+        inner = template_scope(scope, template)
+        if spec.on_exit and template.name not in before_exit:
+            inner.add("workflow.failures")
+        _check_template(report, inner, template, ("spec", "templates", index), context)
+
+
+def _check_roots(report: Report, spec: argo.WorkflowSpec, templates: Templates, *, lint: bool) -> None:
+    """Check the entrypoint and the exit handler: they are there and get what they need."""
+    if not spec.entrypoint:
+        report.add(("spec",), "spec.entrypoint is required", "add `entrypoint:` with the name of a template", key=True)
+    for field, name in (("entrypoint", spec.entrypoint), ("onExit", spec.on_exit)):
+        if not name:
+            continue
+        template = templates.find(report, name, ("spec", field), "")
+        if template is None:
+            continue
+        arguments = spec.arguments or argo.Arguments()
+        if lint:
+            named = tuple(argo.Parameter(name=it.name, value="") for it in arguments.parameters)
+            arguments = argo.Arguments(artifacts=arguments.artifacts, parameters=named)
+        check_supplied(report, template, arguments, ("spec", field), "")
+
+
+def _reachable(name: str | None, templates: Templates) -> set[str | None]:
+    """Return the templates that a template calls, directly or not, and itself."""
+    found: set[str | None] = set()
+    todo = [name]
+    while todo:
+        template = templates.by_name.get(todo.pop() or "")
+        if template is None or template.name in found:
+            continue
+        found.add(template.name)
+        todo += [step.template for group in template.steps for step in group]
+        todo += [task.template for task in (template.dag.tasks if template.dag is not None else ())]
+    return found
+
+
+def _check_template(report: Report, scope: Scope, template: argo.Template, path: Path, context: Context) -> None:
+    check_kind(report, template, path)
+    check_inputs(report, template, path)
+    check_limits(report, template, path)
+    if template.steps:
+        check_steps(report, scope, template, path, context.templates)
+    if template.dag is not None:
+        check_dag(report, scope, template, path, context.templates)
+    if is_leaf(template):
+        check_pod(report, scope, template, path, context)
+    elif template.suspend is not None:
+        check_tags(report, scope, template, path, f"templates.{template.name}:")
+    check_outputs(report, scope, template, path)
