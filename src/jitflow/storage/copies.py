@@ -2,10 +2,11 @@
 
 import asyncio
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from jitflow.model.data import ObjectInfo, ObjectRef
-from jitflow.ports.errors import Busy, Corrupt, FixRequest, SourceChanged
+from jitflow.ports.errors import Busy, Corrupt, FixRequest, Retryable, SourceChanged, Unreachable
 from jitflow.ports.storage import Progress
 from jitflow.storage import files, keys, wire
 from jitflow.storage.calls import Calls
@@ -14,6 +15,7 @@ from jitflow.storage.remotes import RemoteConfig
 
 SMALL_BYTES = 8 * 2**20
 """Objects of S3 up to this size are read with one request: their size and hash are known and compared afterwards."""
+SECOND_LOOK_S = 10.0
 STORE_TRIES = 3
 STORE_PAUSE_S = 0.2
 
@@ -49,12 +51,9 @@ class Copies:
         one_request = remote.type == "s3" and before.size_bytes <= SMALL_BYTES and verifiable
         source = keys.address(ref, options="no_head_object=true" if one_request else "")
         request = wire.copyfile_request(source, wire.local(_absolute(partial)), config_of(remote), in_place=True)
-        try:
-            await self._transfers.run(
-                "operations/copyfile", request, subject=str(ref), total_bytes=before.size_bytes, progress=progress
-            )
-        except Corrupt as error:
-            await self._blame(before, str(error))
+        if before.size_bytes > SMALL_BYTES:
+            await self._unchanged(before)  # rather than after hours
+        await self._copy(before, "operations/copyfile", request, before.size_bytes, progress)
         size = await asyncio.to_thread(_size, partial)
         if size != before.size_bytes:
             await self._blame(before, f"{size} bytes arrived instead of {before.size_bytes}")
@@ -80,22 +79,30 @@ class Copies:
     async def _unchanged(self, before: ObjectInfo) -> ObjectInfo:
         after = await self._lookup.stat(before.ref)
         if changed(before, after):
-            raise SourceChanged(
-                f"{before.ref}: it changed while it was read: {_seen(before)} before, {_seen(after)} now; "
-                "submit again when nobody writes to it"
-            )
+            raise _source_changed(before, after)
         return after
+
+    async def _copy(self, before: ObjectInfo, method: str, request: wire.Request, total_bytes: int, progress: Progress) -> None:
+        """Copy from a store; a failure is blamed on a change of the source if there was one."""
+        subject = str(before.ref)
+        try:
+            await self._transfers.run(method, request, subject=subject, total_bytes=total_bytes, progress=progress)
+        except Corrupt as error:
+            await self._blame(before, str(error))
+        except Unreachable:
+            # Who reads an object that was made shorter sees the connection end early.
+            with suppress(Retryable, FixRequest, TimeoutError):
+                async with asyncio.timeout(SECOND_LOOK_S):
+                    await self._unchanged(before)
+            raise
 
     async def _fetch_tree(self, before: ObjectInfo, partial: Path, progress: Progress) -> ObjectInfo:
         ref, remote = before.ref, self._lookup.known(before.ref)
         request = wire.copydir_request(keys.address(ref), wire.local(_absolute(partial)), config_of(remote), in_place=True)
-        try:
-            await self._transfers.run("sync/copy", request, subject=str(ref), progress=progress)
-        except Corrupt as error:
-            await self._blame(before, str(error))
+        await self._copy(before, "sync/copy", request, -1, progress)
         after, members = await self._lookup.tree(ref)
         if changed(before, after):
-            raise SourceChanged(f"{ref}: objects below it changed while they were read; submit again when nobody writes to it")
+            raise _source_changed(before, after)
         start = (
             len(keys.address(ref).fs.partition(":")[2] + keys.address(ref).remote) + 1 if ref.path.strip("/") else len(ref.path)
         )
@@ -166,8 +173,15 @@ def changed(before: ObjectInfo, after: ObjectInfo) -> bool:
     return bool(before.version and after.version and before.version != after.version)
 
 
+def _source_changed(before: ObjectInfo, after: ObjectInfo) -> SourceChanged:
+    return SourceChanged(
+        f"{before.ref}: it changed since it was looked up: {_seen(before)} then, {_seen(after)} now; "
+        "submit again when nobody writes to it"
+    )
+
+
 def _seen(info: ObjectInfo) -> str:
-    return f"{info.size_bytes} bytes of {info.modified or 'unknown time'}"
+    return f"{info.size_bytes} bytes" + (f" of {info.modified}" if info.modified else "")
 
 
 def _publish(partial: Path, target: Path) -> None:

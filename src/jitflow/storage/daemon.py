@@ -131,7 +131,7 @@ class RcloneDaemon:
         if not self._ready.is_set():
             await self._wait_ready(subject)
         if self._client is None:
-            raise Broken(f"{subject}: the storage is closed")
+            raise Broken(f"{subject}: the storage is not open")
         return await self._client.call(method, params, subject=subject)
 
     async def _wait_ready(self, subject: str) -> None:

@@ -16,8 +16,11 @@ class Address(NamedTuple):
 
     @property
     def whole(self) -> str:
-        """Return both as one `fs`, for calls that work on everything below."""
-        return self.fs + self.remote
+        """Return both as one `fs`, for calls that work on everything below.
+
+        The final `/` says that it is no object: rclone's S3 then need not look.
+        """
+        return f"{self.fs}{self.remote}/" if self.remote else self.fs
 
 
 def address(ref: ObjectRef, *, options: str = "") -> Address:

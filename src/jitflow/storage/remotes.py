@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
+from typing import Any
 
 from msgspec import Struct
 
@@ -46,6 +47,14 @@ class RemoteConfig(Struct, frozen=True, kw_only=True):
     secrets: frozenset[str] = frozenset()
     tuning: Tuning = Tuning()
     check_hashes: bool = True
+
+    def __repr__(self) -> str:
+        """Return name and type; the values of options may be secret."""
+        return f"RemoteConfig(name={self.name!r}, type={self.type!r}, options={sorted(self.options)})"
+
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        """Return what `__repr__` shows."""
+        return [("name", self.name), ("type", self.type), ("options", sorted(self.options))]
 
 
 class ProviderOption(Struct, frozen=True, rename="pascal"):
@@ -171,5 +180,5 @@ def _root_problems(remote: RemoteConfig, option: str, root: str) -> Iterable[Pro
 
 
 def _did_you_mean(word: str, known: Iterable[str]) -> str:
-    close = get_close_matches(word, list(known), n=1, cutoff=0.6)
+    close = get_close_matches(word, list(known), n=1, cutoff=0.5)
     return f"did you mean {close[0]!r}?" if close else ""

@@ -66,6 +66,8 @@ class S3Server:
         """
         self.root.mkdir(parents=True, exist_ok=True)
         self.port = self.port or _free_port()
+        if _answers(self.endpoint):
+            raise RuntimeError(f"{self.endpoint} is in use by another server")
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed by stop
         command = [
             str(find_rclone(self._program)), "serve", "s3", str(self.root), "--addr", f"127.0.0.1:{self.port}", "--config", "",
