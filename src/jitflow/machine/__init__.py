@@ -1,1 +1,40 @@
-"""The machine room."""
+"""One workflow's life, as a pure state machine.
+
+`new_state` → `decide(state, event, now)` → `Decision(state, nodes, effects, …)`; `encode_header`, `encode_node` and `restore`
+keep it; `status` and `workflow_document` show it; `forecast` says what will come. The cost of an event does not grow with the
+size of the workflow: composite nodes count their children, nothing looks at all nodes but the rare requests of people.
+"""
+
+from jitflow.machine.again import refusal
+from jitflow.machine.deciding import decide
+from jitflow.machine.forecast import MAX_STEPS, ForecastStep, forecast
+from jitflow.machine.names import node_id, pod_name
+from jitflow.machine.node import Node, decode_node, encode_node
+from jitflow.machine.phases import IllegalMove
+from jitflow.machine.report import Summary, is_ended, status, summary, workflow_document
+from jitflow.machine.state import Decision, State, encode_header, header_differs, new_state, restore
+
+__all__ = [
+    "MAX_STEPS",
+    "Decision",
+    "ForecastStep",
+    "IllegalMove",
+    "Node",
+    "State",
+    "Summary",
+    "decide",
+    "decode_node",
+    "encode_header",
+    "encode_node",
+    "forecast",
+    "header_differs",
+    "is_ended",
+    "new_state",
+    "node_id",
+    "pod_name",
+    "refusal",
+    "restore",
+    "status",
+    "summary",
+    "workflow_document",
+]

@@ -65,6 +65,15 @@ class ResumeRequested(Event):
     message: str = ""
 
 
+class SuspendedNodesSet(Event):
+    """Supply output parameters to the suspended nodes that `selector` names; a `phase` (Succeeded, Failed, Error) also ends them."""
+
+    selector: str
+    outputs: dict[str, str] = {}
+    message: str = ""
+    phase: str = ""
+
+
 class ShutdownRequested(Event):
     """Stop (`Stop`: exit handlers still run) or terminate (`Terminate`: they do not)."""
 

@@ -1,0 +1,197 @@
+"""A finished workflow runs again from where it failed; and which requests a workflow cannot take."""
+
+import msgspec
+
+from jitflow.machine import names, phases, selectors, suspends
+from jitflow.machine import node as types
+from jitflow.machine.node import Node, changed
+from jitflow.machine.program import Program
+from jitflow.machine.state import COMPOSITES, Run, State, recount
+from jitflow.machine.turn import Turn
+from jitflow.machine.workflow import STRATEGIES, exit_name
+from jitflow.model import argo
+from jitflow.model.runs import Event, ResumeRequested, RetryRequested, ShutdownRequested, SuspendedNodesSet, SuspendRequested
+
+_replace = msgspec.structs.replace
+
+
+def refusal(state: State, event: Event) -> str:
+    """Return why a workflow cannot take a request, empty when it can. Other events are never refused."""
+    finished = state.run.finished_at is not None
+    try:
+        match event:
+            case RetryRequested():
+                return _retry_refusal(state, event)
+            case ShutdownRequested():
+                selectors.parse(event.selector)
+                if event.strategy not in STRATEGIES:
+                    return f"'{event.strategy}' is no shutdown strategy: use Stop or Terminate"
+                return "cannot shutdown a completed workflow" if finished else ""
+            case SuspendRequested():
+                return "cannot suspend completed workflows" if finished else ""
+            case ResumeRequested():
+                return _resume_refusal(state, event)
+            case SuspendedNodesSet():
+                if not event.selector:
+                    return "a node field selector is needed to set outputs"
+                return "" if _matching(state, event.selector) else f"no suspended nodes match '{event.selector}'"
+            case _:
+                return ""
+    except ValueError as error:
+        return str(error)
+
+
+def _resume_refusal(state: State, event: ResumeRequested) -> str:
+    matching = _matching(state, event.selector)
+    if event.selector and not matching:
+        return f"currently, no suspended nodes match '{event.selector}'"
+    for node in matching:
+        unset = suspends.unset_output(node)
+        if unset:
+            return f"raw output parameter '{unset}' has not been set and does not have a default value"
+    return ""
+
+
+def _matching(state: State, selector: str) -> list[Node]:
+    chosen = selectors.parse(selector)
+    return [
+        node
+        for node in state.nodes.values()
+        if node.type == types.SUSPEND and node.phase == phases.RUNNING and selectors.matches(chosen, node)
+    ]
+
+
+def _retry_refusal(state: State, event: RetryRequested) -> str:
+    selectors.parse(event.selector)
+    for parameter in event.parameters:
+        if "=" not in parameter:
+            return f"expected parameter of the form: NAME=VALUE. Received: {parameter}"
+    phase = state.run.phase
+    if state.run.finished_at is None:
+        return f"Cannot retry a workflow in phase {phase or 'Pending'}"
+    if phase == phases.SUCCEEDED and not (event.restart_successful and event.selector):
+        return f"Cannot retry a workflow in phase {phase}"
+    return ""
+
+
+def retry(turn: Turn, event: RetryRequested) -> None:
+    """Delete what failed and what came after it, reset what encloses it, and go on from there.
+
+    Looks at the failed part of the workflow and counts everything anew: it is a person's rare request.
+    """
+    nodes = dict(turn.all_nodes())
+    program = _with_parameters(turn.program, event.parameters)
+    chosen = selectors.parse(event.selector) if event.restart_successful and event.selector else ()
+    plan = _Reset(turn, nodes, chosen, expand_again=bool(event.parameters))
+    plan.run()
+    run = Run(phase=phases.RUNNING, started_at=turn.now, outputs=turn.run.outputs, created_at=turn.run.created_at)
+    state = recount(program, run, (node for node in nodes.values() if node.id not in plan.deleted))
+    turn.rebase(state, removed=plan.deleted, changed=plan.reset)
+    turn.note("WorkflowRetried", "Workflow runs again from its failed nodes")
+    if turn.find(program.name) is None:
+        turn.run = _replace(run, phase="")
+        turn.begin()
+    for node_id in plan.reset:
+        turn.open_later(turn.nodes[node_id])
+
+
+def _with_parameters(program: Program, overrides: tuple[str, ...]) -> Program:
+    if not overrides:
+        return program
+    values = dict(text.split("=", 1) for text in overrides)
+    workflow = program.workflow
+    arguments = workflow.spec.arguments or argo.Arguments()
+    parameters = tuple(_replace(p, value=values.pop(p.name)) if p.name in values else p for p in arguments.parameters)
+    parameters += tuple(argo.Parameter(name=name, value=value) for name, value in values.items())
+    spec = _replace(workflow.spec, arguments=_replace(arguments, parameters=parameters))
+    return Program(_replace(workflow, spec=spec))
+
+
+class _Reset:
+    """Finds the nodes to delete and to reset, from the root down."""
+
+    def __init__(self, turn: Turn, nodes: dict[str, Node], chosen: tuple[selectors.Term, ...], *, expand_again: bool) -> None:
+        self._turn = turn
+        self._nodes = nodes
+        self._chosen = chosen
+        self._expand_again = expand_again
+        self.deleted: list[str] = []
+        self.reset: list[str] = []
+
+    def run(self) -> None:
+        """Go down from the root; drop the exit handler."""
+        name = self._turn.program.name
+        for top in (names.node_id(name, exit_name(name)),):
+            if top in self._nodes:
+                self._delete(self._nodes[top])
+        if name in self._nodes:
+            self._visit(self._nodes[name])
+
+    def _children(self, node: Node) -> list[Node]:
+        return self._turn.children(node.id)
+
+    def _visit(self, node: Node) -> bool:
+        """Delete or reset a node if it must run again; return whether it must."""
+        if node.type not in COMPOSITES:
+            if node.is_unsuccessful or self._is_chosen(node):
+                self._delete(node)
+                return True
+            return False
+        if self._is_chosen(node) or (node.type == types.RETRY and self._repeats_pods(node) and node.is_unsuccessful):
+            self._delete(node)
+            return True
+        if not node.is_unsuccessful and not self._chosen:
+            return False
+        again = self._visit_children(node)
+        if not again and not node.is_unsuccessful:
+            return False
+        self.reset.append(node.id)
+        self._nodes[node.id] = changed(
+            node, phase=phases.RUNNING, message="", finished_at=None, outputs=None, branch="", killed="", held="", due=None
+        )
+        return True
+
+    def _visit_children(self, node: Node) -> bool:
+        children = self._children(node)
+        if node.type == types.RETRY:
+            children = children[-1:]
+        if self._expand_again and node.type in {types.TASK_GROUP, types.STEP_GROUP}:
+            for child in children:
+                self._delete(child)
+            return True
+        visited = {child.task if node.type == types.DAG else child.index: child for child in children if self._visit(child)}
+        if node.type == types.STEPS and visited:
+            first = min(visited)
+            for child in children:
+                if child.index > first and child.index not in visited:
+                    self._delete(child)
+        elif node.type == types.DAG:
+            self._delete_after(node, children, set(visited))
+        return bool(visited)
+
+    def _delete_after(self, node: Node, children: list[Node], again: set[int]) -> None:
+        """Delete the tasks after those that run again, and those that were omitted."""
+        tasks = self._turn.template_of(node).tasks
+        after: set[int] = set()
+        todo = list(again)
+        while todo:
+            for index in tasks[todo.pop()].dependents:
+                if index not in after:
+                    after.add(index)
+                    todo.append(index)
+        for child in children:
+            if child.task not in again and (child.task in after or child.phase == phases.OMITTED):
+                self._delete(child)
+
+    def _is_chosen(self, node: Node) -> bool:
+        return bool(self._chosen) and selectors.matches(self._chosen, node)
+
+    def _repeats_pods(self, node: Node) -> bool:
+        return not any(child.type in COMPOSITES for child in self._children(node))
+
+    def _delete(self, node: Node) -> None:
+        todo = [node]
+        while todo:
+            gone = todo.pop()
+            self.deleted.append(gone.id)
+            todo += self._children(gone)

@@ -1,0 +1,160 @@
+"""From arguments to inputs, and from a boundary's steps to its outputs."""
+
+from collections.abc import Callable
+
+import msgspec
+
+from jitflow.expr import tags
+from jitflow.machine import locations
+from jitflow.machine.problems import Absent, Problem
+from jitflow.machine.program import ArgumentText, ArtifactArgument, CompiledArguments, CompiledTemplate, scalar_text
+from jitflow.machine.scope import Globals, Scope, text_or_absent
+from jitflow.model import argo
+
+Lookup = Callable[[str], str | None]
+
+
+def inputs_of(
+    template: CompiledTemplate, arguments: CompiledArguments, outer: Scope, global_values: Globals
+) -> argo.Inputs | None:
+    """Return a template's inputs for given arguments; None when it has none.
+
+    Args:
+        template: declares the inputs.
+        arguments: what its caller gives.
+        outer: the caller's scope, in which the arguments are read.
+        global_values: the workflow's values, for tags in defaults.
+
+    Raises:
+        Problem: an input is not given, or an argument cannot be resolved.
+    """
+    if not template.input_parameters and not template.input_artifacts:
+        return None
+    parameters = tuple(
+        msgspec.structs.replace(parameter, value=input_value(parameter, template, arguments, outer, global_values))
+        for parameter in template.input_parameters
+    )
+    inputs = argo.Inputs(parameters=parameters)
+    if not template.input_artifacts:
+        return inputs
+    inner = Scope(global_values, inputs=inputs)
+    artifacts = [input_artifact(declared, compiled, arguments, outer, inner) for declared, compiled in template.input_artifacts]
+    return argo.Inputs(parameters=parameters, artifacts=tuple(artifact for artifact in artifacts if artifact is not None))
+
+
+def input_value(
+    parameter: argo.Parameter, template: CompiledTemplate, arguments: CompiledArguments, outer: Scope, global_values: Globals
+) -> str:
+    """Return an input parameter's text: the argument's, else the default.
+
+    Raises:
+        Problem: neither is there.
+    """
+    given = arguments.parameters.get(parameter.name)
+    text = resolved(given, outer) if given is not None else None
+    if text is None:
+        default = template.defaults.get(parameter.name)
+        if default is None:
+            if given is not None and given.pure:
+                raise Absent(given.pure)
+            raise Problem(f"inputs.parameters.{parameter.name} was not supplied")
+        text = default.text.render(global_values)
+    elif "{{workflow." in text:
+        text = tags.substitute(text, global_values)
+    return text
+
+
+def resolved(argument: ArgumentText, scope: Scope) -> str | None:
+    """Return an argument's text; None when it is nothing but a reference to an output of a node that did not run.
+
+    Raises:
+        Problem: it cannot be resolved.
+    """
+    if argument.pure is not None:
+        return text_or_absent(scope, argument.pure)
+    return argument.text.render(scope)
+
+
+def input_artifact(
+    declared: argo.Artifact,
+    compiled: "tags.Compiled[argo.Artifact]",
+    arguments: CompiledArguments,
+    outer: Scope,
+    inner: Scope,
+) -> argo.Artifact | None:
+    """Return an input artifact as declared, at the location given; None for an optional one that is not there.
+
+    Raises:
+        Problem: it is needed and not given.
+    """
+    given = arguments.artifacts.get(declared.name)
+    if given is not None:
+        artifact = found_artifact(given, outer)
+        if artifact is not None:
+            return locations.delivered(declared, artifact)
+        if given.source.optional or declared.optional:
+            return None
+        reference = given.source.from_ or given.source.from_expression
+        if reference:
+            raise Problem(f"unable to resolve references: Unable to resolve: {reference}")
+    elif locations.store_of(declared):
+        return compiled.render(inner)
+    elif declared.optional:
+        return None
+    raise Problem(f"inputs.artifacts.{declared.name} was not supplied")
+
+
+def found_artifact(given: ArtifactArgument, scope: Scope) -> argo.Artifact | None:
+    """Return where an artifact argument lies, None when it is not there."""
+    location = given.location.render(scope)
+    if given.from_ is None:
+        return location if locations.store_of(location) else None
+    try:
+        artifact = scope.artifact(given.from_.render(scope))
+    except Absent:
+        return None
+    return None if artifact is None else locations.below(artifact, location.sub_path or "")
+
+
+def boundary_outputs(template: CompiledTemplate, scope: Scope) -> argo.Outputs | None:
+    """Return what a steps or DAG template gives out, taken from its steps; None when it declares nothing.
+
+    Raises:
+        Problem: an output is not there and has no default.
+    """
+    declared = template.source.outputs
+    if declared is None:
+        return None
+    parameters = tuple(_given_out(parameter, scope) for parameter in declared.parameters)
+    artifacts: list[argo.Artifact] = []
+    for artifact in declared.artifacts:
+        found = found_artifact(ArtifactArgument(artifact), scope) if artifact.from_ else None
+        if found is not None:
+            artifacts.append(
+                msgspec.structs.replace(found, name=artifact.name, global_name=artifact.global_name, optional=artifact.optional)
+            )
+        elif not artifact.optional:
+            raise Problem(f"unable to resolve outputs from scope: Unable to resolve: {artifact.from_ or artifact.name}")
+    return argo.Outputs(parameters=parameters, artifacts=tuple(artifacts))
+
+
+def _given_out(parameter: argo.Parameter, scope: Scope) -> argo.Parameter:
+    source = parameter.value_from
+    text: str | None = None
+    if source is not None and source.parameter:
+        try:
+            text = resolved(ArgumentText(source.parameter), scope)
+        except Problem:
+            if source.default is None:
+                raise
+    elif parameter.value is not None:
+        text = ArgumentText(parameter.value).text.render(scope)
+    if text is None:
+        if source is None or source.default is None:
+            raise Problem(f"unable to resolve outputs from scope: Unable to resolve output parameter '{parameter.name}'")
+        text = scalar_text(source.default)
+    return argo.Parameter(name=parameter.name, value=text, global_name=_render(parameter.global_name, scope))
+
+
+def _render(text: str | None, scope: Scope) -> str | None:
+    return tags.substitute(text, scope) if text else None

@@ -1,0 +1,91 @@
+"""From an event to a decision: the one door of the machine."""
+
+from typing import assert_never
+
+from jitflow.machine import again, phases, pods, workflow
+from jitflow.machine import node as types
+from jitflow.machine.node import Node
+from jitflow.machine.rules import RULES
+from jitflow.machine.state import Decision, State
+from jitflow.machine.turn import Turn
+from jitflow.model.runs import (
+    Event,
+    OutputsSaved,
+    PodEnded,
+    PodRefused,
+    PodStarted,
+    PodWaits,
+    ResumeRequested,
+    RetryRequested,
+    ShutdownRequested,
+    SuspendedNodesSet,
+    SuspendRequested,
+    TimerFired,
+    WorkflowStarted,
+)  # fmt: skip
+
+NodeEvent = PodStarted | PodWaits | PodEnded | PodRefused | OutputsSaved
+
+
+def decide(state: State, event: Event, now: float) -> Decision:
+    """Return what an event comes to. `state` stays valid and unchanged.
+
+    Late, repeated and unknown events change nothing. What goes wrong while the workflow runs becomes the message of a node;
+    a request that `refusal` refuses changes nothing.
+
+    Args:
+        state: the workflow as it is.
+        event: what happened.
+        now: seconds since the epoch; not before that of earlier events.
+    """
+    turn = Turn(state, now, RULES)
+    if isinstance(event, PodStarted | PodWaits | PodEnded | PodRefused | OutputsSaved):
+        node = turn.find(event.node_id)
+        if node is not None and node.type == types.POD:
+            _pod_event(turn, node, event)
+    elif not again.refusal(state, event):
+        _workflow_event(turn, event)
+    turn.work()
+    return turn.decision()
+
+
+def _pod_event(turn: Turn, node: Node, event: NodeEvent) -> None:
+    lives = node.phase in {phases.PENDING, phases.RUNNING} and not node.held
+    match event:
+        case PodStarted():
+            if node.phase == phases.PENDING:
+                pods.started(turn, node)
+        case PodWaits():
+            if node.phase == phases.PENDING:
+                pods.waits(turn, node, event.message)
+        case PodEnded():
+            if lives:
+                pods.ended(turn, node, event.end)
+        case PodRefused():
+            if lives:
+                pods.refused(turn, node, event.message)
+        case OutputsSaved():
+            if node.saving:
+                pods.saved(turn, node, event.error)
+        case _:
+            assert_never(event)
+
+
+def _workflow_event(turn: Turn, event: Event) -> None:
+    match event:
+        case WorkflowStarted():
+            workflow.begin(turn)
+        case TimerFired():
+            workflow.timer_fired(turn, event.key)
+        case SuspendRequested():
+            workflow.suspend(turn)
+        case ResumeRequested():
+            workflow.resume(turn, event)
+        case ShutdownRequested():
+            workflow.shut_down(turn, event)
+        case SuspendedNodesSet():
+            workflow.set_nodes(turn, event)
+        case RetryRequested():
+            again.retry(turn, event)
+        case _:
+            raise TypeError(f"no event of a workflow: {event!r}")

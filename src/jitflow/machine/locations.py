@@ -1,0 +1,83 @@
+"""Where artifacts lie: the key of an output, and locations with a path appended."""
+
+import posixpath
+from typing import Any
+
+import msgspec
+
+from jitflow.model import argo
+
+STORES = ("s3", "gcs", "azure", "oss", "hdfs", "http", "git", "artifactory", "raw", "plugin")
+_KEYS = {"s3": "key", "gcs": "key", "oss": "key", "plugin": "key", "azure": "blob", "hdfs": "path", "http": "url"}
+
+
+def store_of(artifact: argo.Artifact) -> str:
+    """Return which field holds the artifact's location, empty when it has none."""
+    return next((store for store in STORES if getattr(artifact, store) is not None), "")
+
+
+def with_suffix(artifact: argo.Artifact, suffix: str) -> argo.Artifact:
+    """Return the artifact with text appended to its key; unchanged where keys mean nothing (raw, git)."""
+    store = store_of(artifact)
+    field = _KEYS.get(store)
+    if field is None:
+        return artifact
+    location: Any = getattr(artifact, store)
+    location = msgspec.structs.replace(location, **{field: f"{getattr(location, field) or ''}{suffix}"})
+    return msgspec.structs.replace(artifact, **{store: location})
+
+
+def below(artifact: argo.Artifact, sub_path: str) -> argo.Artifact:
+    """Return the part of an artifact at a path below its key."""
+    store = store_of(artifact)
+    field = _KEYS.get(store)
+    if field is None or not sub_path:
+        return artifact
+    key = getattr(getattr(artifact, store), field) or ""
+    return with_suffix(artifact, sub_path if key.endswith("/") else f"/{sub_path}")
+
+
+def as_directory(artifact: argo.Artifact) -> argo.Artifact:
+    """Return the location of a directory that is saved as it is: its key ends in a slash."""
+    field = _KEYS.get(store_of(artifact))
+    key = getattr(getattr(artifact, store_of(artifact)), field) if field else "/"
+    return artifact if key is None or key.endswith("/") else with_suffix(artifact, "/")
+
+
+def is_plain(artifact: argo.Artifact) -> bool:
+    """Return whether the artifact is saved without packing."""
+    return artifact.archive is not None and artifact.archive.none is not None
+
+
+def placed(artifact: argo.Artifact, default: argo.ArtifactLocation | None, prefix: str) -> argo.Artifact:
+    """Return an output artifact with a location.
+
+    One without gets a key of its own below `prefix` in the default repository, or where the template's `archiveLocation` says.
+    """
+    if store_of(artifact):
+        return artifact
+    name = file_name(artifact)
+    if default is not None:
+        for store in STORES:
+            location = getattr(default, store)
+            if location is not None:
+                return below(msgspec.structs.replace(artifact, **{store: location}), name)
+    return msgspec.structs.replace(artifact, s3=argo.S3Artifact(key=f"{prefix}/{name}"))
+
+
+def file_name(artifact: argo.Artifact) -> str:
+    """Return the name under which an output artifact is saved."""
+    archive = artifact.archive or argo.ArchiveStrategy()
+    if archive.none is not None:
+        return posixpath.basename((artifact.path or artifact.name).rstrip("/"))
+    return f"{artifact.name}.zip" if archive.zip is not None else f"{artifact.name}.tgz"
+
+
+def delivered(declared: argo.Artifact, given: argo.Artifact) -> argo.Artifact:
+    """Return an input artifact as its template declares it, at the location that was given."""
+    changes = {field: getattr(given, field) for field in STORES if getattr(given, field) is not None}
+    archive = given.archive if given.archive is not None else declared.archive
+    plain = {field: None for field in STORES} | changes
+    return msgspec.structs.replace(
+        declared, **plain, archive=archive, from_=None, from_expression=None, sub_path=None, global_name=None
+    )

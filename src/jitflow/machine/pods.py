@@ -1,0 +1,264 @@
+"""Container and script templates: one pod each, from its launch to its collected outputs."""
+
+import msgspec
+
+from jitflow.expr import durations
+from jitflow.machine import locations, names, phases
+from jitflow.machine import node as types
+from jitflow.machine.node import Node, changed
+from jitflow.machine.problems import Problem
+from jitflow.machine.program import CompiledTemplate, scalar_text
+from jitflow.machine.scope import Scope
+from jitflow.machine.turn import Turn
+from jitflow.machine.values import template_values
+from jitflow.model import argo
+from jitflow.model.pods import PodEnd
+from jitflow.model.runs import KillPod, LaunchPod, PodDefaults, StartTimer
+
+TIMED_OUT = "Pod was active on the node longer than the specified deadline"
+
+_replace = msgspec.structs.replace
+
+
+class PodKind:
+    """Templates that run as a pod."""
+
+    node_type = types.POD
+
+    def start(self, turn: Turn, node: Node, template: CompiledTemplate) -> None:
+        """Add the node as Pending and ask for its pod."""
+        scope = _scope(turn, node, template)
+        outputs = planned_outputs(turn.program.name, node, template, scope)
+        body = template.body.render(scope)
+        timeout = _seconds(body.timeout)
+        due = turn.now + timeout if timeout is not None else None
+        node = changed(node, phase=phases.PENDING, started_at=turn.now, timeout=due)
+        turn.add(node)
+        turn.emit(
+            LaunchPod(
+                key=node.id,
+                node_id=node.id,
+                pod_name=names.pod_name(turn.program.name, node.template, node.name, node.id),
+                template=_replace(body, inputs=node.inputs, outputs=outputs),
+                workflow_level=pod_defaults(turn),
+                capture_result=captures(turn, node),
+                deadline_s=_seconds(body.active_deadline_seconds),
+                deadline_at=due,
+            )
+        )
+        if due is not None:
+            turn.emit(StartTimer(key=timer_key(node.id), due=due))
+
+
+def timer_key(node_id: str) -> str:
+    """Return the key of the timer that gives a Pending pod up."""
+    return f"timeout/{node_id}"
+
+
+def pod_defaults(turn: Turn) -> PodDefaults:
+    """Return what a pod takes from its workflow."""
+    metadata = turn.program.metadata
+    return PodDefaults(
+        namespace=metadata.namespace or "",
+        workflow_name=turn.program.name,
+        workflow_uid=metadata.uid or "",
+        volumes=turn.program.spec.volumes,
+    )
+
+
+def captures(turn: Turn, node: Node) -> bool:
+    """Return whether somebody reads the node's `outputs.result`."""
+    if not node.boundary:
+        return False
+    return turn.task_of(node).name in turn.template_of(turn.nodes[node.boundary]).captures
+
+
+def _scope(turn: Turn, node: Node, template: CompiledTemplate) -> Scope:
+    owner = turn.nodes[node.owner] if node.owner else None
+    local = template_values(template, node, turn.program.name, owner)
+    return Scope(turn.values, inputs=node.inputs, local=local)
+
+
+def planned_outputs(workflow: str, node: Node, template: CompiledTemplate, scope: Scope) -> argo.Outputs | None:
+    """Return a template's outputs with every artifact's location."""
+    if template.outputs is None:
+        return None
+    outputs = template.outputs.render(scope)
+    if not outputs.artifacts:
+        return outputs
+    prefix = f"{workflow}/{names.pod_name(workflow, node.template, node.name, node.id)}"
+    default = template.source.archive_location
+    return _replace(outputs, artifacts=tuple(locations.placed(artifact, default, prefix) for artifact in outputs.artifacts))
+
+
+def _seconds(value: int | str | None) -> float | None:
+    if value is None or value == "":
+        return None
+    try:
+        return float(durations.parse_duration(str(value)))
+    except durations.DurationError as error:
+        raise Problem(str(error)) from error
+
+
+def started(turn: Turn, node: Node) -> None:
+    """The pod runs."""
+    phases.check(node.id, node.phase, phases.RUNNING)
+    if node.timeout is not None:
+        turn.close(timer_key(node.id))
+    turn.put(changed(node, phase=phases.RUNNING, message="", timeout=None))
+
+
+def waits(turn: Turn, node: Node, message: str) -> None:
+    """The pod does not start yet."""
+    if node.message != message:
+        turn.put(changed(node, message=message))
+
+
+def refused(turn: Turn, node: Node, message: str) -> None:
+    """The pod can never start."""
+    turn.close(node.id)
+    _drop_timers(turn, node)
+    turn.finish(node, phases.ERROR, message)
+
+
+def ended(turn: Turn, node: Node, end: PodEnd) -> None:
+    """The pod ended: judge it and take its outputs."""
+    template = turn.template_of(node)
+    _drop_timers(turn, node)
+    try:
+        planned = planned_outputs(turn.program.name, node, template, _scope(turn, node, template))
+        outputs, missing = _collect(planned or argo.Outputs(), end)
+    except Problem as problem:
+        outputs, missing = None, str(problem)
+    phase, message = verdict(node, end, missing)
+    saving = bool(end.artifacts)
+    if saving:
+        turn.saving += 1
+    else:
+        turn.close(node.id)
+    node = changed(node, saving=saving, started_at=min(end.started_at, turn.now) if end.started_at else node.started_at)
+    turn.put(node)
+    turn.finish(node, phase, message, outputs)
+
+
+def _drop_timers(turn: Turn, node: Node) -> None:
+    if node.timeout is not None:
+        turn.close(timer_key(node.id))
+    if node.killed:
+        turn.close(kill_key(node.id))
+
+
+def verdict(node: Node, end: PodEnd, missing: str) -> tuple[str, str]:
+    """Return the phase and message of a node whose pod ended; `missing` says which output was not there."""
+    if end.timed_out:
+        return phases.FAILED, TIMED_OUT
+    if node.killed and (end.terminated or end.exit_code != 0):
+        return phases.FAILED, node.killed
+    if end.exit_code is None:
+        return phases.ERROR, end.error or "the pod was lost before it ended"
+    if end.exit_code != 0:
+        return phases.FAILED, f"main: Error (exit code {end.exit_code})"
+    if end.error or missing:
+        return phases.ERROR, end.error or missing
+    return phases.SUCCEEDED, ""
+
+
+def _collect(planned: argo.Outputs, end: PodEnd) -> tuple[argo.Outputs | None, str]:
+    """Return a pod's outputs and, if a needed one is not there, a message that says so."""
+    missing = ""
+    parameters: list[argo.Parameter] = []
+    for parameter in planned.parameters:
+        source = parameter.value_from or argo.ValueFrom()
+        value: argo.AnyString | None = end.parameters.get(parameter.name)
+        if value is None:
+            value = parameter.value if parameter.value is not None else source.default
+        if value is None:
+            missing = (
+                missing
+                or f"wait: Error (exit code 64): open {source.path}: no such file or directory (output parameter '{parameter.name}')"
+            )
+        else:
+            parameters.append(_replace(parameter, value=scalar_text(value)))
+    collected = {artifact.name: artifact for artifact in end.artifacts}
+    artifacts: list[argo.Artifact] = []
+    for artifact in planned.artifacts:
+        found = collected.get(artifact.name)
+        if found is not None:
+            as_it_is = found.is_directory and locations.is_plain(artifact)
+            artifacts.append(locations.as_directory(artifact) if as_it_is else artifact)
+        elif not artifact.optional:
+            missing = (
+                missing or f"wait: Error (exit code 64): path {artifact.path} does not exist (output artifact '{artifact.name}')"
+            )
+    code = None if end.exit_code is None else str(end.exit_code)
+    outputs = argo.Outputs(parameters=tuple(parameters), artifacts=tuple(artifacts), exit_code=code, result=end.result)
+    return outputs, missing
+
+
+def kill_key(node_id: str) -> str:
+    """Return the key of the effect that ends a pod."""
+    return f"kill/{node_id}"
+
+
+def kill(turn: Turn, node: Node, pending_message: str, running_message: str) -> None:
+    """End a pod before its time: a Pending one fails at once, a running one when its end is known."""
+    if node.held or node.killed:
+        return
+    turn.emit(KillPod(key=kill_key(node.id), node_id=node.id))
+    if node.phase == phases.PENDING:
+        _drop_timers(turn, node)
+        turn.close(node.id)
+        turn.close(kill_key(node.id))
+        turn.finish(node, phases.FAILED, pending_message)
+    else:
+        turn.put(changed(node, killed=running_message))
+
+
+def gave_up(turn: Turn, node: Node) -> None:
+    """The template's timeout passed while the pod was Pending."""
+    turn.put(changed(node, timeout=None))
+    kill(turn, turn.nodes[node.id], TIMED_OUT, TIMED_OUT)
+
+
+def saved(turn: Turn, node: Node, error: str) -> None:
+    """The outputs are proven far away, or cannot be: then the node fails after all, and its ancestors up to one that still runs."""
+    turn.saving -= 1
+    turn.close(node.id)
+    node = turn.put(changed(node, saving=False))
+    if error:
+        _fail_after_all(turn, node, phases.ERROR, error)
+    turn.rules.top_ended(turn)
+
+
+def _fail_after_all(turn: Turn, node: Node, phase: str, message: str) -> None:
+    while True:
+        if node.held:
+            turn.put(changed(node, held=phase, message=message))
+            return
+        if node.phase != phases.SUCCEEDED:
+            return
+        phases.check(node.id, node.phase, phase)
+        branch = phase if node.branch else ""
+        failed = turn.put(changed(node, phase=phase, message=message, branch=branch))
+        if failed.boundary and failed.type in types.COUNTED and not turn.nodes[failed.boundary].is_fulfilled:
+            turn.set_frame(failed.boundary, failed=turn.frame(failed.boundary).failed + 1)
+        if not node.owner:
+            return
+        owner = turn.nodes[node.owner]
+        if _is_forgiven(turn, owner, failed):
+            return
+        if not owner.is_fulfilled and not owner.held:
+            handler = turn.rules.composites[owner.type]
+            handler.child_failed_late(turn, owner, failed)
+            return
+        if owner.type in {types.STEP_GROUP, types.STEPS}:
+            phase, message = phases.FAILED, message if owner.type == types.STEPS else f"child '{node.id}' failed"
+        elif owner.type != types.RETRY:
+            message = ""
+        node = owner
+
+
+def _is_forgiven(turn: Turn, owner: Node, child: Node) -> bool:
+    if owner.type in {types.STEP_GROUP, types.DAG}:
+        return child.phase in turn.task_of(child).forgives
+    return False

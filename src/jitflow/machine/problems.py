@@ -1,0 +1,18 @@
+"""What can go wrong while a workflow runs; it becomes the message of a node in Error, never an exception of `decide`."""
+
+
+class Problem(Exception):
+    """A template, an argument or an expression that cannot be used. The message is Argo's."""
+
+
+class Absent(Problem):
+    """A reference to an output that is not there because its node did not run."""
+
+    def __init__(self, tag: str) -> None:
+        """Hold the tag's name."""
+        self.tag = tag
+        super().__init__(f"failed to resolve {{{{{tag}}}}}: the node was skipped and the output has no default")
+
+
+class Unknown(Exception):
+    """A value that only the future knows; raised while forecasting."""

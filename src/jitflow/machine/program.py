@@ -1,0 +1,363 @@
+"""A manifest made ready to run: templates split at their tags once, tasks numbered, dependencies turned into indices."""
+
+import re
+from datetime import UTC, datetime
+from functools import cached_property
+from typing import Any, Final
+
+import msgspec
+
+from jitflow.expr import depends as depends_language
+from jitflow.expr import tags
+from jitflow.machine.problems import Problem
+from jitflow.model import argo
+
+_RESULT_REFERENCE: Final = re.compile(r"(?:steps|tasks)(?:\.([A-Za-z0-9_-]+)|\['([^']+)'\])\.outputs\.result")
+_STRFTIME_LETTERS: Final = "aAbBcdDeFhHIjlmMnprRStTuUVwWxXyYzZ"
+
+CONTAINER, SCRIPT, STEPS, DAG, SUSPEND = "container", "script", "steps", "dag", "suspend"
+KINDS: Final = (
+    CONTAINER, SCRIPT, STEPS, DAG, SUSPEND, "http", "data", "container_set", "plugin", "resource",
+)  # fmt: skip
+"""Fields of a template, one of which says of what kind it is."""
+
+
+class ArgumentText:
+    """An argument's or parameter's value, split at its tags. `pure` is the tag's name when it is nothing but one tag."""
+
+    __slots__ = ("pure", "text")
+
+    def __init__(self, value: argo.AnyString) -> None:
+        """Split the value."""
+        source = scalar_text(value)
+        self.text = tags.compile_text(source)
+        self.pure = tags.is_pure_tag(source)
+
+
+class ArtifactArgument:
+    """An artifact given to a template: taken `from_` somewhere, or at a location of its own."""
+
+    __slots__ = ("from_", "location", "source")
+
+    def __init__(self, source: argo.Artifact) -> None:
+        """Split the location at its tags."""
+        self.source = source
+        self.from_ = tags.compile_text(source.from_) if source.from_ else None
+        self.location = tags.compile_struct(msgspec.structs.replace(source, from_=None))
+
+
+class CompiledArguments:
+    """The arguments of a task, or of the workflow."""
+
+    __slots__ = ("artifacts", "parameters")
+
+    def __init__(self, source: argo.Arguments | None) -> None:
+        """Compile each argument."""
+        source = source or argo.Arguments()
+        self.parameters: dict[str, ArgumentText] = {}
+        for parameter in source.parameters:
+            value = parameter.value
+            if value is None and parameter.value_from is not None:
+                value = parameter.value_from.parameter or parameter.value_from.default
+            if value is None:
+                value = parameter.default
+            if value is not None:
+                self.parameters[parameter.name] = ArgumentText(value)
+        self.artifacts = {artifact.name: ArtifactArgument(artifact) for artifact in source.artifacts}
+
+
+class Task:
+    """A step of a step group or a task of a DAG."""
+
+    def __init__(self, source: argo.WorkflowStep | argo.DAGTask, index: int, group: int, template: str) -> None:
+        """Compile everything of the task but its dependencies, which need the other tasks."""
+        self.source = source
+        self.index = index
+        self.group = group
+        self.name = source.name or ""
+        self.template = template
+        self.arguments = CompiledArguments(source.arguments)
+        self.when = tags.compile_text(source.when) if source.when else None
+        self.loops = bool(source.with_items or source.with_param or source.with_sequence)
+        self.when_has_item = self.when is not None and any(uses_item(name) for name in self.when.names)
+        self.items = tags.compile_text(msgspec.json.encode(source.with_items).decode()) if source.with_items else None
+        self.param = tags.compile_text(source.with_param) if source.with_param else None
+        self.sequence = tags.compile_struct(source.with_sequence) if source.with_sequence else None
+        goes_on = source.continue_on or argo.ContinueOn()
+        self.forgives = frozenset(phase for phase, forgiven in (("Failed", goes_on.failed), ("Error", goes_on.error)) if forgiven)
+        self.dependencies: tuple[int, ...] = ()
+        self.dependents: tuple[int, ...] = ()
+        self.depends: depends_language.Depends | None = None
+
+
+class Plan:
+    """Which tasks of a DAG are to run, and which of them decide its phase."""
+
+    def __init__(self, tasks: tuple[Task, ...], targets: tuple[int, ...]) -> None:
+        """Find what the targets need."""
+        needed: set[int] = set()
+        todo = list(targets)
+        while todo:
+            index = todo.pop()
+            if index not in needed:
+                needed.add(index)
+                todo += tasks[index].dependencies
+        self.targets = targets
+        self.target_set = frozenset(targets)
+        self.needed = frozenset(needed)
+        self._tasks = tasks
+        self.roots = tuple(index for index in sorted(needed) if not tasks[index].dependencies)
+
+    @cached_property
+    def order(self) -> tuple[int, ...]:
+        """The tasks, each after all that it depends on."""
+        missing = {index: len(self._tasks[index].dependencies) for index in self.needed}
+        order = list(self.roots)
+        for index in order:
+            for dependent in self._tasks[index].dependents:
+                if dependent in missing:
+                    missing[dependent] -= 1
+                    if not missing[dependent]:
+                        order.append(dependent)
+        return tuple(order)
+
+
+class CompiledTemplate:
+    """A template, its parts split at their tags."""
+
+    def __init__(self, key: str, source: argo.Template) -> None:
+        """Compile the template."""
+        self.key = key
+        self.source = source
+        self.name = source.name or ""
+        self.kind = next((kind for kind in KINDS if getattr(source, kind)), "")
+        inputs = source.inputs or argo.Inputs()
+        self.input_parameters = inputs.parameters
+        self.defaults = {p.name: ArgumentText(value) for p in inputs.parameters if (value := _own_value(p)) is not None}
+        self.input_artifacts = tuple((artifact, tags.compile_struct(artifact)) for artifact in inputs.artifacts)
+        self.outputs = tags.compile_struct(source.outputs) if source.outputs else None
+        self.body = tags.compile_struct(
+            msgspec.structs.replace(source, inputs=None, outputs=None, retry_strategy=None, steps=(), dag=None)
+        )
+        self.retry = tags.compile_struct(source.retry_strategy) if source.retry_strategy else None
+        self.parallelism = source.parallelism
+        self.fail_fast = bool(source.fail_fast)
+        self.groups: tuple[tuple[int, ...], ...] = ()
+        self.tasks: tuple[Task, ...] = ()
+        self.by_name: dict[str, int] = {}
+        self._plans: dict[str, Plan] = {}
+        if source.steps:
+            self._compile_steps()
+        elif source.dag:
+            self._compile_dag(source.dag)
+        self.paths = _paths(source)
+        metadata = source.metadata
+        self.annotations = tags.compile_struct(metadata) if metadata and tags.compile_struct(metadata).names else None
+
+    def with_annotations(self, lookup: tags.Lookup) -> argo.Template:
+        """Return the template with the tags of its metadata replaced."""
+        metadata = self.annotations.render(lookup) if self.annotations is not None else self.source.metadata
+        return msgspec.structs.replace(self.source, metadata=metadata)
+
+    @cached_property
+    def captures(self) -> frozenset[str]:
+        """Names of the tasks whose standard output somebody reads."""
+        text = msgspec.json.encode(self.source).decode()
+        return frozenset(dotted or quoted for dotted, quoted in _RESULT_REFERENCE.findall(text))
+
+    @cached_property
+    def target(self) -> tags.Text:
+        """The DAG's target, split at its tags."""
+        return tags.compile_text((self.source.dag.target if self.source.dag else None) or "")
+
+    def plan(self, target: str) -> Plan:
+        """Return what a DAG's target asks for; an empty one: all tasks, decided by those that nothing depends on.
+
+        Raises:
+            Problem: the target names no task.
+        """
+        plan = self._plans.get(target)
+        if plan is None:
+            names = target.split()
+            for name in names:
+                if name not in self.by_name:
+                    raise Problem(f"target '{name}' is not defined")
+            leaves = tuple(task.index for task in self.tasks if not task.dependents)
+            plan = Plan(self.tasks, tuple(self.by_name[name] for name in names) if names else leaves)
+            self._plans[target] = plan
+        return plan
+
+    def _template_key(self, task: argo.WorkflowStep | argo.DAGTask, index: int) -> str:
+        """Return the key of a task's template; that of an inline one is `parent/index`."""
+        return f"{self.key}/{index}" if task.inline is not None else task.template or ""
+
+    def _compile_steps(self) -> None:
+        tasks: list[Task] = []
+        groups: list[tuple[int, ...]] = []
+        for number, group in enumerate(self.source.steps):
+            first = len(tasks)
+            for step in group:
+                tasks.append(Task(step, len(tasks), number, self._template_key(step, len(tasks))))
+            groups.append(tuple(range(first, len(tasks))))
+        self.tasks, self.groups = tuple(tasks), tuple(groups)
+        self.by_name = {task.name: task.index for task in tasks}
+
+    def _compile_dag(self, dag: argo.DAGTemplate) -> None:
+        self.tasks = tuple(Task(task, i, 0, self._template_key(task, i)) for i, task in enumerate(dag.tasks))
+        self.by_name = {task.name: task.index for task in self.tasks}
+        dependents: list[list[int]] = [[] for _ in self.tasks]
+        for task, source in zip(self.tasks, dag.tasks, strict=True):
+            if source.depends:
+                task.depends = depends_language.parse(source.depends)
+            elif source.dependencies:
+                task.depends = depends_language.from_dependencies(source.dependencies)
+            names = task.depends.names() if task.depends else ()
+            task.dependencies = tuple(self.by_name[name] for name in names)
+            for dependency in task.dependencies:
+                dependents[dependency].append(task.index)
+        for task in self.tasks:
+            task.dependents = tuple(dependents[task.index])
+
+
+class Program:
+    """A workflow's manifest, compiled template by template as they are needed, and the values that never change."""
+
+    def __init__(self, workflow: argo.Workflow) -> None:
+        """Hold the manifest."""
+        self.workflow = workflow
+        self.metadata = workflow.metadata or argo.ObjectMeta()
+        self.spec = workflow.spec
+        self.name = self.metadata.name or ""
+        self.scope = f"local/{self.name}"
+        self.arguments = CompiledArguments(self.spec.arguments)
+        self._sources = {template.name or "": template for template in self.spec.templates}
+        self._compiled: dict[str, CompiledTemplate] = {}
+
+    def template(self, key: str) -> CompiledTemplate:
+        """Return a compiled template.
+
+        Raises:
+            Problem: there is none of that name.
+        """
+        found = self._compiled.get(key)
+        if found is None:
+            found = CompiledTemplate(key, _with_defaults(self._source(key), self.spec))
+            self._compiled[key] = found
+        return found
+
+    def _source(self, key: str) -> argo.Template:
+        parent, slash, place = key.rpartition("/")
+        if slash:
+            source = self.template(parent).tasks[int(place)].source.inline
+        else:
+            source = self._sources.get(key)
+        if source is None:
+            raise Problem(f"template {key} not found")
+        return source
+
+    @cached_property
+    def constants(self) -> dict[str, str]:
+        """Values of the `workflow.…` tags that never change."""
+        metadata, spec = self.metadata, self.spec
+        labels, annotations = _json(metadata.labels), _json(metadata.annotations)
+        values = {
+            "workflow.name": self.name,
+            "workflow.namespace": metadata.namespace or "",
+            "workflow.uid": metadata.uid or "",
+            "workflow.mainEntrypoint": spec.entrypoint or "",
+            "workflow.serviceAccountName": spec.service_account_name or "",
+            "workflow.labels": labels,
+            "workflow.labels.json": labels,
+            "workflow.annotations": annotations,
+            "workflow.annotations.json": annotations,
+        }
+        if spec.priority is not None:
+            values["workflow.priority"] = str(spec.priority)
+        values.update({f"workflow.labels.{name}": text for name, text in metadata.labels.items()})
+        values.update({f"workflow.annotations.{name}": text for name, text in metadata.annotations.items()})
+        values.update(_creation_times(metadata.creation_timestamp))
+        values.update(self._parameters(values))
+        return values
+
+    def _parameters(self, values: dict[str, str]) -> dict[str, str]:
+        arguments = self.arguments.parameters
+        texts = {name: argument.text.render(values.get) for name, argument in arguments.items()}
+        listed = [
+            msgspec.structs.replace(parameter, value=texts[parameter.name])
+            for parameter in (self.spec.arguments or argo.Arguments()).parameters
+            if parameter.name in texts
+        ]
+        found = {f"workflow.parameters.{name}": text for name, text in texts.items()}
+        return found | {"workflow.parameters": _json(listed), "workflow.parameters.json": _json(listed)}
+
+
+def uses_item(tag: str) -> bool:
+    """Return whether a tag stands for a loop's item."""
+    return tag == "item" or tag.startswith("item.") or (tag.startswith("=") and "item" in tag)
+
+
+def scalar_text(value: argo.AnyString) -> str:
+    """Return a manifest's scalar as text, as JSON writes it."""
+    if isinstance(value, str):
+        return value
+    return msgspec.json.encode(value).decode()
+
+
+def _json(value: Any) -> str:
+    return msgspec.json.encode(value, order="deterministic").decode()
+
+
+def _own_value(parameter: argo.Parameter) -> argo.AnyString | None:
+    """Return what an input parameter is when no argument gives it: its value, else its default."""
+    for value in (parameter.value, parameter.default, parameter.value_from.default if parameter.value_from else None):
+        if value is not None:
+            return value
+    return None
+
+
+def _paths(source: argo.Template) -> dict[str, str]:
+    """Return the values of the tags that name files: `inputs.artifacts.x.path`, `outputs.parameters.y.path` and the like."""
+    paths: dict[str, str] = {}
+    for artifact in (source.inputs or argo.Inputs()).artifacts:
+        paths[f"inputs.artifacts.{artifact.name}.path"] = artifact.path or ""
+    outputs = source.outputs or argo.Outputs()
+    for artifact in outputs.artifacts:
+        paths[f"outputs.artifacts.{artifact.name}.path"] = artifact.path or ""
+    for parameter in outputs.parameters:
+        if parameter.value_from and parameter.value_from.path:
+            paths[f"outputs.parameters.{parameter.name}.path"] = parameter.value_from.path
+    return {name: path for name, path in paths.items() if path}
+
+
+def _with_defaults(source: argo.Template, spec: argo.WorkflowSpec) -> argo.Template:
+    """Return a template with the workflow's `templateDefaults` and retry strategy where it has none of its own."""
+    if spec.template_defaults is not None:
+        source = _merge(source, spec.template_defaults, kinds=True)
+    if source.retry_strategy is None and spec.retry_strategy is not None:
+        source = msgspec.structs.replace(source, retry_strategy=spec.retry_strategy)
+    return source
+
+
+def _merge(own: Any, default: Any, *, kinds: bool = False) -> Any:
+    """Return a struct with its empty fields taken from another; fields that say the template's kind only if both have them."""
+    changes: dict[str, Any] = {}
+    for field in own.__struct_fields__:
+        mine, other = getattr(own, field), getattr(default, field)
+        if not other or field == "name" or (kinds and field in KINDS and not mine):
+            continue
+        if not mine and mine is not False:
+            changes[field] = other
+        elif isinstance(mine, msgspec.Struct) and isinstance(other, type(mine)):
+            changes[field] = _merge(mine, other)
+    return msgspec.structs.replace(own, **changes) if changes else own
+
+
+def _creation_times(created: str | None) -> dict[str, str]:
+    """Return `workflow.creationTimestamp` and its parts, by strftime's letters, `RFC3339` and `s` (seconds since the epoch)."""
+    if not created:
+        return {}
+    moment = datetime.fromisoformat(created).astimezone(UTC)
+    name = "workflow.creationTimestamp"
+    values = {f"{name}.{letter}": moment.strftime(f"%{letter}") for letter in _STRFTIME_LETTERS}
+    shown = moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+    return values | {name: shown, f"{name}.RFC3339": shown, f"{name}.s": str(int(moment.timestamp()))}

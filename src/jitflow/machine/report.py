@@ -1,0 +1,136 @@
+"""The workflow as Argo shows it: its status with all nodes, its document, a summary for lists."""
+
+from collections.abc import Mapping
+
+import msgspec
+from msgspec import Struct
+
+from jitflow.machine import node as types
+from jitflow.machine import phases, times
+from jitflow.machine.edges import Edges
+from jitflow.machine.node import Node
+from jitflow.machine.state import State
+from jitflow.model import argo
+
+PHASE_LABEL = "workflows.argoproj.io/phase"
+COMPLETED_LABEL = "workflows.argoproj.io/completed"
+
+_replace = msgspec.structs.replace
+
+
+class Summary(Struct, frozen=True, kw_only=True):
+    """What lists show of a workflow. Times in seconds since the epoch."""
+
+    phase: str
+    message: str
+    started_at: float | None
+    finished_at: float | None
+    progress: str
+    labels: dict[str, str]
+
+
+def summary(state: State) -> Summary:
+    """Return what lists show; costs the same however many nodes there are."""
+    run = state.run
+    return Summary(
+        phase=run.phase or phases.PENDING,
+        message=run.message,
+        started_at=run.started_at,
+        finished_at=run.finished_at,
+        progress=state.progress,
+        labels=_labels(state),
+    )
+
+
+def is_ended(state: State, node_id: str) -> bool:
+    """Return whether a node has ended (its outputs may still be on their way), or is not there."""
+    node = state.nodes.get(node_id)
+    return node is None or node.is_fulfilled or bool(node.held)
+
+
+def status(state: State, now: float) -> argo.WorkflowStatus:
+    """Return the workflow's status as Argo writes it. Costs as much as there are nodes and edges.
+
+    Args:
+        state: the workflow.
+        now: seconds since the epoch; nothing in the status depends on it yet.
+    """
+    del now
+    run = state.run
+    edges = Edges(state)
+    progress = _progress(state.nodes)
+    return argo.WorkflowStatus(
+        phase=run.phase or phases.PENDING,
+        started_at=times.rfc3339(run.started_at) or None,
+        finished_at=times.rfc3339(run.finished_at) or None,
+        progress=state.progress,
+        message=run.message or None,
+        conditions=_conditions(state),
+        outputs=run.outputs,
+        nodes={
+            node.id: _node_status(node, edges, progress.get(node.id, "")) for node in state.nodes.values() if not node.is_waiting
+        },
+    )
+
+
+def workflow_document(state: State, now: float) -> argo.Workflow:
+    """Return the manifest with its status, the labels that tell its phase, and how it is stopped or suspended."""
+    workflow, run = state.workflow, state.run
+    metadata = _replace(state.program.metadata, labels=_labels(state))
+    spec = workflow.spec
+    if run.suspended != bool(spec.suspend):
+        spec = _replace(spec, suspend=True if run.suspended else None)
+    if run.shutdown:
+        spec = _replace(spec, shutdown=run.shutdown)
+    return _replace(workflow, metadata=metadata, spec=spec, status=status(state, now))
+
+
+def _labels(state: State) -> dict[str, str]:
+    completed = "true" if state.run.finished_at is not None else "false"
+    return state.program.metadata.labels | {PHASE_LABEL: state.run.phase or phases.PENDING, COMPLETED_LABEL: completed}
+
+
+def _conditions(state: State) -> tuple[argo.Condition, ...]:
+    if not state.run.phase:
+        return ()
+    if state.run.finished_at is not None:
+        return (argo.Condition(type="PodRunning", status="False"), argo.Condition(type="Completed", status="True"))
+    running = state.counts.active_pods > 0
+    return (argo.Condition(type="PodRunning", status="True" if running else "False"),)
+
+
+def _progress(nodes: Mapping[str, Node]) -> dict[str, str]:
+    """Return ended pods of all pods, below each node."""
+    ended: dict[str, int] = {}
+    total: dict[str, int] = {}
+    for node in nodes.values():
+        if node.type != types.POD or node.is_waiting:
+            continue
+        node_id, done = node.id, int(node.is_fulfilled)
+        while node_id:
+            ended[node_id] = ended.get(node_id, 0) + done
+            total[node_id] = total.get(node_id, 0) + 1
+            node_id = nodes[node_id].owner
+    return {node_id: f"{ended[node_id]}/{count}" for node_id, count in total.items()}
+
+
+def _node_status(node: Node, edges: Edges, progress: str) -> argo.NodeStatus:
+    return argo.NodeStatus(
+        id=node.id,
+        name=node.name,
+        display_name=node.display_name,
+        type=node.type,
+        phase=node.phase,
+        message=node.message or None,
+        template_name=node.template.partition("/")[0] if "/" not in node.template else None,
+        template_scope=node.scope or None,
+        boundary_id=node.boundary or None,
+        children=edges.children(node),
+        outbound_nodes=edges.outbound(node) if node.type in {types.STEPS, types.DAG} and node.is_fulfilled else (),
+        started_at=times.rfc3339(node.started_at) or None,
+        finished_at=times.rfc3339(node.finished_at) or None,
+        inputs=node.inputs,
+        outputs=node.outputs if node.is_fulfilled or node.type == types.SUSPEND else None,
+        node_flag=argo.NodeFlag(retried=True) if node.retried else None,
+        progress=progress or None,
+    )

@@ -1,0 +1,51 @@
+"""Which module runs which kind of template, and which goes on with which composite node.
+
+A new kind of template is a module with a class like `PodKind`, and a line here.
+"""
+
+from collections.abc import Mapping
+
+from jitflow.machine import node as types
+from jitflow.machine import program, retries, workflow
+from jitflow.machine.dags import DagKind
+from jitflow.machine.node import Node
+from jitflow.machine.pods import PodKind
+from jitflow.machine.program import CompiledTemplate
+from jitflow.machine.retries import Retries
+from jitflow.machine.steps import StepGroups, StepsKind, TaskGroups
+from jitflow.machine.suspends import SuspendKind
+from jitflow.machine.turn import Composite, Kind, Turn
+
+
+class MachineRules:
+    """The machine's rules, as the turn asks for them."""
+
+    kinds: Mapping[str, Kind] = {
+        program.CONTAINER: PodKind(),
+        program.SCRIPT: PodKind(),
+        program.STEPS: StepsKind(),
+        program.DAG: DagKind(),
+        program.SUSPEND: SuspendKind(),
+    }
+    composites: Mapping[str, Composite] = {
+        types.STEPS: StepsKind(),
+        types.STEP_GROUP: StepGroups(),
+        types.DAG: DagKind(),
+        types.TASK_GROUP: TaskGroups(),
+        types.RETRY: Retries(),
+    }
+
+    def wrap(self, turn: Turn, node: Node, template: CompiledTemplate) -> bool:
+        """Start a node that is repeated on failure, see `Rules.wrap`."""
+        return retries.wrap(turn, node, template)
+
+    def begin(self, turn: Turn) -> None:
+        """Start the workflow's root, see `Rules.begin`."""
+        workflow.begin(turn)
+
+    def top_ended(self, turn: Turn) -> None:
+        """Go on after the root or the exit handler, see `Rules.top_ended`."""
+        workflow.top_ended(turn)
+
+
+RULES = MachineRules()

@@ -1,0 +1,261 @@
+"""One workflow's state: immutable, so that an older one stays valid; most of it can be counted again from the nodes."""
+
+from collections.abc import Iterable
+
+import msgspec
+from immutables import Map
+from msgspec import Struct
+
+from jitflow.machine import node as nodes_module
+from jitflow.machine.graph import counts_as_bad, dag_plan, dooms, fails_fast
+from jitflow.machine.node import Key, Node, decode_node
+from jitflow.machine.program import Program
+from jitflow.model import argo
+from jitflow.model.runs import Effect, Note
+
+Children = Map[Key, str]
+NO_CHILDREN: Children = Map()
+
+
+class Frame(Struct, frozen=True, kw_only=True, gc=False):
+    """What a composite node that has not ended counts, so that the end of a child costs the same however many there are."""
+
+    open: int = 0
+    """Children (by owner) that have not ended."""
+    active: int = 0
+    """Pods, steps and DAGs of this boundary that are Pending or Running."""
+    failed: int = 0
+    """Of those that ended, how many failed."""
+    bad: Key | None = None
+    """The child that decides a group's failure: the first of a step group, the last of a task group."""
+    left: int = 0
+    """Tasks of a DAG that have no node yet."""
+    doomed: bool = False
+    """A DAG that starts nothing new, for a target has failed."""
+
+
+NO_FRAME = Frame()
+
+
+class Queue(Struct, frozen=True, kw_only=True, gc=False):
+    """Nodes that wait for a slot, first come, first served; entries that moved on are skipped when they are met."""
+
+    head: int = 0
+    tail: int = 0
+    items: Map[int, tuple[str, int]] = Map()
+    """Position -> (node id, its `seq`)."""
+
+
+NO_QUEUE = Queue()
+
+
+class Run(Struct, frozen=True, kw_only=True, array_like=True):
+    """The workflow's own part of the state; stored in the header. New fields go to the end."""
+
+    phase: str = ""
+    message: str = ""
+    started_at: float | None = None
+    finished_at: float | None = None
+    outputs: argo.Outputs | None = None
+    suspended: bool = False
+    shutdown: str = ""
+    shutdown_message: str = ""
+    expired: bool = False
+    """`activeDeadlineSeconds` has passed."""
+    created_at: float = 0.0
+
+
+class Counts(Struct, frozen=True, kw_only=True):
+    """Sums over all nodes."""
+
+    active_pods: int = 0
+    pods: int = 0
+    pods_ended: int = 0
+    saving: int = 0
+    seq: int = 0
+
+
+class State(Struct, frozen=True, kw_only=True):
+    """One workflow's state. Equal nodes and run give equal states: the rest is an index of them."""
+
+    program: Program
+    run: Run
+    nodes: Map[str, Node] = Map()
+    children: Map[str, Children] = Map()
+    frames: Map[str, Frame] = Map()
+    waits: Map[tuple[str, int], int] = Map()
+    """(DAG node, task) -> dependencies that have not ended, for tasks of which some have."""
+    queues: Map[str, Queue] = Map()
+    counts: Counts = Counts()
+
+    @property
+    def workflow(self) -> argo.Workflow:
+        """The manifest, without status."""
+        return self.program.workflow
+
+    @property
+    def root_id(self) -> str:
+        """The id of the root node: the workflow's name."""
+        return self.program.name
+
+    @property
+    def progress(self) -> str:
+        """Ended pods of all pods, as `n/m`."""
+        return f"{self.counts.pods_ended}/{self.counts.pods}"
+
+
+class Decision(Struct, frozen=True, kw_only=True):
+    """What an event comes to. `nodes` changed or are new, `nodes_removed` are gone; `effects_done` are keys of effects."""
+
+    state: State
+    nodes: tuple[Node, ...] = ()
+    nodes_removed: tuple[str, ...] = ()
+    effects: tuple[Effect, ...] = ()
+    effects_done: tuple[str, ...] = ()
+    notes: tuple[Note, ...] = ()
+    header_changed: bool = False
+
+
+class _Header(Struct, frozen=True, kw_only=True, array_like=True):
+    version: int
+    workflow: argo.Workflow
+    run: Run
+
+
+HEADER_VERSION = 1
+_header_decoder = msgspec.msgpack.Decoder(_Header)
+
+
+def new_state(workflow: argo.Workflow, *, now: float = 0.0) -> State:
+    """Return the state of a workflow that has not begun. Its manifest must be valid and have a name."""
+    workflow = msgspec.structs.replace(workflow, status=None)
+    return State(program=Program(workflow), run=Run(created_at=now, suspended=bool(workflow.spec.suspend)))
+
+
+def encode_header(state: State) -> bytes:
+    """Return the state without its nodes, as the store keeps it."""
+    return msgspec.msgpack.encode(_Header(version=HEADER_VERSION, workflow=state.workflow, run=state.run))
+
+
+def header_differs(old: State, new: State) -> bool:
+    """Return whether the header must be written again."""
+    return old.run is not new.run or old.program is not new.program
+
+
+def restore(header: bytes, nodes: Iterable[bytes]) -> State:
+    """Return the state that goes on exactly as the one that was encoded.
+
+    Raises:
+        msgspec.DecodeError: the rows are damaged.
+    """
+    found = _header_decoder.decode(header)
+    return recount(Program(found.workflow), found.run, (decode_node(row) for row in nodes))
+
+
+def recount(program: Program, run: Run, nodes: Iterable[Node]) -> State:
+    """Return the state of these nodes, everything that is counted counted anew."""
+    return _Recount(program, run, nodes).state()
+
+
+class _Recount:
+    def __init__(self, program: Program, run: Run, nodes: Iterable[Node]) -> None:
+        self._program = program
+        self._run = run
+        self._nodes = {node.id: node for node in nodes}
+        self._children: dict[str, dict[Key, str]] = {}
+
+    def state(self) -> State:
+        """Count."""
+        for node in self._nodes.values():
+            if node.owner:
+                self._children.setdefault(node.owner, {})[node.key] = node.id
+        return State(
+            program=self._program,
+            run=self._run,
+            nodes=Map(self._nodes),
+            children=Map({owner: Map(children) for owner, children in self._children.items()}),
+            frames=Map(self._frames()),
+            waits=Map(self._waits()),
+            queues=Map(self._queues()),
+            counts=self._counts(),
+        )
+
+    def _frames(self) -> dict[str, Frame]:
+        frames: dict[str, Frame] = {}
+        active: dict[str, int] = {}
+        failed: dict[str, int] = {}
+        for node in self._nodes.values():
+            if node.type in nodes_module.COUNTED and not node.is_waiting and node.boundary:
+                into = active if not node.is_fulfilled else failed
+                if not node.is_fulfilled or node.is_unsuccessful:
+                    into[node.boundary] = into.get(node.boundary, 0) + 1
+        for node in self._nodes.values():
+            if node.type in COMPOSITES and not node.is_fulfilled:
+                counted = Frame(active=active.get(node.id, 0), failed=failed.get(node.id, 0))
+                frames[node.id] = self._frame(node, counted)
+        return frames
+
+    def _frame(self, node: Node, frame: Frame) -> Frame:
+        children = [self._nodes[child] for child in self._children.get(node.id, {}).values()]
+        left, doomed, bad = 0, False, None
+        if node.type == nodes_module.DAG:
+            plan, template = dag_plan(self._program, node), self._program.template(node.template)
+            left = len(plan.needed) - len(children)
+            doomed = fails_fast(template) and any(dooms(template.tasks, plan, child) for child in children)
+        elif node.type in {nodes_module.STEPS, nodes_module.STEP_GROUP, nodes_module.TASK_GROUP}:
+            keys = [child.key for child in children if counts_as_bad(self._program, self._nodes, node, child)]
+            if keys:
+                bad = max(keys) if node.type == nodes_module.TASK_GROUP else min(keys)
+        return msgspec.structs.replace(
+            frame,
+            open=sum(not child.is_fulfilled for child in children),
+            bad=bad,
+            left=left,
+            doomed=doomed,
+        )
+
+    def _waits(self) -> dict[tuple[str, int], int]:
+        waits: dict[tuple[str, int], int] = {}
+        for node in self._nodes.values():
+            if node.type != nodes_module.DAG or node.is_fulfilled:
+                continue
+            tasks = self._program.template(node.template).tasks
+            children = self._children.get(node.id, {})
+            for index in dag_plan(self._program, node).needed:
+                if (index, -1) in children:
+                    continue
+                dependencies = tasks[index].dependencies
+                ids = [children.get((dependency, -1)) for dependency in dependencies]
+                unmet = sum(1 for child in ids if child is None or not self._nodes[child].is_fulfilled)
+                if 0 < unmet < len(dependencies):
+                    waits[node.id, index] = unmet
+        return waits
+
+    def _queues(self) -> dict[str, Queue]:
+        listed: dict[str, list[Node]] = {}
+        for node in self._nodes.values():
+            if node.is_waiting:
+                listed.setdefault(node.limiter, []).append(node)
+        queues: dict[str, Queue] = {}
+        for limiter, waiting in listed.items():
+            waiting.sort(key=lambda node: node.seq)
+            items = {place: (node.id, node.seq) for place, node in enumerate(waiting)}
+            queues[limiter] = Queue(tail=len(waiting), items=Map(items))
+        return queues
+
+    def _counts(self) -> Counts:
+        pods = [node for node in self._nodes.values() if node.type == nodes_module.POD and not node.is_waiting]
+        ended = sum(node.is_fulfilled for node in pods)
+        return Counts(
+            active_pods=len(pods) - ended,
+            pods=len(pods),
+            pods_ended=ended,
+            saving=sum(node.saving for node in pods),
+            seq=max((node.seq for node in self._nodes.values()), default=0),
+        )
+
+
+COMPOSITES = frozenset(
+    {nodes_module.STEPS, nodes_module.STEP_GROUP, nodes_module.DAG, nodes_module.TASK_GROUP, nodes_module.RETRY}
+)
+"""Types that own other nodes."""

@@ -1,0 +1,526 @@
+"""One decision under way: a mutable working copy of the state, and the elementary steps that all kinds of nodes share."""
+
+from collections import deque
+from collections.abc import Iterable, Mapping
+from typing import Any, Protocol
+
+import msgspec
+from immutables import Map
+
+from jitflow.machine import names, phases
+from jitflow.machine import node as types
+from jitflow.machine.arguments import inputs_of
+from jitflow.machine.graph import counts_as_bad, task_of
+from jitflow.machine.node import Key, Node, changed
+from jitflow.machine.problems import Problem
+from jitflow.machine.program import CompiledTemplate, Task
+from jitflow.machine.scope import Scope
+from jitflow.machine.state import COMPOSITES, NO_CHILDREN, NO_FRAME, NO_QUEUE, Counts, Decision, Frame, Queue, Run, State
+from jitflow.machine.values import LiveTasks, WorkflowValues
+from jitflow.model import argo
+from jitflow.model.runs import Effect, Note
+
+MAX_DEPTH = 100
+TOO_DEEP = (
+    "Maximum recursion depth exceeded. See https://argo-workflows.readthedocs.io/en/latest/scaling/#maximum-recursion-depth"
+)
+FAIL_FAST = "template has failed or errored children and failFast enabled"
+DEADLINE = "Step exceeded its deadline"
+
+_replace = msgspec.structs.replace
+
+
+class Kind(Protocol):
+    """How templates of one kind run."""
+
+    node_type: str
+
+    def start(self, turn: "Turn", node: Node, template: CompiledTemplate) -> None:
+        """Begin: `node` has its inputs and is not in the turn yet; the kind adds it."""
+        ...
+
+
+class Composite(Protocol):
+    """How nodes that own others go on."""
+
+    def open(self, turn: "Turn", node: Node) -> None:
+        """Start the children that are not there yet."""
+        ...
+
+    def child_ended(self, turn: "Turn", node: Node, child: Node) -> None:
+        """Take note of a child's end."""
+        ...
+
+    def settle(self, turn: "Turn", node: Node) -> None:
+        """End the node if nothing is left to wait for."""
+        ...
+
+    def child_failed_late(self, turn: "Turn", node: Node, child: Node) -> None:
+        """Take note of a child that had succeeded and fails after all, for its outputs cannot be saved."""
+        ...
+
+
+class Rules(Protocol):
+    """What the turn must know of the kinds of templates and nodes, and of the workflow as a whole."""
+
+    kinds: Mapping[str, Kind]
+    composites: Mapping[str, Composite]
+
+    def wrap(self, turn: "Turn", node: Node, template: CompiledTemplate) -> bool:
+        """Start a node that is repeated on failure; False when the template says nothing of that."""
+        ...
+
+    def begin(self, turn: "Turn") -> None:
+        """Start the workflow's root."""
+        ...
+
+    def top_ended(self, turn: "Turn") -> None:
+        """Go on after the root or the exit handler has ended, or an output was saved."""
+        ...
+
+
+class Turn:
+    """The working copy. `nodes` and the other maps are mutated in place; `decision` freezes them."""
+
+    def __init__(self, state: State, now: float, rules: Rules) -> None:
+        """Open the state for change."""
+        self.state = state
+        self.now = now
+        self.rules = rules
+        self.program = state.program
+        self.run: Run = state.run
+        self.nodes = state.nodes.mutate()
+        self._children = state.children.mutate()
+        self._frames = state.frames.mutate()
+        self.waits = state.waits.mutate()
+        self._queues = state.queues.mutate()
+        counts = state.counts
+        self.active_pods, self.pods, self.pods_ended = counts.active_pods, counts.pods, counts.pods_ended
+        self.saving, self._seq = counts.saving, counts.seq
+        self._changed: dict[str, None] = {}
+        self._removed: dict[str, None] = {}
+        self._effects: list[Effect] = []
+        self._done: dict[str, None] = {}
+        self._notes: list[Note] = []
+        self._jobs: deque[tuple[str, str]] = deque()
+        self._freed: dict[str, None] = {}
+        self.values = WorkflowValues(self)
+
+    # -- what is there ------------------------------------------------------------------------------------------------
+
+    def find(self, node_id: str) -> Node | None:
+        """Return a node by its id."""
+        return self.nodes.get(node_id)
+
+    def child(self, owner: str, key: Key) -> Node | None:
+        """Return the node at a place below an owner."""
+        found = self._children.get(owner, NO_CHILDREN).get(key)
+        return self.nodes[found] if found is not None else None
+
+    def children(self, owner: str) -> list[Node]:
+        """Return the nodes below an owner, in order. Costs as much as there are."""
+        found = self._children.get(owner, NO_CHILDREN)
+        return [self.nodes[found[key]] for key in sorted(found)]
+
+    def frame(self, node_id: str) -> Frame:
+        """Return what a composite node counts."""
+        return self._frames.get(node_id, NO_FRAME)
+
+    def template_of(self, node: Node) -> CompiledTemplate:
+        """Return a node's template."""
+        return self.program.template(node.template)
+
+    def task_of(self, node: Node) -> Task:
+        """Return the task that a node runs."""
+        return task_of(self.program, self.nodes, node)
+
+    def task_scope(self, boundary: Node, item: str = "") -> Scope:
+        """Return what the tasks of a boundary may refer to."""
+        return Scope(self.values, inputs=boundary.inputs, tasks=LiveTasks(self, boundary), item=item)
+
+    def halted(self, *, exit_handler: bool) -> str:
+        """Return why nothing new may start, empty when it may."""
+        if self.run.shutdown and (not exit_handler or self.run.shutdown == "Terminate"):
+            return self.run.shutdown_message or f"Stopped with strategy '{self.run.shutdown}'"
+        return DEADLINE if self.run.expired and not exit_handler else ""
+
+    def refuses(self, boundary: Node) -> bool:
+        """Return whether a boundary whose template has `failFast` starts nothing new, for a child has failed."""
+        return self.frame(boundary.id).failed > 0 and self.template_of(boundary).fail_fast
+
+    def refusal(self, node: Node) -> str:
+        """Return why a node's like may not start any more, empty when it may."""
+        reason = self.halted(exit_handler=node.exit_handler)
+        if not reason and node.boundary and self.refuses(self.nodes[node.boundary]):
+            return FAIL_FAST
+        return reason
+
+    # -- elementary changes -------------------------------------------------------------------------------------------
+
+    def put(self, node: Node) -> Node:
+        """Replace a node."""
+        self.nodes[node.id] = node
+        self._changed[node.id] = None
+        self._removed.pop(node.id, None)
+        return node
+
+    def add(self, node: Node) -> Node:
+        """Add a new node below its owner, or put one that has waited in its place."""
+        old = self.nodes.get(node.id)
+        if old is None and node.owner:
+            self._children[node.owner] = self._children.get(node.owner, NO_CHILDREN).set(node.key, node.id)
+            frame = self.frame(node.owner)
+            self._frames[node.owner] = _replace(frame, open=frame.open + 1, left=max(0, frame.left - 1))
+        if node.phase != phases.WAITING:
+            self._count_start(node)
+        return self.put(node)
+
+    def _count_start(self, node: Node) -> None:
+        if node.type == types.POD:
+            self.active_pods += 1
+            self.pods += 1
+        if node.type in COMPOSITES:
+            self._frames[node.id] = NO_FRAME
+        if node.boundary and node.type in types.COUNTED:
+            frame = self.frame(node.boundary)
+            self._frames[node.boundary] = _replace(frame, active=frame.active + 1)
+
+    def set_frame(self, node_id: str, **changes: Any) -> None:
+        """Change what a composite node counts."""
+        self._frames[node_id] = _replace(self.frame(node_id), **changes)
+
+    def finish(self, node: Node, phase: str, message: str = "", outputs: argo.Outputs | None = None) -> None:
+        """End a node: Argo's phase and message, its outputs, and everybody who waits for it is told.
+
+        A root whose pods' outputs are not all saved yet is held: it ends when they are.
+        """
+        phases.check(node.id, node.phase, phase)
+        outputs = outputs if outputs is not None else node.outputs
+        if outputs is not None:
+            self.export(outputs)
+        if not node.owner and not node.exit_handler and self.saving and phase in phases.COMPLETED:
+            self.put(changed(node, held=phase, message=message, outputs=outputs))
+            return
+        ended = changed(
+            node,
+            phase=phase,
+            message=message,
+            outputs=outputs,
+            held="",
+            due=None,
+            timeout=None,
+            started_at=node.started_at if node.started_at is not None else self.now,
+            finished_at=self.now,
+        )
+        self.put(ended)
+        self._count_end(ended)
+        if ended.is_unsuccessful:
+            self.note(f"WorkflowNode{phase}", f"{phase} node {node.name}: {message}", kind="Warning", node_id=node.id)
+        self._jobs.append(("ended", node.id))
+
+    def _count_end(self, node: Node) -> None:
+        if node.type == types.POD:
+            self.active_pods -= 1
+            self.pods_ended += 1
+            self._freed[""] = None
+        self._frames.pop(node.id, None)
+        if node.boundary and node.type in types.COUNTED:
+            frame = self.frame(node.boundary)
+            failed = frame.failed + node.is_unsuccessful
+            self._frames[node.boundary] = _replace(frame, active=frame.active - 1, failed=failed)
+            self._freed[node.boundary] = None
+            if failed > frame.failed:
+                if self.refuses(self.nodes[node.boundary]):
+                    self.drop_waiting(node.boundary)
+
+    def drop_waiting(self, boundary: str) -> None:
+        """Forget what waits in a boundary that starts nothing new."""
+        for queue in (self._queues.get(boundary, NO_QUEUE), self._queues.get("", NO_QUEUE)):
+            for node_id, _ in list(queue.items.values()):
+                node = self.nodes.get(node_id)
+                if node is not None and node.is_waiting and node.boundary == boundary:
+                    self.discard(node)
+
+    def cut(self, owner_id: str, reason: str) -> None:
+        """Remember that not all children of a composite node were started: it cannot succeed."""
+        owner = self.nodes[owner_id]
+        if not owner.killed:
+            self.put(changed(owner, killed=reason))
+
+    def discard(self, node: Node) -> None:
+        """Forget a node that waits, as if it had never been."""
+        self.remove(node)
+        self.cut(node.owner, self.refusal(node) or FAIL_FAST)
+        frame = self.frame(node.owner)
+        left = frame.left + (self.nodes[node.owner].type == types.DAG)
+        self._frames[node.owner] = _replace(frame, open=frame.open - 1, left=left)
+        self._jobs.append(("settle", node.owner))
+
+    def remove(self, node: Node) -> None:
+        """Take a node out."""
+        del self.nodes[node.id]
+        if node.owner:
+            self._children[node.owner] = self._children[node.owner].delete(node.key)
+        self._changed.pop(node.id, None)
+        self._removed[node.id] = None
+
+    def export(self, outputs: argo.Outputs) -> None:
+        """Copy outputs that have a global name to the workflow's."""
+        parameters = [p for p in outputs.parameters if p.global_name]
+        artifacts = [a for a in outputs.artifacts if a.global_name]
+        if not parameters and not artifacts:
+            return
+        own = self.run.outputs or argo.Outputs()
+        found = {p.name: p for p in own.parameters}
+        found.update({p.global_name or "": argo.Parameter(name=p.global_name or "", value=p.value) for p in parameters})
+        places = {a.name: a for a in own.artifacts}
+        places.update({a.global_name or "": _replace(a, name=a.global_name or "", global_name=None) for a in artifacts})
+        self.run = _replace(self.run, outputs=_replace(own, parameters=tuple(found.values()), artifacts=tuple(places.values())))
+
+    # -- effects ------------------------------------------------------------------------------------------------------
+
+    def emit(self, effect: Effect) -> None:
+        """Ask for an effect."""
+        self._effects.append(effect)
+        self._done.pop(effect.key, None)
+
+    def close(self, key: str) -> None:
+        """Say that an effect is performed or no longer wanted."""
+        self._done[key] = None
+
+    def note(self, reason: str, message: str, *, kind: str = "Normal", node_id: str = "") -> None:
+        """Add a line to the run's history."""
+        self._notes.append(Note(at=self.now, reason=reason, message=message, kind=kind, node_id=node_id))
+
+    # -- starting -----------------------------------------------------------------------------------------------------
+
+    def new_id(self, name: str) -> str:
+        """Return the id of a node's name; where another name has the same hash, the next free one."""
+        salt = 0
+        while True:
+            found = names.node_id(self.program.name, name, salt)
+            node = self.nodes.get(found)
+            if node is None or node.name == name:
+                return found
+            salt += 1
+
+    def draft(self, name: str, *, owner: Node, boundary: Node, task: Task, index: int = -1, item: str = "") -> Node:
+        """Return a node to be started or skipped; it is not in the turn yet."""
+        return Node(
+            id=self.new_id(name),
+            name=name,
+            display_name=names.display_name(name, boundary.name),
+            template=task.template,
+            scope=boundary.scope,
+            boundary=boundary.id,
+            owner=owner.id,
+            task=task.index,
+            index=index,
+            item=item,
+            depth=boundary.depth + 1,
+            exit_handler=boundary.exit_handler,
+        )
+
+    def did_not_run(self, draft: Node, phase: str, message: str) -> None:
+        """Add a node that ends without having run: Skipped, Omitted, or Error in what it refers to."""
+        node = self.add(changed(draft, type=types.SKIPPED, phase=phases.RUNNING, started_at=self.now))
+        self.put(changed(node, phase=phase, message=message, finished_at=self.now))
+        self._jobs.append(("ended", node.id))
+
+    def start(self, draft: Node) -> None:
+        """Start a node now, or let it wait for a slot. Where nothing new may start, nothing happens."""
+        reason = self.refusal(draft)
+        if reason and draft.owner:
+            self.cut(draft.owner, reason)
+            return
+        limiter = self._limiter(draft)
+        if limiter is None:
+            self._begin(draft)
+        else:
+            self._wait(draft, limiter)
+
+    def _wait(self, draft: Node, limiter: str) -> None:
+        self._seq += 1
+        self.add(changed(draft, phase=phases.WAITING, limiter=limiter, seq=self._seq))
+        queue = self._queues.get(limiter, NO_QUEUE)
+        items = queue.items.set(queue.tail, (draft.id, self._seq))
+        self._queues[limiter] = _replace(queue, tail=queue.tail + 1, items=items)
+
+    def _limiter(self, draft: Node) -> str | None:
+        """Return whose slots are all taken: the boundary's (its id), the workflow's (empty), or None: it may start."""
+        if draft.boundary and not draft.retried:
+            limit = self.template_of(self.nodes[draft.boundary]).parallelism
+            if limit is not None and self.frame(draft.boundary).active >= limit:
+                return draft.boundary
+        if self.run.suspended:
+            return ""
+        limit = self.program.spec.parallelism
+        return "" if limit is not None and self.active_pods >= limit else None
+
+    def _begin(self, draft: Node) -> None:
+        try:
+            if draft.depth > MAX_DEPTH:
+                raise Problem(TOO_DEEP)
+            template = self.program.template(draft.template)
+            kind = self.rules.kinds.get(template.kind)
+            if kind is None:
+                raise Problem(f"template {template.name} is of a kind that cannot run here: {template.kind or 'none'}")
+            node = changed(draft, type=kind.node_type, inputs=self._inputs(draft, template), limiter="", seq=0)
+            if draft.retried or not self.rules.wrap(self, node, template):
+                kind.start(self, node, template)
+        except Problem as problem:
+            self._refuse(draft, str(problem))
+
+    def _refuse(self, draft: Node, message: str) -> None:
+        if draft.owner:
+            self.did_not_run(changed(draft, limiter="", seq=0), phases.ERROR, message)
+            return
+        kind = self.rules.kinds.get(self._kind_name(draft))
+        node = changed(draft, type=kind.node_type if kind else types.SKIPPED, phase=phases.RUNNING, started_at=self.now)
+        self.finish(
+            self.add(node), phases.ERROR, f"error in {'exit' if draft.exit_handler else 'entry'} template execution: {message}"
+        )
+
+    def _kind_name(self, draft: Node) -> str:
+        try:
+            return self.program.template(draft.template).kind
+        except Problem:
+            return ""
+
+    def _inputs(self, draft: Node, template: CompiledTemplate) -> argo.Inputs | None:
+        if draft.retried:
+            return self.nodes[draft.owner].inputs
+        if not draft.boundary:
+            return inputs_of(template, self.program.arguments, Scope(self.values), self.values)
+        scope = self.task_scope(self.nodes[draft.boundary], draft.item)
+        return inputs_of(template, self.task_of(draft).arguments, scope, self.values)
+
+    def free_all(self) -> None:
+        """Look again whether what waits may start."""
+        queues = self._queues.finish()
+        self._queues = queues.mutate()
+        for limiter in queues:
+            self._freed[limiter] = None
+
+    def all_nodes(self) -> Map[str, Node]:
+        """Return all nodes as they are now, for the few events that must look at each."""
+        nodes = self.nodes.finish()
+        self.nodes = nodes.mutate()
+        return nodes
+
+    # -- working through what follows ---------------------------------------------------------------------------------
+
+    def open_later(self, node: Node) -> None:
+        """Start a composite node's children when this step is done; recursion in the manifest is none here."""
+        self._jobs.append(("open", node.id))
+
+    def settle_later(self, node: Node) -> None:
+        """See later in this turn whether a composite node has ended."""
+        self._jobs.append(("settle", node.id))
+
+    def work(self) -> None:
+        """Do all that follows, until nothing does."""
+        while self._jobs or self._freed:
+            while self._jobs:
+                job, node_id = self._jobs.popleft()
+                self._do(job, node_id)
+            if self._freed:
+                limiter = next(iter(self._freed))
+                del self._freed[limiter]
+                self._pump(limiter)
+
+    def _do(self, job: str, node_id: str) -> None:
+        node = self.nodes.get(node_id)
+        if node is None:
+            return
+        if job == "ended":
+            if not node.owner:
+                self.rules.top_ended(self)
+                return
+            owner = self.nodes[node.owner]
+            self.set_frame(owner.id, open=self.frame(owner.id).open - 1)
+            handler = self.rules.composites[owner.type]
+            handler.child_ended(self, owner, node)
+            handler.settle(self, self.nodes[owner.id])
+        elif not node.is_fulfilled and not node.held:
+            handler = self.rules.composites[node.type]
+            if job == "open":
+                handler.open(self, node)
+            handler.settle(self, self.nodes[node_id])
+
+    def mark_bad(self, group: Node, child: Node) -> None:
+        """Remember the child that decides a group's failure."""
+        if counts_as_bad(self.program, self.nodes, group, child):
+            bad = self.frame(group.id).bad
+            choose = min if group.type == types.STEP_GROUP else max
+            self.set_frame(group.id, bad=child.key if bad is None else choose(bad, child.key))
+
+    def _pump(self, limiter: str) -> None:
+        """Start what waits in a queue while there are slots."""
+        while True:
+            queue = self._queues.get(limiter)
+            if queue is None:
+                return
+            if queue.head == queue.tail:
+                del self._queues[limiter]
+                return
+            node_id, seq = queue.items[queue.head]
+            node = self.nodes.get(node_id)
+            if node is not None and node.is_waiting and node.seq == seq:
+                now_limited = self._limiter(node)
+                if now_limited == limiter:
+                    return
+                self._pop(limiter, queue)
+                if now_limited is None:
+                    self._begin(node)
+                else:
+                    self._wait(node, now_limited)
+            else:
+                self._pop(limiter, queue)
+
+    def _pop(self, limiter: str, queue: Queue) -> None:
+        self._queues[limiter] = _replace(queue, head=queue.head + 1, items=queue.items.delete(queue.head))
+
+    def begin(self) -> None:
+        """Start the workflow's root."""
+        self.rules.begin(self)
+
+    def rebase(self, state: State, *, removed: Iterable[str], changed: Iterable[str]) -> None:
+        """Go on from another state of the same workflow."""
+        self.program, self.run = state.program, state.run
+        self.nodes, self._children = state.nodes.mutate(), state.children.mutate()
+        self._frames, self.waits, self._queues = state.frames.mutate(), state.waits.mutate(), state.queues.mutate()
+        counts = state.counts
+        self.active_pods, self.pods, self.pods_ended = counts.active_pods, counts.pods, counts.pods_ended
+        self.saving, self._seq = counts.saving, counts.seq
+        self._removed.update(dict.fromkeys(removed))
+        self._changed.update(dict.fromkeys(changed))
+
+    # -- the result ---------------------------------------------------------------------------------------------------
+
+    def decision(self) -> Decision:
+        """Freeze the working copy."""
+        old = self.state.counts
+        sums = (self.active_pods, self.pods, self.pods_ended, self.saving, self._seq)
+        counts = old
+        if sums != (old.active_pods, old.pods, old.pods_ended, old.saving, old.seq):
+            counts = Counts(active_pods=sums[0], pods=sums[1], pods_ended=sums[2], saving=sums[3], seq=sums[4])
+        state = State(
+            program=self.program,
+            run=self.run,
+            nodes=self.nodes.finish(),
+            children=self._children.finish(),
+            frames=self._frames.finish(),
+            waits=self.waits.finish(),
+            queues=self._queues.finish(),
+            counts=counts,
+        )
+        return Decision(
+            state=state,
+            nodes=tuple(state.nodes[node_id] for node_id in self._changed),
+            nodes_removed=tuple(node_id for node_id in self._removed if node_id in self.state.nodes),
+            effects=tuple(self._effects),
+            effects_done=tuple(self._done),
+            notes=tuple(self._notes),
+            header_changed=self.run is not self.state.run or self.program is not self.state.program,
+        )

@@ -1,0 +1,186 @@
+"""The workflow as a whole: its root, its exit handler, its end; stop, terminate, suspend, resume, deadline."""
+
+import msgspec
+
+from jitflow.machine import names, phases, pods, retries, selectors, suspends
+from jitflow.machine import node as types
+from jitflow.machine.node import Node
+from jitflow.machine.retries import Retries
+from jitflow.machine.turn import DEADLINE, Turn
+from jitflow.model.runs import CloseWorkflow, ResumeRequested, ShutdownRequested, StartTimer, SuspendedNodesSet
+
+DEADLINE_KEY = "deadline"
+CLOSE_KEY = "close"
+TERMINATE = "Terminate"
+STRATEGIES = frozenset({"Stop", TERMINATE})
+
+_replace = msgspec.structs.replace
+
+
+def begin(turn: Turn) -> None:
+    """Start the root node. A workflow that has begun is left alone."""
+    if turn.run.phase:
+        return
+    turn.run = _replace(turn.run, phase=phases.RUNNING, started_at=turn.now)
+    turn.note("WorkflowRunning", "Workflow Running")
+    spec = turn.program.spec
+    if spec.active_deadline_seconds is not None:
+        turn.emit(StartTimer(key=DEADLINE_KEY, due=turn.now + spec.active_deadline_seconds))
+    turn.start(_top(turn, turn.program.name, spec.entrypoint or "", exit_handler=False))
+
+
+def _top(turn: Turn, name: str, template: str, *, exit_handler: bool) -> Node:
+    return Node(
+        id=names.node_id(turn.program.name, name),
+        name=name,
+        display_name=name,
+        template=template,
+        scope=turn.program.scope,
+        exit_handler=exit_handler,
+    )
+
+
+def top_ended(turn: Turn) -> None:
+    """Go on when the root, the exit handler or the saving of an output has ended."""
+    root = turn.find(turn.program.name)
+    if turn.saving or turn.run.finished_at is not None or root is None:
+        return
+    if root.held:
+        turn.finish(root, root.held, root.message, root.outputs)
+        return
+    if not root.is_fulfilled:
+        return
+    name, template = exit_name(turn.program.name), turn.program.spec.on_exit
+    handler = turn.find(names.node_id(turn.program.name, name))
+    if template and handler is None and turn.run.shutdown != TERMINATE:
+        turn.start(_top(turn, name, template, exit_handler=True))
+    elif handler is None or handler.is_fulfilled:
+        _close(turn, root, handler)
+
+
+def exit_name(workflow: str) -> str:
+    """Return the name of the exit handler's node."""
+    return f"{workflow}.onExit"
+
+
+def _close(turn: Turn, root: Node, handler: Node | None) -> None:
+    phase, message = root.phase, root.message
+    if phase in {phases.SKIPPED, phases.OMITTED}:
+        phase = phases.SUCCEEDED
+    if turn.run.shutdown and phase in phases.UNSUCCESSFUL:
+        message = turn.halted(exit_handler=False)
+    if phase == phases.SUCCEEDED and handler is not None and handler.is_unsuccessful:
+        phase, message = handler.phase, handler.message
+    turn.run = _replace(turn.run, phase=phase, message=message, finished_at=turn.now)
+    turn.close(DEADLINE_KEY)
+    turn.emit(CloseWorkflow(key=CLOSE_KEY))
+    good = phase == phases.SUCCEEDED
+    text = "Workflow completed" if good else message or f"Workflow {phase}"
+    turn.note(f"Workflow{phase}", text, kind="Normal" if good else "Warning")
+
+
+def shut_down(turn: Turn, event: ShutdownRequested) -> None:
+    """Stop or terminate; with a selector only the suspended nodes that match fail."""
+    if turn.run.finished_at is not None:
+        return
+    if event.selector:
+        for node in _suspended(turn, event.selector):
+            suspends.fail(turn, node, event.message or f"Stopped with strategy '{event.strategy}'")
+        return
+    if turn.run.shutdown in {event.strategy, TERMINATE}:
+        return
+    turn.run = _replace(turn.run, shutdown=event.strategy, shutdown_message=event.message)
+    _halt(turn)
+
+
+def deadline_passed(turn: Turn) -> None:
+    """The workflow's `activeDeadlineSeconds` are over."""
+    if turn.run.finished_at is None and not turn.run.expired:
+        turn.run = _replace(turn.run, expired=True)
+        _halt(turn)
+
+
+def _halt(turn: Turn) -> None:
+    """End what runs and forget what waits. Looks at every node: it happens at most three times in a workflow's life."""
+    if turn.run.phase and turn.find(turn.program.name) is None:
+        begin(turn)
+    for node in turn.all_nodes().values():
+        reason = turn.halted(exit_handler=node.exit_handler)
+        if not reason or node.is_fulfilled or node.id not in turn.nodes:
+            continue
+        if node.is_waiting:
+            _drop(turn, node, reason)
+        elif node.type == types.POD:
+            pods.kill(turn, node, reason, _pod_message(turn, node))
+        elif node.type == types.SUSPEND:
+            suspends.fail(turn, node, reason)
+        elif node.type == types.RETRY and node.due is not None:
+            Retries().give_up(turn, node, reason)
+
+
+def _drop(turn: Turn, node: Node, reason: str) -> None:
+    if node.owner:
+        turn.discard(node)
+    else:
+        turn.finish(turn.add(_replace(node, type=types.SKIPPED, phase=phases.RUNNING)), phases.FAILED, reason)
+
+
+def _pod_message(turn: Turn, node: Node) -> str:
+    if not turn.run.shutdown:
+        return DEADLINE
+    return f"workflow shutdown with strategy:  {turn.run.shutdown}"
+
+
+def suspend(turn: Turn) -> None:
+    """Start nothing new."""
+    if turn.run.finished_at is None and not turn.run.suspended:
+        turn.run = _replace(turn.run, suspended=True)
+        turn.note("WorkflowSuspended", "Workflow suspended")
+
+
+def resume(turn: Turn, event: ResumeRequested) -> None:
+    """Go on: all suspended nodes, or those that a selector names."""
+    if not event.selector and turn.run.suspended:
+        turn.run = _replace(turn.run, suspended=False)
+        turn.note("WorkflowResumed", "Workflow resumed")
+        turn.free_all()
+    for node in _suspended(turn, event.selector):
+        suspends.end(turn, node, event.message)
+
+
+def set_nodes(turn: Turn, event: SuspendedNodesSet) -> None:
+    """Supply outputs to suspended nodes and, if a phase is given, end them."""
+    for node in _suspended(turn, event.selector):
+        suspends.supply(turn, node, event.outputs, event.message)
+        changed = turn.nodes[node.id]
+        if event.phase in phases.UNSUCCESSFUL:
+            suspends.fail(turn, changed, event.message)
+        elif event.phase == phases.SUCCEEDED:
+            suspends.end(turn, changed, event.message)
+
+
+def _suspended(turn: Turn, selector: str) -> list[Node]:
+    chosen = selectors.parse(selector)
+    return [
+        node
+        for node in turn.all_nodes().values()
+        if node.type == types.SUSPEND and node.phase == phases.RUNNING and selectors.matches(chosen, node)
+    ]
+
+
+def timer_fired(turn: Turn, key: str) -> None:
+    """A timer is due: whatever it was for, if that still waits."""
+    turn.close(key)
+    if key == DEADLINE_KEY:
+        deadline_passed(turn)
+        return
+    what, _, node_id = key.partition("/")
+    node = turn.find(node_id)
+    if node is None or node.is_fulfilled:
+        return
+    if key == suspends.timer_key(node_id) and node.type == types.SUSPEND and node.due is not None:
+        suspends.end(turn, node)
+    elif key == retries.timer_key(node_id) and node.type == types.RETRY and node.due is not None:
+        Retries().backoff_over(turn, node)
+    elif what == "timeout" and node.phase == phases.PENDING and node.timeout is not None:
+        pods.gave_up(turn, node)
