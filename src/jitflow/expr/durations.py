@@ -97,7 +97,7 @@ def parse_quantity(quantity: str | float) -> int:
         raise QuantityError("quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'")
     suffix = found[2] or ""
     try:
-        scale = Decimal(f"1{suffix}") if suffix[:1] in {"e", "E"} and suffix[1:] else _SUFFIXES[suffix]
+        scale = _SUFFIXES[suffix] if suffix in _SUFFIXES else Decimal(f"1{suffix}")
         value = (Decimal(found[1]) * scale).to_integral_value(ROUND_CEILING)
     except InvalidOperation as error:
         raise QuantityError(f"quantity {_quote(text)} is out of range") from error

@@ -204,7 +204,7 @@ class _Compiler:
             return None, None
         if self._peek() == "?":
             self._at += 1
-        if self._peek() in {"*", "+", "?"} and self._peek():
+        if self._peek() in {"*", "+", "?"} or _COUNT.match(self._pattern, self._at):
             raise RegexError(f"invalid nested repetition operator in `{self._pattern}`")
         return bounds
 

@@ -1,7 +1,6 @@
 """The value of a `when`'s tree, with govaluate's types and complaints."""
 
 import math
-from typing import Final
 
 from jitflow.expr.durations import go_float
 from jitflow.expr.regex import RegexError, compile_regex
@@ -9,9 +8,6 @@ from jitflow.expr.when._errors import failed
 from jitflow.expr.when._parser import Binary, Condition, Expression, Items, Literal, Name, Unary
 
 Value = float | bool | str | tuple["Value", ...] | None
-
-MAX_STRING: Final = 256 * 1024
-"""Longest string that `+` may make."""
 
 
 def value_of(expression: Expression, text: str) -> Value:
@@ -98,7 +94,7 @@ class _Evaluator:
             items = right if isinstance(right, tuple) else (right,)
             return any(_same(left, item) for item in items)
         if sign == "+" and (isinstance(left, str) or isinstance(right, str)):
-            return self._joined(node, left, right)
+            return show(left) + show(right)
         purpose = f"modifier '{sign}'"
         return _arithmetic(sign, self._number(left, purpose, node.offset), self._number(right, purpose, node.offset))
 
@@ -132,12 +128,6 @@ class _Evaluator:
             return compile_regex(str(right)).search(str(left))
         except RegexError as error:
             raise failed(self._text, f"error parsing regexp: {error}", node.offset) from error
-
-    def _joined(self, node: Binary, left: Value, right: Value) -> str:
-        text = show(left) + show(right)
-        if len(text) > MAX_STRING:
-            raise failed(self._text, f"a string may have at most {MAX_STRING} characters", node.offset)
-        return text
 
     def _number(self, value: Value, purpose: str, offset: int) -> float:
         if isinstance(value, bool) or not isinstance(value, float):
