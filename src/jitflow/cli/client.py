@@ -279,7 +279,7 @@ class Client:
 
     def explain(self, manifest: dict[str, Any]) -> Estimate:
         """Return what running a manifest would take."""
-        return _decode(self._send("POST", "/api/jit/v1/explain", body={"manifest": manifest}), Estimate)
+        return _decode(self._send("POST", "/api/jit/v1/explain", body={"workflow": manifest}), Estimate)
 
     def workflow_data(self, namespace: str, name: str) -> tuple[StepData, ...]:
         """Return where the data of a workflow's steps stands."""

@@ -1,0 +1,271 @@
+"""The commands against the real APIs, whose engine and data are fakes: do both sides mean the same?"""
+
+import asyncio
+import itertools
+import json
+import threading
+import time
+from collections.abc import Callable, Coroutine, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import uvicorn
+from typer.testing import CliRunner, Result
+
+from jitflow.cli.app import app
+from jitflow.control_api import make_app
+from jitflow.data_api import routes
+from jitflow.model import argo
+from jitflow.testing.fake_engine import World
+
+MANIFEST = """\
+apiVersion: argoproj.io/v1alpha1
+kind: Workflow
+metadata:
+  generateName: hello-
+spec:
+  entrypoint: main
+  templates:
+  - name: main
+    container:
+      image: alpine
+      command: [echo, hello]
+"""
+TOKEN = "t" * 32
+Jitflow = Callable[..., Result]
+
+
+class Live:
+    """A real server over fakes, in a thread; it can be ended and started again on the same port."""
+
+    def __init__(self) -> None:
+        self.loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self.loop.run_forever, daemon=True)
+        self._thread.start()
+        self.port = 0
+        self.world = World()
+        self._moments = itertools.count(1)
+        self.start()
+
+    def call(self, work: Coroutine[Any, Any, Any]) -> Any:
+        return asyncio.run_coroutine_threadsafe(work, self.loop).result(30)
+
+    def start(self) -> None:
+        async def begin() -> None:
+            self.world.service.closing = asyncio.Event()
+            await self.world.service.open()
+            application = make_app(self.world.service, TOKEN, extra=routes(self.world.service))
+            config = uvicorn.Config(
+                application,
+                port=self.port,
+                log_level="critical",
+                lifespan="off",
+                loop="asyncio",
+                ws="none",
+                timeout_graceful_shutdown=1,
+            )
+            self._server = uvicorn.Server(config)
+            # Not `serve`: that would take this process's signals.
+            self._task = asyncio.ensure_future(self._server._serve())  # noqa: TID251
+            while not self._server.started:
+                await asyncio.sleep(0.005)
+
+        self.call(begin())
+        self.port = self._server.servers[0].sockets[0].getsockname()[1]
+
+    def stop(self) -> None:
+        async def end() -> None:
+            await self.world.service.close()
+            self._server.should_exit = True
+            await self._task
+
+        self.call(end())
+
+    def close(self) -> None:
+        self.stop()
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self._thread.join(10)
+        self.loop.close()
+
+    def move(self, name: str, phase: str, *nodes: argo.NodeStatus) -> None:
+        row = self.world.service.find("default", name)
+        self.call(self.world.engine.move(row.uid, phase, nodes=nodes))
+
+    def write(self, name: str, node: str, text: str, *, end: bool = False) -> None:
+        key = self.world.engine.pod_key(self.world.service.find("default", name).uid, node)
+
+        async def put() -> None:
+            self.world.executor.write(key, f"2026-01-01T00:00:00.{next(self._moments):09d}Z", text)
+            if end:
+                self.world.executor.end(key)
+
+        self.call(put())
+
+
+@pytest.fixture(scope="module")
+def live() -> Iterator[Live]:
+    found = Live()
+    yield found
+    found.close()
+
+
+@pytest.fixture
+def jitflow(live: Live, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Jitflow:
+    monkeypatch.setenv("JITFLOW_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("JITFLOW_SERVER", f"http://127.0.0.1:{live.port}")
+    monkeypatch.setenv("JITFLOW_TOKEN", TOKEN)
+    for name in ("JITFLOW_CONFIG", "JITFLOW_NAMESPACE", "JITFLOW_DEBUG"):
+        monkeypatch.delenv(name, raising=False)
+
+    def run(*arguments: object, **more: Any) -> Result:
+        return CliRunner().invoke(app, [str(item) for item in arguments], prog_name="jitflow", **more)
+
+    return run
+
+
+@pytest.fixture
+def name(jitflow: Jitflow, tmp_path: Path) -> str:
+    """A workflow that runs."""
+    (tmp_path / "hello.yaml").write_text(MANIFEST)
+    found = jitflow("submit", tmp_path / "hello.yaml")
+    assert (found.exit_code, found.stderr) == (0, "")
+    return found.stdout.strip()
+
+
+def pod(name: str, phase: str, **more: Any) -> argo.NodeStatus:
+    return argo.NodeStatus(id=name, name=name, display_name=name, type="Pod", phase=phase, template_name="main", **more)
+
+
+def later(work: Callable[[], None]) -> threading.Thread:
+    thread = threading.Thread(target=lambda: (time.sleep(0.4), work()))
+    thread.start()
+    return thread
+
+
+def test_submit_list_get_delete(jitflow: Jitflow, name: str) -> None:
+    assert name.startswith("hello-")
+    assert name in jitflow("list", "-o", "name").stdout.split()
+    assert name in jitflow("list", "--running", "-A").stdout
+    assert name not in jitflow("list", "--completed").stdout
+    assert jitflow("list", "--prefix", name, "--limit", 1, "-o", "name").stdout == f"{name}\n"
+    assert json.loads(jitflow("get", "@latest", "-o", "json").stdout)["metadata"]["name"] == name
+    assert "Status:      Running" in jitflow("get", name).stdout
+    assert jitflow("delete", name).exit_code == 0
+    gone = jitflow("get", name)
+    assert (gone.exit_code, gone.stderr) == (1, f'error: workflows.argoproj.io "{name}" not found\n')
+
+
+def test_status_selectors(live: Live, jitflow: Jitflow, name: str) -> None:
+    live.move(name, "Failed")
+    assert name in jitflow("list", "--completed", "--status", "Failed,Error", "-o", "name").stdout.split()
+    assert name not in jitflow("list", "--status", "Running", "-o", "name").stdout.split()
+    assert jitflow("list", "--field-selector", "spec.nonsense=1").exit_code == 1
+
+
+def test_control(live: Live, jitflow: Jitflow, name: str) -> None:
+    assert jitflow("suspend", name).stderr == f"workflow {name} suspended\n"
+    assert "Running (Suspended)" in jitflow("get", name).stdout
+    assert jitflow("resume", name).exit_code == 0
+    assert "Suspended" not in jitflow("get", name).stdout
+    assert jitflow("stop", name).exit_code == 0
+    assert "Stopped with strategy 'Stop'" in jitflow("get", name).stdout
+    assert jitflow("terminate", name).exit_code == 1
+    assert jitflow("retry", name, "-p", "a=b").exit_code == 0
+    assert live.world.engine.events[-1][1].parameters == ("a=b",)  # type: ignore[attr-defined]
+    assert jitflow("terminate", name, "-o", "json").exit_code == 0
+
+
+def test_watch(live: Live, jitflow: Jitflow, name: str) -> None:
+    work = later(lambda: live.move(name, "Succeeded", pod(name, "Succeeded")))
+    found = jitflow("watch", name)
+    work.join()
+    assert (found.exit_code, found.stderr) == (0, "")
+    assert f"✔ {name} succeeded" in found.stdout
+
+
+def test_watch_survives_a_restart(live: Live, jitflow: Jitflow, name: str) -> None:
+    def restart() -> None:
+        live.stop()
+        live.start()
+        live.move(name, "Failed", pod(name, "Failed", message="exit code 3"))
+
+    work = later(restart)
+    found = jitflow("watch", name)
+    work.join()
+    assert (found.exit_code, found.stderr) == (1, "")
+    assert f"✖ {name} failed: exit code 3" in found.stdout
+
+
+def test_logs_follow_survives_a_restart(live: Live, jitflow: Jitflow, name: str) -> None:
+    live.move(name, "Running", pod(name, "Running"))
+    live.write(name, name, "before")
+
+    def restart() -> None:
+        live.stop()
+        live.start()
+        live.write(name, name, "after", end=True)
+        live.move(name, "Succeeded", pod(name, "Succeeded"))
+
+    work = later(restart)
+    found = jitflow("logs", name, "-f")
+    work.join()
+    assert (found.exit_code, found.stderr) == (0, "")
+    assert found.stdout == f"{name}: before\n{name}: after\n"
+    assert jitflow("logs", name, name, "--tail", 1).stdout == "after\n"
+    assert jitflow("logs", name, "--grep", "bef").stdout == f"{name}: before\n"
+    assert jitflow("logs", name, "--timestamps").stdout.startswith(f"{name}: 2026-01-01T00:00:00.")
+    assert jitflow("logs", name, "--grep", "(").exit_code == 1
+
+
+def test_run_at_a_server(live: Live, jitflow: Jitflow, tmp_path: Path) -> None:
+    (tmp_path / "hello.yaml").write_text(MANIFEST)
+    work = later(lambda: live.move("run-me", "Failed", pod("run-me", "Failed", message="exit code 3")))
+    found = jitflow("run", tmp_path / "hello.yaml", "--name", "run-me")
+    work.join()
+    assert (found.exit_code, found.stderr) == (1, "")
+    assert "✖ run-me: exit code 3" in found.stdout
+    again = jitflow("run", tmp_path / "hello.yaml", "--name", "run-me")
+    assert again.exit_code == 2
+    assert "already exists" in again.stderr
+
+
+def test_explain_and_dry_run(jitflow: Jitflow, tmp_path: Path) -> None:
+    (tmp_path / "hello.yaml").write_text(MANIFEST)
+    assert json.loads(jitflow("explain", tmp_path / "hello.yaml", "-o", "json").stdout)["capacity_bytes"] == 100
+    before = jitflow("list", "-o", "name").stdout
+    assert jitflow("submit", tmp_path / "hello.yaml", "--dry-run").stdout.startswith("hello-")
+    assert jitflow("list", "-o", "name").stdout == before
+    assert jitflow("submit", tmp_path / "hello.yaml", "-n", "Not Valid").exit_code == 2
+
+
+def test_data(jitflow: Jitflow) -> None:
+    assert jitflow("data", "ls", "far:dir/").stdout.split()[-1] == "far:dir/c"
+    assert "far:a" in jitflow("data", "stat", "far:a").stdout
+    assert jitflow("data", "stat", "far:nothing").exit_code == 1
+    assert jitflow("data", "stage", "far:a").stderr == "far:a is in the primary (10 B)\n"
+    assert jitflow("data", "ls").stdout.split()[-1] == "far:a"
+    assert json.loads(jitflow("data", "pin", "far:a", "-o", "json").stdout)["kept"] is True
+    assert jitflow("data", "evict", "far:a").stderr == "error: far:a is kept; unpin it first\n"
+    assert jitflow("data", "unpin", "far:a").exit_code == 0
+    assert "10 B (10 %)" in jitflow("data", "fill").stdout
+    assert jitflow("data", "evict", "far:a").exit_code == 0
+    assert jitflow("data", "ls").stderr == "nothing there\n"
+
+
+def test_remotes(jitflow: Jitflow) -> None:
+    assert jitflow("remote", "add", "new", "s3", "endpoint=http://x", "secret_access_key=hidden").exit_code == 0
+    listed = jitflow("remote", "list")
+    assert "new" in listed.stdout
+    assert "hidden" not in listed.stdout
+    assert jitflow("remote", "test", "new").exit_code == 0
+    assert jitflow("remote", "remove", "new").exit_code == 0
+    assert jitflow("remote", "test", "new").exit_code == 1
+
+
+def test_version_and_token(jitflow: Jitflow, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "server " in jitflow("version").stdout
+    monkeypatch.setenv("JITFLOW_TOKEN", "wrong")
+    refused = jitflow("list")
+    assert refused.exit_code == 1
+    assert "JITFLOW_TOKEN" in refused.stderr
