@@ -13,7 +13,7 @@ from jitflow.ports.errors import PortError
 from jitflow.ports.store import StateStore
 from jitflow.settings import RemoteSettings, RepositorySettings, SettingsError, resolve_secret
 from jitflow.storage.rclone_storage import RcloneStorage
-from jitflow.storage.remotes import RemoteConfig, is_secret
+from jitflow.storage.remotes import RemoteConfig, looks_secret
 
 ARTIFACTS = "artifacts"
 """The remote of artifacts without a location when the settings name no repository: a directory below the home."""
@@ -74,7 +74,7 @@ class Registry:
             raise Refused(f"there is no remote {name!r}; `jitflow remote list` shows what is configured", code="not_found")
         config, source, _ = self._known[name]
         shown = {
-            option: HIDDEN if option in config.secrets or is_secret(option) else value for option, value in config.options.items()
+            option: HIDDEN if option in config.secrets or looks_secret(option) else value for option, value in config.options.items()
         }
         return RemoteInfo(name=name, type=config.type, options=shown, source=source)
 

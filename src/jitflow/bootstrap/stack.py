@@ -14,7 +14,7 @@ from jitflow.bootstrap.home import Home
 from jitflow.bootstrap.remotes import ARTIFACTS, Registry, configured
 from jitflow.bootstrap.system import RandomIds, SystemClock
 from jitflow.bootstrap.vault import Vault
-from jitflow.control_api import make_app
+from jitflow.control_api import LOOPBACK_HOSTS, make_app
 from jitflow.data_api import routes as data_routes
 from jitflow.dataplane import LocalDataPlane
 from jitflow.engine import Engine, Images
@@ -62,12 +62,11 @@ async def open_stack(settings: Settings) -> AsyncGenerator[Stack]:
         dataplane = LocalDataPlane(
             Path(settings.primary.path) if settings.primary.path else home.primary,
             parse_bytes(settings.primary.capacity),
-            storage=storage,
-            store=store,
-            clock=clock,
+            storage,
+            store,
+            clock,
             transfers=settings.primary.transfers,
             workers=pods_at_once(settings),
-            lookahead=settings.primary.lookahead,
         )
         executor = make_executor(settings, home)
         engine = Engine(
@@ -99,7 +98,7 @@ async def open_stack(settings: Settings) -> AsyncGenerator[Stack]:
         )
         await service.open()
         stack.push_async_callback(service.close)
-        app = make_app(service, token=token, host_names=settings.server.names, more_routes=data_routes(service))
+        app = make_app(service, token, extra=data_routes(service), hosts=(*LOOPBACK_HOSTS, *settings.server.names))
         yield Stack(app=app, token=token)
 
 

@@ -154,8 +154,7 @@ class Engine:
             raise Refused(f'workflows.argoproj.io "{name}" already exists in namespace {namespace!r}', code="conflict")
         turn = Turn(machine.new_state(workflow, now=now))
         turn.take(machine.decide(turn.state, WorkflowStarted(), now))
-        row = self._row_of(turn.state, RunRow(uid=metadata.uid or "", namespace=namespace, name=name, created_at=now))
-        run = LiveRun(turn.state, row)
+        run = LiveRun(turn.state, RunRow(uid=metadata.uid or "", namespace=namespace, name=name, created_at=now))
         run.has_data = has_data
         run.draining = True
         self._runs[run.uid] = run
@@ -395,7 +394,7 @@ class Engine:
                     [ref for _, ref in located(step.outputs, locator)],
                     after=tuple(step_id(uid, node_id) for node_id in step.after),
                     certain=step.certain,
-                    output_bytes=declared_output_bytes(template) if (template := step.body) else None,
+                    output_bytes=declared_output_bytes(step.body) if step.body else None,
                 )
             )
         return steps, hidden

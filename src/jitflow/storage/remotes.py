@@ -103,6 +103,11 @@ def secret_values(remote: RemoteConfig, providers: Sequence[Provider]) -> list[s
     return [value for name, value in remote.options.items() if value and (name in hidden or _is_secret(name, known.get(name)))]
 
 
+def looks_secret(option: str) -> bool:
+    """Return whether an option of this name is hidden from people, whatever the type of its remote."""
+    return bool(_SECRETIVE.search(option))
+
+
 def _is_secret(name: str, option: ProviderOption | None) -> bool:
     if option is None:
         return bool(_SECRETIVE.search(name))
