@@ -15,8 +15,8 @@ from msgspec.structs import replace
 from storage_worlds import HASTY, at, ignore, new_bucket, opened, settle, write_files
 
 from jitflow.model.problems import Refused
-from jitflow.ports.errors import Broken, PortError, RemoteUnknown, Retryable
-from jitflow.storage import wire
+from jitflow.ports.errors import Broken, PortError, RemoteUnknown, Retryable, Stalled
+from jitflow.storage import watch, wire
 from jitflow.storage.binary import find_rclone
 from jitflow.storage.daemon import RcloneDaemon
 from jitflow.storage.remotes import Providers, RemoteConfig, Tuning
@@ -139,6 +139,26 @@ def test_a_killed_daemon_is_an_error_to_retry_and_the_next_call_works(s3: S3Serv
                 assert daemon.life not in {"", life}
                 assert daemon.pid not in {None, pid}
                 assert daemon.restarts == 1
+
+    asyncio.run(story())
+
+
+def test_a_daemon_that_hangs_is_replaced(s3: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watch, "HUNG_S", 0.5)
+
+    async def story() -> None:
+        bucket, directory = new_bucket(s3)
+        write_files(directory, {"x": b"1"})
+        await settle(s3)
+        daemon = RcloneDaemon()
+        async with opened(s3.remote("far"), daemon=daemon, stall_s=0.5) as storage:
+            info = await storage.stat(at("far", f"{bucket}/x"))
+            assert daemon.pid is not None
+            os.kill(daemon.pid, signal.SIGSTOP)
+            with pytest.raises(Stalled):
+                await storage.fetch(info, tmp_path / "x", ignore)
+            assert await storage.stat(info.ref) == info
+            assert daemon.restarts == 1
 
     asyncio.run(story())
 

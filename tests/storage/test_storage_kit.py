@@ -173,7 +173,7 @@ def test_the_link_runs_on_its_own(s3: S3Server) -> None:
 def test_a_server_that_cannot_start_says_why(s3: S3Server, tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="in use"):
         S3Server(tmp_path, port=s3.port).start()
-    with pytest.raises(RuntimeError, match="invalid auth pair"):
+    with pytest.raises(RuntimeError, match="does not answer"):
         S3Server(tmp_path, key_id="a,b").start()
 
 

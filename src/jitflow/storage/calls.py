@@ -19,19 +19,18 @@ class Calls:
     Groups are used again: rclone keeps a thousand of them and drops the oldest, which may be that of a long transfer.
     """
 
-    def __init__(self, daemon: RcloneDaemon, name: str, limit: int, stall_s: float) -> None:
-        """Allow `limit` calls at once; `name` tells this set's groups from others'."""
+    def __init__(self, daemon: RcloneDaemon, watch: Watch, name: str, limit: int, stall_s: float) -> None:
+        """Allow `limit` calls at once, watched by `watch`; `name` tells this set's groups from others'."""
         self._daemon = daemon
         self._stall_s = stall_s
         token = secrets.token_hex(3)
         self._slots = asyncio.Semaphore(limit)
         self._groups = [f"{name}-{token}-{number}" for number in range(limit)]
-        self._watch = Watch(self._ask)
+        self._watch = watch
         self._running: set[asyncio.Task[bytes]] = set()
 
     async def close(self) -> None:
         """Cancel what is under way."""
-        await self._watch.close()
         for task in self._running:
             task.cancel()
         if self._running:
@@ -48,7 +47,7 @@ class Calls:
             method: rclone's name of it.
             request: its parameters; the group is added.
             subject: names the object in messages.
-            total_bytes: the size of the single object that is copied; -1 for everything else.
+            total_bytes: the size of the single object that is copied, 0 for questions about one; -1 for calls on many.
             progress: told the bytes done.
 
         Raises:
@@ -88,13 +87,10 @@ class Calls:
         try:
             with suppress(PortError, TimeoutError):
                 async with asyncio.timeout(STOP_WAIT_S):
-                    await self._ask("job/stopgroup", {"group": group})
+                    await self._daemon.call("job/stopgroup", {"group": group}, subject="rclone")
             await asyncio.wait({task}, timeout=STOP_WAIT_S)
         finally:
             task.cancel()
             await asyncio.wait({task})
             if not task.cancelled():
                 task.exception()
-
-    async def _ask(self, method: str, params: Request) -> bytes:
-        return await self._daemon.call(method, params, subject="rclone")

@@ -122,6 +122,12 @@ class RcloneDaemon:
             shutil.rmtree(self._directory, ignore_errors=True)
             self._directory = None
 
+    def kill(self) -> None:
+        """End an rclone that hangs; it is started again."""
+        if self._process and self._process.returncode is None:
+            log.warning("rclone (pid %d) does not answer; it is killed", self._process.pid)
+            self._process.kill()
+
     async def call(self, method: str, params: dict[str, Any], *, subject: str) -> bytes:
         """Return the answer of a method, waiting for rclone where it is just being started again.
 

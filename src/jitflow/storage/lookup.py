@@ -32,7 +32,8 @@ class Lookup:
         remote, at = self.known(ref), keys.address(ref)
         traits = await self.traits(remote)
         request = wire.stat_request(at, config_of(remote), hashes=_gives_hashes(remote, traits))
-        answer = _parse(await self._queries.run("operations/stat", request, subject=str(ref)), wire.StatAnswer, ref)
+        text = await self._queries.run("operations/stat", request, subject=str(ref), total_bytes=0)
+        answer = _parse(text, wire.StatAnswer, ref)
         if answer.item is None or answer.item.is_dir:
             raise ObjectMissing(f"{ref}: there is no such object; a directory is written with a final `/`")
         info = wire.object_info(ref, answer.item, exact_times=traits.features.is_local)
@@ -108,7 +109,7 @@ class Lookup:
         """Return what a store can do."""
         if remote.name not in self._traits:
             request = {"fs": f"{remote.name}:", "_config": config_of(remote)}
-            answer = await self._queries.run("operations/fsinfo", request, subject=f"remote {remote.name}")
+            answer = await self._queries.run("operations/fsinfo", request, subject=f"remote {remote.name}", total_bytes=0)
             self._traits[remote.name] = wire.parse(answer, wire.FsInfo)
         return self._traits[remote.name]
 

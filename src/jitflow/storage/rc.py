@@ -1,5 +1,6 @@
 """The I/O of rclone's remote control: one HTTP client over a unix socket."""
 
+import itertools
 from types import TracebackType
 from typing import Any, Self
 
@@ -12,7 +13,8 @@ from jitflow.storage.redact import Redactor
 from jitflow.storage.wire import Failure
 
 CONNECT_S = 5.0
-IDLE_CONNECTIONS = 32
+POOLS = 16
+"""Pools of connections, used in turn: what a request costs in one grows with the connections that it holds."""
 
 
 class RcClient:
@@ -24,17 +26,8 @@ class RcClient:
 
     def __init__(self, socket_path: str, user: str, password: str, redact: Redactor) -> None:
         """Prepare; nothing is connected before the first call."""
-        transport = httpx.AsyncHTTPTransport(
-            uds=socket_path,
-            limits=httpx.Limits(max_connections=None, max_keepalive_connections=IDLE_CONNECTIONS, keepalive_expiry=30),
-        )
-        self._http = httpx.AsyncClient(
-            transport=transport,
-            base_url="http://rclone",
-            auth=(user, password),
-            timeout=httpx.Timeout(None, connect=CONNECT_S),
-            trust_env=False,
-        )
+        self._pools = [_pool(socket_path, user, password) for _ in range(POOLS)]
+        self._turn = itertools.cycle(self._pools)
         self._redact = redact
 
     async def __aenter__(self) -> Self:
@@ -47,7 +40,8 @@ class RcClient:
 
     async def close(self) -> None:
         """Close all connections."""
-        await self._http.aclose()
+        for pool in self._pools:
+            await pool.aclose()
 
     async def call(self, method: str, params: dict[str, Any], *, subject: str) -> bytes:
         """Return the answer of a method, undecoded.
@@ -59,7 +53,7 @@ class RcClient:
         """
         body = msgspec.json.encode(params)
         try:
-            answer = await self._http.post(f"/{method}", content=body, headers={"Content-Type": "application/json"})
+            answer = await next(self._turn).post(f"/{method}", content=body, headers={"Content-Type": "application/json"})
         except httpx.HTTPError as error:
             raise Unreachable(
                 f"{subject}: rclone stopped before it answered ({type(error).__name__}); it is started again"
@@ -75,3 +69,14 @@ class RcClient:
             said = shorten(self._redact(answer.text))
             return Broken(f"{subject}: rclone's {method} answered {answer.status_code}: {said}")
         return translate(self._redact(failure.error), failure.status, subject)
+
+
+def _pool(socket_path: str, user: str, password: str) -> httpx.AsyncClient:
+    limits = httpx.Limits(max_connections=None, keepalive_expiry=30)
+    return httpx.AsyncClient(
+        transport=httpx.AsyncHTTPTransport(uds=socket_path, limits=limits, verify=False),  # no TLS: loading certificates is slow
+        base_url="http://rclone",
+        auth=(user, password),
+        timeout=httpx.Timeout(None, connect=CONNECT_S),
+        trust_env=False,
+    )

@@ -14,6 +14,7 @@ from jitflow.storage.daemon import RcloneDaemon
 from jitflow.storage.lookup import Lookup, config_of
 from jitflow.storage.rc import RcClient
 from jitflow.storage.remotes import Provider, Providers, RemoteConfig, pushed, secret_values, validate
+from jitflow.storage.watch import Watch
 
 
 class RcloneStorage:
@@ -43,8 +44,9 @@ class RcloneStorage:
         self._daemon = daemon
         self._remotes = {remote.name: remote for remote in remotes}
         self._providers: list[Provider] = []
-        self._transfers = Calls(daemon, "transfer", max_transfers, stall_s)
-        self._queries = Calls(daemon, "query", max_queries, stall_s)
+        self._watch = Watch(self._ask, daemon.kill)
+        self._transfers = Calls(daemon, self._watch, "transfer", max_transfers, stall_s)
+        self._queries = Calls(daemon, self._watch, "query", max_queries, stall_s)
         self._lookup = Lookup(self._queries, self._remotes)
         self._copies = Copies(self._transfers, self._lookup)
 
@@ -60,9 +62,13 @@ class RcloneStorage:
 
     async def close(self) -> None:
         """Cancel what is under way and stop rclone."""
+        await self._watch.close()
         await self._transfers.close()
         await self._queries.close()
         await self._daemon.close()
+
+    async def _ask(self, method: str, params: wire.Request) -> bytes:
+        return await self._daemon.call(method, params, subject="rclone")
 
     async def configure(self, remote: RemoteConfig) -> None:
         """Add a remote, or replace the one of that name.
@@ -144,7 +150,9 @@ class RcloneStorage:
         config = config_of(remote)
         with suppress(ObjectMissing):
             if not ref.is_prefix:
-                await self._queries.run("operations/deletefile", {**at._asdict(), "_config": config}, subject=str(ref))
+                await self._queries.run(
+                    "operations/deletefile", {**at._asdict(), "_config": config}, subject=str(ref), total_bytes=0
+                )
                 return
             await self._queries.run("operations/delete", {"fs": at.whole, "_config": config}, subject=str(ref))
             if (await self._lookup.traits(remote)).features.can_have_empty_directories:

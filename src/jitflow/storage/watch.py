@@ -13,6 +13,8 @@ from jitflow.ports.storage import Progress
 from jitflow.storage import wire
 
 POLL_S = 0.25
+HUNG_S = 10.0
+"""An rclone that does not answer for so long is beyond hope."""
 ASSEMBLY_BPS = 20e6
 """A store that has all bytes may take a while to put them together: one second for so many of them, besides the limit."""
 
@@ -54,9 +56,10 @@ class Watched:
 class Watch:
     """Polls rclone's statistics, at most four times a second, while anything is watched."""
 
-    def __init__(self, call: Call) -> None:
-        """Use `call` to ask rclone."""
+    def __init__(self, call: Call, on_hung: Callable[[], None]) -> None:
+        """Use `call` to ask rclone; `on_hung` is called when it does not even answer a request to stop."""
         self._call = call
+        self._on_hung = on_hung
         self._watched: dict[str, Watched] = {}
         self._poller: asyncio.Task[None] | None = None
 
@@ -110,6 +113,10 @@ class Watch:
         now = time.monotonic()
         for each in [each for each in self._watched.values() if not each.stalled and each.is_late(now)]:
             each.stalled = True
-            with suppress(PortError, TimeoutError):
-                async with asyncio.timeout(POLL_S * 8):
+            try:
+                async with asyncio.timeout(HUNG_S):
                     await self._call("job/stopgroup", {"group": each.group})
+            except TimeoutError:
+                self._on_hung()
+            except PortError:
+                pass  # rclone has just ended, and the call with it
