@@ -34,6 +34,13 @@ class Plan(Struct, frozen=True, kw_only=True):
     working_dir: str
     directory: str
 
+    @property
+    def isolation(self) -> str:
+        """The namespaces that the pod's parent enters before it knows the pod."""
+        if not self.root:
+            return ""
+        return "user" if self.user_namespace else "privileged"
+
 
 class Record(Struct, frozen=True, kw_only=True):
     """The content of `pod.json`."""

@@ -9,6 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import ClassVar, Literal
 
 from jitflow.executors._logs import read_log
 from jitflow.executors._pod_directory import (
@@ -47,11 +48,13 @@ class PodExecutor(ABC):
         home: the executor's directory; pods are below `home/pods`, logs of forgotten pods in `home/logs`.
     """
 
+    _kind: ClassVar[Literal["sandbox", "process"]]
+
     def __init__(self, home: Path) -> None:
         self.home = Path(os.path.realpath(home))
         self._pods: dict[PodKey, _Watched] = {}
         self._listener: EndListener | None = None
-        self._spawner = SpawnerClient(self.home / "spawner.log")
+        self._spawner = SpawnerClient(self.home, self._kind, self._on_end_recorded)
         self._remover: ThreadPoolExecutor | None = None
 
     @abstractmethod
@@ -68,7 +71,7 @@ class PodExecutor(ABC):
         Raises:
             FixRequest: this machine cannot run such pods; the text says what to do.
         """
-        for name in ("pods", "logs", "trash"):
+        for name in ("pods", "logs", "trash", "mnt"):
             (self.home / name).mkdir(mode=0o700, parents=True, exist_ok=True)
         self._listener = on_end
         self._remover = ThreadPoolExecutor(max_workers=1, thread_name_prefix="jitflow-remove")
@@ -111,15 +114,16 @@ class PodExecutor(ABC):
             return
         if directory.path.exists() and self._adopt_one(directory):
             return
+        plan = self._plan(pod, directory.path)
         try:
-            directory.create(Record(pod=pod, plan=self._plan(pod, directory.path)))
+            directory.create(Record(pod=pod, plan=plan))
         except OSError as error:
             if error.errno in _NO_SPACE:
                 raise DiskFull(f"no room for the pod's directory below {self.home}") from error
             raise Broken(f"cannot make the pod's directory: {error}") from error
         watched = self._pods[pod.key] = _Watched(directory)
         try:
-            pid = await self._spawn(watched)
+            pid = await self._spawn(watched, plan.isolation)
         except PortError:
             self._drop_unstarted(directory)
             raise
@@ -183,12 +187,12 @@ class PodExecutor(ABC):
         if any(not name or "=" in name for name, _ in pod.env):
             raise FixRequest(f"pod {pod.name}: an environment variable has an empty name, or one with '='")
 
-    async def _spawn(self, watched: _Watched) -> int:
+    async def _spawn(self, watched: _Watched, isolation: str) -> int:
         """Return the pid of the pod's parent, over the deaths of spawners."""
         directory = watched.directory
         for _ in range(_SPAWN_ATTEMPTS):
             try:
-                return await self._spawner.spawn(directory.path, lambda pid: self._watch(watched, pid))
+                return await self._spawner.spawn(directory.path, isolation, lambda pid: self._watch(watched, pid))
             except SpawnerGone:
                 parent = directory.parent()
                 if parent is not None:
@@ -239,6 +243,12 @@ class PodExecutor(ABC):
         if watched.terminate_asked:
             with contextlib.suppress(ProcessLookupError):
                 signal.pidfd_send_signal(watched.pidfd, signal.SIGTERM)
+
+    def _on_end_recorded(self, key: PodKey) -> None:
+        """Hear of an end before its parent has taken down the sandbox; not every end is told."""
+        watched = self._pods.get(key)
+        if watched is not None and watched.pidfd >= 0:
+            self._on_parent_gone(watched)
 
     def _on_parent_gone(self, watched: _Watched) -> None:
         asyncio.get_running_loop().remove_reader(watched.pidfd)

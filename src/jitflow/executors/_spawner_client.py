@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 
@@ -25,11 +26,17 @@ class SpawnerClient:
     """One spawner process and the requests that wait for its answer.
 
     Args:
-        errors: a file for what the spawner and the parents print when they fail themselves.
+        home: the executor's directory; what the spawner and the parents print when they fail themselves is appended
+            to `spawner.log` there, and `mnt` is where sandboxes are staged.
+        kind: what is started: pods in a sandbox, or plain processes.
+        on_end: called with a pod's key when its end is recorded; some ends are not told.
     """
 
-    def __init__(self, errors: Path) -> None:
-        self._errors = errors
+    def __init__(self, home: Path, kind: Literal["sandbox", "process"], on_end: Callable[[str], None]) -> None:
+        self._home = home
+        self._kind = kind
+        self._on_end = on_end
+        self._notified: socket.socket | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._socket: socket.socket | None = None
         self._received = bytearray()
@@ -45,26 +52,33 @@ class SpawnerClient:
     def open(self) -> None:
         """Start the spawner; returns at once, requests wait until it is up."""
         ours, theirs = socket.socketpair()
-        with theirs, self._errors.open("ab") as errors:
+        notified, notify = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+        with theirs, notify, (self._home / "spawner.log").open("ab") as errors:
             self._process = subprocess.Popen(
-                [sys.executable, "-I", "-S", "-X", "utf8", str(_PROGRAM), str(theirs.fileno())],
+                [
+                    *(sys.executable, "-I", "-S", "-X", "utf8", str(_PROGRAM)),
+                    *(str(theirs.fileno()), str(notify.fileno()), self._kind, str(self._home / "mnt")),
+                ],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=errors,
-                pass_fds=(theirs.fileno(),),
+                pass_fds=(theirs.fileno(), notify.fileno()),
                 start_new_session=True,
                 env={"PATH": os.defpath},
                 cwd="/",
             )
         ours.setblocking(False)
-        self._socket = ours
+        notified.setblocking(False)
+        self._socket, self._notified = ours, notified
+        asyncio.get_running_loop().add_reader(notified, self._on_notified)
         asyncio.get_running_loop().add_reader(ours, self._on_readable)
 
-    async def spawn(self, directory: Path, late: Callable[[int], None]) -> int:
+    async def spawn(self, directory: Path, isolation: str, late: Callable[[int], None]) -> int:
         """Start a parent for the pod of this directory and return its pid.
 
         Args:
             directory: the pod's directory, with `pod.json`.
+            isolation: `privileged` or `user` namespaces, or empty.
             late: called with the pid if the caller was cancelled before the answer came.
 
         Raises:
@@ -78,7 +92,7 @@ class SpawnerClient:
         number = self._next_id
         future: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._waiting[number] = (future, late)
-        body = msgspec.json.encode({"id": number, "directory": str(directory)})
+        body = msgspec.json.encode({"id": number, "directory": str(directory), "isolation": isolation})
         self._unsent += _HEADER.pack(len(body)) + body
         self._send()
         return await future
@@ -124,6 +138,16 @@ class SpawnerClient:
             del self._received[:end]
             self._settle(answer)
 
+    def _on_notified(self) -> None:
+        for _ in range(64):
+            try:
+                key = self._notified.recv(4096) if self._notified is not None else b""
+            except BlockingIOError:
+                return
+            if not key:
+                return
+            self._on_end(key.decode())
+
     def _settle(self, answer: dict[str, int | str]) -> None:
         future, late = self._waiting.pop(int(answer["id"]))
         if "pid" in answer and future.done():
@@ -141,6 +165,10 @@ class SpawnerClient:
             loop.remove_writer(self._socket)
             self._socket.close()
             self._socket = None
+        if self._notified is not None:
+            asyncio.get_running_loop().remove_reader(self._notified)
+            self._notified.close()
+            self._notified = None
         if self._process is not None:
             try:
                 self._process.wait(timeout=5)  # it ends at once when its socket closes

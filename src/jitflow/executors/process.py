@@ -18,6 +18,8 @@ class ProcessExecutor(PodExecutor):
     explicitly only.
     """
 
+    _kind = "process"
+
     async def _prepare(self) -> None:
         """Nothing to find out: a process can always be started."""
 

@@ -47,6 +47,8 @@ class SandboxExecutor(PodExecutor):
         mode: `overlay` of the host's root (needs root), read-only `binds` (any user), or what works, best first.
     """
 
+    _kind = "sandbox"
+
     def __init__(self, home: Path, hidden: Sequence[Path] = (), mode: Mode = "auto") -> None:
         super().__init__(home)
         self._mode: Mode = mode
@@ -76,9 +78,10 @@ class SandboxExecutor(PodExecutor):
         directory = PodDirectory(self.home, key)
         pod = Pod(key=key, name="probe", image=PodImage(name=""), command=())
         ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        directory.create(Record(pod=pod, plan=self._make_plan(pod, directory.path, way)))
+        plan = self._make_plan(pod, directory.path, way)
+        directory.create(Record(pod=pod, plan=plan))
         try:
-            pid = await self._spawner.spawn(directory.path, lambda _: None)
+            pid = await self._spawner.spawn(directory.path, plan.isolation, lambda _: None)
             await self._wait_for(pid, ended)
             end = directory.end()
         finally:

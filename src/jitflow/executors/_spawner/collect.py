@@ -23,14 +23,14 @@ class Collector:
 
     Args:
         pod_fd: the pod's directory on the host.
-        layer: where in it the files that the pod wrote to its root lie (they can be moved), or empty.
+        on_disk: where in it the files that the pod wrote below a directory of its root lie: these can be moved.
         base: what relative output paths are relative to.
         outputs_path: the host's name of the working directory.
     """
 
-    def __init__(self, pod_fd: int, layer: str, base: str, outputs_path: str) -> None:
+    def __init__(self, pod_fd: int, on_disk: dict[str, str], base: str, outputs_path: str) -> None:
         self._pod_fd = pod_fd
-        self._layer = layer
+        self._on_disk = on_disk
         self._base = base
         self._outputs_path = outputs_path
 
@@ -81,9 +81,10 @@ class Collector:
 
     def _move(self, real: str, target: str, found: os.stat_result) -> bool:
         """Move the file if it is a file of the pod's own layer that nothing else refers to."""
-        if not self._layer or found.st_nlink != 1:
+        top = max((path for path in self._on_disk if real.startswith(path + "/")), key=len, default=None)
+        if top is None or found.st_nlink != 1:
             return False
-        below = self._layer + real
+        below = self._on_disk[top] + real[len(top) :]
         try:
             own = os.lstat(below, dir_fd=self._pod_fd)
             if (own.st_ino, own.st_size, own.st_mtime_ns) != (found.st_ino, found.st_size, found.st_mtime_ns):

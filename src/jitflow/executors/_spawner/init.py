@@ -5,11 +5,11 @@ When it ends the kernel kills whatever is left in the pod.
 
 import json
 import os
-import select
 import signal
 import sys
 import time
 import traceback
+from typing import Any
 
 from . import rootfs
 from . import syscalls as sc
@@ -17,6 +17,7 @@ from .command import CANNOT_START, CannotStart, exit_code_of, spawn
 from .record import describe
 
 SETUP_FAILED = 70
+READY: dict[str, object] = {"ready": True}
 
 
 class _Init:
@@ -31,39 +32,50 @@ class _Init:
 
 
 class Pipes:
-    """The pipes between a parent (`read` ends) and its pod (`write` ends); `lifeline` runs the other way."""
+    """The pipes between a parent and its pod: output and status come from the pod, the order goes to it."""
 
     def __init__(self) -> None:
         self.out_read, self.out_write = os.pipe2(os.O_CLOEXEC)
         self.err_read, self.err_write = os.pipe2(os.O_CLOEXEC)
         self.status_read, self.status_write = os.pipe2(os.O_CLOEXEC)
-        self.lifeline_read, self.lifeline_write = os.pipe2(os.O_CLOEXEC)
+        self.order_read, self.order_write = os.pipe2(os.O_CLOEXEC)
 
     def close_ends_of_pod(self) -> None:
         """Close, in the parent, what only the pod uses."""
-        for fd in (self.out_write, self.err_write, self.status_write, self.lifeline_read):
+        for fd in (self.out_write, self.err_write, self.status_write, self.order_read):
             os.close(fd)
 
+    def order(self, argv: list[str], env: dict[str, str], working_dir: str) -> None:
+        """Tell the pod's init, whose root is ready, what to run."""
+        value = {"argv": argv, "env": env, "working_dir": working_dir}
+        with open(self.order_write, "wb") as file:
+            file.write(json.dumps(value).encode(errors="surrogateescape"))
 
-def fork_init(argv: list[str], env: dict[str, str], working_dir: str, pipes: Pipes, *, user_namespace: bool) -> int:
-    """Fork the pod's init and return its pid (in the host's numbers).
 
-    It writes one JSON object to the status pipe: `{"started": time}` or `{"error": text}`. Its working directory on
-    entry is the host's old root, which it detaches. Signals must be blocked by the caller.
+def fork_init(pipes: Pipes, stage: str, *, user_namespace: bool) -> int:
+    """Fork the pod's init and return its pid (in the host's numbers); TERM must be blocked by the caller.
+
+    The init mounts `/proc` on the stage, says so, and waits for its order; by then its parent has made the pod's root its
+    root and the host's old root its working directory, which it detaches. What it tells is one JSON object a line:
+    `{"ready": true}`, then `{"started": time}` or `{"error": text}`.
     """
     pid = os.fork()
     if pid:
         return pid
     code = SETUP_FAILED
     try:
-        state = _Init()
         signal.set_wakeup_fd(-1)
+        state = _Init()
         signal.signal(signal.SIGTERM, state.on_term)
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
-        os.close(pipes.lifeline_write)
-        _enter(working_dir, user_namespace=user_namespace, lifeline_fd=pipes.lifeline_read)
-        _keep_only(pipes.out_write, pipes.err_write, pipes.status_write)
-        code = _run(state, argv, env, pipes)
+        sc.die_with_parent(signal.SIGKILL)
+        os.close(pipes.order_write)
+        rootfs.mount_proc(stage, user_namespace=user_namespace)
+        _tell(pipes.status_write, READY)
+        with open(pipes.order_read, "rb", closefd=False) as file:
+            order = file.read()
+        if order:  # else the parent is gone
+            code = _obey(state, json.loads(order), pipes, user_namespace=user_namespace)
     except OSError as error:
         _tell(pipes.status_write, {"error": f"the sandbox could not be finished: {describe(error)}"})
     except BaseException:
@@ -72,16 +84,16 @@ def fork_init(argv: list[str], env: dict[str, str], working_dir: str, pipes: Pip
         os._exit(code)
 
 
-def _enter(working_dir: str, *, user_namespace: bool, lifeline_fd: int) -> None:
-    rootfs.mount_proc(user_namespace=user_namespace)
+def _obey(state: _Init, order: dict[str, Any], pipes: Pipes, *, user_namespace: bool) -> int:
     rootfs.leave_host()
-    os.makedirs(working_dir, exist_ok=True)
-    os.chdir(working_dir)
+    os.makedirs(order["working_dir"], exist_ok=True)
+    os.chdir(order["working_dir"])
     sc.refuse_new_privileges()
+    if user_namespace:
+        sc.bound_capabilities()
     sc.drop_capabilities()
-    sc.die_with_parent(signal.SIGKILL)
-    if select.select([lifeline_fd], [], [], 0)[0]:
-        os._exit(SETUP_FAILED)  # the parent is gone already
+    _keep_only(pipes.out_write, pipes.err_write, pipes.status_write)
+    return _run(state, order["argv"], order["env"], pipes)
 
 
 def _keep_only(*kept: int) -> None:
@@ -118,5 +130,4 @@ def _run(state: _Init, argv: list[str], env: dict[str, str], pipes: Pipes) -> in
 
 
 def _tell(status_fd: int, value: dict[str, object]) -> None:
-    os.write(status_fd, json.dumps(value).encode())
-    os.close(status_fd)
+    os.write(status_fd, json.dumps(value).encode() + b"\n")

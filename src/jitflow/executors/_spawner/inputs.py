@@ -10,7 +10,7 @@ from typing import TypeVar
 from . import rootfs
 from . import syscalls as sc
 from .files import copy_tree, set_mode
-from .record import File, Input, Output, Plan, Pod, PodError, Volume, content_of, describe
+from .record import File, Input, Plan, Pod, PodError, Volume, content_of, describe
 from .unpack import unpack
 
 IN_MEMORY_LIMIT_BYTES = 256 * 1024 * 1024
@@ -20,12 +20,11 @@ _Placed = TypeVar("_Placed", Volume, Input)
 
 
 def wanted_paths(pod: Pod) -> list[str]:
-    """Return the paths at which something will be mounted or made; for an output, its directory counts."""
+    """Return the paths at which something will be mounted or made, besides outputs."""
     paths = [volume["path"] for volume in pod["volumes"]]
     paths += pod["image"]["files"]
     paths += [item["path"] for item in pod["inputs"]]
     paths += [file["path"] for file in pod["files"]]
-    paths += [output["path"] for output in pod["outputs"]]
     if pod["working_dir"]:
         paths.append(os.path.join(pod["working_dir"], "x"))
     return [path for path in paths if path.startswith("/")]
@@ -138,8 +137,3 @@ def _file(file: File) -> None:
         writer.write(content_of(file))
         writer.flush()
         os.fchmod(fd, file["mode"])
-
-
-def hidden_files(outputs: list[Output]) -> list[str]:
-    """Return the paths that the pod is going to make, so that a file of the host at the same place is not shown."""
-    return [output["path"] for output in outputs]

@@ -4,10 +4,13 @@ It is forked from the spawner and outlives it and the server. Its files are thos
 `parent` (who cares for the pod), `log`, `outputs/`, `end.json`.
 """
 
+import json
 import os
 import signal
+import socket
 import sys
 import traceback
+from typing import NamedTuple
 
 from . import init, inputs, process, rootfs, supervise
 from . import syscalls as sc
@@ -17,10 +20,35 @@ from .cri import LogWriter
 from .record import End, Interrupted, Plan, Pod, PodError, Record, describe, load
 
 
-def run(directory: str) -> None:
-    """Care for the pod whose directory this is, from here to its end; does nothing if somebody else does."""
+class Surroundings(NamedTuple):
+    """What a parent knows before its pod.
+
+    `isolation`: `privileged` or `user` namespaces, or empty for none; `stage`: see `rootfs`; `mounts`: the host's file
+    systems that an overlay of its root does not contain.
+    """
+
+    isolation: str
+    stage: str
+    mounts: list[str]
+
+
+def run(request_fd: int, surroundings: Surroundings, notify: socket.socket) -> None:
+    """Get ready, wait for the pod's directory, and care for the pod to its end.
+
+    Does nothing if no directory comes, or if somebody else cares for the pod already.
+
+    Args:
+        request_fd: where the spawner writes the directory's path.
+        surroundings: the same for all pods.
+        notify: where to tell that the end is recorded.
+    """
     os.setsid()
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    ready = _Ready(surroundings)
+    with open(request_fd, "rb") as file:
+        directory = file.read()
+    if not directory:
+        return
     os.chdir(directory)
     pod_fd = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     if not _claim(pod_fd):
@@ -29,11 +57,47 @@ def run(directory: str) -> None:
         record = load(file.read())
     end = End(record["pod"]["key"])
     try:
-        _Parent(record, pod_fd, end).run()
+        _Parent(record, pod_fd, end, ready).run()
     except BaseException as error:
         traceback.print_exc(file=sys.stderr)
         end.errors.append(f"the pod's parent failed: {describe(error)}")
     end.write(pod_fd)
+    try:
+        notify.send(end.key.encode(), socket.MSG_DONTWAIT)
+    except OSError:
+        return  # nobody listens, or too many at once: whoever watches this process sees it end
+
+
+class _Ready:
+    """What a parent does before it knows its pod: signals, and for a sandbox namespaces and the pod's init."""
+
+    def __init__(self, surroundings: Surroundings) -> None:
+        self.signals = supervise.Signals(Interrupted)
+        self.surroundings = surroundings
+        self.failure = ""
+        self.init_pid = 0
+        self.pipes: init.Pipes | None = None
+        if not surroundings.isolation:
+            return
+        try:
+            self._isolate(surroundings.stage, user_namespace=surroundings.isolation == "user")
+        except OSError as error:
+            self.failure = describe(error)
+
+    def _isolate(self, stage: str, *, user_namespace: bool) -> None:
+        rootfs.isolate(user_namespace=user_namespace)
+        rootfs.set_stage(stage)
+        if not user_namespace:
+            try:
+                rootfs.base_layer(f"{stage}/base", "/")
+            except OSError as error:
+                self.failure = describe(error)
+        self.pipes = init.Pipes()
+        self.init_pid = init.fork_init(self.pipes, stage, user_namespace=user_namespace)
+        self.pipes.close_ends_of_pod()
+        told = json.loads(os.read(self.pipes.status_read, 65536) or b"{}")
+        if told != init.READY:
+            self.failure = told.get("error", "the pod's first process ended at once")
 
 
 def _claim(pod_fd: int) -> bool:
@@ -49,12 +113,13 @@ def _claim(pod_fd: int) -> bool:
 
 
 class _Parent:
-    def __init__(self, record: Record, pod_fd: int, end: End) -> None:
+    def __init__(self, record: Record, pod_fd: int, end: End, ready: _Ready) -> None:
         self._pod: Pod = record["pod"]
         self._plan: Plan = record["plan"]
         self._pod_fd = pod_fd
         self._end = end
-        self._signals = supervise.Signals(Interrupted)
+        self._ready = ready
+        self._signals = ready.signals
         log_fd = os.open("log", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600, dir_fd=pod_fd)
         self._log = LogWriter(log_fd, keep_tail=self._pod["capture_result"])
 
@@ -91,45 +156,36 @@ class _Parent:
 
     def _run_sandboxed(self) -> None:
         pod, plan = self._pod, self._plan
+        stage = self._ready.surroundings.stage
+        if self._ready.failure:
+            raise PodError(f"the sandbox could not be made: {self._ready.failure}")
         self._signals.interruptible(True)
-        user = plan["user_namespace"]
-        with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
-            mountinfo = file.read()
-        lower = os.path.realpath(pod["image"]["root"] or "/")
-        if not os.path.isdir(lower):
-            raise PodError(f"image {pod['image']['name']!r}: its root {lower} is not a directory of this host")
-        rootfs.isolate(user_namespace=user)
+        image_root = os.path.realpath(pod["image"]["root"] or "/")
+        if not os.path.isdir(image_root):
+            raise PodError(f"image {pod['image']['name']!r}: its root {image_root} is not a directory of this host")
+        on_disk = {"": "upper"}
         if plan["root"] == "overlay":
-            rootfs.overlay(lower)
+            rootfs.overlay(stage, image_root)
         else:
-            rootfs.binds(lower, inputs.wanted_paths(pod), inputs.hidden_files(pod["outputs"]))
-        rootfs.pivot()
-        rootfs.devices(user_namespace=user)
-        if lower == "/":
+            outputs = [output["path"] for output in pod["outputs"]]
+            on_disk = rootfs.binds(stage, image_root, inputs.wanted_paths(pod), outputs)
+        rootfs.pivot(f"{stage}/root")
+        rootfs.kernel_files(stage, user_namespace=plan["user_namespace"])
+        if image_root == "/":
             if plan["root"] == "overlay":
-                rootfs.data_mounts(mountinfo, plan["hidden"])
+                rootfs.show_data_mounts(self._ready.surroundings.mounts, plan["hidden"])
             rootfs.host_files()
-        rootfs.hide(plan["hidden"])
+        rootfs.hide(stage, plan["hidden"])
         inputs.make_all(pod, plan)
         self._follow_init()
-        layer = "upper" if plan["root"] == "overlay" else "root"
-        self._collect(layer, plan["working_dir"] or "/")
+        self._collect(on_disk, plan["working_dir"] or "/")
 
     def _follow_init(self) -> None:
-        plan = self._plan
-        pipes = init.Pipes()
+        pipes, pid = self._ready.pipes, self._ready.init_pid
+        assert pipes is not None
         self._signals.interruptible(False)
-        self._signals.block()
-        pid = init.fork_init(
-            self._pod["command"],
-            plan["env"],
-            plan["working_dir"] or "/",
-            pipes,
-            user_namespace=plan["user_namespace"],
-        )
-        self._signals.unblock()
-        pipes.close_ends_of_pod()
-        os.fchdir(self._pod_fd)  # keeps no hold on the host's old root
+        pipes.order(self._pod["command"], self._plan["env"], self._plan["working_dir"] or "/")
+        os.fchdir(self._pod_fd)
         supervise.Supervisor(pid, self._signals, self._log, self._end).follow(
             pipes.out_read,
             pipes.err_read,
@@ -148,7 +204,7 @@ class _Parent:
             command = files.make_all(self._pod)
             self._signals.interruptible(False)
             if self._follow_process(command, scratch):
-                self._collect("", self._plan["working_dir"] or scratch)
+                self._collect({}, self._plan["working_dir"] or scratch)
         finally:
             self._signals.interruptible(False)
             files.remove_all()
@@ -172,7 +228,7 @@ class _Parent:
         )
         return True
 
-    def _collect(self, layer: str, base: str) -> None:
+    def _collect(self, on_disk: dict[str, str], base: str) -> None:
         if not self._pod["outputs"] and not self._pod["volumes"]:
             return
         os.fchdir(self._pod_fd)
@@ -181,7 +237,7 @@ class _Parent:
         self._signals.interruptible(True)
         try:
             outputs = os.path.join(self._plan["directory"], "outputs")
-            Collector(self._pod_fd, layer, base, outputs).collect(self._pod["outputs"], self._end)
+            Collector(self._pod_fd, on_disk, base, outputs).collect(self._pod["outputs"], self._end)
             check_volumes(self._pod["volumes"], self._plan, "..", self._end)
         except Interrupted:
             self._end.errors.append("the pod was ended before all its outputs were collected")

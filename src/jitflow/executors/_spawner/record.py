@@ -76,7 +76,7 @@ class Pod(TypedDict):
 
 
 class Plan(TypedDict):
-    """What the executor decided for the pod: `root` is `overlay`, `binds` or empty (no sandbox)."""
+    """`jitflow.executors._pod_directory.Plan`."""
 
     schema: int
     root: str

@@ -1,12 +1,14 @@
 """A pod's root: an overlay of the host's root, or a directory with read-only binds of the host's directories.
 
-Everything here runs in a mount namespace of the pod's own, before its command. Up to `pivot`, the pod's directory is the
-working directory; after it, the host's old root is (so that relative paths are the host's and absolute paths the pod's).
+Everything here runs in a mount namespace of the pod's own, before its command. What does not depend on the pod is made
+ahead on a tmpfs, the stage: `base` (a layer of an overlay), `dev`, `proc`, `empty`, and `root`, which becomes the pod's root.
+Up to `pivot`, the pod's directory is the working directory; after it, the host's old root is (so that relative paths are
+the host's and absolute paths the pod's).
 """
 
 import os
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from . import syscalls as sc
 from .record import PodError
@@ -14,7 +16,7 @@ from .record import PodError
 PRIVATE = ("/tmp", "/var/tmp", "/run")
 """Empty and writable in every pod."""
 
-_KERNEL = ("/proc", "/sys", "/dev")
+KERNEL = ("/proc", "/sys", "/dev")
 _OPENED = ("/mnt", "/media", "/srv", "/opt", "/home", "/root", "/var")
 """Directories of which a pod with read-only binds sees the entries, and in which it may make new ones."""
 
@@ -62,76 +64,164 @@ def _write(path: str, text: str) -> None:
         os.close(fd)
 
 
-def overlay(lower: str) -> None:
-    """Mount the overlay on `root`; `lower` is the host's root or a directory that holds a root file system."""
-    for name in ("upper", "work", "root"):
-        os.mkdir(name, 0o755)
+def set_stage(stage: str) -> None:
+    """Make what every sandbox needs, before its pod is known."""
+    sc.mount("stage", stage, "tmpfs", sc.MS_NOSUID, "mode=755")
+    for name in ("base", "dev", "proc", "root"):
+        os.mkdir(f"{stage}/{name}", 0o755)
+    os.mkdir(f"{stage}/empty", 0o555)
+    _devices(f"{stage}/dev")
+
+
+def base_layer(layer: str, image_root: str) -> None:
+    """Fill the layer between an image's root and the pod's own: `/tmp`, `/var/tmp` and `/run` are empty there."""
+    for path in KERNEL:
+        os.mkdir(layer + path, 0o755)
     for path in PRIVATE:
-        _empty_in_upper(lower, path, 0o755 if path == "/run" else 0o1777)
-    for path in _KERNEL:
-        if not os.path.isdir(lower.rstrip("/") + path):
-            os.mkdir("upper" + path)
-    options = f"lowerdir={_escaped(lower)},upperdir=upper,workdir=work"
+        _make_opaque(layer, image_root.rstrip("/"), path)
+
+
+def _make_opaque(layer: str, image_root: str, path: str) -> None:
+    """Make a directory that hides the image's, below directories like those of the image."""
+    made = ""
+    for part in path.strip("/").split("/"):
+        made += "/" + part
+        try:
+            found = os.lstat(image_root + made)
+        except FileNotFoundError:
+            found = None
+        if found is not None and stat.S_ISLNK(found.st_mode):
+            return  # leads to a directory that is private itself, or is the image's own decision
+        if not os.path.isdir(layer + made):
+            os.mkdir(layer + made, 0o755)
+            if found is not None:
+                os.chown(layer + made, found.st_uid, found.st_gid)
+                os.chmod(layer + made, stat.S_IMODE(found.st_mode))
+    os.chmod(layer + path, 0o755 if path == "/run" else 0o1777)
+    os.setxattr(layer + path, "trusted.overlay.opaque", b"y")
+
+
+def overlay(stage: str, image_root: str) -> None:
+    """Mount the pod's overlay on the stage's `root`."""
+    layer = f"{stage}/base"
+    if image_root != "/":
+        layer = f"{stage}/image"
+        os.mkdir(layer, 0o755)
+        base_layer(layer, image_root)
+    for name in ("upper", "work"):
+        os.mkdir(name, 0o755)
+    options = f"lowerdir={_escaped(layer)}:{_escaped(image_root)},upperdir=upper,workdir=work"
     flags = sc.MS_NODEV | sc.MS_NOSUID
     try:
-        sc.mount("overlay", "root", "overlay", flags, options + ",volatile")
+        sc.mount("overlay", f"{stage}/root", "overlay", flags, options + ",volatile")
     except OSError:
-        sc.mount("overlay", "root", "overlay", flags, options)
+        sc.mount("overlay", f"{stage}/root", "overlay", flags, options)
 
 
 def _escaped(path: str) -> str:
     return "".join("\\" + letter if letter in "\\:," else letter for letter in path)
 
 
-def _empty_in_upper(lower: str, path: str, mode: int) -> None:
-    """Make an opaque directory in the upper layer: the pod sees it empty, and its files can be moved out."""
-    made = ""
-    for part in path.strip("/").split("/"):
-        made += "/" + part
-        try:
-            found = os.lstat(lower.rstrip("/") + made)
-        except FileNotFoundError:
-            found = None
-        if found is not None and stat.S_ISLNK(found.st_mode):
-            return  # leads to a directory that is private itself, or is the image's own decision
-        if not os.path.isdir("upper" + made):
-            os.mkdir("upper" + made)
-            if found is not None:
-                os.chown("upper" + made, found.st_uid, found.st_gid)
-                os.chmod("upper" + made, stat.S_IMODE(found.st_mode))
-    os.chmod("upper" + path, mode)
-    os.setxattr("upper" + path, "trusted.overlay.opaque", b"y")
+def binds(stage: str, image_root: str, wanted: Iterable[str], outputs: Sequence[str]) -> dict[str, str]:
+    """Make the stage's `root` of read-only binds of the entries of `image_root`.
 
+    The root itself is in memory; `/tmp`, `/var/tmp` and the directories of outputs are on disk, in the pod's `disk`.
 
-def binds(lower: str, wanted: Iterable[str], hidden_files: Iterable[str]) -> None:
-    """Fill `root` with read-only binds of the entries of `lower`.
+    Args:
+        stage: the stage.
+        image_root: whose entries are shown.
+        wanted: paths in the pod at which something will be mounted or made; the directories they need are opened.
+        outputs: paths that the pod is going to make: a file of the host there is not shown.
 
-    `wanted`: paths in the pod at which something will be mounted or made; the directories they need are opened.
-    `hidden_files`: paths not shown although they exist (the pod is going to make them).
+    Returns:
+        where in the pod's directory the pod's directories on disk are.
     """
-    os.mkdir("root", 0o755)
-    sc.bind("root", "root", sc.READ_WRITE)
-    opened: set[str] = set(_OPENED)
-    for path in wanted:
-        _open_for(lower, path, opened)
-    _show_entries(lower.rstrip("/"), "", opened, frozenset(hidden_files))
-    for path in (*PRIVATE, *_KERNEL):
-        _make_private("root" + path, 0o755 if path in ("/run", *_KERNEL) else 0o1777)
+    view = _BoundView(stage + "/root", image_root.rstrip("/"), frozenset(outputs))
+    for path in (*wanted, *outputs):
+        view.open_for(path)
+    for path in outputs:
+        view.keep_on_disk(path)
+    sc.mount("root", view.root, "tmpfs", sc.MS_NOSUID | sc.MS_NODEV, "mode=755")
+    os.mkdir("disk")
+    view.show("")
+    view.make_private()
+    return view.on_disk
 
 
-def _make_private(path: str, mode: int) -> None:
-    if not os.path.islink(path):
-        os.makedirs(path, exist_ok=True)
-        os.chmod(path, mode)
+class _BoundView:
+    def __init__(self, root: str, source: str, outputs: frozenset[str]) -> None:
+        self.root = root
+        self.on_disk: dict[str, str] = {}
+        self._source = source
+        self._outputs = outputs
+        self._opened: set[str] = set(_OPENED)
+        self._wanted_on_disk: set[str] = set()
 
+    def open_for(self, path: str) -> None:
+        """Note the directories to open so that `path` can be made, following the links of the image."""
+        parent = os.path.dirname(resolve(self._source, path))
+        while parent not in ("/", "") and not below(parent, (*PRIVATE, *KERNEL)):
+            self._opened.add(parent)
+            parent = os.path.dirname(parent)
 
-def _open_for(lower: str, path: str, opened: set[str]) -> None:
-    """Note the directories to open so that `path` can be made, following the links of `lower`."""
-    real = resolve(lower, path)
-    parent = os.path.dirname(real)
-    while parent not in ("/", "") and not below(parent, (*PRIVATE, *_KERNEL)):
-        opened.add(parent)
-        parent = os.path.dirname(parent)
+    def keep_on_disk(self, path: str) -> None:
+        """Note that what is made near `path` may be large."""
+        parent = os.path.dirname(resolve(self._source, path))
+        while parent not in ("/", "") and not os.path.isdir(self._source + parent):
+            parent = os.path.dirname(parent)
+        if parent not in ("/", "") and not below(parent, (*PRIVATE, *KERNEL)):
+            self._wanted_on_disk.add(parent)
+
+    def show(self, place: str) -> None:
+        """Show the entries of the directory `place`."""
+        try:
+            with os.scandir(self._source + place + "/") as entries:
+                found = list(entries)
+        except OSError:
+            return  # not readable for this user: the pod sees it empty
+        if place and len(found) > _MAX_OPENED_ENTRIES:
+            raise PodError(
+                f"{place} has {len(found)} entries: too many to place a file among them without an overlay;"
+                " use another path (`jitflow doctor` says what an overlay needs)"
+            )
+        for entry in found:
+            path = f"{place}/{entry.name}"
+            if path not in PRIVATE and path not in KERNEL and path not in self._outputs and path != "/lost+found":
+                self._show_entry(entry, path)
+
+    def _show_entry(self, entry: "os.DirEntry[str]", path: str) -> None:
+        target = self.root + path
+        if entry.is_symlink():
+            os.symlink(os.readlink(entry.path), target)
+        elif entry.is_dir(follow_symlinks=False):
+            os.mkdir(target)
+            if path in self._opened:
+                if path in self._wanted_on_disk:
+                    self._put_on_disk(path)
+                os.chmod(target, stat.S_IMODE(entry.stat(follow_symlinks=False).st_mode) | 0o700)
+                self.show(path)
+            else:
+                _bind_shown(entry.path, target)
+        elif entry.is_file(follow_symlinks=False) and os.path.dirname(path) != "/":
+            touch(target)
+            _bind_shown(entry.path, target)
+
+    def make_private(self) -> None:
+        """Make the directories that every pod has for itself, and the kernel's mount points."""
+        for path in (*PRIVATE, *KERNEL):
+            target = self.root + path
+            if os.path.islink(target):
+                continue
+            os.makedirs(target, exist_ok=True)
+            if path in ("/tmp", "/var/tmp"):
+                self._put_on_disk(path)
+                os.chmod(target, 0o1777)
+
+    def _put_on_disk(self, path: str) -> None:
+        place = f"disk/{len(self.on_disk)}"
+        os.mkdir(place)
+        sc.bind(place, self.root + path, sc.READ_WRITE)
+        self.on_disk[path] = place
 
 
 def resolve(root: str, path: str) -> str:
@@ -159,36 +249,6 @@ def resolve(root: str, path: str) -> str:
     return "/" + "/".join(done)
 
 
-def _show_entries(source: str, place: str, opened: set[str], hidden_files: frozenset[str]) -> None:
-    try:
-        with os.scandir(source + place + "/") as entries:
-            found = list(entries)
-    except OSError:
-        return  # not readable for this user: the pod sees it empty
-    if place and len(found) > _MAX_OPENED_ENTRIES:
-        raise PodError(
-            f"{place} has {len(found)} entries: too many to place a file among them without an overlay;"
-            " use another path (`jitflow doctor` says what an overlay needs)"
-        )
-    for entry in found:
-        path = f"{place}/{entry.name}"
-        target = "root" + path
-        if path in PRIVATE or path in _KERNEL or path in hidden_files or path == "/lost+found":
-            continue
-        if entry.is_symlink():
-            os.symlink(os.readlink(entry.path), target)
-        elif entry.is_dir(follow_symlinks=False):
-            os.mkdir(target)
-            if path in opened:
-                os.chmod(target, stat.S_IMODE(entry.stat(follow_symlinks=False).st_mode) | 0o700)
-                _show_entries(source, path, opened, hidden_files)
-            else:
-                _bind_shown(entry.path, target)
-        elif entry.is_file(follow_symlinks=False) and place:
-            touch(target)
-            _bind_shown(entry.path, target)
-
-
 def _bind_shown(source: str, target: str) -> None:
     try:
         sc.mount(source, target, "", sc.MS_BIND | sc.MS_REC)
@@ -197,11 +257,11 @@ def _bind_shown(source: str, target: str) -> None:
     sc.restrict(target, sc.READ_ONLY, recursive=True)
 
 
-def pivot() -> None:
+def pivot(root: str) -> None:
     """Make `root` the root and the host's old root the working directory, attached until `leave_host`."""
     old = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        os.chdir("root")
+        os.chdir(root)
         sc.pivot_root(".", ".")
         os.fchdir(old)
     finally:
@@ -219,19 +279,24 @@ def touch(path: str) -> None:
     os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644))
 
 
-def devices(*, user_namespace: bool) -> None:
-    """Fill `/dev` and show `/sys` read-only."""
-    sc.mount("dev", "/dev", "tmpfs", sc.MS_NOSUID | sc.MS_NOEXEC, "mode=755,size=64k")
+def _devices(place: str) -> None:
+    sc.mount("dev", place, "tmpfs", sc.MS_NOSUID | sc.MS_NOEXEC, "mode=755,size=64k")
     for name in _DEVICES:
-        if os.path.exists(f"dev/{name}"):
-            touch(f"/dev/{name}")
-            sc.mount(f"dev/{name}", f"/dev/{name}", "", sc.MS_BIND)
+        if os.path.exists(f"/dev/{name}"):
+            touch(f"{place}/{name}")
+            sc.mount(f"/dev/{name}", f"{place}/{name}", "", sc.MS_BIND)
     for name, target in _DEVICE_LINKS.items():
-        os.symlink(target, f"/dev/{name}")
-    os.mkdir("/dev/pts")
-    os.mkdir("/dev/shm", 0o1777)
-    sc.mount("shm", "/dev/shm", "tmpfs", sc.MS_NOSUID | sc.MS_NODEV | sc.MS_NOEXEC, "mode=1777")
-    sc.mount("devpts", "/dev/pts", "devpts", sc.MS_NOSUID | sc.MS_NOEXEC, "newinstance,ptmxmode=0666,mode=0620")
+        os.symlink(target, f"{place}/{name}")
+    os.mkdir(f"{place}/pts")
+    os.mkdir(f"{place}/shm")
+    sc.mount("shm", f"{place}/shm", "tmpfs", sc.MS_NOSUID | sc.MS_NODEV | sc.MS_NOEXEC, "mode=1777")
+    sc.mount("devpts", f"{place}/pts", "devpts", sc.MS_NOSUID | sc.MS_NOEXEC, "newinstance,ptmxmode=0666,mode=0620")
+
+
+def kernel_files(stage: str, *, user_namespace: bool) -> None:
+    """Put `/dev`, `/proc` and a read-only `/sys` in their places."""
+    sc.mount(f".{stage}/dev", "/dev", "", sc.MS_MOVE)
+    sc.mount(f".{stage}/proc", "/proc", "", sc.MS_MOVE)
     sc.bind("sys", "/sys", sc.READ_ONLY, recursive=user_namespace)
 
 
@@ -245,18 +310,23 @@ def host_files() -> None:
         place("." + inside, inside, sc.READ_ONLY, recursive=True)
 
 
-def data_mounts(mountinfo: str, hidden: Iterable[str]) -> None:
-    """Show the host's other file systems, which an overlay of its root does not contain, read-only at their places."""
-    points: dict[str, None] = {}
+def list_data_mounts(mountinfo: str) -> list[str]:
+    """Return where the host has file systems of its own, which an overlay of its root does not contain, outermost first."""
+    points: set[str] = set()
     for line in mountinfo.splitlines():
         fields = line.split(" ")
         fstype = fields[fields.index("-") + 1]
         point = _unescaped(fields[4])
-        if point == "/" or fstype in _PSEUDO_FILE_SYSTEMS or below(point, _NEVER_SHOWN) or below(point, hidden):
+        if point != "/" and fstype not in _PSEUDO_FILE_SYSTEMS and not below(point, _NEVER_SHOWN):
+            points.add(point)
+    return sorted(points)
+
+
+def show_data_mounts(points: Iterable[str], hidden: Iterable[str]) -> None:
+    """Show the host's other file systems read-only at their places."""
+    for point in points:
+        if below(point, hidden):
             continue
-        points.pop(point, None)
-        points[point] = None
-    for point in sorted(points):
         try:
             if os.path.isdir(point) or os.path.isfile(point):
                 sc.bind("." + point, point, sc.READ_ONLY)
@@ -270,7 +340,7 @@ def _unescaped(text: str) -> str:
     return raw.decode(errors="surrogateescape")
 
 
-def hide(paths: Iterable[str]) -> None:
+def hide(stage: str, paths: Iterable[str]) -> None:
     """Cover each path that the pod can see with an empty read-only directory, or an empty file."""
     for path in paths:
         try:
@@ -278,7 +348,7 @@ def hide(paths: Iterable[str]) -> None:
         except OSError:
             continue  # not in the pod's view
         if stat.S_ISDIR(found.st_mode):
-            sc.mount("hidden", path, "tmpfs", sc.MS_RDONLY | sc.MS_NOSUID | sc.MS_NODEV | sc.MS_NOEXEC, "mode=555,size=4k")
+            sc.bind(f".{stage}/empty", path, sc.READ_ONLY)
         else:
             sc.bind("dev/null", path, sc.MOUNT_ATTR_RDONLY | sc.MOUNT_ATTR_NOSUID)
 
@@ -301,17 +371,18 @@ def place(source: str, target: str, attributes: int, *, recursive: bool = False)
         raise PodError(f"cannot show {source.removeprefix('.')} at {target} in the pod: {error.strerror}") from error
 
 
-def mount_proc(*, user_namespace: bool) -> None:
-    """Mount the pod's own `/proc`; called in the pod's pid namespace while the host's is still to be seen.
+def mount_proc(stage: str, *, user_namespace: bool) -> None:
+    """Mount the pod's own `/proc` on the stage; called in the pod's pid namespace while the host's is still to be seen.
 
     Root of the host keeps its rights over the kernel's switches in files, so those are made read-only.
     """
-    sc.mount("proc", "/proc", "proc", sc.MS_NOSUID | sc.MS_NODEV | sc.MS_NOEXEC)
+    proc = f"{stage}/proc"
+    sc.mount("proc", proc, "proc", sc.MS_NOSUID | sc.MS_NODEV | sc.MS_NOEXEC)
     if user_namespace:
         return
     for name in ("sys", "sysrq-trigger", "irq", "bus", "fs"):
-        if os.path.exists(f"/proc/{name}"):
-            sc.bind(f"/proc/{name}", f"/proc/{name}", sc.READ_ONLY)
+        if os.path.exists(f"{proc}/{name}"):
+            sc.bind(f"{proc}/{name}", f"{proc}/{name}", sc.READ_ONLY)
     for name in ("kcore", "keys", "timer_list", "sched_debug", "kmsg"):
-        if os.path.exists(f"/proc/{name}"):
-            sc.bind("/dev/null", f"/proc/{name}", sc.MOUNT_ATTR_RDONLY)
+        if os.path.exists(f"{proc}/{name}"):
+            sc.bind("/dev/null", f"{proc}/{name}", sc.MOUNT_ATTR_RDONLY)

@@ -34,14 +34,6 @@ class Signals:
         signal.signal(signal.SIGALRM, self._on_alarm)
         if deadline_s is not None:
             signal.setitimer(signal.ITIMER_REAL, max(deadline_s, 0.001))
-        self.unblock()
-
-    def block(self) -> None:
-        """Hold signals back."""
-        signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGALRM))
-
-    def unblock(self) -> None:
-        """Let signals through again."""
         signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGTERM, signal.SIGALRM))
 
     def interruptible(self, on: bool) -> None:

@@ -1,6 +1,7 @@
 """The Linux calls that Python 3.11 has no function for. Each raises OSError that names the call."""
 
 import ctypes
+import errno
 import os
 
 CLONE_NEWNS = 0x00020000
@@ -12,6 +13,7 @@ MS_NOSUID = 2
 MS_NODEV = 4
 MS_NOEXEC = 8
 MS_BIND = 0x1000
+MS_MOVE = 0x2000
 MS_REC = 0x4000
 MS_PRIVATE = 0x40000
 MNT_DETACH = 2
@@ -145,13 +147,21 @@ def refuse_new_privileges() -> None:
     _check(_prctl(_PR_SET_NO_NEW_PRIVS, 1), "prctl(NO_NEW_PRIVS)")
 
 
-def drop_capabilities() -> None:
-    """Keep KEPT_CAPABILITIES only, in this process and all it starts."""
+def bound_capabilities() -> None:
+    """Let nothing that is started from here gain more than KEPT_CAPABILITIES; this process keeps what it has.
+
+    In a new user namespace this has to be done again. Does nothing for a process that may not (it has none to give).
+    """
     number = 0
     while number < 64 and (held := _prctl(_PR_CAPBSET_READ, number)) >= 0:
-        if held and number not in KEPT_CAPABILITIES:
-            _check(_prctl(_PR_CAPBSET_DROP, number), f"prctl(CAPBSET_DROP {number})")
+        if held and number not in KEPT_CAPABILITIES and _prctl(_PR_CAPBSET_DROP, number) != 0:
+            _check(0 if ctypes.get_errno() == errno.EPERM else -1, f"prctl(CAPBSET_DROP {number})")
+            return
         number += 1
+
+
+def drop_capabilities() -> None:
+    """Keep KEPT_CAPABILITIES at most in this process."""
     mask = sum(1 << kept for kept in KEPT_CAPABILITIES)
     header = _CapabilityHeader(version=_CAPABILITY_VERSION_3, pid=0)
     data = (_CapabilityData * 2)()
