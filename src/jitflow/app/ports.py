@@ -5,13 +5,26 @@ from typing import Protocol
 
 from msgspec import Struct
 
-from jitflow.engine.changes import Change
 from jitflow.model import argo
 from jitflow.model.runs import Event, Note
 from jitflow.ports.dataplane import Estimate
 from jitflow.ports.store import RunRow
 
 __all__ = ["Change", "Engine", "RemoteInfo", "Remotes"]
+
+
+class Change(Protocol):
+    """A run was added, changed or deleted, durably."""
+
+    @property
+    def kind(self) -> str:
+        """Return `ADDED`, `MODIFIED` or `DELETED`."""
+        ...
+
+    @property
+    def row(self) -> RunRow:
+        """Return the run's newest row."""
+        ...
 
 
 class Engine(Protocol):

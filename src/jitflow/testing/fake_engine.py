@@ -58,6 +58,13 @@ class FakeIds:
         return f"{self._number:05d}"
 
 
+class FakeChange(msgspec.Struct, frozen=True, kw_only=True):
+    """What the engine tells its listeners."""
+
+    kind: str
+    row: RunRow
+
+
 class FakeEngine:
     """Keeps workflows in a store and changes them when told: by events as the API sends them, by `move` as pods would."""
 
@@ -103,7 +110,7 @@ class FakeEngine:
         return row
 
     def _tell(self, kind: str, row: RunRow) -> None:
-        change = msgspec.convert({"kind": kind, "row": row}, Change)
+        change = FakeChange(kind=kind, row=row)
         for listener in tuple(self._listeners):
             listener(change)
 

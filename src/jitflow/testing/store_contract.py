@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 import pytest
@@ -284,7 +284,7 @@ def _steps() -> st.SearchStrategy[tuple[str, object]]:
     )
 
 
-def _a_row_of_two_names(uid: str, **fields: object) -> RunRow:
+def _a_row_of_two_names(uid: str, **fields: Any) -> RunRow:
     """Return a row whose name two runs share; a run's name and namespace never change."""
     return a_row(uid, name="x" if uid == "u1" else "y", **fields)
 
