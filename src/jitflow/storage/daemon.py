@@ -18,7 +18,7 @@ import msgspec
 from jitflow.model.problems import Refused
 from jitflow.ports.errors import Broken, PortError, Retryable, Unreachable
 from jitflow.storage import wire
-from jitflow.storage.binary import check_version, clean_environment, find_rclone, with_parent
+from jitflow.storage.binary import check_age, check_version, clean_environment, find_rclone, with_parent
 from jitflow.storage.rc import RcClient
 from jitflow.storage.redact import Redactor
 
@@ -93,7 +93,6 @@ class RcloneDaemon:
             Broken: there is no usable rclone, or it does not start.
         """
         program = find_rclone(self._program)
-        await check_version(program)
         self._prepare = prepare
         self._directory = _private_directory(self._runtime_dir)
         user, password = secrets.token_hex(8), secrets.token_urlsafe(32)
@@ -103,6 +102,10 @@ class RcloneDaemon:
         self._supervisor = asyncio.get_running_loop().create_task(self._supervise(program, user, password, first), name="rclone")
         try:
             await asyncio.shield(first)
+        except Broken:
+            await self.close()
+            await check_version(program)  # it may be another program, or too old to know our options
+            raise
         except BaseException:
             await self.close()
             raise
@@ -224,6 +227,8 @@ class RcloneDaemon:
                     raise Broken(f"rclone does not answer {READY_WAIT_S:g} s after its start") from error
                 await asyncio.sleep(0.01)
         self.life = jobs.execute_id
+        version = wire.parse(await self._client.call("core/version", {}, subject="rclone"), wire.Version)
+        check_age(version.decomposed, "the running rclone")
         if self._prepare:
             await self._prepare(self._client)
 
