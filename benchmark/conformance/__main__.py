@@ -18,7 +18,8 @@ from benchmark.conformance.api import Api, NotSupported, Refused
 from benchmark.conformance.play import Outcome, play, register
 from benchmark.conformance.stand_ins import images
 from benchmark.conformance.table import NotYaml, Row, documents, find, read
-from benchmark.service import MeasurementError, Server, background, free_port, no_orphans, venv_program
+from benchmark.service import MeasurementError, Server, no_orphans
+from jitflow.testing.s3_server import S3Server
 
 BUCKETS = ("my-bucket", "my-bucket-2", "my-bucket-3")
 ACCESS_KEY, SECRET_KEY = "conformance", "conformance-secret"
@@ -87,10 +88,7 @@ def _run(arguments: argparse.Namespace, rows: list[Row]) -> Iterator[Outcome]:
 def _server(work: Path, folder: Path, executor: str) -> Iterator[Server]:
     for bucket in BUCKETS:
         (work / "s3" / bucket).mkdir(parents=True)
-    port = free_port()
-    command = [venv_program("rclone"), "serve", "s3", f"--addr=127.0.0.1:{port}", str(work / "s3"), "--config=/dev/null"]
-    keys = {"RCLONE_AUTH_KEY": f"{ACCESS_KEY},{SECRET_KEY}"}
-    with background(command, work / "s3.log", port=port, environment=keys):
+    with S3Server(work / "s3", key_id=ACCESS_KEY, secret=SECRET_KEY) as s3:
         settings = {
             "executor": executor,
             "max_pods": MAX_PODS,
@@ -102,7 +100,7 @@ def _server(work: Path, folder: Path, executor: str) -> Iterator[Server]:
                     "endpoints": ["minio:9000"],
                     "options": {
                         "provider": "Rclone",
-                        "endpoint": f"http://127.0.0.1:{port}",
+                        "endpoint": s3.endpoint,
                         "access_key_id": ACCESS_KEY,
                         "secret_access_key": SECRET_KEY,
                         "force_path_style": "true",

@@ -13,8 +13,13 @@ app, command = single("jitflow server --port 2746")
 @command
 def server(
     *,
-    host: Annotated[str, typer.Option(metavar="ADDRESS", help="Listen at this address.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, metavar="PORT", help="Listen at this port; 0 takes a free one.")] = 2746,
+    host: Annotated[
+        str | None, typer.Option(metavar="ADDRESS", help="Listen at this address.  [default: server.host of the settings]")
+    ] = None,
+    port: Annotated[
+        int | None,
+        typer.Option(min=0, max=65535, metavar="PORT", help="Listen at this port; 0 takes a free one.  [default: server.port]"),
+    ] = None,
 ) -> None:
     """Serve the Control API and the Data API until stopped; running workflows go on where they were."""
     raise typer.Exit(load("jitflow.bootstrap.local").run_server(host, port))
