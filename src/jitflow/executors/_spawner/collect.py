@@ -33,6 +33,7 @@ class Collector:
         self._on_disk = on_disk
         self._base = base
         self._outputs_path = outputs_path
+        self._later: dict[str, list[tuple[str, str, os.stat_result]]] = {}
 
     def collect(self, outputs: list[Output], end: End) -> None:
         """Take every output; what fails is told in the end's errors, what is not there in its `missing`."""
@@ -50,6 +51,7 @@ class Collector:
                 end.errors.append(f"output {output['name']}: {error}")
             except (OSError, ValueError, tarfile.TarError) as error:
                 end.errors.append(f"output {output['name']} ({output['path']}): {describe(error)}")
+        self._take_files(end)
 
     def _artifact(self, output: Output, path: str, found: os.stat_result) -> dict[str, object]:
         name = output["name"]
@@ -57,9 +59,9 @@ class Collector:
         directory = stat.S_ISDIR(found.st_mode)
         as_it_is = output["archive"] == "none"
         if as_it_is and directory:
-            size = self._take_tree(real, name, real)
+            size = self._take_tree(real, name, name)
         elif as_it_is:
-            size = self._take_file(real, name, found)
+            size = self._take_file(real, name, name, found)
         elif output["archive"] == "zip":
             size = _zip(path, real, name, output["compression_level"])
         else:
@@ -71,13 +73,23 @@ class Collector:
             "is_directory": as_it_is and directory,
         }
 
-    def _take_file(self, real: str, target: str, found: os.stat_result) -> int:
+    def _take_file(self, real: str, name: str, target: str, found: os.stat_result) -> int:
+        """Note a file to be taken as it is when all else is collected: it may be moved, and others may refer to it."""
         if not stat.S_ISREG(found.st_mode):
             raise PodError(f"{real} is neither a file nor a directory")
-        if not self._move(real, target, found):
-            copy_file(real, target)
-        os.chmod(target, stat.S_IMODE(found.st_mode) & 0o777 | 0o600)
+        self._later.setdefault(real, []).append((name, target, found))
         return found.st_size
+
+    def _take_files(self, end: End) -> None:
+        """Copy or move the files noted; the last that wants a file may have it itself."""
+        for real, takers in self._later.items():
+            for number, (name, target, found) in enumerate(takers, start=1):
+                try:
+                    if number < len(takers) or not self._move(real, target, found):
+                        copy_file(real, target)
+                    os.chmod(target, stat.S_IMODE(found.st_mode) & 0o777 | 0o600)
+                except (PodError, OSError) as error:
+                    end.errors.append(f"output {name} ({real}): {describe(error)}")
 
     def _move(self, real: str, target: str, found: os.stat_result) -> bool:
         """Move the file if it is a file of the pod's own layer that nothing else refers to."""
@@ -94,7 +106,7 @@ class Collector:
             return False
         return True
 
-    def _take_tree(self, real: str, target: str, top: str) -> int:
+    def _take_tree(self, real: str, name: str, target: str) -> int:
         os.mkdir(target, 0o755)
         size = 0
         with os.scandir(real) as entries:
@@ -102,17 +114,14 @@ class Collector:
         for entry in found:
             place = os.path.join(target, entry.name)
             if entry.is_dir(follow_symlinks=False):
-                size += self._take_tree(entry.path, place, top)
+                size += self._take_tree(entry.path, name, place)
                 continue
-            try:
-                status = os.stat(entry.path)
-            except OSError:
-                status = None
+            status = _look(entry.path)
             if status is None or not stat.S_ISREG(status.st_mode):
                 raise PodError(
                     f"{entry.path} is neither a file nor a directory (or a link to no file): archive the output as tar to keep it"
                 )
-            size += self._take_file(os.path.realpath(entry.path), place, status)
+            size += self._take_file(os.path.realpath(entry.path), name, place, status)
         return size
 
 
