@@ -1,11 +1,11 @@
 """A small driver for the machine's tests: plays pods, keeps time, checks what must hold after every decision."""
 
+import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
-import yaml
 
 from jitflow import machine
 from jitflow.machine import phases
@@ -24,14 +24,22 @@ from jitflow.model.runs import (
     TimerFired,
     WorkflowStarted,
 )
+from jitflow.spec import load_one
 
 T0 = 1_700_000_000.0
 
 
 def workflow(text: str, name: str = "wf") -> argo.Workflow:
     """Return the workflow of a manifest's `spec`, written in YAML."""
-    document = {"metadata": {"name": name, "namespace": "default", "uid": "u1"}, "spec": yaml.safe_load(text)}
-    return msgspec.convert(document, argo.Workflow)
+    metadata = f"{{name: {name}, namespace: default, uid: u1, creationTimestamp: '2026-01-02T03:04:05Z', labels: {{team: blue}}}}"
+    head = f"apiVersion: argoproj.io/v1alpha1
+kind: Workflow
+metadata: {metadata}
+spec:
+"
+    document = load_one(head + textwrap.indent(textwrap.dedent(text), "  "), kinds=("Workflow",))
+    assert isinstance(document.manifest, argo.Workflow)
+    return document.manifest
 
 
 @dataclass
@@ -100,7 +108,11 @@ class Run:
 
     def live(self) -> list[machine.Node]:
         """Return the nodes whose pods are Pending or Running."""
-        return [node for node in self.state.nodes.values() if node.type == "Pod" and node.phase in {"Pending", "Running"} and not node.held]
+        return [
+            node
+            for node in self.state.nodes.values()
+            if node.type == "Pod" and node.phase in {"Pending", "Running"} and not node.held
+        ]
 
     def launch(self, name: str) -> LaunchPod:
         """Return the open launch of a node's pod."""

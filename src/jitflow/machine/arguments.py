@@ -7,7 +7,7 @@ import msgspec
 from jitflow.expr import tags
 from jitflow.machine import locations
 from jitflow.machine.problems import Absent, Problem
-from jitflow.machine.program import ArgumentText, ArtifactArgument, CompiledArguments, CompiledTemplate, scalar_text
+from jitflow.machine.program import ArgumentText, ArtifactArgument, CompiledArguments, CompiledTemplate
 from jitflow.machine.scope import Globals, Scope, text_or_absent
 from jitflow.model import argo
 
@@ -152,7 +152,7 @@ def _given_out(parameter: argo.Parameter, scope: Scope) -> argo.Parameter:
     if text is None:
         if source is None or source.default is None:
             raise Problem(f"unable to resolve outputs from scope: Unable to resolve output parameter '{parameter.name}'")
-        text = scalar_text(source.default)
+        text = source.default
     return argo.Parameter(name=parameter.name, value=text, global_name=_render(parameter.global_name, scope))
 
 

@@ -2,7 +2,7 @@
 
 from jitflow.machine import arguments, phases
 from jitflow.machine import node as types
-from jitflow.machine.graph import dag_plan, dooms, fails_fast
+from jitflow.machine.graph import dag_plan, dooms, fails_fast, forgiven
 from jitflow.machine.node import Node, changed
 from jitflow.machine.problems import Problem
 from jitflow.machine.program import CompiledTemplate, Plan, Task
@@ -117,14 +117,7 @@ def _allowed(turn: Turn, node: Node, task: Task) -> bool:
         child = turn.child(node.id, (template.by_name[name], -1))
         return child is not None and _result(turn, child, result)
 
-    forgiven = {
-        template.tasks[index].name: tuple(
-            "Errored" if phase == phases.ERROR else phase for phase in template.tasks[index].forgives
-        )
-        for index in task.dependencies
-        if template.tasks[index].forgives
-    }
-    return task.depends is None or task.depends.evaluate(has, forgiven)
+    return task.depends is None or task.depends.evaluate(has, forgiven(template, task))
 
 
 _RESULTS = {

@@ -1,7 +1,5 @@
 """From an event to a decision: the one door of the machine."""
 
-from typing import assert_never
-
 from jitflow.machine import again, phases, pods, workflow
 from jitflow.machine import node as types
 from jitflow.machine.node import Node
@@ -52,23 +50,18 @@ def decide(state: State, event: Event, now: float) -> Decision:
 def _pod_event(turn: Turn, node: Node, event: NodeEvent) -> None:
     lives = node.phase in {phases.PENDING, phases.RUNNING} and not node.held
     match event:
-        case PodStarted():
-            if node.phase == phases.PENDING:
-                pods.started(turn, node)
-        case PodWaits():
-            if node.phase == phases.PENDING:
-                pods.waits(turn, node, event.message)
-        case PodEnded():
-            if lives:
-                pods.ended(turn, node, event.end)
-        case PodRefused():
-            if lives:
-                pods.refused(turn, node, event.message)
-        case OutputsSaved():
-            if node.saving:
-                pods.saved(turn, node, event.error)
+        case PodStarted() if node.phase == phases.PENDING:
+            pods.started(turn, node)
+        case PodWaits() if node.phase == phases.PENDING:
+            pods.waits(turn, node, event.message)
+        case PodEnded() if lives:
+            pods.ended(turn, node, event.end)
+        case PodRefused() if lives:
+            pods.refused(turn, node, event.message)
+        case OutputsSaved() if node.saving:
+            pods.saved(turn, node, event.error)
         case _:
-            assert_never(event)
+            pass  # late or repeated
 
 
 def _workflow_event(turn: Turn, event: Event) -> None:

@@ -5,6 +5,8 @@ decided, keys are filled in); where only the future knows it, the step is marked
 are known ahead, for they follow from names.
 """
 
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -15,7 +17,7 @@ from jitflow.machine import locations, names, phases
 from jitflow.machine import node as types
 from jitflow.machine.arguments import ArtifactArgument, found_artifact
 from jitflow.machine.future import FutureInputs, FutureTasks, FutureValues, LiveView, Outcome, future_inputs, has_tags, known
-from jitflow.machine.graph import plan_for
+from jitflow.machine.graph import forgiven, plan_for
 from jitflow.machine.node import Node
 from jitflow.machine.pods import planned_outputs
 from jitflow.machine.problems import Problem, Unknown
@@ -88,10 +90,8 @@ class _Forecaster:
     def run(self) -> tuple[ForecastStep, ...]:
         """Walk from the root."""
         if self._run.finished_at is None:
-            try:
+            with suppress(_FullError):
                 self._walk()
-            except _FullError:
-                pass
         self._steps.sort(key=lambda entry: entry[:2])
         return tuple(step for _, _, step in self._steps)
 
@@ -275,11 +275,12 @@ class _Forecaster:
             place = _moved(place, certain=place.certain and runs is True)
         if not task.loops:
             return self._instance(place, task, scope, None)
-        return self._loop(place, task, inputs, future, scope, live or owner)
+        return self._loop(
+            place, task, scope, lambda item: Scope(self._values, inputs=inputs.inputs, tasks=future, item=item), live or owner
+        )
 
-    def _loop(
-        self, place: _Place, task: Task, inputs: FutureInputs, future: FutureTasks, scope: Scope, owner: Node | None
-    ) -> Outcome:
+    def _loop(self, place: _Place, task: Task, scope: Scope, inner: Callable[[str], Scope], owner: Node | None) -> Outcome:
+        """Foresee a loop; `inner` gives the scope of an item."""
         items = known(lambda: items_of(task, scope))
         if items is None or any("{{" in item for item in items):
             return self._instance(_moved(place, certain=False, unknown=True), task, scope, None)
@@ -287,15 +288,14 @@ class _Forecaster:
         all_ended = True
         for index, item in enumerate(items):
             name = names.item_name(place.name, index, item)
-            inner = Scope(self._values, inputs=inputs.inputs, tasks=future, item=item)
             live = self._view.child(owner.id, (task.index, index)) if owner is not None else None
             spot = _moved(place, name=name)
             if live is None and task.when is not None and task.when_has_item:
-                runs = _decide(task.when, inner)
+                runs = _decide(task.when, inner(item))
                 if runs is False:
                     continue
                 spot = _moved(spot, certain=spot.certain and runs is True)
-            outcome = self._instance(spot, task, inner, live)
+            outcome = self._instance(spot, task, inner(item), live)
             all_ended = all_ended and outcome.ended
             ends.append(outcome.last)
         if not items:
@@ -347,14 +347,7 @@ def _holds(template: CompiledTemplate, task: Task, future: FutureTasks, *, skipp
             return phase == phases.SUCCEEDED
         return {"Errored": phases.ERROR}.get(result, result) == phase
 
-    forgiven = {
-        template.tasks[index].name: tuple(
-            "Errored" if phase == phases.ERROR else phase for phase in template.tasks[index].forgives
-        )
-        for index in task.dependencies
-        if template.tasks[index].forgives
-    }
-    return task.depends is None or task.depends.evaluate(has, forgiven)
+    return task.depends is None or task.depends.evaluate(has, forgiven(template, task))
 
 
 def _union(parts: list[tuple[str, ...]]) -> tuple[str, ...]:

@@ -1,12 +1,20 @@
 """Questions about the place of a node in its template, answered from the manifest and the node alone."""
 
-from collections.abc import Mapping
+from typing import Protocol
 
 from jitflow.machine import node as types
 from jitflow.machine import phases
 from jitflow.machine.node import Node
-from jitflow.machine.program import CompiledTemplate, Plan, Program, Task, scalar_text
+from jitflow.machine.program import CompiledTemplate, Plan, Program, Task
 from jitflow.model import argo
+
+
+class Nodes(Protocol):
+    """Nodes by id, frozen or under change."""
+
+    def __getitem__(self, node_id: str, /) -> Node:
+        """Return a node."""
+        ...
 
 
 def dag_plan(program: Program, node: Node) -> Plan:
@@ -23,7 +31,7 @@ def plan_for(program: Program, template: CompiledTemplate, inputs: argo.Inputs |
     if not template.target.names:
         return template.plan(template.target.source)
     parameters = inputs.parameters if inputs else ()
-    values = {f"inputs.parameters.{p.name}": scalar_text(p.value or "") for p in parameters} | program.constants
+    values = {f"inputs.parameters.{p.name}": p.value or "" for p in parameters} | program.constants
     return template.plan(template.target.render(values.get))
 
 
@@ -34,12 +42,11 @@ def fails_fast(template: CompiledTemplate) -> bool:
 
 def dooms(tasks: tuple[Task, ...], plan: Plan, child: Node) -> bool:
     """Return whether an ended task makes its DAG fail."""
-    return (
-        child.task in plan.target_set and child.branch in phases.UNSUCCESSFUL and child.branch not in tasks[child.task].forgives
-    )
+    failed = child.task in plan.target_set and child.branch in phases.UNSUCCESSFUL
+    return failed and child.branch not in tasks[child.task].forgives
 
 
-def counts_as_bad(program: Program, nodes: Mapping[str, Node], group: Node, child: Node) -> bool:
+def counts_as_bad(program: Program, nodes: Nodes, group: Node, child: Node) -> bool:
     """Return whether an ended child makes its group fail."""
     if not child.is_unsuccessful:
         return False
@@ -48,6 +55,15 @@ def counts_as_bad(program: Program, nodes: Mapping[str, Node], group: Node, chil
     return child.phase not in task_of(program, nodes, child).forgives
 
 
-def task_of(program: Program, nodes: Mapping[str, Node], node: Node) -> Task:
+def task_of(program: Program, nodes: Nodes, node: Node) -> Task:
     """Return the task that a node runs; the node must not be the root or the exit handler."""
     return program.template(nodes[node.boundary].template).tasks[node.task]
+
+
+def forgiven(template: CompiledTemplate, task: Task) -> dict[str, tuple[str, ...]]:
+    """Return, for the tasks before this one that have `continueOn`, the results that a bare name in `depends` accepts besides."""
+    found: dict[str, tuple[str, ...]] = {}
+    for one in (template.tasks[index] for index in task.dependencies):
+        if one.forgives:
+            found[one.name] = tuple("Errored" if phase == phases.ERROR else phase for phase in one.forgives)
+    return found

@@ -75,9 +75,8 @@ def file_name(artifact: argo.Artifact) -> str:
 
 def delivered(declared: argo.Artifact, given: argo.Artifact) -> argo.Artifact:
     """Return an input artifact as its template declares it, at the location that was given."""
-    changes = {field: getattr(given, field) for field in STORES if getattr(given, field) is not None}
     archive = given.archive if given.archive is not None else declared.archive
-    plain = {field: None for field in STORES} | changes
-    return msgspec.structs.replace(
-        declared, **plain, archive=archive, from_=None, from_expression=None, sub_path=None, global_name=None
-    )
+    changes: dict[str, Any] = {field: getattr(given, field) for field in STORES}
+    for field in ("from_", "from_expression", "sub_path", "global_name"):
+        changes[field] = None
+    return msgspec.structs.replace(declared, **changes, archive=archive)

@@ -7,7 +7,7 @@ from jitflow.machine import locations, names, phases
 from jitflow.machine import node as types
 from jitflow.machine.node import Node, changed
 from jitflow.machine.problems import Problem
-from jitflow.machine.program import CompiledTemplate, scalar_text
+from jitflow.machine.program import CompiledTemplate
 from jitflow.machine.scope import Scope
 from jitflow.machine.turn import Turn
 from jitflow.machine.values import template_values
@@ -173,12 +173,9 @@ def _collect(planned: argo.Outputs, end: PodEnd) -> tuple[argo.Outputs | None, s
         if value is None:
             value = parameter.value if parameter.value is not None else source.default
         if value is None:
-            missing = (
-                missing
-                or f"wait: Error (exit code 64): open {source.path}: no such file or directory (output parameter '{parameter.name}')"
-            )
+            missing = missing or _not_there(f"open {source.path}: no such file or directory", "parameter", parameter.name)
         else:
-            parameters.append(_replace(parameter, value=scalar_text(value)))
+            parameters.append(_replace(parameter, value=value))
     collected = {artifact.name: artifact for artifact in end.artifacts}
     artifacts: list[argo.Artifact] = []
     for artifact in planned.artifacts:
@@ -187,12 +184,14 @@ def _collect(planned: argo.Outputs, end: PodEnd) -> tuple[argo.Outputs | None, s
             as_it_is = found.is_directory and locations.is_plain(artifact)
             artifacts.append(locations.as_directory(artifact) if as_it_is else artifact)
         elif not artifact.optional:
-            missing = (
-                missing or f"wait: Error (exit code 64): path {artifact.path} does not exist (output artifact '{artifact.name}')"
-            )
+            missing = missing or _not_there(f"path {artifact.path} does not exist", "artifact", artifact.name)
     code = None if end.exit_code is None else str(end.exit_code)
     outputs = argo.Outputs(parameters=tuple(parameters), artifacts=tuple(artifacts), exit_code=code, result=end.result)
     return outputs, missing
+
+
+def _not_there(what: str, kind: str, name: str) -> str:
+    return f"wait: Error (exit code 64): {what} (output {kind} '{name}')"
 
 
 def kill_key(node_id: str) -> str:
@@ -221,7 +220,7 @@ def gave_up(turn: Turn, node: Node) -> None:
 
 
 def saved(turn: Turn, node: Node, error: str) -> None:
-    """The outputs are proven far away, or cannot be: then the node fails after all, and its ancestors up to one that still runs."""
+    """The outputs are proven far away; or they cannot be: the node fails after all, with all above it up to one that runs."""
     turn.saving -= 1
     turn.close(node.id)
     node = turn.put(changed(node, saving=False))

@@ -29,7 +29,7 @@ class ArgumentText:
 
     def __init__(self, value: argo.AnyString) -> None:
         """Split the value."""
-        source = scalar_text(value)
+        source = value
         self.text = tags.compile_text(source)
         self.pure = tags.is_pure_tag(source)
 
@@ -247,10 +247,7 @@ class Program:
 
     def _source(self, key: str) -> argo.Template:
         parent, slash, place = key.rpartition("/")
-        if slash:
-            source = self.template(parent).tasks[int(place)].source.inline
-        else:
-            source = self._sources.get(key)
+        source = self.template(parent).tasks[int(place)].source.inline if slash else self._sources.get(key)
         if source is None:
             raise Problem(f"template {key} not found")
         return source
@@ -294,13 +291,6 @@ class Program:
 def uses_item(tag: str) -> bool:
     """Return whether a tag stands for a loop's item."""
     return tag == "item" or tag.startswith("item.") or (tag.startswith("=") and "item" in tag)
-
-
-def scalar_text(value: argo.AnyString) -> str:
-    """Return a manifest's scalar as text, as JSON writes it."""
-    if isinstance(value, str):
-        return value
-    return msgspec.json.encode(value).decode()
 
 
 def _json(value: Any) -> str:
@@ -347,7 +337,7 @@ def _merge(own: Any, default: Any, *, kinds: bool = False) -> Any:
             continue
         if not mine and mine is not False:
             changes[field] = other
-        elif isinstance(mine, msgspec.Struct) and isinstance(other, type(mine)):
+        elif isinstance(mine, msgspec.Struct):
             changes[field] = _merge(mine, other)
     return msgspec.structs.replace(own, **changes) if changes else own
 

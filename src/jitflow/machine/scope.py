@@ -7,7 +7,6 @@ import msgspec
 
 from jitflow.machine import names
 from jitflow.machine.problems import Absent, Problem
-from jitflow.machine.program import scalar_text
 from jitflow.model import argo
 
 
@@ -83,7 +82,7 @@ class Scope:
         return None
 
     def artifact(self, reference: str) -> argo.Artifact | None:
-        """Return the artifact that `{{…}}` names (`inputs.artifacts.x`, `steps.a.outputs.artifacts.x`, …), None when it is not there."""
+        """Return the artifact that a tag such as `{{steps.a.outputs.artifacts.x}}` names, None when it is not there."""
         name = reference.strip().removeprefix("{{").removesuffix("}}").strip()
         head, _, rest = name.partition(".")
         if head == "inputs":
@@ -105,7 +104,7 @@ class Scope:
         if kind == "parameters":
             for parameter in self._inputs.parameters:
                 if parameter.name == name and parameter.value is not None:
-                    return scalar_text(parameter.value)
+                    return parameter.value
         return None
 
     def _item_value(self, field: str) -> str | None:

@@ -1,7 +1,6 @@
 """Argo's nodeFieldSelector: `displayName=approve,phase!=Failed`; a comma means and."""
 
 from jitflow.machine.node import Node
-from jitflow.machine.program import scalar_text
 from jitflow.model import argo
 
 FIELDS = ("displayName", "name", "id", "templateName", "phase", "templateRef.name", "templateRef.template")
@@ -22,9 +21,8 @@ def parse(selector: str) -> tuple[Term, ...]:
         field, _, value = part.partition(operator) if operator else (part, "", "")
         field = field.strip()
         if not operator or not (field in FIELDS or _is_parameter(field)):
-            raise ValueError(
-                f"invalid node field selector '{part}': write field=value; fields are {', '.join(FIELDS)}, inputs.parameters.NAME.value"
-            )
+            known = ", ".join((*FIELDS, "inputs.parameters.NAME.value"))
+            raise ValueError(f"invalid node field selector '{part}': write field=value; fields are {known}")
         terms.append((field, operator != "!=", value.strip()))
     return tuple(terms)
 
@@ -53,4 +51,4 @@ def _value(node: Node, field: str) -> str:
         case _:
             name = field.removeprefix("inputs.parameters.").removesuffix(".value")
             inputs = node.inputs or argo.Inputs()
-            return next((scalar_text(p.value or "") for p in inputs.parameters if p.name == name), "")
+            return next((p.value or "" for p in inputs.parameters if p.name == name), "")

@@ -9,7 +9,7 @@ from jitflow.machine import node as types
 from jitflow.machine import phases
 from jitflow.machine.node import Node, changed
 from jitflow.machine.problems import Problem
-from jitflow.machine.program import CompiledTemplate, scalar_text
+from jitflow.machine.program import CompiledTemplate
 from jitflow.machine.scope import Scope
 from jitflow.machine.turn import Turn
 from jitflow.machine.values import template_values
@@ -89,5 +89,5 @@ def _final(outputs: argo.Outputs | None) -> tuple[argo.Outputs | None, str]:
         value = parameter.value if parameter.value is not None else default
         if value is None:
             return outputs, parameter.name
-        parameters.append(msgspec.structs.replace(parameter, value=scalar_text(value)))
+        parameters.append(msgspec.structs.replace(parameter, value=value))
     return msgspec.structs.replace(outputs, parameters=tuple(parameters)), ""

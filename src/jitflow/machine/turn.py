@@ -229,9 +229,8 @@ class Turn:
             failed = frame.failed + node.is_unsuccessful
             self._frames[node.boundary] = _replace(frame, active=frame.active - 1, failed=failed)
             self._freed[node.boundary] = None
-            if failed > frame.failed:
-                if self.refuses(self.nodes[node.boundary]):
-                    self.drop_waiting(node.boundary)
+            if failed > frame.failed and self.refuses(self.nodes[node.boundary]):
+                self.drop_waiting(node.boundary)
 
     def drop_waiting(self, boundary: str) -> None:
         """Forget what waits in a boundary that starts nothing new."""
@@ -359,17 +358,21 @@ class Turn:
 
     def _begin(self, draft: Node) -> None:
         try:
-            if draft.depth > MAX_DEPTH:
-                raise Problem(TOO_DEEP)
-            template = self.program.template(draft.template)
-            kind = self.rules.kinds.get(template.kind)
-            if kind is None:
-                raise Problem(f"template {template.name} is of a kind that cannot run here: {template.kind or 'none'}")
+            template, kind = self._how_to_run(draft)
             node = changed(draft, type=kind.node_type, inputs=self._inputs(draft, template), limiter="", seq=0)
             if draft.retried or not self.rules.wrap(self, node, template):
                 kind.start(self, node, template)
         except Problem as problem:
             self._refuse(draft, str(problem))
+
+    def _how_to_run(self, draft: Node) -> tuple[CompiledTemplate, Kind]:
+        if draft.depth > MAX_DEPTH:
+            raise Problem(TOO_DEEP)
+        template = self.program.template(draft.template)
+        kind = self.rules.kinds.get(template.kind)
+        if kind is None:
+            raise Problem(f"template {template.name} is of a kind that cannot run here: {template.kind or 'none'}")
+        return template, kind
 
     def _refuse(self, draft: Node, message: str) -> None:
         if draft.owner:
@@ -377,9 +380,8 @@ class Turn:
             return
         kind = self.rules.kinds.get(self._kind_name(draft))
         node = changed(draft, type=kind.node_type if kind else types.SKIPPED, phase=phases.RUNNING, started_at=self.now)
-        self.finish(
-            self.add(node), phases.ERROR, f"error in {'exit' if draft.exit_handler else 'entry'} template execution: {message}"
-        )
+        which = "exit" if draft.exit_handler else "entry"
+        self.finish(self.add(node), phases.ERROR, f"error in {which} template execution: {message}")
 
     def _kind_name(self, draft: Node) -> str:
         try:

@@ -9,7 +9,7 @@ from jitflow.machine import names, phases, times
 from jitflow.machine import node as types
 from jitflow.machine.node import Key, Node
 from jitflow.machine.problems import Absent, Problem
-from jitflow.machine.program import CompiledTemplate, Program, Task, scalar_text
+from jitflow.machine.program import CompiledTemplate, Program, Task
 from jitflow.machine.state import Run
 from jitflow.model import argo
 
@@ -104,7 +104,7 @@ class LiveTasks:
         for parameter in (template.source.outputs or NO_OUTPUTS).parameters:
             default = parameter.value_from.default if parameter.value_from else None
             if parameter.name == name and default is not None:
-                return scalar_text(default)
+                return default
         raise Absent(tag)
 
 
@@ -151,7 +151,7 @@ def _output_field(outputs: argo.Outputs, field: str) -> str | None:
     name = field.removeprefix("parameters.")
     for parameter in outputs.parameters:
         if parameter.name == name and parameter.value is not None:
-            return scalar_text(parameter.value)
+            return parameter.value
     return None
 
 
@@ -165,10 +165,10 @@ def _aggregate(items: Iterable[Node], field: str, tag: str) -> str:
     if field == "result":
         return _json_list([_checked_json(o.result, tag) for o in outputs if o.result is not None])
     if field == "parameters":
-        maps = [{p.name: scalar_text(p.value or "") for p in o.parameters} for o in outputs]
+        maps = [{p.name: p.value or "" for p in o.parameters} for o in outputs]
         return msgspec.json.encode(maps).decode()
     name = field.removeprefix("parameters.")
-    values = [scalar_text(p.value or "") for o in outputs for p in o.parameters if p.name == name]
+    values = [p.value or "" for o in outputs for p in o.parameters if p.name == name]
     if not field.startswith("parameters.") or (outputs and not values):
         raise Problem(f"failed to resolve {{{{{tag}}}}}")
     if values and all(value[:1] in {"{", "["} and _is_json(value) for value in values):
