@@ -22,8 +22,8 @@ from jitflow.storage.binary import check_age, check_version, clean_environment, 
 from jitflow.storage.rc import RcClient
 from jitflow.storage.redact import Redactor
 
-LONGEST_SOCKET_PATH = 100
-"""Bytes; Linux takes 107."""
+LONGEST_SOCKET_PATH = 107
+"""Bytes that Linux takes."""
 READY_WAIT_S = 20.0
 STOP_WAIT_S = 5.0
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 10.0
@@ -37,6 +37,8 @@ _LEVELS = {
     "warning": logging.WARNING,
     "error": logging.WARNING,
 }
+
+_DIRECTORY = "jitflow-rclone-"
 
 log = logging.getLogger(__name__)
 Prepare = Callable[[RcClient], Awaitable[None]]
@@ -278,14 +280,26 @@ async def _end(process: asyncio.subprocess.Process) -> None:
         await process.wait()
 
 
+def _sweep(parent: Path) -> None:
+    """Remove the directories of servers that were killed."""
+    for left in parent.glob(f"{_DIRECTORY}*-*"):
+        pid = left.name.removeprefix(_DIRECTORY).partition("-")[0]
+        if pid.isdigit() and not Path(f"/proc/{pid}").exists():
+            shutil.rmtree(left, ignore_errors=True)
+
+
 def _private_directory(wanted: Path | None) -> Path:
     """Return a new directory of mode 0700, short enough for a socket's path."""
     candidates = [wanted, os.environ.get("XDG_RUNTIME_DIR"), tempfile.gettempdir(), "/tmp", "/dev/shm"]
     for parent in candidates:
-        if not parent or len(os.fsencode(f"{Path(parent).absolute()}/jitflow-rclone-12345678/rc.sock")) > LONGEST_SOCKET_PATH:
+        if (
+            not parent
+            or len(os.fsencode(f"{Path(parent).absolute()}/{_DIRECTORY}1234567-12345678/rc.sock")) > LONGEST_SOCKET_PATH
+        ):
             continue
         if parent == wanted:
             Path(parent).mkdir(mode=0o700, parents=True, exist_ok=True)
         if os.access(parent, os.W_OK | os.X_OK):
-            return Path(tempfile.mkdtemp(prefix="jitflow-rclone-", dir=Path(parent).absolute()))
+            _sweep(Path(parent))
+            return Path(tempfile.mkdtemp(prefix=f"{_DIRECTORY}{os.getpid()}-", dir=Path(parent).absolute()))
     raise Broken("no directory for rclone's socket can be written: set XDG_RUNTIME_DIR to a short path that is yours")
