@@ -67,6 +67,7 @@ class Server:
         self.config.write_text(toml(tree))
         self.config.chmod(0o600)
         self.log = self.home.parent / f"{self.home.name}.log"
+        self.log.unlink(missing_ok=True)
         self._process: subprocess.Popen[bytes] | None = None
         self._http: httpx.Client | None = None
 
