@@ -1,5 +1,6 @@
 """Before a workflow runs: do its inputs exist, can it ever fit, what will it take."""
 
+import asyncio
 from collections.abc import Sequence
 
 from msgspec.structs import replace
@@ -8,11 +9,14 @@ from jitflow.dataplane.core import Core, advice
 from jitflow.dataplane.lookups import Answers, stat_all
 from jitflow.model.data import FutureInput, FutureStep, ObjectInfo, ObjectRef, ReplicaState
 from jitflow.model.problems import Problem, Refused
-from jitflow.planner import footprint
+from jitflow.planner import Link, explain, footprint
 from jitflow.ports.dataplane import Estimate
 from jitflow.ports.errors import FixRequest, ObjectMissing
 
 _STEPS_NAMED = 5
+_READS_SIMULATED = 2000
+_NOMINAL_BPS = 50e6
+"""The link that is assumed where only the peak is of interest."""
 
 
 async def check(core: Core, steps: Sequence[FutureStep]) -> Estimate:
@@ -32,7 +36,10 @@ async def check(core: Core, steps: Sequence[FutureStep]) -> Estimate:
     _note(core, answers)
     sized = [_sized(core, step, answers) for step in steps]
     _refuse_too_large(core, sized)
-    return _estimate(core, sized, external, answers)
+    estimate = _estimate(core, sized, external, answers)
+    if estimate.objects and sum(len(step.inputs) + 2 for step in sized) <= _READS_SIMULATED:
+        return await asyncio.to_thread(_foreseen, core, estimate, sized)
+    return estimate
 
 
 def _dirty(core: Core, ref: ObjectRef) -> bool:
@@ -148,6 +155,20 @@ def _estimate(core: Core, steps: Sequence[FutureStep], external: dict[ObjectRef,
         expected_s=None,
         rows=tuple(sorted(rows)),
     )
+
+
+def _foreseen(core: Core, estimate: Estimate, steps: Sequence[FutureStep]) -> Estimate:
+    """Add what a simulation says: the peak, and where the link's rate is known, the time."""
+    resident = {ref: row.size_bytes for ref, row in core.rows.copy().items() if not row.dirty}
+    outcome = explain(
+        steps,
+        capacity_bytes=estimate.capacity_bytes,
+        link=Link(rate_Bps=estimate.link_Bps or _NOMINAL_BPS),
+        options=core.planner.options,
+        resident=resident if sum(resident.values()) <= estimate.capacity_bytes else {},
+    )
+    known = estimate.link_Bps is not None and not outcome.unfinished
+    return replace(estimate, peak_bytes=outcome.peak_bytes, expected_s=outcome.makespan_s if known else None)
 
 
 def _rate(core: Core, refs: dict[ObjectRef, bool]) -> float | None:

@@ -5,9 +5,11 @@ from jitflow.planner._views import Bytes, ItemView, Wait
 from jitflow.planner.commands import Bypass, Cancel, Command, Evict, Fetch, Grant, Look, Refuse, Take
 from jitflow.planner.planner import Planner, PlannerOptions
 from jitflow.planner.replicas import MOVES, IllegalMove, moved
+from jitflow.planner.simulate import Arrival, Link, Outcome, Setting, explain, simulate
 
 __all__ = [
     "MOVES",
+    "Arrival",
     "Bypass",
     "Bytes",
     "Cancel",
@@ -17,13 +19,18 @@ __all__ = [
     "Grant",
     "IllegalMove",
     "ItemView",
+    "Link",
     "Look",
+    "Outcome",
     "Planner",
     "PlannerOptions",
     "Refuse",
+    "Setting",
     "Take",
     "Wait",
+    "explain",
     "footprint",
     "moved",
+    "simulate",
     "smallest_capacity",
 ]

@@ -2,16 +2,27 @@
 
 import heapq
 from collections.abc import Callable
+from enum import Enum, auto
 
 from jitflow.model.data import ReplicaState
 from jitflow.planner._fetches import Fetches
 from jitflow.planner._items import Item, Items, Key, Source
 from jitflow.planner._room import Room
-from jitflow.planner._sizes import OutputSizes, declared
+from jitflow.planner._sizes import OutputSizes
 from jitflow.planner._steps import Phase, Step, Steps
 from jitflow.planner.commands import Command, Grant, Refuse
 
 _SCAN = 64
+_TRUSTED_SCANS = 32
+
+
+class _Verdict(Enum):
+    """Whether a ready step can be claimed."""
+
+    FITS = auto()
+    NO_ROOM = auto()
+    LATER = auto()
+    BLOCKED = auto()
 
 
 class Claims:
@@ -36,7 +47,10 @@ class Claims:
         self.lacking = 0
         self.head: Step | None = None
         self.stirred = True
-        """Whether anything happened that may allow a claim."""
+        """Whether anything but freed bytes happened that may allow a claim."""
+        self._fixed_then = 0
+        self._lacking_then = 0
+        self._scans = 0
 
     # -- asking ------------------------------------------------------------------------------------------------------------
 
@@ -47,7 +61,9 @@ class Claims:
         if item is not None:
             self._block(step, item)
             return
-        need = self._footprint(step)
+        step.footprint = sum(item.bytes for item in step.inputs) + step.declared
+        step.assumed = self._sizes.assumed(step.spec)
+        need = step.footprint
         if need > self._items.limit:
             forget(step)
             message = f"needs {need:,} bytes in the primary, which has {self._items.limit:,}; make the capacity at least {need:,}"
@@ -64,22 +80,28 @@ class Claims:
         if item.source is Source.UNKNOWN:
             self._fetches.look(item, step, urgent=True)
 
-    def _footprint(self, step: Step) -> int:
-        return sum(item.bytes for item in step.inputs) + declared(step.spec)
-
     def _reserve(self, step: Step) -> int:
         """Return what to reserve for the outputs: what is declared, and what is assumed as far as it can ever fit."""
-        kept = self._items.kept - sum(item.bytes for item in step.inputs if item.kept)
-        spare = self._items.capacity - kept - self._footprint(step)
-        return declared(step.spec) + max(0, min(self._sizes.assumed(step.spec), spare))
+        if not step.assumed:
+            return step.declared
+        kept = self._items.kept
+        if kept:
+            kept -= sum(item.bytes for item in step.inputs if item.kept)
+        spare = self._items.capacity - kept - step.footprint
+        return step.declared + max(0, min(step.assumed, spare))
 
     # -- claiming ----------------------------------------------------------------------------------------------------------
 
     def claim(self, out: list[Command], forget: Callable[[Step], None]) -> None:
-        """Claim what fits, in order."""
-        if not self.stirred:
+        """Claim what fits, in order.
+
+        Bytes freed, a claim that ended its wait, or a new ready step can make a claim possible; else nothing is tried.
+        """
+        fresh = self.stirred or self._items.fixed < self._fixed_then or self.lacking < self._lacking_then
+        if not fresh:
             return
         self.stirred = False
+        self._scans += 1
         ready = self._steps.ready
         head: Step | None = None
         place = 0
@@ -87,33 +109,55 @@ class Claims:
             if place >= len(ready):
                 break
             step = ready[place][2]
-            if _blocking(step) is not None:
+            if head is not None and self._hopeless(step):
+                place += 1
+                continue
+            verdict, reserve = self._try(step)
+            if verdict is _Verdict.BLOCKED:
                 self.examine(step, out, forget)
                 continue
-            reserve = self._reserve(step)
-            fits, whole = self._fits(step, reserve)
-            if fits and (whole or self.lacking < self._window):
+            if verdict is _Verdict.FITS:
                 if head is not None:
                     head.bypassed += 1
                 self._claim(step, reserve)
             else:
-                if not fits and head is None:
+                if verdict is _Verdict.NO_ROOM and head is None:
                     head = step
                 place += 1
             if head is not None and head.bypassed >= self._bypass:
                 break
         self.head = head
+        self._fixed_then = self._items.fixed
+        self._lacking_then = self.lacking
 
-    def _fits(self, step: Step, reserve: int) -> tuple[bool, bool]:
-        """Return whether the step's claim fits, and whether nothing has to be fetched for it."""
+    def _hopeless(self, step: Step) -> bool:
+        """Return whether a step behind the head did not fit lately and cannot fit now, without counting its bytes again."""
+        return self._scans - step.tried < _TRUSTED_SCANS and self._items.fixed + step.missing > self._items.capacity
+
+    def _try(self, step: Step) -> tuple["_Verdict", int]:
+        """Return whether a ready step can be claimed now, and what would be reserved for its outputs."""
+        capacity = self._items.capacity
+        full = self.lacking >= self._window
+        reserve = self._reserve(step)
         need = self._items.fixed + reserve
-        whole = True
+        step.tried = self._scans
         for item in step.inputs:
+            if need > capacity:
+                break
+            if item.loose:
+                need += item.bytes
+                continue
+            if not item.obtainable:
+                if item.source is Source.MISSING and item.ref in step.optional:
+                    continue
+                return _Verdict.BLOCKED, reserve
+            if full and item.state is not ReplicaState.RESIDENT:
+                step.missing = 0
+                return _Verdict.LATER, reserve
             if not item.fixed:
                 need += item.bytes
-            if item.state is not ReplicaState.RESIDENT:
-                whole = False
-        return need <= self._items.capacity, whole
+        step.missing = need - self._items.fixed
+        return (_Verdict.FITS if need <= capacity else _Verdict.NO_ROOM), reserve
 
     def _claim(self, step: Step, reserve: int) -> None:
         items = self._items
@@ -181,7 +225,6 @@ class Claims:
                 self.lacking -= 1
                 heapq.heappush(self._grantable, (step.key, step.seq, step))
         item.waiters.clear()
-        self.stirred = True
 
     def grant(self, out: list[Command]) -> None:
         """Start claimed steps whose inputs are resident, as the space for their outputs is there."""

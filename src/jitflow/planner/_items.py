@@ -239,7 +239,8 @@ class Items:
         item.rank = self._rank(item)
         self.push_victim(item)
         if len(self._victims) > 4 * self._loose_count + _HEAP_SLACK:
-            self._victims = [(one.rank, one.ref, 0, one) for one in self.table.values() if one.loose]
+            live = {entry[3].ref: entry for entry in self._victims if entry[3].loose and entry[3].rank == entry[0]}
+            self._victims = list(live.values())
             heapq.heapify(self._victims)
 
     def pop_victim(self) -> Item | None:

@@ -7,6 +7,7 @@ from enum import IntEnum, auto
 from jitflow.model.data import FutureStep, ObjectRef, StepId, WorkflowUid
 from jitflow.planner._items import Item, Items, Key
 from jitflow.planner._order import positions
+from jitflow.planner._sizes import declared
 
 
 class Phase(IntEnum):
@@ -23,7 +24,8 @@ class Step:
     """One step: its objects and its place in the order."""
 
     __slots__ = (
-        "absent", "blocked_on", "bypassed", "inputs", "key", "lacking", "listed", "phase", "reserve", "seq", "spec", "uid",
+        "absent", "assumed", "blocked_on", "bypassed", "declared", "footprint", "inputs", "key", "lacking", "listed", "missing",
+        "phase", "reserve", "seq", "spec", "tried", "uid",
     )  # fmt: skip
 
     def __init__(self, spec: FutureStep, uid: WorkflowUid, key: Key, seq: int, inputs: list[Item]) -> None:
@@ -36,6 +38,12 @@ class Step:
         self.phase = Phase.FUTURE
         self.absent: tuple[ObjectRef, ...] = ()
         self.reserve = 0
+        self.declared = declared(spec)
+        self.assumed = 0
+        self.footprint = 0
+        self.missing = 0
+        """Bytes it lacked when it was tried last, in scan number `tried`."""
+        self.tried = -1
         self.lacking = 0
         self.bypassed = 0
         self.blocked_on: Item | None = None

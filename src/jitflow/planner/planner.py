@@ -304,7 +304,6 @@ class Planner:
         if claimed:
             self._items.move(item, "want")
         self._items.mark_ahead(item, False)
-        self._claims.stirred = True
         if retry_at is not None:
             self._fetches.delay(item, retry_at)
             return ()
@@ -329,7 +328,6 @@ class Planner:
                 self._fetches.want(item, step)
         elif item.uses:
             self._fetches.foresee(item)
-        self._claims.stirred = True
 
     # -- outputs -----------------------------------------------------------------------------------------------------------
 
@@ -345,7 +343,6 @@ class Planner:
         self._items.move(item, "fail")
         if item.claims:
             self._items.move(item, "want")
-        self._claims.stirred = True
 
     def uploaded(self, ref: ObjectRef, size_bytes: int) -> None:
         """An output is proven at its secondary."""
@@ -364,7 +361,6 @@ class Planner:
         if item.stale and item.loose:
             self._room.evict(item, self._out, "a step wrote it anew")
         self._had(item)
-        self._claims.stirred = True
 
     def abandoned(self, ref: ObjectRef) -> None:
         """An output will never be proven and nobody wants it any more: let it go."""
@@ -380,7 +376,6 @@ class Planner:
         self._items.settle(item)
         if item.loose:
             self._room.evict(item, self._out, "it was never proven far away and its workflow has ended")
-        self._claims.stirred = True
 
     # -- by hand -----------------------------------------------------------------------------------------------------------
 
@@ -418,7 +413,6 @@ class Planner:
             item.kept = False
             self._items.kept -= item.bytes
             self._items.settle(item)
-            self._claims.stirred = True
 
     def evict(self, ref: ObjectRef) -> bool:
         """Evict a replica by hand; False if it is not here, or in use, kept or dirty."""

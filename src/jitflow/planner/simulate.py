@@ -1,0 +1,257 @@
+"""A small world for the planner: workers, a link, and time that jumps from event to event. Deterministic.
+
+The link is full duplex and fluid: all streams of one direction get the same rate, the link's rate divided by their number, at
+most `stream_Bps`; a transfer begins to move `latency_s` after it was started.
+"""
+
+import heapq
+from collections.abc import Mapping, Sequence
+
+from msgspec import Struct
+
+from jitflow.model.data import FutureStep, ObjectRef, StepId, WorkflowUid
+from jitflow.planner.commands import Bypass, Command, Evict, Fetch, Grant, Look, Refuse, Take
+from jitflow.planner.planner import Planner, PlannerOptions
+
+_EVENTS_PER_STEP = 64
+
+
+class Link(Struct, frozen=True, kw_only=True):
+    """A link to the far stores: `rate_Bps` each way, at most `stream_Bps` for one transfer, `latency_s` before each."""
+
+    rate_Bps: float
+    stream_Bps: float = float("inf")
+    latency_s: float = 0.0
+
+
+class Arrival(Struct, frozen=True, kw_only=True):
+    """A workflow that is submitted at a time."""
+
+    uid: WorkflowUid
+    steps: tuple[FutureStep, ...]
+    at_s: float = 0.0
+
+
+class Setting(Struct, frozen=True, kw_only=True):
+    """Where workflows run. `run_s`: assumed of steps that do not say; `resident`: what is in the primary at the start."""
+
+    capacity_bytes: int
+    link: Link
+    options: PlannerOptions
+    run_s: float = 0.0
+    resident: dict[ObjectRef, int] = {}
+
+
+class Outcome(Struct, frozen=True, kw_only=True):
+    """What came of it. `makespan_s`: until the last output is far away; `waited_s`: steps' time between ask and grant, summed.
+
+    `ended`: when each step ended; `refused`: steps that can never start, and why; `unfinished`: steps that did not end.
+    """
+
+    makespan_s: float
+    peak_bytes: int
+    fetched_bytes: int
+    stored_bytes: int
+    waited_s: float
+    ended: dict[StepId, float]
+    refused: dict[StepId, str]
+    unfinished: tuple[StepId, ...]
+
+
+class _Pipe:
+    """One direction of the link: streams that share its rate evenly."""
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+        self._served = 0.0
+        self._at = 0.0
+        self._streams: list[tuple[float, int, ObjectRef]] = []
+        self._count = 0
+
+    def _rate(self) -> float:
+        return min(self._link.stream_Bps, self._link.rate_Bps / len(self._streams)) if self._streams else 0.0
+
+    def advance(self, now: float) -> None:
+        """Serve all streams until now."""
+        self._served += self._rate() * (now - self._at)
+        self._at = now
+
+    def join(self, ref: ObjectRef, size: int) -> None:
+        """Begin to move bytes."""
+        self._count += 1
+        heapq.heappush(self._streams, (self._served + size, self._count, ref))
+
+    def next_end(self) -> float:
+        """Return when the next stream ends if none joins."""
+        if not self._streams:
+            return float("inf")
+        return self._at + max(0.0, self._streams[0][0] - self._served) / self._rate()
+
+    def pop(self) -> ObjectRef:
+        """End the stream that is due."""
+        end, _, ref = heapq.heappop(self._streams)
+        self._served = max(self._served, end)
+        return ref
+
+
+class _World:
+    """Obeys the planner and lets time pass."""
+
+    def __init__(self, arrivals: Sequence[Arrival], setting: Setting) -> None:
+        self.setting = setting
+        self.planner = Planner(setting.capacity_bytes, setting.options)
+        self.now = 0.0
+        self.down = _Pipe(setting.link)
+        self.up = _Pipe(setting.link)
+        self.timers: list[tuple[float, int, str, object]] = []
+        self.steps: dict[StepId, tuple[WorkflowUid, FutureStep]] = {}
+        self.blockers: dict[StepId, int] = {}
+        self.children: dict[StepId, list[StepId]] = {}
+        self.sizes: dict[ObjectRef, int] = {}
+        self.free = setting.options.workers
+        self.waiting: list[tuple[int, StepId]] = []
+        self.asked_at: dict[StepId, float] = {}
+        self.ended: dict[StepId, float] = {}
+        self.refused: dict[StepId, str] = {}
+        self.fetched = self.stored = 0
+        self.waited = 0.0
+        self.last = 0.0
+        self._count = 0
+        for ref, size in sorted(setting.resident.items()):
+            self.planner.found(ref, size)
+        for arrival in arrivals:
+            self._learn(arrival)
+            self._timer(arrival.at_s, "arrive", arrival)
+
+    def _learn(self, arrival: Arrival) -> None:
+        known = {step.id for step in arrival.steps}
+        for step in arrival.steps:
+            self.steps[step.id] = (arrival.uid, step)
+            parents = [name for name in dict.fromkeys(step.after) if name in known]
+            self.blockers[step.id] = len(parents)
+            for name in parents:
+                self.children.setdefault(name, []).append(step.id)
+            self.sizes.update((one.ref, one.size_bytes) for one in step.inputs if one.size_bytes is not None)
+        for step in arrival.steps:
+            self.sizes.update((one.ref, one.size_bytes or 0) for one in step.outputs)
+
+    def _timer(self, at: float, kind: str, what: object) -> None:
+        self._count += 1
+        heapq.heappush(self.timers, (at, self._count, kind, what))
+
+    def run(self) -> None:
+        bound = _EVENTS_PER_STEP * (len(self.steps) + 16) + 4 * sum(len(step.inputs) for _, step in self.steps.values())
+        for _ in range(bound):
+            self._pump()
+            due = [self.timers[0][0] if self.timers else float("inf"), self.down.next_end(), self.up.next_end()]
+            soonest = min(due)
+            if soonest == float("inf"):
+                return
+            self.now = soonest
+            self.down.advance(soonest)
+            self.up.advance(soonest)
+            if soonest == due[1]:
+                self.planner.arrived(self.down.pop())
+            elif soonest == due[2]:
+                self._uploaded(self.up.pop())
+            else:
+                self._fire()
+
+    def _fire(self) -> None:
+        _, _, kind, what = heapq.heappop(self.timers)
+        if kind == "arrive" and isinstance(what, Arrival):
+            self.planner.announce(what.uid, what.steps)
+            for step in what.steps:
+                if not self.blockers[step.id]:
+                    self._ask(step.id)
+        elif kind == "down" and isinstance(what, ObjectRef):
+            self.down.join(what, self.sizes[what])
+        elif kind == "up" and isinstance(what, ObjectRef):
+            self.up.join(what, self.sizes[what])
+        elif isinstance(what, str):
+            self._end(what)
+
+    def _ask(self, name: StepId) -> None:
+        uid, step = self.steps[name]
+        self.asked_at[name] = self.now
+        self.planner.ask(uid, step)
+
+    def _end(self, name: StepId) -> None:
+        self.free += 1
+        self.ended[name] = self.last = self.now
+        step = self.steps[name][1]
+        self.planner.ended(name, [(one.ref, one.size_bytes or 0) for one in step.outputs])
+        for child in self.children.get(name, ()):
+            self.blockers[child] -= 1
+            if not self.blockers[child]:
+                self._ask(child)
+
+    def _uploaded(self, ref: ObjectRef) -> None:
+        self.last = self.now
+        self.stored += self.sizes[ref]
+        self.planner.uploaded(ref, self.sizes[ref])
+
+    def _pump(self) -> None:
+        while commands := self.planner.decide(self.now):
+            for command in commands:
+                self._obey(command)
+        while self.free and self.waiting:
+            _, name = heapq.heappop(self.waiting)
+            self.free -= 1
+            run_s = self.steps[name][1].run_s
+            self._timer(self.now + (self.setting.run_s if run_s is None else run_s), "end", name)
+
+    def _obey(self, command: Command) -> None:
+        latency = self.setting.link.latency_s
+        match command:
+            case Look(ref=ref):
+                self.planner.size_known(ref, self.sizes.setdefault(ref, 0))
+            case Fetch(ref=ref, size_bytes=size):
+                self.fetched += size
+                self._timer(self.now + latency, "down", ref)
+            case Evict(ref=ref):
+                self.planner.evicted(ref)
+            case Take(ref=ref):
+                self.planner.taken(ref)
+                self._timer(self.now + latency, "up", ref)
+            case Bypass(ref=ref):
+                self._timer(self.now + latency, "up", ref)
+            case Grant(step=name):
+                self.waited += self.now - self.asked_at[name]
+                self._count += 1
+                heapq.heappush(self.waiting, (self._count, name))
+            case Refuse(step=name, message=message):
+                self.refused[name] = message
+            case _:
+                # A cancelled transfer runs on here: no workflow is ever withdrawn in this world.
+                pass
+
+
+def simulate(arrivals: Sequence[Arrival], setting: Setting) -> Outcome:
+    """Run workflows under the planner in a simulated world and say what came of it."""
+    world = _World(arrivals, setting)
+    world.run()
+    return Outcome(
+        makespan_s=world.last,
+        peak_bytes=world.planner.bytes.peak,
+        fetched_bytes=world.fetched,
+        stored_bytes=world.stored,
+        waited_s=world.waited,
+        ended=world.ended,
+        refused=world.refused,
+        unfinished=tuple(name for name in world.steps if name not in world.ended),
+    )
+
+
+def explain(
+    steps: Sequence[FutureStep],
+    *,
+    capacity_bytes: int,
+    link: Link,
+    options: PlannerOptions,
+    resident: Mapping[ObjectRef, int] | None = None,
+    run_s: float = 0.0,
+) -> Outcome:
+    """Foresee one workflow alone in the primary: its makespan, its peak, the bytes that will move."""
+    setting = Setting(capacity_bytes=capacity_bytes, link=link, options=options, run_s=run_s, resident=dict(resident or {}))
+    return simulate([Arrival(uid="explained", steps=tuple(steps))], setting)
