@@ -32,11 +32,7 @@ T0 = 1_700_000_000.0
 def workflow(text: str, name: str = "wf") -> argo.Workflow:
     """Return the workflow of a manifest's `spec`, written in YAML."""
     metadata = f"{{name: {name}, namespace: default, uid: u1, creationTimestamp: '2026-01-02T03:04:05Z', labels: {{team: blue}}}}"
-    head = f"apiVersion: argoproj.io/v1alpha1
-kind: Workflow
-metadata: {metadata}
-spec:
-"
+    head = f"apiVersion: argoproj.io/v1alpha1\nkind: Workflow\nmetadata: {metadata}\nspec:\n"
     document = load_one(head + textwrap.indent(textwrap.dedent(text), "  "), kinds=("Workflow",))
     assert isinstance(document.manifest, argo.Workflow)
     return document.manifest

@@ -80,6 +80,16 @@ class Node(Struct, frozen=True, kw_only=True, array_like=True, gc=False):
         return (self.task, self.index)
 
     @property
+    def takes_slot(self) -> bool:
+        """Whether the node takes one of its boundary's `parallelism` slots while it runs."""
+        return bool(self.boundary) and self.type in COUNTED
+
+    @property
+    def fails_boundary(self) -> bool:
+        """Whether the node has failed as a child of its boundary; of a repeated one only the Retry node counts."""
+        return self.is_unsuccessful and (self.type == RETRY or (self.type in COUNTED and not self.retried))
+
+    @property
     def is_waiting(self) -> bool:
         """Whether the node may not start yet."""
         return self.phase == phases.WAITING

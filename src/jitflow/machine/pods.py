@@ -239,8 +239,8 @@ def _fail_after_all(turn: Turn, node: Node, phase: str, message: str) -> None:
         phases.check(node.id, node.phase, phase)
         branch = phase if node.branch else ""
         failed = turn.put(changed(node, phase=phase, message=message, branch=branch))
-        if failed.boundary and failed.type in types.COUNTED and not turn.nodes[failed.boundary].is_fulfilled:
-            turn.set_frame(failed.boundary, failed=turn.frame(failed.boundary).failed + 1)
+        if failed.boundary and failed.fails_boundary and not turn.nodes[failed.boundary].is_fulfilled:
+            turn.count_failure(failed)
         if not node.owner:
             return
         owner = turn.nodes[node.owner]

@@ -185,10 +185,10 @@ class _Recount:
         active: dict[str, int] = {}
         failed: dict[str, int] = {}
         for node in self._nodes.values():
-            if node.type in nodes_module.COUNTED and not node.is_waiting and node.boundary:
-                into = active if not node.is_fulfilled else failed
-                if not node.is_fulfilled or node.is_unsuccessful:
-                    into[node.boundary] = into.get(node.boundary, 0) + 1
+            if node.takes_slot and not node.is_waiting and not node.is_fulfilled:
+                active[node.boundary] = active.get(node.boundary, 0) + 1
+            elif node.boundary and node.fails_boundary:
+                failed[node.boundary] = failed.get(node.boundary, 0) + 1
         for node in self._nodes.values():
             if node.type in COMPOSITES and not node.is_fulfilled:
                 counted = Frame(active=active.get(node.id, 0), failed=failed.get(node.id, 0))

@@ -30,10 +30,11 @@ class StepsKind:
 
     def child_ended(self, turn: Turn, node: Node, child: Node) -> None:
         """A group ended: fail with it, or go on to the next."""
+        turn.mark_bad(node, child)
         bad = turn.frame(node.id).bad
-        lost = turn.child(node.id, bad) if bad is not None else None
-        if child.is_unsuccessful or lost is not None:
-            turn.finish(node, phases.FAILED, (lost or child).message)
+        failed = turn.child(node.id, bad) if bad is not None else None
+        if failed is not None:
+            turn.finish(node, phases.FAILED, failed.message)
         else:
             self._go_on(turn, node, child.index + 1)
 
@@ -77,7 +78,7 @@ class StepsKind:
 
     def child_failed_late(self, turn: Turn, node: Node, child: Node) -> None:
         """An output of an ended group cannot be saved: no further group starts, the running one goes on."""
-        turn.set_frame(node.id, bad=child.key)
+        turn.mark_bad(node, child)
 
 
 class StepGroups:

@@ -181,7 +181,7 @@ class Turn:
             self.pods += 1
         if node.type in COMPOSITES:
             self._frames[node.id] = NO_FRAME
-        if node.boundary and node.type in types.COUNTED:
+        if node.takes_slot:
             frame = self.frame(node.boundary)
             self._frames[node.boundary] = _replace(frame, active=frame.active + 1)
 
@@ -224,13 +224,19 @@ class Turn:
             self.pods_ended += 1
             self._freed[""] = None
         self._frames.pop(node.id, None)
-        if node.boundary and node.type in types.COUNTED:
+        if node.takes_slot:
             frame = self.frame(node.boundary)
-            failed = frame.failed + node.is_unsuccessful
-            self._frames[node.boundary] = _replace(frame, active=frame.active - 1, failed=failed)
+            self._frames[node.boundary] = _replace(frame, active=frame.active - 1)
             self._freed[node.boundary] = None
-            if failed > frame.failed and self.refuses(self.nodes[node.boundary]):
-                self.drop_waiting(node.boundary)
+        if node.boundary and node.fails_boundary:
+            self.count_failure(node)
+
+    def count_failure(self, node: Node) -> None:
+        """Count a failed child of a boundary; with `failFast` nothing that waits there starts any more."""
+        frame = self.frame(node.boundary)
+        self._frames[node.boundary] = _replace(frame, failed=frame.failed + 1)
+        if self.refuses(self.nodes[node.boundary]):
+            self.drop_waiting(node.boundary)
 
     def drop_waiting(self, boundary: str) -> None:
         """Forget what waits in a boundary that starts nothing new."""
@@ -245,6 +251,7 @@ class Turn:
         owner = self.nodes[owner_id]
         if not owner.killed:
             self.put(changed(owner, killed=reason))
+        self._jobs.append(("settle", owner_id))
 
     def discard(self, node: Node) -> None:
         """Forget a node that waits, as if it had never been."""
@@ -253,7 +260,6 @@ class Turn:
         frame = self.frame(node.owner)
         left = frame.left + (self.nodes[node.owner].type == types.DAG)
         self._frames[node.owner] = _replace(frame, open=frame.open - 1, left=left)
-        self._jobs.append(("settle", node.owner))
 
     def remove(self, node: Node) -> None:
         """Take a node out."""
@@ -454,7 +460,7 @@ class Turn:
         """Remember the child that decides a group's failure."""
         if counts_as_bad(self.program, self.nodes, group, child):
             bad = self.frame(group.id).bad
-            choose = min if group.type == types.STEP_GROUP else max
+            choose = max if group.type == types.TASK_GROUP else min
             self.set_frame(group.id, bad=child.key if bad is None else choose(bad, child.key))
 
     def _pump(self, limiter: str) -> None:
