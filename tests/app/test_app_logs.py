@@ -138,7 +138,7 @@ LINES = [a_line(second, f"line {second}") for second in range(0, 100, 10)]
         (LogQuery(tail_lines=99, grep="8|9"), ["line 80", "line 90"]),
         (LogQuery(since_s=25), ["line 80", "line 90"]),
         (LogQuery(since_time="2026-01-01T00:01:20Z"), ["line 80", "line 90"]),
-        (LogQuery(limit_bytes=9), ["line 0", "l"]),
+        (LogQuery(limit_bytes=9), ["line 0", "li"]),
         (LogQuery(limit_bytes=7), ["line 0"]),
         (LogQuery(tail_lines=1, limit_bytes=4), ["line"]),
         (LogQuery(grep="^line 5"), ["line 50"]),

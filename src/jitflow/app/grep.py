@@ -1,6 +1,7 @@
 """Regular expressions from outside: only those that cannot hold the server up."""
 
 import re
+import warnings
 from collections.abc import Callable
 
 from jitflow.model.problems import Refused
@@ -21,7 +22,8 @@ def line_filter(pattern: str) -> Callable[[str], bool]:
     if len(pattern) > MAX_PATTERN_CHARS:
         raise Refused(f"the grep pattern is longer than {MAX_PATTERN_CHARS} characters")
     try:
-        search = re.compile(pattern).search
+        with warnings.catch_warnings(action="ignore"):  # sets that may mean something else in a later Python
+            search = re.compile(pattern).search
     except (re.error, OverflowError, RecursionError) as error:
         raise Refused(f"the grep pattern {pattern!r} is no regular expression: {error}") from error
     _check_cost(pattern)

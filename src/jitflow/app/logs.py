@@ -174,6 +174,8 @@ class Merge:
             while True:
                 self._open(readers)
                 self._take()
+                if self._may_open():
+                    continue
                 if self._may_send():
                     await self._send()
                 elif self._sealed and not (self._waiting or self._heads or self._empty):
@@ -182,10 +184,13 @@ class Merge:
                     await self._await_lines()
 
     def _open(self, readers: asyncio.TaskGroup) -> None:
-        while self._is_due() and len(self._heads) + len(self._empty) < MAX_OPEN:
+        while self._may_open():
             reader = _Reader(heapq.heappop(self._waiting)[2])
             self._empty.add(reader)
             readers.create_task(reader.run(self._arrived))
+
+    def _may_open(self) -> bool:
+        return self._is_due() and len(self._heads) + len(self._empty) < MAX_OPEN
 
     def _is_due(self) -> bool:
         """Return whether the next log may hold a line that comes before every line at hand."""

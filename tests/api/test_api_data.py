@@ -1,0 +1,81 @@
+"""The Data API: remotes, objects, the primary."""
+
+import httpx
+import pytest
+from test_api_workflows import failure, play
+
+from jitflow.testing.fake_engine import World
+
+pytestmark = pytest.mark.pure
+
+
+def test_remotes_come_and_go_without_showing_secrets() -> None:
+    async def scenario(client: httpx.AsyncClient, world: World) -> None:
+        assert [item["name"] for item in (await client.get("/data/v1/remotes")).json()["items"]] == ["far"]
+        body = {"name": "near", "type": "s3", "options": {"endpoint": "http://x", "secret_access_key": "hunter2"}}
+        added = await client.post("/data/v1/remotes", json=body)
+        assert added.json()["options"] == {"endpoint": "http://x", "secret_access_key": "***"}
+        assert "hunter2" not in (await client.get("/data/v1/remotes")).text
+        assert (await client.get("/data/v1/remotes/near")).json()["source"] == "api"
+        failure(await client.post("/data/v1/remotes", json=body), 409, 6)
+        assert (await client.post("/data/v1/remotes/near/test")).json() == {"ok": True}
+        assert (await client.delete("/data/v1/remotes/near")).json() == {}
+        failure(await client.delete("/data/v1/remotes/near"), 404, 5)
+        failure(await client.delete("/data/v1/remotes/far"), 409, 6)
+        failure(await client.post("/data/v1/remotes/none/test"), 404, 5)
+
+    play(scenario)
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"{}", b'{"name": 1, "type": "s3"}', b'{"name": "a", "type": "s3", "option": {}}', b'{"name":']
+)
+def test_remotes_that_cannot_be_read(body: bytes) -> None:
+    async def scenario(client: httpx.AsyncClient, world: World) -> None:
+        failure(await client.post("/data/v1/remotes", content=body), 400, 3)
+
+    play(scenario)
+
+
+def test_objects_are_listed_and_described() -> None:
+    async def scenario(client: httpx.AsyncClient, world: World) -> None:
+        for ref in ("far:dir", "far:dir/"):
+            listed = (await client.get("/data/v1/objects", params={"ref": ref})).json()
+            assert [item["ref"] for item in listed["items"]] == [{"remote": "far", "path": f"dir/{name}"} for name in "bc"]
+            assert listed["truncated"] is False
+        assert len((await client.get("/data/v1/objects?ref=far:")).json()["items"]) == 3
+        stat = (await client.get("/data/v1/stat?ref=far:a")).json()
+        assert (stat["size_bytes"], stat["replica"]) == (10, None)
+        failure(await client.get("/data/v1/stat?ref=far:none"), 404, 5)
+        failure(await client.get("/data/v1/stat"), 400, 3)
+
+    play(scenario)
+
+
+@pytest.mark.parametrize(
+    "ref", ["far:../x", "far:a/../../x", "far:/etc/passwd", "far:a\x01", "nothing", ":s3:x", "far:a//b", "far,a=b:x"]
+)
+def test_references_that_lead_elsewhere_are_refused(ref: str) -> None:
+    async def scenario(client: httpx.AsyncClient, world: World) -> None:
+        for path in ("objects", "stat"):
+            failure(await client.get(f"/data/v1/{path}", params={"ref": ref}), 400, 3)
+        for action in ("stage", "pin", "unpin", "evict"):
+            failure(await client.post(f"/data/v1/primary/{action}", json={"ref": ref}), 400, 3)
+
+    play(scenario)
+
+
+def test_the_primary_is_filled_and_emptied_by_hand() -> None:
+    async def scenario(client: httpx.AsyncClient, world: World) -> None:
+        staged = await client.post("/data/v1/primary/stage", json={"ref": "far:a"})
+        assert staged.json()["state"] == "resident"
+        primary = (await client.get("/data/v1/primary")).json()
+        assert (primary["fill"]["used_bytes"], len(primary["replicas"])) == (10, 1)
+        assert (await client.get("/data/v1/stat?ref=far:a")).json()["replica"]["state"] == "resident"
+        assert (await client.post("/data/v1/primary/pin", json={"ref": "far:a"})).json()["kept"] is True
+        failure(await client.post("/data/v1/primary/evict", json={"ref": "far:a"}), 409, 6)
+        assert (await client.post("/data/v1/primary/unpin", json={"ref": "far:a"})).json()["kept"] is False
+        assert (await client.post("/data/v1/primary/evict", json={"ref": "far:a"})).json() == {}
+        failure(await client.post("/data/v1/primary/stage", json={"ref": "far:none"}), 404, 5)
+
+    play(scenario)

@@ -1,0 +1,219 @@
+"""Who may come in: token, cookie, host names; and that nothing that is sent ends in a 500."""
+
+import asyncio
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+import msgspec
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from starlette.applications import Starlette
+from starlette.routing import Route
+
+from jitflow.control_api import make_app
+from jitflow.data_api import routes as data_routes
+from jitflow.testing.fake_engine import World
+
+pytestmark = pytest.mark.pure
+
+TOKEN = "a-token-for-tests"
+GOOD = {"authorization": f"Bearer {TOKEN}"}
+MANIFEST: dict[str, Any] = {
+    "metadata": {"name": "one"},
+    "spec": {"entrypoint": "main", "templates": [{"name": "main", "container": {"image": "busybox", "command": ["true"]}}]},
+}
+
+
+def an_app(world: World, **more: Any) -> Starlette:
+    return make_app(world.service, TOKEN, extra=data_routes(world.service), **more)
+
+
+def every_route(app: Starlette) -> Iterator[tuple[str, str]]:
+    for route in app.routes:
+        assert isinstance(route, Route)
+        path = route.path
+        for name in ("namespace", "name", "pod", "rest:path"):
+            path = path.replace("{" + name + "}", "x")
+        assert "{" not in path
+        for method in route.methods or ():
+            yield method, path
+
+
+def send(
+    method: str, url: str, *, base: str = "http://127.0.0.1:2746", app: Starlette | None = None, **more: Any
+) -> httpx.Response:
+    async def run() -> httpx.Response:
+        used = app or an_app(World())
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(used), base_url=base) as client:
+            return await client.request(method, url, **more)
+
+    return asyncio.run(run())
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"authorization": "Bearer wrong"},
+        {"authorization": TOKEN},
+        {"authorization": f"bearer {TOKEN}"},
+        {"authorization": f"Bearer {TOKEN} "},
+        {"authorization": f"Bearer {TOKEN}x"},
+        {"authorization": "Bearer "},
+        {"authorization": ""},
+        {"cookie": "authorization=Bearer wrong"},
+        {"cookie": f"other=Bearer {TOKEN}"},
+    ],
+)
+def test_no_route_opens_without_the_token(headers: dict[str, str]) -> None:
+    app = an_app(World())
+    count = 0
+    for method, path in every_route(app):
+        if path == "/healthz":
+            continue
+        answer = send(method, path, app=app, headers=headers)
+        assert answer.status_code == 401, (method, path)
+        if method != "HEAD":
+            assert answer.json()["code"] == 16
+        assert TOKEN not in answer.text
+        count += 1
+    assert count > 40
+
+
+def test_an_unknown_path_does_not_tell_without_the_token() -> None:
+    assert send("GET", "/nothing").status_code == 401
+
+
+def test_health_needs_no_token_and_no_name() -> None:
+    assert send("GET", "/healthz").status_code == 200
+    assert send("GET", "/healthz", base="http://10.0.0.1").status_code == 200
+
+
+@pytest.mark.parametrize(
+    "cookie", [f"authorization=Bearer {TOKEN}", f'a=b; authorization="Bearer {TOKEN}"', f"authorization=Bearer%20{TOKEN}"]
+)
+def test_a_cookie_opens_too(cookie: str) -> None:
+    assert send("GET", "/api/v1/version", headers={"cookie": cookie}).status_code == 200
+
+
+def test_a_page_elsewhere_cannot_use_the_cookie_to_change_anything() -> None:
+    cookie = {"cookie": f"authorization=Bearer {TOKEN}"}
+    path = "/api/v1/workflows/argo/one/stop"
+    assert send("PUT", path, headers={**cookie, "origin": "http://evil.example"}).status_code == 403
+    assert send("PUT", path, headers={**cookie, "origin": "http://127.0.0.1:2746"}).status_code == 404
+    assert send("PUT", path, headers={**GOOD, "origin": "http://evil.example"}).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("base", "status"),
+    [
+        ("http://127.0.0.1:2746", 200),
+        ("http://localhost", 200),
+        ("http://LOCALHOST:1", 200),
+        ("http://[::1]:2746", 200),
+        ("http://jit.example.org", 200),
+        ("http://evil.example", 403),
+        ("http://127.0.0.1.evil.example", 403),
+        ("http://localhost.evil.example:2746", 403),
+    ],
+)
+def test_only_names_of_this_server_are_answered(base: str, status: int) -> None:
+    app = an_app(World(), hosts={"jit.example.org"})
+    answer = send("GET", "/api/v1/version", base=base, app=app, headers=GOOD)
+    assert answer.status_code == status
+    if status == 403:
+        assert answer.json()["code"] == 7
+
+
+def test_any_name_where_that_was_asked_for() -> None:
+    app = an_app(World(), hosts={"*"})
+    assert send("GET", "/api/v1/version", base="http://any.example", app=app, headers=GOOD).status_code == 200
+
+
+def test_a_server_without_a_token_does_not_start() -> None:
+    with pytest.raises(ValueError, match="token"):
+        send("GET", "/healthz", app=make_app(World().service, ""))
+
+
+def test_every_answer_carries_the_security_headers() -> None:
+    for answer in (
+        send("GET", "/api/v1/version", headers=GOOD), send("GET", "/api/v1/version"), send("GET", "/no", headers=GOOD)
+    ):  # fmt: skip
+        assert answer.headers["x-content-type-options"] == "nosniff"
+        assert answer.headers["cache-control"] == "no-store"
+        assert "default-src 'none'" in answer.headers["content-security-policy"]
+
+
+def test_data_alone_serves_no_workflows() -> None:
+    world = World()
+    app = make_app(world.service, TOKEN, extra=data_routes(world.service), control=False)
+    assert send("GET", "/data/v1/primary", app=app, headers=GOOD).status_code == 200
+    assert send("GET", "/api/v1/workflows/argo", app=app, headers=GOOD).status_code == 404
+
+
+JSON_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=8,
+)
+KEYS = st.sampled_from(
+    ["workflow", "metadata", "name", "namespace", "spec", "templates", "entrypoint", "kind", "ref", "type", "options"]
+)
+BODIES = st.one_of(
+    st.binary(max_size=40),
+    JSON_VALUES.map(msgspec.json.encode),
+    st.dictionaries(KEYS, JSON_VALUES | st.dictionaries(KEYS, JSON_VALUES, max_size=3), max_size=4).map(msgspec.json.encode),
+    st.tuples(st.sampled_from(["metadata", "spec"]), JSON_VALUES).map(
+        lambda change: msgspec.json.encode({"workflow": {**MANIFEST, change[0]: change[1]}})
+    ),
+)
+READY = ["argo", "one", "@latest", "lint", "log", "%00", "%2e%2e", "%ff", "workflows"]
+SEGMENTS = st.text(max_size=8) | st.sampled_from(READY)
+PATHS = st.one_of(
+    st.sampled_from(
+        [
+            "/api/v1/workflows/argo", "/api/v1/workflows/argo/lint", "/api/v1/workflows/argo/one/stop", "/api/jit/v1/explain",
+            "/api/v1/workflows/argo/one/retry", "/data/v1/remotes", "/data/v1/primary/stage", "/data/v1/primary/pin",
+        ]
+    ),
+    st.tuples(st.sampled_from(["/api/v1/workflows/", "/data/v1/", "/api/v1/"]), st.lists(SEGMENTS, max_size=3)).map(
+        lambda parts: parts[0] + "/".join(part if part in READY else quote(part, safe="", errors="replace") for part in parts[1])
+    ),
+)  # fmt: skip
+QUERIES = st.dictionaries(
+    st.sampled_from(
+        [
+            "listOptions.labelSelector", "listOptions.fieldSelector", "listOptions.limit", "listOptions.continue", "fields",
+            "uid", "nameFilter", "createdAfter", "ref", "grep", "logOptions.tailLines", "logOptions.sinceTime", "since",
+        ]
+    ),
+    st.text(max_size=12) | st.sampled_from(["-1", "1e999", "9" * 40, "far:../x", "far:a", "a in (", "metadata.name=x", "(a+)+"]),
+    max_size=3,
+)  # fmt: skip
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    st.sampled_from(["GET", "POST", "PUT", "DELETE"]),
+    PATHS,
+    QUERIES,
+    BODIES,
+    st.sampled_from(["application/json", "text/yaml", ""]),
+)
+def test_nothing_that_is_sent_ends_in_a_500(method: str, path: str, query: dict[str, str], body: bytes, kind: str) -> None:
+    async def run() -> httpx.Response:
+        world = World()
+        await world.service.open()
+        await world.service.create(MANIFEST, "argo")
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(an_app(world)), base_url="http://localhost") as client:
+            headers = {**GOOD, "content-type": kind}
+            return await client.request(method, path, params=query, content=body, headers=headers)
+
+    answer = asyncio.run(run())
+    assert answer.status_code in {200, 400, 404, 405, 409, 501}, answer.text
+    if answer.status_code != 200:
+        assert set(answer.json()) <= {"code", "message", "problems"}
+        assert answer.json()["message"]
