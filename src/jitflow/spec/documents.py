@@ -1,6 +1,5 @@
 """Manifests from text and from API bodies: strict, and every problem with its place."""
 
-import json
 from collections.abc import Collection
 from typing import Any, Final
 
@@ -43,7 +42,7 @@ def load(text: str, source: str = "") -> tuple[Document, ...]:
     Raises:
         Refused: not YAML, no manifest in it, an unknown kind, unknown or doubled fields, wrong types; with every problem found.
     """
-    roots = _parse(text, source)
+    roots = _nodes.parse(text, source)
     documents: list[Document] = []
     if not roots:
         remedy = f"give a manifest: apiVersion: {API_VERSION}, kind: Workflow, …"
@@ -99,29 +98,6 @@ def from_json(body: Any, *, kind: str = "", source: str = "") -> Document:
         Refused: as `load`.
     """
     return _document(_nodes.from_plain(body), Places(None, source), coerce=False, kind=kind)
-
-
-def _parse(text: str, source: str) -> list[Node]:
-    """Parse YAML; JSON that YAML cannot read (indented with tabs) is read as JSON."""
-    try:
-        return _nodes.parse(text, source)
-    except Refused as error:
-        if error.code == "too_large" or not text.lstrip().startswith("{"):
-            raise
-        try:
-            return [_nodes.from_plain(json.loads(text, object_pairs_hook=_unique))]
-        except (ValueError, RecursionError):
-            raise error from None
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Make a JSON object, refusing doubled keys."""
-    result = dict(pairs)
-    if len(result) != len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise Refused(Problem(message=f"the key '{twice}' is there twice", remedy="remove one of them"))
-    return result
 
 
 def _document(root: Node, places: Places, *, coerce: bool, kind: str = "") -> Document:

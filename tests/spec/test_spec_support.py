@@ -1,0 +1,149 @@
+"""The table of features: complete, consistent, and obeyed."""
+
+import typing
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+import pytest
+
+from jitflow import spec
+from jitflow.model import argo
+from jitflow.model.problems import Refused
+from jitflow.spec import support
+from jitflow.spec.support import FEATURES, Status
+
+pytestmark = pytest.mark.pure
+
+
+def structs(kind: Any) -> Iterator[type[msgspec.Struct]]:
+    """The struct types in a type."""
+    if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+        yield kind
+    for part in typing.get_args(kind):
+        yield from structs(part)
+
+
+def reachable() -> dict[str, tuple[str, ...]]:
+    """Types reached through supported fields, with their fields."""
+    found: dict[str, tuple[str, ...]] = {}
+    todo: list[type[msgspec.Struct]] = [argo.WorkflowSpec]
+    while todo:
+        kind = todo.pop()
+        if kind.__name__ in found:
+            continue
+        fields = msgspec.structs.fields(kind)
+        found[kind.__name__] = tuple(field.encode_name for field in fields)
+        for field in fields:
+            if support.of(f"{kind.__name__}.{field.encode_name}").status is Status.SUPPORTED:
+                todo += structs(field.type)
+    return found
+
+
+def test_every_row_names_a_field_and_every_refusal_says_why():
+    known = {f"{kind}.{field}" for kind, fields in reachable().items() for field in fields} | {"Tag.expression"}
+    assert {row.where for row in FEATURES} <= known
+    assert [row.where for row in FEATURES if row.status is not Status.SUPPORTED and not row.note] == []
+
+
+def test_every_field_that_can_be_reached_has_a_row():
+    named = {row.where for row in FEATURES}
+    missing = [f"{kind}.{field}" for kind, fields in reachable().items() if kind != "Volume" for field in fields]
+    assert [where for where in missing if where not in named] == []
+
+
+def test_a_field_without_a_row_is_refused():
+    assert support.of("Volume.nfs").status is Status.LATER
+    assert "emptyDir" in support.of("Volume.nfs").note
+    row = support.of("Container.newThing")
+    assert (row.status, row.note) == (Status.LATER, "newThing is not supported by this version")
+
+
+HEAD = "kind: Workflow\nmetadata: {name: w}\nspec:\n  entrypoint: a\n"
+TEMPLATE = "  templates:\n  - name: a\n    container: {image: i}\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "where"),
+    [
+        (TEMPLATE + "  hooks: {exit: {template: a}}\n", "8:3"),
+        (TEMPLATE + "  synchronization: {mutexes: [{name: m}]}\n", "8:3"),
+        (TEMPLATE + "  volumes: [{name: v, persistentVolumeClaim: {claimName: c}}]\n", "8:23"),
+        (TEMPLATE + "  volumes: [{name: v, configMap: {name: c}}]\n", "8:23"),
+        (TEMPLATE + "  volumeClaimTemplates: [{metadata: {name: c}, spec: {}}]\n", "8:3"),
+        (TEMPLATE + "  ttlStrategy: {}\n", "8:3"),
+        (TEMPLATE + "  templateDefaults: {timeout: 1s}\n", "8:3"),
+        (TEMPLATE + "  arguments: {parameters: [{name: p, valueFrom: {configMapKeyRef: {name: c, key: k}}}]}\n", "8:50"),
+        (TEMPLATE + "    daemon: true\n", "8:5"),
+        (TEMPLATE + "    sidecars: [{name: s}]\n", "8:5"),
+        (TEMPLATE + "    initContainers: [{name: s}]\n", "8:5"),
+        (TEMPLATE + "    memoize: {key: k, maxAge: 1s, cache: {configMap: {name: c}}}\n", "8:5"),
+        (TEMPLATE + "    metrics: {prometheus: []}\n", "8:5"),
+        (TEMPLATE + "    podSpecPatch: x\n", "8:5"),
+        (TEMPLATE + "    retryStrategy: {expression: 'true'}\n", "8:21"),
+        (TEMPLATE + "    inputs: {artifacts: [{name: d, path: /d, http: {url: x}}]}\n", "8:46"),
+        (TEMPLATE + "    inputs: {artifacts: [{name: d, path: /d, plugin: {name: other, key: x}}]}\n", "8:55"),
+        (TEMPLATE + "    outputs: {artifacts: [{name: d, path: /d, artifactGC: {strategy: Never}}]}\n", "8:47"),
+        (TEMPLATE + "    metadata: {labels: {a: '{{=1}}'}}\n", "8:25"),
+        (
+            "  templates:\n  - name: a\n    container: {image: i, env: [{name: e, valueFrom: {fieldRef: {fieldPath: p}}}]}\n",
+            "7:43",
+        ),
+        ("  templates:\n  - name: a\n    container: {image: i, args: ['{{ = 1 + 1 }}']}\n", "7:34"),
+        ("  templates:\n  - name: a\n    containerSet: {containers: []}\n", "7:5"),
+        ("  templates:\n  - name: a\n    http: {url: x}\n", "7:5"),
+        ("  templates:\n  - name: a\n    plugin: {x: {}}\n", "7:5"),
+        ("  templates:\n  - name: a\n    resource: {action: get}\n", "7:5"),
+        ("  templates:\n  - name: a\n    data: {source: {}, transformation: []}\n", "7:5"),
+        ("  templates:\n  - name: a\n    steps: [[{name: s, templateRef: {name: x, template: y}}]]\n", "7:24"),
+        ("  templates:\n  - name: a\n    steps: [[{name: s, inline: {container: {image: i}}}]]\n", "7:24"),
+        ("  templates:\n  - name: a\n    dag: {tasks: [{name: s, template: a, onExit: a}]}\n", "7:42"),
+        ("  workflowTemplateRef: {name: x}\n", "5:3"),
+    ],
+)
+def test_what_is_not_supported_is_refused_where_it_stands(text: str, where: str):
+    document = spec.load_one(HEAD + text)
+    with pytest.raises(Refused) as caught:
+        spec.validate_document(document)
+    assert {problem.code for problem in caught.value.problems} == {"unsupported"}
+    assert caught.value.code == "unsupported"
+    assert where in {str(problem.place).split(" ")[0] for problem in caught.value.problems}
+
+
+def test_kubernetes_only_fields_are_ignored_with_a_reason():
+    text = (
+        HEAD + TEMPLATE + "    tolerations: [{key: k}]\n    metadata: {labels: {a: b}}\n    daemon: false\n    sidecars: []\n"
+        "    nodeSelector: {}\n  serviceAccountName: me\n  podGC: {strategy: OnPodSuccess}\n  securityContext: {runAsUser: 1}\n"
+    )
+    document = spec.load_one(text)
+    spec.validate_document(document)
+    assert isinstance(document.manifest, argo.Workflow)
+    uses = {spec.json_path(path): feature for path, feature in support.uses(document.manifest.spec)}
+    assert set(uses) == {
+        "$.spec.serviceAccountName",
+        "$.spec.podGC",
+        "$.spec.securityContext",
+        "$.spec.templates[0].tolerations",
+        "$.spec.templates[0].metadata",
+    }
+    assert all(feature.status is Status.IGNORED and feature.note for feature in uses.values())
+
+
+def test_supporting_a_feature_is_one_row(monkeypatch: pytest.MonkeyPatch):
+    rows = tuple(
+        row if row.where != "Template.daemon" else msgspec.structs.replace(row, status=Status.SUPPORTED) for row in FEATURES
+    )
+    monkeypatch.setattr(support, "FEATURES", rows)
+    support._by_name.cache_clear()
+    support._plan.cache_clear()
+    try:
+        spec.validate_document(spec.load_one(HEAD + TEMPLATE + "    daemon: true\n"))
+    finally:
+        monkeypatch.undo()
+        support._by_name.cache_clear()
+        support._plan.cache_clear()
+
+
+def test_expression_tags_can_be_supported_by_their_row(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(support, "of", lambda where, value=None: support.Feature(where, Status.SUPPORTED))
+    assert list(support.uses(argo.WorkflowSpec(entrypoint="{{=x}}"))) == []
