@@ -71,12 +71,17 @@ SPOTS = [path for path in spots(BASE) if path]
 KEYS = sorted({str(path[-1]) for path in SPOTS})
 
 
+def told(error: Refused) -> None:
+    """Whoever refuses says what is wrong, and where."""
+    assert error.problems
+    assert all(problem.message and problem.place is not None for problem in error.problems)
+
+
 def check(document: spec.Document) -> None:
     try:
         spec.validate_document(document)
     except Refused as error:
-        assert error.problems
-        assert all(problem.message for problem in error.problems)
+        told(error)
 
 
 @given(
@@ -106,7 +111,7 @@ def test_mutated_manifests(changes: list[tuple[tuple[Any, ...], Any, str, str]])
         try:
             document = read()
         except Refused as error:
-            assert error.problems
+            told(error)
             continue
         check(document)
 
@@ -118,7 +123,7 @@ def test_any_text(text: str):
         try:
             documents = spec.load(prefix + text, "f")
         except Refused as error:
-            assert all(problem.place is not None for problem in error.problems)
+            told(error)
             continue
         for document in documents:
             check(document)
@@ -130,7 +135,7 @@ def test_any_bytes(data: bytes):
     try:
         spec.load(data.decode("utf-8", "surrogateescape"))
     except Refused as error:
-        assert str(error)
+        told(error)
 
 
 def test_the_base_is_good_and_survives_a_round_trip():
