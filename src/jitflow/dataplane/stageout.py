@@ -58,6 +58,8 @@ class StageOut:
         self.obligations[step] = obligation
         self._save(obligation)
         if any(one.artifact.is_directory for one in outputs):
+            for output in docs:
+                self._core.planner.expected(output.ref)
             self._core.owner.start(self._measure_and_offer(obligation), f"measure the outputs of {step}")
         else:
             for output in docs:
@@ -105,6 +107,8 @@ class StageOut:
 
     def _begin(self, obligation: Obligation, output: OutputDoc, answer: asyncio.Future[bool] | None) -> None:
         self._busy[output.ref] = self._busy.get(output.ref, 0) + 1
+        if answer is None:
+            self._core.planner.expected(output.ref)
         self._core.owner.start(self._see_through(obligation, output, answer), f"stage out {output.ref}")
 
     async def _see_through(self, obligation: Obligation, output: OutputDoc, answer: asyncio.Future[bool] | None) -> None:

@@ -162,6 +162,12 @@ class Planner:
         if step is not None:
             self._forget(step)
 
+    def expected(self, ref: ObjectRef) -> None:
+        """An output of a step that has ended will be offered (or given up) soon: steps that read it wait for that."""
+        item = self._items.of(ref)
+        if item.state is _S.ABSENT:
+            item.uploading = True
+
     def offer(self, ref: ObjectRef, size_bytes: int) -> None:
         """An output is there whose step has ended before; `Take` or `Bypass` follows. One offer of an object at a time."""
         self._outputs.offer(self._items.of(ref), size_bytes)
@@ -212,10 +218,8 @@ class Planner:
         item = self._items.of(ref)
         self._looked(item)
         if item.state in {_S.ABSENT, _S.QUEUED} and not item.dirty:
-            if item.size != size_bytes:
-                self._unclaim_waiters(item)
-                item.size = size_bytes
             item.source = Source.FAR
+            self._resize(item, size_bytes)
         elif not item.dirty:
             item.source = Source.FAR
         self._had(item)
@@ -263,6 +267,16 @@ class Planner:
                 self._fetches.want(item, step)
         else:
             self._fetches.foresee(item)
+
+    def _resize(self, item: Item, size_bytes: int) -> None:
+        """An object that is not here has this size: steps that counted with another one are looked at again."""
+        if item.size == size_bytes:
+            return
+        self._unclaim_waiters(item)
+        item.size = size_bytes
+        asked = {step.id: step for _, _, step in item.readers if step.phase is Phase.ASKED}
+        for step in asked.values():
+            self._claims.examine(step, self._out, self._forget)
 
     def _unclaim_waiters(self, item: Item) -> tuple[Step, ...]:
         """Take back the claims of steps that wait for an item; they are asked steps again."""
@@ -355,9 +369,8 @@ class Planner:
             item.uploading = False
             if item.state is _S.RESIDENT:
                 item.stale = True
-            elif item.state in {_S.ABSENT, _S.QUEUED} and item.size != size_bytes:
-                self._unclaim_waiters(item)
-                item.size = size_bytes
+            elif item.state in {_S.ABSENT, _S.QUEUED}:
+                self._resize(item, size_bytes)
         if item.stale and item.loose:
             self._room.evict(item, self._out, "a step wrote it anew")
         self._had(item)
