@@ -1,6 +1,5 @@
 """Every executor passes the shipped suites."""
 
-import os
 from pathlib import Path
 
 import pytest
@@ -18,15 +17,6 @@ class TestSandbox(CommandContract):
 
     def files_below(self, tmp_path: Path) -> str:
         return "/data/of/the/pod"
-
-
-@pytest.mark.skipif(os.geteuid() != 0, reason="an ordinary user's sandbox is of this kind anyway")
-class TestSandboxOfBindsAsRoot(CommandContract):
-    def make(self, home: Path) -> Executor:
-        return SandboxExecutor(home, mode="binds")
-
-    def files_below(self, tmp_path: Path) -> str:
-        return "/usr/share/of/the/pod"
 
 
 class TestProcess(CommandContract):

@@ -202,7 +202,7 @@ class _BoundView:
                 self.show(path)
             else:
                 _bind_shown(entry.path, target)
-        elif entry.is_file(follow_symlinks=False) and os.path.dirname(path) != "/":
+        elif entry.is_file(follow_symlinks=False):
             touch(target)
             _bind_shown(entry.path, target)
 

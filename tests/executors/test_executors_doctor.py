@@ -1,0 +1,63 @@
+"""The doctor tries what it speaks of."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from jitflow.executors import SandboxExecutor, doctor
+from jitflow.executors.sandbox import Way
+from jitflow.ports.errors import FixRequest
+from jitflow.testing.executor_contract import opened
+
+
+def test_each_executor_is_tried(tmp_path: Path) -> None:
+    checks = {check.name: check for check in asyncio.run(doctor(tmp_path))}
+    assert {"pidfd", "user namespaces", "executor sandbox", "executor process"} <= set(checks)
+    assert checks["executor process"].ok
+    assert all(check.remedy for check in checks.values() if not check.ok)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_fails_is_told(tmp_path: Path) -> None:
+    async def scene() -> None:
+        async with opened(SandboxExecutor(tmp_path / "home")) as pods:
+            executor = pods.executor
+            assert isinstance(executor, SandboxExecutor)
+            stage = tmp_path / "home" / "mnt"
+            stage.rmdir()
+            stage.write_text("in the way", encoding="ascii")
+            failure = await executor.probe(Way("binds", user_namespace=True))
+            assert "stage" in failure or "mnt" in failure
+
+    asyncio.run(scene())
+
+
+def test_a_sandbox_that_cannot_be_made_is_refused_at_open(tmp_path: Path) -> None:
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "pods").mkdir()
+    executor = SandboxExecutor(tmp_path / "home", mode="overlay")
+
+    async def scene() -> str:
+        try:
+            async with opened(executor):
+                return ""
+        except FixRequest as refusal:
+            return str(refusal)
+
+    refusal = asyncio.run(scene())
+    if refusal:
+        assert "jitflow doctor" in refusal
+    else:
+        assert executor.way.root == "overlay"
+
+
+@pytest.mark.parametrize("make", [SandboxExecutor])
+def test_closing_twice_is_harmless(make: type[SandboxExecutor], tmp_path: Path) -> None:
+    async def scene() -> None:
+        executor = make(tmp_path)
+        await executor.open(lambda _: None)
+        await executor.close()
+        await executor.close()
+
+    asyncio.run(scene())

@@ -1,0 +1,182 @@
+"""Pods, and what is known of them, survive the death of any process."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from jitflow.executors import PodExecutor, ProcessExecutor, SandboxExecutor
+from jitflow.testing.executor_contract import PATIENCE_S, Harness, opened, shell_pod
+
+SERVER = Path(__file__).with_name("executors_server.py")
+
+
+@pytest.fixture(params=["sandbox", "process"])
+def kind(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+def make(kind: str, home: Path) -> PodExecutor:
+    return SandboxExecutor(home) if kind == "sandbox" else ProcessExecutor(home)
+
+
+def parent_pid(home: Path, key: str) -> int:
+    return int(os.readlink(home / "pods" / key / "parent").split()[0])
+
+
+def processes_of(home: Path) -> list[int]:
+    """Return the spawners, parents and inits of this executor: they carry its home in their arguments."""
+    found: list[int] = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                command, state = (entry / "cmdline").read_bytes(), (entry / "stat").read_text(encoding="utf-8", errors="replace")
+            except OSError:
+                continue
+            if b"_spawner" in command and str(home).encode() in command and ") Z " not in state:
+                found.append(int(entry.name))
+    return found
+
+
+def wait_until(condition: object, what: str) -> None:
+    until = time.monotonic() + PATIENCE_S
+    while not condition():  # type: ignore[operator]
+        assert time.monotonic() < until, what
+        time.sleep(0.02)
+
+
+def test_pods_survive_a_killed_server_and_are_adopted(kind: str, tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    scripts = ["run.long=echo begun; sleep 1.5; echo survived; exit 5", "run.short=exit 6"]
+    with subprocess.Popen([sys.executable, str(SERVER), kind, str(home), *scripts], stdout=subprocess.PIPE) as server:
+        assert server.stdout is not None
+        assert server.stdout.readline() == b"started\n"
+        server.kill()
+        server.wait()
+
+    async def scene() -> None:
+        async with opened(make(kind, home)) as pods:
+            assert list(await pods.executor.adopt()) == ["run.long", "run.short"]
+            assert (await pods.end_of("run.short")).exit_code == 6
+            end = await pods.end_of("run.long")
+            assert (end.exit_code, end.error) == (5, "")
+            assert await pods.printed("run.long", follow=True) == ["begun", "survived"]
+            await pods.executor.start(shell_pod("run.long", "echo again"))
+            assert await pods.printed("run.long") == ["begun", "survived"]
+
+    asyncio.run(scene())
+    wait_until(lambda: not processes_of(home), "processes are left")
+
+
+def test_a_killed_parent_ends_its_pod_without_an_exit_code(kind: str, tmp_path: Path) -> None:
+    marker = f"{600 + os.getpid() % 1000}.125"
+
+    async def scene() -> None:
+        async with opened(make(kind, tmp_path)) as pods:
+            await pods.executor.start(shell_pod("run.a", f"sleep {marker} & echo ready; sleep {marker}"))
+            await pods.wait_for_line("run.a", "ready")
+            os.kill(parent_pid(tmp_path, "run.a"), signal.SIGKILL)
+            end = await pods.end_of("run.a")
+            assert end.exit_code is None
+            assert "parent" in end.error
+
+    asyncio.run(scene())
+    wait_until(lambda: not _running(marker), "the command outlived its parent")
+
+
+def test_a_parent_killed_while_nobody_listened_is_told_by_adopt(kind: str, tmp_path: Path) -> None:
+    async def first() -> None:
+        async with opened(make(kind, tmp_path)) as pods:
+            await pods.executor.start(shell_pod("run.a", "echo ready; exec sleep 543.5"))
+            await pods.wait_for_line("run.a", "ready")
+
+    async def second() -> None:
+        async with opened(make(kind, tmp_path)) as pods:
+            assert list(await pods.executor.adopt()) == ["run.a"]
+            assert (await pods.end_of("run.a")).exit_code is None
+            await pods.executor.forget("run.a")
+            assert list(await pods.executor.adopt()) == []
+
+    asyncio.run(first())
+    os.kill(parent_pid(tmp_path, "run.a"), signal.SIGKILL)
+    asyncio.run(second())
+    wait_until(lambda: not _running("543.5"), "the command outlived its parent")
+
+
+def test_a_killed_spawner_is_replaced_and_pods_go_on(kind: str, tmp_path: Path) -> None:
+    async def scene(pods: Harness) -> None:
+        await pods.executor.start(shell_pod("run.a", "sleep 1; exit 3"))
+        (spawner,) = [pid for pid in processes_of(tmp_path) if _parent_of(pid) == os.getpid()]
+        os.kill(spawner, signal.SIGKILL)
+        ends = await asyncio.gather(*(pods.run(shell_pod(f"run.{number}", f"exit {number}")) for number in range(5)))
+        assert [end.exit_code for end in ends] == list(range(5))
+        assert (await pods.end_of("run.a")).exit_code == 3
+
+    async def main() -> None:
+        async with opened(make(kind, tmp_path)) as pods:
+            await scene(pods)
+
+    asyncio.run(main())
+
+
+def test_a_pod_whose_start_was_cut_short_is_started_anew(kind: str, tmp_path: Path) -> None:
+    async def scene() -> None:
+        cut = tmp_path / "pods" / "run.a"
+        cut.mkdir(parents=True)
+        (cut / "pod.json").write_text("{", encoding="ascii")
+        async with opened(make(kind, tmp_path)) as pods:
+            assert list(await pods.executor.adopt()) == []
+            assert (await pods.run(shell_pod("run.a", "exit 4"))).exit_code == 4
+
+    asyncio.run(scene())
+
+
+def test_nothing_is_left_behind(kind: str, tmp_path: Path) -> None:
+    mounts = Path("/proc/self/mountinfo").read_text(encoding="utf-8")
+    files = len(os.listdir("/proc/self/fd"))
+
+    async def scene() -> None:
+        async with opened(make(kind, tmp_path)) as pods:
+            await pods.run(shell_pod("warm", "true"))
+            inside = len(os.listdir("/proc/self/fd"))
+            for number in range(15):
+                await pods.run(shell_pod(f"run.{number}", "mkdir -p x/y; chmod 0 x; (sleep 432.5 &) ; true"))
+            assert len(os.listdir("/proc/self/fd")) <= inside
+            for number in range(15):
+                await pods.executor.forget(f"run.{number}")
+            await pods.executor.delete_logs([f"run.{number}" for number in range(15)])
+            await pods.executor.forget("warm")
+
+    asyncio.run(scene())
+    assert len(os.listdir("/proc/self/fd")) <= files
+    assert Path("/proc/self/mountinfo").read_text(encoding="utf-8") == mounts
+    assert os.listdir(tmp_path / "pods") == []
+    assert os.listdir(tmp_path / "logs") == ["warm"]
+    wait_until(lambda: not processes_of(tmp_path), "processes are left")
+    asyncio.run(_reopen(kind, tmp_path))
+    assert os.listdir(tmp_path / "trash") == []
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)
+
+
+async def _reopen(kind: str, home: Path) -> None:
+    async with opened(make(kind, home)):
+        wait_until(lambda: not os.listdir(home / "trash"), "the trash is not emptied")
+
+
+def _parent_of(pid: int) -> int:
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return 0
+    return int(text[text.rindex(")") + 2 :].split()[1])
+
+
+def _running(word: str) -> bool:
+    listing = subprocess.run(["ps", "ax", "-o", "stat=,args="], capture_output=True, text=True, check=True).stdout
+    return any(f"sleep {word}" in line and not line.startswith("Z") for line in listing.splitlines() if "sh -c" not in line)
