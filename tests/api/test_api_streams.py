@@ -53,6 +53,7 @@ async def serving() -> AsyncGenerator[Server]:
     config = uvicorn.Config(app, log_level="warning", loop="asyncio", lifespan="off", timeout_graceful_shutdown=5)
     server = uvicorn.Server(config)
     with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
         async with asyncio.TaskGroup() as group:
             group.create_task(server.serve(sockets=[listener]))

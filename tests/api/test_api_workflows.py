@@ -197,6 +197,27 @@ def test_yaml_is_taken_as_it_is_and_errors_have_lines() -> None:
     play(scenario)
 
 
+def test_a_large_manifest_does_not_hold_up_the_others() -> None:
+    async def scenario(client: httpx.AsyncClient, world: World) -> None:
+        large = manifest("large", annotations={f"a-{number}": "x" * 50 for number in range(20_000)})
+        ticks = 0
+
+        async def tick() -> None:
+            nonlocal ticks
+            while True:
+                await asyncio.sleep(0.001)
+                ticks += 1
+
+        async with asyncio.TaskGroup() as group:
+            ticking = group.create_task(tick())
+            answer = await client.post("/api/v1/workflows/argo/lint", json={"workflow": large})
+            ticking.cancel()
+        assert answer.status_code == 200
+        assert ticks >= 3
+
+    play(scenario)
+
+
 def test_a_kind_that_is_not_served_is_refused() -> None:
     async def scenario(client: httpx.AsyncClient, world: World) -> None:
         body = {"workflow": {"kind": "WorkflowTemplate", "metadata": {"name": "a"}, "spec": manifest()["spec"]}}

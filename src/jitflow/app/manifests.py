@@ -1,5 +1,6 @@
 """From what a client sent to a workflow that may be created."""
 
+import asyncio
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,6 +15,9 @@ from jitflow.ports.clock import Ids
 
 Manifest = Mapping[str, Any] | str
 """A manifest as decoded JSON, or as YAML or JSON text (then problems have lines and columns)."""
+
+
+LARGE_BYTES = 64 * 1024
 
 
 def read_workflow(manifest: Manifest, *, source: str = "") -> argo.Workflow:
@@ -39,6 +43,16 @@ def read_workflow(manifest: Manifest, *, source: str = "") -> argo.Workflow:
         )
     spec.validate(workflow, document.places)
     return workflow
+
+
+async def read_aside(manifest: Manifest, *, source: str = "", size_bytes: int = 0) -> argo.Workflow:
+    """Return `read_workflow` of the manifest; a large one is read in a thread, so that the event loop goes on.
+
+    `size_bytes`: length of the text it came in.
+    """
+    if size_bytes < LARGE_BYTES:
+        return read_workflow(manifest, source=source)
+    return await asyncio.to_thread(read_workflow, manifest, source=source)
 
 
 def prepare(workflow: argo.Workflow, namespace: str, ids: Ids) -> argo.Workflow:

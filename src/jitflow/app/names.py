@@ -2,12 +2,12 @@
 
 import re
 
+from jitflow.machine import names
 from jitflow.model import argo
 from jitflow.model.problems import Place, Problem, Refused
 
 MAX_NAME_CHARS = 63
 """Argo's limit for workflow names: they become label values."""
-_MAX_POD_PREFIX = 253 - 10 - 1
 _GENERATED_CHARS = 5
 
 _LABEL = r"[a-z0-9](?:[-a-z0-9]*[a-z0-9])?"
@@ -52,8 +52,5 @@ def generated_name(prefix: str, suffix: str) -> str:
 
 def pod_name(workflow_name: str, node: argo.NodeStatus) -> str:
     """Return the name of a node's pod as Argo's clients form it: the workflow's name, or `<workflow>-<template>-<hash>`."""
-    if node.name == workflow_name:
-        return workflow_name
     template = (node.template_ref.template if node.template_ref else None) or node.template_name or ""
-    prefix = workflow_name if ".inline" in node.name else f"{workflow_name}-{template}"
-    return f"{prefix[:_MAX_POD_PREFIX]}-{node.id.rsplit('-', 1)[-1]}"
+    return names.pod_name(workflow_name, "" if ".inline" in node.name else template, node.name, node.id)

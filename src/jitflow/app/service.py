@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from jitflow.app.index import RunIndex
 from jitflow.app.logs import LineFilter, LogQuery, LogSink, Merge, PodLog
-from jitflow.app.manifests import Manifest, prepare, read_workflow
+from jitflow.app.manifests import Manifest, prepare, read_aside
 from jitflow.app.names import check_name, check_namespace, pod_name
 from jitflow.app.ports import Change, Engine, RemoteInfo, Remotes
 from jitflow.app.present import document, is_finished, labels_of
@@ -113,21 +113,24 @@ class Service:
 
     # Workflows: make and find.
 
-    async def lint(self, manifest: Manifest, *, source: str = "") -> argo.Workflow:
-        """Return the workflow of a valid manifest."""
-        return read_workflow(manifest, source=source)
+    async def lint(self, manifest: Manifest, *, source: str = "", size_bytes: int = 0) -> argo.Workflow:
+        """Return the workflow of a valid manifest; `size_bytes` is the length of the text it came in."""
+        return await read_aside(manifest, source=source, size_bytes=size_bytes)
 
-    async def explain(self, manifest: Manifest, *, source: str = "") -> Estimate:
+    async def explain(self, manifest: Manifest, *, source: str = "", size_bytes: int = 0) -> Estimate:
         """Return what running a manifest would move and take."""
-        return await self._engine.check(read_workflow(manifest, source=source))
+        return await self._engine.check(await read_aside(manifest, source=source, size_bytes=size_bytes))
 
-    async def create(self, manifest: Manifest, namespace: str = "", *, dry_run: bool = False, source: str = "") -> argo.Workflow:
+    async def create(
+        self, manifest: Manifest, namespace: str = "", *, dry_run: bool = False, source: str = "", size_bytes: int = 0
+    ) -> argo.Workflow:
         """Take a manifest and let it run; with `dry_run` only say what would be taken.
 
         Raises:
             Refused: the manifest cannot be used (`invalid`), or the name exists (`conflict`).
         """
-        workflow = prepare(read_workflow(manifest, source=source), namespace or self.namespace, self._ids)
+        read = await read_aside(manifest, source=source, size_bytes=size_bytes)
+        workflow = prepare(read, namespace or self.namespace, self._ids)
         metadata = workflow.metadata or argo.ObjectMeta()
         key = (metadata.namespace or "", metadata.name or "")
         if key in self._naming or self._index.by_name(*key) is not None:

@@ -32,8 +32,8 @@ class JitRoutes:
 
     async def explain(self, request: Request) -> Response:
         """Say what running a manifest would move and take."""
-        manifest, _, source = await read_manifest(request)
-        return answer(await self._service.explain(manifest, source=source))
+        sent = await read_manifest(request)
+        return answer(await self._service.explain(sent.manifest, source=sent.source, size_bytes=sent.size_bytes))
 
     async def timeline(self, request: Request) -> Response:
         """Return finished transfers and the primary's fill."""

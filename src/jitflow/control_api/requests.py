@@ -39,6 +39,15 @@ class CreateBody(Struct, frozen=True, rename="camel"):
         return bool(self.server_dry_run or (self.create_options and self.create_options.dry_run))
 
 
+class Submission(Struct, frozen=True, kw_only=True):
+    """A manifest as it was sent, whether only to try, its name in messages, and the length of the body."""
+
+    manifest: Manifest
+    dry_run: bool = False
+    source: str = ""
+    size_bytes: int = 0
+
+
 class ControlBody(Struct, frozen=True, rename="camel"):
     """Body of suspend, resume, stop, terminate and retry: each reads what it knows."""
 
@@ -72,8 +81,8 @@ async def read_control(request: Request) -> ControlBody:
     return decode(body, ControlBody) if body.strip() else ControlBody()
 
 
-async def read_manifest(request: Request) -> tuple[Manifest, bool, str]:
-    """Return the manifest, whether to only try, and the source's name: from Argo's JSON body, or from YAML as it is."""
+async def read_manifest(request: Request) -> Submission:
+    """Return what was sent: in Argo's JSON body, or YAML as it is."""
     body = await request.body()
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() in _YAML_TYPES:
         try:
@@ -81,11 +90,12 @@ async def read_manifest(request: Request) -> tuple[Manifest, bool, str]:
         except UnicodeDecodeError as error:
             raise Refused(f"the manifest is not UTF-8 text: {error.reason} at byte {error.start}") from None
         dry = flag(request, "serverDryRun") or bool(request.query_params.get("createOptions.dryRun"))
-        return text, dry, request.query_params.get("source", "")[:200]
+        source = request.query_params.get("source", "")[:200]
+        return Submission(manifest=text, dry_run=dry, source=source, size_bytes=len(body))
     parsed = decode(body, CreateBody)
     if parsed.workflow is None:
         raise Refused('the body has no workflow; send {"workflow": {…}}')
-    return parsed.workflow, parsed.is_dry, ""
+    return Submission(manifest=parsed.workflow, dry_run=parsed.is_dry, size_bytes=len(body))
 
 
 def flag(request: Request, name: str) -> bool:

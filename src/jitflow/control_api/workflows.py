@@ -66,15 +66,21 @@ class WorkflowRoutes:
 
     async def create(self, request: Request) -> Response:
         """Take a workflow."""
-        manifest, dry_run, source = await read_manifest(request)
-        namespace = request.path_params["namespace"]
-        return answer(await self._service.create(manifest, namespace, dry_run=dry_run, source=source))
+        sent = await read_manifest(request)
+        made = await self._service.create(
+            sent.manifest,
+            request.path_params["namespace"],
+            dry_run=sent.dry_run,
+            source=sent.source,
+            size_bytes=sent.size_bytes,
+        )
+        return answer(made)
 
     async def lint(self, request: Request) -> Response:
         """Validate a workflow."""
         check_namespace(request.path_params["namespace"])
-        manifest, _, source = await read_manifest(request)
-        return answer(await self._service.lint(manifest, source=source))
+        sent = await read_manifest(request)
+        return answer(await self._service.lint(sent.manifest, source=sent.source, size_bytes=sent.size_bytes))
 
     async def list_workflows(self, request: Request) -> Response:
         """List workflows, newest first."""
