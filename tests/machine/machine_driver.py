@@ -20,6 +20,7 @@ from jitflow.model.runs import (
     OutputsSaved,
     PodEnded,
     PodStarted,
+    RetryRequested,
     StartTimer,
     TimerFired,
     WorkflowStarted,
@@ -74,6 +75,8 @@ class Run:
                 self.killed.append(effect.node_id)
         for key in decision.effects_done:
             self.effects.pop(key, None)
+        if isinstance(event, RetryRequested):
+            self.seen.clear()
         if self.checked:
             self._check(decision)
         return decision

@@ -93,6 +93,7 @@ def retry(turn: Turn, event: RetryRequested) -> None:
         turn.begin()
     for node_id in plan.reset:
         turn.open_later(turn.nodes[node_id])
+    turn.rules.top_ended(turn)
 
 
 def _with_parameters(program: Program, overrides: tuple[str, ...]) -> Program:

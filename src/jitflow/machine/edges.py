@@ -13,10 +13,11 @@ class Edges:
         self._state = state
         self._outbound: dict[str, tuple[str, ...]] = {}
         self._arrows: dict[str, list[str]] = {}
-        for node in state.nodes.values():
-            if not node.is_waiting:
-                for parent in self._parents(node):
-                    self._arrows.setdefault(parent, []).append(node.id)
+        shown = (node for node in state.nodes.values() if not node.is_waiting)
+        self.nodes = sorted(shown, key=lambda node: (node.depth, node.key, node.name))
+        for node in self.nodes:
+            for parent in self._parents(node):
+                self._arrows.setdefault(parent, []).append(node.id)
 
     def children(self, node: Node) -> tuple[str, ...]:
         """Return the nodes that follow a node, in the order in which they were made."""

@@ -32,6 +32,7 @@ class PodKind:
         body = template.body.render(scope)
         timeout = _seconds(body.timeout)
         due = turn.now + timeout if timeout is not None else None
+        deadline_s = _seconds(body.active_deadline_seconds)
         node = changed(node, phase=phases.PENDING, started_at=turn.now, timeout=due)
         turn.add(node)
         turn.emit(
@@ -42,7 +43,7 @@ class PodKind:
                 template=_replace(body, inputs=node.inputs, outputs=outputs),
                 workflow_level=pod_defaults(turn),
                 capture_result=captures(turn, node),
-                deadline_s=_seconds(body.active_deadline_seconds),
+                deadline_s=deadline_s,
                 deadline_at=due,
             )
         )
@@ -105,7 +106,7 @@ def started(turn: Turn, node: Node) -> None:
     phases.check(node.id, node.phase, phases.RUNNING)
     if node.timeout is not None:
         turn.close(timer_key(node.id))
-    turn.put(changed(node, phase=phases.RUNNING, message="", timeout=None))
+    turn.put(changed(node, phase=phases.RUNNING, message="", timeout=None, started_at=turn.now))
 
 
 def waits(turn: Turn, node: Node, message: str) -> None:

@@ -67,9 +67,7 @@ def status(state: State, now: float) -> argo.WorkflowStatus:
         message=run.message or None,
         conditions=_conditions(state),
         outputs=run.outputs,
-        nodes={
-            node.id: _node_status(node, edges, progress.get(node.id, "")) for node in state.nodes.values() if not node.is_waiting
-        },
+        nodes={node.id: _node_status(node, edges, progress.get(node.id, "")) for node in edges.nodes},
     )
 
 

@@ -168,8 +168,7 @@ def _backoff(turn: Turn, node: Node, strategy: argo.RetryStrategy, failures: int
     if backoff.cap:
         wait = min(wait, _seconds(backoff.cap))
     if backoff.max_duration:
-        first = turn.child(node.id, (node.task, 0))
-        began = first.started_at if first is not None and first.started_at is not None else turn.now
+        began = node.started_at if node.started_at is not None else turn.now
         end = began + _seconds(backoff.max_duration)
         if turn.now > end:
             return 0.0, "Max duration limit exceeded"

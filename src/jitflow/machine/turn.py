@@ -199,7 +199,7 @@ class Turn:
         if outputs is not None:
             self.export(outputs)
         if not node.owner and not node.exit_handler and self.saving and phase in phases.COMPLETED:
-            self.put(changed(node, held=phase, message=message, outputs=outputs))
+            self.put(changed(node, phase=phases.RUNNING, held=phase, message=message, outputs=outputs))
             return
         ended = changed(
             node,
