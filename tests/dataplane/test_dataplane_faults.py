@@ -86,9 +86,13 @@ def test_check_refuses_everything_at_once_and_fetches_nothing(tmp_path: Path) ->
         assert [problem.code for problem in missing.value.problems] == ["not_found", "not_found"]
         with pytest.raises(Refused, match="no remote named other"):
             await kit.plane.check("w", [a_step("s", ref("x", "other"))])
-        with pytest.raises(Refused, match=r"step w/s needs 500 bytes .* has 400; the smallest capacity that would do is 500 bytes"):
+        with pytest.raises(
+            Refused, match=r"step w/s needs 500 bytes .* has 400; the smallest capacity that would do is 500 bytes"
+        ):
             await kit.plane.check("w", [a_step("s", a, b)])
-        estimate = await kit.plane.check("w", [a_step("s", a, optional=[ref("gone")]), a_step("t", a, ref("o"), outputs=[(ref("o"), 5)])])
+        estimate = await kit.plane.check(
+            "w", [a_step("s", a, optional=[ref("gone")]), a_step("t", a, ref("o"), outputs=[(ref("o"), 5)])]
+        )
         assert estimate.smallest_capacity_bytes == 305
         assert ("far:a", 300, "absent", 2) in estimate.rows
         assert estimate.expected_s is None
@@ -172,7 +176,9 @@ def test_a_full_disk_is_told(tmp_path: Path) -> None:
     going(tmp_path, 400, story)
 
 
-def test_a_disk_smaller_than_the_capacity_makes_steps_wait_and_then_refuses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_disk_smaller_than_the_capacity_makes_steps_wait_and_then_refuses(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async def story(kit: Kit) -> None:
         free = [100]
         monkeypatch.setattr(kit.plane._core.primary, "free_bytes", lambda: free[0])

@@ -171,7 +171,9 @@ def test_a_directory_that_is_not_ours_is_left_alone(tmp_path: Path) -> None:
         kit = Kit(tmp_path, 1000)
         kit.root.mkdir()
         (kit.root / "thesis.tex").write_text("years of work")
-        with pytest.raises(Refused, match=r"is not empty \(thesis.tex\) and was not made by jitflow; name an empty or new directory"):
+        with pytest.raises(
+            Refused, match=r"is not empty \(thesis.tex\) and was not made by jitflow; name an empty or new directory"
+        ):
             await kit.start()
         assert [path.name for path in kit.root.iterdir()] == ["thesis.tex"]
         kit.root = tmp_path / "file" / "below"

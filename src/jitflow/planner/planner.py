@@ -217,11 +217,12 @@ class Planner:
         """An object exists far away, with a size."""
         item = self._items.of(ref)
         self._looked(item)
-        if item.state in {_S.ABSENT, _S.QUEUED} and not item.dirty:
-            item.source = Source.FAR
+        if item.dirty or item.uploading:
+            # An answer from before a step wrote it: what the step wrote counts.
+            return
+        item.source = Source.FAR
+        if item.state in {_S.ABSENT, _S.QUEUED}:
             self._resize(item, size_bytes)
-        elif not item.dirty:
-            item.source = Source.FAR
         self._had(item)
 
     def missing(self, ref: ObjectRef, *, absent: bool = True) -> tuple[StepId, ...]:
@@ -233,6 +234,10 @@ class Planner:
         if item is None:
             return ()
         self._looked(item)
+        if item.dirty or item.uploading or item.source is Source.FAR:
+            # An answer from before it was there.
+            self._items.settle(item)
+            return ()
         item.source = Source.MISSING
         stuck: list[StepId] = []
         for step in list(item.blocked.values()):
