@@ -140,8 +140,16 @@ class Server:
         self.stop()
 
     def call(self, method: str, path: str, body: Any = None, **params: Any) -> httpx.Response:
-        """Send one request with the server's token."""
-        return self._client().request(method, path, json=body, params=params or None)
+        """Send one request with the server's token.
+
+        Raises:
+            MeasurementError: the server is gone. httpx.HTTPError: it does not answer.
+        """
+        try:
+            return self._client().request(method, path, json=body, params=params or None)
+        except httpx.ConnectError as error:
+            ended = self._process.poll() if self._process else "not started"
+            raise MeasurementError(f"the server cannot be reached (exit code {ended}); its log: {self.log}") from error
 
     def post_text(self, path: str, text: str) -> httpx.Response:
         """Send a text as the body of a POST."""

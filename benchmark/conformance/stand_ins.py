@@ -18,6 +18,8 @@ SERVERS = {
     "influxdb": (["influxd"], []),
 }
 
+SHELLS = {"alpine", "busybox"}
+
 
 def images(folder: Path) -> dict[str, dict[str, Any]]:
     """Return the `images` settings for every name that the manifests below a folder use."""
@@ -50,6 +52,9 @@ def _image(name: str) -> dict[str, Any]:
         mapping["env"]["PATH"] = f"{node.parent}:{SYSTEM_PATH}"
     elif repository != "python":
         mapping["cmd"] = ["sh"]
+        if repository in SHELLS and (bash := shutil.which("bash")):
+            # Their shell is busybox's, which knows RANDOM and the like; this machine's `sh` may know less.
+            mapping["files"] |= {"/bin/sh": bash}
     return mapping
 
 

@@ -22,7 +22,8 @@ from benchmark.service import MeasurementError, Server, checked
 NAMESPACE = "default"
 FINAL = {"Succeeded", "Failed", "Error"}
 SAMPLE_S = 0.03
-RUN_LIMIT_S = 300.0
+STANDSTILL_S = 60.0
+"""A run without an ended step for so long is given up."""
 _DONE = re.compile(r"(\S+Z) \w+ done, ([\d.]+) s since the process started")
 
 
@@ -147,7 +148,8 @@ class _Watcher:
 
     def _follow(self, name: str) -> None:
         path = f"/api/v1/workflows/{NAMESPACE}/{name}"
-        told = -1
+        told = last = -1
+        moved_at = time.time()
         while True:
             status = self._server.get(path, fields="status.phase,status.progress,status.message").get("status") or {}
             now = time.time()
@@ -157,8 +159,10 @@ class _Watcher:
                 self._plan.tell(f"{self._plan.label}: {now - self.began_at:5.1f} s, {done} steps done")
             if status.get("phase") in FINAL:
                 break
-            if now - self.began_at > RUN_LIMIT_S:
-                raise MeasurementError(f"the workflow did not end within {RUN_LIMIT_S:.0f} s; see {self._server.log}")
+            if done != last:
+                last, moved_at = done, now
+            if now - moved_at > STANDSTILL_S:
+                raise MeasurementError(f"no step ended for {STANDSTILL_S:.0f} s; see {self._server.log}")
             if self._plan.kill_after_steps is not None and self.killed_at is None and done >= self._plan.kill_after_steps:
                 self._kill_and_restart()
             time.sleep(0.1)
