@@ -109,6 +109,14 @@ def test_names_are_generated_and_taken_once() -> None:
     play(scenario)
 
 
+def test_a_generated_name_that_is_taken_is_drawn_again() -> None:
+    async def scenario(client: httpx.AsyncClient, world: World) -> None:
+        await submit(client, "gen-00002")  # the fake's second draw
+        assert (await submit(client, "", generateName="gen-"))["metadata"]["name"] == "gen-00003"
+
+    play(scenario)
+
+
 @pytest.mark.parametrize(
     ("body", "words"),
     [

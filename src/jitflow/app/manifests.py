@@ -1,7 +1,7 @@
 """From what a client sent to a workflow that may be created."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from msgspec.structs import replace
@@ -18,6 +18,7 @@ Manifest = Mapping[str, Any] | str
 
 
 LARGE_BYTES = 64 * 1024
+_DRAWS = 8
 
 
 def read_workflow(manifest: Manifest, *, source: str = "") -> argo.Workflow:
@@ -55,8 +56,12 @@ async def read_aside(manifest: Manifest, *, source: str = "", size_bytes: int = 
     return await asyncio.to_thread(read_workflow, manifest, source=source)
 
 
-def prepare(workflow: argo.Workflow, namespace: str, ids: Ids) -> argo.Workflow:
+def prepare(
+    workflow: argo.Workflow, namespace: str, ids: Ids, *, is_taken: Callable[[str], bool] = lambda name: False
+) -> argo.Workflow:
     """Return the workflow with its namespace and name, without what only a server may say of it.
+
+    A generated name that is taken is drawn again, a few times.
 
     Raises:
         Refused: the namespace is another one than the request's, or the name is missing or not valid.
@@ -74,6 +79,10 @@ def prepare(workflow: argo.Workflow, namespace: str, ids: Ids) -> argo.Workflow:
         name = check_name(metadata.name)
     elif metadata.generate_name:
         name = generated_name(metadata.generate_name, ids.suffix())
+        for _ in range(_DRAWS - 1):
+            if not is_taken(name):
+                break
+            name = generated_name(metadata.generate_name, ids.suffix())
     else:
         place = Place(path="$.metadata")
         raise Refused(

@@ -130,10 +130,10 @@ class Service:
             Refused: the manifest cannot be used (`invalid`), or the name exists (`conflict`).
         """
         read = await read_aside(manifest, source=source, size_bytes=size_bytes)
-        workflow = prepare(read, namespace or self.namespace, self._ids)
-        metadata = workflow.metadata or argo.ObjectMeta()
-        key = (metadata.namespace or "", metadata.name or "")
-        if key in self._naming or self._index.by_name(*key) is not None:
+        namespace = namespace or self.namespace
+        workflow = prepare(read, namespace, self._ids, is_taken=partial(self._is_taken, namespace))
+        key = (namespace, (workflow.metadata and workflow.metadata.name) or "")
+        if self._is_taken(*key):
             raise Refused(f'workflows.argoproj.io "{key[1]}" already exists', code="conflict")
         if dry_run:
             return workflow
@@ -143,6 +143,9 @@ class Service:
         finally:
             self._naming.discard(key)
         return await self.document(row) or document(workflow, row)
+
+    def _is_taken(self, namespace: str, name: str) -> bool:
+        return (namespace, name) in self._naming or self._index.by_name(namespace, name) is not None
 
     def find(self, namespace: str, name: str, *, uid: str = "") -> RunRow:
         """Return the row of the run of that name (`@latest`: the newest of the namespace), of that uid if one is given.
@@ -277,7 +280,7 @@ class Service:
                     if node.id not in added and _writes_log(node) and _is_wanted(row, node, query.pod):
                         added.add(node.id)
                         merge.add(self._pod_log(row, node, wanted))
-                if not query.follow or newest is None or is_finished(newest) or _has_all(query.pod, added):
+                if not query.follow or newest is None or is_finished(newest) or (query.pod and added):
                     return
                 await changed.wait()
                 await asyncio.sleep(_POD_LOOK_S)
@@ -387,11 +390,6 @@ def _writes_log(node: argo.NodeStatus) -> bool:
 
 def _is_wanted(row: RunRow, node: argo.NodeStatus, pod: str) -> bool:
     return not pod or pod in {node.id, pod_name(row.name, node)}
-
-
-def _has_all(pod: str, added: set[str]) -> bool:
-    """Return whether the one wanted pod was found."""
-    return bool(pod and added)
 
 
 def _first(errors: BaseExceptionGroup[BaseException]) -> BaseException:
