@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
@@ -100,10 +100,10 @@ class Engine:
         self._pods.adopted(await self._executor.adopt())
         runs = [run for row in await self._store.runs(unfinished=True) if (run := await self._load(row.uid)) is not None]
         self._runs = {run.uid: run for run in runs}
-        # Pods that run first: their inputs must be pinned again before the data plane makes any other decision.
-        for run in sorted(runs, key=lambda run: run.row.created_at):
-            self._resume(run)
         early, self._early = self._early or [], None
+        ends = {end.key: end for end in early}
+        for run in sorted(runs, key=lambda run: run.row.created_at):
+            self._resume(run, ends)
         for end in early:
             self._pod_ended(end)
 
@@ -124,16 +124,29 @@ class Engine:
         run.open_effects = {effect.key: decode_effect(effect.body) for effect in stored.effects}
         return run
 
-    def _resume(self, run: LiveRun) -> None:
-        effects = list(run.open_effects.values())
-        surviving = [e for e in effects if isinstance(e, LaunchPod) and self._pods.survives(run.uid, e.node_id)]
+    def _resume(self, run: LiveRun, ends: Mapping[str, PodEnd]) -> None:
+        """Perform the open effects again, in the order in which they need each other.
+
+        Outputs that are not proven yet come first, for steps may wait for them; then the pods that run, whose inputs must be
+        pinned again before the data plane makes any other decision; then the future; then the rest.
+        """
+        launches = [effect for effect in run.open_effects.values() if isinstance(effect, LaunchPod)]
+        ended = [effect for effect in launches if machine.is_ended(run.state, effect.node_id)]
+        surviving = [effect for effect in launches if effect not in ended and self._pods.survives(run.uid, effect.node_id)]
+        for effect in ended:
+            self._perform(run, effect)
+            end = ends.get(pod_key(run.uid, effect.node_id))
+            if end is not None:
+                self._pods.ended(run.uid, effect.node_id, end)
+            else:
+                lost = "the pod's directory is gone: its outputs cannot be saved any more"
+                self._post(run.uid, OutputsSaved(node_id=effect.node_id, error=lost))
         for effect in surviving:
             self._perform(run, effect)
         self._announce(run)
-        for effect in effects:
-            if effect not in surviving:
+        for effect in run.open_effects.values():
+            if effect not in ended and effect not in surviving:
                 self._perform(run, effect)
-        self._post(run.uid, WorkflowStarted())
 
     # -- use ----------------------------------------------------------------------------------------------------------
 
@@ -288,8 +301,9 @@ class Engine:
         except Exception as error:
             _fail_all(batch, f"the event could not be taken: {error}")
             raise
-        self._perform_all(run, turn)
+        # Outputs are handed over before the steps that read them ask for their data.
         self._follow_up(run, batch)
+        self._perform_all(run, turn)
 
     def _follow_up(self, run: LiveRun, batch: list[tuple[Event, asyncio.Future[None] | None]]) -> None:
         """Do what had to wait until the events were durable."""

@@ -211,11 +211,17 @@ class PodKeeper:
 
     async def _start(self, key: str, pod: _LivePod) -> None:
         assert pod.lease is not None, "a pod starts with a lease"
+        config = self._config
         try:
-            await self._executor.start(build_pod(key, pod.plan, pod.lease, self._config.environment, self._config.grace_s))
-        except (Refused, PortError, OSError) as error:
+            built = build_pod(
+                key, pod.plan, pod.lease, environment=config.environment, grace_s=config.grace_s, now=self._clock.now()
+            )
+            await self._executor.start(built)
+        except Exception as error:
             self._drop(key, pod)
-            self._post(pod.uid, PodRefused(node_id=pod.node_id, message=str(error)))
+            self._post(pod.uid, PodRefused(node_id=pod.node_id, message=f"the pod could not be started: {error}"))
+            if not isinstance(error, Refused | PortError | OSError):
+                raise  # a fault of ours: the node is in Error, and the owner of the task reports it
             return
         if pod.phase is PodPhase.STARTING:
             pod.phase = PodPhase.RUNNING

@@ -94,12 +94,9 @@ def plan_pod(uid: str, launch: LaunchPod, locator: Locator, images: Images) -> P
     if main is None or not main.image:
         raise Refused(f"template {template.name!r} names no image; write `image:`")
     image, mapped = images.find(main.image)
-    if template.script is not None:
-        command = (*(main.command or image.entrypoint), *main.args, SCRIPT_PATH)
-        if len(command) == 1:
-            raise Refused(f"script template {template.name!r} names no `command` to interpret its source")
-    else:
-        command = command_of(image, mapped, main.command, main.args)
+    # As in Argo, a script without a source is a container.
+    args = (*main.args, SCRIPT_PATH) if template.script is not None and template.script.source else main.args
+    command = command_of(image, mapped, main.command, args)
     inputs = located(template.inputs.artifacts if template.inputs else (), locator)
     outputs = located(template.outputs.artifacts if template.outputs else (), locator)
     step = future_of(
@@ -112,8 +109,8 @@ def plan_pod(uid: str, launch: LaunchPod, locator: Locator, images: Images) -> P
     return PodPlan(step=step, launch=launch, image=image, mapped=mapped, command=command, inputs=inputs, outputs=outputs)
 
 
-def build_pod(key: str, plan: PodPlan, lease: Lease, environment: Mapping[str, str], grace_s: float) -> Pod:
-    """Return the pod, its inputs delivered from the lease.
+def build_pod(key: str, plan: PodPlan, lease: Lease, *, environment: Mapping[str, str], grace_s: float, now: float) -> Pod:
+    """Return the pod, its inputs delivered from the lease; its deadline counts from `now`.
 
     Raises:
         Refused: an input is absent and not optional, or a volume is of a kind that does not exist here.
@@ -134,10 +131,17 @@ def build_pod(key: str, plan: PodPlan, lease: Lease, environment: Mapping[str, s
         inputs=_inputs(plan, lease, [output.path for output in outputs]),
         outputs=outputs,
         volumes=volumes,
-        deadline_s=launch.deadline_s,
+        deadline_s=_deadline(launch, now),
         grace_s=grace_s,
         capture_result=launch.capture_result,
     )
+
+
+def _deadline(launch: LaunchPod, now: float) -> float | None:
+    """Return the sooner of `activeDeadlineSeconds`, which counts from now, and `timeout`, which is a time of day."""
+    left = None if launch.deadline_at is None else max(0.0, launch.deadline_at - now)
+    limits = [limit for limit in (launch.deadline_s, left) if limit is not None]
+    return min(limits, default=None)
 
 
 def pod_outputs(template: argo.Template) -> tuple[PodOutput, ...]:
