@@ -42,7 +42,7 @@ def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
         ("grace_s = -1", ["grace_s"]),
         ("[remotes.far]\noptions = {}", ["remotes", "type"]),
         ("[images.x]\nroot = '/no/such/root'", ['images."x".root', "/no/such/root"]),
-        ("a = ", ["not TOML", "line 1"]),
+        ("a = \n", ["not TOML", "line 1"]),
     ],
 )
 def test_what_cannot_be_used_is_named(tmp_path: Path, text: str, words: list[str]) -> None:

@@ -157,7 +157,7 @@ class Engine:
             Refused: an input is missing, a remote refuses, it can never fit, or the name is taken (code `conflict`).
         """
         now = self._clock.now()
-        metadata = msgspec.structs.replace(workflow.metadata or argo.ObjectMeta(), uid=self._ids.uid())
+        metadata = msgspec.structs.replace(_metadata_of(workflow), uid=self._ids.uid())
         workflow = msgspec.structs.replace(workflow, metadata=metadata)
         has_data = _has_data(workflow)
         if has_data:
@@ -436,6 +436,17 @@ class Engine:
 
     def _task_failed(self, name: str, error: BaseException) -> None:
         _log.error("task failed", task=name, error=str(error), exc_info=error)
+
+
+def _metadata_of(workflow: argo.Workflow) -> argo.ObjectMeta:
+    """Return the workflow's metadata with what `spec.workflowMetadata` adds."""
+    metadata = workflow.metadata or argo.ObjectMeta()
+    more = workflow.spec.workflow_metadata
+    if more is None:
+        return metadata
+    return msgspec.structs.replace(
+        metadata, labels={**metadata.labels, **more.labels}, annotations={**metadata.annotations, **more.annotations}
+    )
 
 
 def _fail_all(batch: list[tuple[Event, asyncio.Future[None] | None]], message: str) -> None:
