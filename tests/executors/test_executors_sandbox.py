@@ -160,13 +160,13 @@ def test_inputs_and_outputs_can_lie_anywhere_in_the_hosts_directories(executor: 
         name="a",
         image=PodImage(name="host", files={"/usr/local/bin/jitflow-test-tool": str(source)}),
         command=("/bin/sh", "-c", "jitflow-test-tool; cat /opt/in/put | wc -l; echo out > /mnt/out; echo deep > /srv/out; pwd"),
-        working_dir="/opt/work/dir",
+        working_dir="/opt/some/dir",
         inputs=(PodInput(name="in", path="/opt/in/put", source=str(source)),),
         outputs=tuple(PodOutput(name=name, path=f"/{name}/out", kind="parameter") for name in ("mnt", "srv")),
     )
     end, printed = run(executor, pod)
     assert end.error == ""
-    assert printed == ["from the image", "2", "/opt/work/dir"]
+    assert printed == ["from the image", "2", "/opt/some/dir"]
     assert end.parameters == {"mnt": "out", "srv": "deep"}
 
 
@@ -203,11 +203,12 @@ def test_host_volumes_are_written_unless_read_only(executor: SandboxExecutor, tm
 
 
 def test_a_small_fork_bomb_ends_with_its_pod(executor: SandboxExecutor) -> None:
-    script = "i=0; while [ $i -lt 150 ]; do sleep 987.25 & i=$((i+1)); done; exit 6"
+    marker = f"{os.getpid()}.25"
+    script = f"i=0; while [ $i -lt 150 ]; do sleep {marker} & i=$((i+1)); done; exit 6"
     end, _ = run(executor, shell_pod("run.a", script))
     assert end.exit_code == 6
     found = subprocess.run(["ps", "ax", "-o", "args="], capture_output=True, text=True, check=True).stdout
-    assert "sleep 987.25" not in found
+    assert f"sleep {marker}" not in found
 
 
 @pytest.mark.skipif(shutil.which("ldd") is None, reason="no ldd to find the libraries of a shell")

@@ -142,8 +142,8 @@ class SpawnerClient:
         for _ in range(64):
             try:
                 key = self._notified.recv(4096) if self._notified is not None else b""
-            except BlockingIOError:
-                return
+            except OSError:
+                return  # nothing more
             if not key:
                 return
             self._on_end(key.decode())

@@ -478,11 +478,11 @@ class CommandContract(ExecutorContract):
     def test_volumes_hold_what_is_written_and_outputs_are_taken_from_them(self, tmp_path: Path) -> None:
         below = self.files_below(tmp_path)
         volumes = (
-            PodVolume(name="work", path=f"{below}/work"),
-            PodVolume(name="work", path=f"{below}/again", sub_path="part"),
+            PodVolume(name="volume", path=f"{below}/volume"),
+            PodVolume(name="volume", path=f"{below}/again", sub_path="part"),
         )
-        outputs = (PodOutput(name="out", path=f"{below}/work/part/file", kind="parameter"),)
-        script = f"echo hello > {below}/again/file; ls {below}/work"
+        outputs = (PodOutput(name="out", path=f"{below}/volume/part/file", kind="parameter"),)
+        script = f"echo hello > {below}/again/file; ls {below}/volume"
         end, printed = self.run_one(tmp_path, shell_pod("run.a", script, volumes=volumes, outputs=outputs))
         assert end.error == ""
         assert printed == ["part"]

@@ -11,7 +11,7 @@ import tarfile
 import zipfile
 from typing import IO
 
-from .files import copy_file
+from .files import copy_file, remove
 from .record import End, Output, Plan, PodError, Volume, describe
 
 MAX_PARAMETER_BYTES = 1024 * 1024
@@ -48,8 +48,10 @@ class Collector:
                 else:
                     end.artifacts.append(self._artifact(output, path, found))
             except PodError as error:
+                remove(output["name"])
                 end.errors.append(f"output {output['name']}: {error}")
             except (OSError, ValueError, tarfile.TarError) as error:
+                remove(output["name"])  # half of an output is none, and the disk may be full
                 end.errors.append(f"output {output['name']} ({output['path']}): {describe(error)}")
         self._take_files(end)
 
@@ -82,7 +84,9 @@ class Collector:
 
     def _take_files(self, end: End) -> None:
         """Copy or move the files noted; the last that wants a file may have it itself."""
-        for real, takers in self._later.items():
+        kept = {artifact["name"] for artifact in end.artifacts}
+        for real, noted in self._later.items():
+            takers = [taker for taker in noted if taker[0] in kept]
             for number, (name, target, found) in enumerate(takers, start=1):
                 try:
                     if number < len(takers) or not self._move(real, target, found):
