@@ -67,7 +67,7 @@ async def serve(
                 if on_ready is not None:
                     on_ready(info)
 
-            server = _Server(config, tell)
+            server = _Server(config, tell, stack.end_streams)
             async with asyncio.TaskGroup() as tasks:
                 watcher = tasks.create_task(_stop_when(stop or asyncio.Event(), server))
                 await server.serve(sockets=[listener])
@@ -78,16 +78,21 @@ async def serve(
 
 
 class _Server(uvicorn.Server):
-    """Tells when it answers requests."""
+    """Tells when it answers requests and when it stops to: open streams end then, or it would wait for them."""
 
-    def __init__(self, config: uvicorn.Config, on_started: Callable[[], None]) -> None:
+    def __init__(self, config: uvicorn.Config, on_started: Callable[[], None], on_stopping: Callable[[], None]) -> None:
         super().__init__(config)
         self._on_started = on_started
+        self._on_stopping = on_stopping
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         if self.started:
             self._on_started()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._on_stopping()
+        await super().shutdown(sockets)
 
 
 @contextlib.contextmanager
@@ -170,7 +175,10 @@ def _with_address(settings: Settings, host: str | None, port: int | None) -> Set
 def _listen(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        return socket.create_server((host, port), family=family, backlog=1024)
+        listener = socket.create_server((host, port), family=family, backlog=1024)
+        # Accepted connections inherit it; without it every answer on a kept connection waits for a delayed ACK.
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return listener
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             raise SettingsError(f"{host}:{port} is in use by another program; choose another port with --port") from error

@@ -1,7 +1,7 @@
 """Everything of one server, put together: the only place that names concrete adapters."""
 
 import os
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
@@ -30,10 +30,11 @@ from jitflow.stores.sqlite import SqliteStore
 
 
 class Stack(Struct, frozen=True, kw_only=True):
-    """A server's parts that its front needs: the ASGI application and the token that opens it."""
+    """A server's parts that its front needs: the ASGI application, the token that opens it, and how its streams are ended."""
 
     app: Starlette
     token: str
+    end_streams: Callable[[], None]
 
 
 @asynccontextmanager
@@ -99,7 +100,7 @@ async def open_stack(settings: Settings) -> AsyncGenerator[Stack]:
         await service.open()
         stack.push_async_callback(service.close)
         app = make_app(service, token, extra=data_routes(service), hosts=(*LOOPBACK_HOSTS, *settings.server.names))
-        yield Stack(app=app, token=token)
+        yield Stack(app=app, token=token, end_streams=service.closing.set)
 
 
 def make_executor(settings: Settings, home: Home) -> Executor:
