@@ -176,13 +176,13 @@ def _listen(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         listener = socket.create_server((host, port), family=family, backlog=1024)
-        # Accepted connections inherit it; without it every answer on a kept connection waits for a delayed ACK.
-        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        return listener
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             raise SettingsError(f"{host}:{port} is in use by another program; choose another port with --port") from error
         raise SettingsError(f"cannot listen on {host}:{port}: {error.strerror or error}") from error
+    # Accepted connections inherit it; without it every answer on a kept connection waits for a delayed ACK.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listener
 
 
 def _url_of(listener: socket.socket) -> str:

@@ -73,9 +73,8 @@ class Registry:
         if name not in self._known:
             raise Refused(f"there is no remote {name!r}; `jitflow remote list` shows what is configured", code="not_found")
         config, source, _ = self._known[name]
-        shown = {
-            option: HIDDEN if option in config.secrets or looks_secret(option) else value for option, value in config.options.items()
-        }
+        secret = {option for option in config.options if option in config.secrets or looks_secret(option)}
+        shown = {option: HIDDEN if option in secret else value for option, value in config.options.items()}
         return RemoteInfo(name=name, type=config.type, options=shown, source=source)
 
     async def add(self, name: str, kind: str, options: Mapping[str, str]) -> RemoteInfo:
