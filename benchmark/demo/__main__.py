@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +86,7 @@ def _demo(output: Path, only: str | None, console: Console) -> int:
                 runs[name] = run(plan)
             runs[name].link_down_bytes = _link_bytes(output / f"{name}-link.log")
     picture.draw(list(runs.values()), output / "timeline.png")
+    (output / "timeline.json").write_text(json.dumps({name: asdict(one) for name, one in runs.items()}) + "\n")
     if only:
         return 0
     return _tell(runs["on-demand"], runs["jit"], dataset.size_bytes, output, console)
@@ -135,22 +137,24 @@ def _tell(on_demand: Run, jit: Run, distinct_bytes: int, output: Path, console: 
         table.add_column(heading, justify="right" if number else "left")
     both = (on_demand, jit)
     table.add_row("makespan", *(f"{each.makespan_s:.1f} s" for each in both))
-    table.add_row("places stood empty for want of data", *(f"{waited_for_data(each.steps, PLACES):.1f} s" for each in both))
+    table.add_row("places empty, waiting for data", *(f"{waited_for_data(each.steps, PLACES):.1f} s" for each in both))
     table.add_row(
         "transfers under way", *(f"{length((t.started_at, t.finished_at) for t in each.inbound):.1f} s" for each in both)
     )
-    table.add_row("… while a step computes (overlap)", *(f"{overlap(each):.0%}" for each in both))
+    table.add_row("… while a step computes", *(f"{overlap(each):.0%}" for each in both))
     table.add_row("fetched", *(f"{_mb(each.fetched_bytes)} MB" for each in both))
     table.add_row("fetched twice", *(f"{each.fetched_twice_bytes} bytes" for each in both))
-    table.add_row("through the link, as the link counted", *(f"{_mb(each.link_down_bytes)} MB" for each in both))
-    table.add_row("peak of the near store, as the service counted", *(f"{each.service_peak_bytes:,} bytes" for each in both))
-    table.add_row("peak of the near store, as seen on disk", *(f"{each.sampled_peak_bytes:,} bytes" for each in both))
-    table.add_row("its capacity", *(f"{each.capacity_bytes:,} bytes" for each in both))
+    table.add_row("through the link, by its count", *(f"{_mb(each.link_down_bytes)} MB" for each in both))
+    table.add_row("near store's peak, by the service", *(f"{each.service_peak_bytes:,} bytes" for each in both))
+    table.add_row("near store's peak, seen on disk", *(f"{each.sampled_peak_bytes:,} bytes" for each in both))
+    table.add_row("near store's capacity", *(f"{each.capacity_bytes:,} bytes" for each in both))
     table.add_row("server killed with SIGKILL", "no", "yes" if found["server_killed"] else "no")
     console.print(table)
     same = "identical, byte for byte" if found["identical"] else "DIFFERENT"
     console.print(f"results:  {len(jit.results)} objects, {same}: {output / 'far/earth/results'}", markup=False)
-    console.print(f"figures:  {output / 'result.json'}\npicture:  {output / 'timeline.png'}", markup=False)
+    console.print(
+        f"figures:  {output / 'result.json'}, {output / 'timeline.json'}\npicture:  {output / 'timeline.png'}", markup=False
+    )
     console.print(f"just in time took {jit.makespan_s / on_demand.makespan_s:.2f} of the time on demand", style="bold")
     missed = list(_missed(found))
     for line in missed:

@@ -1,7 +1,9 @@
 """One run of the demo's workflow on a server of its own, watched from outside."""
 
+import contextlib
 import hashlib
 import json
+import os
 import re
 import shutil
 import threading
@@ -52,17 +54,23 @@ class Sampler:
             self.peak_bytes = max(self.peak_bytes, size_of(self._folder))
 
 
-def size_of(folder: Path) -> int:
-    """Return the bytes of all files below a folder, a file with several names once."""
-    seen: dict[int, int] = {}
-    for path in folder.rglob("*"):
+def size_of(folder: Path | str) -> int:
+    """Return the bytes of all files below a folder, a file with several names once; what vanishes meanwhile does not count."""
+    sizes: dict[int, int] = {}
+    todo = [str(folder)]
+    while todo:
         try:
-            stat = path.lstat()
-        except OSError:
+            with os.scandir(todo.pop()) as entries:
+                for entry in entries:
+                    if entry.is_dir(follow_symlinks=False):
+                        todo.append(entry.path)
+                    else:
+                        with contextlib.suppress(FileNotFoundError):
+                            stat = entry.stat(follow_symlinks=False)
+                            sizes[stat.st_ino] = stat.st_size
+        except FileNotFoundError:
             continue
-        if path.is_file():
-            seen[stat.st_ino] = stat.st_size
-    return sum(seen.values())
+    return sum(sizes.values())
 
 
 @dataclass(kw_only=True)
