@@ -107,11 +107,12 @@ class Run:
 
     def live(self) -> list[machine.Node]:
         """Return the nodes whose pods are Pending or Running."""
-        return [
-            node
-            for node in self.state.nodes.values()
-            if node.type == "Pod" and node.phase in {"Pending", "Running"} and not node.held
-        ]
+        nodes = sorted(self.state.nodes.values(), key=lambda node: (node.depth, node.key, node.name))
+        return [node for node in nodes if node.type == "Pod" and node.phase in {"Pending", "Running"} and not node.held]
+
+    def open_effects(self) -> set[str]:
+        """Return the keys of the open effects, but for kills of pods that never were."""
+        return {key for key in self.effects if not key.startswith("kill/")}
 
     def launch(self, name: str) -> LaunchPod:
         """Return the open launch of a node's pod."""

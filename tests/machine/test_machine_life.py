@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - a manifest on one line reads better than one cut in pieces
 """Retries, timeouts, suspension, stopping, exit handlers, limits, saving, retry of a workflow."""
 
 import pytest
@@ -113,14 +114,16 @@ def test_a_backoff_that_cannot_be_read_is_an_error(backoff: str) -> None:
 
 
 def test_a_pending_pod_is_given_up_after_its_timeout() -> None:
-    run = Run(workflow("entrypoint: t\ntemplates: [{name: t, timeout: 30s, activeDeadlineSeconds: 10, container: {image: busybox}}]"))
+    run = Run(
+        workflow("entrypoint: t\ntemplates: [{name: t, timeout: 30s, activeDeadlineSeconds: 10, container: {image: busybox}}]")
+    )
     run.begin()
     assert (run.launch("wf").deadline_s, run.launch("wf").deadline_at) == (10, run.now + 30)
     run.fire_next()
     assert run.killed == ["wf"]
     assert run.node("wf").message == "Pod was active on the node longer than the specified deadline"
     assert run.state.run.phase == "Failed"
-    assert set(run.effects) == {"close"}
+    assert run.open_effects() == {"close"}
 
 
 def test_the_timeouts_timer_is_dropped_when_the_pod_runs() -> None:
@@ -222,7 +225,7 @@ def test_a_stop_forgets_what_waits_and_ends_pauses_and_backoffs() -> None:
     assert run.state.run.phase == "Failed"
     assert run.node("wf.p").message == run.node("wf.r").message == "no longer needed"
     assert not any(node.is_waiting for node in run.state.nodes.values())
-    assert set(run.effects) == {"close"}
+    assert run.open_effects() == {"close"}
 
 
 def test_stop_before_anything_could_start() -> None:
@@ -305,7 +308,9 @@ def test_a_pause_waits_for_its_outputs() -> None:
     run = Run(workflow(PAUSE + ECHO))
     run.begin()
     assert run.node("wf[0].ask").type == "Suspend"
-    assert [(e.key, e.due - run.now) for e in run.effects.values() if isinstance(e, StartTimer)] == [(f"suspend/{run.node('wf[0].wait').id}", 20)]
+    assert [(e.key, e.due - run.now) for e in run.effects.values() if isinstance(e, StartTimer)] == [
+        (f"suspend/{run.node('wf[0].wait').id}", 20)
+    ]
     assert "has not been set" in machine.refusal(run.state, ResumeRequested(selector="displayName=ask"))
     run.fire_next()
     assert run.phase("wf[0].wait") == "Succeeded"
@@ -322,10 +327,18 @@ def test_a_pause_waits_for_its_outputs() -> None:
 @pytest.mark.parametrize(
     ("event", "phase", "message"),
     [
-        (ResumeRequested(selector="templateName=ask"), "Failed", "raw output parameter 'answer' has not been set and does not have a default value"),
+        (
+            ResumeRequested(selector="templateName=ask"),
+            "Failed",
+            "raw output parameter 'answer' has not been set and does not have a default value",
+        ),
         (ShutdownRequested(strategy="Stop", selector="displayName==ask", message="declined"), "Failed", "declined"),
         (SuspendedNodesSet(selector="name=wf[0].ask", phase="Error", message="bad"), "Failed", "bad"),
-        (SuspendedNodesSet(selector="phase!=Succeeded,displayName=ask", phase="Succeeded", outputs={"answer": "1"}), "Succeeded", ""),
+        (
+            SuspendedNodesSet(selector="phase!=Succeeded,displayName=ask", phase="Succeeded", outputs={"answer": "1"}),
+            "Succeeded",
+            "",
+        ),
     ],
 )
 def test_how_a_pause_ends(event: ResumeRequested, phase: str, message: str) -> None:
@@ -355,7 +368,7 @@ def test_requests_that_make_no_sense_are_refused(event: RetryRequested, text: st
     run.begin()
     assert text in machine.refusal(run.state, event)
     decision = run.send(event)
-    assert not (decision.nodes or decision.effects or decision.header_changed)
+    assert (decision.nodes, decision.effects, decision.header_changed) == ((), (), False)
 
 
 def test_finished_workflows_take_no_requests() -> None:
@@ -367,17 +380,24 @@ def test_finished_workflows_take_no_requests() -> None:
 
 
 def test_a_bad_suspend_duration_is_an_error() -> None:
-    run = Run(workflow("entrypoint: w\narguments: {parameters: [{name: x, value: soon}]}\ntemplates: [{name: w, suspend: {duration: '{{workflow.parameters.x}}'}}]"))
+    run = Run(
+        workflow(
+            "entrypoint: w\narguments: {parameters: [{name: x, value: soon}]}\ntemplates: [{name: w, suspend: {duration: '{{workflow.parameters.x}}'}}]"
+        )
+    )
     run.begin()
     assert "unable to parse suspend duration" in run.state.run.message
 
 
 def test_the_exit_handler_sees_how_the_workflow_ended() -> None:
-    spec = templates("- {name: main, steps: [[{name: a, template: echo}]]}") + """
+    spec = (
+        templates("- {name: main, steps: [[{name: a, template: echo}]]}")
+        + """
 - name: bye
   container: {image: busybox, args: ["{{workflow.status}}", "{{workflow.failures}}", "{{workflow.duration}}"]}
 onExit: bye
 """
+    )
     run = Run(workflow(spec))
     run.begin()
     run.now += 5
@@ -489,7 +509,9 @@ def test_an_output_that_cannot_be_saved_omits_tasks_that_have_not_started() -> N
 
 
 def test_an_output_that_cannot_be_saved_goes_up_through_ended_loops_and_attempts() -> None:
-    again = "- {name: again, retryStrategy: {limit: 1}, container: {image: busybox}, outputs: {artifacts: [{name: out, path: /o}]}}\n"
+    again = (
+        "- {name: again, retryStrategy: {limit: 1}, container: {image: busybox}, outputs: {artifacts: [{name: out, path: /o}]}}\n"
+    )
     tasks = "[{name: a, template: again, withItems: [x]}, {name: b, template: make, depends: a}]"
     run = steps_of_data(again + f"- {{name: main, dag: {{tasks: {tasks}}}}}")
     run.save("wf.a(0:x)(0)", error="full")

@@ -5,6 +5,7 @@ import msgspec
 from jitflow.machine import names, phases, selectors, suspends
 from jitflow.machine import node as types
 from jitflow.machine.node import Node, changed
+from jitflow.machine.pods import kill_key
 from jitflow.machine.program import Program
 from jitflow.machine.state import COMPOSITES, Run, State, recount
 from jitflow.machine.turn import Turn
@@ -85,6 +86,9 @@ def retry(turn: Turn, event: RetryRequested) -> None:
     plan = _Reset(turn, nodes, chosen, expand_again=bool(event.parameters))
     plan.run()
     run = Run(phase=phases.RUNNING, started_at=turn.now, outputs=turn.run.outputs, created_at=turn.run.created_at)
+    for node_id in plan.deleted:
+        if nodes[node_id].killed and nodes[node_id].type == types.POD:
+            turn.close(kill_key(node_id))
     state = recount(program, run, (node for node in nodes.values() if node.id not in plan.deleted))
     turn.rebase(state, removed=plan.deleted, changed=plan.reset)
     turn.note("WorkflowRetried", "Workflow runs again from its failed nodes")

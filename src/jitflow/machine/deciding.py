@@ -56,6 +56,8 @@ def _pod_event(turn: Turn, node: Node, event: NodeEvent) -> None:
             pods.waits(turn, node, event.message)
         case PodEnded() if lives:
             pods.ended(turn, node, event.end)
+        case PodEnded():
+            pods.ended_late(turn, node)
         case PodRefused() if lives:
             pods.refused(turn, node, event.message)
         case OutputsSaved() if node.saving:

@@ -65,12 +65,12 @@ class _Place(Struct, frozen=True, kw_only=True):
     """Templates around it."""
 
 
-def forecast(state: State) -> tuple[ForecastStep, ...]:
+def forecast(state: State, *, limit: int = MAX_STEPS) -> tuple[ForecastStep, ...]:
     """Return the pods that run and will run, in order of need: what can start soonest comes first.
 
-    Costs as much as there are nodes and future steps; at most `MAX_STEPS` are returned.
+    Costs as much as there are nodes and future steps; at most `limit` are returned.
     """
-    return _Forecaster(state).run()
+    return _Forecaster(state, limit).run()
 
 
 class _FullError(Exception):
@@ -78,7 +78,8 @@ class _FullError(Exception):
 
 
 class _Forecaster:
-    def __init__(self, state: State) -> None:
+    def __init__(self, state: State, limit: int) -> None:
+        self._limit = limit
         self._view = LiveView(state)
         self._program = state.program
         self._run = state.run
@@ -165,7 +166,7 @@ class _Forecaster:
                 return Outcome(last=place.after)
 
     def _pod(self, place: _Place, template: CompiledTemplate, inputs: FutureInputs, node: Node | None) -> Outcome:
-        if len(self._steps) >= MAX_STEPS:
+        if len(self._steps) >= self._limit:
             raise _FullError
         name = place.name
         node = node or Node(

@@ -191,6 +191,12 @@ def _collect(planned: argo.Outputs, end: PodEnd) -> tuple[argo.Outputs | None, s
     return outputs, missing
 
 
+def ended_late(turn: Turn, node: Node) -> None:
+    """The pod of a node that had been given up ended."""
+    if node.killed:
+        turn.close(kill_key(node.id))
+
+
 def _not_there(what: str, kind: str, name: str) -> str:
     return f"wait: Error (exit code 64): {what} (output {kind} '{name}')"
 
@@ -208,8 +214,8 @@ def kill(turn: Turn, node: Node, pending_message: str, running_message: str) -> 
     if node.phase == phases.PENDING:
         _drop_timers(turn, node)
         turn.close(node.id)
-        turn.close(kill_key(node.id))
-        turn.finish(node, phases.FAILED, pending_message)
+        # The kill stays open: the pod may be starting at this moment, and a restart must end it too.
+        turn.finish(changed(node, killed=pending_message), phases.FAILED, pending_message)
     else:
         turn.put(changed(node, killed=running_message))
 

@@ -1,24 +1,23 @@
-"""One decision under way: a mutable working copy of the state, and the elementary steps that all kinds of nodes share."""
+"""One decision under way: how nodes start, wait, end and tell those above them, whatever their kind."""
 
 from collections import deque
-from collections.abc import Iterable, Mapping
-from typing import Any, Protocol
+from collections.abc import Mapping
+from typing import Protocol
 
 import msgspec
-from immutables import Map
 
 from jitflow.machine import names, phases
 from jitflow.machine import node as types
 from jitflow.machine.arguments import inputs_of
-from jitflow.machine.graph import counts_as_bad, task_of
-from jitflow.machine.node import Key, Node, changed
+from jitflow.machine.graph import counts_as_bad
+from jitflow.machine.ledger import Ledger
+from jitflow.machine.node import Node, changed
 from jitflow.machine.problems import Problem
 from jitflow.machine.program import CompiledTemplate, Task
 from jitflow.machine.scope import Scope
-from jitflow.machine.state import COMPOSITES, NO_CHILDREN, NO_FRAME, NO_QUEUE, Counts, Decision, Frame, Queue, Run, State
+from jitflow.machine.state import COMPOSITES, NO_CHILDREN, NO_FRAME, NO_QUEUE, Queue, State
 from jitflow.machine.values import LiveTasks, WorkflowValues
 from jitflow.model import argo
-from jitflow.model.runs import Effect, Note
 
 MAX_DEPTH = 100
 TOO_DEEP = (
@@ -79,60 +78,16 @@ class Rules(Protocol):
         ...
 
 
-class Turn:
-    """The working copy. `nodes` and the other maps are mutated in place; `decision` freezes them."""
+class Turn(Ledger):
+    """The working copy and the rules that all kinds of nodes share."""
 
     def __init__(self, state: State, now: float, rules: Rules) -> None:
         """Open the state for change."""
-        self.state = state
-        self.now = now
+        super().__init__(state, now)
         self.rules = rules
-        self.program = state.program
-        self.run: Run = state.run
-        self.nodes = state.nodes.mutate()
-        self._children = state.children.mutate()
-        self._frames = state.frames.mutate()
-        self.waits = state.waits.mutate()
-        self._queues = state.queues.mutate()
-        counts = state.counts
-        self.active_pods, self.pods, self.pods_ended = counts.active_pods, counts.pods, counts.pods_ended
-        self.saving, self._seq = counts.saving, counts.seq
-        self._changed: dict[str, None] = {}
-        self._removed: dict[str, None] = {}
-        self._effects: list[Effect] = []
-        self._done: dict[str, None] = {}
-        self._notes: list[Note] = []
+        self.values = WorkflowValues(self)
         self._jobs: deque[tuple[str, str]] = deque()
         self._freed: dict[str, None] = {}
-        self.values = WorkflowValues(self)
-
-    # -- what is there ------------------------------------------------------------------------------------------------
-
-    def find(self, node_id: str) -> Node | None:
-        """Return a node by its id."""
-        return self.nodes.get(node_id)
-
-    def child(self, owner: str, key: Key) -> Node | None:
-        """Return the node at a place below an owner."""
-        found = self._children.get(owner, NO_CHILDREN).get(key)
-        return self.nodes[found] if found is not None else None
-
-    def children(self, owner: str) -> list[Node]:
-        """Return the nodes below an owner, in order. Costs as much as there are."""
-        found = self._children.get(owner, NO_CHILDREN)
-        return [self.nodes[found[key]] for key in sorted(found)]
-
-    def frame(self, node_id: str) -> Frame:
-        """Return what a composite node counts."""
-        return self._frames.get(node_id, NO_FRAME)
-
-    def template_of(self, node: Node) -> CompiledTemplate:
-        """Return a node's template."""
-        return self.program.template(node.template)
-
-    def task_of(self, node: Node) -> Task:
-        """Return the task that a node runs."""
-        return task_of(self.program, self.nodes, node)
 
     def task_scope(self, boundary: Node, item: str = "") -> Scope:
         """Return what the tasks of a boundary may refer to."""
@@ -157,20 +112,13 @@ class Turn:
 
     # -- elementary changes -------------------------------------------------------------------------------------------
 
-    def put(self, node: Node) -> Node:
-        """Replace a node."""
-        self.nodes[node.id] = node
-        self._changed[node.id] = None
-        self._removed.pop(node.id, None)
-        return node
-
     def add(self, node: Node) -> Node:
         """Add a new node below its owner, or put one that has waited in its place."""
         old = self.nodes.get(node.id)
         if old is None and node.owner:
-            self._children[node.owner] = self._children.get(node.owner, NO_CHILDREN).set(node.key, node.id)
+            self.below[node.owner] = self.below.get(node.owner, NO_CHILDREN).set(node.key, node.id)
             frame = self.frame(node.owner)
-            self._frames[node.owner] = _replace(frame, open=frame.open + 1, left=max(0, frame.left - 1))
+            self.frames[node.owner] = _replace(frame, open=frame.open + 1, left=max(0, frame.left - 1))
         if node.phase != phases.WAITING:
             self._count_start(node)
         return self.put(node)
@@ -180,14 +128,10 @@ class Turn:
             self.active_pods += 1
             self.pods += 1
         if node.type in COMPOSITES:
-            self._frames[node.id] = NO_FRAME
+            self.frames[node.id] = NO_FRAME
         if node.takes_slot:
             frame = self.frame(node.boundary)
-            self._frames[node.boundary] = _replace(frame, active=frame.active + 1)
-
-    def set_frame(self, node_id: str, **changes: Any) -> None:
-        """Change what a composite node counts."""
-        self._frames[node_id] = _replace(self.frame(node_id), **changes)
+            self.frames[node.boundary] = _replace(frame, active=frame.active + 1)
 
     def finish(self, node: Node, phase: str, message: str = "", outputs: argo.Outputs | None = None) -> None:
         """End a node: Argo's phase and message, its outputs, and everybody who waits for it is told.
@@ -223,10 +167,10 @@ class Turn:
             self.active_pods -= 1
             self.pods_ended += 1
             self._freed[""] = None
-        self._frames.pop(node.id, None)
+        self.frames.pop(node.id, None)
         if node.takes_slot:
             frame = self.frame(node.boundary)
-            self._frames[node.boundary] = _replace(frame, active=frame.active - 1)
+            self.frames[node.boundary] = _replace(frame, active=frame.active - 1)
             self._freed[node.boundary] = None
         if node.boundary and node.fails_boundary:
             self.count_failure(node)
@@ -234,14 +178,14 @@ class Turn:
     def count_failure(self, node: Node) -> None:
         """Count a failed child of a boundary; with `failFast` nothing that waits there starts any more."""
         frame = self.frame(node.boundary)
-        self._frames[node.boundary] = _replace(frame, failed=frame.failed + 1)
+        self.frames[node.boundary] = _replace(frame, failed=frame.failed + 1)
         if self.refuses(self.nodes[node.boundary]):
             self.drop_waiting(node.boundary)
 
     def drop_waiting(self, boundary: str) -> None:
         """Forget what waits in a boundary that starts nothing new."""
-        for queue in (self._queues.get(boundary, NO_QUEUE), self._queues.get("", NO_QUEUE)):
-            for node_id, _ in list(queue.items.values()):
+        for queue in (self.queues.get(boundary, NO_QUEUE), self.queues.get("", NO_QUEUE)):
+            for _, (node_id, _) in sorted(queue.items.items()):
                 node = self.nodes.get(node_id)
                 if node is not None and node.is_waiting and node.boundary == boundary:
                     self.discard(node)
@@ -259,55 +203,9 @@ class Turn:
         self.cut(node.owner, self.refusal(node) or FAIL_FAST)
         frame = self.frame(node.owner)
         left = frame.left + (self.nodes[node.owner].type == types.DAG)
-        self._frames[node.owner] = _replace(frame, open=frame.open - 1, left=left)
-
-    def remove(self, node: Node) -> None:
-        """Take a node out."""
-        del self.nodes[node.id]
-        if node.owner:
-            self._children[node.owner] = self._children[node.owner].delete(node.key)
-        self._changed.pop(node.id, None)
-        self._removed[node.id] = None
-
-    def export(self, outputs: argo.Outputs) -> None:
-        """Copy outputs that have a global name to the workflow's."""
-        parameters = [p for p in outputs.parameters if p.global_name]
-        artifacts = [a for a in outputs.artifacts if a.global_name]
-        if not parameters and not artifacts:
-            return
-        own = self.run.outputs or argo.Outputs()
-        found = {p.name: p for p in own.parameters}
-        found.update({p.global_name or "": argo.Parameter(name=p.global_name or "", value=p.value) for p in parameters})
-        places = {a.name: a for a in own.artifacts}
-        places.update({a.global_name or "": _replace(a, name=a.global_name or "", global_name=None) for a in artifacts})
-        self.run = _replace(self.run, outputs=_replace(own, parameters=tuple(found.values()), artifacts=tuple(places.values())))
-
-    # -- effects ------------------------------------------------------------------------------------------------------
-
-    def emit(self, effect: Effect) -> None:
-        """Ask for an effect."""
-        self._effects.append(effect)
-        self._done.pop(effect.key, None)
-
-    def close(self, key: str) -> None:
-        """Say that an effect is performed or no longer wanted."""
-        self._done[key] = None
-
-    def note(self, reason: str, message: str, *, kind: str = "Normal", node_id: str = "") -> None:
-        """Add a line to the run's history."""
-        self._notes.append(Note(at=self.now, reason=reason, message=message, kind=kind, node_id=node_id))
+        self.frames[node.owner] = _replace(frame, open=frame.open - 1, left=left)
 
     # -- starting -----------------------------------------------------------------------------------------------------
-
-    def new_id(self, name: str) -> str:
-        """Return the id of a node's name; where another name has the same hash, the next free one."""
-        salt = 0
-        while True:
-            found = names.node_id(self.program.name, name, salt)
-            node = self.nodes.get(found)
-            if node is None or node.name == name:
-                return found
-            salt += 1
 
     def draft(self, name: str, *, owner: Node, boundary: Node, task: Task, index: int = -1, item: str = "") -> Node:
         """Return a node to be started or skipped; it is not in the turn yet."""
@@ -345,11 +243,11 @@ class Turn:
             self._wait(draft, limiter)
 
     def _wait(self, draft: Node, limiter: str) -> None:
-        self._seq += 1
-        self.add(changed(draft, phase=phases.WAITING, limiter=limiter, seq=self._seq))
-        queue = self._queues.get(limiter, NO_QUEUE)
-        items = queue.items.set(queue.tail, (draft.id, self._seq))
-        self._queues[limiter] = _replace(queue, tail=queue.tail + 1, items=items)
+        self.seq += 1
+        self.add(changed(draft, phase=phases.WAITING, limiter=limiter, seq=self.seq))
+        queue = self.queues.get(limiter, NO_QUEUE)
+        items = queue.items.set(queue.tail, (draft.id, self.seq))
+        self.queues[limiter] = _replace(queue, tail=queue.tail + 1, items=items)
 
     def _limiter(self, draft: Node) -> str | None:
         """Return whose slots are all taken: the boundary's (its id), the workflow's (empty), or None: it may start."""
@@ -405,16 +303,10 @@ class Turn:
 
     def free_all(self) -> None:
         """Look again whether what waits may start."""
-        queues = self._queues.finish()
-        self._queues = queues.mutate()
+        queues = self.queues.finish()
+        self.queues = queues.mutate()
         for limiter in queues:
             self._freed[limiter] = None
-
-    def all_nodes(self) -> Map[str, Node]:
-        """Return all nodes as they are now, for the few events that must look at each."""
-        nodes = self.nodes.finish()
-        self.nodes = nodes.mutate()
-        return nodes
 
     # -- working through what follows ---------------------------------------------------------------------------------
 
@@ -466,11 +358,11 @@ class Turn:
     def _pump(self, limiter: str) -> None:
         """Start what waits in a queue while there are slots."""
         while True:
-            queue = self._queues.get(limiter)
+            queue = self.queues.get(limiter)
             if queue is None:
                 return
             if queue.head == queue.tail:
-                del self._queues[limiter]
+                del self.queues[limiter]
                 return
             node_id, seq = queue.items[queue.head]
             node = self.nodes.get(node_id)
@@ -487,48 +379,8 @@ class Turn:
                 self._pop(limiter, queue)
 
     def _pop(self, limiter: str, queue: Queue) -> None:
-        self._queues[limiter] = _replace(queue, head=queue.head + 1, items=queue.items.delete(queue.head))
+        self.queues[limiter] = _replace(queue, head=queue.head + 1, items=queue.items.delete(queue.head))
 
     def begin(self) -> None:
         """Start the workflow's root."""
         self.rules.begin(self)
-
-    def rebase(self, state: State, *, removed: Iterable[str], changed: Iterable[str]) -> None:
-        """Go on from another state of the same workflow."""
-        self.program, self.run = state.program, state.run
-        self.nodes, self._children = state.nodes.mutate(), state.children.mutate()
-        self._frames, self.waits, self._queues = state.frames.mutate(), state.waits.mutate(), state.queues.mutate()
-        counts = state.counts
-        self.active_pods, self.pods, self.pods_ended = counts.active_pods, counts.pods, counts.pods_ended
-        self.saving, self._seq = counts.saving, counts.seq
-        self._removed.update(dict.fromkeys(removed))
-        self._changed.update(dict.fromkeys(changed))
-
-    # -- the result ---------------------------------------------------------------------------------------------------
-
-    def decision(self) -> Decision:
-        """Freeze the working copy."""
-        old = self.state.counts
-        sums = (self.active_pods, self.pods, self.pods_ended, self.saving, self._seq)
-        counts = old
-        if sums != (old.active_pods, old.pods, old.pods_ended, old.saving, old.seq):
-            counts = Counts(active_pods=sums[0], pods=sums[1], pods_ended=sums[2], saving=sums[3], seq=sums[4])
-        state = State(
-            program=self.program,
-            run=self.run,
-            nodes=self.nodes.finish(),
-            children=self._children.finish(),
-            frames=self._frames.finish(),
-            waits=self.waits.finish(),
-            queues=self._queues.finish(),
-            counts=counts,
-        )
-        return Decision(
-            state=state,
-            nodes=tuple(state.nodes[node_id] for node_id in self._changed),
-            nodes_removed=tuple(node_id for node_id in self._removed if node_id in self.state.nodes),
-            effects=tuple(self._effects),
-            effects_done=tuple(self._done),
-            notes=tuple(self._notes),
-            header_changed=self.run is not self.state.run or self.program is not self.state.program,
-        )

@@ -250,7 +250,7 @@ class WorkflowValues:
             for node in self._view.all_nodes().values()
             if node.is_unsuccessful and not node.exit_handler
         ]
-        failed.sort(key=lambda entry: entry["finishedAt"])
+        failed.sort(key=lambda entry: (entry["finishedAt"], entry["podName"]))
         return msgspec.json.encode(failed).decode()
 
 

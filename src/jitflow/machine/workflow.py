@@ -104,7 +104,7 @@ def _halt(turn: Turn) -> None:
     """End what runs and forget what waits. Looks at every node: it happens at most three times in a workflow's life."""
     if turn.run.phase and turn.find(turn.program.name) is None:
         begin(turn)
-    for node in turn.all_nodes().values():
+    for node in turn.in_order():
         reason = turn.halted(exit_handler=node.exit_handler)
         if not reason or node.is_fulfilled or node.id not in turn.nodes:
             continue
@@ -163,7 +163,7 @@ def _suspended(turn: Turn, selector: str) -> list[Node]:
     chosen = selectors.parse(selector)
     return [
         node
-        for node in turn.all_nodes().values()
+        for node in turn.in_order()
         if node.type == types.SUSPEND and node.phase == phases.RUNNING and selectors.matches(chosen, node)
     ]
 
