@@ -1,7 +1,7 @@
 import pytest
 from cli_samples import NOW, node, view
 
-from jitflow.cli.summary import failed_steps, summary_lines
+from jitflow.cli.summary import Repository, failed_steps, summary_lines
 from jitflow.cli.views import location, pod_name
 
 pytestmark = pytest.mark.pure
@@ -72,6 +72,15 @@ def test_many_failures_and_outputs_are_counted() -> None:
     shown = summary_lines(many, now=NOW, log_tail=lambda _: [])
     assert "  … and 2 more: jitflow get wf" in shown
     assert shown[-1] == "  … and 5 more: jitflow get wf -o json"
+
+
+def test_artifacts_in_the_default_repository_have_a_place_where_it_is_known() -> None:
+    done = view(
+        node("wf", "wf", "Succeeded", outputs={"artifacts": [{"name": "a", "s3": {"key": "wf/a.tgz"}}]}),
+        phase="Succeeded",
+    )
+    shown = summary_lines(done, now=NOW, log_tail=lambda _: [], repository=Repository("artifacts:", "/home/a"))
+    assert shown[-2:] == ["  wf: a → artifacts:wf/a.tgz", "  (artifacts: is the directory /home/a)"]
 
 
 @pytest.mark.parametrize(

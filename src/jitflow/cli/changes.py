@@ -29,7 +29,7 @@ class Changes:
         """Return one line for each step that does something else than before."""
         by_node = {item.step.rpartition("/")[2]: item for item in data}
         found: list[str] = []
-        for node in view.nodes.values():
+        for node in sorted(view.nodes.values(), key=lambda node: (node.finished_at or node.started_at or "~", node.name)):
             if not node.is_leaf:
                 continue
             state = kind(node, by_node.get(node.id))

@@ -19,7 +19,6 @@ from msgspec import Struct
 
 from jitflow.cli import views
 from jitflow.model.data import Replica
-from jitflow.model.runs import Note
 from jitflow.ports.dataplane import Estimate, PrimaryFill, StepData
 
 T = TypeVar("T")
@@ -286,10 +285,9 @@ class Client:
         body = self._send("GET", f"/api/jit/v1{_tail('workflows', namespace, name, 'data')}")
         return _decode(body, _Items[StepData]).items or ()
 
-    def workflow_notes(self, namespace: str, name: str) -> tuple[Note, ...]:
-        """Return a workflow's history."""
-        body = self._send("GET", f"/api/jit/v1{_tail('workflows', namespace, name, 'notes')}")
-        return _decode(body, _Items[Note]).items or ()
+    def workflow_notes(self, namespace: str, name: str) -> list[dict[str, Any]]:
+        """Return a workflow's history: `at` (seconds since the epoch), `reason`, `message`, `kind`, `node_id`."""
+        return list(self._json("GET", f"/api/jit/v1{_tail('workflows', namespace, name, 'notes')}").get("items") or ())
 
     def timeline(self, *, since: float = 0.0) -> dict[str, Any]:
         """Return finished transfers and the primary's fill since a time (seconds since the epoch)."""

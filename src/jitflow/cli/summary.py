@@ -1,21 +1,34 @@
 """The last words on a workflow: how it ended, why, and where its outputs are. Pure but for the logs it asks for."""
 
 from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 from jitflow.cli.client import Client, ClientError
 from jitflow.cli.formats import duration, plural, shorten
 from jitflow.cli.tree import SYMBOLS
-from jitflow.cli.views import FAILED_PHASES, NodeView, OutputsView, WorkflowView, location, pod_name
+from jitflow.cli.views import FAILED_PHASES, NodeView, OutputsView, WorkflowView, location, pod_name, repository_key
 
 _MOST_FAILED = 10
 _MOST_OUTPUTS = 40
 _LOG_LINES = 10
 _MAX_VALUE = 200
 
+_ARTIFACTS = "artifacts"
+
 LogTail = Callable[[NodeView], list[str]]
 
 
-def summary_lines(view: WorkflowView, *, now: float, log_tail: LogTail) -> list[str]:
+class Repository(NamedTuple):
+    """The default artifact repository: what to write before a key (`remote:`), and the directory it is, if it is one."""
+
+    prefix: str = ""
+    directory: str = ""
+
+
+NOWHERE = Repository()
+
+
+def summary_lines(view: WorkflowView, *, now: float, log_tail: LogTail, repository: Repository = NOWHERE) -> list[str]:
     """Return the lines that end a run; `log_tail` gives the last log lines of a node."""
     symbol = SYMBOLS.get(view.status.phase, ("?", ""))[0]
     steps = sum(1 for node in view.nodes.values() if node.is_leaf)
@@ -23,12 +36,14 @@ def summary_lines(view: WorkflowView, *, now: float, log_tail: LogTail) -> list[
     if view.status.message:
         lines.append(f"  {view.status.message}")
     lines += _failures(view, log_tail)
-    found = list(_outputs(view))
+    found = list(_outputs(view, repository.prefix))
     if found:
         lines.append("outputs")
         lines += [f"  {line}" for line in found[:_MOST_OUTPUTS]]
         if len(found) > _MOST_OUTPUTS:
             lines.append(f"  … and {len(found) - _MOST_OUTPUTS} more: jitflow get {view.metadata.name} -o json")
+        if repository.directory:
+            lines.append(f"  ({repository.prefix} is the directory {repository.directory})")
     return lines
 
 
@@ -44,6 +59,27 @@ def tail_of(client: Client, view: WorkflowView) -> LogTail:
             return []
 
     return tail
+
+
+def repository_of(client: Client, view: WorkflowView) -> Repository:
+    """Return the default repository if it is jitflow's own remote `artifacts`; nothing when that cannot be told."""
+    outputs = [view.status.outputs, *(node.outputs for node in view.nodes.values())]
+    found = (artifact for output in outputs if output for artifact in output.artifacts or ())
+    key = next((repository_key(artifact) for artifact in found if repository_key(artifact)), "")
+    if not key:
+        return NOWHERE
+    try:
+        client.stat(f"{_ARTIFACTS}:{key}")
+        remotes = {str(item.get("name")): item for item in client.remotes()}
+    except ClientError:
+        return NOWHERE
+    return Repository(f"{_ARTIFACTS}:", str((remotes.get(_ARTIFACTS, {}).get("options") or {}).get("root", "")))
+
+
+def ending(client: Client, view: WorkflowView, now: float) -> str:
+    """Return the last words on a workflow, with what only its server can tell."""
+    lines = summary_lines(view, now=now, log_tail=tail_of(client, view), repository=repository_of(client, view))
+    return "\n".join(lines)
 
 
 def failed_steps(view: WorkflowView) -> list[NodeView]:
@@ -80,23 +116,23 @@ def _failures(view: WorkflowView, log_tail: LogTail) -> Iterator[str]:
         yield f"  … and {len(failed) - _MOST_FAILED} more: jitflow get {view.metadata.name}"
 
 
-def _outputs(view: WorkflowView) -> Iterator[str]:
+def _outputs(view: WorkflowView, repository: str) -> Iterator[str]:
     """Yield the workflow's own outputs first, then those of its steps, each place once."""
     seen: set[str] = set()
-    yield from _described("", view.status.outputs, seen)
+    yield from _described("", view.status.outputs, seen, repository)
     for node in sorted(view.nodes.values(), key=lambda node: (node.finished_at or "~", node.name)):
         if node.is_leaf:
-            yield from _described(f"{node.label}: ", node.outputs, seen)
+            yield from _described(f"{node.label}: ", node.outputs, seen, repository)
 
 
-def _described(whose: str, outputs: OutputsView | None, seen: set[str]) -> Iterator[str]:
+def _described(whose: str, outputs: OutputsView | None, seen: set[str], repository: str) -> Iterator[str]:
     if outputs is None:
         return
     for parameter in outputs.parameters or ():
         if parameter.value is not None:
             yield f"{whose}{parameter.name} = {shorten(str(parameter.value), _MAX_VALUE)}"
     for artifact in outputs.artifacts or ():
-        place = location(artifact)
+        place = location(artifact, repository)
         if artifact.get("name") != "main-logs" and place and place not in seen:
             seen.add(place)
             yield f"{whose}{artifact.get('name')} → {place}"

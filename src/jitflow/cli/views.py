@@ -160,8 +160,22 @@ def pod_name(workflow_name: str, node: NodeView) -> str:
     return f"{workflow_name}-{node.template_name}"[:_MAX_POD_PREFIX] + f"-{number}"
 
 
-def location(artifact: dict[str, Any]) -> str:
-    """Return where an artifact is, as people write it; empty when its status does not say."""
+def repository_key(artifact: dict[str, Any]) -> str:
+    """Return the key of an artifact that lies in the default repository; empty for all others."""
+    for kind in ("s3", "gcs", "oss"):
+        place = artifact.get(kind)
+        if isinstance(place, dict) and place.get("key") and not place.get("bucket"):
+            return str(place["key"])
+    return ""
+
+
+def location(artifact: dict[str, Any], repository: str = "") -> str:
+    """Return where an artifact is, as people write it; empty when its status does not say.
+
+    `repository`: what to write before the key of an artifact in the default repository, if that is known.
+    """
+    if repository and repository_key(artifact):
+        return repository + repository_key(artifact)
     for kind, describe in _LOCATIONS.items():
         place = artifact.get(kind)
         if isinstance(place, dict):

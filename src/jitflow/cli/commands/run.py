@@ -26,7 +26,7 @@ from jitflow.cli.options import (
 )
 from jitflow.cli.output import print_json, say
 from jitflow.cli.serving import any_server
-from jitflow.cli.summary import summary_lines, tail_of
+from jitflow.cli.summary import ending
 from jitflow.cli.views import WorkflowView
 
 app, command = single("jitflow run workflow.yaml -p year=2024")
@@ -63,7 +63,7 @@ def run(
         if output is TableFormat.JSON:
             print_json(client.get_workflow(asked[0].namespace, view.metadata.name))
         else:
-            typer.echo("\n".join(summary_lines(view, now=time.time(), log_tail=tail_of(client, view))))
+            typer.echo(ending(client, view, time.time()))
     raise typer.Exit(0 if view.status.phase == "Succeeded" else 1)
 
 

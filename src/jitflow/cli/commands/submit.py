@@ -22,7 +22,7 @@ from jitflow.cli.options import (
     SubmitNamespaceOption,
 )
 from jitflow.cli.output import print_data, say
-from jitflow.cli.summary import summary_lines, tail_of
+from jitflow.cli.summary import ending
 
 app, command = single("jitflow submit workflow.yaml --watch")
 
@@ -73,5 +73,5 @@ def _wait(client: Client, made: dict[str, Any], *, watch: bool, log: bool, outpu
     if output is not SubmitFormat.NAME:
         print_data(client.get_workflow(namespace, name), output)
     else:
-        typer.echo("\n".join(summary_lines(view, now=time.time(), log_tail=tail_of(client, view))))
+        typer.echo(ending(client, view, time.time()))
     return view.status.phase == "Succeeded"
