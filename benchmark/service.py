@@ -67,6 +67,8 @@ class Server:
         self.config.write_text(toml(tree))
         self.config.chmod(0o600)
         self.log = self.home.parent / f"{self.home.name}.log"
+        self.wrapper: list[str] = []
+        """What the server's command line is put behind, for example to give it a mount namespace."""
         self.log.unlink(missing_ok=True)
         self._process: subprocess.Popen[bytes] | None = None
         self._http: httpx.Client | None = None
@@ -92,7 +94,7 @@ class Server:
         began = time.perf_counter()
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                [venv_program("jitflow"), "server"],
+                [*self.wrapper, venv_program("jitflow"), "server"],
                 env=self.environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
             )  # fmt: skip
         with httpx.Client(trust_env=False) as probe:

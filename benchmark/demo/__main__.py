@@ -41,12 +41,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=Path, default=Path("build/demo"))
     parser.add_argument("--only", choices=("on-demand", "jit"), help="one run; no comparison")
+    parser.add_argument("--no-kill", action="store_true", help="leave the server alone in the second run")
     arguments = parser.parse_args()
     console = Console(soft_wrap=True, highlight=False)
     began = time.monotonic()
     try:
         with no_orphans():
-            code = _demo(arguments.output.absolute(), arguments.only, console)
+            code = _demo(arguments.output.absolute(), arguments.only, console, kill=not arguments.no_kill)
     except KeyboardInterrupt:
         console.print("\ninterrupted; everything that was started has been ended")
         return 130
@@ -57,7 +58,7 @@ def main() -> int:
     return code
 
 
-def _demo(output: Path, only: str | None, console: Console) -> int:
+def _demo(output: Path, only: str | None, console: Console, *, kill: bool) -> int:
     output.mkdir(parents=True, exist_ok=True)
     dataset = data.write(output / "far")
     console.print(
@@ -80,7 +81,7 @@ def _demo(output: Path, only: str | None, console: Console) -> int:
                     manifest=EXAMPLE / "workflow.yaml",
                     results=f"results/{name}",
                     bucket=output / "far" / "earth",
-                    kill_after_steps=KILL_AFTER_STEPS if lookahead else None,
+                    kill_after_steps=KILL_AFTER_STEPS if lookahead and kill else None,
                     tell=lambda text: console.print(text, markup=False),
                 )
                 runs[name] = run(plan)
