@@ -82,7 +82,7 @@ class FarStore:
         for one in refs:
             try:
                 answers[one] = await self.stat(one)
-            except Exception as error:  # noqa: BLE001
+            except Exception as error:
                 answers[one] = error
         return answers
 

@@ -97,7 +97,7 @@ def test_check_refuses_everything_at_once_and_fetches_nothing(tmp_path: Path) ->
         assert ("far:a", 300, "absent", 2) in estimate.rows
         assert estimate.expected_s is None
         kit.far.gates["stat", b] = asyncio.Event()
-        with pytest.raises(Refused, match="remote far did not answer within 0.05 s") as slow:
+        with pytest.raises(Refused, match=r"remote far did not answer within 0\.05 s") as slow:
             await kit.plane.check("w", [a_step("s", b)])
         assert slow.value.code == "unavailable"
         assert not [call for call in kit.far.calls if call[0] == "fetch"]

@@ -1,6 +1,7 @@
 """The primary's space: capacity to the byte, who is evicted, directories, what people do by hand, what they are told."""
 
 import asyncio
+import errno
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -222,7 +223,7 @@ def test_people_see_how_far_it_is(tmp_path: Path) -> None:
         step = a_step("s", a, b, outputs=[(out, 10)])
         kit.plane.announce("w", [step, a_step("later", out)])
         kit.plane.acquire("w", step)
-        await kit.until(lambda: kit.plane.step_data("w")[0].bytes_done == 50)
+        await kit.until(lambda: len(kit.plane.step_data("w")[0].objects) == 1)
         first, later = kit.plane.step_data("w")
         assert (first.phase, first.bytes_total, first.objects) == ("fetching", 250, (("far:a", "transferring", 0, 200, 0),))
         assert first.reason.startswith("waiting for data: far:a (0 B of 200 B")
@@ -255,3 +256,46 @@ def test_the_expected_time_is_known_once_the_link_is(tmp_path: Path) -> None:
         assert estimate.expected_s == pytest.approx(3.0)
 
     going(tmp_path, 200, story)
+
+
+def test_an_output_on_another_file_system_is_copied_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rename = Path.rename
+
+    def far_rename(source: Path, target: Path) -> Path:
+        if source.parent.name == "pods":
+            raise OSError(errno.EXDEV, "Invalid cross-device link")
+        return rename(source, target)
+
+    async def story(kit: Kit) -> None:
+        monkeypatch.setattr(Path, "rename", far_rename)
+        out, tree = ref("out"), ref("tree/")
+        made = tmp_path / "pods" / "tree"
+        made.mkdir()
+        (made / "x").write_bytes(b"x" * 30)
+        given = [
+            kit.output(out, 100),
+            OutputObject(ref=tree, artifact=CollectedArtifact(name="t", source=str(made), size_bytes=30, is_directory=True)),
+        ]
+        kit.plane.release("w/s", given)
+        await kit.until(lambda: kit.staged("s"))
+        assert {row.ref for row in kit.plane.replicas()} == {out, tree}
+        assert not made.exists()
+        assert kit.disk() == 130
+
+    going(tmp_path, 300, story)
+
+
+def test_an_output_that_cannot_be_moved_in_is_sent_from_where_it_lies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(source: Path, location: str) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    async def story(kit: Kit) -> None:
+        monkeypatch.setattr(kit.plane._core.primary, "take", refuse)
+        out = ref("out")
+        kit.plane.release("w/s", [kit.output(out, 100)])
+        await kit.until(lambda: kit.staged("s"))
+        assert kit.staged("s").error == ""  # type: ignore[union-attr]
+        assert kit.plane.fill().used_bytes == 0
+        assert kit.far.objects[out] == b"o" * 100
+
+    going(tmp_path, 300, story)

@@ -1,6 +1,6 @@
 """Leases: asked for, waited for, given, returned; given ones are remembered over a restart, for their pods may survive it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 
 import msgspec
 from msgspec.structs import replace
@@ -32,15 +32,18 @@ class Leases:
         self._telling = False
         self._stuck_since: float | None = None
 
-    async def load(self, store: StateStore) -> None:
-        """Hold on to the leases of an earlier life, until they are returned or nobody asks for them for a while."""
+    async def load(self, store: StateStore, ended: Container[StepId]) -> None:
+        """Hold on to the leases of an earlier life, until they are returned or nobody asks for them for a while.
+
+        `ended`: steps that are known to have ended, though their leases are still on the books.
+        """
         core = self._core
         for key, body in await store.items(records.LEASE):
             doc = msgspec.json.decode(body, type=LeaseDoc)
             absent = set(doc.absent)
             spec = replace(doc.step, inputs=tuple(one for one in doc.step.inputs if one.ref not in absent))
             views = [core.planner.item(one.ref) for one in spec.inputs]
-            if all(view is not None and view.state is ReplicaState.RESIDENT for view in views):
+            if key not in ended and all(view is not None and view.state is ReplicaState.RESIDENT for view in views):
                 core.planner.resume(doc.uid, spec, doc.reserve_bytes)
                 self._held[key] = doc
                 self._restored.add(key)

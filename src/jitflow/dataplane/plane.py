@@ -112,7 +112,7 @@ class LocalDataPlane:
         await core.history.load(self._store)
         await self._stageout.load(self._store)
         await self._load_catalogue()
-        await self._leases.load(self._store)
+        await self._leases.load(self._store, self._stageout.obligations)
         self._owner.start(core.journal.run(), "journal")
         self._stageout.resume()
         core.pump()
@@ -161,6 +161,8 @@ class LocalDataPlane:
     def release(self, step: StepId, outputs: Sequence[OutputObject]) -> None:
         """The step has ended (see `DataPlane.release`)."""
         self._leases.returned(step)
+        if not outputs and self._core.planner.wait(step) is None:
+            return
         if not outputs or not self._stageout.take_over(step, outputs):
             self._core.planner.ended(step)
             self._core.pump()

@@ -6,63 +6,19 @@ of an event is logarithmic in the number of steps and objects (plus the objects 
 
 from collections.abc import Iterable, Sequence
 
-from msgspec import Struct
-
 from jitflow.model.data import FutureStep, ObjectRef, ReplicaState, StepId, WorkflowUid
 from jitflow.planner._audit import audit
-from jitflow.planner._claims import Claims
-from jitflow.planner._fetches import Fetches
-from jitflow.planner._items import Item, Items, Source
-from jitflow.planner._outputs import Outputs
-from jitflow.planner._room import Room
-from jitflow.planner._sizes import DEFAULT_OUTPUT_BYTES, OutputSizes
-from jitflow.planner._steps import Phase, Step, Steps
+from jitflow.planner._items import Item, Source
+from jitflow.planner._objects import ObjectEvents, PlannerOptions
+from jitflow.planner._steps import Phase, Step
 from jitflow.planner._views import Bytes, ItemView, Wait, view, wait_of
 from jitflow.planner.commands import Command, Grant
 
 _S = ReplicaState
 
 
-class PlannerOptions(Struct, frozen=True, kw_only=True):
-    """Limits. `transfers` at once; `workers`: steps that run at once (claims ahead and bypasses are multiples of it).
-
-    `window`: objects that may be fetched ahead of their claims. `default_output_bytes`: assumed of an output of unknown size.
-    """
-
-    transfers: int = 8
-    workers: int = 8
-    window: int = 64
-    default_output_bytes: int = DEFAULT_OUTPUT_BYTES
-
-    @property
-    def bypass(self) -> int:
-        """How often the first ready step without room may be passed over."""
-        return 8 * self.workers
-
-
-class Planner:
+class Planner(ObjectEvents):
     """The plan of one primary. Deterministic: equal events give equal commands."""
-
-    def __init__(self, capacity_bytes: int, options: PlannerOptions | None = None) -> None:
-        """Plan for an empty primary of `capacity_bytes`."""
-        options = options or PlannerOptions()
-        self.options = options
-        self._items = Items(capacity_bytes)
-        self._steps = Steps(self._items)
-        self._room = Room(self._items)
-        self._sizes = OutputSizes(options.default_output_bytes)
-        self._fetches = Fetches(self._items, self._room, options.transfers, options.window)
-        self._outputs = Outputs(self._items, self._room)
-        self._claims = Claims(
-            self._items,
-            self._steps,
-            self._fetches,
-            self._room,
-            self._sizes,
-            window=max(2 * options.workers, options.transfers),
-            bypass=options.bypass,
-        )
-        self._out: list[Command] = []
 
     # -- decisions ---------------------------------------------------------------------------------------------------------
 
@@ -189,212 +145,6 @@ class Planner:
         if not flow.steps:
             self._steps.workflows.pop(uid, None)
 
-    def _forget(self, step: Step) -> None:
-        """Remove a step in any phase, with its claims."""
-        if not step.awaits:
-            self._claims.unclaim(step, Phase.GONE)
-        written = [self._items.table.get(output.ref) for output in step.spec.outputs]
-        self._steps.remove(step)
-        if self._claims.head is step:
-            self._claims.head = None
-        for item in step.inputs:
-            self._after_release(item)
-        for item in written:
-            if item is not None:
-                self._fetches.foresee(item)
-        self._claims.stirred = True
-
-    def _after_release(self, item: Item) -> None:
-        self._fetches.unneeded(item)
-        if item.stale and item.loose:
-            self._room.evict(item, self._out, "its source has changed")
-        elif item.uses:
-            self._fetches.foresee(item)
-
-    # -- objects far away --------------------------------------------------------------------------------------------------
-
-    def size_known(self, ref: ObjectRef, size_bytes: int) -> None:
-        """An object exists far away, with a size."""
-        item = self._items.of(ref)
-        self._looked(item)
-        if item.dirty or item.uploading:
-            # An answer from before a step wrote it: what the step wrote counts.
-            return
-        item.source = Source.FAR
-        if item.state in {_S.ABSENT, _S.QUEUED}:
-            self._resize(item, size_bytes)
-        self._had(item)
-
-    def missing(self, ref: ObjectRef, *, absent: bool = True) -> tuple[StepId, ...]:
-        """An object is not there (`absent`) or could not be looked up; return the asked steps that cannot start for that.
-
-        They stay until `refused` is called; steps for which the input is optional go on when it is `absent`.
-        """
-        item = self._items.table.get(ref)
-        if item is None:
-            return ()
-        self._looked(item)
-        if item.dirty or item.uploading or item.source is Source.FAR:
-            # An answer from before it was there.
-            self._items.settle(item)
-            return ()
-        item.source = Source.MISSING
-        stuck: list[StepId] = []
-        for step in list(item.blocked.values()):
-            if absent and ref in step.optional:
-                self._claims.examine(step, self._out, self._forget)
-            else:
-                stuck.append(step.id)
-        self._items.settle(item)
-        return tuple(stuck)
-
-    def changed(self, ref: ObjectRef) -> None:
-        """The far copy of a resident object is another one now: evict the replica when nobody reads it, and look again."""
-        item = self._items.table.get(ref)
-        if item is None or item.dirty or item.state is not _S.RESIDENT:
-            return
-        item.stale = True
-        if item.loose:
-            self._room.evict(item, self._out, "its source has changed")
-
-    def _looked(self, item: Item) -> None:
-        if item.looking:
-            item.looking = False
-            self._fetches.looking -= 1
-
-    def _had(self, item: Item) -> None:
-        """An item may be obtainable now: wake whoever waits for that."""
-        for step in list(item.blocked.values()):
-            self._claims.examine(step, self._out, self._forget)
-        self._items.settle(item)
-        if item.state is _S.QUEUED:
-            for step in list(item.waiters.values())[:1]:
-                self._fetches.want(item, step)
-        else:
-            self._fetches.foresee(item)
-
-    def _resize(self, item: Item, size_bytes: int) -> None:
-        """An object that is not here has this size: steps that counted with another one are looked at again."""
-        if item.size == size_bytes:
-            return
-        self._unclaim_waiters(item)
-        item.size = size_bytes
-        asked = {step.id: step for _, _, step in item.readers if step.phase is Phase.ASKED}
-        for step in asked.values():
-            self._claims.examine(step, self._out, self._forget)
-
-    def _unclaim_waiters(self, item: Item) -> tuple[Step, ...]:
-        """Take back the claims of steps that wait for an item; they are asked steps again."""
-        steps = tuple(item.waiters.values())
-        for step in steps:
-            self._claims.unclaim(step, Phase.ASKED)
-            self._steps.list(step)
-        return steps
-
-    # -- transfers ---------------------------------------------------------------------------------------------------------
-
-    def arrived(self, ref: ObjectRef) -> None:
-        """A fetch is complete: the replica is resident."""
-        item = self._items.table[ref]
-        self._fetches.active -= 1
-        item.cancelled = False
-        self._land(item)
-
-    def _land(self, item: Item) -> None:
-        item.last_used = self._items.tick()
-        self._items.move(item, "arrive")
-        self._claims.arrived(item)
-        for step in list(item.blocked.values()):
-            self._claims.examine(step, self._out, self._forget)
-
-    def fetch_failed(self, ref: ObjectRef, *, retry_at: float | None = None) -> tuple[StepId, ...]:
-        """A fetch ended without its object, which leaves no bytes behind.
-
-        With `retry_at` it is tried again from then on, if still wanted. Without, it is given up, and the asked steps that waited
-        for it are returned; they stay, unclaimed, until `refused` is called for them.
-        """
-        item = self._items.table[ref]
-        self._fetches.active -= 1
-        item.cancelled = False
-        claimed = item.claims > 0
-        self._items.move(item, "fail")
-        if ref not in self._items.table:
-            return ()
-        if claimed:
-            self._items.move(item, "want")
-        self._items.mark_ahead(item, False)
-        if retry_at is not None:
-            self._fetches.delay(item, retry_at)
-            return ()
-        steps = self._unclaim_waiters(item)
-        asked = [step.id for step in steps]
-        asked += [step.id for _, _, step in item.readers if step.phase is Phase.ASKED and step.id not in asked]
-        item.source = Source.MISSING
-        item.size = None
-        self._items.settle(item)
-        return tuple(dict.fromkeys(asked))
-
-    def evicted(self, ref: ObjectRef) -> None:
-        """A replica's bytes are free."""
-        item = self._items.table[ref]
-        stale = item.stale
-        self._items.gone(item)
-        if stale and not item.claims:
-            item.source = Source.UNKNOWN
-        if item.claims:
-            self._items.move(item, "want")
-            for step in list(item.waiters.values())[:1]:
-                self._fetches.want(item, step)
-        elif item.uses:
-            self._fetches.foresee(item)
-
-    # -- outputs -----------------------------------------------------------------------------------------------------------
-
-    def taken(self, ref: ObjectRef) -> None:
-        """An output is in the primary, not yet proven far away."""
-        self._land(self._items.table[ref])
-
-    def take_failed(self, ref: ObjectRef) -> None:
-        """An output could not be taken in; it will be sent from where it lies."""
-        item = self._items.table[ref]
-        item.uploading = True
-        item.dirty = False
-        self._items.move(item, "fail")
-        if item.claims:
-            self._items.move(item, "want")
-
-    def uploaded(self, ref: ObjectRef, size_bytes: int) -> None:
-        """An output is proven at its secondary."""
-        item = self._items.of(ref)
-        item.source = Source.FAR
-        if item.dirty:
-            item.dirty = False
-            self._items.settle(item)
-        else:
-            item.uploading = False
-            if item.state is _S.RESIDENT:
-                item.stale = True
-            elif item.state in {_S.ABSENT, _S.QUEUED}:
-                self._resize(item, size_bytes)
-        if item.stale and item.loose:
-            self._room.evict(item, self._out, "a step wrote it anew")
-        self._had(item)
-
-    def abandoned(self, ref: ObjectRef) -> None:
-        """An output will never be proven and nobody wants it any more: let it go."""
-        item = self._items.table.get(ref)
-        if item is None:
-            return
-        item.uploading = False
-        if item.dirty and item.state is _S.RESIDENT:
-            item.dirty = False
-            item.stale = True
-        if item.source is Source.FAR:
-            item.source = Source.UNKNOWN
-        self._items.settle(item)
-        if item.loose:
-            self._room.evict(item, self._out, "it was never proven far away and its workflow has ended")
-
     # -- by hand -----------------------------------------------------------------------------------------------------------
 
     def found(self, ref: ObjectRef, size_bytes: int, *, dirty: bool = False, kept: bool = False) -> None:
@@ -498,3 +248,6 @@ class Planner:
     def audit(self) -> tuple[str, ...]:
         """Recount everything and return what does not agree: always empty, or the planner has a defect."""
         return audit(self._items, self._steps)
+
+
+__all__ = ["Planner", "PlannerOptions"]
