@@ -1,6 +1,5 @@
 """What happens to objects: looked up, fetched, evicted, written, proven. The half of the planner that knows no order of steps."""
 
-
 from msgspec import Struct
 
 from jitflow.model.data import ObjectRef, ReplicaState, StepId
