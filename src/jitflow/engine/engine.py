@@ -36,6 +36,7 @@ from jitflow.model.runs import (
 )
 from jitflow.ports.clock import Clock, Ids
 from jitflow.ports.dataplane import DataPlane, Estimate
+from jitflow.ports.errors import VersionConflict
 from jitflow.ports.executor import Executor
 from jitflow.ports.store import RunRow, StateStore
 from jitflow.telemetry import logger
@@ -163,8 +164,6 @@ class Engine:
         if has_data:
             await self.check(workflow)
         namespace, name = metadata.namespace or "default", metadata.name or ""
-        if any(name == row.name for row in await self._store.runs(namespace=namespace, name=name)):
-            raise Refused(f'workflows.argoproj.io "{name}" already exists in namespace {namespace!r}', code="conflict")
         turn = Turn(machine.new_state(workflow, now=now))
         turn.take(machine.decide(turn.state, WorkflowStarted(), now))
         run = LiveRun(turn.state, RunRow(uid=metadata.uid or "", namespace=namespace, name=name, created_at=now))
@@ -173,6 +172,9 @@ class Engine:
         self._runs[run.uid] = run
         try:
             await self._commit(run, turn, machine.encode_header(turn.state), kind="ADDED")
+        except VersionConflict as error:
+            self._runs.pop(run.uid, None)
+            raise Refused(f'workflows.argoproj.io "{name}" already exists', code="conflict") from error
         except BaseException:
             self._runs.pop(run.uid, None)
             raise
