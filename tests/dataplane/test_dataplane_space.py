@@ -299,3 +299,15 @@ def test_an_output_that_cannot_be_moved_in_is_sent_from_where_it_lies(tmp_path: 
         assert kit.far.objects[out] == b"o" * 100
 
     going(tmp_path, 300, story)
+
+
+def test_a_lease_that_is_never_returned_expires_after_its_workflow(tmp_path: Path) -> None:
+    async def story(kit: Kit) -> None:
+        a = kit.far.put("a", 100)
+        kit.plane.acquire("w", a_step("s", a))
+        await kit.until(lambda: kit.lease("s"))
+        kit.plane.withdraw("w")
+        assert kit.plane.fill().pinned_bytes == 100
+        await kit.until(lambda: kit.plane.fill().pinned_bytes == 0)
+
+    going(tmp_path, 300, story)

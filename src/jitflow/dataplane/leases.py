@@ -53,6 +53,7 @@ class Leases:
             core.owner.start(self._expire(), "restored leases")
 
     async def _expire(self) -> None:
+        """Take back, after a while, the leases of which nobody speaks any more."""
         await self._core.clock.sleep(self._core.tuning.restored_lease_s)
         for step in sorted(self._restored):
             self.returned(step)
@@ -111,9 +112,15 @@ class Leases:
         """Give up what a workflow waits for, and leases of an earlier life that nobody asked for again."""
         for step in [step for step, (owner, _) in self._waiting.items() if owner == uid]:
             self.returned(step)
-        for step in [step for step in self._restored if self._held[step].uid == uid]:
-            self.returned(step)
-            self._core.planner.ended(step)
+        held = [step for step, doc in self._held.items() if doc.uid == uid]
+        for step in held:
+            if step in self._restored:
+                self.returned(step)
+                self._core.planner.ended(step)
+        if any(step in self._held for step in held):
+            # Their pods may still be on their way out: their leases are returned as they end, or else expire.
+            self._restored.update(step for step in held if step in self._held)
+            self._core.owner.start(self._expire(), "leases of an ended workflow")
 
     # -- words -------------------------------------------------------------------------------------------------------------
 
