@@ -34,7 +34,7 @@ def main() -> int:
     parser.add_argument("--only", default="", help="rows whose path holds this text")
     parser.add_argument("--parallel", type=int, default=8, help="rows at once")
     parser.add_argument(
-        "--timeout", type=float, default=60, help="seconds a row may take; three times the noted time if that is more"
+        "--timeout", type=float, default=150, help="seconds a row may take; three times the noted time if that is more"
     )
     parser.add_argument("--executor", choices=("sandbox", "process"), default="sandbox")
     parser.add_argument("--require", type=int, help="exit with 1 when fewer rows end as expected")

@@ -15,7 +15,7 @@ class Actor:
         """Read what the row asks for."""
         self._api = api
         self._name = name
-        self._text = row.interactive or ("stop" if "use as target of stop" in row.notes else "")
+        self._text = row.interactive or ("stop" if row.is_target_of_stop else "")
         self._done: set[str] = set()
         self.verdict: tuple[str, str] | None = None
         """Set when an action's own end decides, not the workflow's last one."""

@@ -63,7 +63,7 @@ def _play(api: Api, folder: Path, row: Row, timeout_s: float, unsupported: dict[
     except httpx.HTTPError as error:
         return "-", "the server did not answer", f"{type(error).__name__}: {error}"
     phase, message = got
-    return phase, "" if phase in row.phases else "another end", message
+    return phase, "" if phase in row.accepted else "another end", message
 
 
 def _rejected(api: Api, path: Path) -> tuple[str, str, str]:
@@ -87,7 +87,7 @@ def _rejected(api: Api, path: Path) -> tuple[str, str, str]:
 
 def _run(api: Api, row: Row, found: list[Document], until: float) -> tuple[str, str]:
     ends = [_end_of(api, row, name, until) for document in found for name in _start(api, document, until)]
-    worst = next((end for end in ends if end[0] not in row.phases), None)
+    worst = next((end for end in ends if end[0] not in row.accepted), None)
     return worst or (ends[0] if ends else ("-", "the file starts no workflow"))
 
 

@@ -37,6 +37,16 @@ class Row:
         return self.phases == {"Rejected"}
 
     @property
+    def accepted(self) -> frozenset[str]:
+        """The ends that are right for what is done here: a run that only serves to be stopped then fails."""
+        return frozenset({"Failed"}) if self.is_target_of_stop else self.phases
+
+    @property
+    def is_target_of_stop(self) -> bool:
+        """Whether it runs too long to wait for, and is stopped."""
+        return "use as target of stop" in self.notes
+
+    @property
     def interactive(self) -> str:
         """What is done to the run, in the table's words."""
         found = re.search(r"interactive: *(.*)$", self.notes)
@@ -45,7 +55,7 @@ class Row:
     @property
     def noted_s(self) -> float:
         """How long the table says that it takes; 0 when it says nothing."""
-        found = re.search(r"~ ?(\d+) s\b", self.notes)
+        found = re.search(r"(?:~|>=|runs) ?(\d+) s\b", self.notes)
         return float(found[1]) if found else 0.0
 
 

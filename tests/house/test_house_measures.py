@@ -98,6 +98,13 @@ def test_rows_of_the_table(tmp_path: Path):
     assert rejected.is_rejected
 
 
+def test_a_run_that_serves_to_be_stopped_is_right_when_it_failed(tmp_path: Path):
+    file = tmp_path / "expected.tsv"
+    file.write_text("path\t\nf.yaml\tSucceeded\t\t\truns 1000 s; use as target of stop/terminate (then Failed)\n")
+    (row,) = table.read(file)
+    assert row.accepted == {"Failed"}
+
+
 def test_needed_files_are_found_wherever_they_lie(tmp_path: Path):
     (tmp_path / "deep" / "b").mkdir(parents=True)
     (tmp_path / "deep" / "b" / "t.yaml").write_text("kind: WorkflowTemplate\n")
