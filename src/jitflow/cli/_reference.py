@@ -38,7 +38,8 @@ def _sections(path: str, command: Any, level: int) -> Iterator[str]:
 
 def _section(path: str, command: Any, level: int) -> str:
     # A width of its own: the text must not depend on the terminal of whoever writes it.
-    context = command.context_class(command, info_name=path, terminal_width=100, max_content_width=100)
+    settings = {**command.context_settings, "terminal_width": 100, "max_content_width": 100}
+    context = command.context_class(command, info_name=path, **settings)
     text = "\n".join(line.rstrip() for line in command.get_help(context).strip().splitlines())
     return f"{'#' * level} {path}\n\n```text\n{text}\n```\n"
 

@@ -14,11 +14,18 @@ app, command = single("jitflow server --port 2746")
 def server(
     *,
     host: Annotated[
-        str | None, typer.Option(metavar="ADDRESS", help="Listen at this address.  [default: server.host of the settings]")
+        str | None,
+        typer.Option(metavar="ADDRESS", help="Listen at this address; that of the settings if not given.", show_default=False),
     ] = None,
     port: Annotated[
         int | None,
-        typer.Option(min=0, max=65535, metavar="PORT", help="Listen at this port; 0 takes a free one.  [default: server.port]"),
+        typer.Option(
+            min=0,
+            max=65535,
+            metavar="PORT",
+            help="Listen at this port, 0 for a free one; that of the settings if not given.",
+            show_default=False,
+        ),
     ] = None,
 ) -> None:
     """Serve the Control API and the Data API until stopped; running workflows go on where they were."""
