@@ -74,7 +74,7 @@ def _run(arguments: argparse.Namespace, rows: list[Row]) -> Iterator[Outcome]:
             playing.sort(key=lambda row: -row.noted_s)
             with ThreadPoolExecutor(arguments.parallel) as pool:
                 futures = [
-                    pool.submit(play, api, folder, row, max(arguments.timeout, 3 * row.noted_s), unsupported) for row in playing
+                    pool.submit(play, api, folder, row, _patience_s(row, arguments.timeout), unsupported) for row in playing
                 ]
                 for number, future in enumerate(as_completed(futures), 1):
                     outcome = future.result()
@@ -82,6 +82,10 @@ def _run(arguments: argparse.Namespace, rows: list[Row]) -> Iterator[Outcome]:
                     yield outcome
     finally:
         shutil.rmtree(work, ignore_errors=True)
+
+
+def _patience_s(row: Row, least_s: float) -> float:
+    return least_s if row.is_target_of_stop else max(least_s, 3 * row.noted_s)
 
 
 @contextmanager

@@ -88,7 +88,8 @@ def _result(tools: list[Tool], samples: Samples, arguments: argparse.Namespace) 
         row["one_step_s"] = _median(taken.get("one"))
         if isinstance(tool, Jitflow):
             row["ready_s"] = _median(tool.ready_s)
-            row["pss_mb_max"] = round(max(tool.pss_bytes, default=0) / 1e6, 1)
+            row["server_pss_mb"] = round(max(tool.server_bytes, default=0) / 1e6, 1)
+            row["all_pss_mb"] = round(max(tool.all_bytes, default=0) / 1e6, 1)
         rows.append(row)
     return {
         "step": "/bin/sh -c true",
@@ -110,8 +111,8 @@ def _table(result: dict[str, Any]) -> str:
         "ms a step = (wall of n steps - wall of one step) / (n - 1), medians;",
         f"a step is `{result['step']}`, {result['parallel']} at once; {result['machine']}.",
         "",
-        f"| tool | one step s | chain of {result['chain']} ms/step | fan-out of {result['fan']} ms/step | ready s | memory MB |",
-        "| --- | --- | --- | --- | --- | --- |",
+        f"| tool | one step s | chain of {result['chain']} ms/step | fan-out of {result['fan']} ms/step | ready s | server MB | with children MB |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
     ]
     for row in result["tools"]:
         cells = [
@@ -120,7 +121,7 @@ def _table(result: dict[str, Any]) -> str:
             row["chain_ms_per_step"],
             row["fan_ms_per_step"],
             row.get("ready_s"),
-            row.get("pss_mb_max"),
+            row.get("server_pss_mb", "all_pss_mb"),
         ]
         lines.append("| " + " | ".join("-" if cell is None else str(cell) for cell in cells) + " |")
     return "\n".join(lines) + "\n"

@@ -122,7 +122,9 @@ class Jitflow:
         self._work = _fresh(work / f"jitflow-{executor}")
         self._number = 0
         self.ready_s: list[float] = []
-        self.pss_bytes: list[int] = []
+        self.server_bytes: list[int] = []
+        self.all_bytes: list[int] = []
+        """Memory after a run: of the server's process, and with its spawner and rclone."""
 
     def prepare(self) -> None:
         """Find the command."""
@@ -137,7 +139,8 @@ class Jitflow:
         self.ready_s.append(server.start())
         try:
             taken = self._submit(server, shape, steps)
-            self.pss_bytes.append(pss_bytes([server.pid, *descendants(server.pid)]))
+            self.server_bytes.append(pss_bytes([server.pid]))
+            self.all_bytes.append(pss_bytes([server.pid, *descendants(server.pid)]))
         finally:
             server.stop()
             shutil.rmtree(server.home, ignore_errors=True)
