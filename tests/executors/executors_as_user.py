@@ -1,7 +1,7 @@
 """Run a program as an ordinary user, from root.
 
-The interpreter and the sources may lie where that user cannot look (below the home of root). In a mount namespace of its own, each
-directory on the way that is closed to others is covered by an open one that shows only what is needed.
+The interpreter and the sources may lie where that user cannot look, below the home of root. So, in a mount namespace of
+its own, each directory on the way that is closed to others is covered by an open one that shows only what is needed.
 
 Run as a script: `executors_as_user.py UID NEEDED_PATH... -- ARGV...`
 """

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -43,10 +44,22 @@ def processes_of(home: Path) -> list[int]:
     return found
 
 
-def wait_until(condition: object, what: str) -> None:
+def wait_until(condition: Callable[[], bool], what: str) -> None:
     until = time.monotonic() + PATIENCE_S
-    while not condition():  # type: ignore[operator]
+    while not condition():
         assert time.monotonic() < until, what
+        time.sleep(0.02)
+
+
+def assert_all_gone(home: Path) -> None:
+    """Wait until no process of this executor is left; if one stays, show what it is and waits for."""
+    until = time.monotonic() + PATIENCE_S
+    while left := processes_of(home):
+        if time.monotonic() > until:
+            details = ["pid,ppid,stat,wchan:30,lstart,args", "-p", ",".join(map(str, left))]
+            listing = subprocess.run(["ps", "-o", *details], capture_output=True, text=True, check=False).stdout
+            files = {pid: [os.readlink(fd) for fd in Path(f"/proc/{pid}/fd").iterdir()] for pid in left}
+            raise AssertionError(f"processes are left:\n{listing}\n{files}")
         time.sleep(0.02)
 
 
@@ -70,7 +83,7 @@ def test_pods_survive_a_killed_server_and_are_adopted(kind: str, tmp_path: Path)
             assert await pods.printed("run.long") == ["begun", "survived"]
 
     asyncio.run(scene())
-    wait_until(lambda: not processes_of(home), "processes are left")
+    assert_all_gone(home)
 
 
 def test_a_killed_parent_ends_its_pod_without_an_exit_code(kind: str, tmp_path: Path) -> None:
@@ -124,6 +137,24 @@ def test_a_killed_spawner_is_replaced_and_pods_go_on(kind: str, tmp_path: Path) 
     asyncio.run(main())
 
 
+def test_a_pod_that_was_recorded_and_not_yet_begun_is_begun(kind: str, tmp_path: Path) -> None:
+    async def record() -> None:
+        async with opened(make(kind, tmp_path)) as pods:
+            await pods.run(shell_pod("run.a", "echo once; exit 4"))
+        for leftover in (tmp_path / "pods" / "run.a").iterdir():
+            if leftover.name != "pod.json":
+                leftover.unlink() if not leftover.is_dir() else subprocess.run(["rm", "-rf", str(leftover)], check=True)
+
+    async def scene() -> None:
+        async with opened(make(kind, tmp_path)) as pods:
+            assert list(await pods.executor.adopt()) == ["run.a"]
+            assert (await pods.end_of("run.a")).exit_code == 4
+            assert await pods.printed("run.a") == ["once"]
+
+    asyncio.run(record())
+    asyncio.run(scene())
+
+
 def test_a_pod_whose_start_was_cut_short_is_started_anew(kind: str, tmp_path: Path) -> None:
     async def scene() -> None:
         cut = tmp_path / "pods" / "run.a"
@@ -157,7 +188,7 @@ def test_nothing_is_left_behind(kind: str, tmp_path: Path) -> None:
     assert Path("/proc/self/mountinfo").read_text(encoding="utf-8") == mounts
     assert os.listdir(tmp_path / "pods") == []
     assert os.listdir(tmp_path / "logs") == ["warm"]
-    wait_until(lambda: not processes_of(tmp_path), "processes are left")
+    assert_all_gone(tmp_path)
     asyncio.run(_reopen(kind, tmp_path))
     assert os.listdir(tmp_path / "trash") == []
     with pytest.raises(ChildProcessError):

@@ -82,6 +82,9 @@ def check_name(what: str, name: str) -> None:
         )
 
 
+_decode_record = msgspec.json.Decoder(Record)
+
+
 class PodDirectory:
     """The files of one pod below the executor's home."""
 
@@ -100,6 +103,13 @@ class PodDirectory:
         except BaseException:
             shutil.rmtree(self.path, ignore_errors=True)
             raise
+
+    def record(self) -> Record | None:
+        """Return what was written before the start, if all of it was."""
+        try:
+            return _decode_record.decode((self.path / "pod.json").read_bytes())
+        except (FileNotFoundError, msgspec.DecodeError):
+            return None
 
     def parent(self) -> ParentId | None:
         """Return who cares for the pod; None if nobody took it yet."""

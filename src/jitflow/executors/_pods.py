@@ -102,7 +102,7 @@ class PodExecutor(ABC):
         """Return the keys of all pods known here, and watch or deliver each; see the port."""
         keys: list[PodKey] = []
         for name in sorted(os.listdir(self.home / "pods")):
-            if name in self._pods or self._adopt_one(PodDirectory(self.home, name)):
+            if name in self._pods or await self._adopt_one(PodDirectory(self.home, name)):
                 keys.append(name)
         return keys
 
@@ -112,7 +112,7 @@ class PodExecutor(ABC):
         directory = PodDirectory(self.home, pod.key)
         if pod.key in self._pods:
             return
-        if directory.path.exists() and self._adopt_one(directory):
+        if directory.path.exists() and await self._adopt_one(directory):
             return
         plan = self._plan(pod, directory.path)
         try:
@@ -149,8 +149,7 @@ class PodExecutor(ABC):
         if watched is not None and not watched.ended:
             return
         directory = PodDirectory(self.home, key)
-        known = watched is not None or not directory.path.exists()
-        if not known and self._adopt_one(directory, deliver=False) and not self._pods[key].ended:
+        if watched is None and (parent := directory.parent()) is not None and parent.is_alive():
             return
         self._pods.pop(key, None)
         self._retire(directory)
@@ -210,22 +209,29 @@ class PodExecutor(ABC):
         if garbage is not None and self._remover is not None:
             self._remover.submit(remove_tree, garbage)
 
-    def _adopt_one(self, directory: PodDirectory, *, deliver: bool = True) -> bool:
-        """Take a pod found on disk under watch; False (and it is removed) if it never had a parent."""
-        if directory.parent() is None and directory.claim_unstarted():
-            self._retire(directory)
-            return False
-        parent = directory.parent()
-        if parent is None or parent.pid == 0:
-            self._retire(directory)
-            return False
+    async def _adopt_one(self, directory: PodDirectory) -> bool:
+        """Take a pod found on disk under watch; False (and it is removed) if its start was cut short before it was recorded.
+
+        A pod that is recorded and has no parent gets one: of two that meet (the server died just after it had asked for
+        the first), one gives way.
+        """
         watched = self._pods[directory.key] = _Watched(directory)
+        parent = directory.parent()
+        if parent is None:
+            record = directory.record()
+            if record is not None:
+                self._watch(watched, await self._spawn(watched, record.plan.isolation))
+                return True
+            if not directory.claim_unstarted():
+                parent = directory.parent()
+        if parent is None or parent.pid == 0:
+            del self._pods[directory.key]
+            self._retire(directory)
+            return False
         if parent.is_alive():
             self._watch(watched, parent.pid)
-        elif deliver:
-            asyncio.get_running_loop().call_soon(self._finish, watched, parent)
         else:
-            watched.ended = True
+            asyncio.get_running_loop().call_soon(self._finish, watched, parent)
         return True
 
     def _watch(self, watched: _Watched, pid: int) -> None:

@@ -61,7 +61,9 @@ class _Spawner:
             self._discard_ready()
             self._isolation = request["isolation"]
         directory = request["directory"].encode()
-        while self._ready or self._prepare():
+        for _ in range(_READY + 2):
+            if not self._ready and not self._prepare():
+                return {"error": "the system refuses another process"}
             pid, fd = self._ready.pop(0)
             try:
                 os.write(fd, directory)
@@ -70,7 +72,7 @@ class _Spawner:
             finally:
                 os.close(fd)
             return {"pid": pid}
-        return {"error": "the system refuses another process"}
+        return {"error": "new processes end at once"}
 
     def _prepare(self) -> bool:
         """Fork a parent that waits for its pod; False if the system refuses."""
