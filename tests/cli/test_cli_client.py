@@ -8,7 +8,9 @@ from cli_samples import node, workflow
 from cli_stub import CUT, Stub, stub
 
 from jitflow.cli import views
-from jitflow.cli.client import ApiError, Client, Endpoint, LogEntry, ServerLost, _lines, _Seen
+from jitflow.cli.client import ApiError, Client, Endpoint, LogEntry, ServerLost
+from jitflow.cli.wire import Seen
+from jitflow.cli.wire import lines as lines_of
 
 LOG = "GET /api/v1/workflows/default/wf/log"
 GET = "GET /api/v1/workflows/default/wf"
@@ -201,12 +203,12 @@ def test_streams_may_be_events_or_plain_lines_cut_anywhere() -> None:
     text = b': keep-alive\n\ndata: {"a":1}\n\nevent: x\n{"b":2}\r\n{"c":"\xc3\xa9"}'
     for width in (1, 2, 7, 100):
         chunks = (text[start : start + width] for start in range(0, len(text), width))
-        assert [json.loads(line) for line in _lines(chunks)] == [{"a": 1}, {"b": 2}, {"c": "é"}]
+        assert [json.loads(line) for line in lines_of(chunks)] == [{"a": 1}, {"b": 2}, {"c": "é"}]
 
 
 @pytest.mark.pure
 def test_seen_lines_of_one_moment_are_counted() -> None:
-    seen = _Seen()
+    seen = Seen()
     a, b = LogEntry("t1 a", "p"), LogEntry("t1 b", "p")
     assert [seen.admit(item) for item in (a, b)] == [LogEntry("a", "p"), LogEntry("b", "p")]
     seen.restart()

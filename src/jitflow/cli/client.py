@@ -1,101 +1,46 @@
 """A small typed client of jitflow's HTTP APIs: Argo Server's paths, the extras below `/api/jit/v1`, and `/data/v1`.
 
-    ClientError
-    ├── ApiError        the server answered with an error: code, message, HTTP status
-    └── ServerLost      the server does not answer, or the connection broke
-
 Follows (`follow_workflow`, `follow_logs`) outlive a restart of the server: they connect again with growing
 pauses and give nothing twice.
 """
 
 import time
 from collections.abc import Callable, Iterator
-from typing import Any, Generic, Self, TypeVar
+from typing import Any, Self, TypeVar
 from urllib.parse import quote
 
 import httpx
 import msgspec
-from msgspec import Struct
 
 from jitflow.cli import views
+from jitflow.cli.wire import (
+    NOT_FOUND,
+    ApiError,
+    ClientError,
+    Endpoint,
+    Envelope,
+    Head,
+    Items,
+    LogEntry,
+    Seen,
+    ServerLost,
+    WatchEvent,
+    check,
+    decode,
+    lines,
+)
 from jitflow.model.data import Replica
 from jitflow.ports.dataplane import Estimate, PrimaryFill, StepData
 
 T = TypeVar("T")
+
+__all__ = ["ApiError", "Client", "ClientError", "Endpoint", "LogEntry", "ServerLost", "WatchEvent"]
 
 _CONNECT_S = 5.0
 _READ_S = 60.0
 _STREAM_READ_S = 60.0
 """The server sends a keep-alive every 15 seconds: longer silence is a dead connection."""
 _PAUSES_S = (0.1, 0.2, 0.5, 1.0, 2.0)
-_MAX_ERROR_CHARS = 2000
-
-INVALID_ARGUMENT = 3
-NOT_FOUND = 5
-
-
-class ClientError(Exception):
-    """Any failure of a call."""
-
-
-class ApiError(ClientError):
-    """The server refused: `code` is the gRPC number in its answer, `status` that of HTTP."""
-
-    def __init__(self, code: int, message: str, status: int) -> None:
-        """Hold the answer."""
-        super().__init__(message)
-        self.code = code
-        self.message = message
-        self.status = status
-
-
-class ServerLost(ClientError):
-    """The server does not answer or the connection broke; the same call may work later."""
-
-
-class Endpoint(Struct, frozen=True):
-    """Where a server is, and what opens it."""
-
-    url: str
-    token: str = ""
-
-
-class LogEntry(Struct, frozen=True, rename="camel"):
-    """One line of a pod's log."""
-
-    content: str = ""
-    pod_name: str = ""
-
-
-class WatchEvent(Struct, frozen=True):
-    """A change of a workflow: `ADDED`, `MODIFIED` or `DELETED`, and its JSON."""
-
-    type: str
-    object: msgspec.Raw
-
-
-class _Head(Struct, frozen=True):
-    metadata: dict[str, Any] = {}
-
-
-class _StreamError(Struct, frozen=True):
-    grpc_code: int = 2
-    http_code: int = 500
-    message: str = "the stream ended with an error"
-
-
-class _Envelope(Struct, frozen=True):
-    result: msgspec.Raw = msgspec.Raw(b"")
-    error: _StreamError | None = None
-
-
-class _Failure(Struct, frozen=True):
-    code: int = 2
-    message: str = ""
-
-
-class _Items(Struct, Generic[T], frozen=True):
-    items: tuple[T, ...] | None = None
 
 
 class Client:
@@ -189,8 +134,8 @@ class Client:
             "listOptions.labelSelector": selector or None,
         }
         for body in self._stream(_path("workflow-events", namespace), params):
-            event = _decode(body, WatchEvent)
-            if not name or _decode(event.object, _Head).metadata.get("name") == name:
+            event = decode(body, WatchEvent)
+            if not name or decode(event.object, Head).metadata.get("name") == name:
                 yield event
 
     def follow_workflow(self, namespace: str, name: str) -> Iterator[WatchEvent]:
@@ -245,13 +190,13 @@ class Client:
             "grep": grep or None,
         }
         for body in self._stream(_path("workflows", namespace, name, "log"), params):
-            yield _decode(body, LogEntry)
+            yield decode(body, LogEntry)
 
     def follow_logs(
         self, namespace: str, name: str, *, pod: str = "", tail: int | None = None, grep: str = "", timestamps: bool = False
     ) -> Iterator[LogEntry]:
         """Yield log lines until the workflow (or the pod) has ended, across restarts of the server, each line once."""
-        seen = _Seen()
+        seen = Seen()
         connected = False
         turn = 0
         while True:
@@ -278,12 +223,12 @@ class Client:
 
     def explain(self, manifest: dict[str, Any]) -> Estimate:
         """Return what running a manifest would take."""
-        return _decode(self._send("POST", "/api/jit/v1/explain", body={"workflow": manifest}), Estimate)
+        return decode(self._send("POST", "/api/jit/v1/explain", body={"workflow": manifest}), Estimate)
 
     def workflow_data(self, namespace: str, name: str) -> tuple[StepData, ...]:
         """Return where the data of a workflow's steps stands."""
         body = self._send("GET", f"/api/jit/v1{_tail('workflows', namespace, name, 'data')}")
-        return _decode(body, _Items[StepData]).items or ()
+        return decode(body, Items[StepData]).items or ()
 
     def workflow_notes(self, namespace: str, name: str) -> list[dict[str, Any]]:
         """Return a workflow's history: `at` (seconds since the epoch), `reason`, `message`, `kind`, `node_id`."""
@@ -347,7 +292,7 @@ class Client:
     def primary_action(self, action: str, ref: str) -> Replica | None:
         """`stage`, `pin`, `unpin` or `evict` an object; returns its replica unless it was evicted."""
         body = self._send("POST", f"/data/v1/primary/{action}", body={"ref": ref}, patient=action == "stage")
-        return None if action == "evict" or not body.strip() else _decode(body, Replica)
+        return None if action == "evict" or not body.strip() else decode(body, Replica)
 
     # -- transport
 
@@ -368,7 +313,7 @@ class Client:
         return found
 
     def _any(self, method: str, path: str, **more: Any) -> Any:
-        return _decode(self._send(method, path, **more), object)
+        return decode(self._send(method, path, **more), object)
 
     def _send(
         self, method: str, path: str, *, params: dict[str, Any] | None = None, body: Any = None, patient: bool = False
@@ -386,7 +331,7 @@ class Client:
             raise _lost(self.url, error) from error
         except httpx.InvalidURL as error:
             raise ServerLost(f"{self.url} is no usable server address: {error}") from error
-        _check(response.status_code, response.content)
+        check(response.status_code, response.content)
         return response.content
 
     def _stream(self, path: str, params: dict[str, Any]) -> Iterator[bytes]:
@@ -397,9 +342,9 @@ class Client:
                 "GET", self.url.rstrip("/") + path, params=_given(params), headers=headers, timeout=timeout
             ) as response:
                 if response.status_code != httpx.codes.OK:
-                    _check(response.status_code, response.read())
-                for line in _lines(response.iter_bytes()):
-                    envelope = _decode(line, _Envelope)
+                    check(response.status_code, response.read())
+                for line in lines(response.iter_bytes()):
+                    envelope = decode(line, Envelope)
                     if envelope.error:
                         raise ApiError(envelope.error.grpc_code, envelope.error.message, envelope.error.http_code)
                     body = bytes(envelope.result)
@@ -445,39 +390,6 @@ class Client:
         raise error
 
 
-class _Seen:
-    """Which log lines were shown: per pod the time of the last one and how many carried that time."""
-
-    def __init__(self) -> None:
-        self._last: dict[str, tuple[str, int]] = {}
-        self._again: dict[str, int] = {}
-
-    def restart(self) -> None:
-        """From now on lines come from the beginning again."""
-        self._again = dict.fromkeys(self._last, 0)
-
-    def admit(self, entry: LogEntry) -> LogEntry | None:
-        """Return the entry without its time, or None when it was shown before."""
-        stamp, _, text = entry.content.partition(" ")
-        moment = _sortable(stamp)
-        last, count = self._last.get(entry.pod_name, ("", 0))
-        again = self._again.get(entry.pod_name, count)
-        if moment < last:
-            return None
-        if moment == last and again < count:
-            self._again[entry.pod_name] = again + 1
-            return None
-        self._last[entry.pod_name] = (moment, count + 1 if moment == last else 1)
-        self._again[entry.pod_name] = self._last[entry.pod_name][1]
-        return LogEntry(text, entry.pod_name)
-
-
-def _sortable(stamp: str) -> str:
-    """Return an RFC 3339 time so that texts sort as times: servers cut trailing zeros of the fraction."""
-    whole, _, fraction = stamp.rstrip("Z").partition(".")
-    return f"{whole}.{fraction:0<9}"
-
-
 def _tail(*parts: str) -> str:
     return "".join("/" + quote(part, safe="@") for part in parts)
 
@@ -493,43 +405,3 @@ def _given(params: dict[str, Any] | None) -> dict[str, Any]:
 def _lost(url: str, error: httpx.HTTPError) -> ServerLost:
     reason = str(error) or type(error).__name__
     return ServerLost(f"the server at {url} does not answer ({reason}); is it running, and is its address right?")
-
-
-def _decode(body: bytes | msgspec.Raw, kind: type[T]) -> T:
-    try:
-        return msgspec.json.decode(body, type=kind)
-    except msgspec.MsgspecError as error:
-        raise ApiError(2, f"the server's answer cannot be read ({error}); is it a jitflow server?", 200) from error
-
-
-def _check(status: int, body: bytes) -> None:
-    if status < httpx.codes.BAD_REQUEST and status >= httpx.codes.OK and status < httpx.codes.MULTIPLE_CHOICES:
-        return
-    try:
-        failure = msgspec.json.decode(body, type=_Failure)
-    except msgspec.MsgspecError:
-        failure = _Failure()
-    message = failure.message[:_MAX_ERROR_CHARS] or f"the server answered with HTTP status {status}"
-    if status == httpx.codes.UNAUTHORIZED:
-        message += "; set JITFLOW_TOKEN to the server's token (a local server's is found by itself)"
-    raise ApiError(failure.code, message, status)
-
-
-def _lines(chunks: Iterator[bytes]) -> Iterator[bytes]:
-    """Yield the JSON texts of an event stream or of newline-delimited JSON; lines may be megabytes long."""
-    rest: list[bytes] = []
-    for chunk in chunks:
-        first, *others = chunk.split(b"\n")
-        rest.append(first)
-        for part in others:
-            yield from _payload(b"".join(rest))
-            rest = [part]
-    yield from _payload(b"".join(rest))
-
-
-def _payload(line: bytes) -> Iterator[bytes]:
-    text = line.strip()
-    if text.startswith(b"data:"):
-        text = text[5:].strip()
-    if text and not text.startswith((b":", b"event:", b"id:", b"retry:")):
-        yield text
