@@ -4,9 +4,10 @@ import asyncio
 import contextlib
 import errno
 import os
+import signal
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
 import msgspec
@@ -68,6 +69,9 @@ async def serve(
                     on_ready(info)
 
             server = _Server(config, tell, stack.end_streams)
+            if threading.current_thread() is threading.main_thread():
+                for number in (signal.SIGINT, signal.SIGTERM):
+                    asyncio.get_running_loop().add_signal_handler(number, server.handle_exit, number, None)
             async with asyncio.TaskGroup() as tasks:
                 watcher = tasks.create_task(_stop_when(stop or asyncio.Event(), server))
                 await server.serve(sockets=[listener])
@@ -84,6 +88,11 @@ class _Server(uvicorn.Server):
         super().__init__(config)
         self._on_started = on_started
         self._on_stopping = on_stopping
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None]:
+        """Leave signals to `serve`: uvicorn would raise them again before the server's parts have been stopped."""
+        yield
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)

@@ -16,7 +16,7 @@ from jitflow.bootstrap.system import RandomIds, SystemClock
 from jitflow.bootstrap.vault import Vault
 from jitflow.control_api import LOOPBACK_HOSTS, make_app
 from jitflow.data_api import routes as data_routes
-from jitflow.dataplane import LocalDataPlane
+from jitflow.dataplane import LocalDataPlane, Tuning
 from jitflow.engine import Engine, Images
 from jitflow.engine.podkeeper import PodKeeperConfig
 from jitflow.executors import ProcessExecutor, SandboxExecutor
@@ -68,6 +68,7 @@ async def open_stack(settings: Settings) -> AsyncGenerator[Stack]:
             clock,
             transfers=settings.primary.transfers,
             workers=pods_at_once(settings),
+            tuning=Tuning(disk_patience_s=settings.primary.stall_s),
         )
         executor = make_executor(settings, home)
         engine = Engine(

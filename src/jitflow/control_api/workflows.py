@@ -116,7 +116,10 @@ class WorkflowRoutes:
         """Return one workflow."""
         fields = Fields(request.query_params.get("fields", ""))
         namespace, name = request.path_params["namespace"], request.path_params["name"]
-        workflow = await self._service.get(namespace, name, uid=request.query_params.get("uid", ""))
+        uid = request.query_params.get("uid", "")
+        if fields.wants_only_row(""):
+            return answer(fields.apply(outline(self._service.find(namespace, name, uid=uid))))
+        workflow = await self._service.get(namespace, name, uid=uid)
         return answer(fields.apply(plain(workflow)) if fields else workflow)
 
     async def delete(self, request: Request) -> Response:

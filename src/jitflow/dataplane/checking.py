@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from msgspec.structs import replace
 
 from jitflow.dataplane.core import Core, advice
+from jitflow.dataplane.inside import lies_in
 from jitflow.dataplane.lookups import Answers, stat_all
 from jitflow.model.data import FutureInput, FutureStep, ObjectInfo, ObjectRef, ReplicaState
 from jitflow.model.problems import Problem, Refused
@@ -29,7 +30,7 @@ async def check(core: Core, steps: Sequence[FutureStep]) -> Estimate:
     external: dict[ObjectRef, bool] = {}
     for step in steps:
         for one in step.inputs:
-            if one.ref not in produced:
+            if not lies_in(one.ref, produced):
                 external[one.ref] = external.get(one.ref, True) and one.optional
     answers = await stat_all(core, [ref for ref in external if not _dirty(core, ref)])
     _refuse_missing(core, answers, external)

@@ -12,6 +12,7 @@ from jitflow.dataplane.byhand import ByHand
 from jitflow.dataplane.checking import check
 from jitflow.dataplane.core import Core, Tuning
 from jitflow.dataplane.history import History
+from jitflow.dataplane.inside import Inside
 from jitflow.dataplane.journal import Journal
 from jitflow.dataplane.leases import Leases
 from jitflow.dataplane.lookups import Lookups
@@ -99,6 +100,7 @@ class LocalDataPlane:
         self._progress = Progress(core, self._lookups, self._transfers, self._stageout)
         self._leases = Leases(core, self._progress, self._refuse)
         self._by_hand = ByHand(core, self._leases)
+        self._inside = Inside(core)
         core.perform = self._perform
         core.partial_bytes = self._transfers.partial_bytes
 
@@ -156,10 +158,11 @@ class LocalDataPlane:
         if not step.inputs and not step.outputs:
             self._listener(Lease(step=step.id))
             return
-        self._leases.ask(uid, step)
+        self._leases.ask(uid, self._inside.outer(step))
 
     def release(self, step: StepId, outputs: Sequence[OutputObject]) -> None:
         """The step has ended (see `DataPlane.release`)."""
+        self._inside.forget(step)
         self._leases.returned(step)
         if not outputs and self._core.planner.wait(step) is None:
             return
@@ -223,7 +226,7 @@ class LocalDataPlane:
 
     def _emit(self, event: DataEvent) -> None:
         if not self._by_hand.takes(event):
-            self._listener(event)
+            self._listener(self._inside.shown(event) if isinstance(event, Lease) else event)
 
     # -- what people see and do --------------------------------------------------------------------------------------------
 

@@ -40,6 +40,8 @@ class ItemView(Struct, frozen=True, kw_only=True):
     uses: int
     next_step: StepId | None
     missing: bool
+    uploading: bool
+    """An output that is on its way to its secondary, or will be as soon as it is offered."""
 
 
 class Wait(Struct, frozen=True, kw_only=True):
@@ -69,6 +71,7 @@ def view(items: Items, item: Item) -> ItemView:
         uses=item.uses,
         next_step=reader.id if reader else None,
         missing=item.source is Source.MISSING,
+        uploading=item.uploading,
     )
 
 
