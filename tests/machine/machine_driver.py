@@ -1,7 +1,7 @@
 """A small driver for the machine's tests: plays pods, keeps time, checks what must hold after every decision."""
 
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -191,10 +191,16 @@ def same_counts(state: machine.State) -> None:
     """Check that everything counted equals a recount from the nodes."""
     fresh = recount(state.program, state.run, state.nodes.values())
     assert fresh.counts == msgspec.structs.replace(state.counts, seq=fresh.counts.seq)
-    assert dict(fresh.frames) == dict(state.frames), (dict(fresh.frames), dict(state.frames))
-    assert dict(fresh.waits) == dict(state.waits)
+    for counted, live in ((fresh.frames, state.frames), (fresh.waits, state.waits)):
+        assert counted == live, f"counted anew and as kept: {difference(counted, live)}"
     assert {k: dict(v) for k, v in fresh.children.items() if v} == {k: dict(v) for k, v in state.children.items() if v}
     assert queue_order(fresh) == queue_order(state)
+
+
+def difference(first: Mapping[Any, Any], second: Mapping[Any, Any]) -> dict[Any, Any]:
+    """Return where two mappings differ."""
+    keys = set(first) | set(second)
+    return {key: (first.get(key), second.get(key)) for key in keys if first.get(key) != second.get(key)}
 
 
 def queue_order(state: machine.State) -> dict[str, list[str]]:

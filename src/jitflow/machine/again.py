@@ -126,17 +126,19 @@ class _Reset:
     def run(self) -> None:
         """Go down from the root; drop the exit handler."""
         name = self._turn.program.name
-        for top in (names.node_id(name, exit_name(name)),):
-            if top in self._nodes:
-                self._delete(self._nodes[top])
+        handler = self._nodes.get(names.node_id(name, exit_name(name)))
+        if handler is not None:
+            self._delete(handler)
         if name in self._nodes:
             self._visit(self._nodes[name])
+        gone = set(self.deleted)
+        self.reset = [node_id for node_id in self.reset if node_id not in gone]
 
     def _children(self, node: Node) -> list[Node]:
         return self._turn.children(node.id)
 
-    def _visit(self, node: Node) -> bool:
-        """Delete or reset a node if it must run again; return whether it must."""
+    def _visit(self, node: Node, *, deep: bool = False) -> bool:
+        """Delete or reset a node if it must run again; return whether it must. `deep`: forgiven failures too."""
         if node.type not in COMPOSITES:
             if node.is_unsuccessful or self._is_chosen(node):
                 self._delete(node)
@@ -145,9 +147,11 @@ class _Reset:
         if self._is_chosen(node) or (node.type == types.RETRY and self._repeats_pods(node) and node.is_unsuccessful):
             self._delete(node)
             return True
-        if not node.is_unsuccessful and not self._chosen:
+        if not node.is_unsuccessful and not self._chosen and not deep:
             return False
-        again = self._visit_children(node)
+        again = self._visit_children(node, deep=deep)
+        if not again and node.is_unsuccessful:
+            self._visit_children(node, deep=True)
         if not again and not node.is_unsuccessful:
             return False
         self.reset.append(node.id)
@@ -156,7 +160,7 @@ class _Reset:
         )
         return True
 
-    def _visit_children(self, node: Node) -> bool:
+    def _visit_children(self, node: Node, *, deep: bool) -> bool:
         children = self._children(node)
         if node.type == types.RETRY:
             children = children[-1:]
@@ -164,14 +168,17 @@ class _Reset:
             for child in children:
                 self._delete(child)
             return True
-        visited = {child.task if node.type == types.DAG else child.index: child for child in children if self._visit(child)}
+        visited: set[int] = set()
+        for child in children:
+            if self._visit(child, deep=deep):
+                visited.add(child.task if node.type == types.DAG else child.index)
         if node.type == types.STEPS and visited:
             first = min(visited)
             for child in children:
-                if child.index > first and child.index not in visited:
+                if child.index > first:
                     self._delete(child)
         elif node.type == types.DAG:
-            self._delete_after(node, children, set(visited))
+            self._delete_after(node, children, visited)
         return bool(visited)
 
     def _delete_after(self, node: Node, children: list[Node], again: set[int]) -> None:
@@ -185,7 +192,7 @@ class _Reset:
                     after.add(index)
                     todo.append(index)
         for child in children:
-            if child.task not in again and (child.task in after or child.phase == phases.OMITTED):
+            if child.task in after or child.phase == phases.OMITTED:
                 self._delete(child)
 
     def _is_chosen(self, node: Node) -> bool:

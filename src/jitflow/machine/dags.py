@@ -68,6 +68,9 @@ class DagKind:
             return
         template, plan = turn.template_of(node), dag_plan(turn.program, node)
         phase = _phase(turn, node, plan, template)
+        if frame.left:
+            for index in plan.needed:
+                turn.waits.pop((node.id, index), None)
         if phase:
             turn.finish(node, phase)
         elif frame.left:
@@ -93,7 +96,8 @@ def _is_ready(turn: Turn, node: Node, task: Task) -> bool:
     if turn.child(node.id, (task.index, -1)) is not None:
         return False
     ended = [turn.child(node.id, (dependency, -1)) for dependency in task.dependencies]
-    return all(child is not None and child.is_fulfilled for child in ended)
+    # A branch is known once the end has been taken note of; one that has not been will start what follows by itself.
+    return all(child is not None and child.branch for child in ended)
 
 
 def _consider(turn: Turn, node: Node, task: Task) -> None:

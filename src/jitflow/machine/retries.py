@@ -46,10 +46,8 @@ class Retries:
 
     def open(self, turn: Turn, node: Node) -> None:
         """Start the first attempt, or the next one if the backoff is over."""
-        attempts = _count(turn, node)
-        last = turn.child(node.id, (node.task, attempts - 1)) if attempts else None
-        if last is None or last.is_fulfilled:
-            _attempt(turn, node, attempts)
+        if not turn.frame(node.id).open:
+            _attempt(turn, node, _count(turn, node))
 
     def child_ended(self, turn: Turn, node: Node, child: Node) -> None:
         """End with the attempt, or try again, now or later."""

@@ -217,7 +217,7 @@ class _Recount:
     def _waits(self) -> dict[tuple[str, int], int]:
         waits: dict[tuple[str, int], int] = {}
         for node in self._nodes.values():
-            if node.type != nodes_module.DAG or node.is_fulfilled:
+            if node.type != nodes_module.DAG or node.is_fulfilled or node.held:
                 continue
             tasks = self._program.template(node.template).tasks
             children = self._children.get(node.id, {})

@@ -20,13 +20,11 @@ class StepsKind:
 
     def open(self, turn: Turn, node: Node) -> None:
         """Start the next group, or end."""
-        number = 0
-        while (group := turn.child(node.id, (-1, number))) is not None:
-            if not group.is_fulfilled:
-                turn.open_later(group)
-                return
-            number += 1
-        self._go_on(turn, node, number)
+        if not turn.frame(node.id).open:
+            number = 0
+            while turn.child(node.id, (-1, number)) is not None:
+                number += 1
+            self._go_on(turn, node, number)
 
     def child_ended(self, turn: Turn, node: Node, child: Node) -> None:
         """A group ended: fail with it, or go on to the next."""
