@@ -111,7 +111,8 @@ def _table(result: dict[str, Any]) -> str:
         "ms a step = (wall of n steps - wall of one step) / (n - 1), medians;",
         f"a step is `{result['step']}`, {result['parallel']} at once; {result['machine']}.",
         "",
-        f"| tool | one step s | chain of {result['chain']} ms/step | fan-out of {result['fan']} ms/step | ready s | server MB | with children MB |",
+        f"| tool | one step s | chain of {result['chain']} ms/step | fan-out of {result['fan']} ms/step "
+        "| ready s | server MB | with children MB |",
         "| --- | --- | --- | --- | --- | --- | --- |",
     ]
     for row in result["tools"]:

@@ -90,7 +90,7 @@ def scene(arguments: argparse.Namespace) -> None:
     slope, light = slope_and_light(elevation, sun)
     index = (vegetation(bands) * (0.5 + 0.5 * light / np.sin(np.deg2rad(sun)))).astype(np.float32)
     rough = np.zeros_like(index)
-    for radius in (2, 4, 8, 16):
+    for radius in (2, 4, 8):
         rough += texture(index, radius)
     quantiles = np.quantile(index[usable], (0.05, 0.25, 0.5, 0.75, 0.95))
     np.save(arguments.composite, blocks(np.where(usable, box_mean(index, 1), 0).astype(np.float32)))
