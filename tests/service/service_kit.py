@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from benchmark.service import Server
+
 from jitflow.testing.s3_server import S3Server
 from jitflow.testing.slow_link import SlowLink
 
@@ -107,9 +108,7 @@ def ended(server: Server, name: str, *, within_s: float = 60.0) -> dict[str, Any
     return until(server, name, lambda workflow: workflow["status"].get("phase") in FINAL, within_s=within_s)
 
 
-def until(
-    server: Server, name: str, holds: Callable[[dict[str, Any]], bool], *, within_s: float = 60.0
-) -> dict[str, Any]:
+def until(server: Server, name: str, holds: Callable[[dict[str, Any]], bool], *, within_s: float = 60.0) -> dict[str, Any]:
     """Return a workflow as soon as something holds of it."""
     limit = time.monotonic() + within_s
     while time.monotonic() < limit:

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
 from benchmark.service import Server
-from jitflow.testing.s3_server import S3Server
 from tests.service.service_kit import WORKFLOWS, ended, reader, settings_for, submit, until
+
+from jitflow.testing.s3_server import S3Server
 
 CHAIN = """apiVersion: argoproj.io/v1alpha1
 kind: Workflow
@@ -21,7 +21,10 @@ spec:
     dag:
       tasks:
       - {name: first, template: count}
-      - {name: second, template: sum, dependencies: [first], arguments: {artifacts: [{name: in, from: "{{tasks.first.outputs.artifacts.out}}"}]}}
+      - name: second
+        template: sum
+        dependencies: [first]
+        arguments: {artifacts: [{name: in, from: "{{tasks.first.outputs.artifacts.out}}"}]}
   - name: count
     container: {image: busybox, command: [sh, -c], args: ["date +%s.%N > /tmp/out; sleep 2; seq 1000 >> /tmp/out"]}
     outputs: {artifacts: [{name: out, path: /tmp/out}]}

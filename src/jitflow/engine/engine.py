@@ -103,7 +103,11 @@ class Engine:
         self._runs = {run.uid: run for run in runs}
         early, self._early = self._early or [], None
         ends = {end.key: end for end in early}
-        for run in sorted(runs, key=lambda run: run.row.created_at):
+        runs.sort(key=lambda run: run.row.created_at)
+        # The whole future first: what is not known to be needed could be evicted for the first step that asks.
+        for run in runs:
+            self._announce(run)
+        for run in runs:
             self._resume(run, ends)
         for end in early:
             self._pod_ended(end)
@@ -128,8 +132,8 @@ class Engine:
     def _resume(self, run: LiveRun, ends: Mapping[str, PodEnd]) -> None:
         """Perform the open effects again, in the order in which they need each other.
 
-        Outputs that are not proven yet come first, for steps may wait for them; then the pods that run, whose inputs must be
-        pinned again before the data plane makes any other decision; then the future; then the rest.
+        Outputs that are not proven yet come first, for steps may wait for them; then the pods that run, whose inputs are pinned;
+        then the rest.
         """
         launches = [effect for effect in run.open_effects.values() if isinstance(effect, LaunchPod)]
         ended = [effect for effect in launches if machine.is_ended(run.state, effect.node_id)]
@@ -144,7 +148,6 @@ class Engine:
                 self._post(run.uid, OutputsSaved(node_id=effect.node_id, error=lost))
         for effect in surviving:
             self._perform(run, effect)
-        self._announce(run)
         for effect in run.open_effects.values():
             if effect not in ended and effect not in surviving:
                 self._perform(run, effect)
