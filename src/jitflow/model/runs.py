@@ -10,63 +10,63 @@ class Event(Struct, frozen=True, kw_only=True, tag=True):
     """Something that happened; the only way a workflow's state changes."""
 
 
-class WorkflowStarted(Event):
+class WorkflowStarted(Event, frozen=True, kw_only=True):
     """The workflow was created and may begin. Also the first event after `spec.suspend` ends."""
 
 
-class PodStarted(Event):
+class PodStarted(Event, frozen=True, kw_only=True):
     """The pod of a node is running under its parent. `images`: names without a mapping, told as a warning."""
 
     node_id: str
 
 
-class PodWaits(Event):
+class PodWaits(Event, frozen=True, kw_only=True):
     """A node's pod does not start yet; `message` is shown as the node's message while it is Pending."""
 
     node_id: str
     message: str
 
 
-class PodEnded(Event):
+class PodEnded(Event, frozen=True, kw_only=True):
     """A node's pod ended; `image_exit` and artifacts as the executor recorded them."""
 
     node_id: str
     end: PodEnd
 
 
-class PodRefused(Event):
+class PodRefused(Event, frozen=True, kw_only=True):
     """A node's pod can never start (input missing, entrypoint unknown, does not fit): the node is in Error."""
 
     node_id: str
     message: str
 
 
-class OutputsSaved(Event):
+class OutputsSaved(Event, frozen=True, kw_only=True):
     """A node's output artifacts are proven at their secondaries; `error` says which could not be."""
 
     node_id: str
     error: str = ""
 
 
-class TimerFired(Event):
+class TimerFired(Event, frozen=True, kw_only=True):
     """A timer asked for by `StartTimer` is due; a timer of a node that moved on is ignored."""
 
     key: str
 
 
-class SuspendRequested(Event):
+class SuspendRequested(Event, frozen=True, kw_only=True):
     """Start nothing new (`spec.suspend`)."""
 
 
-class ResumeRequested(Event):
+class ResumeRequested(Event, frozen=True, kw_only=True):
     """End the suspension; `selector` as Argo's nodeFieldSelector, empty for all Suspend nodes."""
 
     selector: str = ""
     message: str = ""
 
 
-class SuspendedNodesSet(Event):
-    """Supply output parameters to the suspended nodes that `selector` names; a `phase` (Succeeded, Failed, Error) also ends them."""
+class SuspendedNodesSet(Event, frozen=True, kw_only=True):
+    """Supply output parameters to the suspended nodes that `selector` names; a `phase` also ends them (an Error as Failed)."""
 
     selector: str
     outputs: dict[str, str] = {}
@@ -74,7 +74,7 @@ class SuspendedNodesSet(Event):
     phase: str = ""
 
 
-class ShutdownRequested(Event):
+class ShutdownRequested(Event, frozen=True, kw_only=True):
     """Stop (`Stop`: exit handlers still run) or terminate (`Terminate`: they do not)."""
 
     strategy: str
@@ -82,7 +82,7 @@ class ShutdownRequested(Event):
     selector: str = ""
 
 
-class RetryRequested(Event):
+class RetryRequested(Event, frozen=True, kw_only=True):
     """Run a finished, failed workflow again from where it failed."""
 
     restart_successful: bool = False
@@ -96,7 +96,7 @@ class Effect(Struct, frozen=True, kw_only=True, tag=True):
     key: str
 
 
-class LaunchPod(Effect):
+class LaunchPod(Effect, frozen=True, kw_only=True):
     """Get the node's inputs near, then run its pod. Open until the node has ended.
 
     `template` has every tag resolved except those of outputs; `inputs` and `outputs` are the node's own, resolved.
@@ -120,20 +120,20 @@ class PodDefaults(Struct, frozen=True, kw_only=True):
     volumes: tuple[argo.Volume, ...] = ()
 
 
-class KillPod(Effect):
+class KillPod(Effect, frozen=True, kw_only=True):
     """End the node's pod (TERM, grace, KILL), or give up getting its inputs."""
 
     node_id: str
     grace_s: float = 30.0
 
 
-class StartTimer(Effect):
+class StartTimer(Effect, frozen=True, kw_only=True):
     """Deliver `TimerFired(key)` at `due` (seconds since the epoch)."""
 
     due: float
 
 
-class CloseWorkflow(Effect):
+class CloseWorkflow(Effect, frozen=True, kw_only=True):
     """The workflow has ended: withdraw its future, tell the watchers."""
 
 
