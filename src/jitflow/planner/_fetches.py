@@ -5,6 +5,7 @@ import heapq
 from jitflow.model.data import ReplicaState
 from jitflow.planner._items import Item, Items, Key, Source
 from jitflow.planner._room import Room
+from jitflow.planner._sizes import OutputSizes
 from jitflow.planner._steps import Phase, Step
 from jitflow.planner.commands import Cancel, Command, Fetch, Look
 
@@ -15,10 +16,11 @@ _LOOKS_AT_ONCE = 512
 class Fetches:
     """The queues of transfers and look-ups."""
 
-    def __init__(self, items: Items, room: Room, transfers: int, window: int) -> None:
+    def __init__(self, items: Items, room: Room, sizes: OutputSizes, *, transfers: int, window: int) -> None:
         """Allow `transfers` at once, and `window` objects ahead of their claims."""
         self._items = items
         self._room = room
+        self._sizes = sizes
         self._transfers = transfers
         self._window = window
         self._urgent: list[tuple[Key, int, Item]] = []
@@ -122,8 +124,12 @@ class Fetches:
                 skipped.append(entry)
                 continue
             leaving = self._items.leaving
-            if self._items.fixed + item.bytes > self._items.capacity or not self._room.make(
-                item.bytes, out, f"room for {item.ref}, read earlier", before=step.key
+            # What the steps of everything fetched ahead will write is left free: else the first of them to start would push out
+            # what was fetched for the next.
+            reserve = step.declared + self._sizes.assumed(step.spec)
+            size = item.bytes + reserve + self._items.ahead_reserve
+            if self._items.fixed + size > self._items.capacity or not self._room.make(
+                size, out, f"room for {item.ref}, read earlier", before=step.key
             ):
                 skipped.append(entry)
                 if self._items.leaving != leaving:
@@ -132,7 +138,7 @@ class Fetches:
             if not harmless and head is not None:
                 head.bypassed += 1
             self._start(item, step, out, urgent=False)
-            self._items.mark_ahead(item, True)
+            self._items.mark_ahead(item, True, reserve)
         for entry in skipped:
             heapq.heappush(self._soft, entry)
 

@@ -37,7 +37,8 @@ class Item:
     """One object: what is known of it, where it stands, who reads it."""
 
     __slots__ = (
-        "ahead", "blocked", "cancelled", "claims", "dirty", "fixed", "kept", "last_used", "looking", "loose", "producer", "rank",
+        "ahead", "ahead_reserve", "blocked", "cancelled", "claims", "dirty", "fixed", "kept", "last_used", "looking", "loose",
+        "producer", "rank",
         "readers", "ref", "retry_at", "size", "source", "stale", "state", "tally", "uploading", "used", "uses", "waiters",
     )  # fmt: skip
 
@@ -57,6 +58,8 @@ class Item:
         self.cancelled = False
         self.ahead = False
         """Fetched ahead of any claim and not claimed since."""
+        self.ahead_reserve = 0
+        """What the step it was fetched ahead for will reserve for its outputs."""
         self.claims = 0
         self.uses = 0
         """Steps that will read it and have not claimed it."""
@@ -117,6 +120,7 @@ class Items:
         self.pinned = 0
         self.dirty = 0
         self.ahead = 0
+        self.ahead_reserve = 0
         self._victims: list[tuple[Rank, ObjectRef, int, Item]] = []
         self._loose_count = 0
         self._tick = 0
@@ -268,10 +272,12 @@ class Items:
         self.mark_ahead(item, False)
         self.move(item, "gone")
 
-    def mark_ahead(self, item: Item, ahead: bool) -> None:
-        """Count an item as fetched ahead of its claim, or no longer."""
+    def mark_ahead(self, item: Item, ahead: bool, reserve: int = 0) -> None:
+        """Count an item as fetched ahead of its claim, or no longer; `reserve` will be needed with it."""
         if item.ahead != ahead:
             item.ahead = ahead
+            self.ahead_reserve += reserve - item.ahead_reserve
+            item.ahead_reserve = reserve
             self.ahead += 1 if ahead else -1
 
     def __iter__(self) -> Iterator[Item]:
