@@ -33,18 +33,33 @@ class Claims:
     """
 
     def __init__(
-        self, items: Items, steps: Steps, fetches: Fetches, room: Room, sizes: OutputSizes, *, window: int, bypass: int
+        self,
+        items: Items,
+        steps: Steps,
+        fetches: Fetches,
+        room: Room,
+        sizes: OutputSizes,
+        *,
+        workers: int,
+        window: int,
+        bypass: int,
     ) -> None:
-        """Allow `window` claimed steps that wait for transfers, and `bypass` claims past the head."""
+        """Allow `workers` steps to run and `window` more to be claimed, and `bypass` claims past the head.
+
+        More claims would hold room for steps that cannot start soon, and push out what is read sooner.
+        """
         self._items = items
         self._steps = steps
         self._fetches = fetches
         self._room = room
         self._sizes = sizes
         self._window = window
+        self._most = workers + window
         self._bypass = bypass
         self._grantable: list[tuple[Key, int, Step]] = []
         self.lacking = 0
+        self.active = 0
+        """Steps that are claimed or granted and have not ended."""
         self.head: Step | None = None
         self.stirred = True
         """Whether anything but freed bytes happened that may allow a claim."""
@@ -106,7 +121,7 @@ class Claims:
         head: Step | None = None
         place = 0
         for _ in range(_SCAN):
-            if place >= len(ready):
+            if place >= len(ready) or self.active >= self._most:
                 break
             step = ready[place][2]
             if head is not None and self._hopeless(step):
@@ -164,6 +179,7 @@ class Claims:
         self._steps.unlist(step)
         self._leave_absent(step)
         step.phase = Phase.CLAIMED
+        self.active += 1
         step.reserve = reserve
         items.fixed += reserve
         for item in step.inputs:
@@ -194,6 +210,7 @@ class Claims:
     def unclaim(self, step: Step, phase: Phase) -> None:
         """Give a step's claims back; it is `phase` from now on."""
         items = self._items
+        self.active -= 1
         if step.lacking:
             self.lacking -= 1
         step.lacking = 0

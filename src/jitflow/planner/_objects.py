@@ -51,7 +51,8 @@ class ObjectEvents:
             self._fetches,
             self._room,
             self._sizes,
-            window=max(2 * options.workers, options.transfers),
+            workers=options.workers,
+            window=2 * options.workers,
             bypass=options.bypass,
         )
         self._out: list[Command] = []

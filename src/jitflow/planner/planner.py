@@ -10,6 +10,7 @@ from jitflow.model.data import FutureStep, ObjectRef, ReplicaState, StepId, Work
 from jitflow.planner._audit import audit
 from jitflow.planner._items import Item, Source
 from jitflow.planner._objects import ObjectEvents, PlannerOptions
+from jitflow.planner._order import depth_first
 from jitflow.planner._steps import Phase, Step
 from jitflow.planner._views import Bytes, ItemView, Wait, view, wait_of
 from jitflow.planner.commands import Command, Grant
@@ -41,7 +42,7 @@ class Planner(ObjectEvents):
 
     def announce(self, uid: WorkflowUid, steps: Sequence[FutureStep]) -> None:
         """Say what a workflow will read and write, in order; replaces what was announced (not what was asked) before."""
-        concerned = [step for step in steps if step.inputs or step.outputs]
+        concerned = [step for step in depth_first(steps) if step.inputs or step.outputs]
         keys = self._steps.place(uid, concerned)
         named = {step.id for step in concerned}
         flow = self._steps.workflow(uid)
@@ -99,6 +100,7 @@ class Planner(ObjectEvents):
         """A step was granted before a restart and may still run: hold its claims until it ends. Its inputs must be resident."""
         step = self._steps.add(spec, uid, self._steps.front_key(uid))
         step.phase = Phase.GRANTED
+        self._claims.active += 1
         step.reserve = reserve_bytes
         self._items.fixed += reserve_bytes
         self._items.hold(reserve_bytes)
