@@ -3,6 +3,7 @@
 from random import Random
 
 import pytest
+from msgspec.structs import replace
 from planner_world import a_world, is_resident, ref
 
 from jitflow.model.data import FutureInput, FutureOutput, FutureStep, ObjectRef, ReplicaState
@@ -21,6 +22,7 @@ from jitflow.planner import (
     moved,
     smallest_capacity,
 )
+from jitflow.planner._order import depth_first
 
 pytestmark = pytest.mark.pure
 
@@ -101,6 +103,51 @@ def test_reading_ahead_does_no_harm() -> None:
     assert fetched(planner) == []
     planner.withdraw("w")
     assert fetched(planner) == ["e"]
+
+
+def test_reading_ahead_leaves_room_for_what_will_be_written() -> None:
+    def ahead(*outputs: tuple[str, int | None]) -> list[str]:
+        planner = a_planner(1000, workers=1)
+        planner.announce("w", [step(name, (name, 300), outputs=outputs) for name in "abcd"])
+        return fetched(planner)
+
+    assert ahead() == ["a", "b", "c"]
+    assert ahead(("out", 100)) == ["a", "b"]
+
+
+def test_no_more_is_claimed_than_can_soon_run() -> None:
+    planner = a_planner(1000, workers=1)
+    steps = [step(name, (name, 10)) for name in "abcde"]
+    planner.announce("w", steps)
+    fetched(planner)
+    for one in steps:
+        planner.ask("w", one)
+    granted = [command.step for command in planner.decide(0.0) if isinstance(command, Grant)]
+    assert granted == ["w/a", "w/b", "w/c"], "one runs, two are ready to follow"
+    planner.ended("w/a")
+    assert [command.step for command in planner.decide(0.0) if isinstance(command, Grant)] == ["w/d"]
+    assert planner.audit() == ()
+
+
+def test_one_branch_is_finished_before_the_next_is_begun() -> None:
+    def after(name: str, *names: str) -> FutureStep:
+        return replace(step(name, (name, 1)), after=tuple(f"w/{other}" for other in names))
+
+    steps = [
+        after("a1"),
+        after("b1"),
+        after("a2"),
+        after("b2"),
+        after("a", "a1", "a2"),
+        after("b", "b1", "b2"),
+        after("end", "a", "b"),
+    ]
+    assert [one.id[2:] for one in depth_first(steps)] == ["a1", "a2", "a", "b1", "b2", "b", "end"]
+    barrier = tuple(one.id for one in steps)
+    behind = [replace(step(name), after=barrier) for name in ("x", "y")]
+    assert [one.id[2:] for one in depth_first([*behind, *steps])][-2:] == ["x", "y"]
+    assert depth_first([after("p", "q"), after("q", "p")]) == [after("p", "q"), after("q", "p")], "a cycle loses nothing"
+    assert depth_first([after("p", "gone")]) == [after("p", "gone")]
 
 
 def test_a_large_object_that_does_not_fit_does_not_stop_smaller_ones() -> None:

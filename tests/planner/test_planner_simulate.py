@@ -62,13 +62,6 @@ def test_workers_bound_what_runs_at_once_and_workflows_share_inputs() -> None:
     assert outcome.ended == {"v/1": pytest.approx(3.0), "v/2": pytest.approx(3.0), "w/1": pytest.approx(6.0)}
 
 
-def test_what_was_fetched_ahead_is_not_pushed_out_by_outputs() -> None:
-    steps = [step(str(n), (f"x{n}", 300), run_s=1.0, output=100) for n in range(6)]
-    outcome = explain(steps, capacity_bytes=1000, link=Link(rate_Bps=1e5), options=OPTIONS)
-    assert outcome.fetched_bytes == 6 * 300
-    assert not outcome.unfinished
-
-
 def test_outputs_that_do_not_fit_and_unknown_sizes() -> None:
     steps = [
         step("a", ("x", None), output=None),

@@ -27,7 +27,7 @@ def audit(items: Items, steps: Steps) -> tuple[str, ...]:
     expect("dirty", items.dirty, sum(item.bytes for item in resident if item.dirty))
     expect("kept", items.kept, sum(item.bytes for item in table if item.kept))
     expect("ahead", items.ahead, sum(1 for item in table if item.ahead))
-    expect("ahead_reserve", items.ahead_reserve, sum(item.ahead_reserve for item in table))
+    expect("held", items.held, sum(step.reserve for step in running))
     claims: dict[object, int] = {}
     uses: dict[object, int] = {}
     for step in steps.table.values():

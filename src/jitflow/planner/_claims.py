@@ -216,7 +216,7 @@ class Claims:
         step.lacking = 0
         items.fixed -= step.reserve
         if step.phase is Phase.GRANTED:
-            items.hold(-step.reserve)
+            items.reserve(-step.reserve)
         step.reserve = 0
         step.phase = phase
         for item in step.inputs:
@@ -251,7 +251,7 @@ class Claims:
                 if not self._room.make(step.reserve, out, f"room for what {step.id} will write"):
                     return
                 step.phase = Phase.GRANTED
-                self._items.hold(step.reserve)
+                self._items.reserve(step.reserve)
                 out.append(Grant(step=step.id))
             heapq.heappop(self._grantable)
 

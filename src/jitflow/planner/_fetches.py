@@ -11,16 +11,19 @@ from jitflow.planner.commands import Cancel, Command, Fetch, Look
 
 _SKIPPED_PER_PASS = 8
 _LOOKS_AT_ONCE = 512
+_SPARE_SHARE = 4
+"""At most one part in so many of the capacity is left free for outputs."""
 
 
 class Fetches:
     """The queues of transfers and look-ups."""
 
-    def __init__(self, items: Items, room: Room, sizes: OutputSizes, *, transfers: int, window: int) -> None:
-        """Allow `transfers` at once, and `window` objects ahead of their claims."""
+    def __init__(self, items: Items, room: Room, sizes: OutputSizes, *, transfers: int, window: int, claims_at_once: int) -> None:
+        """Allow `transfers` at once, and `window` objects ahead of their claims, of which there are `claims_at_once` at most."""
         self._items = items
         self._room = room
         self._sizes = sizes
+        self._claims_at_once = claims_at_once
         self._transfers = transfers
         self._window = window
         self._urgent: list[tuple[Key, int, Item]] = []
@@ -111,6 +114,7 @@ class Fetches:
 
     def _ahead(self, now: float, out: list[Command], head: Step | None, bypass: int) -> None:
         skipped: list[tuple[bool, Key, int, Item]] = []
+        spare = self._spare() if self._soft else 0
         while self._soft and self.active < self._transfers and self._items.ahead < self._window:
             if len(skipped) > _SKIPPED_PER_PASS:
                 break
@@ -124,12 +128,8 @@ class Fetches:
                 skipped.append(entry)
                 continue
             leaving = self._items.leaving
-            # What the steps of everything fetched ahead will write is left free: else the first of them to start would push out
-            # what was fetched for the next.
-            reserve = step.declared + self._sizes.assumed(step.spec)
-            size = item.bytes + reserve + self._items.ahead_reserve
-            if self._items.fixed + size > self._items.capacity or not self._room.make(
-                size, out, f"room for {item.ref}, read earlier", before=step.key
+            if self._items.fixed + item.bytes > self._items.capacity or not self._room.make(
+                item.bytes + spare, out, f"room for {item.ref}, read earlier", before=step.key
             ):
                 skipped.append(entry)
                 if self._items.leaving != leaving:
@@ -138,9 +138,17 @@ class Fetches:
             if not harmless and head is not None:
                 head.bypassed += 1
             self._start(item, step, out, urgent=False)
-            self._items.mark_ahead(item, True, reserve)
+            self._items.mark_ahead(item, True)
         for entry in skipped:
             heapq.heappush(self._soft, entry)
+
+    def _spare(self) -> int:
+        """Return what to leave free for what the next steps will write.
+
+        Without it the first of them to start would push out what was fetched for the next ones.
+        """
+        wanted = self._claims_at_once * self._sizes.largest()
+        return max(0, min(wanted, self._items.capacity // _SPARE_SHARE) - self._items.held)
 
     def _candidate(self, entry: tuple[bool, Key, int, Item], now: float) -> Step | None:
         """Return the step for which to fetch an item ahead, None if the entry says nothing true any more."""

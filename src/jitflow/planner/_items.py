@@ -37,7 +37,7 @@ class Item:
     """One object: what is known of it, where it stands, who reads it."""
 
     __slots__ = (
-        "ahead", "ahead_reserve", "blocked", "cancelled", "claims", "dirty", "fixed", "kept", "last_used", "looking", "loose",
+        "ahead", "blocked", "cancelled", "claims", "dirty", "fixed", "kept", "last_used", "looking", "loose",
         "producer", "rank",
         "readers", "ref", "retry_at", "size", "source", "stale", "state", "tally", "uploading", "used", "uses", "waiters",
     )  # fmt: skip
@@ -58,8 +58,6 @@ class Item:
         self.cancelled = False
         self.ahead = False
         """Fetched ahead of any claim and not claimed since."""
-        self.ahead_reserve = 0
-        """What the step it was fetched ahead for will reserve for its outputs."""
         self.claims = 0
         self.uses = 0
         """Steps that will read it and have not claimed it."""
@@ -120,7 +118,8 @@ class Items:
         self.pinned = 0
         self.dirty = 0
         self.ahead = 0
-        self.ahead_reserve = 0
+        self.held = 0
+        """Bytes of `used` that are held for what running steps will write."""
         self._victims: list[tuple[Rank, ObjectRef, int, Item]] = []
         self._loose_count = 0
         self._tick = 0
@@ -174,6 +173,11 @@ class Items:
             self.pinned += tally[1] - was[1]
             self.dirty += tally[2] - was[2]
             item.tally = tally
+
+    def reserve(self, change: int) -> None:
+        """Add to (or take from) the bytes that are held for what running steps will write."""
+        self.held += change
+        self.hold(change)
 
     def hold(self, change: int) -> None:
         """Add to (or take from) the used bytes."""
@@ -272,12 +276,10 @@ class Items:
         self.mark_ahead(item, False)
         self.move(item, "gone")
 
-    def mark_ahead(self, item: Item, ahead: bool, reserve: int = 0) -> None:
-        """Count an item as fetched ahead of its claim, or no longer; `reserve` will be needed with it."""
+    def mark_ahead(self, item: Item, ahead: bool) -> None:
+        """Count an item as fetched ahead of its claim, or no longer."""
         if item.ahead != ahead:
             item.ahead = ahead
-            self.ahead_reserve += reserve - item.ahead_reserve
-            item.ahead_reserve = reserve
             self.ahead += 1 if ahead else -1
 
     def __iter__(self) -> Iterator[Item]:

@@ -43,7 +43,10 @@ class ObjectEvents:
         self._steps = Steps(self._items)
         self._room = Room(self._items)
         self._sizes = OutputSizes(options.default_output_bytes)
-        self._fetches = Fetches(self._items, self._room, self._sizes, transfers=options.transfers, window=options.window)
+        most = 3 * options.workers
+        self._fetches = Fetches(
+            self._items, self._room, self._sizes, transfers=options.transfers, window=options.window, claims_at_once=most
+        )
         self._outputs = Outputs(self._items, self._room)
         self._claims = Claims(
             self._items,

@@ -7,6 +7,7 @@ from jitflow.model.data import FutureStep, ObjectRef
 DEFAULT_OUTPUT_BYTES = 1 << 20
 _MARGIN = 1.1
 _FORGET = 0.9
+_KINDS = 64
 
 
 class OutputSizes:
@@ -16,6 +17,16 @@ class OutputSizes:
         """Know nothing; `default_bytes` is assumed of an output of which nothing is known."""
         self._default = default_bytes
         self._largest: dict[str, float] = {}
+        self._kinds: dict[str, FutureStep] = {}
+
+    def foresee(self, step: FutureStep) -> None:
+        """Note that a step of its template will come."""
+        if step.outputs and len(self._kinds) < _KINDS:
+            self._kinds.setdefault(step.template, step)
+
+    def largest(self) -> int:
+        """Return what the most demanding of the foreseen templates will reserve for the outputs of one step."""
+        return max((declared(step) + self.assumed(step) for step in self._kinds.values()), default=0)
 
     def learn(self, template: str, sizes: Sequence[int]) -> None:
         """Note the sizes of the outputs of one step."""

@@ -66,6 +66,7 @@ class Planner(ObjectEvents):
 
     def _enter(self, spec: FutureStep, uid: WorkflowUid, key: tuple[int, float]) -> Step:
         step = self._steps.add(spec, uid, key)
+        self._sizes.foresee(spec)
         for one in spec.inputs:
             if one.size_bytes is not None:
                 item = self._items.of(one.ref)
@@ -103,7 +104,7 @@ class Planner(ObjectEvents):
         self._claims.active += 1
         step.reserve = reserve_bytes
         self._items.fixed += reserve_bytes
-        self._items.hold(reserve_bytes)
+        self._items.reserve(reserve_bytes)
         for item in step.inputs:
             item.claims += 1
             self._items.drop_reader(item)
