@@ -440,7 +440,7 @@ class Engine:
             listener(change)
 
     def _task_failed(self, name: str, error: BaseException) -> None:
-        _log.error("task failed", task=name, error=str(error), exc_info=error)
+        _log.error("task failed", error, task=name)
 
 
 def _metadata_of(workflow: argo.Workflow) -> argo.ObjectMeta:

@@ -1,10 +1,11 @@
 """The I/O of rclone's remote control: one HTTP client over a unix socket."""
 
+import base64
 import itertools
 from types import TracebackType
 from typing import Any, Self
 
-import httpx
+import httpcore
 import msgspec
 
 from jitflow.ports.errors import Broken, PortError, Unreachable
@@ -13,6 +14,7 @@ from jitflow.storage.redact import Redactor
 from jitflow.storage.wire import Failure
 
 CONNECT_S = 5.0
+_LOST = (httpcore.NetworkError, httpcore.ProtocolError, httpcore.TimeoutException, httpcore.ConnectionNotAvailable)
 POOLS = 16
 """Pools of connections, used in turn: what a request costs in one grows with the connections that it holds."""
 
@@ -26,7 +28,11 @@ class RcClient:
 
     def __init__(self, socket_path: str, user: str, password: str, redact: Redactor) -> None:
         """Prepare; nothing is connected before the first call."""
-        self._pools = [_pool(socket_path, user, password) for _ in range(POOLS)]
+        self._pools = [
+            httpcore.AsyncConnectionPool(uds=socket_path, max_connections=None, keepalive_expiry=30) for _ in range(POOLS)
+        ]
+        credentials = base64.b64encode(f"{user}:{password}".encode()).decode()
+        self._headers = [("Host", "rclone"), ("Authorization", f"Basic {credentials}"), ("Content-Type", "application/json")]
         self._turn = itertools.cycle(self._pools)
         self._redact = redact
 
@@ -53,30 +59,26 @@ class RcClient:
         """
         body = msgspec.json.encode(params)
         try:
-            answer = await next(self._turn).post(f"/{method}", content=body, headers={"Content-Type": "application/json"})
-        except httpx.HTTPError as error:
+            answer = await next(self._turn).request(
+                "POST",
+                f"http://rclone/{method}",
+                headers=self._headers,
+                content=body,
+                extensions={"timeout": {"connect": CONNECT_S}},
+            )
+        except _LOST as error:
             raise Unreachable(
                 f"{subject}: rclone stopped before it answered ({type(error).__name__}); it is started again"
             ) from error
-        if answer.status_code == 200:
+        if answer.status == 200:
             return answer.content
         raise self._failure(method, answer, subject)
 
-    def _failure(self, method: str, answer: httpx.Response, subject: str) -> PortError:
+    def _failure(self, method: str, answer: httpcore.Response, subject: str) -> PortError:
         try:
             failure = msgspec.json.decode(answer.content, type=Failure)
         except msgspec.MsgspecError:
-            said = shorten(self._redact(answer.text))
-            return Broken(f"{subject}: rclone's {method} answered {answer.status_code}: {said}")
+            said = shorten(self._redact(answer.content.decode(errors="replace")))
+            return Broken(f"{subject}: rclone's {method} answered {answer.status}: {said}")
         return translate(self._redact(failure.error), failure.status, subject)
 
-
-def _pool(socket_path: str, user: str, password: str) -> httpx.AsyncClient:
-    limits = httpx.Limits(max_connections=None, keepalive_expiry=30)
-    return httpx.AsyncClient(
-        transport=httpx.AsyncHTTPTransport(uds=socket_path, limits=limits, verify=False),  # no TLS: loading certificates is slow
-        base_url="http://rclone",
-        auth=(user, password),
-        timeout=httpx.Timeout(None, connect=CONNECT_S),
-        trust_env=False,
-    )
