@@ -131,7 +131,7 @@ class RcloneDaemon:
         """End an rclone that hangs; it is started again."""
         if self._process and self._process.returncode is None:
             self._ready.clear()  # calls from now on wait for the next one
-        log.warning("rclone (pid %d) does not answer; it is killed", self._process.pid)
+            log.warning("rclone (pid %d) does not answer; it is killed", self._process.pid)
             self._process.kill()
 
     async def call(self, method: str, params: dict[str, Any], *, subject: str) -> bytes:

@@ -81,4 +81,3 @@ class RcClient:
             said = shorten(self._redact(answer.content.decode(errors="replace")))
             return Broken(f"{subject}: rclone's {method} answered {answer.status}: {said}")
         return translate(self._redact(failure.error), failure.status, subject)
-
