@@ -13,42 +13,42 @@ class Base(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown
     """What every manifest type shares: immutable, strict, empty fields left out."""
 
 
-class AWSElasticBlockStoreVolumeSource(Base, kw_only=True):
+class AWSElasticBlockStoreVolumeSource(Base, frozen=True, kw_only=True):
     fs_type: str | None = field(default=None, name="fsType")
     partition: int | None = None
     read_only: bool | None = field(default=None, name="readOnly")
     volume_id: str = field(name="volumeID")
 
 
-class Affinity(Base, kw_only=True):
+class Affinity(Base, frozen=True, kw_only=True):
     node_affinity: NodeAffinity | None = field(default=None, name="nodeAffinity")
     pod_affinity: PodAffinity | None = field(default=None, name="podAffinity")
     pod_anti_affinity: PodAntiAffinity | None = field(default=None, name="podAntiAffinity")
 
 
-class AppArmorProfile(Base, kw_only=True):
+class AppArmorProfile(Base, frozen=True, kw_only=True):
     localhost_profile: str | None = field(default=None, name="localhostProfile")
     type: str
 
 
-class ArchiveStrategy(Base, kw_only=True):
+class ArchiveStrategy(Base, frozen=True, kw_only=True):
     none: NoneStrategy | None = None
     tar: TarStrategy | None = None
     zip: ZipStrategy | None = None
 
 
-class Arguments(Base, kw_only=True):
+class Arguments(Base, frozen=True, kw_only=True):
     artifacts: tuple[Artifact, ...] = ()
     parameters: tuple[Parameter, ...] = ()
 
 
-class ArtGCStatus(Base, kw_only=True):
+class ArtGCStatus(Base, frozen=True, kw_only=True):
     not_specified: bool | None = field(default=None, name="notSpecified")
     pods_recouped: dict[str, bool] = field(default_factory=dict, name="podsRecouped")
     strategies_processed: dict[str, bool] = field(default_factory=dict, name="strategiesProcessed")
 
 
-class Artifact(Base, kw_only=True):
+class Artifact(Base, frozen=True, kw_only=True):
     archive: ArchiveStrategy | None = None
     archive_logs: bool | None = field(default=None, name="archiveLogs")
     artifact_gc: ArtifactGC | None = field(default=None, name="artifactGC")
@@ -74,13 +74,13 @@ class Artifact(Base, kw_only=True):
     sub_path: str | None = field(default=None, name="subPath")
 
 
-class ArtifactGC(Base, kw_only=True):
+class ArtifactGC(Base, frozen=True, kw_only=True):
     pod_metadata: Metadata | None = field(default=None, name="podMetadata")
     service_account_name: str | None = field(default=None, name="serviceAccountName")
     strategy: str | None = None
 
 
-class ArtifactLocation(Base, kw_only=True):
+class ArtifactLocation(Base, frozen=True, kw_only=True):
     archive_logs: bool | None = field(default=None, name="archiveLogs")
     artifactory: ArtifactoryArtifact | None = None
     azure: AzureArtifact | None = None
@@ -94,7 +94,7 @@ class ArtifactLocation(Base, kw_only=True):
     s3: S3Artifact | None = None
 
 
-class ArtifactPaths(Base, kw_only=True):
+class ArtifactPaths(Base, frozen=True, kw_only=True):
     archive: ArchiveStrategy | None = None
     archive_logs: bool | None = field(default=None, name="archiveLogs")
     artifact_gc: ArtifactGC | None = field(default=None, name="artifactGC")
@@ -120,7 +120,7 @@ class ArtifactPaths(Base, kw_only=True):
     sub_path: str | None = field(default=None, name="subPath")
 
 
-class ArtifactRepository(Base, kw_only=True):
+class ArtifactRepository(Base, frozen=True, kw_only=True):
     archive_logs: bool | None = field(default=None, name="archiveLogs")
     artifactory: ArtifactoryArtifactRepository | None = None
     azure: AzureArtifactRepository | None = None
@@ -131,12 +131,12 @@ class ArtifactRepository(Base, kw_only=True):
     s3: S3ArtifactRepository | None = None
 
 
-class ArtifactRepositoryRef(Base, kw_only=True):
+class ArtifactRepositoryRef(Base, frozen=True, kw_only=True):
     config_map: str | None = field(default=None, name="configMap")
     key: str | None = None
 
 
-class ArtifactRepositoryRefStatus(Base, kw_only=True):
+class ArtifactRepositoryRefStatus(Base, frozen=True, kw_only=True):
     artifact_repository: ArtifactRepository | None = field(default=None, name="artifactRepository")
     config_map: str | None = field(default=None, name="configMap")
     default: bool | None = None
@@ -144,20 +144,20 @@ class ArtifactRepositoryRefStatus(Base, kw_only=True):
     namespace: str | None = None
 
 
-class ArtifactoryArtifact(Base, kw_only=True):
+class ArtifactoryArtifact(Base, frozen=True, kw_only=True):
     password_secret: SecretKeySelector | None = field(default=None, name="passwordSecret")
     url: str
     username_secret: SecretKeySelector | None = field(default=None, name="usernameSecret")
 
 
-class ArtifactoryArtifactRepository(Base, kw_only=True):
+class ArtifactoryArtifactRepository(Base, frozen=True, kw_only=True):
     key_format: str | None = field(default=None, name="keyFormat")
     password_secret: SecretKeySelector | None = field(default=None, name="passwordSecret")
     repo_url: str | None = field(default=None, name="repoURL")
     username_secret: SecretKeySelector | None = field(default=None, name="usernameSecret")
 
 
-class AzureArtifact(Base, kw_only=True):
+class AzureArtifact(Base, frozen=True, kw_only=True):
     account_key_secret: SecretKeySelector | None = field(default=None, name="accountKeySecret")
     blob: str
     container: str
@@ -165,7 +165,7 @@ class AzureArtifact(Base, kw_only=True):
     use_sdk_creds: bool | None = field(default=None, name="useSDKCreds")
 
 
-class AzureArtifactRepository(Base, kw_only=True):
+class AzureArtifactRepository(Base, frozen=True, kw_only=True):
     account_key_secret: SecretKeySelector | None = field(default=None, name="accountKeySecret")
     blob_name_format: str | None = field(default=None, name="blobNameFormat")
     container: str
@@ -173,7 +173,7 @@ class AzureArtifactRepository(Base, kw_only=True):
     use_sdk_creds: bool | None = field(default=None, name="useSDKCreds")
 
 
-class AzureDiskVolumeSource(Base, kw_only=True):
+class AzureDiskVolumeSource(Base, frozen=True, kw_only=True):
     caching_mode: str | None = field(default=None, name="cachingMode")
     disk_name: str = field(name="diskName")
     disk_uri: str = field(name="diskURI")
@@ -182,25 +182,25 @@ class AzureDiskVolumeSource(Base, kw_only=True):
     read_only: bool | None = field(default=None, name="readOnly")
 
 
-class AzureFileVolumeSource(Base, kw_only=True):
+class AzureFileVolumeSource(Base, frozen=True, kw_only=True):
     read_only: bool | None = field(default=None, name="readOnly")
     secret_name: str = field(name="secretName")
     share_name: str = field(name="shareName")
 
 
-class Backoff(Base, kw_only=True):
+class Backoff(Base, frozen=True, kw_only=True):
     cap: str | None = None
     duration: str | None = None
     factor: int | str | None = None
     max_duration: str | None = field(default=None, name="maxDuration")
 
 
-class BasicAuth(Base, kw_only=True):
+class BasicAuth(Base, frozen=True, kw_only=True):
     password_secret: SecretKeySelector | None = field(default=None, name="passwordSecret")
     username_secret: SecretKeySelector | None = field(default=None, name="usernameSecret")
 
 
-class CSIVolumeSource(Base, kw_only=True):
+class CSIVolumeSource(Base, frozen=True, kw_only=True):
     driver: str
     fs_type: str | None = field(default=None, name="fsType")
     node_publish_secret_ref: LocalObjectReference | None = field(default=None, name="nodePublishSecretRef")
@@ -208,16 +208,16 @@ class CSIVolumeSource(Base, kw_only=True):
     volume_attributes: dict[str, str] = field(default_factory=dict, name="volumeAttributes")
 
 
-class Cache(Base, kw_only=True):
+class Cache(Base, frozen=True, kw_only=True):
     config_map: LocalObjectReference = field(name="configMap")
 
 
-class Capabilities(Base, kw_only=True):
+class Capabilities(Base, frozen=True, kw_only=True):
     add: tuple[str, ...] = ()
     drop: tuple[str, ...] = ()
 
 
-class CephFSVolumeSource(Base, kw_only=True):
+class CephFSVolumeSource(Base, frozen=True, kw_only=True):
     monitors: tuple[str, ...]
     path: str | None = None
     read_only: bool | None = field(default=None, name="readOnly")
@@ -226,19 +226,19 @@ class CephFSVolumeSource(Base, kw_only=True):
     user: str | None = None
 
 
-class CinderVolumeSource(Base, kw_only=True):
+class CinderVolumeSource(Base, frozen=True, kw_only=True):
     fs_type: str | None = field(default=None, name="fsType")
     read_only: bool | None = field(default=None, name="readOnly")
     secret_ref: LocalObjectReference | None = field(default=None, name="secretRef")
     volume_id: str = field(name="volumeID")
 
 
-class ClientCertAuth(Base, kw_only=True):
+class ClientCertAuth(Base, frozen=True, kw_only=True):
     client_cert_secret: SecretKeySelector | None = field(default=None, name="clientCertSecret")
     client_key_secret: SecretKeySelector | None = field(default=None, name="clientKeySecret")
 
 
-class ClusterTrustBundleProjection(Base, kw_only=True):
+class ClusterTrustBundleProjection(Base, frozen=True, kw_only=True):
     label_selector: LabelSelector | None = field(default=None, name="labelSelector")
     name: str | None = None
     optional: bool | None = None
@@ -246,44 +246,44 @@ class ClusterTrustBundleProjection(Base, kw_only=True):
     signer_name: str | None = field(default=None, name="signerName")
 
 
-class ClusterWorkflowTemplate(Base, kw_only=True):
+class ClusterWorkflowTemplate(Base, frozen=True, kw_only=True):
     api_version: str | None = field(default=None, name="apiVersion")
     kind: str | None = None
     metadata: ObjectMeta | None = None
     spec: WorkflowSpec
 
 
-class Condition(Base, kw_only=True):
+class Condition(Base, frozen=True, kw_only=True):
     message: str | None = None
     status: str | None = None
     type: str | None = None
 
 
-class ConfigMapEnvSource(Base, kw_only=True):
+class ConfigMapEnvSource(Base, frozen=True, kw_only=True):
     name: str | None = None
     optional: bool | None = None
 
 
-class ConfigMapKeySelector(Base, kw_only=True):
+class ConfigMapKeySelector(Base, frozen=True, kw_only=True):
     key: str
     name: str | None = None
     optional: bool | None = None
 
 
-class ConfigMapProjection(Base, kw_only=True):
+class ConfigMapProjection(Base, frozen=True, kw_only=True):
     items: tuple[KeyToPath, ...] = ()
     name: str | None = None
     optional: bool | None = None
 
 
-class ConfigMapVolumeSource(Base, kw_only=True):
+class ConfigMapVolumeSource(Base, frozen=True, kw_only=True):
     default_mode: int | None = field(default=None, name="defaultMode")
     items: tuple[KeyToPath, ...] = ()
     name: str | None = None
     optional: bool | None = None
 
 
-class Container(Base, kw_only=True):
+class Container(Base, frozen=True, kw_only=True):
     args: tuple[str, ...] = ()
     command: tuple[str, ...] = ()
     env: tuple[EnvVar, ...] = ()
@@ -311,7 +311,7 @@ class Container(Base, kw_only=True):
     working_dir: str | None = field(default=None, name="workingDir")
 
 
-class ContainerNode(Base, kw_only=True):
+class ContainerNode(Base, frozen=True, kw_only=True):
     args: tuple[str, ...] = ()
     command: tuple[str, ...] = ()
     dependencies: tuple[str, ...] = ()
@@ -340,7 +340,7 @@ class ContainerNode(Base, kw_only=True):
     working_dir: str | None = field(default=None, name="workingDir")
 
 
-class ContainerPort(Base, kw_only=True):
+class ContainerPort(Base, frozen=True, kw_only=True):
     container_port: int = field(name="containerPort")
     host_ip: str | None = field(default=None, name="hostIP")
     host_port: int | None = field(default=None, name="hostPort")
@@ -348,46 +348,46 @@ class ContainerPort(Base, kw_only=True):
     protocol: str | None = None
 
 
-class ContainerResizePolicy(Base, kw_only=True):
+class ContainerResizePolicy(Base, frozen=True, kw_only=True):
     resource_name: str = field(name="resourceName")
     restart_policy: str = field(name="restartPolicy")
 
 
-class ContainerRestartRule(Base, kw_only=True):
+class ContainerRestartRule(Base, frozen=True, kw_only=True):
     action: str
     exit_codes: ContainerRestartRuleOnExitCodes | None = field(default=None, name="exitCodes")
 
 
-class ContainerRestartRuleOnExitCodes(Base, kw_only=True):
+class ContainerRestartRuleOnExitCodes(Base, frozen=True, kw_only=True):
     operator: str
     values: tuple[int, ...] = ()
 
 
-class ContainerSetRetryStrategy(Base, kw_only=True):
+class ContainerSetRetryStrategy(Base, frozen=True, kw_only=True):
     duration: str | None = None
     retries: int | str
 
 
-class ContainerSetTemplate(Base, kw_only=True):
+class ContainerSetTemplate(Base, frozen=True, kw_only=True):
     containers: tuple[ContainerNode, ...]
     retry_strategy: ContainerSetRetryStrategy | None = field(default=None, name="retryStrategy")
     volume_mounts: tuple[VolumeMount, ...] = field(default=(), name="volumeMounts")
 
 
-class ContinueOn(Base, kw_only=True):
+class ContinueOn(Base, frozen=True, kw_only=True):
     error: bool | None = None
     failed: bool | None = None
 
 
-class Counter(Base, kw_only=True):
+class Counter(Base, frozen=True, kw_only=True):
     value: str
 
 
-class CreateS3BucketOptions(Base, kw_only=True):
+class CreateS3BucketOptions(Base, frozen=True, kw_only=True):
     object_locking: bool | None = field(default=None, name="objectLocking")
 
 
-class CronWorkflow(Base, kw_only=True):
+class CronWorkflow(Base, frozen=True, kw_only=True):
     api_version: str | None = field(default=None, name="apiVersion")
     kind: str | None = None
     metadata: ObjectMeta | None = None
@@ -395,7 +395,7 @@ class CronWorkflow(Base, kw_only=True):
     status: CronWorkflowStatus | None = None
 
 
-class CronWorkflowSpec(Base, kw_only=True):
+class CronWorkflowSpec(Base, frozen=True, kw_only=True):
     concurrency_policy: str | None = field(default=None, name="concurrencyPolicy")
     failed_jobs_history_limit: int | None = field(default=None, name="failedJobsHistoryLimit")
     schedules: tuple[str, ...]
@@ -409,7 +409,7 @@ class CronWorkflowSpec(Base, kw_only=True):
     workflow_spec: WorkflowSpec = field(name="workflowSpec")
 
 
-class CronWorkflowStatus(Base, kw_only=True):
+class CronWorkflowStatus(Base, frozen=True, kw_only=True):
     active: tuple[ObjectReference, ...] = ()
     conditions: tuple[Condition, ...] = ()
     failed: int | None = None
@@ -418,7 +418,7 @@ class CronWorkflowStatus(Base, kw_only=True):
     succeeded: int | None = None
 
 
-class DAGTask(Base, kw_only=True):
+class DAGTask(Base, frozen=True, kw_only=True):
     arguments: Arguments | None = None
     continue_on: ContinueOn | None = field(default=None, name="continueOn")
     dependencies: tuple[str, ...] = ()
@@ -435,55 +435,55 @@ class DAGTask(Base, kw_only=True):
     with_sequence: Sequence | None = field(default=None, name="withSequence")
 
 
-class DAGTemplate(Base, kw_only=True):
+class DAGTemplate(Base, frozen=True, kw_only=True):
     fail_fast: bool | None = field(default=None, name="failFast")
     target: str | None = None
     tasks: tuple[DAGTask, ...]
 
 
-class Data(Base, kw_only=True):
+class Data(Base, frozen=True, kw_only=True):
     source: DataSource
     transformation: tuple[TransformationStep, ...]
 
 
-class DataSource(Base, kw_only=True):
+class DataSource(Base, frozen=True, kw_only=True):
     artifact_paths: ArtifactPaths | None = field(default=None, name="artifactPaths")
 
 
-class DownwardAPIProjection(Base, kw_only=True):
+class DownwardAPIProjection(Base, frozen=True, kw_only=True):
     items: tuple[DownwardAPIVolumeFile, ...] = ()
 
 
-class DownwardAPIVolumeFile(Base, kw_only=True):
+class DownwardAPIVolumeFile(Base, frozen=True, kw_only=True):
     field_ref: ObjectFieldSelector | None = field(default=None, name="fieldRef")
     mode: int | None = None
     path: str
     resource_field_ref: ResourceFieldSelector | None = field(default=None, name="resourceFieldRef")
 
 
-class DownwardAPIVolumeSource(Base, kw_only=True):
+class DownwardAPIVolumeSource(Base, frozen=True, kw_only=True):
     default_mode: int | None = field(default=None, name="defaultMode")
     items: tuple[DownwardAPIVolumeFile, ...] = ()
 
 
-class EmptyDirVolumeSource(Base, kw_only=True):
+class EmptyDirVolumeSource(Base, frozen=True, kw_only=True):
     medium: str | None = None
     size_limit: str | int | float | None = field(default=None, name="sizeLimit")
 
 
-class EnvFromSource(Base, kw_only=True):
+class EnvFromSource(Base, frozen=True, kw_only=True):
     config_map_ref: ConfigMapEnvSource | None = field(default=None, name="configMapRef")
     prefix: str | None = None
     secret_ref: SecretEnvSource | None = field(default=None, name="secretRef")
 
 
-class EnvVar(Base, kw_only=True):
+class EnvVar(Base, frozen=True, kw_only=True):
     name: str
     value: str | None = None
     value_from: EnvVarSource | None = field(default=None, name="valueFrom")
 
 
-class EnvVarSource(Base, kw_only=True):
+class EnvVarSource(Base, frozen=True, kw_only=True):
     config_map_key_ref: ConfigMapKeySelector | None = field(default=None, name="configMapKeyRef")
     field_ref: ObjectFieldSelector | None = field(default=None, name="fieldRef")
     file_key_ref: FileKeySelector | None = field(default=None, name="fileKeyRef")
@@ -491,37 +491,37 @@ class EnvVarSource(Base, kw_only=True):
     secret_key_ref: SecretKeySelector | None = field(default=None, name="secretKeyRef")
 
 
-class EphemeralVolumeSource(Base, kw_only=True):
+class EphemeralVolumeSource(Base, frozen=True, kw_only=True):
     volume_claim_template: PersistentVolumeClaimTemplate | None = field(default=None, name="volumeClaimTemplate")
 
 
-class Event(Base, kw_only=True):
+class Event(Base, frozen=True, kw_only=True):
     selector: str
 
 
-class ExecAction(Base, kw_only=True):
+class ExecAction(Base, frozen=True, kw_only=True):
     command: tuple[str, ...] = ()
 
 
-class ExecutorConfig(Base, kw_only=True):
+class ExecutorConfig(Base, frozen=True, kw_only=True):
     service_account_name: str | None = field(default=None, name="serviceAccountName")
 
 
-class ExecutorPlugin(Base, kw_only=True):
+class ExecutorPlugin(Base, frozen=True, kw_only=True):
     metadata: ObjectMeta
     spec: ExecutorPluginSpec
 
 
-class ExecutorPluginSidecar(Base, kw_only=True):
+class ExecutorPluginSidecar(Base, frozen=True, kw_only=True):
     automount_service_account_token: bool | None = field(default=None, name="automountServiceAccountToken")
     container: Container
 
 
-class ExecutorPluginSpec(Base, kw_only=True):
+class ExecutorPluginSpec(Base, frozen=True, kw_only=True):
     sidecar: ExecutorPluginSidecar
 
 
-class FCVolumeSource(Base, kw_only=True):
+class FCVolumeSource(Base, frozen=True, kw_only=True):
     fs_type: str | None = field(default=None, name="fsType")
     lun: int | None = None
     read_only: bool | None = field(default=None, name="readOnly")
@@ -529,14 +529,14 @@ class FCVolumeSource(Base, kw_only=True):
     wwids: tuple[str, ...] = ()
 
 
-class FileKeySelector(Base, kw_only=True):
+class FileKeySelector(Base, frozen=True, kw_only=True):
     key: str
     optional: bool | None = None
     path: str
     volume_name: str = field(name="volumeName")
 
 
-class FlexVolumeSource(Base, kw_only=True):
+class FlexVolumeSource(Base, frozen=True, kw_only=True):
     driver: str
     fs_type: str | None = field(default=None, name="fsType")
     options: dict[str, str] = field(default_factory=dict)
@@ -544,42 +544,42 @@ class FlexVolumeSource(Base, kw_only=True):
     secret_ref: LocalObjectReference | None = field(default=None, name="secretRef")
 
 
-class FlockerVolumeSource(Base, kw_only=True):
+class FlockerVolumeSource(Base, frozen=True, kw_only=True):
     dataset_name: str | None = field(default=None, name="datasetName")
     dataset_uuid: str | None = field(default=None, name="datasetUUID")
 
 
-class GCEPersistentDiskVolumeSource(Base, kw_only=True):
+class GCEPersistentDiskVolumeSource(Base, frozen=True, kw_only=True):
     fs_type: str | None = field(default=None, name="fsType")
     partition: int | None = None
     pd_name: str = field(name="pdName")
     read_only: bool | None = field(default=None, name="readOnly")
 
 
-class GCSArtifact(Base, kw_only=True):
+class GCSArtifact(Base, frozen=True, kw_only=True):
     bucket: str | None = None
     key: str
     service_account_key_secret: SecretKeySelector | None = field(default=None, name="serviceAccountKeySecret")
 
 
-class GCSArtifactRepository(Base, kw_only=True):
+class GCSArtifactRepository(Base, frozen=True, kw_only=True):
     bucket: str | None = None
     key_format: str | None = field(default=None, name="keyFormat")
     service_account_key_secret: SecretKeySelector | None = field(default=None, name="serviceAccountKeySecret")
 
 
-class GRPCAction(Base, kw_only=True):
+class GRPCAction(Base, frozen=True, kw_only=True):
     port: int
     service: str | None = None
 
 
-class Gauge(Base, kw_only=True):
+class Gauge(Base, frozen=True, kw_only=True):
     operation: str | None = None
     realtime: bool
     value: str
 
 
-class GitArtifact(Base, kw_only=True):
+class GitArtifact(Base, frozen=True, kw_only=True):
     branch: str | None = None
     depth: int | None = None
     disable_submodules: bool | None = field(default=None, name="disableSubmodules")
@@ -594,19 +594,19 @@ class GitArtifact(Base, kw_only=True):
     username_secret: SecretKeySelector | None = field(default=None, name="usernameSecret")
 
 
-class GitRepoVolumeSource(Base, kw_only=True):
+class GitRepoVolumeSource(Base, frozen=True, kw_only=True):
     directory: str | None = None
     repository: str
     revision: str | None = None
 
 
-class GlusterfsVolumeSource(Base, kw_only=True):
+class GlusterfsVolumeSource(Base, frozen=True, kw_only=True):
     endpoints: str
     path: str
     read_only: bool | None = field(default=None, name="readOnly")
 
 
-class HDFSArtifact(Base, kw_only=True):
+class HDFSArtifact(Base, frozen=True, kw_only=True):
     addresses: tuple[str, ...] = ()
     data_transfer_protection: str | None = field(default=None, name="dataTransferProtection")
     force: bool | None = None
@@ -620,7 +620,7 @@ class HDFSArtifact(Base, kw_only=True):
     path: str
 
 
-class HDFSArtifactRepository(Base, kw_only=True):
+class HDFSArtifactRepository(Base, frozen=True, kw_only=True):
     addresses: tuple[str, ...] = ()
     data_transfer_protection: str | None = field(default=None, name="dataTransferProtection")
     force: bool | None = None
@@ -634,7 +634,7 @@ class HDFSArtifactRepository(Base, kw_only=True):
     path_format: str | None = field(default=None, name="pathFormat")
 
 
-class HTTP(Base, kw_only=True):
+class HTTP(Base, frozen=True, kw_only=True):
     body: str | None = None
     body_from: HTTPBodySource | None = field(default=None, name="bodyFrom")
     headers: tuple[HTTPHeader, ...] = ()
@@ -645,24 +645,24 @@ class HTTP(Base, kw_only=True):
     url: str
 
 
-class HTTPArtifact(Base, kw_only=True):
+class HTTPArtifact(Base, frozen=True, kw_only=True):
     auth: HTTPAuth | None = None
     headers: tuple[Header, ...] = ()
     save_stream_via_file: bool | None = field(default=None, name="saveStreamViaFile")
     url: str | None = None
 
 
-class HTTPAuth(Base, kw_only=True):
+class HTTPAuth(Base, frozen=True, kw_only=True):
     basic_auth: BasicAuth | None = field(default=None, name="basicAuth")
     client_cert: ClientCertAuth | None = field(default=None, name="clientCert")
     oauth2: OAuth2Auth | None = None
 
 
-class HTTPBodySource(Base, kw_only=True):
+class HTTPBodySource(Base, frozen=True, kw_only=True):
     bytes: str | None = None
 
 
-class HTTPGetAction(Base, kw_only=True):
+class HTTPGetAction(Base, frozen=True, kw_only=True):
     host: str | None = None
     http_headers: tuple[HTTPHeader, ...] = field(default=(), name="httpHeaders")
     path: str | None = None
@@ -670,37 +670,37 @@ class HTTPGetAction(Base, kw_only=True):
     scheme: str | None = None
 
 
-class HTTPHeader(Base, kw_only=True):
+class HTTPHeader(Base, frozen=True, kw_only=True):
     name: str
     value: str | None = None
     value_from: HTTPHeaderSource | None = field(default=None, name="valueFrom")
 
 
-class HTTPHeaderSource(Base, kw_only=True):
+class HTTPHeaderSource(Base, frozen=True, kw_only=True):
     secret_key_ref: SecretKeySelector | None = field(default=None, name="secretKeyRef")
 
 
-class Header(Base, kw_only=True):
+class Header(Base, frozen=True, kw_only=True):
     name: str
     value: str
 
 
-class Histogram(Base, kw_only=True):
+class Histogram(Base, frozen=True, kw_only=True):
     buckets: tuple[float, ...]
     value: str
 
 
-class HostAlias(Base, kw_only=True):
+class HostAlias(Base, frozen=True, kw_only=True):
     hostnames: tuple[str, ...] = ()
     ip: str
 
 
-class HostPathVolumeSource(Base, kw_only=True):
+class HostPathVolumeSource(Base, frozen=True, kw_only=True):
     path: str
     type: str | None = None
 
 
-class ISCSIVolumeSource(Base, kw_only=True):
+class ISCSIVolumeSource(Base, frozen=True, kw_only=True):
     chap_auth_discovery: bool | None = field(default=None, name="chapAuthDiscovery")
     chap_auth_session: bool | None = field(default=None, name="chapAuthSession")
     fs_type: str | None = field(default=None, name="fsType")
@@ -714,62 +714,62 @@ class ISCSIVolumeSource(Base, kw_only=True):
     target_portal: str = field(name="targetPortal")
 
 
-class ImageVolumeSource(Base, kw_only=True):
+class ImageVolumeSource(Base, frozen=True, kw_only=True):
     pull_policy: str | None = field(default=None, name="pullPolicy")
     reference: str | None = None
 
 
-class Inputs(Base, kw_only=True):
+class Inputs(Base, frozen=True, kw_only=True):
     artifacts: tuple[Artifact, ...] = ()
     parameters: tuple[Parameter, ...] = ()
 
 
-class KeyToPath(Base, kw_only=True):
+class KeyToPath(Base, frozen=True, kw_only=True):
     key: str
     mode: int | None = None
     path: str
 
 
-class LabelSelector(Base, kw_only=True):
+class LabelSelector(Base, frozen=True, kw_only=True):
     match_expressions: tuple[LabelSelectorRequirement, ...] = field(default=(), name="matchExpressions")
     match_labels: dict[str, str] = field(default_factory=dict, name="matchLabels")
 
 
-class LabelSelectorRequirement(Base, kw_only=True):
+class LabelSelectorRequirement(Base, frozen=True, kw_only=True):
     key: str
     operator: str
     values: tuple[str, ...] = ()
 
 
-class LabelValueFrom(Base, kw_only=True):
+class LabelValueFrom(Base, frozen=True, kw_only=True):
     expression: str
 
 
-class Lifecycle(Base, kw_only=True):
+class Lifecycle(Base, frozen=True, kw_only=True):
     post_start: LifecycleHandler | None = field(default=None, name="postStart")
     pre_stop: LifecycleHandler | None = field(default=None, name="preStop")
     stop_signal: str | None = field(default=None, name="stopSignal")
 
 
-class LifecycleHandler(Base, kw_only=True):
+class LifecycleHandler(Base, frozen=True, kw_only=True):
     exec: ExecAction | None = None
     http_get: HTTPGetAction | None = field(default=None, name="httpGet")
     sleep: SleepAction | None = None
     tcp_socket: TCPSocketAction | None = field(default=None, name="tcpSocket")
 
 
-class LifecycleHook(Base, kw_only=True):
+class LifecycleHook(Base, frozen=True, kw_only=True):
     arguments: Arguments | None = None
     expression: str | None = None
     template: str | None = None
     template_ref: TemplateRef | None = field(default=None, name="templateRef")
 
 
-class LocalObjectReference(Base, kw_only=True):
+class LocalObjectReference(Base, frozen=True, kw_only=True):
     name: str | None = None
 
 
-class ManagedFieldsEntry(Base, kw_only=True):
+class ManagedFieldsEntry(Base, frozen=True, kw_only=True):
     api_version: str | None = field(default=None, name="apiVersion")
     fields_type: str | None = field(default=None, name="fieldsType")
     fields_v1: dict[str, Any] = field(default_factory=dict, name="fieldsV1")
@@ -779,89 +779,89 @@ class ManagedFieldsEntry(Base, kw_only=True):
     time: str | None = None
 
 
-class ManifestFrom(Base, kw_only=True):
+class ManifestFrom(Base, frozen=True, kw_only=True):
     artifact: Artifact
 
 
-class MemoizationStatus(Base, kw_only=True):
+class MemoizationStatus(Base, frozen=True, kw_only=True):
     cache_name: str = field(name="cacheName")
     hit: bool
     key: str
 
 
-class Memoize(Base, kw_only=True):
+class Memoize(Base, frozen=True, kw_only=True):
     cache: Cache
     key: str
     max_age: str = field(name="maxAge")
 
 
-class Metadata(Base, kw_only=True):
+class Metadata(Base, frozen=True, kw_only=True):
     annotations: dict[str, str] = field(default_factory=dict)
     labels: dict[str, str] = field(default_factory=dict)
 
 
-class MetricLabel(Base, kw_only=True):
+class MetricLabel(Base, frozen=True, kw_only=True):
     key: str
     value: str
 
 
-class Metrics(Base, kw_only=True):
+class Metrics(Base, frozen=True, kw_only=True):
     prometheus: tuple[Prometheus, ...]
 
 
-class ModifyVolumeStatus(Base, kw_only=True):
+class ModifyVolumeStatus(Base, frozen=True, kw_only=True):
     status: str
     target_volume_attributes_class_name: str | None = field(default=None, name="targetVolumeAttributesClassName")
 
 
-class Mutex(Base, kw_only=True):
+class Mutex(Base, frozen=True, kw_only=True):
     database: bool | None = None
     name: str | None = None
     namespace: str | None = None
 
 
-class MutexHolding(Base, kw_only=True):
+class MutexHolding(Base, frozen=True, kw_only=True):
     holder: str | None = None
     mutex: str | None = None
 
 
-class MutexStatus(Base, kw_only=True):
+class MutexStatus(Base, frozen=True, kw_only=True):
     holding: tuple[MutexHolding, ...] = ()
     waiting: tuple[MutexHolding, ...] = ()
 
 
-class NFSVolumeSource(Base, kw_only=True):
+class NFSVolumeSource(Base, frozen=True, kw_only=True):
     path: str
     read_only: bool | None = field(default=None, name="readOnly")
     server: str
 
 
-class NodeAffinity(Base, kw_only=True):
+class NodeAffinity(Base, frozen=True, kw_only=True):
     preferred_during_scheduling_ignored_during_execution: tuple[PreferredSchedulingTerm, ...] = field(default=(), name="preferredDuringSchedulingIgnoredDuringExecution")
     required_during_scheduling_ignored_during_execution: NodeSelector | None = field(default=None, name="requiredDuringSchedulingIgnoredDuringExecution")
 
 
-class NodeFlag(Base, kw_only=True):
+class NodeFlag(Base, frozen=True, kw_only=True):
     hooked: bool | None = None
     retried: bool | None = None
 
 
-class NodeSelector(Base, kw_only=True):
+class NodeSelector(Base, frozen=True, kw_only=True):
     node_selector_terms: tuple[NodeSelectorTerm, ...] = field(name="nodeSelectorTerms")
 
 
-class NodeSelectorRequirement(Base, kw_only=True):
+class NodeSelectorRequirement(Base, frozen=True, kw_only=True):
     key: str
     operator: str
     values: tuple[str, ...] = ()
 
 
-class NodeSelectorTerm(Base, kw_only=True):
+class NodeSelectorTerm(Base, frozen=True, kw_only=True):
     match_expressions: tuple[NodeSelectorRequirement, ...] = field(default=(), name="matchExpressions")
     match_fields: tuple[NodeSelectorRequirement, ...] = field(default=(), name="matchFields")
 
 
-class NodeStatus(Base, kw_only=True):
+class NodeStatus(Base, frozen=True, kw_only=True):
     boundary_id: str | None = field(default=None, name="boundaryID")
     children: tuple[str, ...] = ()
     daemoned: bool | None = None
@@ -892,15 +892,15 @@ class NodeStatus(Base, kw_only=True):
     type: str
 
 
-class NodeSynchronizationStatus(Base, kw_only=True):
+class NodeSynchronizationStatus(Base, frozen=True, kw_only=True):
     waiting: str | None = None
 
 
-class NoneStrategy(Base, kw_only=True):
+class NoneStrategy(Base, frozen=True, kw_only=True):
     pass
 
 
-class OAuth2Auth(Base, kw_only=True):
+class OAuth2Auth(Base, frozen=True, kw_only=True):
     client_id_secret: SecretKeySelector | None = field(default=None, name="clientIDSecret")
     client_secret_secret: SecretKeySelector | None = field(default=None, name="clientSecretSecret")
     endpoint_params: tuple[OAuth2EndpointParam, ...] = field(default=(), name="endpointParams")
@@ -908,12 +908,12 @@ class OAuth2Auth(Base, kw_only=True):
     token_url_secret: SecretKeySelector | None = field(default=None, name="tokenURLSecret")
 
 
-class OAuth2EndpointParam(Base, kw_only=True):
+class OAuth2EndpointParam(Base, frozen=True, kw_only=True):
     key: str
     value: str | None = None
 
 
-class OSSArtifact(Base, kw_only=True):
+class OSSArtifact(Base, frozen=True, kw_only=True):
     access_key_secret: SecretKeySelector | None = field(default=None, name="accessKeySecret")
     bucket: str | None = None
     create_bucket_if_not_present: bool | None = field(default=None, name="createBucketIfNotPresent")
@@ -925,7 +925,7 @@ class OSSArtifact(Base, kw_only=True):
     use_sdk_creds: bool | None = field(default=None, name="useSDKCreds")
 
 
-class OSSArtifactRepository(Base, kw_only=True):
+class OSSArtifactRepository(Base, frozen=True, kw_only=True):
     access_key_secret: SecretKeySelector | None = field(default=None, name="accessKeySecret")
     bucket: str | None = None
     create_bucket_if_not_present: bool | None = field(default=None, name="createBucketIfNotPresent")
@@ -937,17 +937,17 @@ class OSSArtifactRepository(Base, kw_only=True):
     use_sdk_creds: bool | None = field(default=None, name="useSDKCreds")
 
 
-class OSSLifecycleRule(Base, kw_only=True):
+class OSSLifecycleRule(Base, frozen=True, kw_only=True):
     mark_deletion_after_days: int | None = field(default=None, name="markDeletionAfterDays")
     mark_infrequent_access_after_days: int | None = field(default=None, name="markInfrequentAccessAfterDays")
 
 
-class ObjectFieldSelector(Base, kw_only=True):
+class ObjectFieldSelector(Base, frozen=True, kw_only=True):
     api_version: str | None = field(default=None, name="apiVersion")
     field_path: str = field(name="fieldPath")
 
 
-class ObjectMeta(Base, kw_only=True):
+class ObjectMeta(Base, frozen=True, kw_only=True):
     annotations: dict[str, str] = field(default_factory=dict)
     creation_timestamp: str | None = field(default=None, name="creationTimestamp")
     deletion_grace_period_seconds: int | None = field(default=None, name="deletionGracePeriodSeconds")
@@ -965,7 +965,7 @@ class ObjectMeta(Base, kw_only=True):
     uid: str | None = None
 
 
-class ObjectReference(Base, kw_only=True):
+class ObjectReference(Base, frozen=True, kw_only=True):
     api_version: str | None = field(default=None, name="apiVersion")
     field_path: str | None = field(default=None, name="fieldPath")
     kind: str | None = None
@@ -975,14 +975,14 @@ class ObjectReference(Base, kw_only=True):
     uid: str | None = None
 
 
-class Outputs(Base, kw_only=True):
+class Outputs(Base, frozen=True, kw_only=True):
     artifacts: tuple[Artifact, ...] = ()
     exit_code: str | None = field(default=None, name="exitCode")
     parameters: tuple[Parameter, ...] = ()
     result: str | None = None
 
 
-class OwnerReference(Base, kw_only=True):
+class OwnerReference(Base, frozen=True, kw_only=True):
     api_version: str = field(name="apiVersion")
     block_owner_deletion: bool | None = field(default=None, name="blockOwnerDeletion")
     controller: bool | None = None
@@ -991,7 +991,7 @@ class OwnerReference(Base, kw_only=True):
     uid: str
 
 
-class Parameter(Base, kw_only=True):
+class Parameter(Base, frozen=True, kw_only=True):
     default: AnyString | None = None
     description: str | None = None
     enum: tuple[AnyString, ...] = ()
@@ -1001,7 +1001,7 @@ class Parameter(Base, kw_only=True):
     value_from: ValueFrom | None = field(default=None, name="valueFrom")
 
 
-class PersistentVolumeClaim(Base, kw_only=True):
+class PersistentVolumeClaim(Base, frozen=True, kw_only=True):
     api_version: str | None = field(default=None, name="apiVersion")
     kind: str | None = None
     metadata: ObjectMeta | None = None
@@ -1009,7 +1009,7 @@ class PersistentVolumeClaim(Base, kw_only=True):
     status: PersistentVolumeClaimStatus | None = None
 
 
-class PersistentVolumeClaimCondition(Base, kw_only=True):
+class PersistentVolumeClaimCondition(Base, frozen=True, kw_only=True):
     last_probe_time: str | None = field(default=None, name="lastProbeTime")
     last_transition_time: str | None = field(default=None, name="lastTransitionTime")
     message: str | None = None
@@ -1018,7 +1018,7 @@ class PersistentVolumeClaimCondition(Base, kw_only=True):
     type: str
 
 
-class PersistentVolumeClaimSpec(Base, kw_only=True):
+class PersistentVolumeClaimSpec(Base, frozen=True, kw_only=True):
     access_modes: tuple[str, ...] = field(default=(), name="accessModes")
     data_source: TypedLocalObjectReference | None = field(default=None, name="dataSource")
     data_source_ref: TypedObjectReference | None = field(default=None, name="dataSourceRef")
@@ -1030,7 +1030,7 @@ class PersistentVolumeClaimSpec(Base, kw_only=True):
     volume_name: str | None = field(default=None, name="volumeName")
 
 
-class PersistentVolumeClaimStatus(Base, kw_only=True):
+class PersistentVolumeClaimStatus(Base, frozen=True, kw_only=True):
     access_modes: tuple[str, ...] = field(default=(), name="accessModes")
     allocated_resource_statuses: dict[str, str] = field(default_factory=dict, name="allocatedResourceStatuses")
     allocated_resources: dict[str, str | int | float] = field(default_factory=dict, name="allocatedResources")
@@ -1041,40 +1041,40 @@ class PersistentVolumeClaimStatus(Base, kw_only=True):
     phase: str | None = None
 
 
-class PersistentVolumeClaimTemplate(Base, kw_only=True):
+class PersistentVolumeClaimTemplate(Base, frozen=True, kw_only=True):
     metadata: ObjectMeta | None = None
     spec: PersistentVolumeClaimSpec
 
 
-class PersistentVolumeClaimVolumeSource(Base, kw_only=True):
+class PersistentVolumeClaimVolumeSource(Base, frozen=True, kw_only=True):
     claim_name: str = field(name="claimName")
     read_only: bool | None = field(default=None, name="readOnly")
 
 
-class PhotonPersistentDiskVolumeSource(Base, kw_only=True):
+class PhotonPersistentDiskVolumeSource(Base, frozen=True, kw_only=True):
     fs_type: str | None = field(default=None, name="fsType")
     pd_id: str = field(name="pdID")
 
 
-class PluginArtifact(Base, kw_only=True):
+class PluginArtifact(Base, frozen=True, kw_only=True):
     configuration: str | None = None
     connection_timeout_seconds: int | None = field(default=None, name="connectionTimeoutSeconds")
     key: str
     name: str | None = None
 
 
-class PluginArtifactRepository(Base, kw_only=True):
+class PluginArtifactRepository(Base, frozen=True, kw_only=True):
     configuration: str
     key_format: str | None = field(default=None, name="keyFormat")
     name: str
 
 
-class PodAffinity(Base, kw_only=True):
+class PodAffinity(Base, frozen=True, kw_only=True):
     preferred_during_scheduling_ignored_during_execution: tuple[WeightedPodAffinityTerm, ...] = field(default=(), name="preferredDuringSchedulingIgnoredDuringExecution")
     required_during_scheduling_ignored_during_execution: tuple[PodAffinityTerm, ...] = field(default=(), name="requiredDuringSchedulingIgnoredDuringExecution")
 
 
-class PodAffinityTerm(Base, kw_only=True):
+class PodAffinityTerm(Base, frozen=True, kw_only=True):
     label_selector: LabelSelector | None = field(default=None, name="labelSelector")
     match_label_keys: tuple[str, ...] = field(default=(), name="matchLabelKeys")
     mismatch_label_keys: tuple[str, ...] = field(default=(), name="mismatchLabelKeys")
@@ -1083,12 +1083,12 @@ class PodAffinityTerm(Base, kw_only=True):
     topology_key: str = field(name="topologyKey")
 
 
-class PodAntiAffinity(Base, kw_only=True):
+class PodAntiAffinity(Base, frozen=True, kw_only=True):
     preferred_during_scheduling_ignored_during_execution: tuple[WeightedPodAffinityTerm, ...] = field(default=(), name="preferredDuringSchedulingIgnoredDuringExecution")
     required_during_scheduling_ignored_during_execution: tuple[PodAffinityTerm, ...] = field(default=(), name="requiredDuringSchedulingIgnoredDuringExecution")
 
 
-class PodCertificateProjection(Base, kw_only=True):
+class PodCertificateProjection(Base, frozen=True, kw_only=True):
     certificate_chain_path: str | None = field(default=None, name="certificateChainPath")
     credential_bundle_path: str | None = field(default=None, name="credentialBundlePath")
     key_path: str | None = field(default=None, name="keyPath")
@@ -1098,37 +1098,37 @@ class PodCertificateProjection(Base, kw_only=True):
     user_annotations: dict[str, str] = field(default_factory=dict, name="userAnnotations")
 
 
-class PodDNSConfig(Base, kw_only=True):
+class PodDNSConfig(Base, frozen=True, kw_only=True):
     nameservers: tuple[str, ...] = ()
     options: tuple[PodDNSConfigOption, ...] = ()
     searches: tuple[str, ...] = ()
 
 
-class PodDNSConfigOption(Base, kw_only=True):
+class PodDNSConfigOption(Base, frozen=True, kw_only=True):
     name: str | None = None
     value: str | None = None
 
 
-class PodDisruptionBudgetSpec(Base, kw_only=True):
+class PodDisruptionBudgetSpec(Base, frozen=True, kw_only=True):
     max_unavailable: int | str | None = field(default=None, name="maxUnavailable")
     min_available: int | str | None = field(default=None, name="minAvailable")
     selector: LabelSelector | None = None
     unhealthy_pod_eviction_policy: str | None = field(default=None, name="unhealthyPodEvictionPolicy")
 
 
-class PodGC(Base, kw_only=True):
+class PodGC(Base, frozen=True, kw_only=True):
     delete_delay_duration: str | None = field(default=None, name="deleteDelayDuration")
     label_selector: LabelSelector | None = field(default=None, name="labelSelector")
     strategy: str | None = None
 
 
-class PodResourceClaim(Base, kw_only=True):
+class PodResourceClaim(Base, frozen=True, kw_only=True):
     name: str
     resource_claim_name: str | None = field(default=None, name="resourceClaimName")
     resource_claim_template_name: str | None = field(default=None, name="resourceClaimTemplateName")
 
 
-class PodSecurityContext(Base, kw_only=True):
+class PodSecurityContext(Base, frozen=True, kw_only=True):
     app_armor_profile: AppArmorProfile | None = field(default=None, name="appArmorProfile")
     fs_group: int | None = field(default=None, name="fsGroup")
     fs_group_change_policy: str | None = field(default=None, name="fsGroupChangePolicy")
@@ -1144,18 +1144,18 @@ class PodSecurityContext(Base, kw_only=True):
     windows_options: WindowsSecurityContextOptions | None = field(default=None, name="windowsOptions")
 
 
-class PortworxVolumeSource(Base, kw_only=True):
+class PortworxVolumeSource(Base, frozen=True, kw_only=True):
     fs_type: str | None = field(default=None, name="fsType")
     read_only: bool | None = field(default=None, name="readOnly")
     volume_id: str = field(name="volumeID")
 
 
-class PreferredSchedulingTerm(Base, kw_only=True):
+class PreferredSchedulingTerm(Base, frozen=True, kw_only=True):
     preference: NodeSelectorTerm
     weight: int
 
 
-class Probe(Base, kw_only=True):
+class Probe(Base, frozen=True, kw_only=True):
     exec: ExecAction | None = None
     failure_threshold: int | None = field(default=None, name="failureThreshold")
     grpc: GRPCAction | None = None
@@ -1168,12 +1168,12 @@ class Probe(Base, kw_only=True):
     timeout_seconds: int | None = field(default=None, name="timeoutSeconds")
 
 
-class ProjectedVolumeSource(Base, kw_only=True):
+class ProjectedVolumeSource(Base, frozen=True, kw_only=True):
     default_mode: int | None = field(default=None, name="defaultMode")
     sources: tuple[VolumeProjection, ...] = ()
 
 
-class Prometheus(Base, kw_only=True):
+class Prometheus(Base, frozen=True, kw_only=True):
     counter: Counter | None = None
     gauge: Gauge | None = None
     help: str
@@ -1183,7 +1183,7 @@ class Prometheus(Base, kw_only=True):
     when: str | None = None
 
 
-class QuobyteVolumeSource(Base, kw_only=True):
+class QuobyteVolumeSource(Base, frozen=True, kw_only=True):
     group: str | None = None
     read_only: bool | None = field(default=None, name="readOnly")
     registry: str
@@ -1192,7 +1192,7 @@ class QuobyteVolumeSource(Base, kw_only=True):
     volume: str
 
 
-class RBDVolumeSource(Base, kw_only=True):
+class RBDVolumeSource(Base, frozen=True, kw_only=True):
     fs_type: str | None = field(default=None, name="fsType")
     image: str
     keyring: str | None = None
@@ -1203,28 +1203,28 @@ class RBDVolumeSource(Base, kw_only=True):
     user: str | None = None
 
 
-class RawArtifact(Base, kw_only=True):
+class RawArtifact(Base, frozen=True, kw_only=True):
     data: str
 
 
-class ResourceClaim(Base, kw_only=True):
+class ResourceClaim(Base, frozen=True, kw_only=True):
     name: str
     request: str | None = None
 
 
-class ResourceFieldSelector(Base, kw_only=True):
+class ResourceFieldSelector(Base, frozen=True, kw_only=True):
     container_name: str | None = field(default=None, name="containerName")
     divisor: str | int | float | None = None
     resource: str
 
 
-class ResourceRequirements(Base, kw_only=True):
+class ResourceRequirements(Base, frozen=True, kw_only=True):
     claims: tuple[ResourceClaim, ...] = ()
     limits: dict[str, str | int | float] = field(default_factory=dict)
     requests: dict[str, str | int | float] = field(default_factory=dict)
 
 
-class ResourceTemplate(Base, kw_only=True):
+class ResourceTemplate(Base, frozen=True, kw_only=True):
     action: str
     failure_condition: str | None = field(default=None, name="failureCondition")
     flags: tuple[str, ...] = ()
@@ -1235,15 +1235,15 @@ class ResourceTemplate(Base, kw_only=True):
     success_condition: str | None = field(default=None, name="successCondition")
 
 
-class RetryAffinity(Base, kw_only=True):
+class RetryAffinity(Base, frozen=True, kw_only=True):
     node_anti_affinity: RetryNodeAntiAffinity | None = field(default=None, name="nodeAntiAffinity")
 
 
-class RetryNodeAntiAffinity(Base, kw_only=True):
+class RetryNodeAntiAffinity(Base, frozen=True, kw_only=True):
     pass
 
 
-class RetryStrategy(Base, kw_only=True):
+class RetryStrategy(Base, frozen=True, kw_only=True):
     affinity: RetryAffinity | None = None
     backoff: Backoff | None = None
     expression: str | None = None
@@ -1251,7 +1251,7 @@ class RetryStrategy(Base, kw_only=True):
     retry_policy: str | None = field(default=None, name="retryPolicy")
 
 
-class S3Artifact(Base, kw_only=True):
+class S3Artifact(Base, frozen=True, kw_only=True):
     access_key_secret: SecretKeySelector | None = field(default=None, name="accessKeySecret")
     addressing_style: str | None = field(default=None, name="addressingStyle")
     bucket: str | None = None
@@ -1268,7 +1268,7 @@ class S3Artifact(Base, kw_only=True):
     use_sdk_creds: bool | None = field(default=None, name="useSDKCreds")
 
 
-class S3ArtifactRepository(Base, kw_only=True):
+class S3ArtifactRepository(Base, frozen=True, kw_only=True):
     access_key_secret: SecretKeySelector | None = field(default=None, name="accessKeySecret")
     addressing_style: str | None = field(default=None, name="addressingStyle")
     bucket: str | None = None
@@ -1286,21 +1286,21 @@ class S3ArtifactRepository(Base, kw_only=True):
     use_sdk_creds: bool | None = field(default=None, name="useSDKCreds")
 
 
-class S3EncryptionOptions(Base, kw_only=True):
+class S3EncryptionOptions(Base, frozen=True, kw_only=True):
     enable_encryption: bool | None = field(default=None, name="enableEncryption")
     kms_encryption_context: str | None = field(default=None, name="kmsEncryptionContext")
     kms_key_id: str | None = field(default=None, name="kmsKeyId")
     server_side_customer_key_secret: SecretKeySelector | None = field(default=None, name="serverSideCustomerKeySecret")
 
 
-class SELinuxOptions(Base, kw_only=True):
+class SELinuxOptions(Base, frozen=True, kw_only=True):
     level: str | None = None
     role: str | None = None
     type: str | None = None
     user: str | None = None
 
 
-class ScaleIOVolumeSource(Base, kw_only=True):
+class ScaleIOVolumeSource(Base, frozen=True, kw_only=True):
     fs_type: str | None = field(default=None, name="fsType")
     gateway: str
     protection_domain: str | None = field(default=None, name="protectionDomain")
@@ -1313,7 +1313,7 @@ class ScaleIOVolumeSource(Base, kw_only=True):
     volume_name: str | None = field(default=None, name="volumeName")
 
 
-class ScriptTemplate(Base, kw_only=True):
+class ScriptTemplate(Base, frozen=True, kw_only=True):
     args: tuple[str, ...] = ()
     command: tuple[str, ...] = ()
     env: tuple[EnvVar, ...] = ()
@@ -1342,36 +1342,36 @@ class ScriptTemplate(Base, kw_only=True):
     working_dir: str | None = field(default=None, name="workingDir")
 
 
-class SeccompProfile(Base, kw_only=True):
+class SeccompProfile(Base, frozen=True, kw_only=True):
     localhost_profile: str | None = field(default=None, name="localhostProfile")
     type: str
 
 
-class SecretEnvSource(Base, kw_only=True):
+class SecretEnvSource(Base, frozen=True, kw_only=True):
     name: str | None = None
     optional: bool | None = None
 
 
-class SecretKeySelector(Base, kw_only=True):
+class SecretKeySelector(Base, frozen=True, kw_only=True):
     key: str | None = None
     name: str | None = None
     optional: bool | None = None
 
 
-class SecretProjection(Base, kw_only=True):
+class SecretProjection(Base, frozen=True, kw_only=True):
     items: tuple[KeyToPath, ...] = ()
     name: str | None = None
     optional: bool | None = None
 
 
-class SecretVolumeSource(Base, kw_only=True):
+class SecretVolumeSource(Base, frozen=True, kw_only=True):
     default_mode: int | None = field(default=None, name="defaultMode")
     items: tuple[KeyToPath, ...] = ()
     optional: bool | None = None
     secret_name: str | None = field(default=None, name="secretName")
 
 
-class SecurityContext(Base, kw_only=True):
+class SecurityContext(Base, frozen=True, kw_only=True):
     allow_privilege_escalation: bool | None = field(default=None, name="allowPrivilegeEscalation")
     app_armor_profile: AppArmorProfile | None = field(default=None, name="appArmorProfile")
     capabilities: Capabilities | None = None
@@ -1386,44 +1386,44 @@ class SecurityContext(Base, kw_only=True):
     windows_options: WindowsSecurityContextOptions | None = field(default=None, name="windowsOptions")
 
 
-class SemaphoreHolding(Base, kw_only=True):
+class SemaphoreHolding(Base, frozen=True, kw_only=True):
     holders: tuple[str, ...] = ()
     semaphore: str | None = None
 
 
-class SemaphoreRef(Base, kw_only=True):
+class SemaphoreRef(Base, frozen=True, kw_only=True):
     config_map_key_ref: ConfigMapKeySelector | None = field(default=None, name="configMapKeyRef")
     database: SyncDatabaseRef | None = None
     namespace: str | None = None
 
 
-class SemaphoreStatus(Base, kw_only=True):
+class SemaphoreStatus(Base, frozen=True, kw_only=True):
     holding: tuple[SemaphoreHolding, ...] = ()
     waiting: tuple[SemaphoreHolding, ...] = ()
 
 
-class Sequence(Base, kw_only=True):
+class Sequence(Base, frozen=True, kw_only=True):
     count: int | str | None = None
     end: int | str | None = None
     format: str | None = None
     start: int | str | None = None
 
 
-class ServiceAccountTokenProjection(Base, kw_only=True):
+class ServiceAccountTokenProjection(Base, frozen=True, kw_only=True):
     audience: str | None = None
     expiration_seconds: int | None = field(default=None, name="expirationSeconds")
     path: str
 
 
-class SleepAction(Base, kw_only=True):
+class SleepAction(Base, frozen=True, kw_only=True):
     seconds: int
 
 
-class StopStrategy(Base, kw_only=True):
+class StopStrategy(Base, frozen=True, kw_only=True):
     expression: str
 
 
-class StorageOSVolumeSource(Base, kw_only=True):
+class StorageOSVolumeSource(Base, frozen=True, kw_only=True):
     fs_type: str | None = field(default=None, name="fsType")
     read_only: bool | None = field(default=None, name="readOnly")
     secret_ref: LocalObjectReference | None = field(default=None, name="secretRef")
@@ -1431,55 +1431,55 @@ class StorageOSVolumeSource(Base, kw_only=True):
     volume_namespace: str | None = field(default=None, name="volumeNamespace")
 
 
-class Submit(Base, kw_only=True):
+class Submit(Base, frozen=True, kw_only=True):
     arguments: Arguments | None = None
     metadata: ObjectMeta | None = None
     workflow_template_ref: WorkflowTemplateRef = field(name="workflowTemplateRef")
 
 
-class SuppliedValueFrom(Base, kw_only=True):
+class SuppliedValueFrom(Base, frozen=True, kw_only=True):
     pass
 
 
-class SuspendTemplate(Base, kw_only=True):
+class SuspendTemplate(Base, frozen=True, kw_only=True):
     duration: str | None = None
 
 
-class SyncDatabaseRef(Base, kw_only=True):
+class SyncDatabaseRef(Base, frozen=True, kw_only=True):
     key: str
 
 
-class Synchronization(Base, kw_only=True):
+class Synchronization(Base, frozen=True, kw_only=True):
     mutexes: tuple[Mutex, ...] = ()
     semaphores: tuple[SemaphoreRef, ...] = ()
 
 
-class SynchronizationStatus(Base, kw_only=True):
+class SynchronizationStatus(Base, frozen=True, kw_only=True):
     mutex: MutexStatus | None = None
     semaphore: SemaphoreStatus | None = None
 
 
-class Sysctl(Base, kw_only=True):
+class Sysctl(Base, frozen=True, kw_only=True):
     name: str
     value: str
 
 
-class TCPSocketAction(Base, kw_only=True):
+class TCPSocketAction(Base, frozen=True, kw_only=True):
     host: str | None = None
     port: int | str
 
 
-class TTLStrategy(Base, kw_only=True):
+class TTLStrategy(Base, frozen=True, kw_only=True):
     seconds_after_completion: int | None = field(default=None, name="secondsAfterCompletion")
     seconds_after_failure: int | None = field(default=None, name="secondsAfterFailure")
     seconds_after_success: int | None = field(default=None, name="secondsAfterSuccess")
 
 
-class TarStrategy(Base, kw_only=True):
+class TarStrategy(Base, frozen=True, kw_only=True):
     compression_level: int | None = field(default=None, name="compressionLevel")
 
 
-class Template(Base, kw_only=True):
+class Template(Base, frozen=True, kw_only=True):
     active_deadline_seconds: int | str | None = field(default=None, name="activeDeadlineSeconds")
     affinity: Affinity | None = None
     annotations: dict[str, str] = field(default_factory=dict)
@@ -1524,13 +1524,13 @@ class Template(Base, kw_only=True):
     volumes: tuple[Volume, ...] = ()
 
 
-class TemplateRef(Base, kw_only=True):
+class TemplateRef(Base, frozen=True, kw_only=True):
     cluster_scope: bool | None = field(default=None, name="clusterScope")
     name: str | None = None
     template: str | None = None
 
 
-class Toleration(Base, kw_only=True):
+class Toleration(Base, frozen=True, kw_only=True):
     effect: str | None = None
     key: str | None = None
     operator: str | None = None
@@ -1538,24 +1538,24 @@ class Toleration(Base, kw_only=True):
     value: str | None = None
 
 
-class TransformationStep(Base, kw_only=True):
+class TransformationStep(Base, frozen=True, kw_only=True):
     expression: str
 
 
-class TypedLocalObjectReference(Base, kw_only=True):
+class TypedLocalObjectReference(Base, frozen=True, kw_only=True):
     api_group: str | None = field(default=None, name="apiGroup")
     kind: str
     name: str
 
 
-class TypedObjectReference(Base, kw_only=True):
+class TypedObjectReference(Base, frozen=True, kw_only=True):
     api_group: str | None = field(default=None, name="apiGroup")
     kind: str
     name: str
     namespace: str | None = None
 
 
-class UserContainer(Base, kw_only=True):
+class UserContainer(Base, frozen=True, kw_only=True):
     args: tuple[str, ...] = ()
     command: tuple[str, ...] = ()
     env: tuple[EnvVar, ...] = ()
@@ -1584,7 +1584,7 @@ class UserContainer(Base, kw_only=True):
     working_dir: str | None = field(default=None, name="workingDir")
 
 
-class ValueFrom(Base, kw_only=True):
+class ValueFrom(Base, frozen=True, kw_only=True):
     config_map_key_ref: ConfigMapKeySelector | None = field(default=None, name="configMapKeyRef")
     default: AnyString | None = None
     event: str | None = None
@@ -1596,7 +1596,7 @@ class ValueFrom(Base, kw_only=True):
     supplied: SuppliedValueFrom | None = None
 
 
-class Volume(Base, kw_only=True):
+class Volume(Base, frozen=True, kw_only=True):
     aws_elastic_block_store: AWSElasticBlockStoreVolumeSource | None = field(default=None, name="awsElasticBlockStore")
     azure_disk: AzureDiskVolumeSource | None = field(default=None, name="azureDisk")
     azure_file: AzureFileVolumeSource | None = field(default=None, name="azureFile")
@@ -1630,16 +1630,16 @@ class Volume(Base, kw_only=True):
     vsphere_volume: VsphereVirtualDiskVolumeSource | None = field(default=None, name="vsphereVolume")
 
 
-class VolumeClaimGC(Base, kw_only=True):
+class VolumeClaimGC(Base, frozen=True, kw_only=True):
     strategy: str | None = None
 
 
-class VolumeDevice(Base, kw_only=True):
+class VolumeDevice(Base, frozen=True, kw_only=True):
     device_path: str = field(name="devicePath")
     name: str
 
 
-class VolumeMount(Base, kw_only=True):
+class VolumeMount(Base, frozen=True, kw_only=True):
     mount_path: str = field(name="mountPath")
     mount_propagation: str | None = field(default=None, name="mountPropagation")
     name: str
@@ -1649,7 +1649,7 @@ class VolumeMount(Base, kw_only=True):
     sub_path_expr: str | None = field(default=None, name="subPathExpr")
 
 
-class VolumeProjection(Base, kw_only=True):
+class VolumeProjection(Base, frozen=True, kw_only=True):
     cluster_trust_bundle: ClusterTrustBundleProjection | None = field(default=None, name="clusterTrustBundle")
     config_map: ConfigMapProjection | None = field(default=None, name="configMap")
     downward_api: DownwardAPIProjection | None = field(default=None, name="downwardAPI")
@@ -1658,31 +1658,31 @@ class VolumeProjection(Base, kw_only=True):
     service_account_token: ServiceAccountTokenProjection | None = field(default=None, name="serviceAccountToken")
 
 
-class VolumeResourceRequirements(Base, kw_only=True):
+class VolumeResourceRequirements(Base, frozen=True, kw_only=True):
     limits: dict[str, str | int | float] = field(default_factory=dict)
     requests: dict[str, str | int | float] = field(default_factory=dict)
 
 
-class VsphereVirtualDiskVolumeSource(Base, kw_only=True):
+class VsphereVirtualDiskVolumeSource(Base, frozen=True, kw_only=True):
     fs_type: str | None = field(default=None, name="fsType")
     storage_policy_id: str | None = field(default=None, name="storagePolicyID")
     storage_policy_name: str | None = field(default=None, name="storagePolicyName")
     volume_path: str = field(name="volumePath")
 
 
-class WeightedPodAffinityTerm(Base, kw_only=True):
+class WeightedPodAffinityTerm(Base, frozen=True, kw_only=True):
     pod_affinity_term: PodAffinityTerm = field(name="podAffinityTerm")
     weight: int
 
 
-class WindowsSecurityContextOptions(Base, kw_only=True):
+class WindowsSecurityContextOptions(Base, frozen=True, kw_only=True):
     gmsa_credential_spec: str | None = field(default=None, name="gmsaCredentialSpec")
     gmsa_credential_spec_name: str | None = field(default=None, name="gmsaCredentialSpecName")
     host_process: bool | None = field(default=None, name="hostProcess")
     run_as_user_name: str | None = field(default=None, name="runAsUserName")
 
 
-class Workflow(Base, kw_only=True):
+class Workflow(Base, frozen=True, kw_only=True):
     api_version: str | None = field(default=None, name="apiVersion")
     kind: str | None = None
     metadata: ObjectMeta | None = None
@@ -1690,19 +1690,19 @@ class Workflow(Base, kw_only=True):
     status: WorkflowStatus | None = None
 
 
-class WorkflowEventBinding(Base, kw_only=True):
+class WorkflowEventBinding(Base, frozen=True, kw_only=True):
     api_version: str | None = field(default=None, name="apiVersion")
     kind: str | None = None
     metadata: ObjectMeta | None = None
     spec: WorkflowEventBindingSpec
 
 
-class WorkflowEventBindingSpec(Base, kw_only=True):
+class WorkflowEventBindingSpec(Base, frozen=True, kw_only=True):
     event: Event
     submit: Submit | None = None
 
 
-class WorkflowLevelArtifactGC(Base, kw_only=True):
+class WorkflowLevelArtifactGC(Base, frozen=True, kw_only=True):
     force_finalizer_removal: bool | None = field(default=None, name="forceFinalizerRemoval")
     pod_metadata: Metadata | None = field(default=None, name="podMetadata")
     pod_spec_patch: str | None = field(default=None, name="podSpecPatch")
@@ -1710,13 +1710,13 @@ class WorkflowLevelArtifactGC(Base, kw_only=True):
     strategy: str | None = None
 
 
-class WorkflowMetadata(Base, kw_only=True):
+class WorkflowMetadata(Base, frozen=True, kw_only=True):
     annotations: dict[str, str] = field(default_factory=dict)
     labels: dict[str, str] = field(default_factory=dict)
     labels_from: dict[str, LabelValueFrom] = field(default_factory=dict, name="labelsFrom")
 
 
-class WorkflowSpec(Base, kw_only=True):
+class WorkflowSpec(Base, frozen=True, kw_only=True):
     active_deadline_seconds: int | None = field(default=None, name="activeDeadlineSeconds")
     affinity: Affinity | None = None
     archive_logs: bool | None = field(default=None, name="archiveLogs")
@@ -1763,7 +1763,7 @@ class WorkflowSpec(Base, kw_only=True):
     workflow_template_ref: WorkflowTemplateRef | None = field(default=None, name="workflowTemplateRef")
 
 
-class WorkflowStatus(Base, kw_only=True):
+class WorkflowStatus(Base, frozen=True, kw_only=True):
     artifact_gc_status: ArtGCStatus | None = field(default=None, name="artifactGCStatus")
     artifact_repository_ref: ArtifactRepositoryRefStatus | None = field(default=None, name="artifactRepositoryRef")
     compressed_nodes: str | None = field(default=None, name="compressedNodes")
@@ -1785,7 +1785,7 @@ class WorkflowStatus(Base, kw_only=True):
     task_results_completion_status: dict[str, bool] = field(default_factory=dict, name="taskResultsCompletionStatus")
 
 
-class WorkflowStep(Base, kw_only=True):
+class WorkflowStep(Base, frozen=True, kw_only=True):
     arguments: Arguments | None = None
     continue_on: ContinueOn | None = field(default=None, name="continueOn")
     hooks: dict[str, LifecycleHook] = field(default_factory=dict)
@@ -1800,17 +1800,17 @@ class WorkflowStep(Base, kw_only=True):
     with_sequence: Sequence | None = field(default=None, name="withSequence")
 
 
-class WorkflowTemplate(Base, kw_only=True):
+class WorkflowTemplate(Base, frozen=True, kw_only=True):
     api_version: str | None = field(default=None, name="apiVersion")
     kind: str | None = None
     metadata: ObjectMeta | None = None
     spec: WorkflowSpec
 
 
-class WorkflowTemplateRef(Base, kw_only=True):
+class WorkflowTemplateRef(Base, frozen=True, kw_only=True):
     cluster_scope: bool | None = field(default=None, name="clusterScope")
     name: str | None = None
 
 
-class ZipStrategy(Base, kw_only=True):
+class ZipStrategy(Base, frozen=True, kw_only=True):
     pass

@@ -131,7 +131,7 @@ def render(schema: dict[str, Any]) -> str:
     for name, definition in schema.items():
         if name in SPECIAL:
             continue
-        lines += ["", "", f"class {name}(Base, kw_only=True):"]
+        lines += ["", "", f"class {name}(Base, frozen=True, kw_only=True):"]
         rows = _rows(name, definition)
         lines += rows or ["    pass"]
     return "\n".join(lines) + "\n"
