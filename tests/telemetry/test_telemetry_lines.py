@@ -1,0 +1,41 @@
+"""Log lines: an event and its fields, as JSON and for people."""
+
+import json
+import logging
+from collections.abc import Iterator
+
+import pytest
+
+from jitflow import telemetry
+
+pytestmark = pytest.mark.pure
+
+
+@pytest.fixture(autouse=True)
+def _logging_as_it_was() -> Iterator[None]:
+    root = logging.getLogger()
+    before, level = root.handlers[:], root.level
+    yield
+    root.handlers[:] = before
+    root.setLevel(level)
+
+
+def test_json_lines(capsys: pytest.CaptureFixture[str]) -> None:
+    telemetry.configure(level="info", as_json=True)
+    telemetry_log = telemetry.logger("engine")
+    telemetry_log.info("run began", run="u", step=3)
+    telemetry_log.error("task failed", ValueError("no"), task="t")
+    first, second = (json.loads(line) for line in capsys.readouterr().err.splitlines())
+    assert (first["event"], first["run"], first["step"]) == ("run began", "u", 3)
+    assert (first["level"], first["logger"]) == ("info", "jitflow.engine")
+    assert first["time"].endswith("+00:00")
+    assert "ValueError: no" in second["exception"]
+
+
+def test_lines_for_people_and_the_level(capsys: pytest.CaptureFixture[str]) -> None:
+    telemetry.configure(level="warning", as_json=False)
+    telemetry.logger("engine").info("not told")
+    telemetry.logger("engine").warning("told", run="u")
+    shown = capsys.readouterr().err
+    assert shown.endswith("WARNING jitflow.engine: told run=u\n")
+    assert "not told" not in shown
