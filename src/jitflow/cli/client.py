@@ -234,6 +234,14 @@ class Client:
         """Return a workflow's history: `at` (seconds since the epoch), `reason`, `message`, `kind`, `node_id`."""
         return list(self._json("GET", f"/api/jit/v1{_tail('workflows', namespace, name, 'notes')}").get("items") or ())
 
+    def warnings(self, namespace: str, name: str) -> list[str]:
+        """Return what the workflow's history warns of; nothing from a server that keeps none (an Argo Server)."""
+        try:
+            notes = self.workflow_notes(namespace, name)
+        except ClientError:
+            return []
+        return [str(note.get("message", "")) for note in notes if note.get("kind") == "Warning"]
+
     def timeline(self, *, since: float = 0.0) -> dict[str, Any]:
         """Return finished transfers and the primary's fill since a time (seconds since the epoch)."""
         return self._json("GET", "/api/jit/v1/timeline", params={"since": since})

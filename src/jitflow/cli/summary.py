@@ -79,6 +79,7 @@ def repository_of(client: Client, view: WorkflowView) -> Repository:
 def ending(client: Client, view: WorkflowView, now: float) -> str:
     """Return the last words on a workflow, with what only its server can tell."""
     lines = summary_lines(view, now=now, log_tail=tail_of(client, view), repository=repository_of(client, view))
+    lines += [f"warning: {text}" for text in client.warnings(view.metadata.namespace, view.metadata.name)]
     return "\n".join(lines)
 
 

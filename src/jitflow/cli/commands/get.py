@@ -33,9 +33,12 @@ def get(
             return
         view = views.workflow(body)
         data = () if view.is_done else _data(client, namespace, view.metadata.name)
+        warnings = client.warnings(namespace, view.metadata.name)
     now = time.time()
     print_lines([(line,) for line in _head(view, now)])
     print_lines([(("", ""),), *tree_lines(view, data, now=now)])
+    if warnings:
+        print_lines([(("", ""),), *(((f"warning: {text}", "yellow"),) for text in warnings)])
     if not view.is_done:
         print_lines([(("", ""),), *foot_lines(view, data, None)])
 
