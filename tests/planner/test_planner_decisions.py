@@ -531,3 +531,58 @@ def test_a_late_answer_about_what_a_step_has_written_meanwhile_is_ignored(late: 
     planner.taken(ref("o"))
     assert planner.decide(0.0) == (Grant(step="w/2"),)
     assert planner.bytes.used == 10
+
+
+def test_what_is_not_known_is_no_obstacle() -> None:
+    planner = a_planner(100)
+    nothing = ref("nothing")
+    assert planner.missing(nothing) == ()
+    assert not planner.keep(nothing)
+    assert not planner.evict(nothing)
+    planner.changed(nothing)
+    planner.abandoned(nothing)
+    assert planner.item(nothing) is None
+    assert planner.wait("w/none") is None
+    assert planner.audit() == ()
+
+
+def test_announcing_again_forgets_what_is_gone_and_takes_what_changed() -> None:
+    planner = a_planner(100, transfers=1)
+    first, second, third = step("1", ("a", 10)), step("2", ("b", 10)), step("3", ("c", 10))
+    planner.announce("w", [first, second, third])
+    planner.announce("w", [third, second])
+    assert planner.steps("w") == ("w/3", "w/2")
+    planner.announce("w", [step("3", ("d", 10)), second])
+    assert fetched(planner) == ["d", "b"]
+    planner.ask("w", second)
+    planner.announce("w", [second, step("3", ("d", 10))])
+    assert planner.steps("w") == ("w/2", "w/3")
+    assert planner.audit() == ()
+
+
+def test_a_replica_is_kept_only_where_its_room_is_not_promised() -> None:
+    planner = a_planner(100)
+    planner.found(ref("a"), 60)
+    planner.ask("w", step("1", ("b", 90)))
+    planner.decide(0.0)
+    assert not planner.keep(ref("a"))
+
+
+def test_an_upload_of_something_written_anew_drops_the_old_copy() -> None:
+    planner = a_planner(100)
+    planner.found(ref("o"), 10)
+    planner.expected(ref("new"))
+    planner.uploaded(ref("new"), 5)
+    planner.uploaded(ref("o"), 12)
+    assert Evict(ref=ref("o"), reason="no announced step reads it; a step wrote it anew") in planner.decide(0.0)
+
+
+def test_an_input_reported_missing_is_looked_for_again_when_it_is_asked_for() -> None:
+    planner = a_planner(100)
+    one = step("1", ("a", None))
+    planner.announce("w", [one])
+    assert [type(command) for command in planner.decide(0.0)] == [Look]
+    planner.missing(ref("a"))
+    planner.ask("w", one)
+    assert Look(ref=ref("a"), urgent=True) in planner.decide(0.0)
+    assert planner.missing(ref("a")) == ("w/1",)

@@ -101,3 +101,10 @@ def test_decisions_stay_cheap_with_many_steps() -> None:
     times.sort()
     # Far from the limit of a quiet machine, near enough to notice a scan of everything.
     assert times[int(len(times) * 0.9)] < 0.005
+
+
+def test_an_output_that_does_not_fit_goes_straight_to_its_place_and_lost_inputs_stop_nobody() -> None:
+    steps = [step("a", ("x", 50), output=None, run_s=1.0), step("b", ("y", None), run_s=1.0), step("c", after=("a",))]
+    outcome = explain(steps, capacity_bytes=60, link=Link(rate_Bps=100.0), options=OPTIONS)
+    assert outcome.ended["c"] >= outcome.ended["a"]
+    assert set(outcome.ended) | set(outcome.unfinished) == {"a", "b", "c"}
