@@ -49,6 +49,9 @@ MAX_EVENTS = 10_000
 KEPT_DOCUMENTS = 64
 """Finished workflows whose documents stay in memory."""
 
+KEPT_NODES = 1_000
+"""A document with more nodes is read from the store each time."""
+
 _log = logger("engine")
 
 
@@ -215,9 +218,10 @@ class Engine:
             return None
         state = machine.restore(stored.header, [body for _, body in stored.nodes])
         document = machine.workflow_document(state, self._clock.now())
-        self._finished[uid] = document
-        while len(self._finished) > KEPT_DOCUMENTS:
-            self._finished.popitem(last=False)
+        if len(stored.nodes) <= KEPT_NODES:
+            self._finished[uid] = document
+            while len(self._finished) > KEPT_DOCUMENTS:
+                self._finished.popitem(last=False)
         return document
 
     async def delete(self, uid: str) -> None:
@@ -428,7 +432,7 @@ class Engine:
         if uid in self._runs:
             self._post(uid, PodEnded(node_id=node_id, end=end))
         else:
-            self._pods.forget(uid, node_id)
+            self._pods.ended_late(uid, node_id)
 
     def _add_note(self, uid: str, note: Note) -> None:
         run = self._runs.get(uid)

@@ -184,16 +184,23 @@ class PodKeeper:
         if not outputs:
             self._saved(uid, node_id, key, "")
 
+    def ended_late(self, uid: str, node_id: str) -> None:
+        """A pod of a run that is closed already has ended (it was being killed): give back what it held."""
+        key = pod_key(uid, node_id)
+        pod = self._pods.pop(key, None)
+        self._slots.free(key)
+        if pod is not None and pod.phase is not PodPhase.SAVING:
+            self._dataplane.release(pod.plan.step.id, ())
+        self.forget(uid, node_id)
+
     def forget(self, uid: str, node_id: str) -> None:
         """The node needs its pod no more, and the store knows: remove what the executor keeps of it, but the log."""
         key = pod_key(uid, node_id)
         self._known.discard(key)
         self._owner.spawn(self._executor.forget(key), f"forget {key}")
 
-    def close_run(self, uid: str, node_ids: Sequence[str] = ()) -> None:
-        """Forget a run's pods; its future is withdrawn."""
-        for node_id in node_ids:
-            self._pods.pop(pod_key(uid, node_id), None)
+    def close_run(self, uid: str) -> None:
+        """A run has ended: its future is withdrawn."""
         self._warned = {entry for entry in self._warned if entry[0] != uid}
         self._dataplane.withdraw(uid)
 

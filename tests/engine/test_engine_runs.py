@@ -1,0 +1,256 @@
+"""The engine over fakes: what a run goes through, with restarts, kills and faults between."""
+
+import asyncio
+import textwrap
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from jitflow.bootstrap.system import RandomIds, SystemClock
+from jitflow.dataplane import LocalDataPlane
+from jitflow.engine import Change, Engine, Images, Locator, RemoteName
+from jitflow.engine.podkeeper import PodKeeperConfig
+from jitflow.model import argo
+from jitflow.model.data import ObjectRef
+from jitflow.model.pods import Pod
+from jitflow.model.problems import Refused
+from jitflow.model.runs import Event, ResumeRequested, RetryRequested, ShutdownRequested, SuspendRequested
+from jitflow.spec import load_one
+from jitflow.testing.fake_executor import FakeExecutor, FakeMachine, ScriptedEnd
+from jitflow.testing.fake_storage import FakeStorage
+from jitflow.testing.memory_store import MemoryStore
+
+pytestmark = pytest.mark.pure
+
+TWO = """
+entrypoint: main
+templates:
+- name: main
+  steps:
+  - - {name: one, template: t}
+  - - {name: two, template: t}
+- name: t
+  container: {image: busybox, command: [work]}
+"""
+
+
+def workflow(text: str, name: str = "wf") -> argo.Workflow:
+    head = f"apiVersion: argoproj.io/v1alpha1\nkind: Workflow\nmetadata: {{name: {name}, namespace: default}}\nspec:\n"
+    manifest = load_one(head + textwrap.indent(textwrap.dedent(text), "  "), kinds=("Workflow",)).manifest
+    assert isinstance(manifest, argo.Workflow)
+    return manifest
+
+
+class World:
+    """What outlives an engine: the store, the machine with its pods, the far store, the primary."""
+
+    def __init__(self, folder: Path, script: Callable[[Pod], ScriptedEnd | None] | None) -> None:
+        self.store = MemoryStore()
+        self.machine = FakeMachine()
+        self.far = FakeStorage(["far"])
+        self.script = script
+        self.changes: list[Change] = []
+        self.executor = FakeExecutor(script, self.machine)
+        self._folder = folder
+
+    @asynccontextmanager
+    async def engine(self, *, lookahead: bool = True, max_pods: int = 1) -> AsyncIterator[Engine]:
+        self.executor = FakeExecutor(self.script, self.machine)
+        clock = SystemClock()
+        locator = Locator(remotes={"far": RemoteName(type="s3")}, repository=ObjectRef(remote="far", path="artifacts"))
+        engine = Engine(
+            store=self.store,
+            executor=self.executor,
+            dataplane=LocalDataPlane(self._folder / "primary", 10_000_000, self.far, self.store, clock),
+            clock=clock,
+            ids=RandomIds(),
+            images=Images({}),
+            locator=lambda: locator,
+            config=PodKeeperConfig(max_pods=max_pods, lookahead=lookahead, environment={}, grace_s=1.0),
+        )
+        engine.subscribe(self.changes.append)
+        await engine.open()
+        try:
+            yield engine
+        finally:
+            await engine.close()
+
+
+async def phase(engine: Engine, uid: str, *wanted: str) -> argo.Workflow:
+    """Return the workflow when it is in one of the phases."""
+    for _ in range(1000):
+        found = await engine.fetch(uid)
+        if found is not None and found.status is not None and found.status.phase in wanted:
+            return found
+        await asyncio.sleep(0.005)
+    raise AssertionError(f"never {wanted}: {found}")
+
+
+def text(document: argo.Workflow) -> str:
+    return msgspec.json.encode(document.status).decode()
+
+
+async def pods(world: World, count: int) -> list[str]:
+    """Return the keys of the pods that run when there are so many."""
+    for _ in range(1000):
+        running = [key for key, pod in world.machine.pods.items() if pod.end is None]
+        if len(running) == count:
+            return running
+        await asyncio.sleep(0.005)
+    raise AssertionError(f"never {count} pods")
+
+
+def well(_: Pod) -> ScriptedEnd:
+    return ScriptedEnd()
+
+
+def test_a_run_ends_and_its_history_is_kept(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        world = World(tmp_path, well)
+        async with world.engine() as engine:
+            row = await engine.create(workflow(TWO))
+            document = await phase(engine, row.uid, "Succeeded")
+            assert document.status is not None
+            assert document.status.progress == "2/2"
+            await asyncio.sleep(0.02)
+            assert await engine.fetch(row.uid) is await engine.fetch(row.uid), "finished documents are kept"
+            assert [change.kind for change in world.changes][:2] == ["ADDED", "MODIFIED"]
+            assert world.changes[-1].row.phase == "Succeeded"
+            assert any(note.reason == "ImageNotMapped" for note in await engine.notes(row.uid))
+            with pytest.raises(Refused, match="already exists"):
+                await engine.create(workflow(TWO))
+            await asyncio.sleep(0.01)
+            assert not world.machine.pods, "ended pods are forgotten"
+            await engine.delete(row.uid)
+            assert await engine.fetch(row.uid) is None
+            assert world.changes[-1].kind == "DELETED"
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("lookahead", [True, False])
+def test_one_place_is_given_back_whatever_ends_a_pod(tmp_path: Path, lookahead: bool) -> None:
+    async def scenario() -> None:
+        world = World(tmp_path, None)
+        async with world.engine(lookahead=lookahead) as engine:
+            first = await engine.create(workflow(TWO, "first"))
+            second = await engine.create(workflow(TWO, "second"))
+            await pods(world, 1)
+            await engine.send(second.uid, ShutdownRequested(strategy="Terminate"))
+            await phase(engine, second.uid, "Failed")
+            await engine.send(first.uid, ShutdownRequested(strategy="Terminate"))
+            await phase(engine, first.uid, "Failed")
+            third = await engine.create(workflow(TWO, "third"))
+            for _ in range(2):
+                (key,) = await pods(world, 1)
+                world.executor.finish(key)
+                await asyncio.sleep(0.02)
+            await phase(engine, third.uid, "Succeeded")
+            await engine.send(first.uid, RetryRequested())
+            (key,) = await pods(world, 1)
+            assert key.startswith(first.uid)
+
+    asyncio.run(scenario())
+
+
+def test_a_restart_adopts_what_runs_and_hears_what_ended(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        world = World(tmp_path, None)
+        async with world.engine() as engine:
+            row = await engine.create(workflow(TWO))
+            (key,) = await pods(world, 1)
+        async with world.engine() as engine:
+            await asyncio.sleep(0.02)
+            assert world.machine.started == {key: 1}
+        world.executor.finish(key)
+        async with world.engine() as engine:
+            (second,) = await pods(world, 1)
+            assert second != key
+            world.executor.finish(second)
+            await phase(engine, row.uid, "Succeeded")
+            assert set(world.machine.started.values()) == {1}
+
+    asyncio.run(scenario())
+
+
+def test_suspend_and_resume(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        world = World(tmp_path, None)
+        async with world.engine() as engine:
+            row = await engine.create(workflow(TWO))
+            (key,) = await pods(world, 1)
+            await engine.send(row.uid, SuspendRequested())
+            world.executor.finish(key)
+            await asyncio.sleep(0.05)
+            assert not [one for one in world.machine.pods.values() if one.end is None]
+            await engine.send(row.uid, ResumeRequested())
+            (key,) = await pods(world, 1)
+            world.executor.finish(key)
+            await phase(engine, row.uid, "Succeeded")
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("event", [ResumeRequested(), RetryRequested(), ShutdownRequested(strategy="Stop")])
+def test_what_nobody_knows_cannot_be_steered(tmp_path: Path, event: Event) -> None:
+    async def scenario() -> None:
+        async with World(tmp_path, well).engine() as engine:
+            with pytest.raises(Refused, match="there is no workflow") as caught:
+                await engine.send("nobody", event)
+            assert caught.value.code == "not_found"
+            with pytest.raises(Refused, match="there is no workflow"):
+                await engine.delete("nobody")
+
+    asyncio.run(scenario())
+
+
+def test_a_pod_that_cannot_start_is_an_error_of_its_node(tmp_path: Path) -> None:
+    def explodes(_: Pod) -> ScriptedEnd:
+        raise ZeroDivisionError("a fault of ours")
+
+    async def scenario() -> None:
+        async with World(tmp_path, explodes).engine() as engine:
+            row = await engine.create(workflow(TWO))
+            document = await phase(engine, row.uid, "Error", "Failed")
+            assert "a fault of ours" in text(document)
+            other = await engine.create(workflow(TWO.replace(", command: [work]", ""), "other"))
+            document = await phase(engine, other.uid, "Error", "Failed")
+            assert "entrypoint of the image 'busybox' is not known" in text(document)
+
+    asyncio.run(scenario())
+
+
+DATA = """
+entrypoint: t
+templates:
+- name: t
+  inputs: {artifacts: [{name: i, path: /in, plugin: {name: rclone, key: "far:bucket/in"}}]}
+  container: {image: busybox, command: [work]}
+"""
+
+
+@pytest.mark.parametrize("lookahead", [True, False])
+def test_inputs_are_looked_up_at_create_and_fetched_before_the_start(tmp_path: Path, lookahead: bool) -> None:
+    async def scenario() -> None:
+        seen: list[str] = []
+
+        def script(pod: Pod) -> ScriptedEnd:
+            seen.append(Path(pod.inputs[0].source).read_text())
+            return ScriptedEnd()
+
+        world = World(tmp_path, script)
+        async with world.engine(lookahead=lookahead) as engine:
+            with pytest.raises(Refused, match=r"far:bucket/in"):
+                await engine.create(workflow(DATA))
+            assert await world.store.runs() == []
+            world.far.put(ObjectRef(remote="far", path="bucket/in"), b"content")
+            estimate = await engine.check(workflow(DATA))
+            assert (estimate.objects, estimate.to_move_bytes) == (1, 7)
+            row = await engine.create(workflow(DATA))
+            await phase(engine, row.uid, "Succeeded")
+            assert seen == ["content"]
+
+    asyncio.run(scenario())
