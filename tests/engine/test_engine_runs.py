@@ -112,6 +112,8 @@ def test_a_run_ends_and_its_history_is_kept(tmp_path: Path) -> None:
         world = World(tmp_path, well)
         async with world.engine() as engine:
             row = await engine.create(workflow(TWO))
+            with pytest.raises(Refused, match="already exists"):
+                await engine.create(workflow(TWO))
             document = await phase(engine, row.uid, "Succeeded")
             assert document.status is not None
             assert document.status.progress == "2/2"
@@ -120,8 +122,6 @@ def test_a_run_ends_and_its_history_is_kept(tmp_path: Path) -> None:
             assert [change.kind for change in world.changes][:2] == ["ADDED", "MODIFIED"]
             assert world.changes[-1].row.phase == "Succeeded"
             assert any(note.reason == "ImageNotMapped" for note in await engine.notes(row.uid))
-            with pytest.raises(Refused, match="already exists"):
-                await engine.create(workflow(TWO))
             await asyncio.sleep(0.01)
             assert not world.machine.pods, "ended pods are forgotten"
             await engine.delete(row.uid)
