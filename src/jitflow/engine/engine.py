@@ -1,7 +1,6 @@
 """The engine: takes workflows, drives each by its events, and tells those who watch."""
 
 import asyncio
-import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 
@@ -11,13 +10,12 @@ from jitflow import machine
 from jitflow.engine.changes import Change
 from jitflow.engine.images import Images
 from jitflow.engine.locations import Locator
+from jitflow.engine.lookahead import Lookahead
 from jitflow.engine.podkeeper import PodKeeper, PodKeeperConfig, pod_key
-from jitflow.engine.pods import declared_output_bytes, future_of, located, step_id
 from jitflow.engine.run import LiveRun, Turn, decode_effect, decode_note
 from jitflow.engine.tasks import Owner
 from jitflow.engine.timers import Timers
 from jitflow.model import argo
-from jitflow.model.data import FutureStep
 from jitflow.model.pods import PodEnd
 from jitflow.model.problems import Refused
 from jitflow.model.runs import (
@@ -77,7 +75,7 @@ class Engine:
         self._clock = clock
         self._ids = ids
         self._locator = locator
-        self._lookahead = config.lookahead
+        self._lookahead = Lookahead(dataplane, locator, lambda uid: uid in self._runs, enabled=config.lookahead)
         self._owner = Owner(self._task_failed)
         self._timers = Timers(clock, lambda uid, key: self._post(uid, TimerFired(key=key)))
         self._pods = PodKeeper(
@@ -109,7 +107,7 @@ class Engine:
         runs.sort(key=lambda run: run.row.created_at)
         # The whole future first: what is not known to be needed could be evicted for the first step that asks.
         for run in runs:
-            self._announce(run)
+            self._lookahead.announce(run)
         for run in runs:
             self._resume(run, ends)
         for end in early:
@@ -184,7 +182,7 @@ class Engine:
         except BaseException:
             self._runs.pop(run.uid, None)
             raise
-        self._announce(run)
+        self._lookahead.announce(run)
         self._perform_all(run, turn)
         self._drained(run)
         return run.row
@@ -250,7 +248,7 @@ class Engine:
             Refused: an input is missing, a remote is unknown or refuses, or it can never fit.
         """
         uid = (workflow.metadata.uid if workflow.metadata else None) or "explain"
-        steps, _ = self._future(uid, machine.new_state(workflow, now=self._clock.now()))
+        steps, _ = self._lookahead.steps(uid, machine.new_state(workflow, now=self._clock.now()))
         return await self._dataplane.check(uid, steps)
 
     async def notes(self, uid: str) -> Sequence[Note]:
@@ -323,8 +321,8 @@ class Engine:
                 self._pods.forget(run.uid, event.node_id)
             if future is not None and not future.done():
                 future.set_result(None)
-        if run.hidden_steps and any(isinstance(event, PodEnded) for event, _ in batch):
-            self._announce_soon(run)
+        if any(isinstance(event, PodEnded) for event, _ in batch):
+            self._lookahead.announce_soon(run)
 
     async def _commit(self, run: LiveRun, turn: Turn, header: bytes | None, *, kind: str) -> None:
         notes, run.notes = run.notes, []
@@ -384,43 +382,6 @@ class Engine:
         if run is None:
             raise Refused(f"there is no workflow with uid {uid!r}", code="not_found")
         return run
-
-    # -- the future ---------------------------------------------------------------------------------------------------
-
-    def _announce(self, run: LiveRun) -> None:
-        """Tell the data plane what the run will read and write from now on."""
-        run.announcing = False
-        if not run.has_data or not self._lookahead or run.uid not in self._runs:
-            return
-        began = time.perf_counter()
-        steps, run.hidden_steps = self._future(run.uid, run.state)
-        self._dataplane.announce(run.uid, steps)
-        run.announce_cost_s = time.perf_counter() - began
-
-    def _announce_soon(self, run: LiveRun) -> None:
-        """Look ahead again, but spend at most a twentieth of the time on it."""
-        if not run.announcing:
-            run.announcing = True
-            asyncio.get_running_loop().call_later(20 * run.announce_cost_s, self._announce, run)
-
-    def _future(self, uid: str, state: machine.State) -> tuple[list[FutureStep], bool]:
-        locator = self._locator()
-        steps: list[FutureStep] = []
-        hidden = False
-        for step in machine.forecast(state):
-            hidden = hidden or step.unknown
-            steps.append(
-                future_of(
-                    step_id(uid, step.node_id),
-                    step.template,
-                    located(step.inputs, locator),
-                    [ref for _, ref in located(step.outputs, locator)],
-                    after=tuple(step_id(uid, node_id) for node_id in step.after),
-                    certain=step.certain,
-                    output_bytes=declared_output_bytes(step.body) if step.body else None,
-                )
-            )
-        return steps, hidden
 
     # -- what comes from below ----------------------------------------------------------------------------------------
 

@@ -1,0 +1,69 @@
+"""Looking ahead: what a run will read and write from now on, told to the data plane."""
+
+import asyncio
+import time
+from collections.abc import Callable
+
+from jitflow import machine
+from jitflow.engine.locations import Locator
+from jitflow.engine.pods import declared_output_bytes, future_of, located, step_id
+from jitflow.engine.run import LiveRun
+from jitflow.model.data import FutureStep, StepId
+from jitflow.ports.dataplane import DataPlane
+
+PAUSE_PER_COST = 20
+"""Looking ahead again takes at most about one part in so many of the time."""
+
+
+class Lookahead:
+    """Announces the future of live runs, and again when more of it is known."""
+
+    def __init__(
+        self, dataplane: DataPlane, locator: Callable[[], Locator], is_live: Callable[[str], bool], *, enabled: bool
+    ) -> None:
+        """Announce to `dataplane` what `is_live`; nothing when not `enabled` (each step fetches its own inputs)."""
+        self._dataplane = dataplane
+        self._locator = locator
+        self._is_live = is_live
+        self._enabled = enabled
+
+    def announce(self, run: LiveRun) -> None:
+        """Tell the data plane what the run will read and write from now on."""
+        run.announcing = False
+        if not run.has_data or not self._enabled or not self._is_live(run.uid):
+            return
+        began = time.perf_counter()
+        steps, run.hidden_steps = self.steps(run.uid, run.state)
+        self._dataplane.announce(run.uid, steps)
+        run.announce_cost_s = time.perf_counter() - began
+
+    def announce_soon(self, run: LiveRun) -> None:
+        """Look ahead again if some steps were hidden, but not all the time."""
+        if run.hidden_steps and not run.announcing:
+            run.announcing = True
+            asyncio.get_running_loop().call_later(PAUSE_PER_COST * run.announce_cost_s, self.announce, run)
+
+    def steps(self, uid: str, state: machine.State) -> tuple[list[FutureStep], bool]:
+        """Return the steps to come with the objects they read and write, and whether some are not known yet."""
+        locator = self._locator()
+        barriers: dict[int, tuple[StepId, ...]] = {}
+        found: list[FutureStep] = []
+        hidden = False
+        for step in machine.forecast(state):
+            hidden = hidden or step.unknown
+            # Steps behind one barrier share a tuple here too: those who walk it look at it once.
+            after = barriers.get(id(step.after))
+            if after is None:
+                after = barriers[id(step.after)] = tuple(step_id(uid, node_id) for node_id in step.after)
+            found.append(
+                future_of(
+                    step_id(uid, step.node_id),
+                    step.template,
+                    located(step.inputs, locator),
+                    [ref for _, ref in located(step.outputs, locator)],
+                    after=after,
+                    certain=step.certain,
+                    output_bytes=declared_output_bytes(step.body) if step.body else None,
+                )
+            )
+        return found, hidden
