@@ -122,7 +122,8 @@ def _table(result: dict[str, Any]) -> str:
             row["chain_ms_per_step"],
             row["fan_ms_per_step"],
             row.get("ready_s"),
-            row.get("server_pss_mb", "all_pss_mb"),
+            row.get("server_pss_mb"),
+            row.get("all_pss_mb"),
         ]
         lines.append("| " + " | ".join("-" if cell is None else str(cell) for cell in cells) + " |")
     return "\n".join(lines) + "\n"
