@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from benchmark.service import Server
-from tests.service.service_kit import WORKFLOWS, ended, reader, settings_for, submit, until
+from tests.service.service_kit import WORKFLOWS, LinkThread, ended, reader, settings_for, submit, until
 
 from jitflow.testing.s3_server import S3Server
 
@@ -97,6 +97,56 @@ def test_equal_inputs_of_many_workflows_are_fetched_once(s3: S3Server, tmp_path:
         assert fill["fetched_bytes"] == 300_000
         assert fill["fetched_twice_bytes"] == 0
         assert len(logs) == 1
+
+
+GATHER = """apiVersion: argoproj.io/v1alpha1
+kind: Workflow
+metadata: {generateName: gather-}
+spec:
+  entrypoint: main
+  templates:
+  - name: main
+    dag:
+      tasks:
+      - {name: list, template: list}
+      - name: part
+        template: part
+        dependencies: [list]
+        arguments: {parameters: [{name: part, value: "{{item}}"}]}
+        withParam: "{{tasks.list.outputs.result}}"
+      - {name: whole, template: whole, dependencies: [part]}
+  - name: list
+    script: {image: busybox, command: [sh], source: "echo '[1, 2, 3, 4]'"}
+  - name: part
+    inputs: {parameters: [{name: part}]}
+    container: {image: busybox, command: [sh, -c], args: ["head -c 300000 /dev/zero > /tmp/part"]}
+    outputs:
+      artifacts:
+      - name: part
+        path: /tmp/part
+        archive: {none: {}}
+        plugin: {name: rclone, key: "far:bucket/KEY/{{inputs.parameters.part}}"}
+  - name: whole
+    inputs: {artifacts: [{name: parts, path: /parts, plugin: {name: rclone, key: "far:bucket/KEY"}}]}
+    container: {image: busybox, command: [sh, -c], args: ["cat /parts/* | wc -c > /tmp/size"]}
+    outputs: {parameters: [{name: size, valueFrom: {path: /tmp/size}}]}
+"""
+
+
+def test_a_directory_is_read_when_all_that_was_written_into_it_is_there(s3: S3Server, tmp_path: Path) -> None:
+    with (
+        LinkThread(s3.port, rate_bps=1_000_000) as link,
+        Server(tmp_path / "home", settings_for(s3, endpoint=link.url)) as server,
+    ):
+        for _ in range(2):
+            name = submit(server, GATHER.replace("KEY", "gathered"))
+            workflow = ended(server, name)
+            assert workflow["status"]["phase"] == "Succeeded", workflow["status"]
+            assert _node(workflow, "whole")["outputs"]["parameters"][0]["value"].strip() == "1200000"
+        lonely = server.post_text(WORKFLOWS, reader("bucket/nothing/here"))
+        assert lonely.status_code == 404, lonely.text
+        as_directory = submit(server, reader("bucket/gathered", command="cat /in/0/* | wc -c"))
+        assert ended(server, as_directory)["status"]["phase"] == "Succeeded"
 
 
 def test_control_of_a_running_workflow(s3: S3Server, tmp_path: Path) -> None:

@@ -71,7 +71,7 @@ class ByHand:
                 else "unavailable"
             )
             raise Refused(Problem(message=advice(answer), remedy=f"check {ref}", code=code))
-        core.know(answer)
+        core.know(ref, answer)
         row = core.rows.get(ref)
         if row is not None and row.version and answer.version and row.version != answer.version:
             core.planner.changed(ref)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from msgspec.structs import replace
 
 from jitflow.dataplane.core import Core, advice
-from jitflow.dataplane.inside import lies_in
+from jitflow.dataplane.inside import below, lies_in, parents
 from jitflow.dataplane.lookups import Answers, stat_all
 from jitflow.model.data import FutureInput, FutureStep, ObjectInfo, ObjectRef, ReplicaState
 from jitflow.model.problems import Problem, Refused
@@ -27,11 +27,12 @@ async def check(core: Core, steps: Sequence[FutureStep]) -> Estimate:
         Refused: an input cannot be had, or a step can never fit.
     """
     produced = {output.ref for step in steps for output in step.outputs}
+    around = {prefix for ref in produced for prefix in parents(ref)}
     external: dict[ObjectRef, bool] = {}
     for step in steps:
         for one in step.inputs:
-            if not lies_in(one.ref, produced):
-                external[one.ref] = external.get(one.ref, True) and one.optional
+            if not lies_in(one.ref, produced) and below(one.ref) not in around:
+                external[one.ref] = external.get(one.ref, True) and (one.optional or one.late)
     answers = await stat_all(core, [ref for ref in external if not _dirty(core, ref)])
     _refuse_missing(core, answers, external)
     _note(core, answers)
@@ -79,7 +80,7 @@ def _note(core: Core, answers: Answers) -> None:
     for ref, answer in answers.items():
         if not isinstance(answer, ObjectInfo):
             continue
-        core.know(answer)
+        core.know(ref, answer)
         row = core.rows.get(ref)
         if row is not None and not row.dirty:
             other = bool(row.version and answer.version and row.version != answer.version)

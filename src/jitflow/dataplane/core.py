@@ -150,10 +150,10 @@ class Core:
             last_used_at=self.clock.now(),
         )
 
-    def know(self, info: ObjectInfo) -> None:
-        """Remember what a far store said."""
-        self.infos.pop(info.ref, None)
-        self.infos[info.ref] = info
+    def know(self, ref: ObjectRef, info: ObjectInfo) -> None:
+        """Remember what a far store said of `ref`; `info.ref` ends in `/` where it turned out to be a directory."""
+        self.infos.pop(ref, None)
+        self.infos[ref] = info
         if len(self.infos) > _INFOS_KEPT:
             self.infos.pop(next(iter(self.infos)))
 

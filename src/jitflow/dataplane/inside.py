@@ -1,12 +1,12 @@
-"""Objects that lie in a directory whose copy is here, or is just being written, are read from that copy."""
+"""Directories and what lies in them: parts are read from the whole's copy, wholes wait for their parts."""
 
-from collections.abc import Container
+from collections.abc import Callable, Container, Iterable, Sequence
 from pathlib import Path
 
 from msgspec.structs import replace
 
 from jitflow.dataplane.core import Core
-from jitflow.model.data import FutureStep, ObjectRef, StepId
+from jitflow.model.data import FutureStep, ObjectRef, StepId, WorkflowUid
 from jitflow.ports.dataplane import Lease
 
 
@@ -25,8 +25,79 @@ def lies_in(ref: ObjectRef, written: Container[ObjectRef]) -> bool:
     )
 
 
+def below(ref: ObjectRef) -> ObjectRef:
+    """Return the prefix of everything below an object's name."""
+    return ObjectRef(remote=ref.remote, path=ref.path.rstrip("/") + "/")
+
+
+class Gathered:
+    """Directories that steps of a workflow write into and others read as a whole.
+
+    Such an input is not fetched ahead and not taken from an older copy: it is looked up when its reader asks, and only when
+    everything that was written below it so far is proven far away.
+    """
+
+    def __init__(self, core: Core, pending: Callable[[], Iterable[ObjectRef]]) -> None:
+        """`pending` gives the outputs that are not proven yet."""
+        self._core = core
+        self._pending = pending
+        self._written: dict[WorkflowUid, set[ObjectRef]] = {}
+        self._held: dict[StepId, tuple[WorkflowUid, FutureStep]] = {}
+
+    def announced(self, steps: Sequence[FutureStep]) -> Sequence[FutureStep]:
+        """Return the steps without the inputs that other steps of the workflow still write into."""
+        around = {prefix for step in steps for output in step.outputs for prefix in parents(output.ref)}
+        if not around:
+            return steps
+        return [
+            replace(step, inputs=tuple(one for one in step.inputs if below(one.ref) not in around))
+            if any(below(one.ref) in around for one in step.inputs)
+            else step
+            for step in steps
+        ]
+
+    def wrote(self, uid: WorkflowUid, outputs: Iterable[ObjectRef]) -> None:
+        """A step of the workflow has written these."""
+        self._written.setdefault(uid, set()).update(prefix for ref in outputs for prefix in parents(ref))
+
+    def holds(self, uid: WorkflowUid, step: FutureStep) -> bool:
+        """Return whether the step must wait for outputs below its inputs; what is known of those inputs is forgotten."""
+        written = self._written.get(uid, set())
+        gathered = [one.ref for one in step.inputs if below(one.ref) in written]
+        if not gathered:
+            return False
+        prefixes = {below(ref) for ref in gathered}
+        if any(prefix in prefixes for ref in self._pending() for prefix in parents(ref)):
+            self._held[step.id] = (uid, step)
+            return True
+        written -= prefixes
+        for ref in gathered:
+            self._core.infos.pop(ref, None)
+            if ref in self._core.rows:
+                self._core.planner.changed(ref)
+        return False
+
+    def released(self) -> list[tuple[WorkflowUid, FutureStep]]:
+        """Return the held steps, to be asked for again, for something was proven."""
+        held, self._held = list(self._held.values()), {}
+        return held
+
+    def forget(self, step: StepId) -> None:
+        """The step needs its lease no more."""
+        self._held.pop(step, None)
+
+    def withdraw(self, uid: WorkflowUid) -> None:
+        """The workflow has ended."""
+        self._written.pop(uid, None)
+        for step in [step for step, (owner, _) in self._held.items() if owner == uid]:
+            del self._held[step]
+
+
 class Inside:
-    """Asks for the directory instead of what lies in it, and shows each step its own part of the lease."""
+    """Objects that lie in a directory whose copy is here, or is just being written, are read from that copy.
+
+    Asks for the directory instead of what lies in it, and shows each step its own part of the lease.
+    """
 
     def __init__(self, core: Core) -> None:
         """Look at the catalogue and the planner of `core`."""

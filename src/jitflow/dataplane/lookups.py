@@ -30,11 +30,38 @@ async def _stat_remote(core: Core, remote: str, refs: Sequence[ObjectRef], answe
     try:
         async with asyncio.timeout(limit):
             answers.update(await core.storage.stat_many(refs))
+            await _try_directories(core, refs, answers)
     except TimeoutError:
         error = Unreachable(f"remote {remote} did not answer within {limit:g} s; check its address and the network")
         answers.update((ref, error) for ref in refs if ref not in answers)
     except Exception as error:
         answers.update((ref, error) for ref in refs if ref not in answers)
+
+
+async def _try_directories(core: Core, refs: Sequence[ObjectRef], answers: Answers) -> None:
+    """Take a key that names no object for a directory, as Argo does: what lies below it is the answer."""
+    wanted = {
+        ObjectRef(remote=ref.remote, path=f"{ref.path}/"): ref
+        for ref in refs
+        if isinstance(answers.get(ref), ObjectMissing) and not ref.is_prefix
+    }
+    if not wanted:
+        return
+    for prefix, answer in (await core.storage.stat_many(list(wanted))).items():
+        if isinstance(answer, ObjectInfo):
+            answers[wanted[prefix]] = answer
+
+
+async def stat_one(core: Core, ref: ObjectRef) -> ObjectInfo:
+    """Look one object up.
+
+    Raises:
+        PortError: as `Storage.stat`.
+    """
+    answer = (await stat_all(core, [ref]))[ref]
+    if isinstance(answer, Exception):
+        raise answer
+    return answer
 
 
 class Lookups:
@@ -82,7 +109,7 @@ class Lookups:
         if isinstance(answer, ObjectInfo):
             self._attempts.pop(ref, None)
             self.errors.pop(ref, None)
-            self._core.know(answer)
+            self._core.know(ref, answer)
             planner.size_known(ref, answer.size_bytes)
             return
         attempt = self._attempts.pop(ref, 0) + 1

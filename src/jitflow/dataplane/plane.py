@@ -10,9 +10,9 @@ import msgspec
 from jitflow.dataplane import records
 from jitflow.dataplane.byhand import ByHand
 from jitflow.dataplane.checking import check
-from jitflow.dataplane.core import Core, Tuning
+from jitflow.dataplane.core import Core, Tuning, workflow_of
 from jitflow.dataplane.history import History
-from jitflow.dataplane.inside import Inside
+from jitflow.dataplane.inside import Gathered, Inside
 from jitflow.dataplane.journal import Journal
 from jitflow.dataplane.leases import Leases
 from jitflow.dataplane.lookups import Lookups
@@ -33,8 +33,10 @@ from jitflow.ports.dataplane import (
     LeaseRefused,
     OutputObject,
     PrimaryFill,
+    StagedOut,
     StepData,
     TransferRecord,
+    Waiting,
 )
 from jitflow.ports.storage import Storage
 from jitflow.ports.store import StateStore
@@ -101,6 +103,7 @@ class LocalDataPlane:
         self._leases = Leases(core, self._progress, self._refuse)
         self._by_hand = ByHand(core, self._leases)
         self._inside = Inside(core)
+        self._gathered = Gathered(core, self._stageout.unproven)
         core.perform = self._perform
         core.partial_bytes = self._transfers.partial_bytes
 
@@ -113,6 +116,8 @@ class LocalDataPlane:
         await asyncio.to_thread(core.primary.open)
         await core.history.load(self._store)
         await self._stageout.load(self._store)
+        for obligation in self._stageout.obligations.values():
+            self._gathered.wrote(obligation.uid, (output.ref for output in obligation.outputs))
         await self._load_catalogue()
         await self._leases.load(self._store, self._stageout.obligations)
         self._owner.start(core.journal.run(), "journal")
@@ -150,7 +155,7 @@ class LocalDataPlane:
 
     def announce(self, uid: WorkflowUid, steps: Sequence[FutureStep]) -> None:
         """Say what a workflow will read and write (see `DataPlane.announce`)."""
-        self._core.planner.announce(uid, steps)
+        self._core.planner.announce(uid, self._gathered.announced(steps))
         self._core.pump()
 
     def acquire(self, uid: WorkflowUid, step: FutureStep) -> None:
@@ -158,11 +163,16 @@ class LocalDataPlane:
         if not step.inputs and not step.outputs:
             self._listener(Lease(step=step.id))
             return
-        self._leases.ask(uid, self._inside.outer(step))
+        if self._gathered.holds(uid, step):
+            self._emit(Waiting(step=step.id, message="waiting for outputs that it reads as a directory to reach their far store"))
+        else:
+            self._leases.ask(uid, self._inside.outer(step))
 
     def release(self, step: StepId, outputs: Sequence[OutputObject]) -> None:
         """The step has ended (see `DataPlane.release`)."""
         self._inside.forget(step)
+        self._gathered.forget(step)
+        self._gathered.wrote(workflow_of(step), (output.ref for output in outputs))
         self._leases.returned(step)
         if not outputs and self._core.planner.wait(step) is None:
             return
@@ -172,6 +182,7 @@ class LocalDataPlane:
 
     def withdraw(self, uid: WorkflowUid) -> None:
         """The workflow has ended (see `DataPlane.withdraw`)."""
+        self._gathered.withdraw(uid)
         self._leases.withdraw(uid)
         self._core.planner.withdraw(uid)
         self._stageout.withdraw(uid)
@@ -227,6 +238,9 @@ class LocalDataPlane:
     def _emit(self, event: DataEvent) -> None:
         if not self._by_hand.takes(event):
             self._listener(self._inside.shown(event) if isinstance(event, Lease) else event)
+        if isinstance(event, StagedOut):
+            for uid, step in self._gathered.released():
+                self.acquire(uid, step)
 
     # -- what people see and do --------------------------------------------------------------------------------------------
 

@@ -1,7 +1,7 @@
 """Outputs of ended steps: into the primary where they fit, and to their secondaries, with a promise that survives restarts."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import msgspec
@@ -134,6 +134,16 @@ class StageOut:
                 self._forget(obligation)
         self._core.pump()
 
+    def unproven(self) -> Iterator[ObjectRef]:
+        """Iterate over the outputs that are on their way to their secondaries."""
+        return (
+            output.ref
+            for obligation in self.obligations.values()
+            if not obligation.finished
+            for output in obligation.outputs
+            if not output.proven and not output.error
+        )
+
     def _tell(self, obligation: Obligation) -> None:
         self._core.emit(StagedOut(step=obligation.step, error=obligation.error))
 
@@ -256,7 +266,7 @@ class StageOut:
     def _proved(self, output: OutputDoc, info: ObjectInfo) -> None:
         core = self._core
         output.proven = True
-        core.know(info)
+        core.know(info.ref, info)
         row = core.rows.get(output.ref)
         if row is not None and row.location == output.location:
             core.put_row(msgspec.structs.replace(row, dirty=False, version=info.version))

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from jitflow.dataplane.core import Core, advice
-from jitflow.dataplane.lookups import refusal
+from jitflow.dataplane.lookups import refusal, stat_one
 from jitflow.dataplane.primary import delete, measure
 from jitflow.model.data import ObjectInfo, ObjectRef, StepId
 from jitflow.planner import Fetch
@@ -117,8 +117,8 @@ class Transfers:
             if self._changes[ref] > 1:
                 raise
         await asyncio.to_thread(delete, temporary)
-        info = await core.storage.stat(ref)
-        core.know(info)
+        info = await stat_one(core, ref)
+        core.know(ref, info)
         if info.size_bytes != flight.size_bytes:
             raise _Resized(ref, info.size_bytes)
         return await self._copy(flight, temporary)
@@ -129,14 +129,14 @@ class Transfers:
         ref = flight.ref
         info = core.infos.get(ref)
         if info is None:
-            info = await core.storage.stat(ref)
-            core.know(info)
+            info = await stat_one(core, ref)
+            core.know(ref, info)
         if info.size_bytes != flight.size_bytes:
             raise SourceChanged(f"{ref} has {info.size_bytes:,} bytes and not {flight.size_bytes:,}")
         flight.remote_mark = core.history.mark(ref.remote)
         got = await core.storage.fetch(info, temporary, lambda done: self._progress(flight, done))
         self._progress(flight, flight.size_bytes)
-        size = await asyncio.to_thread(measure, temporary) if ref.is_prefix else measure(temporary)
+        size = await asyncio.to_thread(measure, temporary) if info.ref.is_prefix else measure(temporary)
         if size != flight.size_bytes:
             raise Corrupt(f"{ref} arrived with {size:,} bytes instead of {flight.size_bytes:,}")
         row = core.new_row(ref, size, got.version or info.version)

@@ -48,9 +48,9 @@ class Lookahead:
         locator = self._locator()
         barriers: dict[int, tuple[StepId, ...]] = {}
         found: list[FutureStep] = []
-        hidden = False
-        for step in machine.forecast(state):
-            hidden = hidden or step.unknown
+        steps = machine.forecast(state)
+        hidden = any(step.unknown for step in steps)
+        for step in steps:
             # Steps behind one barrier share a tuple here too: those who walk it look at it once.
             after = barriers.get(id(step.after))
             if after is None:
@@ -63,6 +63,7 @@ class Lookahead:
                     [ref for _, ref in located(step.outputs, locator)],
                     after=after,
                     certain=step.certain,
+                    late=hidden and bool(after),
                     output_bytes=declared_output_bytes(step.body) if step.body else None,
                 )
             )

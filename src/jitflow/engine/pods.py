@@ -57,15 +57,16 @@ def future_of(
     *,
     after: tuple[StepId, ...] = (),
     certain: bool = True,
+    late: bool = False,
     output_bytes: int | None = None,
 ) -> FutureStep:
-    """Return a step as the data plane knows it."""
+    """Return a step as the data plane knows it; its inputs need not exist yet if it is `late`."""
     return FutureStep(
         id=step,
         template=template,
         after=after,
         certain=certain,
-        inputs=tuple(FutureInput(ref=ref, optional=bool(artifact.optional)) for artifact, ref in inputs),
+        inputs=tuple(FutureInput(ref=ref, optional=bool(artifact.optional), late=late) for artifact, ref in inputs),
         outputs=tuple(FutureOutput(ref=ref, size_bytes=output_bytes) for ref in outputs),
     )
 

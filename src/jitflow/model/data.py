@@ -66,11 +66,15 @@ class Replica(Struct, frozen=True, kw_only=True):
 
 
 class FutureInput(Struct, frozen=True, kw_only=True):
-    """An object that a step will read. `size_bytes` None: not known yet."""
+    """An object that a step will read. `size_bytes` None: not known yet.
+
+    `late`: it need not exist yet, for a step of which nothing is known yet may write it.
+    """
 
     ref: ObjectRef
     size_bytes: int | None = None
     optional: bool = False
+    late: bool = False
 
 
 class FutureOutput(Struct, frozen=True, kw_only=True):
