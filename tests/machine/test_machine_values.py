@@ -6,7 +6,7 @@ from machine_driver import Run, workflow
 from test_machine_steps import arguments, templates
 
 from jitflow import machine
-from jitflow.model.runs import RetryRequested, ShutdownRequested
+from jitflow.model.runs import PodStarted, RetryRequested, ShutdownRequested
 
 pytestmark = pytest.mark.pure
 
@@ -121,3 +121,46 @@ def test_a_terminated_workflow_is_retried_with_its_killed_pods_gone() -> None:
     assert run.phase("wf[0].a") == "Succeeded"
     run.play()
     assert run.state.run.phase == "Succeeded"
+
+
+def test_before_the_start_there_is_nothing_to_tell() -> None:
+    run = Run(workflow(templates("\n- name: main\n  steps: [[{name: a, template: echo}]]\n")))
+    assert machine.status(run.state, run.now).conditions == ()
+    assert machine.summary(run.state).progress == "0/0"
+
+
+def test_a_pod_is_killed_once_however_often_it_is_asked() -> None:
+    run = Run(workflow(templates("\n- name: main\n  steps: [[{name: a, template: echo}]]\n")))
+    run.begin()
+    run.send(PodStarted(node_id=run.node("wf[0].a").id))
+    run.send(ShutdownRequested(strategy="Stop"))
+    run.send(ShutdownRequested(strategy="Terminate"))
+    assert run.killed == [run.node("wf[0].a").id]
+    run.end("wf[0].a", 143, terminated=True)
+    assert run.state.run.phase == "Failed"
+
+
+def test_the_forecast_reads_depends_in_any_order_of_tasks() -> None:
+    run = Run(
+        workflow(
+            templates(
+                """
+- name: main
+  dag:
+    tasks:
+    - {name: late, template: echo, depends: "loop.AnySucceeded && !maybe.Failed"}
+    - {name: other, template: echo, depends: "maybe.Omitted || maybe.Skipped || maybe.Errored"}
+    - {name: maybe, template: echo, depends: first, when: "{{tasks.first.outputs.result}} == 1"}
+    - {name: loop, template: echo, withItems: [1, 2]}
+    - {name: first, template: number}
+"""
+            )
+        )
+    )
+    run.begin()
+    certain = {step.template: step.certain for step in machine.forecast(run.state)}
+    assert certain["number"]
+    expected = {step.node_id for step in machine.forecast(run.state)}
+    run.play()
+    assert run.state.run.phase == "Succeeded"
+    assert {machine.node_id("wf", f"wf.{name}") for name in ("late", "maybe", "first", "loop(0:1)", "loop(1:2)")} <= expected

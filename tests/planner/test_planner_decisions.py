@@ -586,3 +586,17 @@ def test_an_input_reported_missing_is_looked_for_again_when_it_is_asked_for() ->
     planner.ask("w", one)
     assert Look(ref=ref("a"), urgent=True) in planner.decide(0.0)
     assert planner.missing(ref("a")) == ("w/1",)
+
+
+def test_keeping_and_evicting_by_hand() -> None:
+    planner = a_planner(100)
+    planner.found(ref("a"), 40)
+    planner.found(ref("b"), 30)
+    assert planner.keep(ref("a"))
+    assert planner.keep(ref("a")), "asking again changes nothing"
+    assert planner.evict(ref("b"))
+    assert [command.ref for command in planner.decide(0.0) if isinstance(command, Evict)] == [ref("b")]
+    planner.evicted(ref("b"))
+    planner.found(ref("c"), 50)
+    planner.set_capacity(60)
+    assert not planner.keep(ref("c")), "with what is kept it is more than the capacity now"
