@@ -164,3 +164,29 @@ def test_the_forecast_reads_depends_in_any_order_of_tasks() -> None:
     run.play()
     assert run.state.run.phase == "Succeeded"
     assert {machine.node_id("wf", f"wf.{name}") for name in ("late", "maybe", "first", "loop(0:1)", "loop(1:2)")} <= expected
+
+
+def test_an_input_artifact_is_handed_down() -> None:
+    run = Run(
+        workflow(
+            "arguments: {artifacts: [{name: a, s3: {key: given}}]}\n"
+            + templates(
+                """
+- name: main
+  inputs: {artifacts: [{name: a}]}
+  dag:
+    tasks:
+    - {name: use, template: use, arguments: {artifacts: [{name: in, from: "{{inputs.artifacts.a}}"}]}}
+- name: use
+  inputs: {artifacts: [{name: in, path: /in}], parameters: [{name: p, default: d}]}
+  container: {image: busybox, args: ["{{inputs.artifacts.in.path}}", "{{inputs.parameters}}"]}
+"""
+            )
+        )
+    )
+    run.begin()
+    inputs = run.launch("wf.use").template.inputs
+    assert inputs is not None
+    assert [(a.name, a.s3.key if a.s3 else None) for a in inputs.artifacts] == [("in", "given")]
+    assert arguments(run, "wf.use")[0] == "/in"
+    assert any(step.inputs and step.inputs[0].s3 and step.inputs[0].s3.key == "given" for step in machine.forecast(run.state))
