@@ -1,4 +1,8 @@
-"""What rclone really said (captured from 1.75), and what callers are told."""
+"""What rclone says, and what callers are told.
+
+Captured from rclone 1.75: unknown remotes, 403, 404, refused connections, DNS failures, full disks. The texts of 500 and 503
+answers, resets, early ends, TLS, ssh, corruption and changed sources are written after rclone's own wording.
+"""
 
 import msgspec
 import pytest

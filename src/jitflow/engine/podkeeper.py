@@ -32,9 +32,6 @@ from jitflow.ports.clock import Clock
 from jitflow.ports.dataplane import DataEvent, DataPlane, Lease, LeaseRefused, OutputObject, StagedOut, Waiting
 from jitflow.ports.errors import PortError
 from jitflow.ports.executor import Executor
-from jitflow.telemetry import logger
-
-_log = logger("engine")
 
 
 class PodPhase(StrEnum):
@@ -98,11 +95,6 @@ class PodKeeper:
         self._pods: dict[str, _LivePod] = {}
         self._known: set[str] = set()
         self._warned: set[tuple[str, str]] = set()
-
-    @property
-    def running(self) -> int:
-        """How many pods hold a place."""
-        return self._slots.held
 
     def adopted(self, keys: Sequence[str]) -> None:
         """Take note of the pods that survived a restart; launching one of them again does not start it again."""

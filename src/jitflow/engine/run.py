@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Sequence
-from datetime import datetime
 
 import msgspec
 
@@ -108,8 +107,3 @@ def decode_effect(body: bytes) -> Effect:
 def decode_note(body: bytes) -> Note:
     """Return a stored line of history."""
     return _note_decoder.decode(body)
-
-
-def timestamp(text: str | None) -> float | None:
-    """Return seconds since the epoch of an RFC 3339 time."""
-    return datetime.fromisoformat(text).timestamp() if text else None
