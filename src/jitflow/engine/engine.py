@@ -16,6 +16,7 @@ from jitflow.engine.run import LiveRun, Turn, decode_effect, decode_note
 from jitflow.engine.tasks import Owner
 from jitflow.engine.timers import Timers
 from jitflow.model import argo
+from jitflow.model.objects import NO_OBJECTS, Objects
 from jitflow.model.pods import PodEnd
 from jitflow.model.problems import Refused
 from jitflow.model.runs import (
@@ -67,6 +68,7 @@ class Engine:
         images: Images,
         locator: Callable[[], Locator],
         config: PodKeeperConfig,
+        objects: Objects = NO_OBJECTS,
     ) -> None:
         """Hold the adapters; `open` begins. `locator` is asked anew each time: remotes come and go."""
         self._store = store
@@ -74,6 +76,7 @@ class Engine:
         self._dataplane = dataplane
         self._clock = clock
         self._ids = ids
+        self._objects = objects
         self._locator = locator
         self._lookahead = Lookahead(dataplane, locator, lambda uid: uid in self._runs, enabled=config.lookahead)
         self._owner = Owner(self._task_failed)
@@ -169,7 +172,7 @@ class Engine:
             await self.check(workflow)
         namespace, name = metadata.namespace or "default", metadata.name or ""
         turn = Turn(machine.new_state(workflow, now=now))
-        turn.take(machine.decide(turn.state, WorkflowStarted(), now))
+        turn.take(machine.decide(turn.state, WorkflowStarted(), now, self._objects))
         run = LiveRun(turn.state, RunRow(uid=metadata.uid or "", namespace=namespace, name=name, created_at=now))
         run.has_data = has_data
         run.draining = True
@@ -301,7 +304,7 @@ class Engine:
         now = self._clock.now()
         try:
             for event, _ in batch:
-                turn.take(machine.decide(turn.state, event, now))
+                turn.take(machine.decide(turn.state, event, now, self._objects))
             if turn.changed or run.notes:
                 header = machine.encode_header(turn.state) if machine.header_differs(run.state, turn.state) else None
                 await self._commit(run, turn, header, kind="MODIFIED")

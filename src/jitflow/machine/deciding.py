@@ -6,6 +6,7 @@ from jitflow.machine.node import Node
 from jitflow.machine.rules import RULES
 from jitflow.machine.state import Decision, State
 from jitflow.machine.turn import Turn
+from jitflow.model.objects import NO_OBJECTS, Objects
 from jitflow.model.runs import (
     Event,
     OutputsSaved,
@@ -25,7 +26,7 @@ from jitflow.model.runs import (
 NodeEvent = PodStarted | PodWaits | PodEnded | PodRefused | OutputsSaved
 
 
-def decide(state: State, event: Event, now: float) -> Decision:
+def decide(state: State, event: Event, now: float, objects: Objects = NO_OBJECTS) -> Decision:
     """Return what an event comes to. `state` stays valid and unchanged.
 
     Late, repeated and unknown events change nothing. What goes wrong while the workflow runs becomes the message of a node;
@@ -35,8 +36,9 @@ def decide(state: State, event: Event, now: float) -> Decision:
         state: the workflow as it is.
         event: what happened.
         now: seconds since the epoch; not before that of earlier events.
+        objects: the templates, ConfigMaps and the like that the workflow may refer to, as they are now.
     """
-    turn = Turn(state, now, RULES)
+    turn = Turn(state, now, RULES, objects)
     if isinstance(event, PodStarted | PodWaits | PodEnded | PodRefused | OutputsSaved):
         node = turn.find(event.node_id)
         if node is not None and node.type == types.POD:

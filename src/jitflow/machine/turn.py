@@ -18,6 +18,7 @@ from jitflow.machine.scope import Scope
 from jitflow.machine.state import COMPOSITES, NO_CHILDREN, NO_FRAME, NO_QUEUE, Queue, State
 from jitflow.machine.values import LiveTasks, WorkflowValues
 from jitflow.model import argo
+from jitflow.model.objects import Objects
 
 MAX_DEPTH = 100
 TOO_DEEP = (
@@ -81,10 +82,11 @@ class Rules(Protocol):
 class Turn(Ledger):
     """The working copy and the rules that all kinds of nodes share."""
 
-    def __init__(self, state: State, now: float, rules: Rules) -> None:
+    def __init__(self, state: State, now: float, rules: Rules, objects: Objects) -> None:
         """Open the state for change."""
         super().__init__(state, now)
         self.rules = rules
+        self.objects = objects
         self.values = WorkflowValues(self)
         self._jobs: deque[tuple[str, str]] = deque()
         self._freed: dict[str, None] = {}
