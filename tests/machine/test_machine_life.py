@@ -1,6 +1,8 @@
 # ruff: noqa: E501 - a manifest on one line reads better than one cut in pieces
 """Retries, timeouts, suspension, stopping, exit handlers, limits, saving, retry of a workflow."""
 
+import gc
+
 import pytest
 from machine_driver import Run, default_outputs, workflow
 from test_machine_steps import ECHO, arguments, templates
@@ -18,6 +20,7 @@ from jitflow.model.runs import (
     SuspendedNodesSet,
     SuspendRequested,
     TimerFired,
+    WorkflowStarted,
 )
 
 pytestmark = pytest.mark.pure
@@ -574,3 +577,16 @@ def test_a_single_pod_and_a_dag_run_again() -> None:
     run.play()
     assert run.launched == [run.node("wf.b").id, run.node("wf.c").id]
     assert run.state.run.phase == "Succeeded"
+
+
+def test_a_decision_leaves_no_work_for_the_cyclic_garbage_collector():
+    state = machine.new_state(workflow("entrypoint: echo\ntemplates:" + ECHO))
+    gc.collect()
+    gc.disable()
+    try:
+        state = machine.decide(state, WorkflowStarted(), 1.0).state
+        state = machine.decide(state, PodStarted(node_id=state.root_id), 2.0).state
+        state = machine.decide(state, ShutdownRequested(strategy="Stop"), 3.0).state
+        assert gc.collect() == 0
+    finally:
+        gc.enable()

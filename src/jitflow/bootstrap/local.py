@@ -16,6 +16,7 @@ import uvicorn
 from jitflow import telemetry
 from jitflow.bootstrap.home import Home, ServerInfo
 from jitflow.bootstrap.stack import open_stack
+from jitflow.bootstrap.system import calm_collector
 from jitflow.settings import Settings, SettingsError, load
 
 __all__ = ["ServerInfo", "find_server", "run_server", "serve", "serve_in_thread"]
@@ -37,6 +38,7 @@ def run_server(host: str | None = None, port: int | None = None, *, settings: Se
     """
     settings = _with_address(settings or load(), host, port)
     telemetry.configure(level=settings.log_level)
+    calm_collector()
     asyncio.run(serve(settings, on_ready=lambda info: print(f"jitflow listens on {info.url}", flush=True)))
     return 0
 

@@ -1,11 +1,20 @@
 """The real clock and real names."""
 
 import asyncio
+import gc
 import secrets
 import time
 import uuid
 
 _ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
+
+
+def calm_collector() -> None:
+    """Let the cyclic garbage collector look at the heap less often: runs live long, and a decision leaves no cycles behind.
+
+    With Python's own thresholds a server that holds large workflows spends a third of its time in looking at all of them.
+    """
+    gc.set_threshold(10_000, 50, 50)
 
 
 class SystemClock:

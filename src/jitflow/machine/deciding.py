@@ -46,7 +46,9 @@ def decide(state: State, event: Event, now: float, objects: Objects = NO_OBJECTS
     elif not again.refusal(state, event):
         _workflow_event(turn, event)
     turn.work()
-    return turn.decision()
+    decision = turn.decision()
+    turn.release()
+    return decision
 
 
 def _pod_event(turn: Turn, node: Node, event: NodeEvent) -> None:

@@ -9,7 +9,7 @@ from msgspec import Struct, field
 AnyString = Annotated[str, "any scalar is read as its text"]
 
 
-class Base(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+class Base(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True, gc=False):
     """What every manifest type shares: immutable, strict, empty fields left out."""
 
 

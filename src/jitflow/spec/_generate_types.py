@@ -125,7 +125,7 @@ def render(schema: dict[str, Any]) -> str:
         'AnyString = Annotated[str, "any scalar is read as its text"]',
         "",
         "",
-        "class Base(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):",
+        "class Base(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True, gc=False):",
         '    """What every manifest type shares: immutable, strict, empty fields left out."""',
     ]
     for name, definition in schema.items():
