@@ -1,0 +1,1 @@
+"""Fuzzing what people send: manifests and the small languages inside them."""
