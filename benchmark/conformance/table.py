@@ -47,6 +47,11 @@ class Row:
         return "use as target of stop" in self.notes
 
     @property
+    def is_random(self) -> bool:
+        """Whether it ends one way or another by chance."""
+        return len(self.phases) > 1 or "random" in self.notes
+
+    @property
     def interactive(self) -> str:
         """What is done to the run, in the table's words."""
         found = re.search(r"interactive: *(.*)$", self.notes)
