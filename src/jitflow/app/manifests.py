@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from msgspec.structs import replace
@@ -10,6 +11,7 @@ from jitflow import spec
 from jitflow.app.names import check_name, check_namespace, generated_name
 from jitflow.app.present import API_VERSION
 from jitflow.model import argo
+from jitflow.model.objects import NO_OBJECTS, Objects
 from jitflow.model.problems import Place, Problem, Refused
 from jitflow.ports.clock import Ids
 
@@ -21,7 +23,9 @@ LARGE_BYTES = 64 * 1024
 _DRAWS = 8
 
 
-def read_workflow(manifest: Manifest, *, source: str = "") -> argo.Workflow:
+def read_workflow(
+    manifest: Manifest, *, source: str = "", namespace: str = "", objects: Objects = NO_OBJECTS, lint: bool = False
+) -> argo.Workflow:
     """Return the one, valid workflow of a manifest.
 
     Raises:
@@ -42,18 +46,27 @@ def read_workflow(manifest: Manifest, *, source: str = "") -> argo.Workflow:
                 code="unsupported",
             )
         )
-    spec.validate(workflow, document.places)
+    metadata = workflow.metadata or argo.ObjectMeta()
+    placed = replace(workflow, metadata=replace(metadata, namespace=metadata.namespace or namespace or None))
+    spec.validate(placed, document.places, objects=objects, lint=lint)
     return workflow
 
 
-async def read_aside(manifest: Manifest, *, source: str = "", size_bytes: int = 0) -> argo.Workflow:
+async def read_aside(
+    manifest: Manifest,
+    *,
+    source: str = "",
+    size_bytes: int = 0,
+    namespace: str = "",
+    objects: Objects = NO_OBJECTS,
+    lint: bool = False,
+) -> argo.Workflow:
     """Return `read_workflow` of the manifest; a large one is read in a thread, so that the event loop goes on.
 
     `size_bytes`: length of the text it came in.
     """
-    if size_bytes < LARGE_BYTES:
-        return read_workflow(manifest, source=source)
-    return await asyncio.to_thread(read_workflow, manifest, source=source)
+    read = partial(read_workflow, manifest, source=source, namespace=namespace, objects=objects, lint=lint)
+    return read() if size_bytes < LARGE_BYTES else await asyncio.to_thread(read)
 
 
 def prepare(

@@ -3,22 +3,27 @@
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from functools import partial
+from typing import Any
 
-from msgspec import Struct
+import msgspec
+from msgspec import Struct, to_builtins
 
 from jitflow.app.index import RunIndex
 from jitflow.app.logs import LineFilter, LogQuery, LogSink, Merge, PodLog
 from jitflow.app.manifests import Manifest, prepare, read_aside
 from jitflow.app.names import check_name, check_namespace, pod_name
+from jitflow.app.objects import Objects
 from jitflow.app.ports import Change, Engine, RemoteInfo, Remotes
 from jitflow.app.present import document, is_finished, labels_of
 from jitflow.app.refs import parse_ref
 from jitflow.app.selectors import FieldSelector, instant, label_selector
+from jitflow.app.submit import SubmitOptions, from_resource
 from jitflow.app.watch import Watch
 from jitflow.model import argo, runs
 from jitflow.model.data import ObjectInfo, Replica
 from jitflow.model.pods import LogLine
 from jitflow.model.problems import Refused
+from jitflow.objects import ObjectStore
 from jitflow.ports.clock import Clock, Ids
 from jitflow.ports.dataplane import Estimate, PrimaryAdmin, PrimaryFill, StepData, TransferRecord
 from jitflow.ports.executor import Executor
@@ -76,6 +81,7 @@ class Service:
         remotes: Remotes,
         clock: Clock,
         ids: Ids,
+        objects: ObjectStore,
         namespace: str = "default",
     ) -> None:
         """Hold the parts; `namespace` is where workflows go that name none."""
@@ -87,6 +93,8 @@ class Service:
         self._remotes = remotes
         self._clock = clock
         self._ids = ids
+        self._objects = objects
+        self.library = Objects(objects)
         self._index = RunIndex()
         self._unsubscribe: Callable[[], None] | None = None
         self._naming: set[tuple[str, str]] = set()
@@ -113,13 +121,18 @@ class Service:
 
     # Workflows: make and find.
 
-    async def lint(self, manifest: Manifest, *, source: str = "", size_bytes: int = 0) -> argo.Workflow:
+    async def lint(self, manifest: Manifest, namespace: str = "", *, source: str = "", size_bytes: int = 0) -> argo.Workflow:
         """Return the workflow of a valid manifest; `size_bytes` is the length of the text it came in."""
-        return await read_aside(manifest, source=source, size_bytes=size_bytes)
+        return await self._read(manifest, namespace, source=source, size_bytes=size_bytes)
 
-    async def explain(self, manifest: Manifest, *, source: str = "", size_bytes: int = 0) -> Estimate:
+    async def explain(self, manifest: Manifest, namespace: str = "", *, source: str = "", size_bytes: int = 0) -> Estimate:
         """Return what running a manifest would move and take."""
-        return await self._engine.check(await read_aside(manifest, source=source, size_bytes=size_bytes))
+        workflow = await self._read(manifest, namespace, source=source, size_bytes=size_bytes)
+        return await self._engine.check(workflow)
+
+    async def _read(self, manifest: Manifest, namespace: str, *, source: str, size_bytes: int) -> argo.Workflow:
+        namespace = namespace or self.namespace
+        return await read_aside(manifest, source=source, size_bytes=size_bytes, namespace=namespace, objects=self._objects)
 
     async def create(
         self, manifest: Manifest, namespace: str = "", *, dry_run: bool = False, source: str = "", size_bytes: int = 0
@@ -129,8 +142,12 @@ class Service:
         Raises:
             Refused: the manifest cannot be used (`invalid`), or the name exists (`conflict`).
         """
-        read = await read_aside(manifest, source=source, size_bytes=size_bytes)
+        read = await self._read(manifest, namespace, source=source, size_bytes=size_bytes)
         namespace = namespace or self.namespace
+        return await self.take(read, namespace, dry_run=dry_run)
+
+    async def take(self, read: argo.Workflow, namespace: str, *, dry_run: bool = False) -> argo.Workflow:
+        """Let a valid workflow run, as `create`."""
         workflow = prepare(read, namespace, self._ids, is_taken=partial(self._is_taken, namespace))
         key = (namespace, (workflow.metadata and workflow.metadata.name) or "")
         if self._is_taken(*key):
@@ -143,6 +160,16 @@ class Service:
         finally:
             self._naming.discard(key)
         return await self.document(row) or document(workflow, row)
+
+    async def submit(self, namespace: str, kind: str, name: str, options: SubmitOptions) -> argo.Workflow:
+        """Make a workflow of a template or a schedule and let it run.
+
+        Raises:
+            Refused: there is no such object, or what comes of it cannot run.
+        """
+        workflow = from_resource(self._objects, namespace or self.namespace, kind, name, options, now=self._clock.now())
+        read = await self._read(to_builtins(workflow), namespace, source="", size_bytes=0)
+        return await self.take(read, namespace or self.namespace, dry_run=bool(options.dry_run or options.server_dry_run))
 
     def _is_taken(self, namespace: str, name: str) -> bool:
         return (namespace, name) in self._naming or self._index.by_name(namespace, name) is not None
@@ -216,6 +243,13 @@ class Service:
     ) -> argo.Workflow:
         """Run a failed workflow again from where it failed."""
         event = runs.RetryRequested(restart_successful=restart_successful, selector=selector, parameters=tuple(parameters))
+        return await self._send(namespace, name, event)
+
+    async def set_nodes(
+        self, namespace: str, name: str, *, selector: str, outputs: str = "", message: str = "", phase: str = ""
+    ) -> argo.Workflow:
+        """Supply outputs, a JSON object in a text, to suspended nodes; a phase also ends them."""
+        event = runs.SuspendedNodesSet(selector=selector, outputs=_outputs(outputs), message=message, phase=phase)
         return await self._send(namespace, name, event)
 
     async def _send(self, namespace: str, name: str, event: runs.Event) -> argo.Workflow:
@@ -362,6 +396,14 @@ class Service:
     async def test_remote(self, name: str) -> None:
         """Return when the remote could be listed."""
         await self._remotes.test(name)
+
+
+def _outputs(text: str) -> dict[str, str]:
+    try:
+        found = msgspec.json.decode(text, type=dict[str, Any]) if text.strip() else {}
+    except msgspec.DecodeError as error:
+        raise Refused(f"unable to parse output parameter set request: outputParameters is no JSON object: {error}") from None
+    return {name: value if isinstance(value, str) else msgspec.json.encode(value).decode() for name, value in found.items()}
 
 
 def _gone(row: RunRow) -> argo.Workflow:

@@ -21,6 +21,7 @@ from jitflow.engine import Engine, Images
 from jitflow.engine.podkeeper import PodKeeperConfig
 from jitflow.executors import ProcessExecutor, SandboxExecutor
 from jitflow.model.pods import PodImage
+from jitflow.objects import ObjectStore
 from jitflow.ports.executor import Executor
 from jitflow.settings import Settings, SettingsError, parse_bytes
 from jitflow.storage.daemon import RcloneDaemon
@@ -57,9 +58,12 @@ async def open_stack(settings: Settings) -> AsyncGenerator[Stack]:
         storage = RcloneStorage(RcloneDaemon(), [config for config, _ in fixed], stall_s=settings.primary.stall_s)
         await storage.open()
         stack.push_async_callback(storage.close)
-        registry = Registry(storage, store, Vault(home.key), settings.artifact_repository)
+        vault = Vault(home.key)
+        registry = Registry(storage, store, vault, settings.artifact_repository)
         await registry.load(fixed)
         clock = SystemClock()
+        objects = ObjectStore(store, vault, clock, RandomIds())
+        await objects.open()
         dataplane = LocalDataPlane(
             Path(settings.primary.path) if settings.primary.path else home.primary,
             parse_bytes(settings.primary.capacity),
@@ -77,6 +81,7 @@ async def open_stack(settings: Settings) -> AsyncGenerator[Stack]:
             dataplane=dataplane,
             clock=clock,
             ids=RandomIds(),
+            objects=objects,
             images=images_of(settings),
             locator=registry.locator,
             config=PodKeeperConfig(
@@ -97,6 +102,7 @@ async def open_stack(settings: Settings) -> AsyncGenerator[Stack]:
             remotes=registry,
             clock=clock,
             ids=RandomIds(),
+            objects=objects,
         )
         await service.open()
         stack.push_async_callback(service.close)

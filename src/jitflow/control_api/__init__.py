@@ -11,6 +11,7 @@ from jitflow.app.service import Service
 from jitflow.control_api import about
 from jitflow.control_api.errors import Code, failure, failure_of
 from jitflow.control_api.jit import JitRoutes
+from jitflow.control_api.objects import ObjectRoutes
 from jitflow.control_api.shell import LOOPBACK_HOSTS, MAX_BODY_BYTES, OPEN_PATHS, Shell
 from jitflow.control_api.workflows import WorkflowRoutes
 
@@ -19,7 +20,7 @@ __all__ = ["LOOPBACK_HOSTS", "MAX_BODY_BYTES", "OPEN_PATHS", "make_app", "routes
 
 def routes(service: Service) -> list[BaseRoute]:
     """Return the Control API's routes."""
-    return [*WorkflowRoutes(service).routes(), *JitRoutes(service).routes()]
+    return [*WorkflowRoutes(service).routes(), *ObjectRoutes(service.library).routes(), *JitRoutes(service).routes()]
 
 
 def make_app(

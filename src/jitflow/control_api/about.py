@@ -16,20 +16,15 @@ _OTHER_ROOMS = frozenset(
         "archived-workflows",
         "archived-workflows-label-keys",
         "archived-workflows-label-values",
-        "cluster-workflow-templates",
-        "cron-workflows",
         "event-sources",
         "events",
         "sensors",
         "stream",
-        "sync",
         "tracking",
-        "workflow-event-bindings",
-        "workflow-templates",
     }
 )
 """Parts of Argo Server's API that are not served yet."""
-_OTHER_VERBS = frozenset({"submit", "set", "resubmit"})
+_OTHER_VERBS = frozenset({"resubmit"})
 _METHODS = ["GET", "POST", "PUT", "DELETE", "PATCH"]
 
 
@@ -46,7 +41,6 @@ def routes() -> list[BaseRoute]:
 def other_routes() -> list[BaseRoute]:
     """Return what must come last: a clear answer for paths of Argo Server that are not served."""
     return [
-        Route("/api/v1/workflows/{namespace}/submit", _unserved, methods=["POST"]),
         Route("/api/v1/{rest:path}", _unserved, methods=_METHODS),
     ]
 

@@ -9,11 +9,12 @@ from starlette.requests import Request
 from jitflow.app.logs import LogQuery
 from jitflow.app.manifests import Manifest
 from jitflow.app.service import Selection
+from jitflow.app.submit import SubmitOptions
 from jitflow.model.problems import Refused
 
 T = TypeVar("T")
 
-_YAML_TYPES = ("application/yaml", "application/x-yaml", "text/yaml", "text/x-yaml")
+YAML_TYPES = ("application/yaml", "application/x-yaml", "text/yaml", "text/x-yaml")
 _TRUE = frozenset({"1", "t", "true"})
 _FALSE = frozenset({"", "0", "f", "false"})
 _MAX_NUMBER_CHARS = 18
@@ -39,6 +40,15 @@ class CreateBody(Struct, frozen=True, rename="camel"):
         return bool(self.server_dry_run or (self.create_options and self.create_options.dry_run))
 
 
+class SubmitBody(Struct, frozen=True, rename="camel"):
+    """Body of submit."""
+
+    namespace: str | None = None
+    resource_kind: str | None = None
+    resource_name: str | None = None
+    submit_options: SubmitOptions | None = None
+
+
 class Submission(Struct, frozen=True, kw_only=True):
     """A manifest as it was sent, whether only to try, its name in messages, and the length of the body."""
 
@@ -49,12 +59,15 @@ class Submission(Struct, frozen=True, kw_only=True):
 
 
 class ControlBody(Struct, frozen=True, rename="camel"):
-    """Body of suspend, resume, stop, terminate and retry: each reads what it knows."""
+    """Body of suspend, resume, stop, terminate, set, retry and resubmit: each reads what it knows."""
 
     node_field_selector: str | None = None
     message: str | None = None
     restart_successful: bool | None = None
     parameters: tuple[str, ...] | None = None
+    output_parameters: str | None = None
+    phase: str | None = None
+    memoized: bool | None = None
 
 
 _decoders: dict[type, msgspec.json.Decoder[Any]] = {}
@@ -84,7 +97,7 @@ async def read_control(request: Request) -> ControlBody:
 async def read_manifest(request: Request) -> Submission:
     """Return what was sent: in Argo's JSON body, or YAML as it is."""
     body = await request.body()
-    if request.headers.get("content-type", "").partition(";")[0].strip().lower() in _YAML_TYPES:
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() in YAML_TYPES:
         try:
             text = body.decode()
         except UnicodeDecodeError as error:

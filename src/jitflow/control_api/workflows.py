@@ -14,7 +14,10 @@ from jitflow.app.logs import LogEntry
 from jitflow.app.names import check_namespace
 from jitflow.app.present import outline, plain
 from jitflow.app.service import Page, Service
+from jitflow.app.submit import SubmitOptions
 from jitflow.control_api.requests import (
+    SubmitBody,
+    decode,
     flag,
     log_query,
     number,
@@ -50,6 +53,7 @@ class WorkflowRoutes:
             ("GET", _BASE, self.list_workflows),
             ("POST", _BASE, self.create),
             ("POST", _BASE + "/lint", self.lint),
+            ("POST", _BASE + "/submit", self.submit),
             ("GET", _ONE, self.get),
             ("DELETE", _ONE, self.delete),
             ("PUT", _ONE + "/suspend", self.suspend),
@@ -57,6 +61,7 @@ class WorkflowRoutes:
             ("PUT", _ONE + "/stop", self.stop),
             ("PUT", _ONE + "/terminate", self.terminate),
             ("PUT", _ONE + "/retry", self.retry),
+            ("PUT", _ONE + "/set", self.set_nodes),
             ("GET", _ONE + "/log", self.logs),
             ("GET", _ONE + "/{pod}/log", self.logs),
             ("GET", "/api/v1/workflow-events/", self.watch),
@@ -78,9 +83,20 @@ class WorkflowRoutes:
 
     async def lint(self, request: Request) -> Response:
         """Validate a workflow."""
-        check_namespace(request.path_params["namespace"])
+        namespace = check_namespace(request.path_params["namespace"])
         sent = await read_manifest(request)
-        return answer(await self._service.lint(sent.manifest, source=sent.source, size_bytes=sent.size_bytes))
+        return answer(await self._service.lint(sent.manifest, namespace, source=sent.source, size_bytes=sent.size_bytes))
+
+    async def submit(self, request: Request) -> Response:
+        """Make a workflow of a template or a schedule."""
+        body = decode(await request.body(), SubmitBody)
+        made = await self._service.submit(
+            request.path_params["namespace"],
+            body.resource_kind or "",
+            body.resource_name or "",
+            body.submit_options or SubmitOptions(),
+        )
+        return answer(made)
 
     async def list_workflows(self, request: Request) -> Response:
         """List workflows, newest first."""
@@ -169,6 +185,19 @@ class WorkflowRoutes:
             restart_successful=bool(body.restart_successful),
             selector=body.node_field_selector or "",
             parameters=body.parameters or (),
+        )
+        return answer(workflow)
+
+    async def set_nodes(self, request: Request) -> Response:
+        """Supply outputs to suspended nodes, or end them."""
+        body = await read_control(request)
+        workflow = await self._service.set_nodes(
+            request.path_params["namespace"],
+            request.path_params["name"],
+            selector=body.node_field_selector or "",
+            outputs=body.output_parameters or "",
+            message=body.message or "",
+            phase=body.phase or "",
         )
         return answer(workflow)
 

@@ -78,7 +78,7 @@ class Engine:
         self._ids = ids
         self._objects = objects
         self._locator = locator
-        self._lookahead = Lookahead(dataplane, locator, lambda uid: uid in self._runs, enabled=config.lookahead)
+        self._lookahead = Lookahead(dataplane, locator, lambda uid: uid in self._runs, objects, enabled=config.lookahead)
         self._owner = Owner(self._task_failed)
         self._timers = Timers(clock, lambda uid, key: self._post(uid, TimerFired(key=key)))
         self._pods = PodKeeper(
@@ -129,7 +129,7 @@ class Engine:
             return None
         state = machine.restore(stored.header, [body for _, body in stored.nodes])
         run = LiveRun(state, stored.row)
-        run.has_data = _has_data(state.workflow)
+        run.has_data = machine.has_data(state, self._objects)
         run.open_effects = {effect.key: decode_effect(effect.body) for effect in stored.effects}
         return run
 
@@ -158,20 +158,26 @@ class Engine:
 
     # -- use ----------------------------------------------------------------------------------------------------------
 
-    async def create(self, workflow: argo.Workflow) -> RunRow:
+    async def create(self, workflow: argo.Workflow, *, invalid: str = "") -> RunRow:
         """Take a validated workflow: give it a uid, look its inputs up, make it durable, and begin.
+
+        Args:
+            workflow: the manifest.
+            invalid: why it cannot run, if that is known and it is to be kept all the same, ended in Error.
 
         Raises:
             Refused: an input is missing, a remote refuses, it can never fit, or the name is taken (code `conflict`).
         """
         now = self._clock.now()
-        metadata = msgspec.structs.replace(_metadata_of(workflow), uid=self._ids.uid())
+        metadata = msgspec.structs.replace(workflow.metadata or argo.ObjectMeta(), uid=self._ids.uid())
         workflow = msgspec.structs.replace(workflow, metadata=metadata)
-        has_data = _has_data(workflow)
+        state = machine.new_state(workflow, now=now, objects=self._objects, invalid=invalid)
+        metadata = state.program.metadata
+        has_data = not state.run.invalid and machine.has_data(state, self._objects)
         if has_data:
-            await self.check(workflow)
+            await self._check(metadata.uid or "", state)
         namespace, name = metadata.namespace or "default", metadata.name or ""
-        turn = Turn(machine.new_state(workflow, now=now))
+        turn = Turn(state)
         turn.take(machine.decide(turn.state, WorkflowStarted(), now, self._objects))
         run = LiveRun(turn.state, RunRow(uid=metadata.uid or "", namespace=namespace, name=name, created_at=now))
         run.has_data = has_data
@@ -250,8 +256,10 @@ class Engine:
         Raises:
             Refused: an input is missing, a remote is unknown or refuses, or it can never fit.
         """
-        uid = (workflow.metadata.uid if workflow.metadata else None) or "explain"
-        steps, _ = self._lookahead.steps(uid, machine.new_state(workflow, now=self._clock.now()))
+        return await self._check("explain", machine.new_state(workflow, now=self._clock.now(), objects=self._objects))
+
+    async def _check(self, uid: str, state: machine.State) -> Estimate:
+        steps, _ = self._lookahead.steps(uid, state)
         return await self._dataplane.check(uid, steps)
 
     async def notes(self, uid: str) -> Sequence[Note]:
@@ -411,24 +419,7 @@ class Engine:
         _log.error("task failed", error, task=name)
 
 
-def _metadata_of(workflow: argo.Workflow) -> argo.ObjectMeta:
-    """Return the workflow's metadata with what `spec.workflowMetadata` adds."""
-    metadata = workflow.metadata or argo.ObjectMeta()
-    more = workflow.spec.workflow_metadata
-    if more is None:
-        return metadata
-    return msgspec.structs.replace(
-        metadata, labels={**metadata.labels, **more.labels}, annotations={**metadata.annotations, **more.annotations}
-    )
-
-
 def _fail_all(batch: list[tuple[Event, asyncio.Future[None] | None]], message: str) -> None:
     for _, future in batch:
         if future is not None and not future.done():
             future.set_exception(Refused(message, code="unavailable"))
-
-
-def _has_data(workflow: argo.Workflow) -> bool:
-    """Whether any template reads or writes artifacts: others need no forecast."""
-    templates = workflow.spec.templates
-    return any((t.inputs and t.inputs.artifacts) or (t.outputs and t.outputs.artifacts) for t in templates)

@@ -9,6 +9,7 @@ from jitflow.engine.locations import Locator
 from jitflow.engine.pods import declared_output_bytes, future_of, located, step_id
 from jitflow.engine.run import LiveRun
 from jitflow.model.data import FutureStep, StepId
+from jitflow.model.objects import Objects
 from jitflow.ports.dataplane import DataPlane
 
 PAUSE_PER_COST = 20
@@ -19,13 +20,20 @@ class Lookahead:
     """Announces the future of live runs, and again when more of it is known."""
 
     def __init__(
-        self, dataplane: DataPlane, locator: Callable[[], Locator], is_live: Callable[[str], bool], *, enabled: bool
+        self,
+        dataplane: DataPlane,
+        locator: Callable[[], Locator],
+        is_live: Callable[[str], bool],
+        objects: Objects,
+        *,
+        enabled: bool,
     ) -> None:
         """Announce to `dataplane` what `is_live`; nothing when not `enabled` (each step fetches its own inputs)."""
         self._dataplane = dataplane
         self._locator = locator
         self._is_live = is_live
         self._enabled = enabled
+        self._objects = objects
 
     def announce(self, run: LiveRun) -> None:
         """Tell the data plane what the run will read and write from now on."""
@@ -48,7 +56,7 @@ class Lookahead:
         locator = self._locator()
         barriers: dict[int, tuple[StepId, ...]] = {}
         found: list[FutureStep] = []
-        steps = machine.forecast(state)
+        steps = machine.forecast(state, objects=self._objects)
         hidden = any(step.unknown for step in steps)
         for step in steps:
             # Steps behind one barrier share a tuple here too: those who walk it look at it once.

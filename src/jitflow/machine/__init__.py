@@ -7,7 +7,7 @@ size of the workflow: composite nodes count their children, nothing looks at all
 
 from jitflow.machine.again import refusal
 from jitflow.machine.deciding import decide
-from jitflow.machine.forecast import MAX_STEPS, ForecastStep, forecast
+from jitflow.machine.forecast import MAX_STEPS, ForecastStep, forecast, has_data
 from jitflow.machine.names import node_id, pod_name
 from jitflow.machine.node import Node, decode_node, encode_node
 from jitflow.machine.phases import IllegalMove
@@ -27,6 +27,7 @@ __all__ = [
     "encode_header",
     "encode_node",
     "forecast",
+    "has_data",
     "header_differs",
     "is_ended",
     "new_state",

@@ -1,5 +1,7 @@
 """A finished workflow runs again from where it failed; and which requests a workflow cannot take."""
 
+from collections.abc import Mapping
+
 import msgspec
 
 from jitflow.machine import names, phases, selectors, suspends
@@ -81,11 +83,17 @@ def retry(turn: Turn, event: RetryRequested) -> None:
     Looks at the failed part of the workflow and counts everything anew: it is a person's rare request.
     """
     nodes = dict(turn.all_nodes())
-    program = _with_parameters(turn.program, event.parameters)
+    program = _with_parameters(turn.program, event.parameters, turn.run.stored)
     chosen = selectors.parse(event.selector) if event.restart_successful and event.selector else ()
     plan = _Reset(turn, nodes, chosen, expand_again=bool(event.parameters))
     plan.run()
-    run = Run(phase=phases.RUNNING, started_at=turn.now, outputs=turn.run.outputs, created_at=turn.run.created_at)
+    run = Run(
+        phase=phases.RUNNING,
+        started_at=turn.now,
+        outputs=turn.run.outputs,
+        created_at=turn.run.created_at,
+        stored=turn.run.stored,
+    )
     for node_id in plan.deleted:
         if nodes[node_id].killed and nodes[node_id].type == types.POD:
             turn.close(kill_key(node_id))
@@ -100,16 +108,18 @@ def retry(turn: Turn, event: RetryRequested) -> None:
     turn.rules.top_ended(turn)
 
 
-def _with_parameters(program: Program, overrides: tuple[str, ...]) -> Program:
+def _with_parameters(program: Program, overrides: tuple[str, ...], stored: Mapping[str, argo.Template]) -> Program:
     if not overrides:
         return program
     values = dict(text.split("=", 1) for text in overrides)
     workflow = program.workflow
-    arguments = workflow.spec.arguments or argo.Arguments()
+    arguments = program.spec.arguments or argo.Arguments()
     parameters = tuple(_replace(p, value=values.pop(p.name)) if p.name in values else p for p in arguments.parameters)
     parameters += tuple(argo.Parameter(name=name, value=value) for name, value in values.items())
-    spec = _replace(workflow.spec, arguments=_replace(arguments, parameters=parameters))
-    return Program(_replace(workflow, spec=spec))
+    arguments = _replace(arguments, parameters=parameters)
+    own = _replace(workflow.spec, arguments=arguments)
+    spec = _replace(program.spec, arguments=arguments) if program.own_spec is not None else None
+    return Program(_replace(workflow, spec=own), spec=spec, stored=stored)
 
 
 class _Reset:

@@ -29,6 +29,7 @@ from jitflow.machine.turn import MAX_DEPTH
 from jitflow.machine.values import LiveTasks, template_values
 from jitflow.machine.workflow import TERMINATE, exit_name
 from jitflow.model import argo
+from jitflow.model.objects import NO_OBJECTS, Objects
 
 MAX_STEPS = 200_000
 """More steps than this are not looked at ahead."""
@@ -65,12 +66,34 @@ class _Place(Struct, frozen=True, kw_only=True):
     """Templates around it."""
 
 
-def forecast(state: State, *, limit: int = MAX_STEPS) -> tuple[ForecastStep, ...]:
+def forecast(state: State, *, limit: int = MAX_STEPS, objects: Objects = NO_OBJECTS) -> tuple[ForecastStep, ...]:
     """Return the pods that run and will run, in order of need: what can start soonest comes first.
 
     Costs as much as there are nodes and future steps; at most `limit` are returned.
     """
-    return _Forecaster(state, limit).run()
+    return _Forecaster(state, limit, objects).run()
+
+
+def has_data(state: State, objects: Objects = NO_OBJECTS) -> bool:
+    """Return whether any template that the workflow may call reads or writes artifacts: others need no forecast."""
+    program = state.program
+    todo = [template.name or "" for template in program.spec.templates]
+    seen: set[str] = set()
+    while todo:
+        key = todo.pop()
+        if key in seen:
+            continue
+        seen.add(key)
+        try:
+            program.fetch(key, objects)
+            template = program.template(key)
+        except Problem:
+            continue
+        source = template.source
+        if (source.inputs and source.inputs.artifacts) or (source.outputs and source.outputs.artifacts):
+            return True
+        todo += [task.template for task in template.tasks]
+    return False
 
 
 class _FullError(Exception):
@@ -78,7 +101,8 @@ class _FullError(Exception):
 
 
 class _Forecaster:
-    def __init__(self, state: State, limit: int) -> None:
+    def __init__(self, state: State, limit: int, objects: Objects) -> None:
+        self._objects = objects
         self._limit = limit
         self._view = LiveView(state)
         self._program = state.program
@@ -107,11 +131,15 @@ class _Forecaster:
         if node is not None:
             return self._live_node(node, place)
         try:
-            template = self._program.template(template_key)
+            template = self._compiled(template_key)
         except Problem:
             return Outcome(last=place.after)
         inputs = future_inputs(template, self._program.arguments, Scope(self._values), self._values)
         return self._template(place, template, inputs)
+
+    def _compiled(self, key: str) -> CompiledTemplate:
+        self._program.fetch(key, self._objects)
+        return self._program.template(key)
 
     def _live(self, name: str) -> Node | None:
         node = self._view.find(names.node_id(self._program.name, name))
@@ -307,7 +335,7 @@ class _Forecaster:
         if live is not None:
             return self._live_node(live, place)
         try:
-            template = self._program.template(task.template)
+            template = self._compiled(task.template)
         except Problem:
             return Outcome(last=place.after)
         return self._template(place, template, future_inputs(template, task.arguments, scope, self._values))

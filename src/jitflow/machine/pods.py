@@ -5,6 +5,7 @@ import msgspec
 from jitflow.expr import durations
 from jitflow.machine import locations, names, phases
 from jitflow.machine import node as types
+from jitflow.machine import templates as keys
 from jitflow.machine.node import Node, changed
 from jitflow.machine.problems import Problem
 from jitflow.machine.program import CompiledTemplate
@@ -39,7 +40,7 @@ class PodKind:
             LaunchPod(
                 key=node.id,
                 node_id=node.id,
-                pod_name=names.pod_name(turn.program.name, node.template, node.name, node.id),
+                pod_name=names.pod_name(turn.program.name, keys.name_of(node.template), node.name, node.id),
                 template=_replace(body, inputs=node.inputs, outputs=outputs),
                 workflow_level=pod_defaults(turn),
                 capture_result=captures(turn, node),
@@ -87,7 +88,7 @@ def planned_outputs(workflow: str, node: Node, template: CompiledTemplate, scope
     outputs = template.outputs.render(scope)
     if not outputs.artifacts:
         return outputs
-    prefix = f"{workflow}/{names.pod_name(workflow, node.template, node.name, node.id)}"
+    prefix = f"{workflow}/{names.pod_name(workflow, keys.name_of(node.template), node.name, node.id)}"
     default = template.source.archive_location
     return _replace(outputs, artifacts=tuple(locations.placed(artifact, default, prefix) for artifact in outputs.artifacts))
 

@@ -1,6 +1,7 @@
 """A manifest made ready to run: templates split at their tags once, tasks numbered, dependencies turned into indices."""
 
 import re
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any, Final
@@ -9,8 +10,11 @@ import msgspec
 
 from jitflow.expr import depends as depends_language
 from jitflow.expr import tags
+from jitflow.machine import templates as keys
 from jitflow.machine.problems import Problem
 from jitflow.model import argo
+from jitflow.model.effective import MissingTemplate, template_spec
+from jitflow.model.objects import NO_OBJECTS, Objects
 
 _RESULT_REFERENCE: Final = re.compile(r"(?:steps|tasks)(?:\.([A-Za-z0-9_-]+)|\['([^']+)'\])\.outputs\.result")
 _STRFTIME_LETTERS: Final = "aAbBcdDeFhHIjlmMnprRStTuUVwWxXyYzZ"
@@ -76,6 +80,7 @@ class Task:
         self.group = group
         self.name = source.name or ""
         self.template = template
+        self.dynamic = tags.compile_text(template) if "{{" in template else None
         self.arguments = CompiledArguments(source.arguments)
         self.when = tags.compile_text(source.when) if source.when else None
         self.loops = bool(source.with_items or source.with_param or source.with_sequence)
@@ -188,8 +193,12 @@ class CompiledTemplate:
         return plan
 
     def _template_key(self, task: argo.WorkflowStep | argo.DAGTask, index: int) -> str:
-        """Return the key of a task's template; that of an inline one is `parent/index`."""
-        return f"{self.key}/{index}" if task.inline is not None else task.template or ""
+        """Return the key of a task's template, see `templates`."""
+        if task.inline is not None:
+            return f"{self.key}/{index}"
+        if task.template_ref is not None:
+            return keys.key_of(task.template_ref)
+        return keys.home_of(self.key) + (task.template or "")
 
     def _compile_steps(self) -> None:
         tasks: list[Task] = []
@@ -222,16 +231,29 @@ class CompiledTemplate:
 class Program:
     """A workflow's manifest, compiled template by template as they are needed, and the values that never change."""
 
-    def __init__(self, workflow: argo.Workflow) -> None:
-        """Hold the manifest."""
+    def __init__(
+        self, workflow: argo.Workflow, *, spec: argo.WorkflowSpec | None = None, stored: Mapping[str, argo.Template] | None = None
+    ) -> None:
+        """Hold the manifest.
+
+        Args:
+            workflow: as it was submitted.
+            spec: what it runs with, if that is not the workflow's own.
+            stored: templates of other objects, by key, as they were when they were first used.
+        """
         self.workflow = workflow
         self.metadata = workflow.metadata or argo.ObjectMeta()
-        self.spec = workflow.spec
+        self.spec = spec or workflow.spec
         self.name = self.metadata.name or ""
-        self.scope = f"local/{self.name}"
         self.arguments = CompiledArguments(self.spec.arguments)
+        self._stored = dict(stored or {})
         self._sources = {template.name or "": template for template in self.spec.templates}
         self._compiled: dict[str, CompiledTemplate] = {}
+
+    @property
+    def own_spec(self) -> argo.WorkflowSpec | None:
+        """What the workflow runs with, None if that is the spec of its manifest."""
+        return None if self.spec is self.workflow.spec else self.spec
 
     def template(self, key: str) -> CompiledTemplate:
         """Return a compiled template.
@@ -247,10 +269,32 @@ class Program:
 
     def _source(self, key: str) -> argo.Template:
         parent, slash, place = key.rpartition("/")
-        source = self.template(parent).tasks[int(place)].source.inline if slash else self._sources.get(key)
+        if slash:
+            source = self.template(parent).tasks[int(place)].source.inline
+        else:
+            source = self._stored.get(key) if key.startswith("@") else self._sources.get(key)
         if source is None:
             raise Problem(f"template {key} not found")
         return source
+
+    def fetch(self, key: str, objects: Objects = NO_OBJECTS) -> argo.Template | None:
+        """Take a template of another object in, if it is one and is not here yet; return it if it is new.
+
+        A template that was taken in stays as it is, whatever becomes of the object it stands in.
+
+        Raises:
+            Problem: there is no such object, or it has no template of that name.
+        """
+        base = keys.base_of(key)
+        reference = keys.reference_of(base)
+        if reference is None or base in self._stored:
+            return None
+        spec = _spec_of(reference, self.metadata.namespace or "", objects)
+        found = next((template for template in spec.templates if template.name == reference.template), None)
+        if found is None:
+            raise Problem(f"template reference {reference.name}.{reference.template} not found")
+        self._stored[base] = found
+        return found
 
     @cached_property
     def constants(self) -> dict[str, str]:
@@ -286,6 +330,14 @@ class Program:
         ]
         found = {f"workflow.parameters.{name}": text for name, text in texts.items()}
         return found | {"workflow.parameters": _json(listed), "workflow.parameters.json": _json(listed)}
+
+
+def _spec_of(reference: argo.TemplateRef, namespace: str, objects: Objects) -> argo.WorkflowSpec:
+    source = argo.WorkflowTemplateRef(name=reference.name, cluster_scope=reference.cluster_scope)
+    try:
+        return template_spec(source, namespace, objects)
+    except MissingTemplate as error:
+        raise Problem(str(error)) from error
 
 
 def uses_item(tag: str) -> bool:

@@ -7,6 +7,7 @@ from msgspec import Struct
 
 from jitflow.machine import node as types
 from jitflow.machine import phases, times
+from jitflow.machine import templates as keys
 from jitflow.machine.edges import Edges
 from jitflow.machine.node import Node
 from jitflow.machine.state import State
@@ -67,6 +68,8 @@ def status(state: State, now: float) -> argo.WorkflowStatus:
         message=run.message or None,
         conditions=_conditions(state),
         outputs=run.outputs,
+        stored_templates={keys.stored_key(key): template for key, template in run.stored.items()},
+        stored_workflow_template_spec=state.program.own_spec,
         nodes={node.id: _node_status(node, edges, progress.get(node.id, "")) for node in edges.nodes},
     )
 
@@ -81,6 +84,15 @@ def workflow_document(state: State, now: float) -> argo.Workflow:
     if run.shutdown:
         spec = _replace(spec, shutdown=run.shutdown)
     return _replace(workflow, metadata=metadata, spec=spec, status=status(state, now))
+
+
+def _is_called_by_reference(node: Node) -> bool:
+    """Whether the caller named another object: a template that calls one of its own object does so by name."""
+    return keys.home_of(node.template) != "" and keys.scope_of(node.template, "") != node.scope
+
+
+def _template_name(node: Node) -> str | None:
+    return None if _is_called_by_reference(node) else keys.name_of(node.template) or None
 
 
 def _labels(state: State) -> dict[str, str]:
@@ -120,7 +132,8 @@ def _node_status(node: Node, edges: Edges, progress: str) -> argo.NodeStatus:
         type=node.type,
         phase=node.phase,
         message=node.message or None,
-        template_name=node.template.partition("/")[0] if "/" not in node.template else None,
+        template_name=_template_name(node),
+        template_ref=keys.reference_of(node.template) if _is_called_by_reference(node) else None,
         template_scope=node.scope or None,
         boundary_id=node.boundary or None,
         children=edges.children(node),

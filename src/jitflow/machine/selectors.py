@@ -1,5 +1,6 @@
 """Argo's nodeFieldSelector: `displayName=approve,phase!=Failed`; a comma means and."""
 
+from jitflow.machine import templates as keys
 from jitflow.machine.node import Node
 from jitflow.model import argo
 
@@ -45,7 +46,11 @@ def _value(node: Node, field: str) -> str:
         case "id":
             return node.id
         case "templateName":
-            return node.template
+            return keys.name_of(node.template)
+        case "templateRef.name":
+            return (keys.reference_of(node.template) or argo.TemplateRef()).name or ""
+        case "templateRef.template":
+            return (keys.reference_of(node.template) or argo.TemplateRef()).template or ""
         case "phase":
             return node.phase
         case _:

@@ -11,6 +11,8 @@ from jitflow.machine.graph import counts_as_bad, dag_plan, dooms, fails_fast
 from jitflow.machine.node import Key, Node, decode_node
 from jitflow.machine.program import Program
 from jitflow.model import argo
+from jitflow.model.effective import MissingTemplate, effective_spec
+from jitflow.model.objects import NO_OBJECTS, Objects
 from jitflow.model.runs import Effect, Note
 
 Children = Map[Key, str]
@@ -63,6 +65,10 @@ class Run(Struct, frozen=True, kw_only=True, array_like=True):
     expired: bool = False
     """`activeDeadlineSeconds` has passed."""
     created_at: float = 0.0
+    stored: dict[str, argo.Template] = {}
+    """Templates of other objects that were used, by key, as they were then."""
+    invalid: str = ""
+    """Why the workflow cannot run at all: found out after it was created."""
 
 
 class Counts(Struct, frozen=True, kw_only=True):
@@ -120,21 +126,50 @@ class _Header(Struct, frozen=True, kw_only=True, array_like=True):
     version: int
     workflow: argo.Workflow
     run: Run
+    spec: argo.WorkflowSpec | None = None
+    """What the workflow runs with, if that is not its own spec."""
 
 
 HEADER_VERSION = 1
 _header_decoder = msgspec.msgpack.Decoder(_Header)
 
 
-def new_state(workflow: argo.Workflow, *, now: float = 0.0) -> State:
-    """Return the state of a workflow that has not begun. Its manifest must be valid and have a name."""
+def new_state(workflow: argo.Workflow, *, now: float = 0.0, objects: Objects = NO_OBJECTS, invalid: str = "") -> State:
+    """Return the state of a workflow that has not begun. Its manifest must be valid and have a name.
+
+    Args:
+        workflow: the manifest.
+        now: seconds since the epoch.
+        objects: where the template is found that the workflow may refer to; one that is missing is an error of the run.
+        invalid: why the workflow cannot run, if that is known: it will end in Error as soon as it begins.
+    """
     workflow = msgspec.structs.replace(workflow, status=None)
-    return State(program=Program(workflow), run=Run(created_at=now, suspended=bool(workflow.spec.suspend)))
+    spec = None
+    try:
+        if workflow.spec.workflow_template_ref is not None:
+            spec = effective_spec(workflow, objects)
+    except MissingTemplate as error:
+        invalid = invalid or str(error)
+    workflow = msgspec.structs.replace(
+        workflow, metadata=_with_metadata(workflow.metadata, (spec or workflow.spec).workflow_metadata)
+    )
+    suspended = bool((spec or workflow.spec).suspend)
+    return State(program=Program(workflow, spec=spec), run=Run(created_at=now, suspended=suspended, invalid=invalid))
+
+
+def _with_metadata(own: argo.ObjectMeta | None, more: argo.WorkflowMetadata | None) -> argo.ObjectMeta:
+    """Return the workflow's metadata with what `spec.workflowMetadata` adds."""
+    own = own or argo.ObjectMeta()
+    if more is None:
+        return own
+    return msgspec.structs.replace(own, labels={**own.labels, **more.labels}, annotations={**own.annotations, **more.annotations})
 
 
 def encode_header(state: State) -> bytes:
     """Return the state without its nodes, as the store keeps it."""
-    return msgspec.msgpack.encode(_Header(version=HEADER_VERSION, workflow=state.workflow, run=state.run))
+    return msgspec.msgpack.encode(
+        _Header(version=HEADER_VERSION, workflow=state.workflow, run=state.run, spec=state.program.own_spec)
+    )
 
 
 def header_differs(old: State, new: State) -> bool:
@@ -149,7 +184,9 @@ def restore(header: bytes, nodes: Iterable[bytes]) -> State:
         msgspec.DecodeError: the rows are damaged.
     """
     found = _header_decoder.decode(header)
-    return recount(Program(found.workflow), found.run, (decode_node(row) for row in nodes))
+    return recount(
+        Program(found.workflow, spec=found.spec, stored=found.run.stored), found.run, (decode_node(row) for row in nodes)
+    )
 
 
 def recount(program: Program, run: Run, nodes: Iterable[Node]) -> State:

@@ -8,6 +8,7 @@ import msgspec
 
 from jitflow.machine import names, phases
 from jitflow.machine import node as types
+from jitflow.machine import templates as keys
 from jitflow.machine.arguments import inputs_of
 from jitflow.machine.graph import counts_as_bad
 from jitflow.machine.ledger import Ledger
@@ -219,8 +220,8 @@ class Turn(Ledger):
             id=self.new_id(name),
             name=name,
             display_name=names.display_name(name, boundary.name),
-            template=task.template,
-            scope=boundary.scope,
+            template=task.template if task.dynamic is None else self._named(task, boundary, item),
+            scope=keys.scope_of(boundary.template, self.program.name),
             boundary=boundary.id,
             owner=owner.id,
             task=task.index,
@@ -229,6 +230,14 @@ class Turn(Ledger):
             depth=boundary.depth + 1,
             exit_handler=boundary.exit_handler,
         )
+
+    def _named(self, task: Task, boundary: Node, item: str) -> str:
+        """Return the key of a template whose name holds tags, as far as they can be replaced now."""
+        assert task.dynamic is not None, "only such tasks are named late"
+        try:
+            return task.dynamic.render(self.task_scope(boundary, item))
+        except Problem:
+            return task.template
 
     def did_not_run(self, draft: Node, phase: str, message: str) -> None:
         """Add a node that ends without having run: Skipped, Omitted, or Error in what it refers to."""
@@ -278,6 +287,9 @@ class Turn(Ledger):
     def _how_to_run(self, draft: Node) -> tuple[CompiledTemplate, Kind]:
         if draft.depth > MAX_DEPTH:
             raise Problem(TOO_DEEP)
+        new = self.program.fetch(draft.template, self.objects)
+        if new is not None:
+            self.run = _replace(self.run, stored={**self.run.stored, keys.base_of(draft.template): new})
         template = self.program.template(draft.template)
         kind = self.rules.kinds.get(template.kind)
         if kind is None:

@@ -7,6 +7,7 @@ import msgspec
 
 from jitflow.machine import names, phases, times
 from jitflow.machine import node as types
+from jitflow.machine import templates as keys
 from jitflow.machine.node import Key, Node
 from jitflow.machine.problems import Absent, Problem
 from jitflow.machine.program import CompiledTemplate, Program, Task
@@ -242,9 +243,9 @@ class WorkflowValues:
             {
                 "displayName": node.display_name,
                 "message": node.message,
-                "templateName": node.template,
+                "templateName": keys.name_of(node.template),
                 "phase": node.phase,
-                "podName": names.pod_name(self._view.program.name, node.template, node.name, node.id),
+                "podName": names.pod_name(self._view.program.name, keys.name_of(node.template), node.name, node.id),
                 "finishedAt": times.rfc3339(node.finished_at),
             }
             for node in self._view.all_nodes().values()
@@ -258,7 +259,7 @@ def template_values(template: CompiledTemplate, node: Node, workflow: str, owner
     """Return the values that only the template of one node knows: `pod.name`, `node.name`, paths, `retries`."""
     values = dict(template.paths)
     values["node.name"] = node.name
-    values["pod.name"] = names.pod_name(workflow, node.template, node.name, node.id)
+    values["pod.name"] = names.pod_name(workflow, keys.name_of(node.template), node.name, node.id)
     called = owner.display_name if owner is not None and owner.type == types.RETRY else node.display_name
     values["steps.name"] = values["tasks.name"] = called
     if owner is not None and owner.type == types.RETRY:

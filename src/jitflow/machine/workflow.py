@@ -4,6 +4,7 @@ import msgspec
 
 from jitflow.machine import names, phases, pods, retries, selectors, suspends
 from jitflow.machine import node as types
+from jitflow.machine import templates as keys
 from jitflow.machine.node import Node
 from jitflow.machine.retries import Retries
 from jitflow.machine.turn import DEADLINE, Turn
@@ -23,6 +24,9 @@ def begin(turn: Turn) -> None:
         return
     turn.run = _replace(turn.run, phase=phases.RUNNING, started_at=turn.now)
     turn.note("WorkflowRunning", "Workflow Running")
+    if turn.run.invalid:
+        _end(turn, phases.ERROR, turn.run.invalid)
+        return
     spec = turn.program.spec
     if spec.active_deadline_seconds is not None:
         turn.emit(StartTimer(key=DEADLINE_KEY, due=turn.now + spec.active_deadline_seconds))
@@ -35,7 +39,7 @@ def _top(turn: Turn, name: str, template: str, *, exit_handler: bool) -> Node:
         name=name,
         display_name=name,
         template=template,
-        scope=turn.program.scope,
+        scope=keys.scope_of("", turn.program.name),
         exit_handler=exit_handler,
     )
 
@@ -71,6 +75,10 @@ def _close(turn: Turn, root: Node, handler: Node | None) -> None:
         message = turn.halted(exit_handler=False)
     if phase == phases.SUCCEEDED and handler is not None and handler.is_unsuccessful:
         phase, message = handler.phase, handler.message
+    _end(turn, phase, message)
+
+
+def _end(turn: Turn, phase: str, message: str) -> None:
     turn.run = _replace(turn.run, phase=phase, message=message, finished_at=turn.now)
     turn.close(DEADLINE_KEY)
     turn.emit(CloseWorkflow(key=CLOSE_KEY))

@@ -30,6 +30,14 @@ class Secret(argo.Base, frozen=True, kw_only=True):
     type: str | None = None
 
 
+class SyncLimit(argo.Base, frozen=True, kw_only=True):
+    """How many may hold a semaphore of the database; its key is the object's name."""
+
+    kind: str | None = None
+    metadata: argo.ObjectMeta | None = None
+    limit: int = 0
+
+
 AnyObject = (
     argo.WorkflowTemplate
     | argo.ClusterWorkflowTemplate
@@ -38,6 +46,7 @@ AnyObject = (
     | argo.PersistentVolumeClaim
     | ConfigMap
     | Secret
+    | SyncLimit
 )
 
 KINDS: dict[str, type[Any]] = {
@@ -50,6 +59,7 @@ KINDS: dict[str, type[Any]] = {
         argo.PersistentVolumeClaim,
         ConfigMap,
         Secret,
+        SyncLimit,
     )
 }
 

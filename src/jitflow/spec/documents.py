@@ -6,13 +6,14 @@ from typing import Any, Final
 from msgspec import Struct
 
 from jitflow.model import argo
+from jitflow.model.objects import AnyObject, ConfigMap, Secret
 from jitflow.model.problems import Place, Problem, Refused
 from jitflow.spec import _nodes
 from jitflow.spec._nodes import MAP, Node
 from jitflow.spec._reader import Reader
 from jitflow.spec.places import Places
 
-Manifest = argo.Workflow | argo.WorkflowTemplate | argo.ClusterWorkflowTemplate | argo.CronWorkflow | argo.WorkflowEventBinding
+Manifest = argo.Workflow | AnyObject
 
 KINDS: Final[dict[str, type[Any]]] = {
     "Workflow": argo.Workflow,
@@ -20,8 +21,13 @@ KINDS: Final[dict[str, type[Any]]] = {
     "ClusterWorkflowTemplate": argo.ClusterWorkflowTemplate,
     "CronWorkflow": argo.CronWorkflow,
     "WorkflowEventBinding": argo.WorkflowEventBinding,
+    "ConfigMap": ConfigMap,
+    "Secret": Secret,
+    "PersistentVolumeClaim": argo.PersistentVolumeClaim,
 }
 API_VERSION: Final = "argoproj.io/v1alpha1"
+CORE_KINDS: Final = frozenset({"ConfigMap", "Secret", "PersistentVolumeClaim"})
+"""Kinds of Kubernetes' own core, `apiVersion: v1`."""
 
 
 class Document(Struct, frozen=True, kw_only=True):
@@ -111,9 +117,10 @@ def _document(root: Node, places: Places, *, coerce: bool, kind: str = "") -> Do
         code = "invalid" if not named or version.startswith("argoproj.io/") else "unsupported"
         raise Refused(Problem(message=message, place=places.at(("kind",)), remedy=f"use one of {known}", code=code))
     version = _text_of(root, "apiVersion")
-    if version is not None and version != API_VERSION:
+    expected = "v1" if named in CORE_KINDS else API_VERSION
+    if version is not None and version != expected:
         message = f"unknown apiVersion '{version}'"
-        raise Refused(Problem(message=message, place=places.at(("apiVersion",)), remedy=f"use {API_VERSION}"))
+        raise Refused(Problem(message=message, place=places.at(("apiVersion",)), remedy=f"use {expected}"))
     manifest = Reader(places, coerce=coerce).read(root, KINDS[named])
     return Document(kind=named, manifest=manifest, places=places)
 

@@ -60,7 +60,6 @@ _ISOLATION = "the executor decides how a pod is isolated"
 _POD_OBJECT = "there is no Pod object in Kubernetes that it would apply to"
 _SIZES = "requests and limits of Kubernetes are not enforced here"
 _REMOTE = "how a store is reached is said by the configured remote for this endpoint and bucket"
-_TEMPLATES = "templates of other objects are not supported by this version; write the template into this workflow"
 _HOOKS = "hooks are not supported by this version; `spec.onExit` of the workflow is"
 _ELSEWHERE = "this artifact location is not supported by this version; use s3, raw, or plugin: {name: rclone, key: remote:path}"
 _ONLY_RCLONE = "the only artifact plugin is rclone: {name: rclone, key: remote:path}"
@@ -92,11 +91,9 @@ def _of_container(kind: str) -> tuple[Feature, ...]:
 def _of_step(kind: str) -> tuple[Feature, ...]:
     """Return the rows that steps and tasks share."""
     return (
-        *_supported(kind, "arguments continueOn name template when withItems withParam withSequence"),
+        *_supported(kind, "arguments continueOn inline name template templateRef when withItems withParam withSequence"),
         *_later(kind, "hooks", _HOOKS),
-        *_later(kind, "inline", "inline templates are not supported by this version; name the template"),
         *_later(kind, "onExit", "exit handlers of steps and tasks are not supported by this version; `spec.onExit` is"),
-        *_later(kind, "templateRef", _TEMPLATES),
     )
 
 
@@ -104,7 +101,8 @@ FEATURES: Final[tuple[Feature, ...]] = (
     # The workflow
     *_supported(
         "WorkflowSpec",
-        "activeDeadlineSeconds arguments entrypoint onExit parallelism retryStrategy suspend templates volumes workflowMetadata",
+        "activeDeadlineSeconds arguments entrypoint onExit parallelism retryStrategy suspend templateDefaults templates volumes "
+        "workflowMetadata workflowTemplateRef",
     ),
     *_later("WorkflowSpec", "archiveLogs", _LOGS),
     *_later("WorkflowSpec", "artifactGC", "artifact garbage collection is not supported by this version"),
@@ -118,10 +116,8 @@ FEATURES: Final[tuple[Feature, ...]] = (
     *_later("WorkflowSpec", "resourceClaims", "resource claims are not supported by this version"),
     *_later("WorkflowSpec", "shutdown", "submit the workflow without `shutdown`, then stop or terminate it"),
     *_later("WorkflowSpec", "synchronization", "mutexes and semaphores are not supported by this version"),
-    *_later("WorkflowSpec", "templateDefaults", "templateDefaults are not supported by this version"),
     *_later("WorkflowSpec", "ttlStrategy", "ttlStrategy is not supported by this version; delete finished workflows yourself"),
     *_later("WorkflowSpec", "volumeClaimTemplates", _CLAIMS),
-    *_later("WorkflowSpec", "workflowTemplateRef", _TEMPLATES),
     *_ignored("WorkflowSpec", "affinity nodeSelector podPriorityClassName schedulerName tolerations", _PLACEMENT),
     *_ignored("WorkflowSpec", "automountServiceAccountToken serviceAccountName executor", _IDENTITY),
     *_ignored("WorkflowSpec", "dnsPolicy hostNetwork", "pods use the network of the machine"),
@@ -130,6 +126,8 @@ FEATURES: Final[tuple[Feature, ...]] = (
     *_ignored("WorkflowSpec", "podResources", _SIZES),
     *_ignored("WorkflowSpec", "securityContext", _ISOLATION),
     *_supported("WorkflowMetadata", "annotations labels"),
+    *_supported("TemplateRef", "clusterScope name template"),
+    *_supported("WorkflowTemplateRef", "clusterScope name"),
     *_later("WorkflowMetadata", "labelsFrom", "labels from expressions are not supported by this version"),
     # Templates
     *_supported(

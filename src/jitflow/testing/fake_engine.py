@@ -14,6 +14,7 @@ from jitflow.model import argo, runs
 from jitflow.model.data import ObjectInfo, ObjectRef, Replica, ReplicaState
 from jitflow.model.pods import LogLine, Pod, PodKey
 from jitflow.model.problems import Refused
+from jitflow.objects import ObjectStore
 from jitflow.ports.dataplane import Estimate, PrimaryFill, StepData, TransferRecord
 from jitflow.ports.errors import FixRequest, ObjectMissing
 from jitflow.ports.executor import EndListener
@@ -389,6 +390,18 @@ class FakeRemotes:
         self.describe(name)
 
 
+class PlainSealer:
+    """Seals by turning the bytes around: what was sealed is not found in clear."""
+
+    def seal(self, plain: bytes) -> bytes:
+        """Return the sealed form."""
+        return plain[::-1]
+
+    def open(self, sealed: bytes) -> bytes:
+        """Return the plain form."""
+        return sealed[::-1]
+
+
 class World:
     """A `Service` over fakes, and the fakes."""
 
@@ -398,6 +411,7 @@ class World:
         self.clock = FakeClock()
         self.ids = FakeIds()
         self.engine = FakeEngine(self.store, self.clock, self.ids)
+        self.objects = ObjectStore(self.store, PlainSealer(), self.clock, self.ids)
         self.executor = FakeExecutor()
         self.storage = FakeStorage({ObjectRef(remote="far", path=path): 10 for path in ("a", "dir/b", "dir/c")})
         self.primary = FakePrimary(self.storage)
@@ -410,4 +424,5 @@ class World:
             remotes=FakeRemotes(),
             clock=self.clock,
             ids=self.ids,
+            objects=self.objects,
         )

@@ -6,8 +6,13 @@ checked. What this version does not support yet is refused too. All problems are
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+
+from msgspec.structs import replace
+
 from jitflow.model import argo
-from jitflow.model.problems import Problem, Refused
+from jitflow.model.effective import MissingTemplate, effective_spec
+from jitflow.model.objects import NO_OBJECTS, Objects
 from jitflow.spec import support
 from jitflow.spec.documents import Document
 from jitflow.spec.places import Path, Places
@@ -24,13 +29,14 @@ __all__ = ["validate", "validate_document"]
 _POD_GC = ("OnPodCompletion", "OnPodSuccess", "OnWorkflowCompletion", "OnWorkflowSuccess")
 
 
-def validate(workflow: argo.Workflow, places: Places | None = None, *, lint: bool = False) -> None:
+def validate(workflow: argo.Workflow, places: Places | None = None, *, lint: bool = False, objects: Objects = NO_OBJECTS) -> None:
     """Check that a workflow can run.
 
     Args:
         workflow: the manifest.
         places: where its parts stand; None: problems have JSON paths only.
         lint: workflow parameters may lack a value: they come at submit.
+        objects: the templates that the workflow may refer to.
 
     Raises:
         Refused: with all problems (at most 50); mistakes before what is not supported (code `unsupported`).
@@ -42,33 +48,42 @@ def validate(workflow: argo.Workflow, places: Places | None = None, *, lint: boo
         if feature.status is support.Status.LATER:
             report.add(path, feature.note, "remove it", code="unsupported", key=True)
     if spec.workflow_template_ref is None:
-        _check_spec(report, workflow, lint=lint)
+        _check_spec(report, workflow, lint=lint, objects=objects)
     elif spec.templates:
         message = "Templates is invalid field in spec if workflow referred WorkflowTemplate reference"
         report.add(("spec", "templates"), message, "remove the templates or the reference", key=True)
+    else:
+        _check_effective(report, workflow, lint=lint, objects=objects)
     report.close()
 
 
-def validate_document(document: Document, *, lint: bool = False) -> None:
-    """Check a manifest of any kind; kinds other than Workflow are not supported by this version.
+def _check_effective(report: Report, workflow: argo.Workflow, *, lint: bool, objects: Objects) -> None:
+    """Check what a workflow comes to that refers to a template."""
+    try:
+        spec = effective_spec(workflow, objects)
+    except MissingTemplate as error:
+        place = ("spec", "workflowTemplateRef", "name")
+        report.add(place, str(error), "create the template first, or mend the name", code="not_found")
+        return
+    spec = replace(spec, workflow_template_ref=None)
+    _check_spec(report, replace(workflow, spec=spec), lint=lint, objects=objects)
+
+
+def validate_document(document: Document, *, lint: bool = False, objects: Objects = NO_OBJECTS) -> None:
+    """Check a manifest of any kind.
 
     Raises:
         Refused: as `validate`.
     """
     if isinstance(document.manifest, argo.Workflow):
-        validate(document.manifest, document.places, lint=lint)
-        return
-    raise Refused(
-        Problem(
-            message=f"kind {document.kind} is not supported by this version",
-            place=document.places.at(("kind",)),
-            remedy="submit a Workflow",
-            code="unsupported",
-        )
-    )
+        validate(document.manifest, document.places, lint=lint, objects=objects)
+    elif isinstance(document.manifest, argo.WorkflowTemplate | argo.ClusterWorkflowTemplate):
+        template = document.manifest
+        workflow = argo.Workflow(metadata=template.metadata, spec=template.spec)
+        validate(workflow, document.places, lint=True, objects=objects)
 
 
-def _check_spec(report: Report, workflow: argo.Workflow, *, lint: bool) -> None:
+def _check_spec(report: Report, workflow: argo.Workflow, *, lint: bool, objects: Objects) -> None:
     spec = workflow.spec
     check_names(report, spec.templates, ("spec", "templates"), "spec.templates")
     check_arguments(report, spec.arguments, ("spec", "arguments"), "spec.arguments.", values_optional=lint)
@@ -81,7 +96,9 @@ def _check_spec(report: Report, workflow: argo.Workflow, *, lint: bool) -> None:
     if spec.pod_gc is not None and spec.pod_gc.strategy and spec.pod_gc.strategy not in _POD_GC:
         message = f"podGC.strategy unknown strategy '{spec.pod_gc.strategy}'"
         report.add(("spec", "podGC", "strategy"), message, f"use one of {', '.join(_POD_GC)}")
-    templates = Templates({template.name: template for template in reversed(spec.templates) if template.name})
+    namespace = (workflow.metadata and workflow.metadata.namespace) or ""
+    by_name = {template.name: template for template in reversed(spec.templates) if template.name}
+    templates = Templates(by_name, objects, namespace)
     _check_roots(report, spec, templates, lint=lint)
     scope = workflow_scope(workflow)
     metadata = spec.workflow_metadata
@@ -91,11 +108,27 @@ def _check_spec(report: Report, workflow: argo.Workflow, *, lint: bool) -> None:
     claims = (claim.metadata.name or "" for claim in spec.volume_claim_templates if claim.metadata is not None)
     volumes = frozenset((*(volume.name for volume in spec.volumes), *claims))
     context = Context(templates=templates, volumes=volumes, default_images=spec.template_defaults is not None)
-    for index, template in enumerate(spec.templates):
+    for path, template in _with_inline((("spec", "templates", index), template) for index, template in enumerate(spec.templates)):
         inner = template_scope(scope, template)
         if spec.on_exit and template.name not in before_exit:
             inner.add("workflow.failures")
-        _check_template(report, inner, template, ("spec", "templates", index), context)
+        _check_template(report, inner, template, path, context)
+
+
+def _with_inline(templates: Iterable[tuple[Path, argo.Template]]) -> Iterator[tuple[Path, argo.Template]]:
+    """Yield the templates and those that stand inside their steps and tasks."""
+    todo = list(templates)
+    todo.reverse()
+    while todo:
+        path, template = todo.pop()
+        yield path, template
+        for number, group in enumerate(template.steps):
+            for index, step in enumerate(group):
+                if step.inline is not None:
+                    todo.append(((*path, "steps", number, index, "inline"), step.inline))
+        for index, task in enumerate(template.dag.tasks if template.dag is not None else ()):
+            if task.inline is not None:
+                todo.append(((*path, "dag", "tasks", index, "inline"), task.inline))
 
 
 def _check_roots(report: Report, spec: argo.WorkflowSpec, templates: Templates, *, lint: bool) -> None:

@@ -8,6 +8,8 @@ from msgspec import Struct
 
 from jitflow.expr.when import WhenError, parse
 from jitflow.model import argo
+from jitflow.model.effective import MissingTemplate, template_spec
+from jitflow.model.objects import NO_OBJECTS, Objects
 from jitflow.spec.places import Path
 from jitflow.spec.validation._arguments import check_arguments, check_supplied
 from jitflow.spec.validation._report import PARAMETER, Report, field_name_complaint, suggest
@@ -16,9 +18,11 @@ from jitflow.spec.validation._values import check_sequence, has_tag
 
 
 class Templates(Struct, frozen=True):
-    """The templates of a workflow by name."""
+    """The templates of a workflow by name, and where those of other objects are found."""
 
     by_name: Mapping[str, argo.Template]
+    objects: Objects = NO_OBJECTS
+    namespace: str = ""
 
     def find(self, report: Report, name: str, path: Path, prefix: str) -> argo.Template | None:
         """Return a template by name; note a problem when there is none. `prefix` ends in a blank or is empty."""
@@ -27,6 +31,30 @@ class Templates(Struct, frozen=True):
             remedy = suggest(name, self.by_name, "add a template with that name")
             report.add(path, f"{prefix}template name '{name}' undefined", remedy)
         return template
+
+    def refer(self, report: Report, reference: argo.TemplateRef, path: Path, prefix: str) -> argo.Template | None:
+        """Return the template of another object; note a problem when there is none.
+
+        Nothing is said when no objects are known at all (a file is checked without a server), or when a name holds tags.
+        """
+        name, wanted = reference.name or "", reference.template or ""
+        for field, text in (("name", name), ("template", wanted)):
+            if not text:
+                report.add(path, f"{prefix}templateRef.{field} is required", f"add `{field}:`")
+                return None
+        if self.objects is NO_OBJECTS or has_tag(name) or has_tag(wanted):
+            return None
+        source = argo.WorkflowTemplateRef(name=name, cluster_scope=reference.cluster_scope)
+        try:
+            spec = template_spec(source, self.namespace, self.objects)
+        except MissingTemplate as error:
+            report.add((*path, "name"), f"{prefix}{error}", "create that template first, or mend the name")
+            return None
+        found = next((template for template in spec.templates if template.name == wanted), None)
+        if found is None:
+            remedy = suggest(wanted, {t.name or "": t for t in spec.templates}, "name a template of that object")
+            report.add((*path, "template"), f"{prefix}template reference {name}.{wanted} not found", remedy)
+        return found
 
 
 def check_steps(report: Report, scope: Scope, template: argo.Template, path: Path, templates: Templates) -> None:
@@ -71,11 +99,16 @@ def check_call(
         if step.template:
             message = f"{prefix} template name cannot be specified with templateRef."
             report.add((*path, "template"), message, "keep one of template, templateRef and inline")
-        return step.inline
-    if not step.template:
+        called = step.inline
+        if step.template_ref is not None:
+            called = templates.refer(report, step.template_ref, (*path, "templateRef"), f"{prefix} ")
+    elif not step.template:
         report.add(path, f"{prefix} template name is required", "add `template:`")
         return None
-    called = templates.find(report, step.template, (*path, "template"), f"{prefix} ")
+    elif has_tag(step.template):
+        return None
+    else:
+        called = templates.find(report, step.template, (*path, "template"), f"{prefix} ")
     if called is not None:
         check_supplied(report, called, step.arguments, path, f"{prefix} ")
     return called

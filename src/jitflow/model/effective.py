@@ -1,0 +1,70 @@
+"""The spec that a workflow runs with: its own, over that of the template it refers to."""
+
+from typing import Any
+
+import msgspec
+
+from jitflow.model import argo
+from jitflow.model.merge import strategic_merge
+from jitflow.model.objects import Objects
+
+
+class MissingTemplate(LookupError):
+    """The template that a workflow refers to is not there. The message is Argo's."""
+
+
+def template_spec(reference: argo.WorkflowTemplateRef, namespace: str, objects: Objects) -> argo.WorkflowSpec:
+    """Return the spec of the WorkflowTemplate or ClusterWorkflowTemplate that a reference names.
+
+    Raises:
+        MissingTemplate: there is none.
+    """
+    name = reference.name or ""
+    if reference.cluster_scope:
+        found = objects.find(argo.ClusterWorkflowTemplate, "", name)
+        kind = "clusterworkflowtemplates"
+    else:
+        found = objects.find(argo.WorkflowTemplate, namespace, name)
+        kind = "workflowtemplates"
+    if found is None:
+        raise MissingTemplate(f'{kind}.argoproj.io "{name}" not found')
+    return found.spec
+
+
+def effective_spec(workflow: argo.Workflow, objects: Objects) -> argo.WorkflowSpec:
+    """Return the spec that a workflow runs with.
+
+    Without `workflowTemplateRef` it is the workflow's own. Else the two are merged as Kubernetes merges a strategic patch (the
+    workflow's word goes before the template's, arguments by name), see `workflow/util` in Argo's sources.
+
+    Raises:
+        MissingTemplate: the template is not there.
+    """
+    spec = workflow.spec
+    if spec.workflow_template_ref is None:
+        return spec
+    namespace = (workflow.metadata and workflow.metadata.namespace) or ""
+    return merged_spec(template_spec(spec.workflow_template_ref, namespace, objects), spec)
+
+
+def merged_spec(under: argo.WorkflowSpec, over: argo.WorkflowSpec) -> argo.WorkflowSpec:
+    """Return `under` with all that `over` says put on top."""
+    base, patch = msgspec.to_builtins(under), msgspec.to_builtins(over)
+    merged = strategic_merge(base, patch)
+    for kind in ("parameters", "artifacts"):
+        given = {item["name"]: item for item in patch.get("arguments", {}).get(kind, [])}
+        listed = merged.get("arguments", {}).get(kind)
+        if listed:
+            merged["arguments"][kind] = [_given(item, given.get(item["name"])) for item in listed]
+    return msgspec.convert(merged, argo.WorkflowSpec, strict=False)
+
+
+def _given(item: dict[str, Any], own: dict[str, Any] | None) -> dict[str, Any]:
+    """Return an argument without what the workflow's own word for it replaces: a value goes before where it came from."""
+    if own is None:
+        return item
+    if "value" in own and "valueFrom" not in own:
+        return {key: value for key, value in item.items() if key != "valueFrom"}
+    if "valueFrom" in own and "value" not in own:
+        return {key: value for key, value in item.items() if key != "value"}
+    return item
