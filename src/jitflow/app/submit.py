@@ -79,8 +79,8 @@ def from_cron(cron: argo.CronWorkflow, scheduled_at: float, *, name: str = "") -
     """Return the workflow of one run of a schedule; with `name`, it has that, else one of its own is made up."""
     metadata, more = cron.metadata or argo.ObjectMeta(), cron.spec.workflow_metadata or argo.ObjectMeta()
     owner = argo.OwnerReference(
-        api_version="argoproj.io/v1alpha1", kind="CronWorkflow", name=metadata.name or "", uid=metadata.uid or "", controller=True,
-        block_owner_deletion=True,
+        api_version="argoproj.io/v1alpha1", kind="CronWorkflow", name=metadata.name or "", uid=metadata.uid or "",
+        controller=True, block_owner_deletion=True,
     )  # fmt: skip
     at = datetime.fromtimestamp(int(scheduled_at), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     return argo.Workflow(
