@@ -206,7 +206,8 @@ def _placed(value: Any, namespace: str) -> Any:
         return replace(value, metadata=replace(metadata, namespace=None))
     check_namespace(namespace)
     if metadata.namespace and metadata.namespace != namespace:
-            f"the namespace of the object ({metadata.namespace[:80]!r}) does not match that of the request ({namespace!r})"
+        was = metadata.namespace[:80]
+        message = f"the namespace of the object ({was!r}) does not match that of the request ({namespace!r})"
         remedy = "remove metadata.namespace, or send it to that namespace"
         raise Refused(Problem(message=message, place=Place(path="$.metadata.namespace"), remedy=remedy))
     return replace(value, metadata=replace(metadata, namespace=namespace))
