@@ -255,7 +255,7 @@ def _volumes(template: argo.Template, launch: LaunchPod, mounts: Sequence[argo.V
         volumes.append(
             PodVolume(
                 name=mount.name,
-                path=mount.mount_path,
+                path=mount.mount_path or "",
                 sub_path=mount.sub_path or "",
                 read_only=bool(mount.read_only),
                 memory=volume.empty_dir.medium == "Memory",

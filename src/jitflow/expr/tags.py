@@ -2,8 +2,9 @@
 
 The rules are Argo's: a struct is marshalled to JSON and its tags are replaced in that text, the values JSON-escaped, so that a
 quote or a newline in a value cannot break the document and a number in a string field stays a string. Inner tags go first
-(`{{a.{{b}}}}`), a value that was put in is not scanned again, and a tag that nobody knows stays as it is. `{{=…}}` (expression)
-tags are found but never evaluated here.
+(`{{a.{{b}}}}`), a value that was put in is not scanned again, and a tag that nobody knows stays as it is.
+
+An expression tag is looked up with its `=`: `lookup("=a + b")`; who evaluates expressions answers with the value's text.
 
 `compile_text` and `compile_struct` split a text once; rendering then costs one lookup for each tag.
 """
@@ -173,7 +174,9 @@ def _render(parts: list[str | _Node], lookup: Lookup, *, allow_unresolved: bool,
         if not isinstance(inner, str):
             inner = _render(part.parts, lookup, allow_unresolved=allow_unresolved, escape=escape)
         name = inner.strip()
-        value = None if name.startswith("=") else lookup(name)
+        if escape and "\\" in name and name.startswith("="):
+            name = _unescaped(name)
+        value = lookup(name)
         if value is None:
             if not allow_unresolved:
                 raise TagError(inner)
@@ -181,6 +184,14 @@ def _render(parts: list[str | _Node], lookup: Lookup, *, allow_unresolved: bool,
         else:
             result.append(escape_json(value) if escape else value)
     return "".join(result)
+
+
+def _unescaped(name: str) -> str:
+    """Return an expression that stands in a JSON string as it was written; the tag's own text if it is cut by an escape."""
+    try:
+        return msgspec.json.decode(f'"{name}"', type=str)
+    except msgspec.DecodeError:
+        return name
 
 
 def escape_json(value: str) -> str:

@@ -6,10 +6,12 @@ import msgspec
 
 from jitflow.expr import tags
 from jitflow.machine import locations
+from jitflow.machine.expressions import as_text, value_of
 from jitflow.machine.problems import Absent, Problem
 from jitflow.machine.program import ArgumentText, ArtifactArgument, CompiledArguments, CompiledTemplate
 from jitflow.machine.scope import Globals, Scope, text_or_absent
 from jitflow.model import argo
+from jitflow.model.effective import missing_config
 
 Lookup = Callable[[str], str | None]
 
@@ -53,7 +55,13 @@ def input_value(
     given = arguments.parameters.get(parameter.name)
     text = resolved(given, outer) if given is not None else None
     if text is None:
+        reference = parameter.value_from.config_map_key_ref if parameter.value_from else None
+        found = global_values.config(config_reference(reference, global_values)) if reference is not None else None
+        if found is not None:
+            return found
         default = template.defaults.get(parameter.name)
+        if default is None and reference is not None:
+            raise Problem(f"failed to retrieve inputs.parameters.{parameter.name} from {missing_config(reference)}")
         if default is None:
             if given is not None and given.pure:
                 raise Absent(given.pure)
@@ -62,6 +70,12 @@ def input_value(
     elif "{{workflow." in text:
         text = tags.substitute(text, global_values)
     return text
+
+
+def config_reference(reference: argo.ConfigMapKeySelector, lookup: Lookup) -> argo.ConfigMapKeySelector:
+    """Return a reference to a ConfigMap's key with its tags replaced."""
+    name, key = tags.substitute(reference.name or "", lookup), tags.substitute(reference.key, lookup)
+    return msgspec.structs.replace(reference, name=name, key=key)
 
 
 def resolved(argument: ArgumentText, scope: Scope) -> str | None:
@@ -106,6 +120,11 @@ def input_artifact(
 
 def found_artifact(given: ArtifactArgument, scope: Scope) -> argo.Artifact | None:
     """Return where an artifact argument lies, None when it is not there."""
+    if given.source.from_expression:
+        value = value_of(given.source.from_expression, scope)
+        if value is not None and not isinstance(value, argo.Artifact):
+            raise Problem(f"fromExpression {given.source.from_expression!r} gives no artifact")
+        return None if value is None else locations.below(value, given.source.sub_path or "")
     location = given.location.render(scope)
     if given.from_ is None:
         return location if locations.store_of(location) else None
@@ -128,13 +147,15 @@ def boundary_outputs(template: CompiledTemplate, scope: Scope) -> argo.Outputs |
     parameters = tuple(_given_out(parameter, scope) for parameter in declared.parameters)
     artifacts: list[argo.Artifact] = []
     for artifact in declared.artifacts:
-        found = found_artifact(ArtifactArgument(artifact), scope) if artifact.from_ else None
+        found = found_artifact(ArtifactArgument(artifact), scope) if artifact.from_ or artifact.from_expression else None
         if found is not None:
             artifacts.append(
                 msgspec.structs.replace(found, name=artifact.name, global_name=artifact.global_name, optional=artifact.optional)
             )
         elif not artifact.optional:
-            raise Problem(f"unable to resolve outputs from scope: Unable to resolve: {artifact.from_ or artifact.name}")
+            raise Problem(
+                f"unable to resolve outputs from scope: Unable to resolve: {artifact.from_ or artifact.from_expression or artifact.name}"
+            )
     return argo.Outputs(parameters=parameters, artifacts=tuple(artifacts))
 
 
@@ -147,6 +168,8 @@ def _given_out(parameter: argo.Parameter, scope: Scope) -> argo.Parameter:
         except Problem:
             if source.default is None:
                 raise
+    elif source is not None and source.expression:
+        text = _expressed(source, scope)
     elif parameter.value is not None:
         text = ArgumentText(parameter.value).text.render(scope)
     if text is None:
@@ -154,6 +177,16 @@ def _given_out(parameter: argo.Parameter, scope: Scope) -> argo.Parameter:
             raise Problem(f"unable to resolve outputs from scope: Unable to resolve output parameter '{parameter.name}'")
         text = source.default
     return argo.Parameter(name=parameter.name, value=text, global_name=_render(parameter.global_name, scope))
+
+
+def _expressed(source: argo.ValueFrom, scope: Scope) -> str | None:
+    try:
+        value = value_of(source.expression or "", scope)
+    except Problem:
+        if source.default is None:
+            raise
+        return None
+    return None if value is None else as_text(value)
 
 
 def _render(text: str | None, scope: Scope) -> str | None:

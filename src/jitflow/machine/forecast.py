@@ -104,7 +104,7 @@ class _Forecaster:
     def __init__(self, state: State, limit: int, objects: Objects) -> None:
         self._objects = objects
         self._limit = limit
-        self._view = LiveView(state)
+        self._view = LiveView(state, objects)
         self._program = state.program
         self._run = state.run
         self._values = FutureValues(self._view)

@@ -14,6 +14,7 @@ from jitflow.machine.scope import Scope
 from jitflow.machine.state import NO_CHILDREN, Run, State
 from jitflow.machine.values import LiveTasks, WorkflowValues
 from jitflow.model import argo
+from jitflow.model.objects import NO_OBJECTS, Objects
 
 T = TypeVar("T")
 
@@ -21,9 +22,10 @@ T = TypeVar("T")
 class LiveView:
     """The nodes of a state, for reading."""
 
-    def __init__(self, state: State) -> None:
+    def __init__(self, state: State, objects: Objects = NO_OBJECTS) -> None:
         """Look at a state."""
         self._state = state
+        self.objects = objects
         self.program: Program = state.program
         self.run: Run = state.run
         self.now: float = state.run.started_at or 0.0
@@ -62,6 +64,15 @@ class FutureValues:
         if value is None and tag.startswith("workflow.outputs."):
             raise Unknown(tag)
         return value
+
+    @property
+    def now(self) -> float:
+        """The time of the decision."""
+        return self._values.now
+
+    def config(self, reference: argo.ConfigMapKeySelector) -> str | None:
+        """Return a value of a ConfigMap."""
+        return self._values.config(reference)
 
     def artifact(self, name: str) -> argo.Artifact | None:
         """Return a global artifact.

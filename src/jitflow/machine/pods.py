@@ -31,6 +31,7 @@ class PodKind:
         scope = _scope(turn, node, template)
         outputs = planned_outputs(turn.program.name, node, template, scope)
         body = template.body.render(scope)
+        _check_mounts(turn, body)
         timeout = _seconds(body.timeout)
         due = turn.now + timeout if timeout is not None else None
         deadline_s = _seconds(body.active_deadline_seconds)
@@ -50,6 +51,20 @@ class PodKind:
         )
         if due is not None:
             turn.emit(StartTimer(key=timer_key(node.id), due=due))
+
+
+def _check_mounts(turn: Turn, template: argo.Template) -> None:
+    main = template.container or template.script
+    if main is None or not main.volume_mounts:
+        return
+    spec = turn.program.spec
+    known = {volume.name for volume in (*spec.volumes, *template.volumes)}
+    known |= {(claim.metadata.name or "") for claim in spec.volume_claim_templates if claim.metadata is not None}
+    for mount in main.volume_mounts:
+        if mount.name not in known:
+            raise Problem(f"volume '{mount.name}' not found in workflow spec")
+        if not mount.mount_path:
+            raise Problem(f"volume mount '{mount.name}' has no mountPath")
 
 
 def timer_key(node_id: str) -> str:

@@ -69,7 +69,7 @@ def status(state: State, now: float) -> argo.WorkflowStatus:
         conditions=_conditions(state),
         outputs=run.outputs,
         stored_templates={keys.stored_key(key): template for key, template in run.stored.items()},
-        stored_workflow_template_spec=state.program.own_spec,
+        stored_workflow_template_spec=state.program.own_spec if state.workflow.spec.workflow_template_ref else None,
         nodes={node.id: _node_status(node, edges, progress.get(node.id, "")) for node in edges.nodes},
     )
 

@@ -6,6 +6,7 @@ from typing import Any, Protocol
 import msgspec
 
 from jitflow.machine import names
+from jitflow.machine.expressions import rendered
 from jitflow.machine.problems import Absent, Problem
 from jitflow.model import argo
 
@@ -29,6 +30,15 @@ class TaskOutputs(Protocol):
 
 class Globals(Protocol):
     """The workflow's own values."""
+
+    @property
+    def now(self) -> float:
+        """The time of the decision, in seconds since the epoch."""
+        ...
+
+    def config(self, reference: argo.ConfigMapKeySelector) -> str | None:
+        """Return a value of a ConfigMap, None when it is not there."""
+        ...
 
     def __call__(self, tag: str) -> str | None:
         """Return the value of `workflow.…`, None when there is none."""
@@ -67,6 +77,8 @@ class Scope:
         Raises:
             Problem: the tag belongs to this place, but has no value.
         """
+        if tag.startswith("="):
+            return rendered(tag[1:], self)
         if self._locals is not None and tag in self._locals:
             return self._locals[tag]
         head, _, rest = tag.partition(".")
@@ -80,6 +92,16 @@ class Scope:
         if head == "workflow":
             return self._globals(tag)
         return None
+
+    @property
+    def now(self) -> float:
+        """The time of the decision, in seconds since the epoch."""
+        return self._globals.now
+
+    @property
+    def item(self) -> str:
+        """The loop's item as JSON, empty when there is none."""
+        return self._item
 
     def artifact(self, reference: str) -> argo.Artifact | None:
         """Return the artifact that a tag such as `{{steps.a.outputs.artifacts.x}}` names, None when it is not there."""

@@ -11,7 +11,7 @@ from jitflow.machine.graph import counts_as_bad, dag_plan, dooms, fails_fast
 from jitflow.machine.node import Key, Node, decode_node
 from jitflow.machine.program import Program
 from jitflow.model import argo
-from jitflow.model.effective import MissingTemplate, effective_spec
+from jitflow.model.effective import MissingTemplate, effective_spec, with_config_values
 from jitflow.model.objects import NO_OBJECTS, Objects
 from jitflow.model.runs import Effect, Note
 
@@ -148,6 +148,11 @@ def new_state(workflow: argo.Workflow, *, now: float = 0.0, objects: Objects = N
     try:
         if workflow.spec.workflow_template_ref is not None:
             spec = effective_spec(workflow, objects)
+        arguments = (spec or workflow.spec).arguments
+        if any(p.value_from is not None and p.value_from.config_map_key_ref for p in (arguments or argo.Arguments()).parameters):
+            namespace = (workflow.metadata and workflow.metadata.namespace) or ""
+            arguments = with_config_values(arguments or argo.Arguments(), namespace, objects)
+            spec = msgspec.structs.replace(spec or workflow.spec, arguments=arguments)
     except MissingTemplate as error:
         invalid = invalid or str(error)
     workflow = msgspec.structs.replace(

@@ -13,6 +13,8 @@ from jitflow.machine.problems import Absent, Problem
 from jitflow.machine.program import CompiledTemplate, Program, Task
 from jitflow.machine.state import Run
 from jitflow.model import argo
+from jitflow.model.effective import config_value
+from jitflow.model.objects import Objects
 
 NO_OUTPUTS = argo.Outputs()
 
@@ -23,6 +25,7 @@ class View(Protocol):
     program: Program
     run: Run
     now: float
+    objects: Objects
 
     def find(self, node_id: str) -> Node | None:
         """Return a node by its id."""
@@ -221,6 +224,15 @@ class WorkflowValues:
                 return self._failures()
             case _:
                 return None
+
+    @property
+    def now(self) -> float:
+        """The time of the decision."""
+        return self._view.now
+
+    def config(self, reference: argo.ConfigMapKeySelector) -> str | None:
+        """Return a value of a ConfigMap of the workflow's namespace."""
+        return config_value(reference, self._view.program.metadata.namespace or "", self._view.objects)
 
     def artifact(self, name: str) -> argo.Artifact | None:
         """Return a global output artifact, or an argument of the workflow."""

@@ -1640,7 +1640,7 @@ class VolumeDevice(Base, frozen=True, kw_only=True):
 
 
 class VolumeMount(Base, frozen=True, kw_only=True):
-    mount_path: str = field(name="mountPath")
+    mount_path: str | None = field(default=None, name="mountPath")
     mount_propagation: str | None = field(default=None, name="mountPropagation")
     name: str
     read_only: bool | None = field(default=None, name="readOnly")

@@ -6,11 +6,11 @@ import msgspec
 
 from jitflow.model import argo
 from jitflow.model.merge import strategic_merge
-from jitflow.model.objects import Objects
+from jitflow.model.objects import ConfigMap, Objects
 
 
 class MissingTemplate(LookupError):
-    """The template that a workflow refers to is not there. The message is Argo's."""
+    """A template or ConfigMap that a workflow refers to is not there. The message is Argo's."""
 
 
 def template_spec(reference: argo.WorkflowTemplateRef, namespace: str, objects: Objects) -> argo.WorkflowSpec:
@@ -45,6 +45,39 @@ def effective_spec(workflow: argo.Workflow, objects: Objects) -> argo.WorkflowSp
         return spec
     namespace = (workflow.metadata and workflow.metadata.namespace) or ""
     return merged_spec(template_spec(spec.workflow_template_ref, namespace, objects), spec)
+
+
+def config_value(reference: argo.ConfigMapKeySelector, namespace: str, objects: Objects) -> str | None:
+    """Return a value of a ConfigMap, None when there is no such map or key."""
+    found = objects.find(ConfigMap, namespace, reference.name or "")
+    return None if found is None else found.data.get(reference.key)
+
+
+def missing_config(reference: argo.ConfigMapKeySelector) -> str:
+    """Return how a value that a ConfigMap lacks is called in messages."""
+    return f"ConfigMap '{reference.name}': there is no such ConfigMap, or it has no key '{reference.key}'"
+
+
+def with_config_values(arguments: argo.Arguments, namespace: str, objects: Objects) -> argo.Arguments:
+    """Return a workflow's arguments with the values that come from ConfigMaps.
+
+    Raises:
+        MissingTemplate: a value is not there and has no default.
+    """
+    found: list[argo.Parameter] = []
+    for parameter in arguments.parameters:
+        source = parameter.value_from
+        reference = source.config_map_key_ref if source is not None and parameter.value is None else None
+        if source is None or reference is None:
+            found.append(parameter)
+            continue
+        value = config_value(reference, namespace, objects)
+        if value is None:
+            value = source.default if source.default is not None else parameter.default
+        if value is None and not reference.optional:
+            raise MissingTemplate(f"failed to set global parameter {parameter.name} from {missing_config(reference)}")
+        found.append(msgspec.structs.replace(parameter, value=value or "", value_from=None))
+    return msgspec.structs.replace(arguments, parameters=tuple(found))
 
 
 def merged_spec(under: argo.WorkflowSpec, over: argo.WorkflowSpec) -> argo.WorkflowSpec:

@@ -49,6 +49,7 @@ OPTIONAL = {
     ("HTTPArtifact", "url"),
     ("ContainerNode", "image"),
     ("UserContainer", "image"),
+    ("VolumeMount", "mountPath"),
 }
 # `Parameter.value`, `.default` and `.enum` are AnyString in Go: any JSON scalar is read as its text.
 ANY_STRING = {("Parameter", "value"), ("Parameter", "default"), ("ValueFrom", "default")}

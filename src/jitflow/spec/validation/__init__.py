@@ -7,6 +7,7 @@ checked. What this version does not support yet is refused too. All problems are
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from enum import Enum
 
 from msgspec.structs import replace
 
@@ -17,6 +18,7 @@ from jitflow.spec import support
 from jitflow.spec.documents import Document
 from jitflow.spec.places import Path, Places
 from jitflow.spec.validation._arguments import check_arguments, check_supplied
+from jitflow.spec.validation._cron import check_cron
 from jitflow.spec.validation._dag import check_dag
 from jitflow.spec.validation._report import Report, check_names
 from jitflow.spec.validation._scope import Scope, check_tags, is_leaf, template_scope, workflow_scope
@@ -43,22 +45,36 @@ def validate(workflow: argo.Workflow, places: Places | None = None, *, lint: boo
     """
     report = Report(places or Places())
     check_metadata(report, workflow.metadata)
+    _check(report, workflow, objects, Mode.LINT if lint else Mode.RUN)
+
+
+class Mode(Enum):
+    """What is checked: a workflow about to run; one whose arguments come at submit; a template, whose caller may be anybody."""
+
+    RUN = "run"
+    LINT = "lint"
+    TEMPLATE = "template"
+
+
+def _check(report: Report, workflow: argo.Workflow, objects: Objects, mode: Mode) -> None:
     spec = workflow.spec
     for path, feature in support.uses(spec):
         if feature.status is support.Status.LATER:
             report.add(path, feature.note, "remove it", code="unsupported", key=True)
     if spec.workflow_template_ref is None:
-        _check_spec(report, workflow, lint=lint, objects=objects)
+        _check_spec(report, workflow, objects, mode)
     elif spec.templates:
         message = "Templates is invalid field in spec if workflow referred WorkflowTemplate reference"
         report.add(("spec", "templates"), message, "remove the templates or the reference", key=True)
     else:
-        _check_effective(report, workflow, lint=lint, objects=objects)
+        _check_effective(report, workflow, objects, mode)
     report.close()
 
 
-def _check_effective(report: Report, workflow: argo.Workflow, *, lint: bool, objects: Objects) -> None:
-    """Check what a workflow comes to that refers to a template."""
+def _check_effective(report: Report, workflow: argo.Workflow, objects: Objects, mode: Mode) -> None:
+    """Check what a workflow comes to that refers to a template; without a server nothing is known of that."""
+    if objects is NO_OBJECTS:
+        return
     try:
         spec = effective_spec(workflow, objects)
     except MissingTemplate as error:
@@ -66,7 +82,7 @@ def _check_effective(report: Report, workflow: argo.Workflow, *, lint: bool, obj
         report.add(place, str(error), "create the template first, or mend the name", code="not_found")
         return
     spec = replace(spec, workflow_template_ref=None)
-    _check_spec(report, replace(workflow, spec=spec), lint=lint, objects=objects)
+    _check_spec(report, replace(workflow, spec=spec), objects, mode)
 
 
 def validate_document(document: Document, *, lint: bool = False, objects: Objects = NO_OBJECTS) -> None:
@@ -79,14 +95,21 @@ def validate_document(document: Document, *, lint: bool = False, objects: Object
         validate(document.manifest, document.places, lint=lint, objects=objects)
     elif isinstance(document.manifest, argo.WorkflowTemplate | argo.ClusterWorkflowTemplate):
         template = document.manifest
-        workflow = argo.Workflow(metadata=template.metadata, spec=template.spec)
-        validate(workflow, document.places, lint=True, objects=objects)
+        report = Report(document.places)
+        check_metadata(report, template.metadata)
+        _check(report, argo.Workflow(metadata=template.metadata, spec=template.spec), objects, Mode.TEMPLATE)
+    elif isinstance(document.manifest, argo.CronWorkflow):
+        cron = document.manifest
+        report = Report(document.places, ("spec", "workflowSpec"))
+        check_metadata(report, cron.metadata)
+        check_cron(report, cron.spec)
+        _check(report, argo.Workflow(metadata=cron.metadata, spec=cron.spec.workflow_spec), objects, Mode.LINT)
 
 
-def _check_spec(report: Report, workflow: argo.Workflow, *, lint: bool, objects: Objects) -> None:
+def _check_spec(report: Report, workflow: argo.Workflow, objects: Objects, mode: Mode) -> None:
     spec = workflow.spec
     check_names(report, spec.templates, ("spec", "templates"), "spec.templates")
-    check_arguments(report, spec.arguments, ("spec", "arguments"), "spec.arguments.", values_optional=lint)
+    check_arguments(report, spec.arguments, ("spec", "arguments"), "spec.arguments.", values_optional=mode is not Mode.RUN)
     check_retry(report, spec.retry_strategy, ("spec",), "spec")
     check_parallelism(report, spec.parallelism, ("spec",), "spec.")
     check_volumes(report, spec.volumes, ("spec",), "spec.")
@@ -99,8 +122,10 @@ def _check_spec(report: Report, workflow: argo.Workflow, *, lint: bool, objects:
     namespace = (workflow.metadata and workflow.metadata.namespace) or ""
     by_name = {template.name: template for template in reversed(spec.templates) if template.name}
     templates = Templates(by_name, objects, namespace)
-    _check_roots(report, spec, templates, lint=lint)
+    _check_roots(report, spec, templates, mode)
     scope = workflow_scope(workflow)
+    if mode is Mode.TEMPLATE:
+        scope.add("workflow.parameters", "workflow.parameters.json", "workflow.parameters.*")
     metadata = spec.workflow_metadata
     if metadata is not None:
         check_tags(report, scope, metadata, ("spec", "workflowMetadata"), "spec.workflowMetadata")
@@ -131,18 +156,18 @@ def _with_inline(templates: Iterable[tuple[Path, argo.Template]]) -> Iterator[tu
                 todo.append(((*path, "dag", "tasks", index, "inline"), task.inline))
 
 
-def _check_roots(report: Report, spec: argo.WorkflowSpec, templates: Templates, *, lint: bool) -> None:
+def _check_roots(report: Report, spec: argo.WorkflowSpec, templates: Templates, mode: Mode) -> None:
     """Check the entrypoint and the exit handler: they are there and get what they need."""
-    if not spec.entrypoint:
+    if not spec.entrypoint and mode is not Mode.TEMPLATE:
         report.add(("spec",), "spec.entrypoint is required", "add `entrypoint:` with the name of a template", key=True)
     for field, name in (("entrypoint", spec.entrypoint), ("onExit", spec.on_exit)):
         if not name:
             continue
         template = templates.find(report, name, ("spec", field), "")
-        if template is None:
+        if template is None or mode is Mode.TEMPLATE:
             continue
         arguments = spec.arguments or argo.Arguments()
-        if lint:
+        if mode is Mode.LINT:
             named = tuple(argo.Parameter(name=it.name, value="") for it in arguments.parameters)
             arguments = argo.Arguments(artifacts=arguments.artifacts, parameters=named)
         check_supplied(report, template, arguments, ("spec", field), "")

@@ -20,9 +20,13 @@ MAX_FIELD_NAME: Final = 128
 class Report:
     """Problems found so far; the same message at the same path is told once."""
 
-    def __init__(self, places: Places) -> None:
-        """Start with none."""
+    def __init__(self, places: Places, spec_at: Path = ("spec",)) -> None:
+        """Start with none.
+
+        `spec_at`: where the workflow's spec stands in the document; a path that begins with an empty key is left as it is.
+        """
         self._places = places
+        self._spec_at = spec_at
         self._problems: dict[tuple[Path, str], Problem] = {}
 
     def add(self, path: Path, message: str, remedy: str = "", *, code: str = "invalid", key: bool = False) -> None:
@@ -31,6 +35,10 @@ class Report:
         Raises:
             Refused: this was the last one that is told (`MAX_PROBLEMS`).
         """
+        if path[:1] == ("",):
+            path = path[1:]
+        elif path[:1] == ("spec",):
+            path = (*self._spec_at, *path[1:])
         place = self._places.of_key(path) if key else self._places.at(path)
         self._problems.setdefault((path, message), Problem(message=message, place=place, remedy=remedy, code=code))
         if len(self._problems) >= MAX_PROBLEMS:

@@ -173,14 +173,12 @@ def _check_mounts(
 ) -> None:
     kind = str(path[-1])
     prefix = f"templates.{template.name}.{kind}"
-    known = context.volumes | {volume.name for volume in template.volumes}
     taken: dict[str, str] = {}
     for index, mount in enumerate(part.volume_mounts):
         here = (*path, "volumeMounts", index)
         name = f"{prefix}.volumeMounts[{index}]"
-        if mount.name not in known and not has_tag(mount.name):
-            report.add((*here, "name"), f"{name}.name '{mount.name}' not found", "add it to `volumes:`")
-        complaint = path_complaint(mount.mount_path)
+        # As in Argo, a volume or a path that is not there is found out when the pod is made, not before.
+        complaint = path_complaint(mount.mount_path) if mount.mount_path else ""
         if complaint:
             report.add(
                 (*here, "mountPath"), f"{name}.mountPath '{mount.mount_path}' {complaint}", "give an absolute path in the pod"
@@ -188,10 +186,10 @@ def _check_mounts(
         if mount.sub_path and (mount.sub_path.startswith("/") or ".." in mount.sub_path.split("/")):
             message = f"{name}.subPath '{mount.sub_path}' must be a relative path without `..`"
             report.add((*here, "subPath"), message, "name a directory in the volume")
-        if mount.mount_path in taken:
+        if mount.mount_path and mount.mount_path in taken:
             message = f"{name}.mountPath '{mount.mount_path}' already mounted in {taken[mount.mount_path]}"
             report.add((*here, "mountPath"), message, "mount it elsewhere")
-        taken[mount.mount_path] = f"{kind}.volumeMounts.{mount.name}"
+        taken[mount.mount_path or ""] = f"{kind}.volumeMounts.{mount.name}"
     inputs = template.inputs or argo.Inputs()
     for index, artifact in enumerate(inputs.artifacts):
         if artifact.path in taken:

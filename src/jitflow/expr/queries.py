@@ -1,0 +1,156 @@
+# pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false, reportUnknownMemberType=false
+# pyright: reportUnknownLambdaType=false, reportUnknownParameterType=false, reportMissingModuleSource=false
+# The values of expressions are JSON of any shape.
+
+"""Asking JSON documents: JSONPath (also kubectl's form), gjson paths, jq filters. The work is done by kept libraries."""
+
+import json
+from typing import Any, Final
+
+import jq
+import jsonpath as jsonpath_library
+
+from jitflow.expr.lang.problems import Failure
+from jitflow.expr.lang.values import to_json
+
+MAX_PATH: Final = 1_000
+MAX_RESULTS: Final = 10_000
+MAX_DOCUMENT: Final = 4_000_000
+_HEAVY: Final = (
+    "repeat",
+    "range",
+    "until",
+    "while",
+    "limit",
+    "recurse",
+    "input",
+    "debug",
+    "env",
+    "$ENV",
+    "import",
+    "include",
+    "def ",
+    "foreach",
+    "reduce",
+)
+
+
+class QueryError(ValueError):
+    """A path or filter that cannot be read, or does not fit the document."""
+
+
+def jsonpath(path: str, document: Any) -> list[Any]:
+    """Return all that a JSONPath (RFC 9535, `$.a[0].b`) finds in a document.
+
+    Raises:
+        QueryError: the path cannot be read.
+    """
+    _check(path)
+    try:
+        return list(jsonpath_library.findall(path, document))[:MAX_RESULTS]
+    except (jsonpath_library.JSONPathError, RecursionError, ValueError, TypeError) as error:
+        raise QueryError(f"JSONPath {path!r}: {error}") from None
+
+
+def first(path: str, text: Any) -> Any:
+    """Return what Argo's function `jsonpath(json, path)` gives: the value found, a list if the path can find several.
+
+    Raises:
+        Failure: the text is no JSON, or the path finds nothing.
+    """
+    try:
+        document = json.loads(text) if isinstance(text, str) else text
+        found = jsonpath(path, document)
+    except (QueryError, ValueError, RecursionError) as error:
+        raise Failure(f"jsonpath: {error}") from None
+    if any(mark in path for mark in ("*", "..", "?", ":", ",")):
+        return found
+    if not found:
+        raise Failure(f"jsonpath: {path} finds nothing")
+    return found[0]
+
+
+def template(text: str, document: Any) -> str:
+    """Return a kubectl JSONPath template, `{.metadata.name}`, filled in.
+
+    Raises:
+        QueryError: it cannot be read, or a path finds nothing.
+    """
+    _check(text)
+    if "{" not in text:
+        text = "{" + (text if text.startswith(".") else f".{text}") + "}"
+    parts: list[str] = []
+    rest = text
+    while rest:
+        before, brace, rest = rest.partition("{")
+        parts.append(before)
+        if not brace:
+            break
+        body, closed, rest = rest.partition("}")
+        if not closed:
+            raise QueryError(f"JSONPath {text!r}: a brace is not closed")
+        parts.append(_filled(body.strip(), document, text))
+    return "".join(parts)
+
+
+def _filled(body: str, document: Any, text: str) -> str:
+    if body[:1] in {'"', "'"}:
+        return body[1:-1].encode().decode("unicode_escape")
+    path = body if body.startswith("$") else f"${body}" if body[:1] in {".", "["} else f"$.{body}"
+    found = jsonpath(path.replace("\\.", "."), document) if "\\." not in path else jsonpath(_quoted_dots(path), document)
+    if not found:
+        raise QueryError(f"JSONPath {text!r}: {body} is not found")
+    return " ".join(value if isinstance(value, str) else to_json(value) for value in found)
+
+
+def _quoted_dots(path: str) -> str:
+    """Return a path whose escaped dots (`.labels.a\\.b`) stand inside brackets."""
+    parts = path.replace("\\.", "\0").split(".")
+    return parts[0] + "".join(f"['{part.replace(chr(0), '.')}']" if "\0" in part else f".{part}" for part in parts[1:])
+
+
+def gjson(path: str, document: Any) -> Any:
+    """Return what a gjson path (`status.conditions.0.type`, `items.#`) finds; None when it finds nothing.
+
+    Supported: keys, escaped dots, indexes, `#` (the length, or the field of every item).
+
+    Raises:
+        QueryError: the path uses more of gjson than that.
+    """
+    _check(path)
+    if any(mark in path for mark in ("#(", "@", "|", "*", "?", "{", "!")):
+        raise QueryError(f"the path {path!r} uses queries or modifiers, which are not supported; use keys, indexes and #")
+    value = document
+    parts = [part.replace("\0", ".") for part in path.replace("\\.", "\0").split(".")]
+    for place, part in enumerate(parts):
+        if part == "#" and isinstance(value, list):
+            rest = ".".join(item.replace(".", "\\.") for item in parts[place + 1 :])
+            return [found for item in value if (found := gjson(rest, item)) is not None] if rest else len(value)
+        if isinstance(value, dict):
+            value = value.get(part)
+        elif isinstance(value, list) and part.isdecimal() and int(part) < len(value):
+            value = value[int(part)]
+        else:
+            return None
+    return value
+
+
+def jq_text(expression: str, document: Any) -> str:
+    """Return what a jq filter gives, each result on a line of its own, texts without quotes.
+
+    Raises:
+        QueryError: the filter cannot be read, fails, or could run without end.
+    """
+    _check(expression)
+    if any(word in expression for word in _HEAVY):
+        raise QueryError("the jq filter uses a function that could run without end, or reads what is not the document")
+    try:
+        found = jq.compile(expression).input_text(json.dumps(document)).all()
+    except (ValueError, RecursionError) as error:
+        raise QueryError(f"jq {expression!r}: {error}") from None
+    return "\n".join(value if isinstance(value, str) else to_json(value) for value in found[:MAX_RESULTS])
+
+
+def _check(path: str) -> None:
+    if len(path) > MAX_PATH:
+        raise QueryError(f"the path has more than {MAX_PATH} characters")
