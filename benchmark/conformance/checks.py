@@ -54,7 +54,8 @@ Check = Callable[[End], str]
 
 def differences(row: Row, end: End) -> str:
     """Return what is not as a row's notes say, empty when all is."""
-    checks = [*_from_notes(row.notes), *CHECKS.get(_short(row.path), ())]
+    notes = "" if _short(row.path) in MISTAKEN else row.notes
+    checks = [*_from_notes(notes), *CHECKS.get(_short(row.path), ())]
     return "; ".join(found for check in checks if (found := check(end)))
 
 
@@ -81,8 +82,14 @@ def _differ(what: str, got: object, wanted: object) -> str:
 
 
 def prints(text: str) -> Check:
-    """Some pod wrote a text."""
-    return lambda end: "" if text in end.log() else f"no pod printed {text!r}"
+    """Some pod wrote a text, to its log or into an output parameter."""
+
+    def check(end: End) -> str:
+        outputs = [p.get("value") or "" for n in end.nodes for p in (n.get("outputs") or {}).get("parameters") or []]
+        told = any(text in value for value in outputs) or text in end.log()
+        return "" if told else f"no pod printed {text!r}"
+
+    return check
 
 
 def says(text: str) -> Check:
@@ -318,6 +325,14 @@ def same_node_skipped(end: End) -> str:
     return _differ("skipped nodes", [(n["phase"], n.get("message")) for n in skipped], [("Skipped", "Skipped, empty params")])
 
 
+MISTAKEN: dict[str, str] = {
+    "examples/cluster-workflow-template/workflow-template-ref-with-entrypoint-arg-passing.yaml": (
+        'the notes say that it prints "hello from workflow"; the file itself gives the message "hello world"'
+    ),
+}
+"""Rows whose notes contradict their file, and how."""
+
+
 def _year(text: str) -> str:
     return text.replace("<current year>", time.strftime("%Y"))
 
@@ -330,10 +345,11 @@ _PATTERNS: tuple[tuple[str, Callable[..., Check]], ...] = (
     (r'(\w[\w-]*) input(?: in)? ?= ?"([^"]+)"', gets),
     (r'status\.outputs ([\w-]+) = "([^"]+)"', gives),
     (r"label (\w+)=(\w+) on", labelled),
-    (r"(?:^|[;,] )([A-Za-z][\w-]*) (Skipped|Omitted|Succeeded|Failed)(?=[;,]|$)", ended),
+    (r"(?:^|[;,] )([A-Za-z][\w-]*) (Skipped|Omitted|Failed)(?=[;,]|$)", ended),
 )
 
 CHECKS: dict[str, tuple[Check, ...]] = {
+    "examples/cluster-workflow-template/workflow-template-ref-with-entrypoint-arg-passing.yaml": (prints("hello world"),),
     "examples/artifact-path-placeholders.yaml": (gives("actual-lines-count", "3"),),
     "examples/coinflip.yaml": (one_of("heads", "tails"),),
     "examples/conditionals.yaml": (leaves(3),),

@@ -9,6 +9,7 @@ import msgspec
 from jitflow import machine
 from jitflow.engine.changes import Change
 from jitflow.engine.images import Images
+from jitflow.engine.janitor import Janitor
 from jitflow.engine.locations import Locator
 from jitflow.engine.lookahead import Lookahead
 from jitflow.engine.podkeeper import PodKeeper, PodKeeperConfig, pod_key
@@ -80,6 +81,7 @@ class Engine:
         self._locator = locator
         self._lookahead = Lookahead(dataplane, locator, lambda uid: uid in self._runs, objects, enabled=config.lookahead)
         self._owner = Owner(self._task_failed)
+        self._janitor = Janitor(store, clock, self._owner, self.delete)
         self._timers = Timers(clock, lambda uid, key: self._post(uid, TimerFired(key=key)))
         self._pods = PodKeeper(
             executor=executor,
@@ -105,6 +107,7 @@ class Engine:
         self._pods.adopted(await self._executor.adopt())
         runs = [run for row in await self._store.runs(unfinished=True) if (run := await self._load(row.uid)) is not None]
         self._runs = {run.uid: run for run in runs}
+        await self._janitor.open(self._runs.keys())
         early, self._early = self._early or [], None
         ends = {end.key: end for end in early}
         runs.sort(key=lambda run: run.row.created_at)
@@ -119,6 +122,7 @@ class Engine:
     async def close(self) -> None:
         """Stop driving; pods go on and are adopted at the next start."""
         self._timers.close()
+        self._janitor.close()
         await self._owner.close()
         await self._dataplane.close()
         await self._executor.close()
@@ -207,6 +211,7 @@ class Engine:
         if refusal:
             raise Refused(refusal)
         self._finished.pop(uid, None)
+        self._janitor.forget(uid)
         run = self._runs.setdefault(uid, run)
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._enqueue(run, event, future)
@@ -246,6 +251,7 @@ class Engine:
         if stored is None:
             raise Refused(f"there is no workflow with uid {uid!r}", code="not_found")
         self._finished.pop(uid, None)
+        self._janitor.forget(uid)
         await self._store.remove(uid)
         await self._executor.delete_logs([pod_key(uid, node_id) for node_id, _ in stored.nodes])
         self._tell(Change(kind="DELETED", row=stored.row))
@@ -263,8 +269,17 @@ class Engine:
         return await self._dataplane.check(uid, steps)
 
     async def notes(self, uid: str) -> Sequence[Note]:
-        """Return the run's history, oldest first."""
-        return [decode_note(body) for _, body in await self._store.events(uid, limit=MAX_EVENTS)]
+        """Return the run's history, oldest first: what was noted, and the beginnings and ends that its nodes tell of."""
+        noted = [decode_note(body) for _, body in await self._store.events(uid, limit=MAX_EVENTS)]
+        state = await self._state_of(uid)
+        return machine.history(state, noted) if state is not None else noted
+
+    async def _state_of(self, uid: str) -> machine.State | None:
+        run = self._runs.get(uid)
+        if run is not None:
+            return run.state
+        stored = await self._store.load(uid)
+        return None if stored is None else machine.restore(stored.header, [body for _, body in stored.nodes])
 
     def subscribe(self, listener: Listener) -> Callable[[], None]:
         """Tell `listener` of every durable change from now on; return how to stop that."""
@@ -336,6 +351,9 @@ class Engine:
             self._lookahead.announce_soon(run)
 
     async def _commit(self, run: LiveRun, turn: Turn, header: bytes | None, *, kind: str) -> None:
+        ended = turn.state.run
+        if ended.finished_at is not None and run.state.run.finished_at is None:
+            await self._janitor.remember(run.uid, turn.state.program.spec, ended.phase, ended.finished_at)
         notes, run.notes = run.notes, []
         row = self._row_of(turn.state, run.row)
         sequence = await self._store.commit(turn.commit(row, header, notes))

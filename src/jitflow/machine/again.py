@@ -4,14 +4,14 @@ from collections.abc import Mapping
 
 import msgspec
 
-from jitflow.machine import names, phases, selectors, suspends
 from jitflow.machine import node as types
+from jitflow.machine import phases, selectors, suspends
 from jitflow.machine.node import Node, changed
 from jitflow.machine.pods import kill_key
 from jitflow.machine.program import Program
 from jitflow.machine.state import COMPOSITES, Run, State, recount
 from jitflow.machine.turn import Turn
-from jitflow.machine.workflow import STRATEGIES, exit_name
+from jitflow.machine.workflow import STRATEGIES
 from jitflow.model import argo
 from jitflow.model.runs import Event, ResumeRequested, RetryRequested, ShutdownRequested, SuspendedNodesSet, SuspendRequested
 
@@ -136,16 +136,16 @@ class _Reset:
     def run(self) -> None:
         """Go down from the root; drop the exit handler."""
         name = self._turn.program.name
-        handler = self._nodes.get(names.node_id(name, exit_name(name)))
-        if handler is not None:
-            self._delete(handler)
+        for node in list(self._nodes.values()):
+            if not node.owner and node.id != name:
+                self._delete(node)
         if name in self._nodes:
             self._visit(self._nodes[name])
         gone = set(self.deleted)
         self.reset = [node_id for node_id in self.reset if node_id not in gone]
 
     def _children(self, node: Node) -> list[Node]:
-        return self._turn.children(node.id)
+        return [child for child in self._turn.children(node.id) if not child.is_hook]
 
     def _visit(self, node: Node, *, deep: bool = False) -> bool:
         """Delete or reset a node if it must run again; return whether it must. `deep`: forgiven failures too."""
@@ -165,8 +165,20 @@ class _Reset:
         if not again and not node.is_unsuccessful:
             return False
         self.reset.append(node.id)
+        for child in self._turn.children(node.id):
+            if child.is_hook:
+                self._delete(child)
         self._nodes[node.id] = changed(
-            node, phase=phases.RUNNING, message="", finished_at=None, outputs=None, branch="", killed="", held="", due=None
+            node,
+            hooking=False,
+            phase=phases.RUNNING,
+            message="",
+            finished_at=None,
+            outputs=None,
+            branch="",
+            killed="",
+            held="",
+            due=None,
         )
         return True
 
@@ -216,4 +228,4 @@ class _Reset:
         while todo:
             gone = todo.pop()
             self.deleted.append(gone.id)
-            todo += self._children(gone)
+            todo += self._turn.children(gone.id)

@@ -36,12 +36,24 @@ def inputs_of(
         msgspec.structs.replace(parameter, value=input_value(parameter, template, arguments, outer, global_values))
         for parameter in template.input_parameters
     )
-    inputs = argo.Inputs(parameters=parameters)
+    inputs = _with_own_references(argo.Inputs(parameters=parameters), global_values)
     if not template.input_artifacts:
         return inputs
     inner = Scope(global_values, inputs=inputs)
     artifacts = [input_artifact(declared, compiled, arguments, outer, inner) for declared, compiled in template.input_artifacts]
-    return argo.Inputs(parameters=parameters, artifacts=tuple(artifact for artifact in artifacts if artifact is not None))
+    return argo.Inputs(parameters=inputs.parameters, artifacts=tuple(artifact for artifact in artifacts if artifact is not None))
+
+
+def _with_own_references(inputs: argo.Inputs, global_values: Globals) -> argo.Inputs:
+    """Return inputs whose values may refer to each other, as a default `{{=inputs.parameters.a + "x"}}` does."""
+    if not any("{{=" in (p.value or "") or "{{inputs." in (p.value or "") for p in inputs.parameters):
+        return inputs
+    scope = Scope(global_values, inputs=inputs)
+    parameters = tuple(
+        msgspec.structs.replace(p, value=tags.substitute(p.value, scope)) if p.value and "{{" in p.value else p
+        for p in inputs.parameters
+    )
+    return argo.Inputs(parameters=parameters)
 
 
 def input_value(
@@ -153,9 +165,8 @@ def boundary_outputs(template: CompiledTemplate, scope: Scope) -> argo.Outputs |
                 msgspec.structs.replace(found, name=artifact.name, global_name=artifact.global_name, optional=artifact.optional)
             )
         elif not artifact.optional:
-            raise Problem(
-                f"unable to resolve outputs from scope: Unable to resolve: {artifact.from_ or artifact.from_expression or artifact.name}"
-            )
+            reference = artifact.from_ or artifact.from_expression or artifact.name
+            raise Problem(f"unable to resolve outputs from scope: Unable to resolve: {reference}")
     return argo.Outputs(parameters=parameters, artifacts=tuple(artifacts))
 
 

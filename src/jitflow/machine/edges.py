@@ -33,7 +33,7 @@ class Edges:
     def _owned(self, node_id: str) -> list[Node]:
         owned = self._state.children.get(node_id, NO_CHILDREN)
         found = [self._state.nodes[owned[key]] for key in sorted(owned)]
-        return [node for node in found if not node.is_waiting]
+        return [node for node in found if not node.is_waiting and not node.is_hook]
 
     def _child(self, owner: str, key: Key) -> Node | None:
         found = self._state.children.get(owner, NO_CHILDREN).get(key)
@@ -43,6 +43,8 @@ class Edges:
         if not node.owner:
             return ()
         owner = self._state.nodes[node.owner]
+        if node.is_hook:
+            return (owner.id,)
         if node.type == types.STEP_GROUP and node.index > 0:
             before = self._child(owner.id, (-1, node.index - 1))
             return self._group_outbound(before) if before is not None else ()

@@ -103,8 +103,7 @@ class Environment(Mapping[str, Any]):
 
 
 def _item(text: str) -> Any:
-    value: Any = json.loads(text)
-    return value if isinstance(value, dict | list | str) else text
+    return json.loads(text) if text[:1] in {"{", "[", '"'} else text
 
 
 def value_of(text: str, names: Names) -> Any:

@@ -20,6 +20,9 @@ SKIPPED = "Skipped"
 COUNTED = frozenset({POD, STEPS, DAG})
 """Types that take one of their boundary's `parallelism` slots."""
 
+HOOK = -2
+"""The `task` of a hook's node; its `index` counts the hooks of the node it is about."""
+
 Key = tuple[int, int]
 """Place below the owner: (task, index); see `Node.key`."""
 
@@ -73,6 +76,10 @@ class Node(Struct, frozen=True, kw_only=True, array_like=True, gc=False):
     """Why its pod was told to end."""
     timeout: float | None = None
     """When a Pending pod is given up."""
+    hook: str = ""
+    """The name of the hook that this node runs; `exit` for an exit handler of a step or task."""
+    hooking: bool = False
+    """It has ended, its hooks have not."""
 
     @property
     def key(self) -> Key:
@@ -87,6 +94,8 @@ class Node(Struct, frozen=True, kw_only=True, array_like=True, gc=False):
     @property
     def fails_boundary(self) -> bool:
         """Whether the node has failed as a child of its boundary; of a repeated one only the Retry node counts."""
+        if self.hook:
+            return False
         return self.is_unsuccessful and (self.type == RETRY or (self.type in COUNTED and not self.retried))
 
     @property
@@ -98,6 +107,16 @@ class Node(Struct, frozen=True, kw_only=True, array_like=True, gc=False):
     def is_fulfilled(self) -> bool:
         """Whether the node has ended."""
         return self.phase in phases.FULFILLED
+
+    @property
+    def is_hook(self) -> bool:
+        """Whether the node hangs below the one it is about; an attempt of a repeated hook hangs below its Retry node."""
+        return self.task == HOOK and not self.retried
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the node and its hooks have ended: what waits for it may go on."""
+        return self.is_fulfilled and not self.hooking
 
     @property
     def is_unsuccessful(self) -> bool:

@@ -85,14 +85,15 @@ def pod_defaults(turn: Turn) -> PodDefaults:
 
 def captures(turn: Turn, node: Node) -> bool:
     """Return whether somebody reads the node's `outputs.result`."""
-    if not node.boundary:
+    if not node.boundary or node.task < 0:
         return False
     return turn.task_of(node).name in turn.template_of(turn.nodes[node.boundary]).captures
 
 
 def _scope(turn: Turn, node: Node, template: CompiledTemplate) -> Scope:
     owner = turn.nodes[node.owner] if node.owner else None
-    local = template_values(template, node, turn.program.name, owner)
+    last = turn.child(owner.id, (node.task, node.index - 1)) if owner is not None and owner.type == types.RETRY else None
+    local = template_values(template, node, turn.program.name, owner, last)
     return Scope(turn.values, inputs=node.inputs, local=local)
 
 
@@ -122,7 +123,7 @@ def started(turn: Turn, node: Node) -> None:
     phases.check(node.id, node.phase, phases.RUNNING)
     if node.timeout is not None:
         turn.close(timer_key(node.id))
-    turn.put(changed(node, phase=phases.RUNNING, message="", timeout=None, started_at=turn.now))
+    turn.rules.look(turn, turn.put(changed(node, phase=phases.RUNNING, message="", timeout=None, started_at=turn.now)))
 
 
 def waits(turn: Turn, node: Node, message: str) -> None:

@@ -11,7 +11,7 @@ class Absent(Problem):
     def __init__(self, tag: str) -> None:
         """Hold the tag's name."""
         self.tag = tag
-        super().__init__(f"failed to resolve {{{{{tag}}}}}: the node was skipped and the output has no default")
+        super().__init__(f"failed to resolve {{{{{tag}}}}}: absent optional: the node was skipped and the output has no default")
 
 
 class Unknown(Exception):

@@ -70,6 +70,26 @@ class CompiledArguments:
         self.artifacts = {artifact.name: ArtifactArgument(artifact) for artifact in source.artifacts}
 
 
+class CompiledHook:
+    """A lifecycle hook: what runs, when, with which arguments. `template` is a name as used where the hook stands, or a key."""
+
+    __slots__ = ("arguments", "expression", "template")
+
+    def __init__(self, source: argo.LifecycleHook) -> None:
+        """Compile the hook."""
+        self.template = keys.key_of(source.template_ref) if source.template_ref is not None else source.template or ""
+        self.expression = source.expression or ""
+        self.arguments = CompiledArguments(source.arguments)
+
+
+def compiled_hooks(hooks: Mapping[str, argo.LifecycleHook], on_exit: str | None) -> dict[str, CompiledHook]:
+    """Return hooks by name, in one order for all; `on_exit`, the old form, counts as the hook `exit`."""
+    found = {name: CompiledHook(hooks[name]) for name in sorted(hooks)}
+    if on_exit and "exit" not in found:
+        found["exit"] = CompiledHook(argo.LifecycleHook(template=on_exit))
+    return found
+
+
 class Task:
     """A step of a step group or a task of a DAG."""
 
@@ -90,6 +110,7 @@ class Task:
         self.sequence = tags.compile_struct(source.with_sequence) if source.with_sequence else None
         goes_on = source.continue_on or argo.ContinueOn()
         self.forgives = frozenset(phase for phase, forgiven in (("Failed", goes_on.failed), ("Error", goes_on.error)) if forgiven)
+        self.hooks = compiled_hooks(source.hooks, source.on_exit) if source.hooks or source.on_exit else {}
         self.dependencies: tuple[int, ...] = ()
         self.dependents: tuple[int, ...] = ()
         self.depends: depends_language.Depends | None = None
@@ -246,6 +267,7 @@ class Program:
         self.spec = spec or workflow.spec
         self.name = self.metadata.name or ""
         self.arguments = CompiledArguments(self.spec.arguments)
+        self.hooks = compiled_hooks(self.spec.hooks, self.spec.on_exit)
         self._stored = dict(stored or {})
         self._sources = {template.name or "": template for template in self.spec.templates}
         self._compiled: dict[str, CompiledTemplate] = {}
@@ -278,7 +300,7 @@ class Program:
         return source
 
     def fetch(self, key: str, objects: Objects = NO_OBJECTS) -> argo.Template | None:
-        """Take a template of another object in, if it is one and is not here yet; return it if it is new.
+        """Take a template of another object in, if it is one and is not here yet; return it, None for the workflow's own.
 
         A template that was taken in stays as it is, whatever becomes of the object it stands in.
 
@@ -288,7 +310,7 @@ class Program:
         base = keys.base_of(key)
         reference = keys.reference_of(base)
         if reference is None or base in self._stored:
-            return None
+            return self._stored.get(base)
         spec = _spec_of(reference, self.metadata.namespace or "", objects)
         found = next((template for template in spec.templates if template.name == reference.template), None)
         if found is None:

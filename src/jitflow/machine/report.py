@@ -1,6 +1,6 @@
 """The workflow as Argo shows it: its status with all nodes, its document, a summary for lists."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import msgspec
 from msgspec import Struct
@@ -12,6 +12,7 @@ from jitflow.machine.edges import Edges
 from jitflow.machine.node import Node
 from jitflow.machine.state import State
 from jitflow.model import argo
+from jitflow.model.runs import Note
 
 PHASE_LABEL = "workflows.argoproj.io/phase"
 COMPLETED_LABEL = "workflows.argoproj.io/completed"
@@ -47,6 +48,22 @@ def is_ended(state: State, node_id: str) -> bool:
     """Return whether a node has ended (its outputs may still be on their way), or is not there."""
     node = state.nodes.get(node_id)
     return node is None or node.is_fulfilled or bool(node.held)
+
+
+def history(state: State, noted: Iterable[Note]) -> list[Note]:
+    """Return a run's history, oldest first: notes, and the nodes' beginnings and ends, which are not stored twice."""
+    notes = list(noted)
+    told = {(note.node_id, note.reason) for note in notes}
+    for node in state.nodes.values():
+        if node.is_waiting or node.started_at is None or node.type == types.SKIPPED:
+            continue
+        notes.append(Note(at=node.started_at, reason="WorkflowNodeRunning", message=f"Running node {node.name}", node_id=node.id))
+        reason = f"WorkflowNode{node.phase}"
+        if node.finished_at is not None and (node.id, reason) not in told:
+            notes.append(Note(at=node.finished_at, reason=reason, message=f"{node.phase} node {node.name}", node_id=node.id))
+    order = {"WorkflowRunning": 0, "WorkflowNodeRunning": 1}
+    notes.sort(key=lambda note: (note.at, order.get(note.reason, 2 if note.node_id else 3)))
+    return notes
 
 
 def status(state: State, now: float) -> argo.WorkflowStatus:
@@ -91,13 +108,23 @@ def _is_called_by_reference(node: Node) -> bool:
     return keys.home_of(node.template) != "" and keys.scope_of(node.template, "") != node.scope
 
 
+def _flag(node: Node) -> argo.NodeFlag | None:
+    if not node.retried and not node.hook:
+        return None
+    return argo.NodeFlag(retried=True if node.retried else None, hooked=True if node.hook else None)
+
+
 def _template_name(node: Node) -> str | None:
     return None if _is_called_by_reference(node) else keys.name_of(node.template) or None
 
 
 def _labels(state: State) -> dict[str, str]:
     completed = "true" if state.run.finished_at is not None else "false"
-    return state.program.metadata.labels | {PHASE_LABEL: state.run.phase or phases.PENDING, COMPLETED_LABEL: completed}
+    return (
+        state.program.metadata.labels
+        | state.run.labels
+        | {PHASE_LABEL: state.run.phase or phases.PENDING, COMPLETED_LABEL: completed}
+    )
 
 
 def _conditions(state: State) -> tuple[argo.Condition, ...]:
@@ -142,6 +169,6 @@ def _node_status(node: Node, edges: Edges, progress: str) -> argo.NodeStatus:
         finished_at=times.rfc3339(node.finished_at) or None,
         inputs=node.inputs,
         outputs=node.outputs if node.is_fulfilled or node.type == types.SUSPEND else None,
-        node_flag=argo.NodeFlag(retried=True) if node.retried else None,
+        node_flag=_flag(node),
         progress=progress or None,
     )

@@ -3,12 +3,14 @@
 from jitflow.expr import durations
 from jitflow.machine import node as types
 from jitflow.machine import phases
+from jitflow.machine.expressions import truth
 from jitflow.machine.node import Node, changed
 from jitflow.machine.problems import Problem
 from jitflow.machine.program import CompiledTemplate
 from jitflow.machine.scope import Scope
 from jitflow.machine.times import spoken
 from jitflow.machine.turn import Turn
+from jitflow.machine.values import last_values
 from jitflow.model import argo
 from jitflow.model.runs import StartTimer
 
@@ -80,6 +82,8 @@ class Retries:
             turn.finish(node, child.phase, child.message, child.outputs)
         elif strategy.limit is not None and child.index + 1 > _integer(strategy.limit, "limit"):
             turn.finish(node, child.phase, "No more retries left", child.outputs)
+        elif strategy.expression and not truth(strategy.expression, _last_scope(turn, node, child)):
+            turn.finish(node, child.phase, "retryStrategy.expression evaluated to false", child.outputs)
         else:
             _attempt(turn, turn.put(changed(node, message="")), child.index + 1)
 
@@ -106,6 +110,10 @@ class Retries:
 
     def child_failed_late(self, turn: Turn, node: Node, child: Node) -> None:
         """Attempts end their Retry node at once: there is none to be told late."""
+
+
+def _last_scope(turn: Turn, node: Node, child: Node) -> Scope:
+    return Scope(turn.values, inputs=node.inputs, local=last_values(child, child.index))
 
 
 def _count(turn: Turn, node: Node) -> int:

@@ -5,8 +5,8 @@ A new kind of template is a module with a class like `PodKind`, and a line here.
 
 from collections.abc import Mapping
 
+from jitflow.machine import hooks, program, retries, workflow
 from jitflow.machine import node as types
-from jitflow.machine import program, retries, workflow
 from jitflow.machine.dags import DagKind
 from jitflow.machine.node import Node
 from jitflow.machine.pods import PodKind
@@ -38,6 +38,14 @@ class MachineRules:
     def wrap(self, turn: Turn, node: Node, template: CompiledTemplate) -> bool:
         """Start a node that is repeated on failure, see `Rules.wrap`."""
         return retries.wrap(turn, node, template)
+
+    def hold_back(self, turn: Turn, node: Node) -> bool:
+        """Start a node's hooks at its end, see `Rules.hold_back`."""
+        return hooks.hold_back(turn, node)
+
+    def look(self, turn: Turn, node: Node) -> None:
+        """Start a node's hooks, see `Rules.look`."""
+        hooks.look(turn, node)
 
     def begin(self, turn: Turn) -> None:
         """Start the workflow's root, see `Rules.begin`."""

@@ -67,6 +67,8 @@ class Run(Struct, frozen=True, kw_only=True, array_like=True):
     created_at: float = 0.0
     stored: dict[str, argo.Template] = {}
     """Templates of other objects that were used, by key, as they were then."""
+    labels: dict[str, str] = {}
+    """Labels that were worked out when the workflow began (`labelsFrom`)."""
     invalid: str = ""
     """Why the workflow cannot run at all: found out after it was created."""
 
@@ -238,19 +240,22 @@ class _Recount:
         return frames
 
     def _frame(self, node: Node, frame: Frame) -> Frame:
-        children = [self._nodes[child] for child in self._children.get(node.id, {}).values()]
+        found = (self._nodes[child] for child in self._children.get(node.id, {}).values())
+        children = [child for child in found if not child.is_hook]
         left, doomed, bad = 0, False, None
         if node.type == nodes_module.DAG:
             plan, template = dag_plan(self._program, node), self._program.template(node.template)
             left = len(plan.needed) - len(children)
-            doomed = fails_fast(template) and any(dooms(template.tasks, plan, child) for child in children)
+            doomed = fails_fast(template) and any(dooms(template.tasks, plan, child) for child in children if child.is_complete)
         elif node.type in {nodes_module.STEPS, nodes_module.STEP_GROUP, nodes_module.TASK_GROUP}:
-            keys = [child.key for child in children if counts_as_bad(self._program, self._nodes, node, child)]
+            keys = [
+                child.key for child in children if child.is_complete and counts_as_bad(self._program, self._nodes, node, child)
+            ]
             if keys:
                 bad = max(keys) if node.type == nodes_module.TASK_GROUP else min(keys)
         return msgspec.structs.replace(
             frame,
-            open=sum(not child.is_fulfilled for child in children),
+            open=sum(not child.is_complete for child in children),
             bad=bad,
             left=left,
             doomed=doomed,
@@ -268,7 +273,7 @@ class _Recount:
                     continue
                 dependencies = tasks[index].dependencies
                 ids = [children.get((dependency, -1)) for dependency in dependencies]
-                unmet = sum(1 for child in ids if child is None or not self._nodes[child].is_fulfilled)
+                unmet = sum(1 for child in ids if child is None or not self._nodes[child].is_complete)
                 if 0 < unmet < len(dependencies):
                     waits[node.id, index] = unmet
         return waits

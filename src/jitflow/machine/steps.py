@@ -32,7 +32,7 @@ class StepsKind:
         bad = turn.frame(node.id).bad
         failed = turn.child(node.id, bad) if bad is not None else None
         if failed is not None:
-            turn.finish(node, phases.FAILED, failed.message)
+            turn.finish(node, phases.FAILED, FAIL_FAST if turn.refuses(node) else failed.message)
         else:
             self._go_on(turn, node, child.index + 1)
 

@@ -29,9 +29,24 @@ class SuspendKind:
         body = template.body.render(Scope(turn.values, inputs=node.inputs, local=local))
         duration = body.suspend.duration if body.suspend else None
         due = turn.now + _seconds(duration) if duration else None
-        turn.add(changed(node, phase=phases.RUNNING, started_at=turn.now, due=due, outputs=template.source.outputs, message=""))
+        turn.add(changed(node, phase=phases.RUNNING, started_at=turn.now, due=due, outputs=_awaited(template, node), message=""))
         if due is not None:
             turn.emit(StartTimer(key=timer_key(node.id), due=due))
+
+
+def _awaited(template: CompiledTemplate, node: Node) -> argo.Outputs | None:
+    """Return the outputs to be supplied; one that is called like an input has that input's value until somebody says other."""
+    outputs = template.source.outputs
+    if outputs is None or node.inputs is None:
+        return outputs
+    given = {p.name: p.value for p in node.inputs.parameters if p.value is not None}
+    parameters = tuple(
+        msgspec.structs.replace(p, value_from=msgspec.structs.replace(p.value_from, default=given[p.name]))
+        if p.value_from is not None and p.value_from.default is None and p.name in given
+        else p
+        for p in outputs.parameters
+    )
+    return msgspec.structs.replace(outputs, parameters=parameters)
 
 
 def _seconds(text: str) -> float:

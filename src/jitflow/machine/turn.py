@@ -14,7 +14,7 @@ from jitflow.machine.graph import counts_as_bad
 from jitflow.machine.ledger import Ledger
 from jitflow.machine.node import Node, changed
 from jitflow.machine.problems import Problem
-from jitflow.machine.program import CompiledTemplate, Task
+from jitflow.machine.program import CompiledArguments, CompiledTemplate, Task
 from jitflow.machine.scope import Scope
 from jitflow.machine.state import COMPOSITES, NO_CHILDREN, NO_FRAME, NO_QUEUE, Queue, State
 from jitflow.machine.values import LiveTasks, WorkflowValues
@@ -29,6 +29,16 @@ FAIL_FAST = "template has failed or errored children and failFast enabled"
 DEADLINE = "Step exceeded its deadline"
 
 _replace = msgspec.structs.replace
+
+
+def _joined(own: CompiledArguments, workflow: CompiledArguments, draft: Node) -> CompiledArguments:
+    """Return the arguments of a hook of the workflow; an exit handler sees the workflow's arguments too."""
+    if draft.hook:
+        return own
+    joined = CompiledArguments(None)
+    joined.parameters = {**workflow.parameters, **own.parameters}
+    joined.artifacts = {**workflow.artifacts, **own.artifacts}
+    return joined
 
 
 class Kind(Protocol):
@@ -75,6 +85,14 @@ class Rules(Protocol):
         """Start the workflow's root."""
         ...
 
+    def hold_back(self, turn: "Turn", node: Node) -> bool:
+        """Start the hooks of a node that has ended; whether its completion waits for them."""
+        ...
+
+    def look(self, turn: "Turn", node: Node) -> None:
+        """Start the hooks of a node whose phase has changed."""
+        ...
+
     def top_ended(self, turn: "Turn") -> None:
         """Go on after the root or the exit handler has ended, or an output was saved."""
         ...
@@ -96,9 +114,9 @@ class Turn(Ledger):
         """Let go of what refers back to the turn: freed at once, it never waits for the cyclic garbage collector."""
         del self.values
 
-    def task_scope(self, boundary: Node, item: str = "") -> Scope:
-        """Return what the tasks of a boundary may refer to."""
-        return Scope(self.values, inputs=boundary.inputs, tasks=LiveTasks(self, boundary), item=item)
+    def task_scope(self, boundary: Node, item: str = "", own: Node | None = None) -> Scope:
+        """Return what the tasks of a boundary may refer to; `own`: the node that its task's name stands for."""
+        return Scope(self.values, inputs=boundary.inputs, tasks=LiveTasks(self, boundary, own), item=item)
 
     def halted(self, *, exit_handler: bool) -> str:
         """Return why nothing new may start, empty when it may."""
@@ -124,6 +142,7 @@ class Turn(Ledger):
         old = self.nodes.get(node.id)
         if old is None and node.owner:
             self.below[node.owner] = self.below.get(node.owner, NO_CHILDREN).set(node.key, node.id)
+        if old is None and node.owner and not node.is_hook:
             frame = self.frame(node.owner)
             self.frames[node.owner] = _replace(frame, open=frame.open + 1, left=max(0, frame.left - 1))
         if node.phase != phases.WAITING:
@@ -257,6 +276,10 @@ class Turn(Ledger):
         else:
             self._wait(draft, limiter)
 
+    def start_hook(self, draft: Node) -> None:
+        """Start a hook's node: no limit holds it back."""
+        self._begin(draft)
+
     def _wait(self, draft: Node, limiter: str) -> None:
         self.seq += 1
         self.add(changed(draft, phase=phases.WAITING, limiter=limiter, seq=self.seq))
@@ -281,15 +304,18 @@ class Turn(Ledger):
             node = changed(draft, type=kind.node_type, inputs=self._inputs(draft, template), limiter="", seq=0)
             if draft.retried or not self.rules.wrap(self, node, template):
                 kind.start(self, node, template)
+            started = self.nodes.get(draft.id)
+            if started is not None and not started.is_fulfilled:
+                self.rules.look(self, started)
         except Problem as problem:
             self._refuse(draft, str(problem))
 
     def _how_to_run(self, draft: Node) -> tuple[CompiledTemplate, Kind]:
         if draft.depth > MAX_DEPTH:
             raise Problem(TOO_DEEP)
-        new = self.program.fetch(draft.template, self.objects)
-        if new is not None:
-            self.run = _replace(self.run, stored={**self.run.stored, keys.base_of(draft.template): new})
+        base = keys.base_of(draft.template)
+        if base.startswith("@") and base not in self.run.stored:
+            self.run = _replace(self.run, stored={**self.run.stored, base: self.program.fetch(base, self.objects)})
         template = self.program.template(draft.template)
         kind = self.rules.kinds.get(template.kind)
         if kind is None:
@@ -315,7 +341,13 @@ class Turn(Ledger):
         if draft.retried:
             return self.nodes[draft.owner].inputs
         if not draft.boundary:
-            return inputs_of(template, self.program.arguments, Scope(self.values), self.values)
+            hook = self.program.hooks.get(draft.hook or ("exit" if draft.exit_handler else ""))
+            arguments = self.program.arguments if hook is None else _joined(hook.arguments, self.program.arguments, draft)
+            return inputs_of(template, arguments, Scope(self.values), self.values)
+        if draft.is_hook:
+            about = self.nodes[draft.owner]
+            scope = self.task_scope(self.nodes[draft.boundary], draft.item, own=about)
+            return inputs_of(template, self.task_of(about).hooks[draft.hook].arguments, scope, self.values)
         scope = self.task_scope(self.nodes[draft.boundary], draft.item)
         return inputs_of(template, self.task_of(draft).arguments, scope, self.values)
 
@@ -351,11 +383,20 @@ class Turn(Ledger):
         node = self.nodes.get(node_id)
         if node is None:
             return
-        if job == "ended":
+        if job in {"ended", "complete"}:
             if not node.owner:
                 self.rules.top_ended(self)
                 return
             owner = self.nodes[node.owner]
+            if node.is_hook:
+                if owner.is_fulfilled:
+                    self._jobs.append(("complete", owner.id))
+                return
+            if job == "complete" and not node.hooking:
+                return
+            if self.rules.hold_back(self, node):
+                return
+            node = self.nodes[node_id]
             self.set_frame(owner.id, open=self.frame(owner.id).open - 1)
             handler = self.rules.composites[owner.type]
             handler.child_ended(self, owner, node)

@@ -43,10 +43,11 @@ class View(Protocol):
 class LiveTasks:
     """The steps or tasks of one boundary node."""
 
-    __slots__ = ("_boundary", "_template", "_view")
+    __slots__ = ("_boundary", "_own", "_template", "_view")
 
-    def __init__(self, view: View, boundary: Node) -> None:
-        """Look at one Steps or DAG node."""
+    def __init__(self, view: View, boundary: Node, own: Node | None = None) -> None:
+        """Look at one Steps or DAG node; `own`: the node that its task's name stands for."""
+        self._own = own
         self._view = view
         self._boundary = boundary
         self._template = view.program.template(boundary.template)
@@ -77,6 +78,8 @@ class LiveTasks:
 
     def _node(self, task: Task) -> Node | None:
         """Return the one node of a task; None when it was expanded to items or has not begun."""
+        if self._own is not None and self._own.task == task.index:
+            return self._own
         return self._view.child(self._owner(task), (task.index, -1))
 
     def _owner(self, task: Task) -> str:
@@ -267,7 +270,30 @@ class WorkflowValues:
         return msgspec.json.encode(failed).decode()
 
 
-def template_values(template: CompiledTemplate, node: Node, workflow: str, owner: Node | None) -> dict[str, str]:
+def last_values(attempt: Node | None, retries: int) -> dict[str, str]:
+    """Return what an attempt that has ended tells the next one, with Argo's defaults when there was none."""
+    if attempt is None:
+        return {
+            "retries": "0",
+            "lastRetry.exitCode": "0",
+            "lastRetry.status": "",
+            "lastRetry.duration": "0",
+            "lastRetry.message": "",
+        }
+    began = attempt.started_at or 0.0
+    lasted = max(0.0, (attempt.finished_at or began) - began)
+    return {
+        "retries": str(retries),
+        "lastRetry.exitCode": (attempt.outputs or NO_OUTPUTS).exit_code or "-1",
+        "lastRetry.status": attempt.phase,
+        "lastRetry.duration": str(int(lasted)),
+        "lastRetry.message": attempt.message,
+    }
+
+
+def template_values(
+    template: CompiledTemplate, node: Node, workflow: str, owner: Node | None, last: Node | None = None
+) -> dict[str, str]:
     """Return the values that only the template of one node knows: `pod.name`, `node.name`, paths, `retries`."""
     values = dict(template.paths)
     values["node.name"] = node.name
@@ -275,5 +301,5 @@ def template_values(template: CompiledTemplate, node: Node, workflow: str, owner
     called = owner.display_name if owner is not None and owner.type == types.RETRY else node.display_name
     values["steps.name"] = values["tasks.name"] = called
     if owner is not None and owner.type == types.RETRY:
-        values["retries"] = str(node.index)
+        values.update(last_values(last, node.index))
     return values

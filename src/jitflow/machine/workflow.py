@@ -2,11 +2,15 @@
 
 import msgspec
 
-from jitflow.machine import names, phases, pods, retries, selectors, suspends
+from jitflow.machine import hooks, names, phases, pods, retries, selectors, suspends
 from jitflow.machine import node as types
 from jitflow.machine import templates as keys
+from jitflow.machine.expressions import truth, value_of
 from jitflow.machine.node import Node
+from jitflow.machine.problems import Problem
+from jitflow.machine.program import CompiledHook
 from jitflow.machine.retries import Retries
+from jitflow.machine.scope import Scope
 from jitflow.machine.turn import DEADLINE, Turn
 from jitflow.model.runs import CloseWorkflow, ResumeRequested, ShutdownRequested, StartTimer, SuspendedNodesSet
 
@@ -24,6 +28,8 @@ def begin(turn: Turn) -> None:
         return
     turn.run = _replace(turn.run, phase=phases.RUNNING, started_at=turn.now)
     turn.note("WorkflowRunning", "Workflow Running")
+    if not _labelled(turn):
+        return
     if turn.run.invalid:
         _end(turn, phases.ERROR, turn.run.invalid)
         return
@@ -31,6 +37,30 @@ def begin(turn: Turn) -> None:
     if spec.active_deadline_seconds is not None:
         turn.emit(StartTimer(key=DEADLINE_KEY, due=turn.now + spec.active_deadline_seconds))
     turn.start(_top(turn, turn.program.name, spec.entrypoint or "", exit_handler=False))
+    hooks.look_at_workflow(turn)
+
+
+def _labelled(turn: Turn) -> bool:
+    """Give the workflow the labels that are worked out when it begins; False (and it has ended in Error) if that fails."""
+    more = turn.program.spec.workflow_metadata
+    labels: dict[str, str] = {}
+    for key, source in (more.labels_from if more is not None else {}).items():
+        try:
+            value = value_of(source.expression, Scope(turn.values))
+        except Problem as problem:
+            _end(turn, phases.ERROR, f"Failed to evaluate label {key!r}: {problem}")
+            return False
+        if not isinstance(value, str):
+            _end(
+                turn,
+                phases.ERROR,
+                f"failed to evaluate label {key!r} expression {source.expression!r}: its value must be a string",
+            )
+            return False
+        labels[key] = value
+    if labels:
+        turn.run = _replace(turn.run, labels=labels)
+    return True
 
 
 def _top(turn: Turn, name: str, template: str, *, exit_handler: bool) -> Node:
@@ -54,12 +84,22 @@ def top_ended(turn: Turn) -> None:
         return
     if not root.is_fulfilled:
         return
-    name, template = exit_name(turn.program.name), turn.program.spec.on_exit
+    exit_hook = turn.program.hooks.get("exit")
+    name, template = exit_name(turn.program.name), exit_hook.template if exit_hook is not None and _exits(turn, exit_hook) else ""
     handler = turn.find(names.node_id(turn.program.name, name))
     if template and handler is None and turn.run.shutdown != TERMINATE:
         turn.start(_top(turn, name, template, exit_handler=True))
-    elif handler is None or handler.is_fulfilled:
+    elif not hooks.look_at_workflow(turn) and (handler is None or handler.is_fulfilled):
         _close(turn, root, handler)
+
+
+def _exits(turn: Turn, hook: CompiledHook) -> bool:
+    """Whether the exit handler is to run: it may have a condition."""
+    try:
+        return not hook.expression or truth(hook.expression, Scope(turn.values))
+    except Problem as problem:
+        turn.note("WorkflowNodeError", f"exit hook: {problem}", kind="Warning")
+        return False
 
 
 def exit_name(workflow: str) -> str:

@@ -60,7 +60,6 @@ _ISOLATION = "the executor decides how a pod is isolated"
 _POD_OBJECT = "there is no Pod object in Kubernetes that it would apply to"
 _SIZES = "requests and limits of Kubernetes are not enforced here"
 _REMOTE = "how a store is reached is said by the configured remote for this endpoint and bucket"
-_HOOKS = "hooks are not supported by this version; `spec.onExit` of the workflow is"
 _ELSEWHERE = "this artifact location is not supported by this version; use s3, raw, or plugin: {name: rclone, key: remote:path}"
 _ONLY_RCLONE = "the only artifact plugin is rclone: {name: rclone, key: remote:path}"
 _IMAGES = "images are not pulled; their names are mapped by the settings"
@@ -91,9 +90,9 @@ def _of_container(kind: str) -> tuple[Feature, ...]:
 def _of_step(kind: str) -> tuple[Feature, ...]:
     """Return the rows that steps and tasks share."""
     return (
-        *_supported(kind, "arguments continueOn inline name template templateRef when withItems withParam withSequence"),
-        *_later(kind, "hooks", _HOOKS),
-        *_later(kind, "onExit", "exit handlers of steps and tasks are not supported by this version; `spec.onExit` is"),
+        *_supported(
+            kind, "arguments continueOn hooks inline name onExit template templateRef when withItems withParam withSequence"
+        ),
     )
 
 
@@ -101,22 +100,22 @@ FEATURES: Final[tuple[Feature, ...]] = (
     # The workflow
     *_supported(
         "WorkflowSpec",
-        "activeDeadlineSeconds arguments entrypoint onExit parallelism retryStrategy suspend templateDefaults templates volumes "
-        "workflowMetadata workflowTemplateRef",
+        "activeDeadlineSeconds arguments entrypoint hooks onExit parallelism retryStrategy suspend templateDefaults templates "
+        "volumes workflowMetadata workflowTemplateRef",
     ),
     *_later("WorkflowSpec", "archiveLogs", _LOGS),
     *_later("WorkflowSpec", "artifactGC", "artifact garbage collection is not supported by this version"),
     *_later("WorkflowSpec", "artifactRepositoryRef", "artifact repositories are not supported; name s3 locations in full"),
     *_later("WorkflowSpec", "dnsConfig hostAliases", "name resolution of pods cannot be changed in this version"),
     *_later("WorkflowSpec", "executorPlugins", "executor plugins are not supported by this version"),
-    *_later("WorkflowSpec", "hooks", _HOOKS),
     *_later("WorkflowSpec", "metrics", "custom metrics are not supported by this version"),
     *_later("WorkflowSpec", "podSpecPatch", "podSpecPatch is not supported by this version"),
-    *_later("WorkflowSpec", "priority", "priorities are not supported by this version"),
+    *_supported("WorkflowSpec", "priority"),
     *_later("WorkflowSpec", "resourceClaims", "resource claims are not supported by this version"),
-    *_later("WorkflowSpec", "shutdown", "submit the workflow without `shutdown`, then stop or terminate it"),
+    *_ignored("WorkflowSpec", "shutdown", "the API sets it: stop or terminate the workflow"),
     *_later("WorkflowSpec", "synchronization", "mutexes and semaphores are not supported by this version"),
-    *_later("WorkflowSpec", "ttlStrategy", "ttlStrategy is not supported by this version; delete finished workflows yourself"),
+    *_supported("WorkflowSpec", "ttlStrategy"),
+    *_supported("TTLStrategy", "secondsAfterCompletion secondsAfterFailure secondsAfterSuccess"),
     *_later("WorkflowSpec", "volumeClaimTemplates", _CLAIMS),
     *_ignored("WorkflowSpec", "affinity nodeSelector podPriorityClassName schedulerName tolerations", _PLACEMENT),
     *_ignored("WorkflowSpec", "automountServiceAccountToken serviceAccountName executor", _IDENTITY),
@@ -125,20 +124,20 @@ FEATURES: Final[tuple[Feature, ...]] = (
     *_ignored("WorkflowSpec", "podDisruptionBudget podGC podMetadata volumeClaimGC", _POD_OBJECT),
     *_ignored("WorkflowSpec", "podResources", _SIZES),
     *_ignored("WorkflowSpec", "securityContext", _ISOLATION),
-    *_supported("WorkflowMetadata", "annotations labels"),
+    *_supported("WorkflowMetadata", "annotations labels labelsFrom"),
+    *_supported("LabelValueFrom", "expression"),
     *_supported("TemplateRef", "clusterScope name template"),
     *_supported("WorkflowTemplateRef", "clusterScope name"),
-    *_later("WorkflowMetadata", "labelsFrom", "labels from expressions are not supported by this version"),
     # Templates
     *_supported(
         "Template",
-        "activeDeadlineSeconds container dag inputs name outputs parallelism retryStrategy script steps suspend timeout volumes",
+        "activeDeadlineSeconds container dag failFast inputs name outputs parallelism retryStrategy script steps suspend timeout "
+        "volumes",
     ),
     *_later("Template", "archiveLocation", "archiveLocation is not supported by this version; give each artifact its location"),
     *_later("Template", "containerSet", "container sets are not supported by this version; use steps or a dag"),
     *_later("Template", "daemon", "daemons are not supported by this version"),
     *_later("Template", "data", "data templates are not supported by this version"),
-    *_later("Template", "failFast", "failFast of a template is not supported by this version; `dag.failFast` is"),
     *_later("Template", "hostAliases", "name resolution of pods cannot be changed in this version"),
     *_later("Template", "http", "http templates are not supported by this version; use a container that runs curl"),
     *_later("Template", "initContainers", "init containers are not supported by this version; use a step before this one"),
@@ -173,9 +172,9 @@ FEATURES: Final[tuple[Feature, ...]] = (
     *_supported("ContinueOn", "error failed"),
     *_supported("Sequence", "count end format start"),
     *_supported("SuspendTemplate", "duration"),
-    *_supported("RetryStrategy", "backoff limit retryPolicy"),
+    *_supported("LifecycleHook", "arguments expression template templateRef"),
+    *_supported("RetryStrategy", "backoff expression limit retryPolicy"),
     *_later("RetryStrategy", "affinity", "retry affinity is not supported by this version"),
-    *_later("RetryStrategy", "expression", "retry expressions are not supported by this version; use retryPolicy"),
     *_supported("Backoff", "cap duration factor maxDuration"),
     # Parameters
     *_supported("Arguments", "artifacts parameters"),
