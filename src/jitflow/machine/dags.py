@@ -43,7 +43,8 @@ class DagKind:
         child = turn.put(changed(child, branch=_branch(turn, node, template.tasks[child.task], child)))
         self._doom(turn, node, plan, template, child)
         for index in template.tasks[child.task].dependents:
-            if index not in plan.needed:
+            # After a retry, a task may be there already whose dependencies run again.
+            if index not in plan.needed or turn.child(node.id, (index, -1)) is not None:
                 continue
             key = (node.id, index)
             left = turn.waits.get(key, len(template.tasks[index].dependencies)) - 1
