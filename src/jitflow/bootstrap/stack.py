@@ -21,7 +21,7 @@ from jitflow.engine import Engine, Images
 from jitflow.engine.podkeeper import PodKeeperConfig
 from jitflow.executors import ProcessExecutor, SandboxExecutor
 from jitflow.model.pods import PodImage
-from jitflow.objects import ObjectStore
+from jitflow.objects import MemoStore, ObjectStore
 from jitflow.ports.executor import Executor
 from jitflow.settings import Settings, SettingsError, parse_bytes
 from jitflow.storage.daemon import RcloneDaemon
@@ -82,6 +82,7 @@ async def open_stack(settings: Settings) -> AsyncGenerator[Stack]:
             clock=clock,
             ids=RandomIds(),
             objects=objects,
+            memos=MemoStore(objects),
             images=images_of(settings),
             locator=registry.locator,
             config=PodKeeperConfig(
@@ -92,6 +93,7 @@ async def open_stack(settings: Settings) -> AsyncGenerator[Stack]:
             ),
         )
         stack.push_async_callback(engine.close)
+        stack.callback(objects.subscribe(lambda _: engine.objects_changed()))
         await engine.open()
         service = Service(
             engine=engine,

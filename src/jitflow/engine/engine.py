@@ -10,7 +10,9 @@ from jitflow import machine
 from jitflow.engine.changes import Change
 from jitflow.engine.images import Images
 from jitflow.engine.janitor import Janitor
+from jitflow.engine.limits import Memos, NoMemos, limit_of
 from jitflow.engine.locations import Locator
+from jitflow.engine.locks import LockTable
 from jitflow.engine.lookahead import Lookahead
 from jitflow.engine.podkeeper import PodKeeper, PodKeeperConfig, pod_key
 from jitflow.engine.run import LiveRun, Turn, decode_effect, decode_note
@@ -26,11 +28,17 @@ from jitflow.model.runs import (
     Event,
     KillPod,
     LaunchPod,
+    Lock,
+    LocksAwaited,
+    LocksRefused,
+    LocksTaken,
     Note,
     OutputsSaved,
     PodEnded,
+    SaveMemo,
     ShutdownRequested,
     StartTimer,
+    TakeLocks,
     TimerFired,
     WorkflowStarted,
 )
@@ -70,6 +78,7 @@ class Engine:
         locator: Callable[[], Locator],
         config: PodKeeperConfig,
         objects: Objects = NO_OBJECTS,
+        memos: Memos | None = None,
     ) -> None:
         """Hold the adapters; `open` begins. `locator` is asked anew each time: remotes come and go."""
         self._store = store
@@ -81,6 +90,8 @@ class Engine:
         self._locator = locator
         self._lookahead = Lookahead(dataplane, locator, lambda uid: uid in self._runs, objects, enabled=config.lookahead)
         self._owner = Owner(self._task_failed)
+        self._locks = LockTable(self._limit)
+        self._memos = memos or NoMemos()
         self._janitor = Janitor(store, clock, self._owner, self.delete)
         self._timers = Timers(clock, lambda uid, key: self._post(uid, TimerFired(key=key)))
         self._pods = PodKeeper(
@@ -114,10 +125,14 @@ class Engine:
         # The whole future first: what is not known to be needed could be evicted for the first step that asks.
         for run in runs:
             self._lookahead.announce(run)
+            for effect in run.open_effects.values():
+                if isinstance(effect, TakeLocks) and machine.holds_locks(run.state, effect.node_id):
+                    self._locks.adopt((run.uid, effect.node_id), effect.locks)
         for run in runs:
             self._resume(run, ends)
         for end in early:
             self._pod_ended(end)
+        self._serve_locks()
 
     async def close(self) -> None:
         """Stop driving; pods go on and are adopted at the next start."""
@@ -378,13 +393,16 @@ class Engine:
 
     def _perform_all(self, run: LiveRun, turn: Turn) -> None:
         for key in turn.done:
-            run.open_effects.pop(key, None)
+            effect = run.open_effects.pop(key, None)
+            if isinstance(effect, TakeLocks):
+                self._locks.release((run.uid, effect.node_id))
+                self._serve_locks()
             self._timers.cancel(run.uid, key)
         for effect in turn.effects.values():
             if effect.key not in turn.done:
                 run.open_effects[effect.key] = effect
                 self._perform(run, effect)
-            elif isinstance(effect, KillPod | CloseWorkflow):
+            elif isinstance(effect, KillPod | CloseWorkflow | SaveMemo):
                 self._perform(run, effect)
 
     def _perform(self, run: LiveRun, effect: Effect) -> None:
@@ -398,8 +416,38 @@ class Engine:
                 self._timers.start(run.uid, effect.key, effect.due)
             case CloseWorkflow():
                 self._close_run(run)
+            case TakeLocks():
+                self._take_locks(run, effect)
+            case SaveMemo():
+                self._owner.spawn(self._memos.save(effect), f"remember {effect.memo_key} in {effect.cache}")
             case _:
                 raise TypeError(f"no effect: {effect!r}")
+
+    def _take_locks(self, run: LiveRun, effect: TakeLocks) -> None:
+        if not machine.holds_locks(run.state, effect.node_id):
+            holder = (run.uid, effect.node_id)
+            self._locks.ask(holder, effect.locks, priority=effect.priority, created_at=effect.created_at)
+            self._serve_locks()
+
+    def _serve_locks(self) -> None:
+        """Tell those that wait for locks who has them now."""
+        if self._early is not None:
+            return  # at the start, all that hold locks are known before anybody gets one
+        for request, message, possible in self._locks.serve():
+            uid, node_id = request.holder
+            if not possible:
+                self._post(uid, LocksRefused(node_id=node_id, message=message))
+            elif message:
+                self._post(uid, LocksAwaited(node_id=node_id, message=message))
+            else:
+                self._post(uid, LocksTaken(node_id=node_id))
+
+    def objects_changed(self) -> None:
+        """The limit of a semaphore may be another one now."""
+        self._serve_locks()
+
+    def _limit(self, lock: Lock) -> int:
+        return limit_of(lock, self._objects)
 
     def _close_run(self, run: LiveRun) -> None:
         self._timers.cancel_all(run.uid)

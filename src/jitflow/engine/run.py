@@ -13,11 +13,13 @@ from jitflow.model.runs import (
     KillPod,
     LaunchPod,
     Note,
+    SaveMemo,
     StartTimer,
+    TakeLocks,
 )
 from jitflow.ports.store import Commit, EffectRow, RunRow
 
-AnyEffect = LaunchPod | KillPod | StartTimer | CloseWorkflow
+AnyEffect = LaunchPod | KillPod | StartTimer | CloseWorkflow | TakeLocks | SaveMemo
 
 _encoder = msgspec.json.Encoder()
 _effect_decoder = msgspec.json.Decoder(AnyEffect)

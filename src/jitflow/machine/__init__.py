@@ -11,7 +11,7 @@ from jitflow.machine.forecast import MAX_STEPS, ForecastStep, forecast, has_data
 from jitflow.machine.names import node_id, pod_name
 from jitflow.machine.node import Node, decode_node, encode_node
 from jitflow.machine.phases import IllegalMove
-from jitflow.machine.report import Summary, history, is_ended, status, summary, workflow_document
+from jitflow.machine.report import Summary, history, holds_locks, is_ended, status, summary, workflow_document
 from jitflow.machine.state import Decision, State, encode_header, header_differs, new_state, restore
 
 __all__ = [
@@ -30,6 +30,7 @@ __all__ = [
     "has_data",
     "header_differs",
     "history",
+    "holds_locks",
     "is_ended",
     "new_state",
     "node_id",

@@ -1,14 +1,17 @@
 """From an event to a decision: the one door of the machine."""
 
-from jitflow.machine import again, phases, pods, workflow
+from jitflow.machine import again, locks, phases, pods, workflow
 from jitflow.machine import node as types
-from jitflow.machine.node import Node
+from jitflow.machine.node import Node, changed
 from jitflow.machine.rules import RULES
 from jitflow.machine.state import Decision, State
 from jitflow.machine.turn import Turn
 from jitflow.model.objects import NO_OBJECTS, Objects
 from jitflow.model.runs import (
     Event,
+    LocksAwaited,
+    LocksRefused,
+    LocksTaken,
     OutputsSaved,
     PodEnded,
     PodRefused,
@@ -43,6 +46,8 @@ def decide(state: State, event: Event, now: float, objects: Objects = NO_OBJECTS
         node = turn.find(event.node_id)
         if node is not None and node.type == types.POD:
             _pod_event(turn, node, event)
+    elif isinstance(event, LocksTaken | LocksAwaited | LocksRefused):
+        _locks_event(turn, event)
     elif not again.refusal(state, event):
         _workflow_event(turn, event)
     turn.work()
@@ -68,6 +73,23 @@ def _pod_event(turn: Turn, node: Node, event: NodeEvent) -> None:
             pods.saved(turn, node, event.error)
         case _:
             pass  # late or repeated
+
+
+def _locks_event(turn: Turn, event: LocksTaken | LocksAwaited | LocksRefused) -> None:
+    if not event.node_id:
+        workflow.locks_event(turn, event)
+        return
+    node = turn.find(event.node_id)
+    if node is None or not node.is_waiting or node.locking != locks.WANTED:
+        return  # late: it was given up
+    match event:
+        case LocksTaken():
+            turn.locks_taken(node)
+        case LocksAwaited():
+            if node.message != event.message:
+                turn.put(changed(node, message=event.message))
+        case LocksRefused():
+            turn.locks_refused(node, event.message)
 
 
 def _workflow_event(turn: Turn, event: Event) -> None:

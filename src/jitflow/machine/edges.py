@@ -13,7 +13,7 @@ class Edges:
         self._state = state
         self._outbound: dict[str, tuple[str, ...]] = {}
         self._arrows: dict[str, list[str]] = {}
-        shown = (node for node in state.nodes.values() if not node.is_waiting)
+        shown = (node for node in state.nodes.values() if node.is_shown)
         self.nodes = sorted(shown, key=lambda node: (node.depth, node.key, node.name))
         for node in self.nodes:
             for parent in self._parents(node):
@@ -33,7 +33,7 @@ class Edges:
     def _owned(self, node_id: str) -> list[Node]:
         owned = self._state.children.get(node_id, NO_CHILDREN)
         found = [self._state.nodes[owned[key]] for key in sorted(owned)]
-        return [node for node in found if not node.is_waiting and not node.is_hook]
+        return [node for node in found if node.is_shown and not node.is_hook]
 
     def _child(self, owner: str, key: Key) -> Node | None:
         found = self._state.children.get(owner, NO_CHILDREN).get(key)

@@ -80,6 +80,12 @@ class Node(Struct, frozen=True, kw_only=True, array_like=True, gc=False):
     """The name of the hook that this node runs; `exit` for an exit handler of a step or task."""
     hooking: bool = False
     """It has ended, its hooks have not."""
+    locking: str = ""
+    """`wanted` while it waits for its mutexes and semaphores, `held` when it has them."""
+    locks: tuple[str, ...] = ()
+    """Names of its mutexes and semaphores."""
+    memo: tuple[str, str, bool] | None = None
+    """Of a memoized template: the cache, the key, and whether the outputs come from there."""
 
     @property
     def key(self) -> Key:
@@ -102,6 +108,11 @@ class Node(Struct, frozen=True, kw_only=True, array_like=True, gc=False):
     def is_waiting(self) -> bool:
         """Whether the node may not start yet."""
         return self.phase == phases.WAITING
+
+    @property
+    def is_shown(self) -> bool:
+        """Whether the status tells of the node: one that waits for a slot is not there yet."""
+        return self.phase != phases.WAITING or bool(self.locking)
 
     @property
     def is_fulfilled(self) -> bool:

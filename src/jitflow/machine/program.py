@@ -166,6 +166,8 @@ class CompiledTemplate:
             msgspec.structs.replace(source, inputs=None, outputs=None, retry_strategy=None, steps=(), dag=None)
         )
         self.retry = tags.compile_struct(source.retry_strategy) if source.retry_strategy else None
+        self.sync = tags.compile_struct(source.synchronization) if source.synchronization else None
+        self.memoize = tags.compile_struct(source.memoize) if source.memoize else None
         self.parallelism = source.parallelism
         self.fail_fast = bool(source.fail_fast)
         self.groups: tuple[tuple[int, ...], ...] = ()

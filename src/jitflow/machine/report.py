@@ -5,8 +5,8 @@ from collections.abc import Iterable, Mapping
 import msgspec
 from msgspec import Struct
 
+from jitflow.machine import locks, phases, times
 from jitflow.machine import node as types
-from jitflow.machine import phases, times
 from jitflow.machine import templates as keys
 from jitflow.machine.edges import Edges
 from jitflow.machine.node import Node
@@ -66,6 +66,14 @@ def history(state: State, noted: Iterable[Note]) -> list[Note]:
     return notes
 
 
+def holds_locks(state: State, node_id: str) -> bool:
+    """Return whether a node (the workflow for an empty id) has the locks that it asked for."""
+    if not node_id:
+        return state.run.locking == locks.HELD
+    node = state.nodes.get(node_id)
+    return node is not None and node.locking == locks.HELD
+
+
 def status(state: State, now: float) -> argo.WorkflowStatus:
     """Return the workflow's status as Argo writes it. Costs as much as there are nodes and edges.
 
@@ -85,6 +93,7 @@ def status(state: State, now: float) -> argo.WorkflowStatus:
         message=run.message or None,
         conditions=_conditions(state),
         outputs=run.outputs,
+        synchronization=locks.status(_holders(state)),
         stored_templates={keys.stored_key(key): template for key, template in run.stored.items()},
         stored_workflow_template_spec=state.program.own_spec if state.workflow.spec.workflow_template_ref else None,
         nodes={node.id: _node_status(node, edges, progress.get(node.id, "")) for node in edges.nodes},
@@ -106,6 +115,23 @@ def workflow_document(state: State, now: float) -> argo.Workflow:
 def _is_called_by_reference(node: Node) -> bool:
     """Whether the caller named another object: a template that calls one of its own object does so by name."""
     return keys.home_of(node.template) != "" and keys.scope_of(node.template, "") != node.scope
+
+
+def _lock_status(node: Node) -> argo.NodeSynchronizationStatus | None:
+    return argo.NodeSynchronizationStatus(waiting=node.locks[0]) if node.locking == locks.WANTED and node.locks else None
+
+
+def _memo_status(node: Node) -> argo.MemoizationStatus | None:
+    return None if node.memo is None else argo.MemoizationStatus(cache_name=node.memo[0], key=node.memo[1], hit=node.memo[2])
+
+
+def _holders(state: State) -> list[tuple[str, str, tuple[str, ...]]]:
+    """Return who holds or wants which locks: the workflow, and nodes that have not ended."""
+    found = [(state.program.name, state.run.locking, state.run.locks)] if state.run.locking else []
+    if not any(template.synchronization for template in state.program.spec.templates) and not state.run.stored:
+        return found
+    nodes = state.nodes.values()
+    return found + [(node.id, node.locking, node.locks) for node in nodes if node.locking and not node.is_fulfilled]
 
 
 def _flag(node: Node) -> argo.NodeFlag | None:
@@ -157,8 +183,10 @@ def _node_status(node: Node, edges: Edges, progress: str) -> argo.NodeStatus:
         name=node.name,
         display_name=node.display_name,
         type=node.type,
-        phase=node.phase,
+        phase=phases.PENDING if node.is_waiting else node.phase,
         message=node.message or None,
+        synchronization_status=_lock_status(node),
+        memoization_status=_memo_status(node),
         template_name=_template_name(node),
         template_ref=keys.reference_of(node.template) if _is_called_by_reference(node) else None,
         template_scope=node.scope or None,

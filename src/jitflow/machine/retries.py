@@ -139,6 +139,9 @@ def _attempt(turn: Turn, node: Node, number: int) -> None:
             started_at=None,
             inputs=None,
             due=None,
+            locking="",
+            locks=(),
+            memo=None,
             retried=True,
             depth=node.depth + 1,
         )

@@ -67,6 +67,10 @@ class Run(Struct, frozen=True, kw_only=True, array_like=True):
     created_at: float = 0.0
     stored: dict[str, argo.Template] = {}
     """Templates of other objects that were used, by key, as they were then."""
+    locking: str = ""
+    """Of the workflow's own locks: `wanted` while it waits for them, `held` when it has them."""
+    locks: tuple[str, ...] = ()
+    """Names of the workflow's own mutexes and semaphores."""
     labels: dict[str, str] = {}
     """Labels that were worked out when the workflow began (`labelsFrom`)."""
     invalid: str = ""
@@ -281,7 +285,7 @@ class _Recount:
     def _queues(self) -> dict[str, Queue]:
         listed: dict[str, list[Node]] = {}
         for node in self._nodes.values():
-            if node.is_waiting:
+            if node.is_waiting and node.locking != "wanted":
                 listed.setdefault(node.limiter, []).append(node)
         queues: dict[str, Queue] = {}
         for limiter, waiting in listed.items():

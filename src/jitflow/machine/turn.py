@@ -6,7 +6,7 @@ from typing import Protocol
 
 import msgspec
 
-from jitflow.machine import names, phases
+from jitflow.machine import locks, memo, names, phases
 from jitflow.machine import node as types
 from jitflow.machine import templates as keys
 from jitflow.machine.arguments import inputs_of
@@ -20,6 +20,7 @@ from jitflow.machine.state import COMPOSITES, NO_CHILDREN, NO_FRAME, NO_QUEUE, Q
 from jitflow.machine.values import LiveTasks, WorkflowValues
 from jitflow.model import argo
 from jitflow.model.objects import Objects
+from jitflow.model.runs import Lock, SaveMemo, TakeLocks
 
 MAX_DEPTH = 100
 TOO_DEEP = (
@@ -107,6 +108,7 @@ class Turn(Ledger):
         self.rules = rules
         self.objects = objects
         self.values = WorkflowValues(self)
+        self.memos: dict[str, tuple[str, str, bool]] = {}
         self._jobs: deque[tuple[str, str]] = deque()
         self._freed: dict[str, None] = {}
 
@@ -183,6 +185,10 @@ class Turn(Ledger):
             finished_at=self.now,
         )
         self.put(ended)
+        if ended.locking:
+            self.close(locks.key_of(ended.id))
+        if ended.memo is not None and not ended.memo[2] and phase == phases.SUCCEEDED:
+            self._save_memo(ended, memo.entry_text(ended.id, outputs, self.now))
         self._count_end(ended)
         if ended.is_unsuccessful:
             self.note(f"WorkflowNode{phase}", f"{phase} node {node.name}: {message}", kind="Warning", node_id=node.id)
@@ -226,6 +232,8 @@ class Turn(Ledger):
     def discard(self, node: Node) -> None:
         """Forget a node that waits, as if it had never been."""
         self.remove(node)
+        if node.locking:
+            self.close(locks.key_of(node.id))
         self.cut(node.owner, self.refusal(node) or FAIL_FAST)
         frame = self.frame(node.owner)
         left = frame.left + (self.nodes[node.owner].type == types.DAG)
@@ -302,13 +310,84 @@ class Turn(Ledger):
         try:
             template, kind = self._how_to_run(draft)
             node = changed(draft, type=kind.node_type, inputs=self._inputs(draft, template), limiter="", seq=0)
+            if self._remembered(node, template) or self._waits_for_locks(node, template):
+                return
             if draft.retried or not self.rules.wrap(self, node, template):
                 kind.start(self, node, template)
             started = self.nodes.get(draft.id)
+            if started is not None and draft.id in self.memos and started.memo is None:
+                started = self.put(changed(started, memo=self.memos[draft.id]))
             if started is not None and not started.is_fulfilled:
                 self.rules.look(self, started)
         except Problem as problem:
             self._refuse(draft, str(problem))
+
+    def _remembered(self, node: Node, template: CompiledTemplate) -> bool:
+        """Take a memoized node's outputs from the cache, if they are there; it does not run then."""
+        if template.memoize is None or node.retried or node.locking:
+            return False
+        scope = Scope(self.values, inputs=node.inputs)
+        found = memo.look_up(template.memoize, scope, self.program.metadata.namespace or "", self.objects, self.now)
+        self.memos[node.id] = (found.cache, found.key, found.entry is not None)
+        if found.entry is None:
+            return False
+        node = self.add(changed(node, phase=phases.RUNNING, started_at=self.now, memo=self.memos[node.id]))
+        self._save_memo(node, memo.entry_text(found.entry.node_id, found.entry.outputs, self.now, found.entry.created))
+        self.finish(node, phases.SUCCEEDED, "", found.entry.outputs)
+        return True
+
+    def _save_memo(self, node: Node, entry: str) -> None:
+        assert node.memo is not None, "a memoized node"
+        effect = SaveMemo(
+            key=f"memo/{node.id}",
+            namespace=self.program.metadata.namespace or "",
+            cache=node.memo[0],
+            memo_key=node.memo[1],
+            entry=entry,
+        )
+        self.emit(effect)
+        self.close(effect.key)
+
+    def _waits_for_locks(self, node: Node, template: CompiledTemplate) -> bool:
+        """Ask for a node's locks before it begins; False when it needs none, or has them."""
+        if template.sync is None or node.retried or node.locking == locks.HELD:
+            return False
+        namespace = self.program.metadata.namespace or ""
+        wanted = locks.wanted(template.sync, Scope(self.values, inputs=node.inputs), namespace)
+        if not wanted:
+            return False
+        self.add(locks.waiting(node, wanted))
+        self.ask_for_locks(node.id, wanted)
+        return True
+
+    def ask_for_locks(self, node_id: str, wanted: tuple[Lock, ...]) -> None:
+        """Ask the engine for locks."""
+        self.emit(
+            TakeLocks(
+                key=locks.key_of(node_id),
+                node_id=node_id,
+                locks=wanted,
+                priority=self.program.spec.priority or 0,
+                created_at=self.run.created_at,
+            )
+        )
+
+    def locks_taken(self, node: Node) -> None:
+        """A node has its locks: it goes on, if it still may."""
+        if self.refusal(node) and node.owner:
+            self.discard(node)
+            return
+        node = self.put(changed(node, locking=locks.HELD, message="", limiter=""))
+        limiter = self._limiter(node)
+        if limiter is None:
+            self._begin(node)
+        else:
+            self._wait(node, limiter)
+
+    def locks_refused(self, node: Node, message: str) -> None:
+        """A node can never have its locks."""
+        self.close(locks.key_of(node.id))
+        self._refuse(changed(node, locking="", limiter=""), message)
 
     def _how_to_run(self, draft: Node) -> tuple[CompiledTemplate, Kind]:
         if draft.depth > MAX_DEPTH:

@@ -2,7 +2,8 @@
 
 import msgspec
 
-from jitflow.machine import hooks, names, phases, pods, retries, selectors, suspends
+from jitflow.expr import tags
+from jitflow.machine import hooks, locks, names, phases, pods, retries, selectors, suspends
 from jitflow.machine import node as types
 from jitflow.machine import templates as keys
 from jitflow.machine.expressions import truth, value_of
@@ -12,7 +13,16 @@ from jitflow.machine.program import CompiledHook
 from jitflow.machine.retries import Retries
 from jitflow.machine.scope import Scope
 from jitflow.machine.turn import DEADLINE, Turn
-from jitflow.model.runs import CloseWorkflow, ResumeRequested, ShutdownRequested, StartTimer, SuspendedNodesSet
+from jitflow.model.runs import (
+    CloseWorkflow,
+    LocksAwaited,
+    LocksRefused,
+    LocksTaken,
+    ResumeRequested,
+    ShutdownRequested,
+    StartTimer,
+    SuspendedNodesSet,
+)
 
 DEADLINE_KEY = "deadline"
 CLOSE_KEY = "close"
@@ -26,7 +36,9 @@ def begin(turn: Turn) -> None:
     """Start the root node. A workflow that has begun is left alone."""
     if turn.run.phase:
         return
-    turn.run = _replace(turn.run, phase=phases.RUNNING, started_at=turn.now)
+    if turn.run.locking != locks.HELD and not turn.run.invalid and _waits_for_locks(turn):
+        return
+    turn.run = _replace(turn.run, phase=phases.RUNNING, started_at=turn.now, message="")
     turn.note("WorkflowRunning", "Workflow Running")
     if not _labelled(turn):
         return
@@ -38,6 +50,39 @@ def begin(turn: Turn) -> None:
         turn.emit(StartTimer(key=DEADLINE_KEY, due=turn.now + spec.active_deadline_seconds))
     turn.start(_top(turn, turn.program.name, spec.entrypoint or "", exit_handler=False))
     hooks.look_at_workflow(turn)
+
+
+def _waits_for_locks(turn: Turn) -> bool:
+    """Ask for the workflow's own locks; False when it needs none."""
+    sync = turn.program.spec.synchronization
+    if sync is None or turn.run.locking:
+        return bool(turn.run.locking)
+    try:
+        wanted = locks.wanted(tags.compile_struct(sync), Scope(turn.values), turn.program.metadata.namespace or "")
+    except Problem as problem:
+        turn.run = _replace(turn.run, invalid=str(problem))
+        return False
+    if wanted:
+        turn.run = _replace(turn.run, locking=locks.WANTED, locks=tuple(lock.name for lock in wanted))
+        turn.ask_for_locks("", wanted)
+    return bool(wanted)
+
+
+def locks_event(turn: Turn, event: LocksTaken | LocksAwaited | LocksRefused) -> None:
+    """Go on with the workflow's own locks, or tell why it waits."""
+    if turn.run.locking != locks.WANTED or turn.run.phase:
+        return
+    match event:
+        case LocksTaken():
+            turn.run = _replace(turn.run, locking=locks.HELD, message="")
+            begin(turn)
+        case LocksAwaited():
+            if turn.run.message != event.message:
+                turn.run = _replace(turn.run, message=event.message)
+        case LocksRefused():
+            turn.close(locks.key_of(""))
+            turn.run = _replace(turn.run, locking="", invalid=event.message)
+            begin(turn)
 
 
 def _labelled(turn: Turn) -> bool:
@@ -119,7 +164,10 @@ def _close(turn: Turn, root: Node, handler: Node | None) -> None:
 
 
 def _end(turn: Turn, phase: str, message: str) -> None:
-    turn.run = _replace(turn.run, phase=phase, message=message, finished_at=turn.now)
+    turn.run = _replace(turn.run, phase=phase, message=message, finished_at=turn.now, started_at=turn.run.started_at or turn.now)
+    if turn.run.locking:
+        turn.close(locks.key_of(""))
+        turn.run = _replace(turn.run, locking="", locks=())
     turn.close(DEADLINE_KEY)
     turn.emit(CloseWorkflow(key=CLOSE_KEY))
     good = phase == phases.SUCCEEDED
@@ -138,6 +186,9 @@ def shut_down(turn: Turn, event: ShutdownRequested) -> None:
     if turn.run.shutdown in {event.strategy, TERMINATE}:
         return
     turn.run = _replace(turn.run, shutdown=event.strategy, shutdown_message=event.message)
+    if not turn.run.phase and turn.run.locking == locks.WANTED:
+        _end(turn, phases.FAILED, turn.halted(exit_handler=False))
+        return
     _halt(turn)
 
 

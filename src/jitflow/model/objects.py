@@ -30,6 +30,11 @@ class Secret(argo.Base, frozen=True, kw_only=True):
     type: str | None = None
 
 
+TYPE_LABEL = "workflows.argoproj.io/configmap-type"
+CACHE_TYPE = "Cache"
+"""Value of that label for ConfigMaps that keep memoized outputs."""
+
+
 class SyncLimit(argo.Base, frozen=True, kw_only=True):
     """How many may hold a semaphore of the database; its key is the object's name."""
 

@@ -90,6 +90,26 @@ class RetryRequested(Event, frozen=True, kw_only=True):
     parameters: tuple[str, ...] = ()
 
 
+class LocksTaken(Event, frozen=True, kw_only=True):
+    """The locks that a node (or, without a name, the workflow) asked for are its own now."""
+
+    node_id: str = ""
+
+
+class LocksAwaited(Event, frozen=True, kw_only=True):
+    """A node or the workflow waits for its locks; `message` says for which."""
+
+    node_id: str = ""
+    message: str = ""
+
+
+class LocksRefused(Event, frozen=True, kw_only=True):
+    """The locks can never be had: a semaphore has no limit."""
+
+    node_id: str = ""
+    message: str = ""
+
+
 class Effect(Struct, frozen=True, kw_only=True, tag=True):
     """Something to do after the commit; performing it twice is harmless. `key` is unique within the run."""
 
@@ -131,6 +151,34 @@ class StartTimer(Effect, frozen=True, kw_only=True):
     """Deliver `TimerFired(key)` at `due` (seconds since the epoch)."""
 
     due: float
+
+
+class Lock(Struct, frozen=True, kw_only=True):
+    """A mutex, or a semaphore whose limit is in a ConfigMap's key or, without one, in the database under the key."""
+
+    name: str
+    namespace: str = ""
+    config_map: str = ""
+    key: str = ""
+    is_semaphore: bool = False
+
+
+class TakeLocks(Effect, frozen=True, kw_only=True):
+    """Get all locks of a node (of the workflow for an empty id). Open until they are given back."""
+
+    node_id: str
+    locks: tuple[Lock, ...]
+    priority: int = 0
+    created_at: float = 0.0
+
+
+class SaveMemo(Effect, frozen=True, kw_only=True):
+    """Keep a node's outputs in the ConfigMap of a cache; lost with a crash, for it is only a cache."""
+
+    namespace: str
+    cache: str
+    memo_key: str
+    entry: str
 
 
 class CloseWorkflow(Effect, frozen=True, kw_only=True):
