@@ -144,7 +144,7 @@ def test_volumes() -> None:
     ]
     with pytest.raises(Refused, match=r"'gone'.* is not defined"):
         built({"container": {**CONTAINER, "volumeMounts": [{"name": "gone", "mountPath": "/s"}]}})
-    with pytest.raises(Refused, match="not supported yet"):
+    with pytest.raises(Refused, match="does not exist here"):
         built(
             {
                 "container": {**CONTAINER, "volumeMounts": [{"name": "h", "mountPath": "/s"}]},

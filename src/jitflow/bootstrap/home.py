@@ -33,6 +33,7 @@ class Home:
         self.key = root / "secret.key"
         self.server = root / "server.json"
         self.rclone = root / "rclone"
+        self.volumes = root / "volumes"
 
     def make(self) -> None:
         """Make the home for its owner only.

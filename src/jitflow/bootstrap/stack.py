@@ -1,7 +1,8 @@
 """Everything of one server, put together: the only place that names concrete adapters."""
 
 import os
-from collections.abc import AsyncGenerator, Callable
+import platform
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from starlette.applications import Starlette
 
 from jitflow.app import Service
 from jitflow.app.tokens import ensure_token
+from jitflow.bootstrap.claims import ClaimDirectories
 from jitflow.bootstrap.home import Home
 from jitflow.bootstrap.remotes import ARTIFACTS, Registry, configured
 from jitflow.bootstrap.system import RandomIds, SystemClock
@@ -19,6 +21,7 @@ from jitflow.data_api import routes as data_routes
 from jitflow.dataplane import LocalDataPlane, Tuning
 from jitflow.engine import Engine, Images
 from jitflow.engine.podkeeper import PodKeeperConfig
+from jitflow.engine.surroundings import Surroundings
 from jitflow.executors import ProcessExecutor, SandboxExecutor
 from jitflow.model.pods import PodImage
 from jitflow.objects import MemoStore, ObjectStore
@@ -74,6 +77,7 @@ async def open_stack(settings: Settings) -> AsyncGenerator[Stack]:
             workers=pods_at_once(settings),
             tuning=Tuning(disk_patience_s=settings.primary.stall_s),
         )
+        claims = ClaimDirectories(home.volumes, objects)
         executor = make_executor(settings, home)
         engine = Engine(
             store=store,
@@ -83,6 +87,7 @@ async def open_stack(settings: Settings) -> AsyncGenerator[Stack]:
             ids=RandomIds(),
             objects=objects,
             memos=MemoStore(objects),
+            claims=claims,
             images=images_of(settings),
             locator=registry.locator,
             config=PodKeeperConfig(
@@ -90,6 +95,9 @@ async def open_stack(settings: Settings) -> AsyncGenerator[Stack]:
                 lookahead=settings.primary.lookahead,
                 environment={"PATH": os.environ.get("PATH", os.defpath)},
                 grace_s=settings.grace_s,
+                around=Surroundings(
+                    objects=objects, claims=claims, node_labels=node_labels(settings.node_labels), host_name=platform.node()
+                ),
             ),
         )
         stack.push_async_callback(engine.close)
@@ -117,6 +125,15 @@ def make_executor(settings: Settings, home: Home) -> Executor:
     if settings.executor == "process":
         return ProcessExecutor(home.pods)
     return SandboxExecutor(home.pods, hidden=[home.root])
+
+
+def node_labels(own: Mapping[str, str]) -> dict[str, str]:
+    """Return what node selectors are matched against: Kubernetes' well-known labels of this machine, and the settings' own."""
+    machine = platform.machine()
+    arch = {"x86_64": "amd64", "aarch64": "arm64"}.get(machine, machine)
+    system = platform.system().lower()
+    known = {"kubernetes.io/arch": arch, "kubernetes.io/os": system, "kubernetes.io/hostname": platform.node()}
+    return {**known, "beta.kubernetes.io/arch": arch, "beta.kubernetes.io/os": system, **own}
 
 
 def images_of(settings: Settings) -> Images:

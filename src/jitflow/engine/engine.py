@@ -10,7 +10,7 @@ from jitflow import machine
 from jitflow.engine.changes import Change
 from jitflow.engine.images import Images
 from jitflow.engine.janitor import Janitor
-from jitflow.engine.limits import Memos, NoMemos, limit_of
+from jitflow.engine.limits import ClaimKeeper, Memos, NoClaimKeeper, NoMemos, limit_of
 from jitflow.engine.locations import Locator
 from jitflow.engine.locks import LockTable
 from jitflow.engine.lookahead import Lookahead
@@ -24,6 +24,7 @@ from jitflow.model.pods import PodEnd
 from jitflow.model.problems import Refused
 from jitflow.model.runs import (
     CloseWorkflow,
+    DropClaims,
     Effect,
     Event,
     KillPod,
@@ -32,6 +33,7 @@ from jitflow.model.runs import (
     LocksAwaited,
     LocksRefused,
     LocksTaken,
+    MakeClaims,
     Note,
     OutputsSaved,
     PodEnded,
@@ -79,6 +81,7 @@ class Engine:
         config: PodKeeperConfig,
         objects: Objects = NO_OBJECTS,
         memos: Memos | None = None,
+        claims: ClaimKeeper | None = None,
     ) -> None:
         """Hold the adapters; `open` begins. `locator` is asked anew each time: remotes come and go."""
         self._store = store
@@ -92,6 +95,7 @@ class Engine:
         self._owner = Owner(self._task_failed)
         self._locks = LockTable(self._limit)
         self._memos = memos or NoMemos()
+        self._claims = claims or NoClaimKeeper()
         self._janitor = Janitor(store, clock, self._owner, self.delete)
         self._timers = Timers(clock, lambda uid, key: self._post(uid, TimerFired(key=key)))
         self._pods = PodKeeper(
@@ -402,7 +406,7 @@ class Engine:
             if effect.key not in turn.done:
                 run.open_effects[effect.key] = effect
                 self._perform(run, effect)
-            elif isinstance(effect, KillPod | CloseWorkflow | SaveMemo):
+            elif isinstance(effect, KillPod | CloseWorkflow | SaveMemo | DropClaims):
                 self._perform(run, effect)
 
     def _perform(self, run: LiveRun, effect: Effect) -> None:
@@ -418,6 +422,10 @@ class Engine:
                 self._close_run(run)
             case TakeLocks():
                 self._take_locks(run, effect)
+            case MakeClaims():
+                self._owner.spawn(self._claims.make(effect.namespace, effect.claims), f"make the claims of {run.uid}")
+            case DropClaims():
+                self._owner.spawn(self._claims.drop(effect.namespace, effect.names), f"drop the claims of {run.uid}")
             case SaveMemo():
                 self._owner.spawn(self._memos.save(effect), f"remember {effect.memo_key} in {effect.cache}")
             case _:

@@ -1,8 +1,10 @@
-"""What the engine asks of the objects: limits of semaphores, a place for memoized outputs."""
+"""What the engine asks of the objects: limits of semaphores, a place for memoized outputs, volume claims."""
 
+from collections.abc import Collection
 from typing import Protocol
 
 from jitflow.engine.locks import MissingLimit
+from jitflow.model import argo
 from jitflow.model.objects import ConfigMap, Objects, SyncLimit
 from jitflow.model.runs import Lock, SaveMemo
 
@@ -21,6 +23,30 @@ class NoMemos:
     async def save(self, effect: SaveMemo) -> None:
         """Forget the entry."""
         del effect
+
+
+class ClaimKeeper(Protocol):
+    """Makes and deletes the volume claims of workflows."""
+
+    async def make(self, namespace: str, claims: Collection[argo.PersistentVolumeClaim]) -> None:
+        """Make claims; those that are there already stay."""
+        ...
+
+    async def drop(self, namespace: str, names: Collection[str]) -> None:
+        """Delete claims with what they hold."""
+        ...
+
+
+class NoClaimKeeper:
+    """Makes no claims."""
+
+    async def make(self, namespace: str, claims: Collection[argo.PersistentVolumeClaim]) -> None:
+        """Make nothing."""
+        del namespace, claims
+
+    async def drop(self, namespace: str, names: Collection[str]) -> None:
+        """Delete nothing."""
+        del namespace, names
 
 
 def limit_of(lock: Lock, objects: Objects) -> int:

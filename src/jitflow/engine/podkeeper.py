@@ -13,6 +13,7 @@ from jitflow.engine.images import Images
 from jitflow.engine.locations import Locator
 from jitflow.engine.pods import PodPlan, build_pod, plan_pod, step_id
 from jitflow.engine.slots import Slots
+from jitflow.engine.surroundings import Surroundings, unschedulable
 from jitflow.engine.tasks import Owner
 from jitflow.model.data import ObjectRef
 from jitflow.model.pods import PodEnd
@@ -60,6 +61,7 @@ class PodKeeperConfig(msgspec.Struct, frozen=True, kw_only=True):
     lookahead: bool
     environment: Mapping[str, str]
     grace_s: float
+    around: Surroundings = Surroundings()
 
 
 def pod_key(uid: str, node_id: str) -> str:
@@ -117,7 +119,11 @@ class PodKeeper:
         self._warn_of_image(uid, plan)
         pod = _LivePod(uid=uid, node_id=effect.node_id, plan=plan, phase=PodPhase.DATA)
         self._pods[key] = pod
-        if ended:
+        obstacle = "" if ended or key in self._known else unschedulable(effect, self._config.around)
+        if obstacle:
+            # As in Kubernetes, it stays Pending: a node that fits may come, or the deadline.
+            self._post(uid, PodWaits(node_id=effect.node_id, message=obstacle))
+        elif ended:
             # Its outputs were not all proven when the server stopped: its end, told again, hands them over again.
             pod.phase = PodPhase.RUNNING
         elif key in self._known:
@@ -213,7 +219,13 @@ class PodKeeper:
         config = self._config
         try:
             built = build_pod(
-                key, pod.plan, pod.lease, environment=config.environment, grace_s=config.grace_s, now=self._clock.now()
+                key,
+                pod.plan,
+                pod.lease,
+                environment=config.environment,
+                grace_s=config.grace_s,
+                now=self._clock.now(),
+                around=config.around,
             )
             await self._executor.start(built)
         except Exception as error:

@@ -5,9 +5,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from jitflow.engine.images import Images, command_of
 from jitflow.engine.locations import Locator
+from jitflow.engine.patches import patched
+from jitflow.engine.surroundings import Surroundings, mounts
+from jitflow.engine.surroundings import environment as own_environment
 from jitflow.expr.durations import parse_quantity
 from jitflow.model import argo
 from jitflow.model.data import FutureInput, FutureOutput, FutureStep, ObjectRef, StepId
@@ -19,7 +23,6 @@ from jitflow.model.pods import (
     PodImage,
     PodInput,
     PodOutput,
-    PodVolume,
 )
 from jitflow.model.problems import Refused
 from jitflow.model.runs import LaunchPod
@@ -90,7 +93,8 @@ def plan_pod(uid: str, launch: LaunchPod, locator: Locator, images: Images) -> P
     Raises:
         Refused: the image's entrypoint is not known, or an artifact's location names no configured remote.
     """
-    template = launch.template
+    template = patched(launch.template, launch.workflow_level.pod_spec_patch, launch.template.pod_spec_patch)
+    launch = replace(launch, template=template)
     main = template.container or template.script
     if main is None or not main.image:
         raise Refused(f"template {template.name!r} names no image; write `image:`")
@@ -110,7 +114,16 @@ def plan_pod(uid: str, launch: LaunchPod, locator: Locator, images: Images) -> P
     return PodPlan(step=step, launch=launch, image=image, mapped=mapped, command=command, inputs=inputs, outputs=outputs)
 
 
-def build_pod(key: str, plan: PodPlan, lease: Lease, *, environment: Mapping[str, str], grace_s: float, now: float) -> Pod:
+def build_pod(
+    key: str,
+    plan: PodPlan,
+    lease: Lease,
+    *,
+    environment: Mapping[str, str],
+    grace_s: float,
+    now: float,
+    around: Surroundings | None = None,
+) -> Pod:
     """Return the pod, its inputs delivered from the lease; its deadline counts from `now`.
 
     Raises:
@@ -120,18 +133,19 @@ def build_pod(key: str, plan: PodPlan, lease: Lease, *, environment: Mapping[str
     main = template.container or template.script
     assert main is not None, "plan_pod checked it"
     outputs = pod_outputs(template)
-    volumes = _volumes(template, launch, main.volume_mounts)
+    around = around or Surroundings()
+    shown = mounts(template, main.volume_mounts, launch, around)
     return Pod(
         key=key,
         name=launch.pod_name,
         image=plan.image,
         command=plan.command,
-        env=_environment(plan, main, environment),
+        env=_environment(plan, main, environment, around),
         working_dir=main.working_dir or plan.image.working_dir,
-        files=_files(template),
+        files=(*_files(template), *shown.files),
         inputs=_inputs(plan, lease, [output.path for output in outputs]),
         outputs=outputs,
-        volumes=volumes,
+        volumes=shown.volumes,
         deadline_s=_deadline(launch, now),
         grace_s=grace_s,
         capture_result=launch.capture_result,
@@ -177,7 +191,7 @@ def _compression(artifact: argo.Artifact) -> int:
 
 
 def _environment(
-    plan: PodPlan, main: argo.Container | argo.ScriptTemplate, environment: Mapping[str, str]
+    plan: PodPlan, main: argo.Container | argo.ScriptTemplate, environment: Mapping[str, str], around: Surroundings
 ) -> tuple[tuple[str, str], ...]:
     merged = {"HOME": "/tmp", "LANG": "C.UTF-8", "PATH": environment.get("PATH", "/usr/local/bin:/usr/bin:/bin")}
     merged |= plan.image.env
@@ -187,7 +201,7 @@ def _environment(
         "ARGO_WORKFLOW_NAME": plan.launch.workflow_level.workflow_name,
         "ARGO_WORKFLOW_UID": plan.launch.workflow_level.workflow_uid,
     }
-    merged |= {variable.name: variable.value or "" for variable in main.env}
+    merged |= own_environment(main, plan.launch, around)
     return tuple(merged.items())
 
 
@@ -240,26 +254,3 @@ def _is_packed(artifact: argo.Artifact, source: Path) -> bool:
             return packed.next() is not None
     except (tarfile.TarError, OSError, EOFError):
         return False
-
-
-def _volumes(template: argo.Template, launch: LaunchPod, mounts: Sequence[argo.VolumeMount]) -> tuple[PodVolume, ...]:
-    known = {volume.name: volume for volume in (*launch.workflow_level.volumes, *template.volumes)}
-    volumes: list[PodVolume] = []
-    for mount in mounts:
-        volume = known.get(mount.name)
-        if volume is None:
-            raise Refused(f"the volume {mount.name!r} of template {template.name!r} is not defined; add it under `volumes:`")
-        if volume.empty_dir is None:
-            raise Refused(f"the volume {mount.name!r} is of a kind that is not supported yet; use `emptyDir`")
-        limit = volume.empty_dir.size_limit
-        volumes.append(
-            PodVolume(
-                name=mount.name,
-                path=mount.mount_path or "",
-                sub_path=mount.sub_path or "",
-                read_only=bool(mount.read_only),
-                memory=volume.empty_dir.medium == "Memory",
-                size_limit_bytes=int(parse_quantity(str(limit))) if limit is not None else None,
-            )
-        )
-    return tuple(volumes)

@@ -8,10 +8,12 @@ import msgspec
 from jitflow import machine
 from jitflow.model.runs import (
     CloseWorkflow,
+    DropClaims,
     Effect,
     Event,
     KillPod,
     LaunchPod,
+    MakeClaims,
     Note,
     SaveMemo,
     StartTimer,
@@ -19,7 +21,7 @@ from jitflow.model.runs import (
 )
 from jitflow.ports.store import Commit, EffectRow, RunRow
 
-AnyEffect = LaunchPod | KillPod | StartTimer | CloseWorkflow | TakeLocks | SaveMemo
+AnyEffect = LaunchPod | KillPod | StartTimer | CloseWorkflow | TakeLocks | SaveMemo | MakeClaims | DropClaims
 
 _encoder = msgspec.json.Encoder()
 _effect_decoder = msgspec.json.Decoder(AnyEffect)

@@ -11,9 +11,17 @@ from jitflow.machine.pods import kill_key
 from jitflow.machine.program import Program
 from jitflow.machine.state import COMPOSITES, Run, State, recount
 from jitflow.machine.turn import Turn
-from jitflow.machine.workflow import STRATEGIES
+from jitflow.machine.workflow import CLAIMS_KEY, STRATEGIES
 from jitflow.model import argo
-from jitflow.model.runs import Event, ResumeRequested, RetryRequested, ShutdownRequested, SuspendedNodesSet, SuspendRequested
+from jitflow.model.runs import (
+    Event,
+    MakeClaims,
+    ResumeRequested,
+    RetryRequested,
+    ShutdownRequested,
+    SuspendedNodesSet,
+    SuspendRequested,
+)
 
 _replace = msgspec.structs.replace
 
@@ -100,6 +108,8 @@ def retry(turn: Turn, event: RetryRequested) -> None:
     state = recount(program, run, (node for node in nodes.values() if node.id not in plan.deleted))
     turn.rebase(state, removed=plan.deleted, changed=plan.reset)
     turn.note("WorkflowRetried", "Workflow runs again from its failed nodes")
+    if program.claims:
+        turn.emit(MakeClaims(key=CLAIMS_KEY, namespace=program.metadata.namespace or "", claims=program.claims))
     if turn.find(program.name) is None:
         turn.run = _replace(run, phase="")
         turn.begin()

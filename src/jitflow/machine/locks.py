@@ -1,4 +1,4 @@
-"""Mutexes and semaphores: what a node or the workflow must hold before it begins. The engine, which knows all runs, grants them."""
+"""Mutexes and semaphores: what a node or the workflow must hold before it begins. The engine grants them."""
 
 from collections.abc import Callable
 

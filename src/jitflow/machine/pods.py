@@ -2,7 +2,7 @@
 
 import msgspec
 
-from jitflow.expr import durations
+from jitflow.expr import durations, tags
 from jitflow.machine import locations, names, phases
 from jitflow.machine import node as types
 from jitflow.machine import templates as keys
@@ -43,7 +43,7 @@ class PodKind:
                 node_id=node.id,
                 pod_name=names.pod_name(turn.program.name, keys.name_of(node.template), node.name, node.id),
                 template=_replace(body, inputs=node.inputs, outputs=outputs),
-                workflow_level=pod_defaults(turn),
+                workflow_level=pod_defaults(turn, scope),
                 capture_result=captures(turn, node),
                 deadline_s=deadline_s,
                 deadline_at=due,
@@ -57,9 +57,7 @@ def _check_mounts(turn: Turn, template: argo.Template) -> None:
     main = template.container or template.script
     if main is None or not main.volume_mounts:
         return
-    spec = turn.program.spec
-    known = {volume.name for volume in (*spec.volumes, *template.volumes)}
-    known |= {(claim.metadata.name or "") for claim in spec.volume_claim_templates if claim.metadata is not None}
+    known = {volume.name for volume in (*turn.program.volumes, *template.volumes)}
     for mount in main.volume_mounts:
         if mount.name not in known:
             raise Problem(f"volume '{mount.name}' not found in workflow spec")
@@ -72,14 +70,17 @@ def timer_key(node_id: str) -> str:
     return f"timeout/{node_id}"
 
 
-def pod_defaults(turn: Turn) -> PodDefaults:
+def pod_defaults(turn: Turn, scope: Scope) -> PodDefaults:
     """Return what a pod takes from its workflow."""
     metadata = turn.program.metadata
+    patch = turn.program.spec.pod_spec_patch
     return PodDefaults(
         namespace=metadata.namespace or "",
         workflow_name=turn.program.name,
         workflow_uid=metadata.uid or "",
-        volumes=turn.program.spec.volumes,
+        volumes=turn.program.volumes,
+        pod_spec_patch=tags.substitute(patch, scope) if patch else "",
+        node_selector=turn.program.spec.node_selector,
     )
 
 

@@ -321,6 +321,29 @@ class Program:
         return found
 
     @cached_property
+    def claims(self) -> tuple[argo.PersistentVolumeClaim, ...]:
+        """The volume claims of this workflow, named as Argo names them."""
+        owner = argo.OwnerReference(
+            api_version="argoproj.io/v1alpha1", kind="Workflow", name=self.name, uid=self.metadata.uid or "", controller=True
+        )
+        found: list[argo.PersistentVolumeClaim] = []
+        for claim in self.spec.volume_claim_templates:
+            metadata = claim.metadata or argo.ObjectMeta()
+            metadata = msgspec.structs.replace(metadata, name=f"{self.name}-{metadata.name or ''}", owner_references=(owner,))
+            found.append(msgspec.structs.replace(claim, metadata=metadata))
+        return tuple(found)
+
+    @cached_property
+    def volumes(self) -> tuple[argo.Volume, ...]:
+        """The workflow's volumes, those of its claims included."""
+        claimed: list[argo.Volume] = []
+        for claim in self.spec.volume_claim_templates:
+            name = (claim.metadata and claim.metadata.name) or ""
+            source = argo.PersistentVolumeClaimVolumeSource(claim_name=f"{self.name}-{name}")
+            claimed.append(argo.Volume(name=name, persistent_volume_claim=source))
+        return (*self.spec.volumes, *claimed)
+
+    @cached_property
     def constants(self) -> dict[str, str]:
         """Values of the `workflow.…` tags that never change."""
         metadata, spec = self.metadata, self.spec

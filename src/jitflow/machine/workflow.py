@@ -15,9 +15,11 @@ from jitflow.machine.scope import Scope
 from jitflow.machine.turn import DEADLINE, Turn
 from jitflow.model.runs import (
     CloseWorkflow,
+    DropClaims,
     LocksAwaited,
     LocksRefused,
     LocksTaken,
+    MakeClaims,
     ResumeRequested,
     ShutdownRequested,
     StartTimer,
@@ -26,6 +28,8 @@ from jitflow.model.runs import (
 
 DEADLINE_KEY = "deadline"
 CLOSE_KEY = "close"
+CLAIMS_KEY = "claims"
+DROP_KEY = "drop-claims"
 TERMINATE = "Terminate"
 STRATEGIES = frozenset({"Stop", TERMINATE})
 
@@ -45,6 +49,8 @@ def begin(turn: Turn) -> None:
     if turn.run.invalid:
         _end(turn, phases.ERROR, turn.run.invalid)
         return
+    if turn.program.claims:
+        turn.emit(MakeClaims(key=CLAIMS_KEY, namespace=turn.program.metadata.namespace or "", claims=turn.program.claims))
     spec = turn.program.spec
     if spec.active_deadline_seconds is not None:
         turn.emit(StartTimer(key=DEADLINE_KEY, due=turn.now + spec.active_deadline_seconds))
@@ -169,10 +175,23 @@ def _end(turn: Turn, phase: str, message: str) -> None:
         turn.close(locks.key_of(""))
         turn.run = _replace(turn.run, locking="", locks=())
     turn.close(DEADLINE_KEY)
+    if turn.program.claims:
+        _drop_claims(turn, phase)
     turn.emit(CloseWorkflow(key=CLOSE_KEY))
     good = phase == phases.SUCCEEDED
     text = "Workflow completed" if good else message or f"Workflow {phase}"
     turn.note(f"Workflow{phase}", text, kind="Normal" if good else "Warning")
+
+
+def _drop_claims(turn: Turn, phase: str) -> None:
+    """Delete the workflow's volume claims if its `volumeClaimGC` says so: after success, or after any end."""
+    turn.close(CLAIMS_KEY)
+    gc = turn.program.spec.volume_claim_gc
+    strategy = (gc.strategy if gc is not None else None) or "OnWorkflowSuccess"
+    if phase == phases.SUCCEEDED or strategy == "OnWorkflowCompletion":
+        names = tuple((claim.metadata and claim.metadata.name) or "" for claim in turn.program.claims)
+        turn.emit(DropClaims(key=DROP_KEY, namespace=turn.program.metadata.namespace or "", names=names))
+        turn.close(DROP_KEY)
 
 
 def shut_down(turn: Turn, event: ShutdownRequested) -> None:

@@ -138,6 +138,8 @@ class PodDefaults(Struct, frozen=True, kw_only=True):
     workflow_name: str
     workflow_uid: str
     volumes: tuple[argo.Volume, ...] = ()
+    pod_spec_patch: str = ""
+    node_selector: dict[str, str] = {}
 
 
 class KillPod(Effect, frozen=True, kw_only=True):
@@ -170,6 +172,20 @@ class TakeLocks(Effect, frozen=True, kw_only=True):
     locks: tuple[Lock, ...]
     priority: int = 0
     created_at: float = 0.0
+
+
+class MakeClaims(Effect, frozen=True, kw_only=True):
+    """Make the volume claims of a workflow. Open until it ends, so that they are there again after a restart."""
+
+    namespace: str
+    claims: tuple[argo.PersistentVolumeClaim, ...]
+
+
+class DropClaims(Effect, frozen=True, kw_only=True):
+    """Delete the volume claims of a workflow that has ended, with what they hold."""
+
+    namespace: str
+    names: tuple[str, ...]
 
 
 class SaveMemo(Effect, frozen=True, kw_only=True):

@@ -95,7 +95,10 @@ class ImageSettings(_Strict, frozen=True, kw_only=True):
 
 
 class Settings(_Strict, frozen=True, kw_only=True):
-    """Everything that can be set. `home`: state, pods, primary, artifacts. `max_pods` 0: one for each processor."""
+    """Everything that can be set. `home`: state, pods, primary, artifacts. `max_pods` 0: one for each processor.
+
+    `node_labels`: labels of this machine that node selectors of manifests may name, besides its architecture, system and name.
+    """
 
     home: str = ""
     executor: Literal["sandbox", "process"] = "sandbox"
@@ -103,6 +106,7 @@ class Settings(_Strict, frozen=True, kw_only=True):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     durability: Literal["normal", "full"] = "normal"
     grace_s: float = 30.0
+    node_labels: dict[str, str] = field(default_factory=dict[str, str])
     server: ServerSettings = ServerSettings()
     primary: PrimarySettings = PrimarySettings()
     remotes: dict[str, RemoteSettings] = field(default_factory=dict[str, RemoteSettings])

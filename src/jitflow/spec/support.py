@@ -62,16 +62,16 @@ _SIZES = "requests and limits of Kubernetes are not enforced here"
 _REMOTE = "how a store is reached is said by the configured remote for this endpoint and bucket"
 _ELSEWHERE = "this artifact location is not supported by this version; use s3, raw, or plugin: {name: rclone, key: remote:path}"
 _ONLY_RCLONE = "the only artifact plugin is rclone: {name: rclone, key: remote:path}"
+_CLAIMS = "a claim is a directory of this machine"
+_KEPT = "the server keeps it"
 _IMAGES = "images are not pulled; their names are mapped by the settings"
 _LOGS = "archived logs are not supported by this version; logs are kept with the run"
-_CLAIMS = "volume claims are not supported by this version; use an emptyDir volume or artifacts"
 
 
 def _of_container(kind: str) -> tuple[Feature, ...]:
     """Return the rows that containers and scripts share."""
     return (
-        *_supported(kind, "args command env image volumeMounts workingDir"),
-        *_later(kind, "envFrom", "environment from ConfigMaps and Secrets is not supported by this version"),
+        *_supported(kind, "args command env envFrom image volumeMounts workingDir"),
         *_later(kind, "lifecycle", "container lifecycle hooks are not supported by this version"),
         *_later(kind, "livenessProbe startupProbe", "probes are not supported by this version"),
         *_later(kind, "restartPolicy restartPolicyRules", "containers are not restarted by this version; use retryStrategy"),
@@ -109,7 +109,6 @@ FEATURES: Final[tuple[Feature, ...]] = (
     *_later("WorkflowSpec", "dnsConfig hostAliases", "name resolution of pods cannot be changed in this version"),
     *_later("WorkflowSpec", "executorPlugins", "executor plugins are not supported by this version"),
     *_later("WorkflowSpec", "metrics", "custom metrics are not supported by this version"),
-    *_later("WorkflowSpec", "podSpecPatch", "podSpecPatch is not supported by this version"),
     *_supported("WorkflowSpec", "priority"),
     *_later("WorkflowSpec", "resourceClaims", "resource claims are not supported by this version"),
     *_ignored("WorkflowSpec", "shutdown", "the API sets it: stop or terminate the workflow"),
@@ -120,12 +119,11 @@ FEATURES: Final[tuple[Feature, ...]] = (
     *_supported("SyncDatabaseRef", "key"),
     *_supported("WorkflowSpec", "ttlStrategy"),
     *_supported("TTLStrategy", "secondsAfterCompletion secondsAfterFailure secondsAfterSuccess"),
-    *_later("WorkflowSpec", "volumeClaimTemplates", _CLAIMS),
-    *_ignored("WorkflowSpec", "affinity nodeSelector podPriorityClassName schedulerName tolerations", _PLACEMENT),
+    *_ignored("WorkflowSpec", "affinity podPriorityClassName schedulerName tolerations", _PLACEMENT),
     *_ignored("WorkflowSpec", "automountServiceAccountToken serviceAccountName executor", _IDENTITY),
     *_ignored("WorkflowSpec", "dnsPolicy hostNetwork", "pods use the network of the machine"),
     *_ignored("WorkflowSpec", "imagePullSecrets", _IMAGES),
-    *_ignored("WorkflowSpec", "podDisruptionBudget podGC podMetadata volumeClaimGC", _POD_OBJECT),
+    *_ignored("WorkflowSpec", "podDisruptionBudget podGC podMetadata", _POD_OBJECT),
     *_ignored("WorkflowSpec", "podResources", _SIZES),
     *_ignored("WorkflowSpec", "securityContext", _ISOLATION),
     *_supported("WorkflowMetadata", "annotations labels labelsFrom"),
@@ -148,7 +146,6 @@ FEATURES: Final[tuple[Feature, ...]] = (
     *_later("Template", "metrics", "custom metrics are not supported by this version"),
     *_later("Template", "pendingTimeout", "pendingTimeout is not supported by this version"),
     *_later("Template", "plugin", "executor plugins are not supported by this version"),
-    *_later("Template", "podSpecPatch", "podSpecPatch is not supported by this version"),
     *_later("Template", "resource", "resource templates are not supported by this version: there is no Kubernetes"),
     *_later("Template", "resourceClaims", "resource claims are not supported by this version"),
     *_later("Template", "sidecars", "sidecars are not supported by this version"),
@@ -156,7 +153,7 @@ FEATURES: Final[tuple[Feature, ...]] = (
     *_supported("Memoize", "cache key maxAge"),
     *_supported("Cache", "configMap"),
     *_supported("LocalObjectReference", "name"),
-    *_ignored("Template", "affinity nodeSelector priorityClassName schedulerName tolerations", _PLACEMENT),
+    *_ignored("Template", "affinity priorityClassName schedulerName tolerations", _PLACEMENT),
     *_ignored("Template", "annotations metadata", _POD_OBJECT),
     *_ignored("Template", "automountServiceAccountToken executor serviceAccountName", _IDENTITY),
     *_ignored("Template", "podResources", _SIZES),
@@ -165,11 +162,43 @@ FEATURES: Final[tuple[Feature, ...]] = (
     *_supported("ScriptTemplate", "source"),
     *(row for kind in ("Container", "ScriptTemplate") for row in _of_container(kind)),
     *_supported("EnvVar", "name value"),
-    *_later("EnvVar", "valueFrom", "environment from other objects is not supported by this version; give a value"),
+    *_supported("EnvVar", "valueFrom"),
+    *_supported("EnvVarSource", "configMapKeyRef fieldRef resourceFieldRef secretKeyRef"),
+    *_supported("SecretKeySelector", "key name optional"),
+    *_supported("ObjectFieldSelector", "fieldPath"),
+    *_ignored("ObjectFieldSelector", "apiVersion", "there is one version of the fields"),
+    *_supported("ResourceFieldSelector", "divisor resource"),
+    *_ignored("ResourceFieldSelector", "containerName", "the container itself is meant"),
+    *_supported("EnvFromSource", "configMapRef prefix secretRef"),
+    *_supported("ConfigMapEnvSource", "name optional"),
+    *_supported("SecretEnvSource", "name optional"),
     *_supported("VolumeMount", "mountPath name readOnly subPath"),
     *_later("VolumeMount", "subPathExpr", "subPathExpr is not supported by this version; use subPath"),
     *_ignored("VolumeMount", "mountPropagation recursiveReadOnly", _ISOLATION),
-    *_supported("Volume", "name emptyDir"),
+    *_supported("Volume", "configMap downwardAPI emptyDir name persistentVolumeClaim projected secret"),
+    *_ignored("Volume", "ephemeral", "each pod gets an empty directory"),
+    *_supported("ConfigMapVolumeSource", "defaultMode items name optional"),
+    *_supported("SecretVolumeSource", "defaultMode items optional secretName"),
+    *_supported("KeyToPath", "key mode path"),
+    *_supported("DownwardAPIVolumeSource", "items"),
+    *_ignored("DownwardAPIVolumeSource", "defaultMode", "files are readable by all"),
+    *_supported("DownwardAPIVolumeFile", "fieldRef mode path"),
+    *_supported("ProjectedVolumeSource", "defaultMode sources"),
+    *_supported("VolumeProjection", "configMap downwardAPI secret"),
+    *_supported("ConfigMapProjection", "items name optional"),
+    *_supported("SecretProjection", "items name optional"),
+    *_supported("DownwardAPIProjection", "items"),
+    *_supported("PersistentVolumeClaimVolumeSource", "claimName readOnly"),
+    *_supported("WorkflowSpec", "volumeClaimTemplates volumeClaimGC nodeSelector podSpecPatch"),
+    *_supported("VolumeClaimGC", "strategy"),
+    *_supported("Template", "nodeSelector podSpecPatch"),
+    *_supported("PersistentVolumeClaim", "metadata spec"),
+    *_ignored("PersistentVolumeClaim", "apiVersion kind status", "the engine knows what it is"),
+    *_ignored("PersistentVolumeClaimSpec", "accessModes dataSource dataSourceRef resources selector storageClassName", _CLAIMS),
+    *_ignored("PersistentVolumeClaimSpec", "volumeAttributesClassName volumeMode volumeName", _CLAIMS),
+    *_supported("ObjectMeta", "annotations creationTimestamp generateName labels name namespace uid resourceVersion"),
+    *_ignored("ObjectMeta", "deletionGracePeriodSeconds deletionTimestamp finalizers generation managedFields", _KEPT),
+    *_ignored("ObjectMeta", "ownerReferences selfLink", _KEPT),
     *_supported("EmptyDirVolumeSource", "medium sizeLimit"),
     # Steps and tasks
     *(row for kind in ("WorkflowStep", "DAGTask") for row in _of_step(kind)),
@@ -216,7 +245,7 @@ FEATURES: Final[tuple[Feature, ...]] = (
     *_ignored("PluginArtifact", "connectionTimeoutSeconds", _REMOTE),
 )  # fmt: skip
 
-_VOLUMES: Final = "only emptyDir volumes are supported by this version; use an emptyDir volume or artifacts"
+_VOLUMES: Final = "volumes of this kind do not exist here; use emptyDir, a claim, a ConfigMap, a Secret, or artifacts"
 _EXPRESSION = re.compile(r"\{\{\s*=")
 _EXPRESSION_BYTES = re.compile(rb"\{\{\s*=")
 
