@@ -30,7 +30,7 @@ class Library:
         self.missing: dict[str, str] = {}
         rows = list(rows)
         wanted = [row.path for row in rows if row.is_support] + [need for row in rows for need in row.needs]
-        templates = [row.path for row in rows if not row.is_support and "is a WorkflowTemplate" in row.notes]
+        templates = [row.path for row in rows if not row.is_support and "WorkflowTemplate" in row.notes and not row.is_rejected]
         for name in dict.fromkeys(wanted + templates):
             for document in self._read(name):
                 self._known.setdefault(_key(document), document)

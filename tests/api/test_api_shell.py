@@ -35,7 +35,7 @@ def every_route(app: Starlette) -> Iterator[tuple[str, str]]:
     for route in app.routes:
         assert isinstance(route, Route)
         path = route.path
-        for name in ("namespace", "name", "pod", "rest:path"):
+        for name in ("namespace", "name", "pod", "kind", "key", "discriminator", "rest:path"):
             path = path.replace("{" + name + "}", "x")
         assert "{" not in path
         for method in route.methods or ():

@@ -341,9 +341,10 @@ def test_what_is_not_there() -> None:
         failure(await client.get("/nothing"), 404, 5)
         failure(await client.patch("/api/v1/workflows/argo/one"), 404, 5)
         failure(await client.delete("/healthz"), 405, 12)
-        failure(await client.get("/api/v1/workflow-templates/argo"), 501, 12)
+        failure(await client.get("/api/v1/workflow-templates/argo/none"), 404, 5)
+        failure(await client.get("/api/v1/archived-workflows"), 501, 12)
         failure(await client.put("/api/v1/workflows/argo/one/resubmit", json={}), 501, 12)
-        failure(await client.post("/api/v1/workflows/argo/submit", json={}), 501, 12)
+        failure(await client.post("/api/v1/workflows/argo/submit", json={}), 400, 3)
         failure(await client.get("/api/v1/stream/events/argo"), 501, 12)
 
     play(scenario)

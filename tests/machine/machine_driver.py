@@ -11,6 +11,7 @@ from jitflow import machine
 from jitflow.machine import phases
 from jitflow.machine.state import recount
 from jitflow.model import argo
+from jitflow.model.objects import NO_OBJECTS, Objects
 from jitflow.model.pods import CollectedArtifact, PodEnd
 from jitflow.model.runs import (
     Effect,
@@ -52,10 +53,11 @@ class Run:
     killed: list[str] = field(default_factory=list)
     seen: dict[str, str] = field(default_factory=dict)
     decisions: int = 0
+    objects: Objects = NO_OBJECTS
 
     def __post_init__(self) -> None:
         """Begin before the first event."""
-        self.state = machine.new_state(self.workflow, now=self.now)
+        self.state = machine.new_state(self.workflow, now=self.now, objects=self.objects)
 
     def begin(self) -> machine.Decision:
         """Start the workflow."""
@@ -64,7 +66,7 @@ class Run:
     def send(self, event: Event) -> machine.Decision:
         """Deliver an event, keep the effects as a store would, and check the invariants."""
         before = self.state
-        decision = machine.decide(before, event, self.now)
+        decision = machine.decide(before, event, self.now, self.objects)
         self.state = decision.state
         self.decisions += 1
         for effect in decision.effects:

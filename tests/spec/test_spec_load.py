@@ -180,8 +180,9 @@ def test_every_problem_has_a_place_and_a_remedy(text: str, line: int | None, col
 
 
 def test_kinds_of_kubernetes_are_not_supported_rather_than_wrong():
-    assert refused("apiVersion: v1\nkind: ConfigMap\ndata: {}")[0].code == "unsupported"
-    assert refused("kind: ConfigMap\ndata: {}")[0].code == "invalid"
+    assert refused("apiVersion: v1\nkind: Pod\nspec: {}")[0].code == "unsupported"
+    assert refused("kind: Pod\nspec: {}")[0].code == "invalid"
+    assert refused("apiVersion: v2\nkind: ConfigMap\ndata: {}")[0].remedy == "use v1"
 
 
 def test_all_problems_of_all_documents_are_told_at_once():

@@ -1,6 +1,7 @@
 """The use-cases: one method each, the one door for the APIs."""
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct, to_builtins
 
+from jitflow.app.events import Happening, triggered
 from jitflow.app.index import RunIndex
 from jitflow.app.logs import LineFilter, LogQuery, LogSink, Merge, PodLog
 from jitflow.app.manifests import Manifest, prepare, read_aside
@@ -29,8 +31,10 @@ from jitflow.ports.dataplane import Estimate, PrimaryAdmin, PrimaryFill, StepDat
 from jitflow.ports.executor import Executor
 from jitflow.ports.storage import Storage
 from jitflow.ports.store import RunRow, StateStore
+from jitflow.telemetry import logger
 
 LATEST = "@latest"
+_log = logger("service")
 MAX_OBJECTS = 10_000
 """Entries of a listing of a far store; longer ones say that they were cut."""
 MAX_PAGE = 10_000
@@ -146,8 +150,46 @@ class Service:
         namespace = namespace or self.namespace
         return await self.take(read, namespace, dry_run=dry_run)
 
-    async def take(self, read: argo.Workflow, namespace: str, *, dry_run: bool = False) -> argo.Workflow:
-        """Let a valid workflow run, as `create`."""
+    async def start(self, workflow: argo.Workflow, namespace: str) -> argo.Workflow:
+        """Let a workflow run that nobody waits for: one that cannot is kept, ended in Error, as Argo's controller does it.
+
+        Raises:
+            Refused: the name exists (`conflict`), or cannot be one.
+        """
+        try:
+            read = await self._read(to_builtins(workflow), namespace, source="", size_bytes=0)
+        except Refused as error:
+            return await self.take(workflow, namespace, invalid=f"invalid spec: {error}")
+        return await self.take(read, namespace)
+
+    async def happened(self, event: Happening) -> None:
+        """Let the bindings of a namespace submit what they make of an event."""
+        check_namespace(event.namespace)
+        for made in triggered(event, self._objects, self._clock.now()):
+            try:
+                if made.workflow is not None:
+                    await self.start(made.workflow, event.namespace)
+                elif made.error:
+                    _log.warning("event binding failed", binding=made.binding, reason=made.error)
+            except Refused as error:
+                _log.warning("event binding failed", binding=made.binding, reason=str(error))
+
+    def labelled(self, namespace: str, label: str, value: str) -> list[RunRow]:
+        """Return the runs with a label, newest first."""
+        return [row for row in self._index.newest(namespace) if row.labels.get(label) == value]
+
+    async def end(self, row: RunRow) -> None:
+        """Terminate a run; one that has ended already is left alone."""
+        with contextlib.suppress(Refused):
+            await self._engine.send(row.uid, runs.ShutdownRequested(strategy="Terminate"))
+
+    async def remove(self, row: RunRow) -> None:
+        """Delete a run; one that is gone already is no error."""
+        with contextlib.suppress(Refused):
+            await self._engine.delete(row.uid)
+
+    async def take(self, read: argo.Workflow, namespace: str, *, dry_run: bool = False, invalid: str = "") -> argo.Workflow:
+        """Let a valid workflow run, as `create`; an invalid one is kept, ended in Error."""
         workflow = prepare(read, namespace, self._ids, is_taken=partial(self._is_taken, namespace))
         key = (namespace, (workflow.metadata and workflow.metadata.name) or "")
         if self._is_taken(*key):
@@ -156,7 +198,7 @@ class Service:
             return workflow
         self._naming.add(key)
         try:
-            row = await self._engine.create(workflow)
+            row = await self._engine.create(workflow, invalid=invalid)
         finally:
             self._naming.discard(key)
         return await self.document(row) or document(workflow, row)

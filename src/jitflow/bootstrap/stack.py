@@ -10,6 +10,8 @@ from msgspec import Struct
 from starlette.applications import Starlette
 
 from jitflow.app import Service
+from jitflow.app.ports import Change
+from jitflow.app.schedules import Scheduler
 from jitflow.app.tokens import ensure_token
 from jitflow.bootstrap.claims import ClaimDirectories
 from jitflow.bootstrap.home import Home
@@ -22,6 +24,7 @@ from jitflow.dataplane import LocalDataPlane, Tuning
 from jitflow.engine import Engine, Images
 from jitflow.engine.podkeeper import PodKeeperConfig
 from jitflow.engine.surroundings import Surroundings
+from jitflow.engine.tasks import Owner
 from jitflow.executors import ProcessExecutor, SandboxExecutor
 from jitflow.model.pods import PodImage
 from jitflow.objects import MemoStore, ObjectStore
@@ -31,6 +34,9 @@ from jitflow.storage.daemon import RcloneDaemon
 from jitflow.storage.rclone_storage import RcloneStorage
 from jitflow.storage.remotes import RemoteConfig
 from jitflow.stores.sqlite import SqliteStore
+from jitflow.telemetry import logger
+
+_log = logger("server")
 
 
 class Stack(Struct, frozen=True, kw_only=True):
@@ -116,8 +122,19 @@ async def open_stack(settings: Settings) -> AsyncGenerator[Stack]:
         )
         await service.open()
         stack.push_async_callback(service.close)
+        owner = Owner(lambda name, error: _log.error("task failed", error, task=name))
+        stack.push_async_callback(owner.close)
+        scheduler = Scheduler(objects, service, clock, owner.spawn)
+        scheduler.open()
+        stack.callback(scheduler.close)
+        stack.callback(engine.subscribe(lambda change: _ended(change, scheduler)))
         app = make_app(service, token, extra=data_routes(service), hosts=(*LOOPBACK_HOSTS, *settings.server.names))
         yield Stack(app=app, token=token, end_streams=service.closing.set)
+
+
+def _ended(change: Change, scheduler: Scheduler) -> None:
+    if change.kind == "MODIFIED" and change.row.finished_at is not None:
+        scheduler.run_ended(change.row)
 
 
 def make_executor(settings: Settings, home: Home) -> Executor:

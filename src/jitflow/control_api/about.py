@@ -17,7 +17,6 @@ _OTHER_ROOMS = frozenset(
         "archived-workflows-label-keys",
         "archived-workflows-label-values",
         "event-sources",
-        "events",
         "sensors",
         "stream",
         "tracking",

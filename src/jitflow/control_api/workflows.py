@@ -9,6 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
+from jitflow.app.events import Happening
 from jitflow.app.fields import Fields
 from jitflow.app.logs import LogEntry
 from jitflow.app.names import check_namespace
@@ -64,6 +65,8 @@ class WorkflowRoutes:
             ("PUT", _ONE + "/set", self.set_nodes),
             ("GET", _ONE + "/log", self.logs),
             ("GET", _ONE + "/{pod}/log", self.logs),
+            ("POST", "/api/v1/events/{namespace}/", self.event),
+            ("POST", "/api/v1/events/{namespace}/{discriminator}", self.event),
             ("GET", "/api/v1/workflow-events/", self.watch),
             ("GET", "/api/v1/workflow-events/{namespace}", self.watch),
         ]
@@ -200,6 +203,18 @@ class WorkflowRoutes:
             phase=body.phase or "",
         )
         return answer(workflow)
+
+    async def event(self, request: Request) -> Response:
+        """Take an event for the bindings of a namespace."""
+        body = await request.body()
+        happening = Happening(
+            namespace=request.path_params["namespace"],
+            discriminator=request.path_params.get("discriminator", ""),
+            payload=decode(body, object) if body.strip() else None,
+            metadata={name: [value] for name, value in request.headers.items() if name.startswith("x-")},
+        )
+        await self._service.happened(happening)
+        return answer({})
 
     async def watch(self, request: Request) -> Stream:
         """Tell of every change."""

@@ -19,6 +19,8 @@ from jitflow.model.objects import NO_OBJECTS, Objects
 _RESULT_REFERENCE: Final = re.compile(r"(?:steps|tasks)(?:\.([A-Za-z0-9_-]+)|\['([^']+)'\])\.outputs\.result")
 _STRFTIME_LETTERS: Final = "aAbBcdDeFhHIjlmMnprRStTuUVwWxXyYzZ"
 
+SCHEDULED_TIME: Final = "workflows.argoproj.io/scheduled-time"
+
 CONTAINER, SCRIPT, STEPS, DAG, SUSPEND = "container", "script", "steps", "dag", "suspend"
 KINDS: Final = (
     CONTAINER, SCRIPT, STEPS, DAG, SUSPEND, "http", "data", "container_set", "plugin", "resource",
@@ -363,6 +365,8 @@ class Program:
             values["workflow.priority"] = str(spec.priority)
         values.update({f"workflow.labels.{name}": text for name, text in metadata.labels.items()})
         values.update({f"workflow.annotations.{name}": text for name, text in metadata.annotations.items()})
+        if SCHEDULED_TIME in metadata.annotations:
+            values["workflow.scheduledTime"] = metadata.annotations[SCHEDULED_TIME]
         values.update(_creation_times(metadata.creation_timestamp))
         values.update(self._parameters(values))
         return values

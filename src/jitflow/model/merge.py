@@ -31,8 +31,8 @@ def strategic_merge(document: Any, patch: Any) -> Any:
             else:
                 merged[key] = strategic_merge(merged.get(key), value)
         return merged
-    if isinstance(patch, list) and isinstance(document, list):
-        return _merged_list(cast(list[Any], document), cast(list[Any], patch))
+    if isinstance(patch, list | tuple) and isinstance(document, list | tuple):
+        return _merged_list(list(cast(list[Any], document)), list(cast(list[Any], patch)))
     return cast(Any, patch)
 
 

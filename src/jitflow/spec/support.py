@@ -62,6 +62,7 @@ _SIZES = "requests and limits of Kubernetes are not enforced here"
 _REMOTE = "how a store is reached is said by the configured remote for this endpoint and bucket"
 _ELSEWHERE = "this artifact location is not supported by this version; use s3, raw, or plugin: {name: rclone, key: remote:path}"
 _ONLY_RCLONE = "the only artifact plugin is rclone: {name: rclone, key: remote:path}"
+_NO_CLUSTER = "there is no Kubernetes that would give it out"
 _CLAIMS = "a claim is a directory of this machine"
 _KEPT = "the server keeps it"
 _IMAGES = "images are not pulled; their names are mapped by the settings"
@@ -164,6 +165,7 @@ FEATURES: Final[tuple[Feature, ...]] = (
     *_supported("EnvVar", "name value"),
     *_supported("EnvVar", "valueFrom"),
     *_supported("EnvVarSource", "configMapKeyRef fieldRef resourceFieldRef secretKeyRef"),
+    *_later("EnvVarSource", "fileKeyRef", "variables from files are not supported by this version; read the file"),
     *_supported("SecretKeySelector", "key name optional"),
     *_supported("ObjectFieldSelector", "fieldPath"),
     *_ignored("ObjectFieldSelector", "apiVersion", "there is one version of the fields"),
@@ -183,8 +185,10 @@ FEATURES: Final[tuple[Feature, ...]] = (
     *_supported("DownwardAPIVolumeSource", "items"),
     *_ignored("DownwardAPIVolumeSource", "defaultMode", "files are readable by all"),
     *_supported("DownwardAPIVolumeFile", "fieldRef mode path"),
+    *_later("DownwardAPIVolumeFile", "resourceFieldRef", "only fields of the pod can be shown as files; use env"),
     *_supported("ProjectedVolumeSource", "defaultMode sources"),
     *_supported("VolumeProjection", "configMap downwardAPI secret"),
+    *_later("VolumeProjection", "clusterTrustBundle podCertificate serviceAccountToken", _NO_CLUSTER),
     *_supported("ConfigMapProjection", "items name optional"),
     *_supported("SecretProjection", "items name optional"),
     *_supported("DownwardAPIProjection", "items"),
@@ -220,7 +224,7 @@ FEATURES: Final[tuple[Feature, ...]] = (
     *_ignored("Parameter", "description", "it is for people"),
     *_supported("ValueFrom", "configMapKeyRef default expression parameter path supplied"),
     *_supported("ConfigMapKeySelector", "key name optional"),
-    *_later("ValueFrom", "event", "events are not supported by this version"),
+    *_supported("ValueFrom", "event"),
     *_later("ValueFrom", "jqFilter jsonPath", "resource templates are not supported by this version: there is no Kubernetes"),
     *_supported("Tag", "expression"),
     # Artifacts

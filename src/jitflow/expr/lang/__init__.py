@@ -5,7 +5,8 @@ to JSON-like values, functions, and `Lazy` values that are looked up only as far
 
 Deliberate differences from the Go library: an expression is bounded in length, depth, steps and the size of what it makes;
 types are checked when it is evaluated, not before; a regular expression is matched in linear time and knows no
-back references; `now()` is there only if the environment gives it (this room reads no clock).
+back references; a list that `concat` makes of nothing is empty, not nil; `now()` is there only if the environment gives it (this
+room reads no clock).
 """
 
 from collections.abc import Mapping
