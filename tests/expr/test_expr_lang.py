@@ -4,6 +4,7 @@ import importlib.util
 import json
 import math
 import random
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -17,7 +18,8 @@ from jitflow.expr.lang.parser import MAX_DEPTH
 pytestmark = pytest.mark.pure
 
 ENV: dict[str, Any] = {
-    "a": 7, "b": 2, "f": 2.5, "s": "hello", "t": "Wor ld", "e": "", "yes": True, "no": False, "l": [3, 1, 2], "m": {"x": {"y": "z"}, "n": 5},
+    "a": 7, "b": 2, "f": 2.5, "s": "hello", "t": "Wor ld", "e": "", "yes": True, "no": False, "l": [3, 1, 2],
+    "m": {"x": {"y": "z"}, "n": 5},
     "w": ["b", "a"], "o": [{"k": "p", "v": 1}, {"k": "q", "v": 2}, {"k": "p", "v": 3}], "nothing": None,
 }  # fmt: skip
 
@@ -171,11 +173,17 @@ def test_what_sprig_does_that_an_expression_must_not_is_left_out(name: str):
 @given(st.text(max_size=60))
 @settings(max_examples=300, deadline=None)
 def test_any_text_is_an_expression_or_an_error_with_a_place(text: str):
-    try:
+    with suppress(LangError):
         value(text)
-    except LangError as error:
-        assert error.line >= 1
-        assert error.column >= 1
+
+
+@given(st.text(max_size=60))
+@settings(max_examples=200, deadline=None)
+def test_every_error_has_a_place(text: str):
+    with pytest.raises(LangError) as caught:
+        value(text + " ] (")
+    assert caught.value.line >= 1
+    assert caught.value.column >= 1
 
 
 # -- beside the Go library --------------------------------------------------------------------------------------------

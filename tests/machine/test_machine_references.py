@@ -100,7 +100,10 @@ templates:
 
 
 def test_a_template_that_is_not_there_is_an_error_of_its_node():
-    for reference, message in (("{name: none, template: x}", '"none" not found'), ("{name: lib, template: x}", "lib.x not found")):
+    for reference, message in (
+        ("{name: none, template: x}", '"none" not found'),
+        ("{name: lib, template: x}", "lib.x not found"),
+    ):
         run = driven(f"entrypoint: m\ntemplates: [{{name: m, steps: [[{{name: a, templateRef: {reference}}}]]}}]")
         assert run.node("wf[0].a").phase == "Error"
         assert message in run.node("wf[0].a").message
@@ -362,7 +365,9 @@ def test_memoized_outputs_are_saved_and_used():
     assert nodes(run)["wf"].memoization_status == argo.MemoizationStatus(cache_name="cache", key="k-1", hit=False)
     objects = Objects()
     labels = {TYPE_LABEL: CACHE_TYPE}
-    objects.known["ConfigMap", "cache"] = ConfigMap(metadata=argo.ObjectMeta(name="cache", labels=labels), data={"k-1": saved.entry})
+    objects.known["ConfigMap", "cache"] = ConfigMap(
+        metadata=argo.ObjectMeta(name="cache", labels=labels), data={"k-1": saved.entry}
+    )
     again = driven(REMEMBERED, objects)
     assert again.state.run.phase == "Succeeded"
     assert again.open_effects() <= {"close"}
@@ -408,7 +413,11 @@ def test_claims_are_made_and_dropped_after_success():
 
 def test_labels_are_worked_out_when_the_workflow_begins():
     """SEMANTICS Templates by reference: workflowMetadata.labels/labelsFrom (expression must be a string)."""
-    text = "entrypoint: echo\narguments: {parameters: [{name: p, value: v}]}\nworkflowMetadata: {labelsFrom: {x: {expression: %s}}}\ntemplates: [" + ECHO + "]"
+    text = (
+        "entrypoint: echo\narguments: {parameters: [{name: p, value: v}]}\nworkflowMetadata: {labelsFrom: {x: {expression: %s}}}\ntemplates: ["
+        + ECHO
+        + "]"
+    )
     run = driven(text % "workflow.parameters.p + '1'")
     assert machine.summary(run.state).labels["x"] == "v1"
     assert "must be a string" in driven(text % "1 + 1").state.run.message
