@@ -17,7 +17,7 @@ export PYTHONDONTWRITEBYTECODE := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check bench conformance generate dist clean
+.PHONY: help demo test check bench conformance fuzz generate dist clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -47,6 +47,9 @@ bench: $(DEV) ## measure the cost of a step beside make, Snakemake and Prefect (
 
 conformance: $(DEV) ## run manifests and compare their ends: MANIFESTS=folder EXPECTED=table.tsv
 	@$(BIN)/python -m benchmark.conformance --manifests "$(MANIFESTS)" --expected "$(EXPECTED)" $(CONFORMANCE_FLAGS)
+
+fuzz: $(DEV) ## fuzz manifests and expressions for ten minutes: SECONDS=600
+	@$(BIN)/python -m benchmark.fuzz --seconds $(or $(SECONDS),600)
 
 generate: $(DEV) ## write the generated files again
 	$(BIN)/python -m jitflow.spec._generate_types

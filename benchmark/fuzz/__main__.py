@@ -104,7 +104,7 @@ def _hypothesis(target: str, seconds: float) -> int:
         seed += 1
         test = given(st.binary(max_size=400))(count_and_run)
         test = settings(
-            max_examples=EXAMPLES, deadline=None, database=None, suppress_health_check=list(HealthCheck),
+            max_examples=EXAMPLES, deadline=None, database=None, suppress_health_check=tuple(HealthCheck),  # pyright: ignore[reportArgumentType]
             phases=(Phase.generate, Phase.shrink), print_blob=False,
         )(test)  # fmt: skip
         _with_seed(test, seed)()
@@ -122,7 +122,8 @@ def _atheris(arguments: argparse.Namespace) -> int:
     """Let libFuzzer choose inputs, guided by the branches that they reach."""
     import atheris  # noqa: PLC0415
 
-    with atheris.instrument_imports(include=["jitflow.spec", "jitflow.expr", "jitflow.machine"]):
+    instrument = atheris.instrument_imports  # pyright: ignore[reportAttributeAccessIssue]
+    with instrument(include=["jitflow.spec", "jitflow.expr", "jitflow.machine"]):
         from benchmark.fuzz.targets import TARGETS  # noqa: PLC0415
 
     corpus = FOLDER / f"corpus-{arguments.target}"

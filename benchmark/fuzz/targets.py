@@ -12,9 +12,10 @@ from benchmark.fuzz import texts
 from benchmark.fuzz.choices import Choices
 from benchmark.fuzz.manifests import manifest
 from jitflow import machine, spec
-from jitflow.expr import depends, durations, regex, tags, when
+from jitflow.expr import depends, durations, environment, queries, regex, tags, when
 from jitflow.expr.depends import DependsError
 from jitflow.expr.durations import DurationError, QuantityError
+from jitflow.expr.lang import LangError, compile_expression, printed
 from jitflow.expr.regex import RegexError
 from jitflow.model import argo
 from jitflow.model.pods import PodEnd
@@ -65,6 +66,38 @@ def languages(data: bytes) -> None:
         (regex.compile_regex, (RegexError,)),
     ):
         _timed(lambda read=read, errors=errors: _quiet(lambda: read(texts.condition(choices)), errors))
+
+
+ENV: dict[str, Any] = {
+    "x": 1, "s": "text", "m": {"a": {"b": 1}, "q": None}, "l": [1, 2.5, "x"], "inputs": {"parameters": {"m": "1"}},
+    "workflow": {"name": "wf", "status": "Running"}, "item": {"k": [1]},
+}  # fmt: skip
+
+
+def expressions(data: bytes) -> None:
+    """Read and evaluate an expression."""
+    choices = Choices(data)
+    text = texts.expression(choices) if choices.below(4) else choices.text(60)
+
+    def run() -> None:
+        try:
+            value = compile_expression(text).evaluate({**environment.at(0.0), **ENV})
+        except LangError as error:
+            if not error.message or error.line < 1 or error.column < 1:
+                raise Fault(f"an error without a place: {error!r}") from error
+            return
+        if len(printed(value)) > MAX_RESULT:
+            raise Fault("the value is too large")
+
+    _timed(run)
+
+
+def paths(data: bytes) -> None:
+    """Ask a document by JSONPath, kubectl's template, gjson and jq."""
+    choices = Choices(data)
+    document = {"a": [{"b": 1, "c": "x"}, {"b": 2}], "length": 3, "d.e": None}
+    for ask in (queries.jsonpath, queries.template, queries.gjson, queries.jq_text):
+        _timed(lambda ask=ask: _quiet(lambda: ask(texts.path(choices), document), (queries.QueryError,)))
 
 
 def _quiet(act: Callable[[], Any], errors: tuple[type[Exception], ...]) -> None:
@@ -148,4 +181,10 @@ def _end(effect: LaunchPod, now: float, choices: Choices) -> PodEnd:
     return PodEnd(key="k", exit_code=code, started_at=now, finished_at=now, result=result, parameters=given)
 
 
-TARGETS: dict[str, Callable[[bytes], None]] = {"texts": texts_of_manifests, "trees": trees, "languages": languages}
+TARGETS: dict[str, Callable[[bytes], None]] = {
+    "texts": texts_of_manifests,
+    "trees": trees,
+    "languages": languages,
+    "expressions": expressions,
+    "paths": paths,
+}

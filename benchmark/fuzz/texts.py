@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - tables of words
 """Odd texts in the small languages: tags, conditions, expressions, paths."""
 
 from benchmark.fuzz.choices import Choices

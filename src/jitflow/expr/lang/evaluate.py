@@ -176,7 +176,7 @@ class Evaluator:
             name = node.function.name
             own = self._env.get(name)
             if callable(own):
-                return own(*[self.value(argument) for argument in node.arguments])
+                return _invoke(name, own, [self.value(argument) for argument in node.arguments])
             found = self._functions.get(name)
             if found is None:
                 raise UnknownName(name, self._text, node.at)
@@ -192,12 +192,7 @@ class Evaluator:
                 arguments.append(self._predicate(argument.body))
             else:
                 arguments.append(self.value(argument))
-        try:
-            return function(*arguments)
-        except TypeError as error:
-            if "argument" not in str(error):
-                raise Failure(f"{name}: {error}") from None
-            raise Failure(f"{name} cannot take {len(arguments)} arguments of these types") from None
+        return _invoke(name, function, arguments)
 
     def _method(self, member: tree.Member, node: tree.Call) -> Any:
         base = self._raw(member.base)
@@ -210,10 +205,7 @@ class Evaluator:
         if isinstance(base, Duration) and not arguments:
             return base.call(str(key))
         if isinstance(base, Mapping) and callable(base.get(key)):
-            try:
-                return base[key](*arguments)
-            except TypeError:
-                raise Failure(f"{key} cannot take {len(arguments)} arguments of these types") from None
+            return _invoke(str(key), base[key], arguments)
         if base is None and member.optional:
             return None
         if isinstance(base, Mapping):
@@ -246,6 +238,17 @@ class Evaluator:
     def _or_else(self, node: tree.Binary) -> Any:
         left = self.value(node.left)
         return self.value(node.right) if left is None else left
+
+
+def _invoke(name: str, function: Function, arguments: list[Any]) -> Any:
+    """Call a function with whatever an expression gives it; what it cannot take becomes the expression's error."""
+    try:
+        return function(*arguments)
+    except LangError:
+        raise
+    except (TypeError, ValueError, AttributeError, LookupError, ArithmeticError, OSError) as error:
+        kinds = ", ".join(type_name(argument) for argument in arguments)
+        raise Failure(f"{name} cannot be called with ({kinds}): {str(error)[:100]}") from None
 
 
 def _is_optional(node: Node) -> bool:
