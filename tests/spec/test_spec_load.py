@@ -122,7 +122,7 @@ def test_json_and_json_with_tabs():
         ("kind: Workflow\nspec: []", 2, 1, "expected an object, got a list", ""),
         ("kind: Workflow\nspec: 3", 2, 7, "expected an object, got `3`", ""),
         ("kind: Workflow", 1, 1, "spec is required", "add `spec:`"),
-        ("kind: Workflow\nspec:\n  templates: {a: 1}", 3, 3, "expected a list, got an object", "`- `"),
+        ("kind: Workflow\nspec:\n  templates: {a: 1}", 3, 3, "expected list, got an object", "`- `"),
         ("kind: Workflow\nspec:\n  templates:\n  -\n", 4, 4, "expected a value, got null", "remove the empty entry"),
         ("kind: Workflow\nspec:\n  entrypoint: {a: 1}", 3, 3, "expected a string, got an object", ""),
         ("kind: Workflow\nspec:\n  parallelism: many", 3, 16, "expected a whole number, got `many`", ""),

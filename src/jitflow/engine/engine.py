@@ -18,6 +18,7 @@ from jitflow.engine.podkeeper import PodKeeper, PodKeeperConfig, pod_key
 from jitflow.engine.run import LiveRun, Turn, decode_effect, decode_note
 from jitflow.engine.tasks import Owner
 from jitflow.engine.timers import Timers
+from jitflow.machine.times import rfc3339
 from jitflow.model import argo
 from jitflow.model.objects import NO_OBJECTS, Objects
 from jitflow.model.pods import PodEnd
@@ -192,7 +193,8 @@ class Engine:
             Refused: an input is missing, a remote refuses, it can never fit, or the name is taken (code `conflict`).
         """
         now = self._clock.now()
-        metadata = msgspec.structs.replace(workflow.metadata or argo.ObjectMeta(), uid=self._ids.uid())
+        own = workflow.metadata or argo.ObjectMeta()
+        metadata = msgspec.structs.replace(own, uid=self._ids.uid(), creation_timestamp=own.creation_timestamp or rfc3339(now))
         workflow = msgspec.structs.replace(workflow, metadata=metadata)
         state = machine.new_state(workflow, now=now, objects=self._objects, invalid=invalid)
         metadata = state.program.metadata

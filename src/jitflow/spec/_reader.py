@@ -131,7 +131,7 @@ def _plan_list(item: Read) -> Read:
         if node.kind == SCALAR and node.value is None:
             return _ABSENT
         if node.kind != LIST:
-            return reader.wrong(path, f"expected a list, got {_name(node)}", "write its entries with `- `")
+            return reader.wrong(path, f"expected list, got {_name(node)}", "write its entries with `- `")
         result: list[Any] = []
         for index, inner in enumerate(node.value):
             here = (*path, index)
