@@ -34,6 +34,7 @@ check: $(DEV) ## format, lint, types, layers, generated files, container and CI 
 	$(BIN)/basedpyright
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/python -m jitflow.spec._generate_types --check
+	$(BIN)/python -m jitflow.spec._compatibility --check
 	@if [ -f src/jitflow/cli/_reference.py ]; then echo "$(BIN)/python -m jitflow.cli._reference --check"; \
 		$(BIN)/python -m jitflow.cli._reference --check; fi
 	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
@@ -51,8 +52,10 @@ conformance: $(DEV) ## run manifests and compare their ends: MANIFESTS=folder EX
 fuzz: $(DEV) ## fuzz manifests and expressions for ten minutes: SECONDS=600
 	@$(BIN)/python -m benchmark.fuzz --seconds $(or $(SECONDS),600)
 
-generate: $(DEV) ## write the generated files again
+generate: $(DEV) ## write the generated files again: SWAGGER=swagger.json takes a newer API description
+	$(BIN)/python -m jitflow.spec._generate_types $(if $(SWAGGER),--swagger "$(SWAGGER)")
 	$(BIN)/python -m jitflow.spec._generate_types
+	$(BIN)/python -m jitflow.spec._compatibility
 	@if [ -f src/jitflow/cli/_reference.py ]; then $(BIN)/python -m jitflow.cli._reference; fi
 
 dist: $(DEV) ## build the wheel and the source archive into dist/
