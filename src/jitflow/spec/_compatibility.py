@@ -1,7 +1,7 @@
 """Write the page that says what becomes of each field of a manifest, from the table that the code uses.
 
-    python -m jitflow.spec._compatibility            # writes docs/reference/argo-compatibility.md
-    python -m jitflow.spec._compatibility --check    # exit 1 when the page is stale
+python -m jitflow.spec._compatibility            # writes docs/reference/argo-compatibility.md
+python -m jitflow.spec._compatibility --check    # exit 1 when the page is stale
 """
 
 import argparse
@@ -20,9 +20,9 @@ Fields are listed by the type of Argo's API description that they belong to. A f
 nothing is ever ignored in silence. What is *ignored* is accepted and has no effect, for the reason given; what is *refused* ends
 `lint` and `create` with the place of the field and the reason.
 
-Expressions are expr-lang with Argo's own functions and those of sprig; `when` is govaluate. Where they differ from the Go libraries
-on purpose: an expression is bounded in length, depth, steps and the size of what it makes; regular expressions are matched in linear
-time and know no back references; an empty list that `concat` makes is `[]`, not `null`; sprig functions that read the environment,
+Expressions are expr-lang with Argo's own functions and those of sprig; `when` is govaluate. Where they differ from the Go
+libraries on purpose: an expression is bounded in length, depth, steps and the size of what it makes; regular expressions are
+matched in linear time and know no back references; an empty list that `concat` makes is `[]`, not `null`; sprig functions that read the environment,
 look up hosts, or make keys, passwords or random values are left out. jq filters that could run without end (`repeat`, `range`,
 `recurse`, `reduce` and the like) are refused.
 
