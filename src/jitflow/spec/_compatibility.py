@@ -22,7 +22,8 @@ nothing is ever ignored in silence. What is *ignored* is accepted and has no eff
 
 Expressions are expr-lang with Argo's own functions and those of sprig; `when` is govaluate. Where they differ from the Go
 libraries on purpose: an expression is bounded in length, depth, steps and the size of what it makes; regular expressions are
-matched in linear time and know no back references; an empty list that `concat` makes is `[]`, not `null`; sprig functions that read the environment,
+matched in linear time and know no back references; an empty list that `concat` makes is `[]`, not `null`; sprig functions that
+read the environment,
 look up hosts, or make keys, passwords or random values are left out. jq filters that could run without end (`repeat`, `range`,
 `recurse`, `reduce` and the like) are refused.
 
