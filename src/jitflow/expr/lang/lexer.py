@@ -1,133 +1,132 @@
-"""The words of an expression."""
+"""Text to tokens."""
 
 import re
-from typing import Final
-
-from msgspec import Struct
+from enum import Enum
+from typing import Final, NamedTuple
 
 from jitflow.expr.lang.problems import LangError
 
-MAX_CHARS: Final = 20_000
-
-_SPACE = re.compile(r"(?:\s+|//[^\n]*|/\*.*?\*/)", re.DOTALL)
-_NUMBER = re.compile(
-    r"0[xX][0-9a-fA-F_]+|0[bB][01_]+|0[oO][0-7_]+|(?:\d[\d_]*)?\.\d[\d_]*(?:[eE][+-]?\d+)?|\d[\d_]*(?:[eE][+-]?\d+)?"
-)
-_NAME = re.compile(r"[A-Za-z_$\u0080-\U0010ffff][A-Za-z0-9_$\u0080-\U0010ffff]*")
-_OPERATORS: Final = (
-    "**", "==", "!=", "<=", ">=", "&&", "||", "..", "?.", "??", "?:", "=>", "|", "+", "-", "*", "/", "%", "^", "<", ">", "!", "?",
-    ":", "(", ")", "[", "]", "{", "}", ",", ".", ";", "=", "#",
-)  # fmt: skip
-_ESCAPES: Final = {"n": "\n", "t": "\t", "r": "\r", "a": "\a", "b": "\b", "f": "\f", "v": "\v", "\\": "\\", "'": "'", '"': '"'}
-_WORDS: Final = frozenset({"in", "not", "and", "or", "matches", "contains", "startsWith", "endsWith", "let", "if", "else"})
+MAX_TEXT: Final = 64 * 1024
+"""Longest expression in characters."""
 
 
-class Token(Struct, frozen=True):
-    """One word: `kind` is `number`, `string`, `bytes`, `name`, `operator` or `end`."""
+class Kind(Enum):
+    """What a token is."""
 
-    kind: str
+    NAME = "Identifier"
+    NUMBER = "Number"
+    STRING = "String"
+    BYTES = "Bytes"
+    OPERATOR = "Operator"
+    BRACKET = "Bracket"
+    END = "EOF"
+
+
+class Token(NamedTuple):
+    """A token: `text` is its text, for strings the text it stands for; `offset` where it begins."""
+
+    kind: Kind
     text: str
-    value: object
-    start: int
+    offset: int
+
+    def __str__(self) -> str:
+        """Return the token as messages show it."""
+        return self.kind.value if self.kind is Kind.END else f'{self.kind.value}("{self.text}")'
 
 
-def split(text: str) -> list[Token]:
-    """Return the words of a text, the last of kind `end`.
+WORDS: Final = frozenset(
+    {"in", "or", "and", "not", "matches", "contains", "startsWith", "endsWith", "let", "if", "else"}
+)  # fmt: skip
+"""Operators that are words."""
+
+_TOKEN = re.compile(
+    r"""(?P<space>\s+|//[^\n]*|/\*.*?\*/)
+      | (?P<string>b?"(?:[^"\\\n]|\\.)*"|b?'(?:[^'\\\n]|\\.)*')
+      | (?P<raw>`(?:[^`]|``)*`)
+      | (?P<number>0[xX][0-9a-fA-F_]+|0[oO][0-7_]+|0[bB][01_]+
+          |(?:[0-9][0-9_]*(?:\.(?!\.)[0-9_]*)?|\.[0-9][0-9_]*)(?:[eE][+-]?[0-9_]+)?)
+      | (?P<name>[^\W\d][\w$]*|\$[\w$]*)
+      | (?P<bracket>[(\[{}\])])
+      | (?P<operator>\?\.|\?\?|\|\||&&|==|!=|<=|>=|\*\*|\.\.|::|[?|:,;%+\-^&!=*<>./\#])""",
+    re.VERBOSE | re.DOTALL,
+)
+_ESCAPE = re.compile(
+    r"\\(?:x([0-9a-fA-F]{2})|u\{([0-9a-fA-F]{1,6})\}|u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})|([0-3][0-7]{2})|(.?))", re.DOTALL
+)
+_SIMPLE: Final = {
+    "a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v",
+    "\\": "\\", "'": "'", '"': '"', "`": "`", "?": "?",
+}  # fmt: skip
+
+
+def tokenize(text: str) -> list[Token]:
+    """Return the tokens of an expression, the last one of kind END.
 
     Raises:
-        LangError: something in it is no word.
+        LangError: something is no token, or the text is too long.
     """
-    if len(text) > MAX_CHARS:
-        raise LangError(f"an expression has at most {MAX_CHARS} characters", text)
+    if len(text) > MAX_TEXT:
+        raise LangError(f"an expression may have at most {MAX_TEXT} characters", text="", offset=0)
     tokens: list[Token] = []
-    place = 0
-    while True:
-        while (space := _SPACE.match(text, place)) is not None:
-            place = space.end()
-        if place >= len(text):
-            tokens.append(Token("end", "end of the expression", None, len(text)))
-            return tokens
-        token, place = _next(text, place)
-        tokens.append(token)
+    at = 0
+    while at < len(text):
+        found = _TOKEN.match(text, at)
+        if found is None:
+            raise _no_token(text, at)
+        kind, shown = found.lastgroup, found[0]
+        if kind == "name":
+            tokens.append(Token(Kind.OPERATOR if shown in WORDS else Kind.NAME, shown, at))
+        elif kind == "operator":
+            tokens.append(Token(Kind.OPERATOR, shown, at))
+        elif kind == "bracket":
+            tokens.append(Token(Kind.BRACKET, shown, at))
+        elif kind == "number":
+            tokens.append(_number(text, found))
+        elif kind == "raw":
+            tokens.append(Token(Kind.STRING, shown[1:-1].replace("``", "`"), at))
+        elif kind == "string":
+            tokens.append(_string(text, shown, at))
+        at = found.end()
+    tokens.append(Token(Kind.END, "", len(text)))
+    return tokens
 
 
-def _next(text: str, place: int) -> tuple[Token, int]:
-    char = text[place]
-    if char in "'\"":
-        return _string(text, place)
-    if char == "`":
-        return _raw(text, place)
-    if char == "b" and text[place + 1 : place + 2] in {"'", '"'}:
-        token, end = _string(text, place + 1)
-        return Token("bytes", text[place:end], str(token.value).encode(), place), end
-    if number := _NUMBER.match(text, place):
-        # In `1..3` the dots are an operator.
-        shown = number[0]
-        if shown.startswith(".") and text[place : place + 2] == "..":
-            return Token("operator", "..", None, place), place + 2
-        if "." in shown and text.startswith("..", place + shown.index(".")):
-            shown = shown[: shown.index(".")]
-        return Token("number", shown, _value(shown, text, place), place), place + len(shown)
-    if name := _NAME.match(text, place):
-        kind = "operator" if name[0] in _WORDS else "name"
-        return Token(kind, name[0], None, place), name.end()
-    for operator in _OPERATORS:
-        if text.startswith(operator, place):
-            return Token("operator", operator, None, place), place + len(operator)
-    raise LangError(f"unrecognized character: {char!r}", text, place)
+def _no_token(text: str, at: int) -> LangError:
+    if text[at] in "\"'`":
+        return LangError("literal not terminated", text=text, offset=at)
+    if text.startswith("/*", at):
+        return LangError("unclosed comment", text=text, offset=at)
+    return LangError(f"unrecognized character: U+{ord(text[at]):04X} '{text[at]}'", text=text, offset=at)
 
 
-def _value(shown: str, text: str, place: int) -> int | float:
-    digits = shown.replace("_", "")
-    try:
-        if digits[:2].lower() in {"0x", "0b", "0o"}:
-            found: int | float = int(digits, 0)
-        elif any(mark in digits for mark in ".eE"):
-            found = float(digits)
-        else:
-            found = int(digits)
-    except ValueError:
-        raise LangError(f"bad number {shown}", text, place) from None
-    if isinstance(found, int) and found >= 2**63:
-        raise LangError(f"integer literal {shown} is out of range", text, place)
-    return found
+def _number(text: str, found: re.Match[str]) -> Token:
+    after = text[found.end() : found.end() + 1]
+    if after in {"$", "_"} or after.isalnum():
+        raise LangError(f'bad number syntax: "{found[0]}{after}"', text=text, offset=found.start())
+    return Token(Kind.NUMBER, found[0].replace("_", ""), found.start())
 
 
-def _raw(text: str, place: int) -> tuple[Token, int]:
-    end = text.find("`", place + 1)
-    if end < 0:
-        raise LangError("literal not terminated", text, place)
-    return Token("string", text[place : end + 1], text[place + 1 : end], place), end + 1
+def _string(text: str, shown: str, at: int) -> Token:
+    is_bytes = shown[0] == "b"
+    inner = shown[2:-1] if is_bytes else shown[1:-1]
+    if "\\" not in inner:
+        return Token(Kind.BYTES if is_bytes else Kind.STRING, _as_bytes(inner) if is_bytes else inner, at)
+
+    def replace(found: re.Match[str]) -> str:
+        in_hex, braced, short, wide, octal, simple = found.groups()
+        if simple is not None:
+            if simple not in _SIMPLE:
+                raise LangError("unable to unescape string", text=text, offset=at)
+            return _SIMPLE[simple]
+        code = int(octal, 8) if octal else int(in_hex or braced or short or wide, 16)
+        if code > 0x10FFFF or 0xD800 <= code < 0xE000:
+            raise LangError("unable to unescape string", text=text, offset=at)
+        return chr(code)
+
+    value = _ESCAPE.sub(replace, inner)
+    return Token(Kind.BYTES, value, at) if is_bytes else Token(Kind.STRING, value, at)
 
 
-def _string(text: str, place: int) -> tuple[Token, int]:
-    quote, at = text[place], place + 1
-    parts: list[str] = []
-    while True:
-        if at >= len(text) or text[at] == "\n":
-            raise LangError("literal not terminated", text, place)
-        char = text[at]
-        if char == quote:
-            return Token("string", text[place : at + 1], "".join(parts), place), at + 1
-        if char != "\\":
-            parts.append(char)
-            at += 1
-            continue
-        decoded, at = _escape(text, at)
-        parts.append(decoded)
-
-
-def _escape(text: str, at: int) -> tuple[str, int]:
-    char = text[at + 1 : at + 2]
-    if char in _ESCAPES:
-        return _ESCAPES[char], at + 2
-    size = {"x": 2, "u": 4, "U": 8}.get(char, 0)
-    digits = text[at + 2 : at + 2 + size]
-    if size and len(digits) == size and all(digit in "0123456789abcdefABCDEF" for digit in digits):
-        code = int(digits, 16)
-        if code < 0x110000 and not 0xD800 <= code < 0xE000:
-            return chr(code), at + 2 + size
-    octal = text[at + 1 : at + 4]
-    if len(octal) == 3 and all(digit in "01234567" for digit in octal):
-        return chr(int(octal, 8)), at + 4
-    raise LangError("invalid char escape", text, at)
+def _as_bytes(inner: str) -> str:
+    """Return a text whose characters are the bytes of another's UTF-8."""
+    return inner.encode("utf-8", "replace").decode("latin-1")
