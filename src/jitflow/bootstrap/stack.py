@@ -9,6 +9,7 @@ from pathlib import Path
 from msgspec import Struct
 from starlette.applications import Starlette
 
+from jitflow.agents import DataAgent, HttpAgent, Plugin, PluginAgent
 from jitflow.app import Service
 from jitflow.app.ports import Change
 from jitflow.app.schedules import Scheduler
@@ -94,6 +95,13 @@ async def open_stack(settings: Settings) -> AsyncGenerator[Stack]:
             objects=objects,
             memos=MemoStore(objects),
             claims=claims,
+            agents={
+                "http": HttpAgent(objects, settings.http.allowed_hosts),
+                "data": DataAgent(storage, registry.locator),
+                "plugin": PluginAgent(
+                    {name: Plugin(url=plugin.url, token=plugin.token) for name, plugin in settings.plugins.items()}
+                ),
+            },
             images=images_of(settings),
             locator=registry.locator,
             config=PodKeeperConfig(

@@ -16,6 +16,7 @@ from jitflow.engine.locks import LockTable
 from jitflow.engine.lookahead import Lookahead
 from jitflow.engine.podkeeper import PodKeeper, PodKeeperConfig, pod_key
 from jitflow.engine.run import LiveRun, Turn, decode_effect, decode_note
+from jitflow.engine.taskkeeper import TaskKeeper
 from jitflow.engine.tasks import Owner
 from jitflow.engine.timers import Timers
 from jitflow.machine.times import rfc3339
@@ -38,6 +39,7 @@ from jitflow.model.runs import (
     Note,
     OutputsSaved,
     PodEnded,
+    RunTask,
     SaveMemo,
     ShutdownRequested,
     StartTimer,
@@ -45,6 +47,7 @@ from jitflow.model.runs import (
     TimerFired,
     WorkflowStarted,
 )
+from jitflow.ports.agents import Agent
 from jitflow.ports.clock import Clock, Ids
 from jitflow.ports.dataplane import DataPlane, Estimate
 from jitflow.ports.errors import VersionConflict
@@ -83,6 +86,7 @@ class Engine:
         objects: Objects = NO_OBJECTS,
         memos: Memos | None = None,
         claims: ClaimKeeper | None = None,
+        agents: Mapping[str, Agent] | None = None,
     ) -> None:
         """Hold the adapters; `open` begins. `locator` is asked anew each time: remotes come and go."""
         self._store = store
@@ -109,6 +113,7 @@ class Engine:
             post=self._post,
             note=self._add_note,
         )
+        self._tasks = TaskKeeper(self._owner, agents or {}, self._post)
         self._runs: dict[str, LiveRun] = {}
         self._listeners: set[Listener] = set()
         self._finished: OrderedDict[str, argo.Workflow] = OrderedDict()
@@ -404,6 +409,7 @@ class Engine:
                 self._locks.release((run.uid, effect.node_id))
                 self._serve_locks()
             self._timers.cancel(run.uid, key)
+            self._tasks.cancel(run.uid, key)
         for effect in turn.effects.values():
             if effect.key not in turn.done:
                 run.open_effects[effect.key] = effect
@@ -418,6 +424,8 @@ class Engine:
                 self._pods.launch(run.uid, effect, self._locator(), ended=ended)
             case KillPod():
                 self._pods.kill(run.uid, effect)
+            case RunTask():
+                self._tasks.start(run.uid, effect)
             case StartTimer():
                 self._timers.start(run.uid, effect.key, effect.due)
             case CloseWorkflow():
@@ -462,6 +470,7 @@ class Engine:
     def _close_run(self, run: LiveRun) -> None:
         self._timers.cancel_all(run.uid)
         self._pods.close_run(run.uid)
+        self._tasks.close_run(run.uid)
         self._runs.pop(run.uid, None)
 
     async def _stored(self, uid: str) -> LiveRun:

@@ -15,13 +15,14 @@ from jitflow.model.runs import (
     LaunchPod,
     MakeClaims,
     Note,
+    RunTask,
     SaveMemo,
     StartTimer,
     TakeLocks,
 )
 from jitflow.ports.store import Commit, EffectRow, RunRow
 
-AnyEffect = LaunchPod | KillPod | StartTimer | CloseWorkflow | TakeLocks | SaveMemo | MakeClaims | DropClaims
+AnyEffect = LaunchPod | KillPod | StartTimer | CloseWorkflow | TakeLocks | SaveMemo | MakeClaims | DropClaims | RunTask
 
 _encoder = msgspec.json.Encoder()
 _effect_decoder = msgspec.json.Decoder(AnyEffect)

@@ -1,6 +1,6 @@
 """From an event to a decision: the one door of the machine."""
 
-from jitflow.machine import again, locks, phases, pods, workflow
+from jitflow.machine import again, locks, phases, pods, tasks, workflow
 from jitflow.machine import node as types
 from jitflow.machine.node import Node, changed
 from jitflow.machine.rules import RULES
@@ -22,6 +22,8 @@ from jitflow.model.runs import (
     ShutdownRequested,
     SuspendedNodesSet,
     SuspendRequested,
+    TaskEnded,
+    TaskProgress,
     TimerFired,
     WorkflowStarted,
 )  # fmt: skip
@@ -48,6 +50,10 @@ def decide(state: State, event: Event, now: float, objects: Objects = NO_OBJECTS
             _pod_event(turn, node, event)
     elif isinstance(event, LocksTaken | LocksAwaited | LocksRefused):
         _locks_event(turn, event)
+    elif isinstance(event, TaskProgress | TaskEnded):
+        node = turn.find(event.node_id)
+        if node is not None and node.phase in {phases.PENDING, phases.RUNNING} and not node.held and tasks.is_task(turn, node):
+            _task_event(turn, node, event)
     elif not again.refusal(state, event):
         _workflow_event(turn, event)
     turn.work()
@@ -73,6 +79,13 @@ def _pod_event(turn: Turn, node: Node, event: NodeEvent) -> None:
             pods.saved(turn, node, event.error)
         case _:
             pass  # late or repeated
+
+
+def _task_event(turn: Turn, node: Node, event: TaskProgress | TaskEnded) -> None:
+    if isinstance(event, TaskEnded):
+        tasks.ended(turn, node, event)
+    else:
+        tasks.progressed(turn, node, event)
 
 
 def _locks_event(turn: Turn, event: LocksTaken | LocksAwaited | LocksRefused) -> None:

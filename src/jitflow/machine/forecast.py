@@ -154,7 +154,7 @@ class _Forecaster:
         template = self._program.template(node.template)
         inputs = FutureInputs(inputs=node.inputs or argo.Inputs())
         match node.type:
-            case types.POD:
+            case types.POD if template.kind in {"container", "script"}:
                 return self._pod(place, template, inputs, node)
             case types.RETRY:
                 return self._attempts(node, place, template, inputs)

@@ -16,8 +16,13 @@ TASK_GROUP = "TaskGroup"
 RETRY = "Retry"
 SUSPEND = "Suspend"
 SKIPPED = "Skipped"
+HTTP = "HTTP"
+PLUGIN = "Plugin"
 
-COUNTED = frozenset({POD, STEPS, DAG})
+EXECUTABLE = frozenset({POD, HTTP, PLUGIN})
+"""Types that do work themselves: their number is the workflow's progress."""
+
+COUNTED = frozenset({POD, STEPS, DAG, HTTP, PLUGIN})
 """Types that take one of their boundary's `parallelism` slots."""
 
 HOOK = -2

@@ -167,7 +167,7 @@ def _progress(nodes: Mapping[str, Node]) -> dict[str, str]:
     ended: dict[str, int] = {}
     total: dict[str, int] = {}
     for node in nodes.values():
-        if node.type != types.POD or node.is_waiting:
+        if node.type not in types.EXECUTABLE or node.is_waiting:
             continue
         node_id, done = node.id, int(node.is_fulfilled)
         while node_id:

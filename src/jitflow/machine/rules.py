@@ -14,6 +14,7 @@ from jitflow.machine.program import CompiledTemplate
 from jitflow.machine.retries import Retries
 from jitflow.machine.steps import StepGroups, StepsKind, TaskGroups
 from jitflow.machine.suspends import SuspendKind
+from jitflow.machine.tasks import TaskKind
 from jitflow.machine.turn import Composite, Kind, Turn
 
 
@@ -26,6 +27,10 @@ class MachineRules:
         program.STEPS: StepsKind(),
         program.DAG: DagKind(),
         program.SUSPEND: SuspendKind(),
+        "http": TaskKind(types.HTTP),
+        "plugin": TaskKind(types.PLUGIN),
+        "data": TaskKind(types.POD),
+        "resource": TaskKind(types.POD),
     }
     composites: Mapping[str, Composite] = {
         types.STEPS: StepsKind(),

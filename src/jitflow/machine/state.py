@@ -295,7 +295,7 @@ class _Recount:
         return queues
 
     def _counts(self) -> Counts:
-        pods = [node for node in self._nodes.values() if node.type == nodes_module.POD and not node.is_waiting]
+        pods = [node for node in self._nodes.values() if node.type in nodes_module.EXECUTABLE and not node.is_waiting]
         ended = sum(node.is_fulfilled for node in pods)
         return Counts(
             active_pods=len(pods) - ended,

@@ -152,7 +152,7 @@ class Turn(Ledger):
         return self.put(node)
 
     def _count_start(self, node: Node) -> None:
-        if node.type == types.POD:
+        if node.type in types.EXECUTABLE:
             self.active_pods += 1
             self.pods += 1
         if node.type in COMPOSITES:
@@ -195,7 +195,7 @@ class Turn(Ledger):
         self._jobs.append(("ended", node.id))
 
     def _count_end(self, node: Node) -> None:
-        if node.type == types.POD:
+        if node.type in types.EXECUTABLE:
             self.active_pods -= 1
             self.pods_ended += 1
             self._freed[""] = None

@@ -3,7 +3,7 @@
 import msgspec
 
 from jitflow.expr import tags
-from jitflow.machine import hooks, locks, names, phases, pods, retries, selectors, suspends
+from jitflow.machine import hooks, locks, names, phases, pods, retries, selectors, suspends, tasks
 from jitflow.machine import node as types
 from jitflow.machine import templates as keys
 from jitflow.machine.expressions import truth, value_of
@@ -228,6 +228,9 @@ def _halt(turn: Turn) -> None:
             continue
         if node.is_waiting:
             _drop(turn, node, reason)
+        elif tasks.is_task(turn, node):
+            if not node.held:
+                tasks.end(turn, node, phases.FAILED, reason if node.phase == phases.PENDING else _pod_message(turn, node))
         elif node.type == types.POD:
             pods.kill(turn, node, reason, _pod_message(turn, node))
         elif node.type == types.SUSPEND:
@@ -300,5 +303,7 @@ def timer_fired(turn: Turn, key: str) -> None:
         suspends.end(turn, node)
     elif key == retries.timer_key(node_id) and node.type == types.RETRY and node.due is not None:
         Retries().backoff_over(turn, node)
+    elif what == "task" and node.due is not None and not node.held:
+        tasks.timed_out(turn, node)
     elif what == "timeout" and node.phase == phases.PENDING and node.timeout is not None:
         pods.gave_up(turn, node)

@@ -110,6 +110,22 @@ class LocksRefused(Event, frozen=True, kw_only=True):
     message: str = ""
 
 
+class TaskProgress(Event, frozen=True, kw_only=True):
+    """The work of a node without a pod has begun, or has something to say while it goes on."""
+
+    node_id: str
+    message: str = ""
+
+
+class TaskEnded(Event, frozen=True, kw_only=True):
+    """The work of a node without a pod is done. `phase`: Succeeded, Failed or Error."""
+
+    node_id: str
+    phase: str
+    message: str = ""
+    outputs: argo.Outputs | None = None
+
+
 class Effect(Struct, frozen=True, kw_only=True, tag=True):
     """Something to do after the commit; performing it twice is harmless. `key` is unique within the run."""
 
@@ -147,6 +163,19 @@ class KillPod(Effect, frozen=True, kw_only=True):
 
     node_id: str
     grace_s: float = 30.0
+
+
+class RunTask(Effect, frozen=True, kw_only=True):
+    """Do the work of a template that needs no pod. Open until the node has ended; closing it gives the work up.
+
+    After a restart it is done again from its beginning: a request may be sent more than once.
+    `kind`: http, plugin, data or resource. `template` has every tag resolved except those of outputs.
+    """
+
+    node_id: str
+    kind: str
+    template: argo.Template
+    workflow_level: PodDefaults
 
 
 class StartTimer(Effect, frozen=True, kw_only=True):

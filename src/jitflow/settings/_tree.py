@@ -94,6 +94,19 @@ class ImageSettings(_Strict, frozen=True, kw_only=True):
     working_dir: str = ""
 
 
+class HttpSettings(_Strict, frozen=True, kw_only=True):
+    """Whom http templates may ask. `allowed_hosts`: names, `*` stands for any part; empty: all but link-local addresses."""
+
+    allowed_hosts: tuple[str, ...] = ()
+
+
+class PluginSettings(_Strict, frozen=True, kw_only=True):
+    """An executor plugin: where it listens, and the token that is sent to it (`Authorization: Bearer`)."""
+
+    url: str
+    token: str = ""
+
+
 class Settings(_Strict, frozen=True, kw_only=True):
     """Everything that can be set. `home`: state, pods, primary, artifacts. `max_pods` 0: one for each processor.
 
@@ -111,4 +124,6 @@ class Settings(_Strict, frozen=True, kw_only=True):
     primary: PrimarySettings = PrimarySettings()
     remotes: dict[str, RemoteSettings] = field(default_factory=dict[str, RemoteSettings])
     artifact_repository: RepositorySettings = RepositorySettings()
+    http: HttpSettings = HttpSettings()
+    plugins: dict[str, PluginSettings] = field(default_factory=dict[str, PluginSettings])
     images: dict[str, ImageSettings] = field(default_factory=dict[str, ImageSettings])

@@ -1,0 +1,7 @@
+"""Adapters that do the work of templates that need no pod: requests over HTTP, plugins, listings, jitflow's own objects."""
+
+from jitflow.agents.data import DataAgent
+from jitflow.agents.http import HttpAgent
+from jitflow.agents.plugins import Plugin, PluginAgent
+
+__all__ = ["DataAgent", "HttpAgent", "Plugin", "PluginAgent"]
