@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from jitflow.model.pods import Pod, PodEnd, PodKey
+from jitflow.model.pods import ContainerRole, Pod, PodEnd, PodKey
 from jitflow.ports.errors import FixRequest
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,199}")
@@ -33,6 +33,8 @@ class Plan(Struct, frozen=True, kw_only=True):
     env: dict[str, str]
     working_dir: str
     directory: str
+    volumes: str = ""
+    """Where the pod's own volumes are, if not in `directory`: those of a pod of several containers."""
 
     @property
     def isolation(self) -> str:
@@ -42,11 +44,29 @@ class Plan(Struct, frozen=True, kw_only=True):
         return "user" if self.user_namespace else "privileged"
 
 
-class Record(Struct, frozen=True, kw_only=True):
+class ContainerRecord(Struct, frozen=True, kw_only=True):
+    """A container of several: when it runs, and the pod that it would be alone."""
+
+    name: str
+    role: ContainerRole
+    dependencies: tuple[str, ...]
+    retries: int
+    retry_delay_s: float
+    pod: Pod
+    plan: Plan
+
+
+class Record(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The content of `pod.json`."""
 
     pod: Pod
     plan: Plan
+    containers: tuple[ContainerRecord, ...] = ()
+
+    @property
+    def isolation(self) -> str:
+        """What the spawner is asked for: namespaces, or `group` for a parent that starts parents."""
+        return "group" if self.containers else self.plan.isolation
 
 
 class ParentId(Struct, frozen=True):
@@ -82,6 +102,18 @@ def check_name(what: str, name: str) -> None:
         )
 
 
+MAIN = "main"
+
+
+def log_name(container: str) -> str:
+    """Return the name of a container's log in the pod's directory; mirrored in `_spawner.group`."""
+    return "log" if container == MAIN else f"log@{container}"
+
+
+def _old_name(key: PodKey, container: str) -> str:
+    return key if container == MAIN else f"{key}@{container}"
+
+
 _decode_record = msgspec.json.Decoder(Record)
 
 
@@ -91,7 +123,7 @@ class PodDirectory:
     def __init__(self, home: Path, key: PodKey) -> None:
         self.key = key
         self.path = home / "pods" / key
-        self._old_log = home / "logs" / key
+        self._logs = home / "logs"
 
     def create(self, record: Record) -> None:
         """Make the directory with `pod.json`; either both are there afterwards or neither."""
@@ -155,23 +187,36 @@ class PodDirectory:
         temporary.write_text(repr(grace_s), encoding="ascii")
         temporary.rename(self.path / "terminate")
 
-    def log(self) -> Path:
-        """Return where the pod's log is now."""
-        here = self.path / "log"
-        return here if here.exists() or not self._old_log.exists() else self._old_log
+    def log(self, container: str = MAIN) -> Path:
+        """Return where a container's log is now."""
+        here = self.path / log_name(container)
+        old = self._logs / _old_name(self.key, container)
+        return here if here.exists() or not old.exists() else old
+
+    def _own_logs(self) -> list[str]:
+        """Return the containers that have a log in the pod's directory."""
+        try:
+            names = os.listdir(self.path)
+        except FileNotFoundError:
+            return []
+        return [name.removeprefix("log").removeprefix("@") or MAIN for name in names if name == "log" or name.startswith("log@")]
 
     def retire(self, trash: Path) -> Path | None:
         """Keep the log, and move all else out of sight; returns what is to be removed."""
-        with contextlib.suppress(FileNotFoundError):
-            os.rename(self.path / "log", self._old_log)
+        for container in self._own_logs():
+            with contextlib.suppress(FileNotFoundError):
+                os.rename(self.path / log_name(container), self._logs / _old_name(self.key, container))
         target = trash / f"{self.key}-{os.getpid()}-{self.path.stat().st_ino}" if self.path.exists() else None
         if target is not None:
             os.rename(self.path, target)
         return target
 
     def delete_log(self) -> None:
-        """Remove the log, wherever it is."""
-        for path in (self._old_log, self.path / "log"):
+        """Remove the logs, wherever they are."""
+        for container in self._own_logs():
+            (self.path / log_name(container)).unlink(missing_ok=True)
+        (self._logs / self.key).unlink(missing_ok=True)
+        for path in self._logs.glob(f"{self.key}@*"):
             path.unlink(missing_ok=True)
 
 

@@ -11,8 +11,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import ClassVar, Literal
 
+from msgspec.structs import replace
+
 from jitflow.executors._logs import read_log
 from jitflow.executors._pod_directory import (
+    MAIN,
+    ContainerRecord,
     ParentId,
     Plan,
     PodDirectory,
@@ -22,7 +26,7 @@ from jitflow.executors._pod_directory import (
     remove_tree,
 )
 from jitflow.executors._spawner_client import SpawnerClient, SpawnerGone
-from jitflow.model.pods import LogLine, Pod, PodEnd, PodKey
+from jitflow.model.pods import ContainerRole, LogLine, Pod, PodContainer, PodEnd, PodKey
 from jitflow.ports.errors import Broken, DiskFull, FixRequest, PortError
 from jitflow.ports.executor import EndListener
 
@@ -39,6 +43,41 @@ class _Watched:
         self.pidfd = -1
         self.ended = False
         self.terminate_asked = False
+
+
+def alone(pod: Pod, container: PodContainer) -> Pod:
+    """Return the pod that a container would be alone; its deadline is the whole pod's affair."""
+    return Pod(
+        key=pod.key,
+        name=pod.name,
+        image=container.image,
+        command=container.command,
+        env=container.env,
+        working_dir=container.working_dir,
+        files=container.files,
+        inputs=container.inputs,
+        outputs=container.outputs,
+        volumes=container.volumes,
+        grace_s=pod.grace_s,
+        capture_result=container.capture_result,
+    )
+
+
+def _check_order(pod: Pod) -> None:
+    """Refuse dependencies that are no main containers, or that wait for each other."""
+    waiting = {
+        container.name: set(container.dependencies) for container in pod.containers if container.role is ContainerRole.MAIN
+    }
+    for name, dependencies in waiting.items():
+        if unknown := sorted(dependencies - set(waiting)):
+            raise FixRequest(f"pod {pod.name}: container {name} depends on {', '.join(unknown)}, no main container of the pod")
+    while free := [name for name, dependencies in waiting.items() if not dependencies]:
+        for name in free:
+            del waiting[name]
+        for dependencies in waiting.values():
+            dependencies.difference_update(free)
+    if waiting:
+        raise FixRequest(f"pod {pod.name}: the containers {', '.join(sorted(waiting))} wait for each other")
 
 
 class PodExecutor(ABC):
@@ -114,16 +153,16 @@ class PodExecutor(ABC):
             return
         if directory.path.exists() and await self._adopt_one(directory):
             return
-        plan = self._plan(pod, directory.path)
+        record = self._record(pod, directory.path)
         try:
-            directory.create(Record(pod=pod, plan=plan))
+            directory.create(record)
         except OSError as error:
             if error.errno in _NO_SPACE:
                 raise DiskFull(f"no room for the pod's directory below {self.home}") from error
             raise Broken(f"cannot make the pod's directory: {error}") from error
         watched = self._pods[pod.key] = _Watched(directory)
         try:
-            pid = await self._spawn(watched, plan.isolation)
+            pid = await self._spawn(watched, record.isolation)
         except PortError:
             self._drop_unstarted(directory)
             raise
@@ -154,10 +193,12 @@ class PodExecutor(ABC):
         self._pods.pop(key, None)
         self._retire(directory)
 
-    def logs(self, key: PodKey, *, follow: bool = False) -> AsyncIterator[LogLine]:
-        """Yield the pod's output in order; with `follow`, wait for more until the pod has ended."""
+    def logs(self, key: PodKey, *, container: str = MAIN, follow: bool = False) -> AsyncIterator[LogLine]:
+        """Yield a container's output in order; with `follow`, wait for more until the pod has ended."""
         check_name("pod key", key)
-        return read_log(PodDirectory(self.home, key).log, lambda: self._is_running(key), follow=follow)
+        check_name("container", container)
+        directory = PodDirectory(self.home, key)
+        return read_log(lambda: directory.log(container), lambda: self._is_running(key), follow=follow)
 
     async def delete_logs(self, keys: Sequence[PodKey]) -> None:
         """Remove the logs of these pods."""
@@ -171,8 +212,47 @@ class PodExecutor(ABC):
 
     def _check(self, pod: Pod) -> None:
         check_name("pod key", pod.key)
+        if pod.containers:
+            names = [container.name for container in pod.containers]
+            for name in names:
+                check_name("container", name)
+            if len(set(names)) != len(names):
+                raise FixRequest(f"pod {pod.name}: two containers have the same name")
+            if not any(container.role is ContainerRole.MAIN for container in pod.containers):
+                raise FixRequest(f"pod {pod.name}: none of its containers is a main one")
+            for container in pod.containers:
+                if not container.command and container.role is not ContainerRole.INIT:
+                    raise FixRequest(f"pod {pod.name}: no command for container {container.name}")
+                self._check_alone(alone(pod, container))
+            _check_order(pod)
+            return
         if not pod.command:
             raise FixRequest(f"pod {pod.name}: no command")
+        self._check_alone(pod)
+
+    def _record(self, pod: Pod, directory: Path) -> Record:
+        """Decide how the pod, or each of its containers, runs."""
+        if not pod.containers:
+            return Record(pod=pod, plan=self._plan(pod, directory))
+        records: list[ContainerRecord] = []
+        for container in pod.containers:
+            one = alone(pod, container)
+            plan = replace(self._plan(one, directory / "containers" / container.name), volumes=str(directory))
+            records.append(
+                ContainerRecord(
+                    name=container.name,
+                    role=container.role,
+                    dependencies=container.dependencies,
+                    retries=container.retries,
+                    retry_delay_s=container.retry_delay_s,
+                    pod=one,
+                    plan=plan,
+                )
+            )
+        plan = replace(records[0].plan, env={}, directory=str(directory), volumes="")
+        return Record(pod=replace(pod, containers=()), plan=plan, containers=tuple(records))
+
+    def _check_alone(self, pod: Pod) -> None:
         for what, names in (
             ("output", [output.name for output in pod.outputs]),
             ("volume", [volume.name for volume in pod.volumes]),
@@ -220,7 +300,7 @@ class PodExecutor(ABC):
         if parent is None:
             record = directory.record()
             if record is not None:
-                self._watch(watched, await self._spawn(watched, record.plan.isolation))
+                self._watch(watched, await self._spawn(watched, record.isolation))
                 return True
             if not directory.claim_unstarted():
                 parent = directory.parent()

@@ -88,14 +88,53 @@ class PodImage(Struct, frozen=True, kw_only=True):
     working_dir: str = ""
 
 
+class ContainerRole(StrEnum):
+    """What a container is for in a pod of several."""
+
+    INIT = "init"
+    """Runs before the others, one after the other; one that fails ends the pod."""
+    MAIN = "main"
+    """Decides how the pod ends; the pod has ended when all of these have."""
+    SIDECAR = "sidecar"
+    """Starts with the main containers and is told to end (TERM, grace, KILL) when they have ended."""
+
+
+class PodContainer(Struct, frozen=True, kw_only=True):
+    """A container of a pod of several: a root of its own (of its image), the pod's volumes and network shared.
+
+    `dependencies`: main containers that must have ended with 0 before this one starts; if one did not, this one does not run
+    and ends with its exit code. `retries`: how often it is started again after a failure, `retry_delay_s` apart. The fields that
+    a `Pod` has too mean the same. A command may be empty only for an init container that just places files.
+    """
+
+    name: str
+    role: ContainerRole
+    image: PodImage
+    command: tuple[str, ...]
+    env: tuple[tuple[str, str], ...] = ()
+    working_dir: str = ""
+    files: tuple[PodFile, ...] = ()
+    inputs: tuple[PodInput, ...] = ()
+    outputs: tuple[PodOutput, ...] = ()
+    volumes: tuple[PodVolume, ...] = ()
+    capture_result: bool = False
+    dependencies: tuple[str, ...] = ()
+    retries: int = 0
+    retry_delay_s: float = 0.0
+
+
 class Pod(Struct, frozen=True, kw_only=True):
-    """Everything an executor needs to run one pod. Times in seconds."""
+    """Everything an executor needs to run one pod. Times in seconds.
+
+    A pod of several containers names all of them in `containers`; of the other fields only the key, the name, the deadline and
+    the grace mean something then, and `command` is empty.
+    """
 
     key: PodKey
     name: str
     image: PodImage
     command: tuple[str, ...]
-    """The whole argument vector; never empty."""
+    """The whole argument vector; empty only if there are `containers`."""
     env: tuple[tuple[str, str], ...] = ()
     working_dir: str = ""
     files: tuple[PodFile, ...] = ()
@@ -107,6 +146,7 @@ class Pod(Struct, frozen=True, kw_only=True):
     grace_s: float = 30.0
     capture_result: bool = False
     """Return the last 256 KiB of standard output in `PodEnd.result`."""
+    containers: tuple[PodContainer, ...] = ()
 
 
 class CollectedArtifact(Struct, frozen=True, kw_only=True):
@@ -118,11 +158,24 @@ class CollectedArtifact(Struct, frozen=True, kw_only=True):
     is_directory: bool = False
 
 
+class ContainerEnd(Struct, frozen=True, kw_only=True):
+    """How one container of several ended; `exit_code` None: it never ran, `error` says why, or it was not reached."""
+
+    name: str
+    role: ContainerRole
+    exit_code: int | None
+    started_at: float
+    finished_at: float
+    error: str = ""
+    attempts: int = 1
+
+
 class PodEnd(Struct, frozen=True, kw_only=True):
     """How a pod ended. Recorded atomically by the pod's own parent before anybody hears of it.
 
     `exit_code`: as Argo's (128 + n for signal n; 64: the command could not be started); None: the pod never ran or its parent
-    was killed. `error`: what the executor could not do (an input not unpacked, an output not collected), else empty.
+    was killed. Of a pod of several containers: the first code of a main one that is not 0, and `containers` tells of each.
+    `error`: what the executor could not do (an input not unpacked, an output not collected), else empty.
     `missing`: outputs whose file was not there. `parameters`: text with one trailing newline removed.
     """
 
@@ -137,6 +190,7 @@ class PodEnd(Struct, frozen=True, kw_only=True):
     parameters: dict[str, str] = {}
     artifacts: tuple[CollectedArtifact, ...] = ()
     missing: tuple[str, ...] = ()
+    containers: tuple[ContainerEnd, ...] = ()
 
 
 class LogLine(Struct, frozen=True, kw_only=True):

@@ -46,8 +46,8 @@ class Executor(Protocol):
         """Remove everything of an ended pod but its log; harmless to repeat."""
         ...
 
-    def logs(self, key: PodKey, *, follow: bool = False) -> AsyncIterator[LogLine]:
-        """Yield the pod's output in order; with `follow`, wait for more until the pod has ended."""
+    def logs(self, key: PodKey, *, container: str = "main", follow: bool = False) -> AsyncIterator[LogLine]:
+        """Yield a container's output in order; with `follow`, wait for more until the pod has ended."""
         ...
 
     async def delete_logs(self, keys: Sequence[PodKey]) -> None:

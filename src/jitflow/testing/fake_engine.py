@@ -209,7 +209,7 @@ class FakeExecutor:
         """Let followers of the pod end."""
         self._ended.add(key)
 
-    async def logs(self, key: PodKey, *, follow: bool = False) -> AsyncIterator[LogLine]:
+    async def logs(self, key: PodKey, *, container: str = "main", follow: bool = False) -> AsyncIterator[LogLine]:
         """Yield the pod's lines."""
         place = 0
         self.following += 1

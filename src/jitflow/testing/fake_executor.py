@@ -72,7 +72,7 @@ class FakeExecutor:
 
     async def start(self, pod: Pod) -> None:
         """Start the pod as the script says, once for each key."""
-        if not pod.command:
+        if not pod.command and not pod.containers:
             raise FixRequest(f"pod {pod.name}: no command")
         if pod.key in self.machine.pods:
             self._take(pod.key)
@@ -99,8 +99,8 @@ class FakeExecutor:
             del self.machine.pods[key]
             self._known.discard(key)
 
-    async def logs(self, key: PodKey, *, follow: bool = False) -> AsyncIterator[LogLine]:
-        """Yield what was printed; with `follow`, until the pod has ended."""
+    async def logs(self, key: PodKey, *, container: str = "main", follow: bool = False) -> AsyncIterator[LogLine]:
+        """Yield what was printed (a fake prints for all containers at once); with `follow`, until the pod has ended."""
         at = 0
         while True:
             found = self.machine.pods.get(key)

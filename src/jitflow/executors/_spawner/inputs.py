@@ -84,7 +84,12 @@ def _volume(volume: Volume, plan: Plan) -> None:
 
 def _own_directory(volume: Volume, plan: Plan) -> str:
     """Return the pod's directory for an empty volume, made (and mounted, if it lives in memory) at its first use."""
-    base = _host(plan["directory"]) + "/volumes/" + volume["name"]
+    base = _host(plan["volumes"] or plan["directory"]) + "/volumes/" + volume["name"]
+    return make_own_directory(base, volume)
+
+
+def make_own_directory(base: str, volume: Volume) -> str:
+    """Make (and mount) the directory of an empty volume if it is not there; returns it."""
     if os.path.isdir(base):
         return base
     os.makedirs(base)

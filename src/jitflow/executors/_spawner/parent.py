@@ -17,7 +17,11 @@ from . import syscalls as sc
 from .collect import Collector, check_volumes
 from .command import CANNOT_START, CannotStart, spawn
 from .cri import LogWriter
-from .record import End, Interrupted, Plan, Pod, PodError, Record, describe, load
+from .group import Group
+from .record import Container, End, Interrupted, Plan, Pod, PodError, Record, describe, load
+
+GROUP = "group"
+"""The isolation of a parent that enters no namespace but starts a parent for each container."""
 
 
 class Surroundings(NamedTuple):
@@ -44,7 +48,8 @@ def run(request_fd: int, surroundings: Surroundings, notify: socket.socket) -> N
     """
     os.setsid()
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    ready = _Ready(surroundings)
+    group = surroundings.isolation == GROUP
+    ready = None if group else _Ready(surroundings)
     with open(request_fd, "rb") as file:
         directory = file.read()
     if not directory:
@@ -57,7 +62,10 @@ def run(request_fd: int, surroundings: Surroundings, notify: socket.socket) -> N
         record = load(file.read())
     end = End(record["pod"]["key"])
     try:
-        _Parent(record, pod_fd, end, ready).run()
+        if ready is None:
+            Group(record, pod_fd, end, lambda one: _care(one, surroundings), supervise.Signals(Interrupted)).run()
+        else:
+            _Parent(record, pod_fd, end, ready).run()
     except BaseException as error:
         traceback.print_exc(file=sys.stderr)
         end.errors.append(f"the pod's parent failed: {describe(error)}")
@@ -66,6 +74,25 @@ def run(request_fd: int, surroundings: Surroundings, notify: socket.socket) -> N
         notify.send(end.key.encode(), socket.MSG_DONTWAIT)
     except OSError:
         return  # nobody listens, or too many at once: whoever watches this process sees it end
+
+
+def _care(container: Container, surroundings: Surroundings) -> None:
+    """Be the parent of one container of several, in its directory, to its recorded end."""
+    plan = container["plan"]
+    isolation = ("user" if plan["user_namespace"] else "privileged") if plan["root"] else ""
+    directory_fd = -1
+    signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGALRM))
+    end = End(container["pod"]["key"])
+    try:
+        os.chdir("/")  # where the pod's init must be when its parent changes the root
+        ready = _Ready(surroundings._replace(isolation=isolation))
+        os.chdir(plan["directory"])  # by name: one opened before is of the mount namespace that was left
+        directory_fd = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        _Parent({"pod": container["pod"], "plan": plan}, directory_fd, end, ready).run()
+    except BaseException as error:
+        traceback.print_exc(file=sys.stderr)
+        end.errors.append(f"the container's parent failed: {describe(error)}")
+    end.write(directory_fd if directory_fd >= 0 else os.open(plan["directory"], os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
 
 
 class _Ready:
@@ -199,7 +226,7 @@ class _Parent:
         self._signals.interruptible(True)
         os.mkdir("scratch", 0o755)
         scratch = os.path.join(self._plan["directory"], "scratch")
-        files = process.HostFiles(scratch)
+        files = process.HostFiles(scratch, self._plan["volumes"])
         try:
             command = files.make_all(self._pod)
             self._signals.interruptible(False)

@@ -16,10 +16,12 @@ class HostFiles:
 
     Args:
         scratch: a directory of the pod's own; relative paths are relative to it.
+        volumes: the directory that holds the pod's `volumes`, if not the one that holds `scratch`.
     """
 
-    def __init__(self, scratch: str) -> None:
+    def __init__(self, scratch: str, volumes: str = "") -> None:
         self._scratch = scratch
+        self._volumes = volumes or os.path.dirname(scratch)
         self._made: list[str] = []
         self._made_folders: list[str] = []
         self._moved: dict[str, str] = {}
@@ -81,12 +83,15 @@ class HostFiles:
         return place
 
     def _link(self, source: str, path: str) -> None:
+        place = os.path.join(self._scratch, path).rstrip("/")
+        if os.path.islink(place) and os.readlink(place) == source:
+            return  # another container of the pod has placed it, and takes it away
         place = self._free(path)
         os.symlink(source, place)
         self._made.append(place)
 
     def _volume(self, volume: Volume) -> None:
-        base = volume["source"] or os.path.join(os.path.dirname(self._scratch), "volumes", volume["name"])
+        base = volume["source"] or os.path.join(self._volumes, "volumes", volume["name"])
         if not volume["source"]:
             os.makedirs(base, exist_ok=True)
         parts = [part for part in volume["sub_path"].split("/") if part not in ("", ".")]

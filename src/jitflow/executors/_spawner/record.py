@@ -4,7 +4,7 @@ import binascii
 import json
 import os
 import time
-from typing import Any, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 SCHEMA = 1
 
@@ -85,13 +85,27 @@ class Plan(TypedDict):
     env: dict[str, str]
     working_dir: str
     directory: str
+    volumes: str
+
+
+class Container(TypedDict):
+    """`jitflow.executors._pod_directory.ContainerRecord`."""
+
+    name: str
+    role: str
+    dependencies: list[str]
+    retries: int
+    retry_delay_s: float
+    pod: Pod
+    plan: Plan
 
 
 class Record(TypedDict):
-    """The content of `pod.json`."""
+    """The content of `pod.json`; `containers` only for a pod of several."""
 
     pod: Pod
     plan: Plan
+    containers: NotRequired[list[Container]]
 
 
 class PodError(Exception):
@@ -126,6 +140,7 @@ class End:
         self.parameters: dict[str, str] = {}
         self.artifacts: list[dict[str, Any]] = []
         self.missing: list[str] = []
+        self.containers: list[dict[str, Any]] = []
 
     def write(self, directory_fd: int) -> None:
         """Record the end: a reader sees all of it or nothing."""
@@ -141,6 +156,7 @@ class End:
             "parameters": self.parameters,
             "artifacts": self.artifacts,
             "missing": self.missing,
+            "containers": self.containers,
         }
         fd = os.open("end.tmp", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600, dir_fd=directory_fd)
         with open(fd, "wb") as file:

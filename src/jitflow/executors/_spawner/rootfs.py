@@ -50,10 +50,15 @@ def isolate(*, user_namespace: bool) -> None:
     uid, gid = os.geteuid(), os.getegid()
     sc.unshare(sc.CLONE_NEWNS | sc.CLONE_NEWPID | (sc.CLONE_NEWUSER if user_namespace else 0))
     if user_namespace:
-        _write("/proc/self/setgroups", "deny")
-        _write("/proc/self/uid_map", f"0 {uid} 1")
-        _write("/proc/self/gid_map", f"0 {gid} 1")
+        map_to_root(uid, gid)
     sc.mount("none", "/", "", sc.MS_REC | sc.MS_PRIVATE)
+
+
+def map_to_root(uid: int, gid: int) -> None:
+    """Be root in the user namespace just entered, as which one was this user and group outside."""
+    _write("/proc/self/setgroups", "deny")
+    _write("/proc/self/uid_map", f"0 {uid} 1")
+    _write("/proc/self/gid_map", f"0 {gid} 1")
 
 
 def _write(path: str, text: str) -> None:

@@ -14,6 +14,7 @@ import socket
 import struct
 import sys
 import traceback
+from collections.abc import Sequence
 
 from . import parent, rootfs
 from . import syscalls as sc
@@ -57,6 +58,8 @@ class _Spawner:
 
     def _start(self, request: dict[str, str]) -> dict[str, object]:
         """Hand the pod to a parent that is ready, or to a new one."""
+        if request["isolation"] == parent.GROUP:
+            return self._start_group(request["directory"].encode())
         if request["isolation"] != self._isolation:
             self._discard_ready()
             self._isolation = request["isolation"]
@@ -74,7 +77,23 @@ class _Spawner:
             return {"pid": pid}
         return {"error": "new processes end at once"}
 
-    def _prepare(self) -> bool:
+    def _start_group(self, directory: bytes) -> dict[str, object]:
+        """Hand a pod of several containers to a new parent; those that are ready stay so."""
+        ready, self._ready = self._ready, []
+        isolation, self._isolation = self._isolation, parent.GROUP
+        try:
+            if not self._prepare(also_close=[fd for _, fd in ready]):
+                return {"error": "the system refuses another process"}
+            pid, fd = self._ready.pop()
+        finally:
+            self._ready, self._isolation = ready, isolation
+        try:
+            os.write(fd, directory)
+        finally:
+            os.close(fd)
+        return {"pid": pid}
+
+    def _prepare(self, also_close: Sequence[int] = ()) -> bool:
         """Fork a parent that waits for its pod; False if the system refuses."""
         read_fd, write_fd = os.pipe2(os.O_CLOEXEC)
         try:
@@ -88,7 +107,7 @@ class _Spawner:
             self._ready.append((pid, write_fd))
             return True
         try:
-            for fd in (write_fd, self._mountinfo, self._connection.fileno(), *(fd for _, fd in self._ready)):
+            for fd in (write_fd, self._mountinfo, self._connection.fileno(), *(fd for _, fd in self._ready), *also_close):
                 os.close(fd)
             parent.run(read_fd, parent.Surroundings(self._isolation, self._stage, self._mounts), self._notify)
         except BaseException:
