@@ -35,7 +35,7 @@ def main() -> int:
     parser.add_argument("--only", default="", help="rows whose path holds one of these texts (comma-separated)")
     parser.add_argument("--parallel", type=int, default=12, help="rows at once")
     parser.add_argument(
-        "--timeout", type=float, default=150, help="seconds a row may take; three times the noted time if that is more"
+        "--timeout", type=float, default=300, help="seconds a row may take; three times the noted time if that is more"
     )
     parser.add_argument("--random-runs", type=int, default=20, help="how often rows that end by chance are run")
     parser.add_argument("--executor", choices=("sandbox", "process"), default="sandbox")

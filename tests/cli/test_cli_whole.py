@@ -126,11 +126,55 @@ def test_a_server_serves_the_other_commands(environment: dict[str, str], file: P
         }
         assert inside(completion).stdout.split() == [name]
         assert inside(environment, "data", "fill").exit_code == 0
+        _objects_are_applied_and_used(environment, file.parent)
     finally:
         server.send_signal(signal.SIGTERM)
         server.communicate(timeout=30)
     assert server.returncode in {0, -signal.SIGTERM}
     assert inside(environment, "list").exit_code == 1
+
+
+OBJECTS = """\
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: words}
+data: {greeting: "good day"}
+---
+apiVersion: v1
+kind: Secret
+metadata: {name: secrets}
+stringData: {word: sesame}
+---
+apiVersion: argoproj.io/v1alpha1
+kind: WorkflowTemplate
+metadata: {name: greeter}
+spec:
+  entrypoint: greet
+  arguments: {parameters: [{name: who, value: nobody}]}
+  templates:
+  - name: greet
+    inputs: {parameters: [{name: greeting, valueFrom: {configMapKeyRef: {name: words, key: greeting}}}]}
+    container:
+      image: any
+      command: [sh, -c, "echo {{inputs.parameters.greeting}} {{workflow.parameters.who}} $(echo $WORD | wc -c)"]
+      env: [{name: WORD, valueFrom: {secretKeyRef: {name: secrets, key: word}}}]
+"""
+
+
+def _objects_are_applied_and_used(environment: dict[str, str], folder: Path) -> None:
+    (folder / "objects.yaml").write_text(OBJECTS)
+    applied = inside(environment, "apply", folder / "objects.yaml")
+    expected = "ConfigMap words applied\nSecret secrets applied\nWorkflowTemplate greeter applied\n"
+    assert (applied.exit_code, applied.stderr) == (0, expected)
+    caller = "kind: Workflow\nmetadata: {name: caller}\nspec: {workflowTemplateRef: {name: greeter}}\n"
+    (folder / "caller.yaml").write_text(caller)
+    assert inside(environment, "submit", folder / "caller.yaml", "-p", "who=sunshine", "--wait").exit_code == 0
+    assert "good day sunshine 7" in inside(environment, "logs", "caller").stdout
+    (folder / "caller.yaml").write_text(caller.replace("greeter", "nobody"))
+    refused = inside(environment, "submit", folder / "caller.yaml")
+    assert refused.exit_code == 2
+    assert '"nobody" not found' in refused.stderr
+    assert "is no workflow" in inside(environment, "submit", folder / "objects.yaml").stderr
 
 
 def test_a_terminal_gets_the_tree(environment: dict[str, str], file: Path) -> None:

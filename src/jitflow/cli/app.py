@@ -16,6 +16,7 @@ COMMANDS: dict[str, str] = {
     "lint": "Check manifests, without a server.",
     "server": "Serve the APIs until stopped.",
     "submit": "Submit manifests to a server.",
+    "apply": "Keep templates, schedules, ConfigMaps and the like at a server.",
     "list": "List workflows.",
     "get": "Show a workflow as a tree.",
     "watch": "Show a workflow live until it ends.",

@@ -106,6 +106,11 @@ class Client:
             body |= {"serverDryRun": True, "createOptions": {"dryRun": ["All"]}}
         return self._json("POST", _path("workflows", namespace), body=body)
 
+    def apply_object(self, namespace: str, kind: str, name: str, manifest: dict[str, Any]) -> dict[str, Any]:
+        """Keep an object of any kind but Workflow, new or in place of the one of its name."""
+        path = "/api/jit/v1/objects" + _tail(namespace, kind, name)
+        return self._json("PUT", path, body=manifest)
+
     def lint_workflow(self, namespace: str, manifest: dict[str, Any]) -> dict[str, Any]:
         """Let the server validate a manifest; nothing is made."""
         return self._json("POST", _path("workflows", namespace, "lint"), body={"namespace": namespace, "workflow": manifest})

@@ -57,10 +57,25 @@ def problems(file: str) -> tuple[Problem, ...]:
     found: list[Problem] = []
     for document in documents:
         try:
-            _check(document)
+            spec.validate_document(document)
         except Refused as error:
             found += error.problems
     return tuple(found)
+
+
+def load_any(file: str) -> list[dict[str, Any]]:
+    """Return the manifests of a file, of any kind, as JSON objects; what they refer to is for the server to check.
+
+    Raises:
+        InputRefused: with one line `file:line:column: message` for each problem.
+    """
+    try:
+        documents = spec.load(read(file), shown(file))
+        for document in documents:
+            spec.validate_document(document)
+    except Refused as error:
+        raise InputRefused("\n".join(located(problem, file) for problem in error.problems)) from error
+    return [{**msgspec.to_builtins(document.manifest), "kind": document.kind} for document in documents]
 
 
 def load(file: str) -> list[dict[str, Any]]:
@@ -81,8 +96,8 @@ def load(file: str) -> list[dict[str, Any]]:
 def _check(document: spec.Document) -> None:
     if not isinstance(document.manifest, argo.Workflow):
         place = document.places.at(("kind",))
-        message = f"a manifest of kind {document.kind} cannot be used yet"
-        raise Refused(Problem(message=message, place=place, remedy="give one of kind Workflow", code="unsupported"))
+        message = f"a manifest of kind {document.kind} is no workflow"
+        raise Refused(Problem(message=message, place=place, remedy="keep it with `jitflow apply`", code="unsupported"))
     spec.validate(document.manifest, document.places)
 
 

@@ -79,7 +79,7 @@ def _check_effective(report: Report, workflow: argo.Workflow, objects: Objects, 
         spec = effective_spec(workflow, objects)
     except MissingTemplate as error:
         place = ("spec", "workflowTemplateRef", "name")
-        report.add(place, str(error), "create the template first, or mend the name", code="not_found")
+        report.add(place, str(error), "create the template first, or mend the name")
         return
     spec = replace(spec, workflow_template_ref=None)
     _check_spec(report, replace(workflow, spec=spec), objects, mode)
