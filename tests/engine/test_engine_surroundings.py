@@ -1,10 +1,13 @@
 """Environment, volumes, node selectors and patches of pods."""
 
+import asyncio
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 import pytest
 from test_engine_pods import CONTAINER, IMAGES, LOCATOR, launch
+from test_engine_runs import World, phase, workflow
 
 from jitflow.engine.patches import patched
 from jitflow.engine.pods import build_pod, plan_pod
@@ -14,6 +17,7 @@ from jitflow.model.objects import ConfigMap, Secret
 from jitflow.model.pods import Pod
 from jitflow.model.problems import Refused
 from jitflow.ports.dataplane import Lease
+from jitflow.testing.fake_executor import ScriptedEnd
 
 pytestmark = pytest.mark.pure
 
@@ -134,3 +138,28 @@ def test_pod_spec_patches_are_merged_the_workflows_first() -> None:
 def test_a_patched_template_runs_patched(tmp_path: Path) -> None:
     pod = built({"container": CONTAINER, "podSpecPatch": "containers: [{name: main, args: [patched], workingDir: /there}]"})
     assert (pod.command, pod.working_dir) == (("/tool", "patched"), "/there")
+
+
+def test_a_deleted_workflow_takes_its_claims_along(tmp_path: Path) -> None:
+    dropped: list[tuple[str, list[str]]] = []
+
+    class Keeper:
+        async def make(self, namespace: str, claims: Collection[argo.PersistentVolumeClaim]) -> None:
+            dropped.append((namespace, [(claim.metadata and claim.metadata.name) or "" for claim in claims]))
+
+        async def drop(self, namespace: str, names: Collection[str]) -> None:
+            dropped.append((namespace, list(names)))
+
+    async def scenario() -> None:
+        world = World(tmp_path, lambda _: ScriptedEnd(exit_code=1))
+        async with world.engine() as engine:
+            engine._claims = Keeper()
+            claims = "volumeClaimTemplates: [{metadata: {name: d}, spec: {}}]"
+            text = f"entrypoint: a\n{claims}\ntemplates: [{{name: a, container: {{image: i, command: [x]}}}}]"
+            run = await engine.create(workflow(text))
+            await phase(engine, run.uid, "Failed")
+            assert dropped == [("default", ["wf-d"])]  # made; a failed workflow keeps its claims, for it may be retried
+            await engine.delete(run.uid)
+            assert dropped[1:] == [("default", ["wf-d"])]
+
+    asyncio.run(scenario())

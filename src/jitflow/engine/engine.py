@@ -279,6 +279,9 @@ class Engine:
         self._finished.pop(uid, None)
         self._janitor.forget(uid)
         await self._store.remove(uid)
+        claims = machine.restore(stored.header, ()).program.claims
+        if claims:
+            await self._claims.drop(stored.row.namespace, [(claim.metadata and claim.metadata.name) or "" for claim in claims])
         await self._executor.delete_logs([pod_key(uid, node_id) for node_id, _ in stored.nodes])
         self._tell(Change(kind="DELETED", row=stored.row))
 
