@@ -15,6 +15,7 @@ from starlette.routing import Route
 
 from jitflow.control_api import make_app
 from jitflow.data_api import routes as data_routes
+from jitflow.telemetry.metrics import CustomMetrics, Exposition
 from jitflow.testing.fake_engine import World
 
 pytestmark = pytest.mark.pure
@@ -217,3 +218,15 @@ def test_nothing_that_is_sent_ends_in_a_500(method: str, path: str, query: dict[
     if answer.status_code != 200:
         assert set(answer.json()) <= {"code", "message", "problems"}
         assert answer.json()["message"]
+
+
+def test_metrics_need_the_token_unless_the_settings_open_them():
+    exposition = Exposition(CustomMetrics(lambda: 0.0), dict)
+    closed = an_app(World(), metrics=exposition)
+    assert send("GET", "/metrics", app=closed).status_code == 401
+    answer = send("GET", "/metrics", app=closed, headers=GOOD)
+    assert answer.status_code == 200
+    assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
+    assert 'jitflow_api_requests_total{method="GET",status="401"} 1.0' in answer.text
+    assert send("GET", "/metrics", app=an_app(World(), metrics=exposition, open_metrics=True)).status_code == 200
+    assert send("GET", "/metrics", headers=GOOD).status_code == 404, "without an exposition there is no such path"

@@ -19,6 +19,7 @@ from jitflow.model.pods import Pod
 from jitflow.model.problems import Refused
 from jitflow.model.runs import Event, ResumeRequested, RetryRequested, ShutdownRequested, SuspendRequested
 from jitflow.spec import load_one
+from jitflow.telemetry.metrics import CustomMetrics
 from jitflow.testing.fake_executor import FakeExecutor, FakeMachine, ScriptedEnd
 from jitflow.testing.fake_storage import FakeStorage
 from jitflow.testing.memory_store import MemoryStore
@@ -53,6 +54,7 @@ class World:
         self.far = FakeStorage(["far"])
         self.script = script
         self.changes: list[Change] = []
+        self.meters: CustomMetrics | None = None
         self.executor = FakeExecutor(script, self.machine)
         self._folder = folder
 
@@ -69,6 +71,7 @@ class World:
             ids=RandomIds(),
             images=Images({}),
             locator=lambda: locator,
+            meters=self.meters,
             config=PodKeeperConfig(max_pods=max_pods, lookahead=lookahead, environment={}, grace_s=1.0),
         )
         engine.subscribe(self.changes.append)

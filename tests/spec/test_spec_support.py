@@ -70,7 +70,6 @@ TEMPLATE = "  templates:\n  - name: a\n    container: {image: i}\n"
         (TEMPLATE + "    daemon: true\n", "8:5"),
         (TEMPLATE + "    sidecars: [{name: s}]\n", "8:5"),
         (TEMPLATE + "    initContainers: [{name: s}]\n", "8:5"),
-        (TEMPLATE + "    metrics: {prometheus: []}\n", "8:5"),
         (TEMPLATE + "    inputs: {artifacts: [{name: d, path: /d, http: {url: x}}]}\n", "8:46"),
         (TEMPLATE + "    inputs: {artifacts: [{name: d, path: /d, plugin: {name: other, key: x}}]}\n", "8:55"),
         (TEMPLATE + "    outputs: {artifacts: [{name: d, path: /d, artifactGC: {strategy: Never}}]}\n", "8:47"),

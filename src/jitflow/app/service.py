@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+from collections import Counter
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -122,6 +123,10 @@ class Service:
     def watchers(self) -> int:
         """How many streams follow the runs now."""
         return self._index.listeners
+
+    def phases(self) -> dict[str, int]:
+        """Return how many workflows there are in each phase."""
+        return dict(Counter(row.phase or "Pending" for row in self._index.newest("")))
 
     # Workflows: make and find.
 

@@ -36,6 +36,7 @@ from jitflow.storage.rclone_storage import RcloneStorage
 from jitflow.storage.remotes import RemoteConfig
 from jitflow.stores.sqlite import SqliteStore
 from jitflow.telemetry import logger
+from jitflow.telemetry.metrics import CustomMetrics, Exposition, Figures
 
 _log = logger("server")
 
@@ -86,6 +87,7 @@ async def open_stack(settings: Settings) -> AsyncGenerator[Stack]:
         )
         claims = ClaimDirectories(home.volumes, objects)
         executor = make_executor(settings, home)
+        meters = CustomMetrics(clock.now)
         engine = Engine(
             store=store,
             executor=executor,
@@ -102,6 +104,7 @@ async def open_stack(settings: Settings) -> AsyncGenerator[Stack]:
                     {name: Plugin(url=plugin.url, token=plugin.token) for name, plugin in settings.plugins.items()}
                 ),
             },
+            meters=meters,
             images=images_of(settings),
             locator=registry.locator,
             config=PodKeeperConfig(
@@ -136,8 +139,20 @@ async def open_stack(settings: Settings) -> AsyncGenerator[Stack]:
         scheduler.open()
         stack.callback(scheduler.close)
         stack.callback(engine.subscribe(lambda change: _ended(change, scheduler)))
-        app = make_app(service, token, extra=data_routes(service), hosts=(*LOOPBACK_HOSTS, *settings.server.names))
+        app = make_app(
+            service,
+            token,
+            extra=data_routes(service),
+            hosts=(*LOOPBACK_HOSTS, *settings.server.names),
+            metrics=Exposition(meters, lambda: {**_workflows(service), **engine.figures()}),
+            open_metrics=settings.server.open_metrics,
+        )
         yield Stack(app=app, token=token, end_streams=service.closing.set)
+
+
+def _workflows(service: Service) -> Figures:
+    values = [((("phase", phase),), float(count)) for phase, count in sorted(service.phases().items())]
+    return {"argo_workflows_gauge": ("Workflows by phase", values)}
 
 
 def _ended(change: Change, scheduler: Scheduler) -> None:

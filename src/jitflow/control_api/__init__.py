@@ -9,11 +9,13 @@ from starlette.routing import BaseRoute
 
 from jitflow.app.service import Service
 from jitflow.control_api import about
+from jitflow.control_api import metrics as metrics_routes
 from jitflow.control_api.errors import Code, failure, failure_of
 from jitflow.control_api.jit import JitRoutes
 from jitflow.control_api.objects import ObjectRoutes
 from jitflow.control_api.shell import LOOPBACK_HOSTS, MAX_BODY_BYTES, OPEN_PATHS, Shell
 from jitflow.control_api.workflows import WorkflowRoutes
+from jitflow.telemetry.metrics import Exposition
 
 __all__ = ["LOOPBACK_HOSTS", "MAX_BODY_BYTES", "OPEN_PATHS", "make_app", "routes"]
 
@@ -30,6 +32,8 @@ def make_app(
     extra: Sequence[BaseRoute] = (),
     hosts: Collection[str] = LOOPBACK_HOSTS,
     control: bool = True,
+    metrics: Exposition | None = None,
+    open_metrics: bool = False,
 ) -> Starlette:
     """Return the application: the Control API (unless `control` is False) and `extra` routes behind one token.
 
@@ -39,11 +43,16 @@ def make_app(
         extra: routes of other rooms, as `data_api.routes(service)`.
         hosts: names beside the loopback ones that requests may address; `*` allows all.
         control: whether workflows are served.
+        metrics: what `/metrics` answers; None: there is no such path.
+        open_metrics: whether `/metrics` needs no token.
     """
-    table = [*about.routes(), *extra, *(routes(service) if control else ()), *about.other_routes()]
+    measured = metrics_routes.routes(metrics) if metrics is not None else []
+    table = [*about.routes(), *measured, *extra, *(routes(service) if control else ()), *about.other_routes()]
     app = Starlette(routes=table, exception_handlers={404: _refuse, 405: _refuse})
     app.router.redirect_slashes = False
-    app.add_middleware(Shell, token=token, hosts=hosts)  # pyright: ignore[reportArgumentType]
+    open_paths = OPEN_PATHS | {metrics_routes.PATH} if open_metrics else OPEN_PATHS
+    answered = metrics.answered if metrics is not None else None
+    app.add_middleware(Shell, token=token, hosts=hosts, open_paths=open_paths, answered=answered)  # pyright: ignore[reportArgumentType]
     return app
 
 

@@ -2,7 +2,7 @@
 
 import hmac
 import logging
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from urllib.parse import unquote
 
 from starlette.requests import ClientDisconnect
@@ -33,8 +33,18 @@ class TooLarge(Exception):
 class Shell:
     """Wraps an application; nothing reaches it without the token and a name that this server goes by."""
 
-    def __init__(self, app: ASGIApp, token: str, *, hosts: Collection[str] = LOOPBACK_HOSTS) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        token: str,
+        *,
+        hosts: Collection[str] = LOOPBACK_HOSTS,
+        open_paths: Collection[str] = OPEN_PATHS,
+        answered: Callable[[str, int], None] | None = None,
+    ) -> None:
         """Hold the application. `hosts`: names (without port) that requests may address; `*` allows all.
+
+        `open_paths` need no token; `answered` is told the method and status of each answer.
 
         The names protect a server on the loopback address from web pages that let their own name point to it.
         """
@@ -42,6 +52,8 @@ class Shell:
             raise ValueError("a server without a token is open to everybody")
         self._app = app
         self._expected = f"Bearer {token}".encode()
+        self._open_paths = frozenset(open_paths)
+        self._answered = answered or (lambda _method, _status: None)
         self._hosts = None if "*" in hosts else frozenset(host.lower() for host in hosts) | LOOPBACK_HOSTS
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -49,7 +61,7 @@ class Shell:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        answer = _Answer(send)
+        answer = _Answer(send, lambda status: self._answered(scope["method"], status))
         try:
             refusal = self._refusal(scope)
             if refusal is not None:
@@ -68,7 +80,7 @@ class Shell:
             await answer.fail(known or failure(Code.INTERNAL, INTERNAL_MESSAGE))
 
     def _refusal(self, scope: Scope) -> Failure | None:
-        if scope["path"] in OPEN_PATHS:
+        if scope["path"] in self._open_paths:
             return None
         headers = _Headers(scope["headers"])
         if self._hosts is not None and _host_name(headers.host) not in self._hosts:
@@ -148,13 +160,15 @@ def _limited(receive: Receive) -> Receive:
 class _Answer:
     """Adds the security headers, and knows whether an error can still be answered."""
 
-    def __init__(self, send: Send) -> None:
+    def __init__(self, send: Send, begun: Callable[[int], None]) -> None:
         self._send = send
+        self._tell = begun
         self._begun = False
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self._begun = True
+            self._tell(message["status"])
             own = message.get("headers", [])
             given = {name for name, _ in own}
             message["headers"] = [*own, *(header for header in _SECURITY_HEADERS if header[0] not in given)]

@@ -28,6 +28,7 @@ from jitflow.model.runs import (
     CloseWorkflow,
     DropClaims,
     Effect,
+    EmitMetrics,
     Event,
     KillPod,
     LaunchPod,
@@ -41,6 +42,7 @@ from jitflow.model.runs import (
     PodEnded,
     RunTask,
     SaveMemo,
+    ShowClocks,
     ShutdownRequested,
     StartTimer,
     TakeLocks,
@@ -54,6 +56,7 @@ from jitflow.ports.errors import VersionConflict
 from jitflow.ports.executor import Executor
 from jitflow.ports.store import RunRow, StateStore
 from jitflow.telemetry import logger
+from jitflow.telemetry.metrics import CustomMetrics, Figures, MetricsError
 
 Listener = Callable[[Change], None]
 
@@ -87,6 +90,7 @@ class Engine:
         memos: Memos | None = None,
         claims: ClaimKeeper | None = None,
         agents: Mapping[str, Agent] | None = None,
+        meters: CustomMetrics | None = None,
     ) -> None:
         """Hold the adapters; `open` begins. `locator` is asked anew each time: remotes come and go."""
         self._store = store
@@ -101,6 +105,7 @@ class Engine:
         self._locks = LockTable(self._limit)
         self._memos = memos or NoMemos()
         self._claims = claims or NoClaimKeeper()
+        self._meters = meters or CustomMetrics(clock.now)
         self._janitor = Janitor(store, clock, self._owner, self.delete)
         self._timers = Timers(clock, lambda uid, key: self._post(uid, TimerFired(key=key)))
         self._pods = PodKeeper(
@@ -315,6 +320,21 @@ class Engine:
         self._listeners.add(listener)
         return lambda: self._listeners.discard(listener)
 
+    def figures(self) -> Figures:
+        """Return the engine's own gauges: places, and what waits."""
+        running, waiting = self._pods.figures()
+        return {
+            "argo_workflows_pods_gauge": (
+                "Pods by phase",
+                [((("phase", "Running"),), float(running)), ((("phase", "Pending"),), float(waiting["data"] + waiting["slot"]))],
+            ),
+            "jitflow_queue_length": (
+                "What waits: pods for data or a place, nodes and workflows for locks",
+                [((("queue", name),), float(count)) for name, count in (*waiting.items(), ("locks", self._locks.waiting))],
+            ),
+            "jitflow_live_workflows": ("Workflows that the engine drives", [((), float(len(self._runs)))]),
+        }
+
     def pod_key(self, uid: str, node_id: str) -> str:
         """Return the executor's key of a node's pod."""
         return pod_key(uid, node_id)
@@ -411,13 +431,15 @@ class Engine:
             if isinstance(effect, TakeLocks):
                 self._locks.release((run.uid, effect.node_id))
                 self._serve_locks()
+            elif isinstance(effect, ShowClocks):
+                self._meters.stop_clock(run.uid, key)
             self._timers.cancel(run.uid, key)
             self._tasks.cancel(run.uid, key)
         for effect in turn.effects.values():
             if effect.key not in turn.done:
                 run.open_effects[effect.key] = effect
                 self._perform(run, effect)
-            elif isinstance(effect, KillPod | CloseWorkflow | SaveMemo | DropClaims):
+            elif isinstance(effect, KillPod | CloseWorkflow | SaveMemo | DropClaims | EmitMetrics):
                 self._perform(run, effect)
 
     def _perform(self, run: LiveRun, effect: Effect) -> None:
@@ -439,10 +461,24 @@ class Engine:
                 self._owner.spawn(self._claims.make(effect.namespace, effect.claims), f"make the claims of {run.uid}")
             case DropClaims():
                 self._owner.spawn(self._claims.drop(effect.namespace, effect.names), f"drop the claims of {run.uid}")
+            case EmitMetrics() | ShowClocks():
+                self._meter(run, effect)
             case SaveMemo():
                 self._owner.spawn(self._memos.save(effect), f"remember {effect.memo_key} in {effect.cache}")
             case _:
                 raise TypeError(f"no effect: {effect!r}")
+
+    def _meter(self, run: LiveRun, effect: EmitMetrics | ShowClocks) -> None:
+        """Take values of custom metrics; one that cannot be taken is told in the history and hurts nobody."""
+        for sample in effect.samples if isinstance(effect, EmitMetrics) else effect.gauges:
+            try:
+                if isinstance(effect, ShowClocks):
+                    self._meters.start_clock(run.uid, effect.key, sample, effect.since)
+                else:
+                    self._meters.take(sample)
+            except MetricsError as error:
+                _log.warning("metric not taken", workflow=run.row.name, reason=str(error))
+                self._add_note(run.uid, Note(at=self._clock.now(), kind="Warning", reason="MetricsError", message=str(error)))
 
     def _take_locks(self, run: LiveRun, effect: TakeLocks) -> None:
         if not machine.holds_locks(run.state, effect.node_id):
@@ -474,6 +510,7 @@ class Engine:
         self._timers.cancel_all(run.uid)
         self._pods.close_run(run.uid)
         self._tasks.close_run(run.uid)
+        self._meters.forget_clocks(run.uid)
         self._runs.pop(run.uid, None)
 
     async def _stored(self, uid: str) -> LiveRun:

@@ -40,6 +40,11 @@ class LockTable:
         self._waiting: dict[Holder, Request] = {}
         self._order = 0
 
+    @property
+    def waiting(self) -> int:
+        """How many wait."""
+        return len(self._waiting)
+
     def adopt(self, holder: Holder, locks: tuple[Lock, ...]) -> None:
         """Let a holder keep what it held before a restart, whatever the limits say now."""
         self._locks[holder] = locks

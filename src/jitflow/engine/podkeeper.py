@@ -106,6 +106,11 @@ class PodKeeper:
         """Return whether the node's pod was there before this process."""
         return pod_key(uid, node_id) in self._known
 
+    def figures(self) -> tuple[int, dict[str, int]]:
+        """Return how many pods hold a place, and how many wait for what: `data`, `slot`."""
+        phases = [pod.phase for pod in self._pods.values()]
+        return self._slots.held, {phase.value: phases.count(phase) for phase in (PodPhase.DATA, PodPhase.SLOT)}
+
     def launch(self, uid: str, effect: LaunchPod, locator: Locator, *, ended: bool = False) -> None:
         """Get the pod's data, then run it. Harmless to repeat. `ended`: it ran, only its outputs are to be saved."""
         key = pod_key(uid, effect.node_id)

@@ -10,6 +10,7 @@ from jitflow.model.runs import (
     CloseWorkflow,
     DropClaims,
     Effect,
+    EmitMetrics,
     Event,
     KillPod,
     LaunchPod,
@@ -17,12 +18,25 @@ from jitflow.model.runs import (
     Note,
     RunTask,
     SaveMemo,
+    ShowClocks,
     StartTimer,
     TakeLocks,
 )
 from jitflow.ports.store import Commit, EffectRow, RunRow
 
-AnyEffect = LaunchPod | KillPod | StartTimer | CloseWorkflow | TakeLocks | SaveMemo | MakeClaims | DropClaims | RunTask
+AnyEffect = (
+    LaunchPod
+    | KillPod
+    | StartTimer
+    | CloseWorkflow
+    | TakeLocks
+    | SaveMemo
+    | MakeClaims
+    | DropClaims
+    | RunTask
+    | EmitMetrics
+    | ShowClocks
+)
 
 _encoder = msgspec.json.Encoder()
 _effect_decoder = msgspec.json.Decoder(AnyEffect)

@@ -91,6 +91,15 @@ def parse_quantity(quantity: str | float) -> int:
     Raises:
         QuantityError: not a quantity, or beyond 64 bits.
     """
+    return int(exact_quantity(quantity).to_integral_value(ROUND_CEILING))
+
+
+def exact_quantity(quantity: str | float) -> Decimal:
+    """Return a Kubernetes quantity as it is written: `100m` -> 0.1.
+
+    Raises:
+        QuantityError: not a quantity, or beyond 64 bits.
+    """
     text = format(quantity, "f") if isinstance(quantity, float) else str(quantity)
     found = _QUANTITY.fullmatch(text) if len(text) <= 64 else None
     if found is None or not text.isascii():
@@ -98,12 +107,13 @@ def parse_quantity(quantity: str | float) -> int:
     suffix = found[2] or ""
     try:
         scale = _SUFFIXES[suffix] if suffix in _SUFFIXES else Decimal(f"1{suffix}")
-        value = (Decimal(found[1]) * scale).to_integral_value(ROUND_CEILING)
+        value = Decimal(found[1]) * scale
+        rounded = value.to_integral_value(ROUND_CEILING)
     except InvalidOperation as error:
         raise QuantityError(f"quantity {_quote(text)} is out of range") from error
-    if abs(value) >= 2**63:
+    if abs(rounded) >= 2**63:
         raise QuantityError(f"quantity {_quote(text)} is out of range")
-    return int(value)
+    return value
 
 
 def go_float(value: float) -> str:

@@ -165,7 +165,7 @@ class CompiledTemplate:
         self.input_artifacts = tuple((artifact, tags.compile_struct(artifact)) for artifact in inputs.artifacts)
         self.outputs = tags.compile_struct(source.outputs) if source.outputs else None
         self.body = tags.compile_struct(
-            msgspec.structs.replace(source, inputs=None, outputs=None, retry_strategy=None, steps=(), dag=None)
+            msgspec.structs.replace(source, inputs=None, outputs=None, retry_strategy=None, steps=(), dag=None, metrics=None)
         )
         self.retry = tags.compile_struct(source.retry_strategy) if source.retry_strategy else None
         self.sync = tags.compile_struct(source.synchronization) if source.synchronization else None

@@ -156,10 +156,12 @@ def _labels(state: State) -> dict[str, str]:
 def _conditions(state: State) -> tuple[argo.Condition, ...]:
     if not state.run.phase:
         return ()
+    error = state.run.metrics_error
+    more = (argo.Condition(type="MetricsError", status="True", message=error),) if error else ()
     if state.run.finished_at is not None:
-        return (argo.Condition(type="PodRunning", status="False"), argo.Condition(type="Completed", status="True"))
+        return (argo.Condition(type="PodRunning", status="False"), argo.Condition(type="Completed", status="True"), *more)
     running = state.counts.active_pods > 0
-    return (argo.Condition(type="PodRunning", status="True" if running else "False"),)
+    return (argo.Condition(type="PodRunning", status="True" if running else "False"), *more)
 
 
 def _progress(nodes: Mapping[str, Node]) -> dict[str, str]:

@@ -1,8 +1,8 @@
 """Retry nodes: attempts of a template one after the other."""
 
 from jitflow.expr import durations
+from jitflow.machine import metering, phases
 from jitflow.machine import node as types
-from jitflow.machine import phases
 from jitflow.machine.expressions import truth
 from jitflow.machine.node import Node, changed
 from jitflow.machine.problems import Problem
@@ -85,6 +85,7 @@ class Retries:
         elif strategy.expression and not truth(strategy.expression, _last_scope(turn, node, child)):
             turn.finish(node, child.phase, "retryStrategy.expression evaluated to false", child.outputs)
         else:
+            metering.tell(turn, child)
             _attempt(turn, turn.put(changed(node, message="")), child.index + 1)
 
     def backoff_over(self, turn: Turn, node: Node) -> None:

@@ -5,7 +5,7 @@ A new kind of template is a module with a class like `PodKind`, and a line here.
 
 from collections.abc import Mapping
 
-from jitflow.machine import hooks, program, retries, workflow
+from jitflow.machine import hooks, metering, program, retries, workflow
 from jitflow.machine import node as types
 from jitflow.machine.dags import DagKind
 from jitflow.machine.node import Node
@@ -51,6 +51,14 @@ class MachineRules:
     def look(self, turn: Turn, node: Node) -> None:
         """Start a node's hooks, see `Rules.look`."""
         hooks.look(turn, node)
+
+    def begun(self, turn: Turn, node: Node, template: CompiledTemplate) -> None:
+        """Tell the metrics of a node that runs, see `Rules.begun`."""
+        metering.begun(turn, node, template)
+
+    def ended(self, turn: Turn, node: Node) -> None:
+        """Tell the metrics of a node that has ended, see `Rules.ended`."""
+        metering.ended(turn, node)
 
     def begin(self, turn: Turn) -> None:
         """Start the workflow's root, see `Rules.begin`."""

@@ -75,6 +75,8 @@ class Run(Struct, frozen=True, kw_only=True, array_like=True):
     """Labels that were worked out when the workflow began (`labelsFrom`)."""
     invalid: str = ""
     """Why the workflow cannot run at all: found out after it was created."""
+    metrics_error: str = ""
+    """Why a custom metric could not be told, the last time."""
 
 
 class Counts(Struct, frozen=True, kw_only=True):

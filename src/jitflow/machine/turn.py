@@ -94,6 +94,14 @@ class Rules(Protocol):
         """Start the hooks of a node whose phase has changed."""
         ...
 
+    def begun(self, turn: "Turn", node: Node, template: CompiledTemplate) -> None:
+        """Tell the metrics of a node that runs from now on."""
+        ...
+
+    def ended(self, turn: "Turn", node: Node) -> None:
+        """Tell the metrics of a node that has ended."""
+        ...
+
     def top_ended(self, turn: "Turn") -> None:
         """Go on after the root or the exit handler has ended, or an output was saved."""
         ...
@@ -189,6 +197,7 @@ class Turn(Ledger):
             self.close(locks.key_of(ended.id))
         if ended.memo is not None and not ended.memo[2] and phase == phases.SUCCEEDED:
             self._save_memo(ended, memo.entry_text(ended.id, outputs, self.now))
+        self.rules.ended(self, ended)
         self._count_end(ended)
         if ended.is_unsuccessful:
             self.note(f"WorkflowNode{phase}", f"{phase} node {node.name}: {message}", kind="Warning", node_id=node.id)
@@ -318,6 +327,7 @@ class Turn(Ledger):
             if started is not None and draft.id in self.memos and started.memo is None:
                 started = self.put(changed(started, memo=self.memos[draft.id]))
             if started is not None and not started.is_fulfilled:
+                self.rules.begun(self, started, template)
                 self.rules.look(self, started)
         except Problem as problem:
             self._refuse(draft, str(problem))

@@ -3,7 +3,7 @@
 import msgspec
 
 from jitflow.expr import tags
-from jitflow.machine import hooks, locks, names, phases, pods, retries, selectors, suspends, tasks
+from jitflow.machine import hooks, locks, metering, names, phases, pods, retries, selectors, suspends, tasks
 from jitflow.machine import node as types
 from jitflow.machine import templates as keys
 from jitflow.machine.expressions import truth, value_of
@@ -46,6 +46,7 @@ def begin(turn: Turn) -> None:
     turn.note("WorkflowRunning", "Workflow Running")
     if not _labelled(turn):
         return
+    metering.workflow_begun(turn)
     if turn.run.invalid:
         _end(turn, phases.ERROR, turn.run.invalid)
         return
@@ -174,6 +175,7 @@ def _end(turn: Turn, phase: str, message: str) -> None:
     if turn.run.locking:
         turn.close(locks.key_of(""))
         turn.run = _replace(turn.run, locking="", locks=())
+    metering.workflow_ended(turn)
     turn.close(DEADLINE_KEY)
     if turn.program.claims:
         _drop_claims(turn, phase)

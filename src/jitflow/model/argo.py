@@ -575,7 +575,7 @@ class GRPCAction(Base, frozen=True, kw_only=True):
 
 class Gauge(Base, frozen=True, kw_only=True):
     operation: str | None = None
-    realtime: bool
+    realtime: bool | None = None
     value: str
 
 
@@ -792,7 +792,7 @@ class MemoizationStatus(Base, frozen=True, kw_only=True):
 class Memoize(Base, frozen=True, kw_only=True):
     cache: Cache
     key: str
-    max_age: str = field(name="maxAge")
+    max_age: str | None = field(default=None, name="maxAge")
 
 
 class Metadata(Base, frozen=True, kw_only=True):

@@ -226,6 +226,34 @@ class SaveMemo(Effect, frozen=True, kw_only=True):
     entry: str
 
 
+class Sample(Struct, frozen=True, kw_only=True):
+    """One value for a custom metric: added to a counter, given to a histogram, set on a gauge (or added to it, or taken off).
+
+    `kind`: counter, gauge or histogram; `operation` (gauges only): Set, Add or Sub.
+    """
+
+    kind: str
+    name: str
+    help: str
+    labels: tuple[tuple[str, str], ...] = ()
+    value: float = 0.0
+    operation: str = "Set"
+    buckets: tuple[float, ...] = ()
+
+
+class EmitMetrics(Effect, frozen=True, kw_only=True):
+    """Take the values of custom metrics; once, for they are kept in memory and begin anew with each server, as Argo's do."""
+
+    samples: tuple[Sample, ...]
+
+
+class ShowClocks(Effect, frozen=True, kw_only=True):
+    """Let gauges tell the seconds since a time. Open while what they are about runs, so that they go on after a restart."""
+
+    gauges: tuple[Sample, ...]
+    since: float
+
+
 class CloseWorkflow(Effect, frozen=True, kw_only=True):
     """The workflow has ended: withdraw its future, tell the watchers."""
 

@@ -40,11 +40,15 @@ class _Strict(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class ServerSettings(_Strict, frozen=True, kw_only=True):
-    """Where the server listens. Anything but loopback must be asked for. `names`: further accepted Host names."""
+    """Where the server listens. Anything but loopback must be asked for. `names`: further accepted Host names.
+
+    `open_metrics`: `/metrics` needs no token.
+    """
 
     host: str = "127.0.0.1"
     port: int = 2746
     names: tuple[str, ...] = ()
+    open_metrics: bool = False
 
 
 class PrimarySettings(_Strict, frozen=True, kw_only=True):

@@ -36,6 +36,8 @@ SPECIAL = {
 }
 # Kubernetes marks these required, but Argo fills them in: templates may leave them out.
 OPTIONAL = {
+    ("Gauge", "realtime"),
+    ("Memoize", "maxAge"),
     ("Container", "image"),
     ("Container", "name"),
     ("ScriptTemplate", "image"),

@@ -20,6 +20,7 @@ from jitflow.spec.places import Path, Places
 from jitflow.spec.validation._arguments import check_arguments, check_supplied
 from jitflow.spec.validation._cron import check_cron
 from jitflow.spec.validation._dag import check_dag
+from jitflow.spec.validation._metrics import check_metrics
 from jitflow.spec.validation._report import Report, check_names
 from jitflow.spec.validation._scope import Scope, check_tags, is_leaf, template_scope, workflow_scope
 from jitflow.spec.validation._steps import Templates, check_steps
@@ -112,6 +113,7 @@ def _check_spec(report: Report, workflow: argo.Workflow, objects: Objects, mode:
     check_arguments(report, spec.arguments, ("spec", "arguments"), "spec.arguments.", values_optional=mode is not Mode.RUN)
     check_retry(report, spec.retry_strategy, ("spec",), "spec")
     check_parallelism(report, spec.parallelism, ("spec",), "spec.")
+    check_metrics(report, spec.metrics, ("spec",), "spec")
     check_volumes(report, spec.volumes, ("spec",), "spec.")
     if spec.active_deadline_seconds is not None and spec.active_deadline_seconds < 0:
         message = "spec.activeDeadlineSeconds must not be negative"

@@ -7,6 +7,7 @@ from msgspec import Struct
 from jitflow.model import argo
 from jitflow.spec.places import Path
 from jitflow.spec.validation._artifacts import check_artifact, check_global_name, path_complaint
+from jitflow.spec.validation._metrics import check_metrics
 from jitflow.spec.validation._report import Report, check_names
 from jitflow.spec.validation._scope import Scope, check_tags, is_leaf
 from jitflow.spec.validation._steps import Templates
@@ -123,6 +124,7 @@ def check_limits(report: Report, template: argo.Template, path: Path) -> None:
     """Check time limits, retries and parallelism."""
     prefix = f"templates.{template.name}"
     check_retry(report, template.retry_strategy, path, prefix)
+    check_metrics(report, template.metrics, path, prefix)
     leaf = is_leaf(template)
     if template.timeout:
         here = (*path, "timeout")
