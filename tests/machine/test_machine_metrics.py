@@ -22,7 +22,10 @@ templates:
   RETRY
   metrics:
     prometheus:
-    - {name: runs, help: h, counter: {value: "1"}, labels: [{key: code, value: "{{exitCode}}"}, {key: status, value: "{{status}}"}]}
+    - name: runs
+      help: h
+      counter: {value: "1"}
+      labels: [{key: code, value: "{{exitCode}}"}, {key: status, value: "{{status}}"}]
 """
 
 

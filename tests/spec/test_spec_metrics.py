@@ -40,7 +40,8 @@ def problems(metric: str, *, workflow: bool = False) -> tuple[Problem, ...]:
     [
         "name: a_b, help: h, counter: {value: '1'}",
         "name: 'a:b', help: h, gauge: {value: '{{workflow.duration}}', realtime: true}",
-        "name: a, help: h, histogram: {value: '2', buckets: [1, 2.5]}, labels: [{key: k, value: v}], when: '{{workflow.status}} == Failed'",
+        "name: a, help: h, histogram: {value: '2', buckets: [1, 2.5]}, labels: [{key: k, value: v}]",
+        "name: a, help: h, counter: {value: '2'}, when: '{{workflow.status}} == Failed'",
     ],
 )
 def test_good_metrics_pass(metric: str, workflow: bool):

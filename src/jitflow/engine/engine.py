@@ -457,12 +457,18 @@ class Engine:
                 self._close_run(run)
             case TakeLocks():
                 self._take_locks(run, effect)
+            case _:
+                self._perform_aside(run, effect)
+
+    def _perform_aside(self, run: LiveRun, effect: Effect) -> None:
+        """Do what no node waits for."""
+        match effect:
+            case EmitMetrics() | ShowClocks():
+                self._meter(run, effect)
             case MakeClaims():
                 self._owner.spawn(self._claims.make(effect.namespace, effect.claims), f"make the claims of {run.uid}")
             case DropClaims():
                 self._owner.spawn(self._claims.drop(effect.namespace, effect.names), f"drop the claims of {run.uid}")
-            case EmitMetrics() | ShowClocks():
-                self._meter(run, effect)
             case SaveMemo():
                 self._owner.spawn(self._memos.save(effect), f"remember {effect.memo_key} in {effect.cache}")
             case _:

@@ -58,7 +58,7 @@ def look_up(source: "tags.Compiled[argo.Memoize]", scope: Scope, namespace: str,
         entry = msgspec.json.decode(text, type=Entry)
     except msgspec.DecodeError as error:
         raise Problem(f"the entry {key!r} of the cache {name!r} cannot be read: {error}") from error
-    return Memo(cache=name, key=key, entry=entry if _is_fresh(entry, memoize.max_age, now) else None)
+    return Memo(cache=name, key=key, entry=entry if _is_fresh(entry, memoize.max_age or "", now) else None)
 
 
 def _is_fresh(entry: Entry, max_age: str, now: float) -> bool:

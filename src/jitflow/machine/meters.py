@@ -25,7 +25,7 @@ def clock_key(node_id: str) -> str:
 
 def is_realtime(metric: argo.Prometheus) -> bool:
     """Return whether a metric is told while its template runs, not when it has ended."""
-    return metric.gauge is not None and metric.gauge.realtime
+    return metric.gauge is not None and bool(metric.gauge.realtime)
 
 
 def has_clocks(metrics: argo.Metrics | None) -> bool:
