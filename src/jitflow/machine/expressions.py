@@ -1,11 +1,13 @@
 """Expressions in a workflow: what their names stand for, and what their values become."""
 
-import json
 from collections.abc import Iterator, Mapping
 from typing import Any, Protocol
 
+import msgspec
+
 from jitflow.expr import environment
 from jitflow.expr.lang import LangError, compile_expression, to_json
+from jitflow.machine.names import item_text
 from jitflow.machine.problems import Absent, Problem
 from jitflow.model import argo
 
@@ -25,11 +27,11 @@ class Names(Protocol):
         """The loop's item as JSON, empty when there is none."""
         ...
 
-    def __call__(self, tag: str) -> str | None:
+    def __call__(self, tag: str, /) -> str | None:
         """Return a tag's value."""
         ...
 
-    def artifact(self, reference: str) -> argo.Artifact | None:
+    def artifact(self, reference: str, /) -> argo.Artifact | None:
         """Return the artifact that a name stands for."""
         ...
 
@@ -103,7 +105,39 @@ class Environment(Mapping[str, Any]):
 
 
 def _item(text: str) -> Any:
-    return json.loads(text) if text[:1] in {"{", "[", '"'} else text
+    """Return a loop's item as expressions see it: a map of texts, or a text, as the simple tags `{{item.x}}` and `{{item}}`."""
+    if not text.startswith("{"):
+        return item_text(text)
+    fields = msgspec.json.decode(text, type=dict[str, msgspec.Raw])
+    return {name: item_text(bytes(raw).decode()) for name, raw in fields.items()}
+
+
+def reads(text: str, name: str) -> bool:
+    """Return whether an expression reads a name or anything below it; what is no expression reads nothing."""
+    try:
+        found = compile_expression(text).names
+    except LangError:
+        return False
+    return any(read in {name, "$env"} or read.startswith(f"{name}.") for read in found)
+
+
+class EarlyValues:
+    """The values that a workflow's own arguments may refer to, before anything runs; `now` is when it was created."""
+
+    item = ""
+
+    def __init__(self, values: Mapping[str, str], now: float) -> None:
+        """Hold the values."""
+        self._values = values
+        self.now = now
+
+    def __call__(self, tag: str) -> str | None:
+        """Return a tag's value, None when it is not known (yet)."""
+        return rendered(tag[1:], self) if tag.startswith("=") else self._values.get(tag)
+
+    def artifact(self, reference: str, /) -> argo.Artifact | None:
+        """Return nothing: there is no artifact yet."""
+        del reference
 
 
 def value_of(text: str, names: Names) -> Any:

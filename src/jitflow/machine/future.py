@@ -7,6 +7,7 @@ from msgspec import Struct
 
 from jitflow.machine import phases
 from jitflow.machine.arguments import input_artifact, input_value
+from jitflow.machine.expressions import rendered
 from jitflow.machine.node import Key, Node
 from jitflow.machine.problems import Problem, Unknown
 from jitflow.machine.program import CompiledArguments, CompiledTemplate, Program
@@ -60,6 +61,8 @@ class FutureValues:
         """
         if tag in {"workflow.status", "workflow.failures", "workflow.duration"}:
             raise Unknown(tag)
+        if tag.startswith("="):
+            return rendered(tag[1:], self)
         value = self._values(tag)
         if value is None and tag.startswith("workflow.outputs."):
             raise Unknown(tag)
@@ -69,6 +72,11 @@ class FutureValues:
     def now(self) -> float:
         """The time of the decision."""
         return self._values.now
+
+    @property
+    def item(self) -> str:
+        """No loop's item."""
+        return ""
 
     def config(self, reference: argo.ConfigMapKeySelector) -> str | None:
         """Return a value of a ConfigMap."""

@@ -11,6 +11,7 @@ import msgspec
 from jitflow.expr import depends as depends_language
 from jitflow.expr import tags
 from jitflow.machine import templates as keys
+from jitflow.machine.expressions import EarlyValues, reads
 from jitflow.machine.problems import Problem
 from jitflow.model import argo
 from jitflow.model.effective import MissingTemplate, template_spec
@@ -373,7 +374,10 @@ class Program:
 
     def _parameters(self, values: dict[str, str]) -> dict[str, str]:
         arguments = self.arguments.parameters
-        texts = {name: argument.text.render(values.get) for name, argument in arguments.items()}
+        early = EarlyValues(
+            values, datetime.fromisoformat(created).timestamp() if (created := self.metadata.creation_timestamp) else 0.0
+        )
+        texts = {name: argument.text.render(early) for name, argument in arguments.items()}
         listed = [
             msgspec.structs.replace(parameter, value=texts[parameter.name])
             for parameter in (self.spec.arguments or argo.Arguments()).parameters
@@ -393,7 +397,7 @@ def _spec_of(reference: argo.TemplateRef, namespace: str, objects: Objects) -> a
 
 def uses_item(tag: str) -> bool:
     """Return whether a tag stands for a loop's item."""
-    return tag == "item" or tag.startswith("item.") or (tag.startswith("=") and "item" in tag)
+    return tag == "item" or tag.startswith("item.") or (tag.startswith("=") and reads(tag[1:], "item"))
 
 
 def _json(value: Any) -> str:

@@ -8,6 +8,7 @@ import msgspec
 from jitflow.machine import names, phases, times
 from jitflow.machine import node as types
 from jitflow.machine import templates as keys
+from jitflow.machine.expressions import rendered
 from jitflow.machine.node import Key, Node
 from jitflow.machine.problems import Absent, Problem
 from jitflow.machine.program import CompiledTemplate, Program, Task
@@ -215,6 +216,8 @@ class WorkflowValues:
         found = self._view.program.constants.get(tag)
         if found is not None:
             return found
+        if tag.startswith("="):
+            return rendered(tag[1:], self)
         if tag.startswith("workflow.outputs."):
             return _output_field(self._view.run.outputs or NO_OUTPUTS, tag.removeprefix("workflow.outputs."))
         match tag:
@@ -232,6 +235,11 @@ class WorkflowValues:
     def now(self) -> float:
         """The time of the decision."""
         return self._view.now
+
+    @property
+    def item(self) -> str:
+        """No loop's item."""
+        return ""
 
     def config(self, reference: argo.ConfigMapKeySelector) -> str | None:
         """Return a value of a ConfigMap of the workflow's namespace."""
