@@ -13,6 +13,7 @@ from jitflow.bootstrap.system import RandomIds, SystemClock
 from jitflow.dataplane import LocalDataPlane
 from jitflow.engine import Change, Engine, Images, Locator, RemoteName
 from jitflow.engine.podkeeper import PodKeeperConfig
+from jitflow.engine.throttle import Throttle
 from jitflow.model import argo
 from jitflow.model.data import ObjectRef
 from jitflow.model.pods import Pod
@@ -55,6 +56,7 @@ class World:
         self.script = script
         self.changes: list[Change] = []
         self.meters: CustomMetrics | None = None
+        self.limits = (0, 0)
         self.executor = FakeExecutor(script, self.machine)
         self._folder = folder
 
@@ -72,6 +74,7 @@ class World:
             images=Images({}),
             locator=lambda: locator,
             meters=self.meters,
+            throttle=Throttle(*self.limits),
             config=PodKeeperConfig(max_pods=max_pods, lookahead=lookahead, environment={}, grace_s=1.0),
         )
         engine.subscribe(self.changes.append)

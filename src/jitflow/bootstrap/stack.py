@@ -26,6 +26,7 @@ from jitflow.engine import Engine, Images
 from jitflow.engine.podkeeper import PodKeeperConfig
 from jitflow.engine.surroundings import Surroundings
 from jitflow.engine.tasks import Owner
+from jitflow.engine.throttle import Throttle
 from jitflow.executors import ProcessExecutor, SandboxExecutor
 from jitflow.model.pods import PodImage
 from jitflow.objects import MemoStore, ObjectStore
@@ -105,6 +106,7 @@ async def open_stack(settings: Settings) -> AsyncGenerator[Stack]:
                 ),
             },
             meters=meters,
+            throttle=Throttle(settings.parallelism, settings.namespace_parallelism),
             images=images_of(settings),
             locator=registry.locator,
             config=PodKeeperConfig(

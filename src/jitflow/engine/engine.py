@@ -18,6 +18,7 @@ from jitflow.engine.podkeeper import PodKeeper, PodKeeperConfig, pod_key
 from jitflow.engine.run import LiveRun, Turn, decode_effect, decode_note
 from jitflow.engine.taskkeeper import TaskKeeper
 from jitflow.engine.tasks import Owner
+from jitflow.engine.throttle import POSTPONED, Throttle
 from jitflow.engine.timers import Timers
 from jitflow.machine.times import rfc3339
 from jitflow.model import argo
@@ -40,6 +41,7 @@ from jitflow.model.runs import (
     Note,
     OutputsSaved,
     PodEnded,
+    RetryRequested,
     RunTask,
     SaveMemo,
     ShowClocks,
@@ -47,6 +49,7 @@ from jitflow.model.runs import (
     StartTimer,
     TakeLocks,
     TimerFired,
+    WorkflowPostponed,
     WorkflowStarted,
 )
 from jitflow.ports.agents import Agent
@@ -91,6 +94,7 @@ class Engine:
         claims: ClaimKeeper | None = None,
         agents: Mapping[str, Agent] | None = None,
         meters: CustomMetrics | None = None,
+        throttle: Throttle | None = None,
     ) -> None:
         """Hold the adapters; `open` begins. `locator` is asked anew each time: remotes come and go."""
         self._store = store
@@ -106,6 +110,7 @@ class Engine:
         self._memos = memos or NoMemos()
         self._claims = claims or NoClaimKeeper()
         self._meters = meters or CustomMetrics(clock.now)
+        self._throttle = throttle or Throttle()
         self._janitor = Janitor(store, clock, self._owner, self.delete)
         self._timers = Timers(clock, lambda uid, key: self._post(uid, TimerFired(key=key)))
         self._pods = PodKeeper(
@@ -148,6 +153,19 @@ class Engine:
         for end in early:
             self._pod_ended(end)
         self._serve_locks()
+        self._begin_postponed(runs)
+
+    def _begin_postponed(self, runs: Sequence[LiveRun]) -> None:
+        """Count the workflows that run, then let those begin for which there is a place."""
+        for run in runs:
+            if not run.state.run.postponed:
+                self._throttle.hold(run.uid, run.row.namespace)
+        for run in runs:
+            priority = run.state.program.spec.priority or 0
+            if run.state.run.postponed and self._throttle.ask(
+                run.uid, run.row.namespace, priority=priority, created_at=run.row.created_at
+            ):
+                self._post(run.uid, WorkflowStarted())
 
     async def close(self) -> None:
         """Stop driving; pods go on and are adopted at the next start."""
@@ -213,7 +231,10 @@ class Engine:
             await self._check(metadata.uid or "", state)
         namespace, name = metadata.namespace or "default", metadata.name or ""
         turn = Turn(state)
-        turn.take(machine.decide(turn.state, WorkflowStarted(), now, self._objects))
+        uid, priority = metadata.uid or "", state.program.spec.priority or 0
+        begins = self._throttle.ask(uid, namespace, priority=priority, created_at=now)
+        first = WorkflowStarted() if begins else WorkflowPostponed(message=POSTPONED)
+        turn.take(machine.decide(turn.state, first, now, self._objects))
         run = LiveRun(turn.state, RunRow(uid=metadata.uid or "", namespace=namespace, name=name, created_at=now))
         run.has_data = has_data
         run.draining = True
@@ -221,15 +242,22 @@ class Engine:
         try:
             await self._commit(run, turn, machine.encode_header(turn.state), kind="ADDED")
         except VersionConflict as error:
-            self._runs.pop(run.uid, None)
+            self._give_up(run.uid)
             raise Refused(f'workflows.argoproj.io "{name}" already exists', code="conflict") from error
         except BaseException:
-            self._runs.pop(run.uid, None)
+            self._give_up(run.uid)
             raise
         self._lookahead.announce(run)
         self._perform_all(run, turn)
         self._drained(run)
         return run.row
+
+    def _give_up(self, uid: str) -> None:
+        """A run has ended, or could not be kept: others may have its place."""
+        self._runs.pop(uid, None)
+        self._throttle.release(uid)
+        for other in self._throttle.admit():
+            self._post(other, WorkflowStarted())
 
     async def send(self, uid: str, event: Event) -> None:
         """Deliver an event to a run and return when it is durable.
@@ -244,6 +272,8 @@ class Engine:
         self._finished.pop(uid, None)
         self._janitor.forget(uid)
         run = self._runs.setdefault(uid, run)
+        if isinstance(event, RetryRequested):
+            self._throttle.hold(uid, run.row.namespace)
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._enqueue(run, event, future)
         await future
@@ -330,7 +360,10 @@ class Engine:
             ),
             "jitflow_queue_length": (
                 "What waits: pods for data or a place, nodes and workflows for locks",
-                [((("queue", name),), float(count)) for name, count in (*waiting.items(), ("locks", self._locks.waiting))],
+                [
+                    ((("queue", name),), float(count))
+                    for name, count in (*waiting.items(), ("locks", self._locks.waiting), ("workflows", self._throttle.waiting))
+                ],
             ),
             "jitflow_live_workflows": ("Workflows that the engine drives", [((), float(len(self._runs)))]),
         }
@@ -517,7 +550,7 @@ class Engine:
         self._pods.close_run(run.uid)
         self._tasks.close_run(run.uid)
         self._meters.forget_clocks(run.uid)
-        self._runs.pop(run.uid, None)
+        self._give_up(run.uid)
 
     async def _stored(self, uid: str) -> LiveRun:
         run = await self._load(uid)

@@ -25,6 +25,7 @@ from jitflow.model.runs import (
     TaskEnded,
     TaskProgress,
     TimerFired,
+    WorkflowPostponed,
     WorkflowStarted,
 )  # fmt: skip
 
@@ -109,6 +110,8 @@ def _workflow_event(turn: Turn, event: Event) -> None:
     match event:
         case WorkflowStarted():
             workflow.begin(turn)
+        case WorkflowPostponed():
+            workflow.postpone(turn, event.message)
         case TimerFired():
             workflow.timer_fired(turn, event.key)
         case SuspendRequested():

@@ -77,6 +77,8 @@ class Run(Struct, frozen=True, kw_only=True, array_like=True):
     """Why the workflow cannot run at all: found out after it was created."""
     metrics_error: str = ""
     """Why a custom metric could not be told, the last time."""
+    postponed: bool = False
+    """It has not begun, for too many workflows run already."""
 
 
 class Counts(Struct, frozen=True, kw_only=True):

@@ -36,10 +36,18 @@ STRATEGIES = frozenset({"Stop", TERMINATE})
 _replace = msgspec.structs.replace
 
 
+def postpone(turn: Turn, message: str) -> None:
+    """Begin later: too many workflows run already."""
+    if not turn.run.phase and not turn.run.postponed:
+        turn.run = _replace(turn.run, postponed=True, message=message)
+
+
 def begin(turn: Turn) -> None:
     """Start the root node. A workflow that has begun is left alone."""
     if turn.run.phase:
         return
+    if turn.run.postponed:
+        turn.run = _replace(turn.run, postponed=False, message="")
     if turn.run.locking != locks.HELD and not turn.run.invalid and _waits_for_locks(turn):
         return
     turn.run = _replace(turn.run, phase=phases.RUNNING, started_at=turn.now, message="")
@@ -207,7 +215,7 @@ def shut_down(turn: Turn, event: ShutdownRequested) -> None:
     if turn.run.shutdown in {event.strategy, TERMINATE}:
         return
     turn.run = _replace(turn.run, shutdown=event.strategy, shutdown_message=event.message)
-    if not turn.run.phase and turn.run.locking == locks.WANTED:
+    if not turn.run.phase and (turn.run.locking == locks.WANTED or turn.run.postponed):
         _end(turn, phases.FAILED, turn.halted(exit_handler=False))
         return
     _halt(turn)

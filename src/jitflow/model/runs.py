@@ -14,6 +14,12 @@ class WorkflowStarted(Event, frozen=True, kw_only=True):
     """The workflow was created and may begin. Also the first event after `spec.suspend` ends."""
 
 
+class WorkflowPostponed(Event, frozen=True, kw_only=True):
+    """The workflow was created, but too many run already: it begins later, with `WorkflowStarted`."""
+
+    message: str
+
+
 class PodStarted(Event, frozen=True, kw_only=True):
     """The pod of a node is running under its parent. `images`: names without a mapping, told as a warning."""
 

@@ -114,12 +114,16 @@ class PluginSettings(_Strict, frozen=True, kw_only=True):
 class Settings(_Strict, frozen=True, kw_only=True):
     """Everything that can be set. `home`: state, pods, primary, artifacts. `max_pods` 0: one for each processor.
 
+    `parallelism` and `namespace_parallelism`: workflows at once in all and in each namespace; 0: no limit.
+
     `node_labels`: labels of this machine that node selectors of manifests may name, besides its architecture, system and name.
     """
 
     home: str = ""
     executor: Literal["sandbox", "process"] = "sandbox"
     max_pods: int = 0
+    parallelism: int = 0
+    namespace_parallelism: int = 0
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     durability: Literal["normal", "full"] = "normal"
     grace_s: float = 30.0
