@@ -74,9 +74,9 @@ MANIFESTS = {
         + STEP,
         ["cycle", "a", "b", "$.spec.templates[0].dag"],
     ),
-    "not supported yet": (
-        HEAD + "  templates:\n  - name: main\n    http: {url: 'http://localhost'}\n",
-        ["http", "not supported", "8:"],
+    "not supported": (
+        HEAD + "  templates:\n  - name: main\n    container: {image: i}\n  volumes: [{name: v, hostPath: {path: /etc}}]\n",
+        ["volumes of this kind do not exist here", "9:"],
     ),
     "key that leaves its place": (reader("bucket/../../etc/passwd"), ["..", "$.spec.templates[0].inputs.artifacts[0]"]),
 }

@@ -271,3 +271,10 @@ def test_places_of_keys_values_and_what_is_not_there():
     assert str(places.of_key(("spec", "templates", 7))) == "f:5:3 ($.spec.templates[7])"
     assert str(places.of_key(())) == "f:1:1 ($)"
     assert spec.Places().at(("a",)).line is None
+
+
+def test_keys_beside_those_of_the_kind_are_left_out_of_an_api_body():
+    body = {"dbapiVersion": "x", "kind": "Workflow", "metadata": {"name": "a"}, "spec": {"entrypoint": "a"}}
+    assert spec.from_json(body).manifest == spec.from_json({key: body[key] for key in ("kind", "metadata", "spec")}).manifest
+    with pytest.raises(Refused, match='unknown field "zzz"'):
+        spec.from_json({**body, "spec": {"zzz": 1}})

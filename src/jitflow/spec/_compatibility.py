@@ -17,18 +17,18 @@ _HEAD = """# What becomes of an Argo manifest here
 
 This page is generated from the table that validation uses (`src/jitflow/spec/support.py`); `make generate` writes it again.
 Fields are listed by the type of Argo's API description that they belong to. A field that is in none of these lists is refused:
-nothing is ever ignored in silence. What is *ignored* is accepted and has no effect, for the reason given; what is *refused* ends
-`lint` and `create` with the place of the field and the reason.
+nothing is ignored in silence, but for keys beside `apiVersion`, `kind`, `metadata`, `spec` and `status` in the body of an API
+call, which Argo's server leaves out too. What is *ignored* is accepted and has no effect, for the reason given; what is
+*refused* ends `lint` and `create` with the place of the field and the reason.
 
 Expressions are expr-lang with Argo's own functions and those of sprig; `when` is govaluate. Where they differ from the Go
 libraries on purpose: an expression is bounded in length, depth, steps and the size of what it makes; regular expressions are
-matched in linear time and know no back references; an empty list that `concat` makes is `[]`, not `null`; sprig functions that
-read the environment,
-look up hosts, or make keys, passwords or random values are left out. jq filters that could run without end (`repeat`, `range`,
-`recurse`, `reduce` and the like) are refused.
+matched in linear time and know no back references; an empty list that `concat` makes is `[]`, not `null`; sprig functions
+that read the environment, look up hosts, or make keys, passwords or random values are left out. jq filters that could run
+without end (`repeat`, `range`, `recurse`, `reduce` and the like) are refused.
 
-Secrets and ConfigMaps, WorkflowTemplates, CronWorkflows, WorkflowEventBindings and PersistentVolumeClaims are kept by the server
-itself: there is no Kubernetes behind it. A claim is a directory of the machine.
+Secrets and ConfigMaps, WorkflowTemplates, CronWorkflows, WorkflowEventBindings and PersistentVolumeClaims are kept by the
+server itself: there is no Kubernetes behind it. A claim is a directory of the machine.
 """
 
 

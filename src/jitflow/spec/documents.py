@@ -1,8 +1,9 @@
 """Manifests from text and from API bodies: strict, and every problem with its place."""
 
 from collections.abc import Collection
-from typing import Any, Final
+from typing import Any, Final, cast
 
+import msgspec
 from msgspec import Struct
 
 from jitflow.model import argo
@@ -95,6 +96,8 @@ def load_one(text: str, source: str = "", *, kinds: Collection[str] = ()) -> Doc
 def from_json(body: Any, *, kind: str = "", source: str = "") -> Document:
     """Return the manifest of an API body; places are JSON paths only, and strings must be strings.
 
+    Keys beside those of the kind are left out at the top, as Argo's server does it; further down they are refused.
+
     Args:
         body: the decoded JSON.
         kind: the kind to assume when the body names none.
@@ -103,6 +106,12 @@ def from_json(body: Any, *, kind: str = "", source: str = "") -> Document:
     Raises:
         Refused: as `load`.
     """
+    if isinstance(body, dict):
+        found = cast("dict[str, Any]", body)
+        known = KINDS.get(str(found.get("kind") or kind))
+        if known is not None:
+            names = {field.encode_name for field in msgspec.structs.fields(known)}
+            body = {key: value for key, value in found.items() if key in names}
     return _document(_nodes.from_plain(body), Places(None, source), coerce=False, kind=kind)
 
 
