@@ -128,6 +128,8 @@ def _numbers(frame: Frame, name: str, given: Arguments, depth: int = 0) -> list[
 
 def _extreme(name: str, better: Callable[[Value, Value], bool]) -> Callable[[Frame, Arguments], Value]:
     def run(frame: Frame, given: Arguments) -> Value:
+        if len(given) == 1 and not is_number(given[0]) and not is_array(given[0]):
+            return given[0]
         best: Value = None
         for value in _numbers(frame, name, given):
             if best is None or better(value, best):
@@ -415,7 +417,8 @@ def flattened(frame: Frame, array: list[Any], depth: int = 0) -> list[Any]:
 
 
 def _sort(frame: Frame, given: Arguments) -> Value:
-    array = list(array_of(given[0], "sort"))
+    # The library sorts what is no array to nothing.
+    array = list(given[0]) if is_array(given[0]) else []
     frame.spend(len(array) * max(1, len(array).bit_length()))
     return sort_by(array, array, given[1] if len(given) > 1 else "asc")
 
@@ -424,8 +427,8 @@ FUNCTIONS: Final[dict[str, Callable[[Frame, Arguments], Value]]] = {
     "len": _len,
     "type": lambda _, given: type_name(given[0]),
     "abs": _abs,
-    "ceil": _rounding("ceil", lambda number: float(math.ceil(number))),
-    "floor": _rounding("floor", lambda number: float(math.floor(number))),
+    "ceil": _rounding("ceil", lambda number: math.copysign(math.ceil(number), number)),
+    "floor": _rounding("floor", lambda number: math.copysign(math.floor(number), number)),
     "round": _rounding("round", half_away),
     "int": lambda _, given: to_whole(given[0]),
     "float": lambda _, given: to_float(given[0]),

@@ -54,8 +54,8 @@ class Loop:
         return total
 
 
-def _find(loop: Loop, indices: range) -> int:
-    return next((index for index in indices if as_bool(loop.at(index))), -1)
+def _find(loop: Loop, indices: range) -> int | None:
+    return next((index for index in indices if as_bool(loop.at(index))), None)
 
 
 def _find_index(loop: Loop, _: list[Value]) -> Value:
@@ -66,10 +66,10 @@ def _find_last_index(loop: Loop, _: list[Value]) -> Value:
     return _find(loop, range(len(loop.array) - 1, -1, -1))
 
 
-def _found(find: Callable[[Loop, list[Value]], int]) -> Callable[[Loop, list[Value]], Value]:
+def _found(find: Callable[[Loop, list[Value]], Value]) -> Callable[[Loop, list[Value]], Value]:
     def run(loop: Loop, rest: list[Value]) -> Value:
         index = find(loop, rest)
-        return loop.array[index] if index >= 0 else None
+        return None if index is None else loop.array[index]
 
     return run
 
