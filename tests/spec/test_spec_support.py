@@ -68,12 +68,11 @@ TEMPLATE = "  templates:\n  - name: a\n    container: {image: i}\n"
     [
         (TEMPLATE + "  volumes: [{name: v, hostPath: {path: /etc}}]\n", "8:23"),
         (TEMPLATE + "    daemon: true\n", "8:5"),
-        (TEMPLATE + "    sidecars: [{name: s}]\n", "8:5"),
-        (TEMPLATE + "    initContainers: [{name: s}]\n", "8:5"),
+        (TEMPLATE + "    sidecars: [{name: s, tty: true}]\n", "8:26"),
+        (TEMPLATE + "    initContainers: [{name: s, lifecycle: {}}]\n", "8:32"),
         (TEMPLATE + "    inputs: {artifacts: [{name: d, path: /d, http: {url: x}}]}\n", "8:46"),
         (TEMPLATE + "    inputs: {artifacts: [{name: d, path: /d, plugin: {name: other, key: x}}]}\n", "8:55"),
         (TEMPLATE + "    outputs: {artifacts: [{name: d, path: /d, artifactGC: {strategy: Never}}]}\n", "8:47"),
-        ("  templates:\n  - name: a\n    containerSet: {containers: []}\n", "7:5"),
         ("  templates:\n  - name: a\n    resource: {action: get}\n", "7:5"),
     ],
 )

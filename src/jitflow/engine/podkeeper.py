@@ -256,15 +256,16 @@ class PodKeeper:
         self._post(uid, OutputsSaved(node_id=node_id, error=error))
 
     def _warn_of_image(self, uid: str, plan: PodPlan) -> None:
-        name = plan.image.name
-        if plan.mapped or (uid, name) in self._warned:
-            return
-        self._warned.add((uid, name))
-        message = (
-            f"the image {name!r} is not mapped: its pods see the host's root; "
-            f'map it in the settings file under [images."{name}"]'
-        )
-        self._note(uid, Note(at=self._clock.now(), kind="Warning", reason="ImageNotMapped", message=message))
+        for part in plan.parts:
+            name = part.image.name
+            if part.mapped or (uid, name) in self._warned:
+                continue
+            self._warned.add((uid, name))
+            message = (
+                f"the image {name!r} is not mapped: its pods see the host's root; "
+                f'map it in the settings file under [images."{name}"]'
+            )
+            self._note(uid, Note(at=self._clock.now(), kind="Warning", reason="ImageNotMapped", message=message))
 
 
 def _collected(plan: PodPlan, end: PodEnd) -> tuple[OutputObject, ...]:

@@ -7,7 +7,8 @@ from pathlib import Path
 from msgspec import Struct
 from msgspec.structs import replace
 
-from jitflow.engine.images import Images, command_of
+from jitflow.engine.containers import MAIN, SCRIPT_PATH, AnyContainer, Part, parts_of, with_shared_data
+from jitflow.engine.images import Images
 from jitflow.engine.locations import Locator
 from jitflow.engine.patches import patched
 from jitflow.engine.surroundings import Surroundings, mounts
@@ -17,19 +18,17 @@ from jitflow.model import argo
 from jitflow.model.data import FutureInput, FutureOutput, FutureStep, ObjectRef, StepId
 from jitflow.model.pods import (
     Archive,
+    ContainerRole,
     Delivery,
     Pod,
+    PodContainer,
     PodFile,
-    PodImage,
     PodInput,
     PodOutput,
 )
 from jitflow.model.problems import Refused
 from jitflow.model.runs import LaunchPod
 from jitflow.ports.dataplane import Lease
-
-SCRIPT_PATH = "/argo/staging/script"
-"""Where Argo puts a script template's source."""
 
 SIZE_ANNOTATION = "jitflow.io/output-size"
 """Template annotation: bytes to reserve for each output artifact, for example `20Mi`."""
@@ -40,9 +39,7 @@ class PodPlan(Struct, frozen=True, kw_only=True):
 
     step: FutureStep
     launch: LaunchPod
-    image: PodImage
-    mapped: bool
-    command: tuple[str, ...]
+    parts: tuple[Part, ...]
     inputs: tuple[tuple[argo.Artifact, ObjectRef], ...]
     outputs: tuple[tuple[argo.Artifact, ObjectRef], ...]
 
@@ -95,13 +92,7 @@ def plan_pod(uid: str, launch: LaunchPod, locator: Locator, images: Images) -> P
     """
     template = patched(launch.template, launch.workflow_level.pod_spec_patch, launch.template.pod_spec_patch)
     launch = replace(launch, template=template)
-    main = template.container or template.script
-    if main is None or not main.image:
-        raise Refused(f"template {template.name!r} names no image; write `image:`")
-    image, mapped = images.find(main.image)
-    # As in Argo, a script without a source is a container.
-    args = (*main.args, SCRIPT_PATH) if template.script is not None and template.script.source else main.args
-    command = command_of(image, mapped, main.command, args)
+    parts = parts_of(template, images)
     inputs = located(template.inputs.artifacts if template.inputs else (), locator)
     outputs = located(template.outputs.artifacts if template.outputs else (), locator)
     step = future_of(
@@ -111,7 +102,7 @@ def plan_pod(uid: str, launch: LaunchPod, locator: Locator, images: Images) -> P
         [ref for _, ref in outputs],
         output_bytes=declared_output_bytes(template),
     )
-    return PodPlan(step=step, launch=launch, image=image, mapped=mapped, command=command, inputs=inputs, outputs=outputs)
+    return PodPlan(step=step, launch=launch, parts=parts, inputs=inputs, outputs=outputs)
 
 
 def build_pod(
@@ -129,26 +120,58 @@ def build_pod(
     Raises:
         Refused: an input is absent and not optional, or a volume is of a kind that does not exist here.
     """
-    launch, template = plan.launch, plan.launch.template
-    main = template.container or template.script
-    assert main is not None, "plan_pod checked it"
-    outputs = pod_outputs(template)
+    launch = plan.launch
     around = around or Surroundings()
-    shown = mounts(template, main.volume_mounts, launch, around)
+    containers = [_container(plan, part, lease, environment, around) for part in plan.parts]
+    main = containers[0]
+    if len(containers) > 1:
+        return Pod(
+            key=key,
+            name=launch.pod_name,
+            image=main.image,
+            command=(),
+            deadline_s=_deadline(launch, now),
+            grace_s=grace_s,
+            containers=with_shared_data(containers, main.image),
+        )
     return Pod(
         key=key,
         name=launch.pod_name,
-        image=plan.image,
-        command=plan.command,
-        env=_environment(plan, main, environment, around),
-        working_dir=main.working_dir or plan.image.working_dir,
-        files=(*_files(template), *shown.files),
-        inputs=_inputs(plan, lease, [output.path for output in outputs]),
-        outputs=outputs,
-        volumes=shown.volumes,
+        image=main.image,
+        command=main.command,
+        env=main.env,
+        working_dir=main.working_dir,
+        files=main.files,
+        inputs=main.inputs,
+        outputs=main.outputs,
+        volumes=main.volumes,
         deadline_s=_deadline(launch, now),
         grace_s=grace_s,
-        capture_result=launch.capture_result,
+        capture_result=main.capture_result,
+    )
+
+
+def _container(plan: PodPlan, part: Part, lease: Lease, environment: Mapping[str, str], around: Surroundings) -> PodContainer:
+    launch, template = plan.launch, plan.launch.template
+    shown = mounts(template, part.mounts, launch, around)
+    is_main = part.name == MAIN and part.role is ContainerRole.MAIN
+    outputs = pod_outputs(template) if is_main else ()
+    own = _files(template) if part.has_data else ()
+    return PodContainer(
+        name=part.name,
+        role=part.role,
+        image=part.image,
+        command=part.command,
+        env=_environment(plan, part, part.source, environment, around),
+        working_dir=part.source.working_dir or part.image.working_dir,
+        files=(*own, *shown.files),
+        inputs=_inputs(plan, lease, [output.path for output in pod_outputs(template)]) if part.has_data else (),
+        outputs=outputs,
+        volumes=shown.volumes,
+        capture_result=launch.capture_result and is_main,
+        dependencies=part.dependencies,
+        retries=part.retries,
+        retry_delay_s=part.retry_delay_s,
     )
 
 
@@ -191,17 +214,17 @@ def _compression(artifact: argo.Artifact) -> int:
 
 
 def _environment(
-    plan: PodPlan, main: argo.Container | argo.ScriptTemplate, environment: Mapping[str, str], around: Surroundings
+    plan: PodPlan, part: Part, source: AnyContainer, environment: Mapping[str, str], around: Surroundings
 ) -> tuple[tuple[str, str], ...]:
     merged = {"HOME": "/tmp", "LANG": "C.UTF-8", "PATH": environment.get("PATH", "/usr/local/bin:/usr/bin:/bin")}
-    merged |= plan.image.env
+    merged |= part.image.env
     merged |= {
-        "ARGO_CONTAINER_NAME": "main",
+        "ARGO_CONTAINER_NAME": part.name,
         "ARGO_NODE_ID": plan.launch.node_id,
         "ARGO_WORKFLOW_NAME": plan.launch.workflow_level.workflow_name,
         "ARGO_WORKFLOW_UID": plan.launch.workflow_level.workflow_uid,
     }
-    merged |= own_environment(main, plan.launch, around)
+    merged |= own_environment(source, plan.launch, around)
     return tuple(merged.items())
 
 

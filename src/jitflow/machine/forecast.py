@@ -188,7 +188,7 @@ class _Forecaster:
                 return self._steps_of(place, template, inputs, None)
             case "dag":
                 return self._dag_of(place, template, inputs, None)
-            case "container" | "script":
+            case "container" | "script" | "container_set":
                 return self._pod(place, template, inputs, None)
             case _:
                 return Outcome(last=place.after)

@@ -16,6 +16,8 @@ TASK_GROUP = "TaskGroup"
 RETRY = "Retry"
 SUSPEND = "Suspend"
 SKIPPED = "Skipped"
+CONTAINER = "Container"
+"""A container of a set: shown in the status, no node of its own."""
 HTTP = "HTTP"
 PLUGIN = "Plugin"
 
@@ -91,6 +93,8 @@ class Node(Struct, frozen=True, kw_only=True, array_like=True, gc=False):
     """Names of its mutexes and semaphores."""
     memo: tuple[str, str, bool] | None = None
     """Of a memoized template: the cache, the key, and whether the outputs come from there."""
+    containers: tuple[tuple[str, int | None, float, float], ...] = ()
+    """Of an ended container set: each container's name, exit code (None: it did not run), start and end."""
 
     @property
     def key(self) -> Key:

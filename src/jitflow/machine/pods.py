@@ -13,10 +13,13 @@ from jitflow.machine.scope import Scope
 from jitflow.machine.turn import Turn
 from jitflow.machine.values import template_values
 from jitflow.model import argo
-from jitflow.model.pods import PodEnd
+from jitflow.model.pods import ContainerRole, PodEnd
 from jitflow.model.runs import KillPod, LaunchPod, PodDefaults, StartTimer
 
 TIMED_OUT = "Pod was active on the node longer than the specified deadline"
+
+_FORGIVEN = (None, 0, 137, 143)
+"""Ends of a sidecar that do not count: it did not run, ended by itself, or because it was told to."""
 
 _replace = msgspec.structs.replace
 
@@ -54,11 +57,14 @@ class PodKind:
 
 
 def _check_mounts(turn: Turn, template: argo.Template) -> None:
-    main = template.container or template.script
-    if main is None or not main.volume_mounts:
+    group = template.container_set or argo.ContainerSetTemplate(containers=())
+    mains = [one for one in (template.container, template.script) if one is not None]
+    parts = (*mains, *group.containers, *template.init_containers, *template.sidecars)
+    mounts = [*group.volume_mounts, *(mount for part in parts for mount in part.volume_mounts)]
+    if not mounts:
         return
     known = {volume.name for volume in (*turn.program.volumes, *template.volumes)}
-    for mount in main.volume_mounts:
+    for mount in mounts:
         if mount.name not in known:
             raise Problem(f"volume '{mount.name}' not found in workflow spec")
         if not mount.mount_path:
@@ -156,6 +162,9 @@ def ended(turn: Turn, node: Node, end: PodEnd) -> None:
     else:
         turn.close(node.id)
     node = changed(node, saving=saving, started_at=min(end.started_at, turn.now) if end.started_at else node.started_at)
+    if template.source.container_set is not None:
+        mains = [one for one in end.containers if one.role is ContainerRole.MAIN]
+        node = changed(node, containers=tuple((one.name, one.exit_code, one.started_at, one.finished_at) for one in mains))
     turn.put(node)
     turn.finish(node, phase, message, outputs)
 
@@ -176,9 +185,14 @@ def verdict(node: Node, end: PodEnd, missing: str) -> tuple[str, str]:
     if end.exit_code is None:
         return phases.ERROR, end.error or "the pod was lost before it ended"
     if end.exit_code != 0:
-        return phases.FAILED, f"main: Error (exit code {end.exit_code})"
+        failed = [one.name for one in end.containers if one.role is ContainerRole.MAIN and one.exit_code]
+        name = failed[0] if failed and "main" not in failed else "main"
+        return phases.FAILED, f"{name}: Error (exit code {end.exit_code})"
     if end.error or missing:
         return phases.ERROR, end.error or missing
+    for one in end.containers:
+        if one.role is ContainerRole.SIDECAR and one.exit_code not in _FORGIVEN:
+            return phases.FAILED, f"{one.name}: Error (exit code {one.exit_code})"
     return phases.SUCCEEDED, ""
 
 

@@ -23,8 +23,9 @@ _STRFTIME_LETTERS: Final = "aAbBcdDeFhHIjlmMnprRStTuUVwWxXyYzZ"
 SCHEDULED_TIME: Final = "workflows.argoproj.io/scheduled-time"
 
 CONTAINER, SCRIPT, STEPS, DAG, SUSPEND = "container", "script", "steps", "dag", "suspend"
+CONTAINER_SET = "container_set"
 KINDS: Final = (
-    CONTAINER, SCRIPT, STEPS, DAG, SUSPEND, "http", "data", "container_set", "plugin", "resource",
+    CONTAINER, SCRIPT, STEPS, DAG, SUSPEND, "http", "data", CONTAINER_SET, "plugin", "resource",
 )  # fmt: skip
 """Fields of a template, one of which says of what kind it is."""
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 import msgspec
 from msgspec import Struct
 
-from jitflow.machine import locks, phases, times
+from jitflow.machine import locks, names, phases, times
 from jitflow.machine import node as types
 from jitflow.machine import templates as keys
 from jitflow.machine.edges import Edges
@@ -96,7 +96,7 @@ def status(state: State, now: float) -> argo.WorkflowStatus:
         synchronization=locks.status(_holders(state)),
         stored_templates={keys.stored_key(key): template for key, template in run.stored.items()},
         stored_workflow_template_spec=state.program.own_spec if state.workflow.spec.workflow_template_ref else None,
-        nodes={node.id: _node_status(node, edges, progress.get(node.id, "")) for node in edges.nodes},
+        nodes={one.id: one for node in edges.nodes for one in _statuses(state, node, edges, progress.get(node.id, ""))},
     )
 
 
@@ -177,6 +177,44 @@ def _progress(nodes: Mapping[str, Node]) -> dict[str, str]:
             total[node_id] = total.get(node_id, 0) + 1
             node_id = nodes[node_id].owner
     return {node_id: f"{ended[node_id]}/{count}" for node_id, count in total.items()}
+
+
+def _statuses(state: State, node: Node, edges: Edges, progress: str) -> list[argo.NodeStatus]:
+    """Return the status of a node, and of the containers of one that is a container set."""
+    own = _node_status(node, edges, progress)
+    group = state.program.template(node.template).source.container_set if node.type == types.POD else None
+    if group is None:
+        return [own]
+    ends = {name: (code, start, end) for name, code, start, end in node.containers}
+    ids = {one.name: names.node_id(state.program.name, f"{node.name}.{one.name}") for one in group.containers}
+    below: dict[str, list[str]] = {}
+    for one in group.containers:
+        for parent in one.dependencies or ("",):
+            below.setdefault(parent, []).append(ids[one.name])
+    found = [_replace(own, children=(*below.get("", ()), *own.children))]
+    for one in group.containers:
+        phase, message = own.phase, None
+        code, start, end = ends.get(one.name, (None, node.started_at, node.finished_at))
+        if one.name in ends and code is not None:
+            phase = phases.FAILED if code else phases.SUCCEEDED
+            message = f"Error (exit code {code})" if code else None
+        found.append(
+            argo.NodeStatus(
+                id=ids[one.name],
+                name=f"{node.name}.{one.name}",
+                display_name=one.name,
+                type=types.CONTAINER,
+                phase=phase,
+                message=message,
+                template_name=own.template_name,
+                template_scope=own.template_scope,
+                boundary_id=node.id,
+                children=tuple(below.get(one.name, ())),
+                started_at=times.rfc3339(start) or None,
+                finished_at=times.rfc3339(end) or None,
+            )
+        )
+    return found
 
 
 def _node_status(node: Node, edges: Edges, progress: str) -> argo.NodeStatus:

@@ -24,6 +24,7 @@ class MachineRules:
     kinds: Mapping[str, Kind] = {
         program.CONTAINER: PodKind(),
         program.SCRIPT: PodKind(),
+        program.CONTAINER_SET: PodKind(),
         program.STEPS: StepsKind(),
         program.DAG: DagKind(),
         program.SUSPEND: SuspendKind(),

@@ -7,7 +7,18 @@ from pathlib import Path
 
 import pytest
 
-from jitflow.model.pods import ContainerRole, Pod, PodContainer, PodEnd, PodFile, PodImage, PodOutput, PodVolume
+from jitflow.model.pods import (
+    ContainerRole,
+    Delivery,
+    Pod,
+    PodContainer,
+    PodEnd,
+    PodFile,
+    PodImage,
+    PodInput,
+    PodOutput,
+    PodVolume,
+)
 from jitflow.ports.errors import FixRequest
 from jitflow.ports.executor import Executor
 from jitflow.testing.executor_contract import Harness, opened
@@ -92,6 +103,21 @@ class GroupContract(ABC):
         pod = group(init(f"echo kept > {place}/text", volumes=volume), main(f"cat {place}/text", volumes=volume))
         end, printed = self.ended(tmp_path / "home", pod)
         assert (end.exit_code, end.error, printed["main"]) == (0, "", ["kept"])
+
+    def test_data_placed_in_a_volume_is_there_for_all_containers(self, tmp_path: Path) -> None:
+        place = f"{self.files_below(tmp_path)}/shared"
+        volume = (PodVolume(name="shared", path=place),)
+        source = tmp_path / "source"
+        source.write_text("data\n")
+        data = (PodInput(name="data", path=f"{place}/data", source=str(source), delivery=Delivery.COPY),)
+        placing = PodContainer(
+            name="init", role=ContainerRole.INIT, image=PodImage(name="host"), command=(), inputs=data, volumes=volume
+        )
+        reads = f"cat {place}/data"
+        pod = group(placing, main(reads, volumes=volume), main(reads, name="other", volumes=volume))
+        end, printed = self.ended(tmp_path / "home", pod)
+        assert (end.exit_code, end.error) == (0, "")
+        assert printed == {"init": [], "main": ["data"], "other": ["data"]}
 
     def test_an_init_container_that_fails_is_an_error_with_its_name(self, tmp_path: Path) -> None:
         """SEMANTICS Scripts, containers, exit: init container error is an Error."""

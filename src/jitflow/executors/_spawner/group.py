@@ -13,10 +13,10 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from . import rootfs, supervise
+from . import process, rootfs, supervise
 from . import syscalls as sc
 from .inputs import make_own_directory
-from .record import Container, End, Record, describe
+from .record import Container, End, PodError, Record, describe
 
 _ASKING = (signal.SIGTERM, signal.SIGALRM)
 
@@ -66,6 +66,7 @@ class Group:
         self._end = end
         self._start_one = start
         self._signals = signals
+        self._files: process.HostFiles | None = None
         self._members = [_Member(container) for container in record.get("containers", [])]
         self._inits = [member for member in self._members if member.role == "init"]
         self._mains = [member for member in self._members if member.role == "main"]
@@ -79,9 +80,12 @@ class Group:
             self._share_volumes()
             os.mkdir("containers", 0o700)
             self._loop()
-        except OSError as error:
+        except (OSError, PodError) as error:
             self._end.errors.append(f"the pod could not be made: {describe(error)}")
             self._kill_all()
+        finally:
+            if self._files is not None:
+                self._files.remove_all()
         self._end.terminated = self._signals.terminated
         self._end.timed_out = self._signals.timed_out
         self._judge()
@@ -105,6 +109,10 @@ class Group:
                 make_own_directory(base, volume)
             else:
                 os.makedirs(base, exist_ok=True)
+        if not plan["root"]:
+            os.mkdir("scratch", 0o755)
+            self._files = process.HostFiles(os.path.join(plan["directory"], "scratch"))
+            self._files.share(member.container["pod"] for member in self._members)
 
     def _loop(self) -> None:
         poll = select.poll()
@@ -276,5 +284,8 @@ class Group:
             end.missing += one.get("missing", [])
             if one.get("result") is not None:
                 end.result = one["result"]
+        for member in self._sidecars:
+            if member.end is not None and member.end["exit_code"] is None and member.end["error"]:
+                end.errors.append(f"{member.name}: {member.end['error']}")
         nonzero = [code for code in codes if code]
         end.exit_code = nonzero[0] if nonzero else None if None in codes else 0

@@ -3,6 +3,7 @@
 import os
 import signal
 import time
+from collections.abc import Iterable
 
 from .files import copy_tree, remove, set_mode
 from .record import File, Input, Pod, PodError, Volume, content_of, describe
@@ -43,6 +44,19 @@ class HostFiles:
             self._guard(f"file {file['path']}", file["path"], lambda f=file, n=number: self._file(f, n, pod["command"]))
         return [self._moved.get(argument, argument) for argument in pod["command"]]
 
+    def share(self, pods: Iterable[Pod]) -> None:
+        """Place what several containers of a pod see at the same paths: volumes, and inputs that are only read.
+
+        Raises:
+            PodError: a path is taken, or may not be written.
+        """
+        for pod in pods:
+            for volume in pod["volumes"]:
+                self._guard(f"volume {volume['name']}", volume["path"], lambda v=volume: self._volume(v))
+            for item in pod["inputs"]:
+                if item["delivery"] == "bind" and item["mode"] is None:
+                    self._guard(f"input {item['name']}", item["path"], lambda i=item: self._input(i))
+
     def remove_all(self) -> None:
         """Take away what was made; folders only if nobody else has put something there."""
         for path in reversed(self._made):
@@ -82,6 +96,11 @@ class HostFiles:
             self._made_folders.append(folder)
         return place
 
+    def _note(self, place: str) -> None:
+        """Remember to take away a place, unless it is in one of the pod's volumes: other containers may want it."""
+        if not os.path.realpath(place).startswith(f"{os.path.realpath(self._volumes)}/volumes/"):
+            self._made.append(place)
+
     def _link(self, source: str, path: str) -> None:
         place = os.path.join(self._scratch, path).rstrip("/")
         if os.path.islink(place) and os.readlink(place) == source:
@@ -108,7 +127,7 @@ class HostFiles:
             self._link(item["source"], item["path"])
             return
         place = self._free(item["path"])
-        self._made.append(place)
+        self._note(place)
         if item["delivery"] == "unpack":
             unpack(item["source"], place, links_outside=False)
         else:
@@ -126,7 +145,7 @@ class HostFiles:
             self._moved[path] = place
         else:
             place = self._free(path)
-            self._made.append(place)
+            self._note(place)
         fd = os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         with open(fd, "wb") as writer:
             writer.write(content_of(file))

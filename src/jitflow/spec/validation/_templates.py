@@ -75,6 +75,10 @@ def check_outputs(report: Report, scope: Scope, template: argo.Template, path: P
     check_names(report, outputs.artifacts, (*here, "artifacts"), f"{prefix}.artifacts", values=True, tags=True)
     if not is_leaf(template):
         check_tags(report, scope, outputs, here, prefix)
+    group = template.container_set
+    if group is not None and (outputs.artifacts or outputs.parameters) and all(one.name != "main" for one in group.containers):
+        message = f'templates.{template.name}.containerSet.containers must have a container named "main" for input or output'
+        report.add((*path, "containerSet", "containers"), message, "name the container that makes the outputs `main`")
     for index, artifact in enumerate(outputs.artifacts):
         name = f"{prefix}.artifacts.{artifact.name}"
         check_artifact(report, artifact, (*here, "artifacts", index), name, "output", leaf=is_leaf(template))
@@ -101,7 +105,7 @@ def _check_output_parameter(report: Report, template: argo.Template, parameter: 
         message = f"{name} {what}. choose one of: path, jqFilter, jsonPath, parameter, raw, expression"
         report.add(here, message, "give exactly one of them")
         return
-    if template.container is not None or template.script is not None:
+    if template.container is not None or template.script is not None or template.container_set is not None:
         _check_parameter_path(report, template, source, here, name)
     elif (template.steps or template.dag is not None) and not source.parameter and not source.expression:
         kind = kinds_of(template)[0]
