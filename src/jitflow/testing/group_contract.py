@@ -1,6 +1,9 @@
 """The conformance suite for pods of several containers: inherit it with `make` and `files_below`, as `CommandContract`."""
 
 import asyncio
+import contextlib
+import os
+import signal
 import time
 from abc import ABC, abstractmethod
 from pathlib import Path
@@ -60,6 +63,16 @@ def codes(end: PodEnd) -> dict[str, int | None]:
 
 async def _printed(pods: Harness, name: str) -> list[str]:
     return [line.content async for line in pods.executor.logs(KEY, container=name)]
+
+
+def _running(mark: str) -> list[str]:
+    """Return the processes of this machine that have `mark` among their arguments."""
+    found: list[str] = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            if mark.encode() in path.read_bytes().split(b"\0"):
+                found.append(path.parent.name)
+    return found
 
 
 class GroupContract(ABC):
@@ -213,6 +226,28 @@ class GroupContract(ABC):
                 assert await _printed(pods, "main") == []
 
         asyncio.run(scene())
+
+    def test_nothing_outlives_the_pods_parent(self, tmp_path: Path) -> None:
+        """A parent that is killed takes all containers with it, and the pod ends as lost."""
+        mark = f"{time.time_ns() % 10**9 + 10**9}"
+
+        async def scene() -> None:
+            async with opened(self.make(tmp_path / "home")) as pods:
+                script = f"echo up; sleep {mark}; true"
+                await pods.executor.start(group(main(script), sidecar(script)))
+                for name in ("main", "side"):
+                    async for _ in pods.executor.logs(KEY, container=name, follow=True):
+                        break
+                os.kill(int(os.readlink(tmp_path / "home" / "pods" / KEY / "parent").split()[0]), signal.SIGKILL)
+                end = await pods.end_of(KEY)
+                assert end.exit_code is None
+                assert "parent" in end.error
+
+        asyncio.run(scene())
+        until = time.monotonic() + 10
+        while _running(mark) and time.monotonic() < until:
+            time.sleep(0.05)
+        assert _running(mark) == []
 
     def test_each_container_has_its_own_files_and_environment(self, tmp_path: Path) -> None:
         path = f"{self.files_below(tmp_path)}/script"
