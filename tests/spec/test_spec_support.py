@@ -73,7 +73,6 @@ TEMPLATE = "  templates:\n  - name: a\n    container: {image: i}\n"
         (TEMPLATE + "    inputs: {artifacts: [{name: d, path: /d, http: {url: x}}]}\n", "8:46"),
         (TEMPLATE + "    inputs: {artifacts: [{name: d, path: /d, plugin: {name: other, key: x}}]}\n", "8:55"),
         (TEMPLATE + "    outputs: {artifacts: [{name: d, path: /d, artifactGC: {strategy: Never}}]}\n", "8:47"),
-        ("  templates:\n  - name: a\n    resource: {action: get}\n", "7:5"),
     ],
 )
 def test_what_is_not_supported_is_refused_where_it_stands(text: str, where: str):

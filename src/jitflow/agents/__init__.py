@@ -3,5 +3,6 @@
 from jitflow.agents.data import DataAgent
 from jitflow.agents.http import HttpAgent
 from jitflow.agents.plugins import Plugin, PluginAgent
+from jitflow.agents.resources import ResourceAgent
 
-__all__ = ["DataAgent", "HttpAgent", "Plugin", "PluginAgent"]
+__all__ = ["DataAgent", "HttpAgent", "Plugin", "PluginAgent", "ResourceAgent"]

@@ -9,7 +9,7 @@ from pathlib import Path
 from msgspec import Struct
 from starlette.applications import Starlette
 
-from jitflow.agents import DataAgent, HttpAgent, Plugin, PluginAgent
+from jitflow.agents import DataAgent, HttpAgent, Plugin, PluginAgent, ResourceAgent
 from jitflow.app import Service
 from jitflow.app.ports import Change
 from jitflow.app.schedules import Scheduler
@@ -89,6 +89,7 @@ async def open_stack(settings: Settings) -> AsyncGenerator[Stack]:
         claims = ClaimDirectories(home.volumes, objects)
         executor = make_executor(settings, home)
         meters = CustomMetrics(clock.now)
+        resources = ResourceAgent(objects)
         engine = Engine(
             store=store,
             executor=executor,
@@ -100,6 +101,7 @@ async def open_stack(settings: Settings) -> AsyncGenerator[Stack]:
             claims=claims,
             agents={
                 "http": HttpAgent(objects, settings.http.allowed_hosts),
+                "resource": resources,
                 "data": DataAgent(storage, registry.locator),
                 "plugin": PluginAgent(
                     {name: Plugin(url=plugin.url, token=plugin.token) for name, plugin in settings.plugins.items()}
@@ -137,6 +139,10 @@ async def open_stack(settings: Settings) -> AsyncGenerator[Stack]:
         stack.push_async_callback(service.close)
         owner = Owner(lambda name, error: _log.error("task failed", error, task=name))
         stack.push_async_callback(owner.close)
+        resources.open(service, engine)
+        stack.callback(
+            engine.subscribe(lambda change: owner.spawn(resources.owner_changed(change), "delete what a workflow owned"))
+        )
         scheduler = Scheduler(objects, service, clock, owner.spawn)
         scheduler.open()
         stack.callback(scheduler.close)

@@ -15,6 +15,7 @@ from jitflow.machine.workflow import CLAIMS_KEY, STRATEGIES
 from jitflow.model import argo
 from jitflow.model.runs import (
     Event,
+    LabelsSet,
     MakeClaims,
     ResumeRequested,
     RetryRequested,
@@ -38,6 +39,8 @@ def refusal(state: State, event: Event) -> str:
                 if event.strategy not in STRATEGIES:
                     return f"'{event.strategy}' is no shutdown strategy: use Stop or Terminate"
                 return "cannot shutdown a completed workflow" if finished else ""
+            case LabelsSet():
+                return "cannot patch completed workflows" if finished else ""
             case SuspendRequested():
                 return "cannot suspend completed workflows" if finished else ""
             case ResumeRequested():

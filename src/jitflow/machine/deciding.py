@@ -1,5 +1,7 @@
 """From an event to a decision: the one door of the machine."""
 
+import msgspec
+
 from jitflow.machine import again, locks, phases, pods, tasks, workflow
 from jitflow.machine import node as types
 from jitflow.machine.node import Node, changed
@@ -9,6 +11,7 @@ from jitflow.machine.turn import Turn
 from jitflow.model.objects import NO_OBJECTS, Objects
 from jitflow.model.runs import (
     Event,
+    LabelsSet,
     LocksAwaited,
     LocksRefused,
     LocksTaken,
@@ -122,6 +125,10 @@ def _workflow_event(turn: Turn, event: Event) -> None:
             workflow.shut_down(turn, event)
         case SuspendedNodesSet():
             workflow.set_nodes(turn, event)
+        case LabelsSet():
+            labels = {**turn.run.patched_labels, **event.labels}
+            annotations = {**turn.run.patched_annotations, **event.annotations}
+            turn.run = msgspec.structs.replace(turn.run, patched_labels=labels, patched_annotations=annotations)
         case RetryRequested():
             again.retry(turn, event)
         case _:

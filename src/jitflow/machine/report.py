@@ -103,7 +103,8 @@ def status(state: State, now: float) -> argo.WorkflowStatus:
 def workflow_document(state: State, now: float) -> argo.Workflow:
     """Return the manifest with its status, the labels that tell its phase, and how it is stopped or suspended."""
     workflow, run = state.workflow, state.run
-    metadata = _replace(state.program.metadata, labels=_labels(state))
+    own = state.program.metadata
+    metadata = _replace(own, labels=_labels(state), annotations=_patched(own.annotations, run.patched_annotations))
     spec = workflow.spec
     if run.suspended != bool(spec.suspend):
         spec = _replace(spec, suspend=True if run.suspended else None)
@@ -146,11 +147,14 @@ def _template_name(node: Node) -> str | None:
 
 def _labels(state: State) -> dict[str, str]:
     completed = "true" if state.run.finished_at is not None else "false"
-    return (
-        state.program.metadata.labels
-        | state.run.labels
-        | {PHASE_LABEL: state.run.phase or phases.PENDING, COMPLETED_LABEL: completed}
-    )
+    return _patched(state.program.metadata.labels | state.run.labels, state.run.patched_labels) | {
+        PHASE_LABEL: state.run.phase or phases.PENDING,
+        COMPLETED_LABEL: completed,
+    }
+
+
+def _patched(own: Mapping[str, str], patch: Mapping[str, str | None]) -> dict[str, str]:
+    return {key: value for key, value in {**own, **patch}.items() if value is not None}
 
 
 def _conditions(state: State) -> tuple[argo.Condition, ...]:

@@ -79,6 +79,9 @@ class Run(Struct, frozen=True, kw_only=True, array_like=True):
     """Why a custom metric could not be told, the last time."""
     postponed: bool = False
     """It has not begun, for too many workflows run already."""
+    patched_labels: dict[str, str | None] = {}
+    """Labels that were set while it runs; None: taken away."""
+    patched_annotations: dict[str, str | None] = {}
 
 
 class Counts(Struct, frozen=True, kw_only=True):

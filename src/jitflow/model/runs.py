@@ -116,6 +116,13 @@ class LocksRefused(Event, frozen=True, kw_only=True):
     message: str = ""
 
 
+class LabelsSet(Event, frozen=True, kw_only=True):
+    """Labels and annotations were given to the workflow while it runs; None takes one away."""
+
+    labels: dict[str, str | None] = {}
+    annotations: dict[str, str | None] = {}
+
+
 class TaskProgress(Event, frozen=True, kw_only=True):
     """The work of a node without a pod has begun, or has something to say while it goes on."""
 
