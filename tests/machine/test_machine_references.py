@@ -307,7 +307,7 @@ def test_a_node_waits_for_all_its_locks():
     status = machine.status(run.state, run.now).synchronization
     assert status is not None
     assert status.mutex is not None
-    assert status.mutex.holding == (argo.MutexHolding(holder=node_id, mutex="default/Mutex/m-wf"),)
+    assert status.mutex.holding == (argo.MutexHolding(holder=f"default/wf/{node_id}", mutex="default/Mutex/m-wf"),)
     run.end("wf[0].a")
     assert f"locks/{node_id}" not in run.open_effects()
     assert run.state.run.phase == "Succeeded"

@@ -38,6 +38,7 @@ class LockTable:
         self._held: dict[str, set[Holder]] = {}
         self._locks: dict[Holder, tuple[Lock, ...]] = {}
         self._waiting: dict[Holder, Request] = {}
+        self._told: dict[Holder, str] = {}
         self._order = 0
 
     @property
@@ -54,11 +55,13 @@ class LockTable:
     def ask(self, holder: Holder, locks: tuple[Lock, ...], *, priority: int, created_at: float) -> None:
         """Wait for locks; one that holds them already is told again by `serve`."""
         self._order += 1
+        self._told.pop(holder, None)
         self._waiting[holder] = Request(holder=holder, locks=locks, priority=priority, created_at=created_at, order=self._order)
 
     def release(self, holder: Holder) -> None:
         """Give back what a holder has, or take it out of the queue."""
         self._waiting.pop(holder, None)
+        self._told.pop(holder, None)
         for lock in self._locks.pop(holder, ()):
             holders = self._held[lock.name]
             holders.discard(holder)
@@ -67,6 +70,8 @@ class LockTable:
 
     def serve(self) -> Iterator[tuple[Request, str, bool]]:
         """Yield each request with a message: granted (empty, True), waiting (why, True) or impossible (why, False).
+
+        One that waits on is named again only when its message is another one.
 
         A request passes by those before it only where they want none of its locks. What is granted or impossible leaves the
         queue.
@@ -81,6 +86,9 @@ class LockTable:
                 continue
             if message:
                 taken.update(lock.name for lock in request.locks)
+                if self._told.get(request.holder) == message:
+                    continue
+                self._told[request.holder] = message
             else:
                 del self._waiting[request.holder]
                 self.adopt(request.holder, request.locks)

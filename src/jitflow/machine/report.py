@@ -128,11 +128,12 @@ def _memo_status(node: Node) -> argo.MemoizationStatus | None:
 
 def _holders(state: State) -> list[tuple[str, str, tuple[str, ...]]]:
     """Return who holds or wants which locks: the workflow, and nodes that have not ended."""
-    found = [(state.program.name, state.run.locking, state.run.locks)] if state.run.locking else []
+    whole = f"{state.program.metadata.namespace or 'default'}/{state.program.name}"
+    found = [(whole, state.run.locking, state.run.locks)] if state.run.locking else []
     if not any(template.synchronization for template in state.program.spec.templates) and not state.run.stored:
         return found
     nodes = state.nodes.values()
-    return found + [(node.id, node.locking, node.locks) for node in nodes if node.locking and not node.is_fulfilled]
+    return found + [(f"{whole}/{node.id}", node.locking, node.locks) for node in nodes if node.locking and not node.is_fulfilled]
 
 
 def _flag(node: Node) -> argo.NodeFlag | None:

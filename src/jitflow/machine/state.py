@@ -245,7 +245,7 @@ class _Recount:
             elif node.boundary and node.fails_boundary:
                 failed[node.boundary] = failed.get(node.boundary, 0) + 1
         for node in self._nodes.values():
-            if node.type in COMPOSITES and not node.is_fulfilled:
+            if node.type in COMPOSITES and not node.is_fulfilled and not node.is_waiting:
                 counted = Frame(active=active.get(node.id, 0), failed=failed.get(node.id, 0))
                 frames[node.id] = self._frame(node, counted)
         return frames

@@ -319,7 +319,7 @@ class Turn(Ledger):
         try:
             template, kind = self._how_to_run(draft)
             node = changed(draft, type=kind.node_type, inputs=self._inputs(draft, template), limiter="", seq=0)
-            if self._remembered(node, template) or self._waits_for_locks(node, template):
+            if self._waits_for_locks(node, template) or self._remembered(node, template):
                 return
             if draft.retried or not self.rules.wrap(self, node, template):
                 kind.start(self, node, template)
@@ -334,7 +334,7 @@ class Turn(Ledger):
 
     def _remembered(self, node: Node, template: CompiledTemplate) -> bool:
         """Take a memoized node's outputs from the cache, if they are there; it does not run then."""
-        if template.memoize is None or node.retried or node.locking:
+        if template.memoize is None or node.retried:
             return False
         scope = Scope(self.values, inputs=node.inputs)
         found = memo.look_up(template.memoize, scope, self.program.metadata.namespace or "", self.objects, self.now)
@@ -366,7 +366,7 @@ class Turn(Ledger):
         wanted = locks.wanted(template.sync, Scope(self.values, inputs=node.inputs), namespace)
         if not wanted:
             return False
-        self.add(locks.waiting(node, wanted))
+        self.add(locks.waiting(node if template.retry is None else changed(node, type=types.RETRY), wanted))
         self.ask_for_locks(node.id, wanted)
         return True
 
@@ -387,12 +387,13 @@ class Turn(Ledger):
         if self.refusal(node) and node.owner:
             self.discard(node)
             return
-        node = self.put(changed(node, locking=locks.HELD, message="", limiter=""))
         limiter = self._limiter(node)
-        if limiter is None:
-            self._begin(node)
-        else:
-            self._wait(node, limiter)
+        if limiter is not None:
+            # Who holds the place may need the lock: it goes back, and is asked for again when there is a place.
+            self.close(locks.key_of(node.id))
+            self._wait(changed(node, locking="", locks=(), message=""), limiter)
+            return
+        self._begin(self.put(changed(node, locking=locks.HELD, message="", limiter="")))
 
     def locks_refused(self, node: Node, message: str) -> None:
         """A node can never have its locks."""

@@ -1,0 +1,143 @@
+"""Locks in the machine: who waits, what shows of it, and when a lock goes back."""
+
+import pytest
+from machine_driver import T0, Run, workflow
+
+from jitflow import machine
+from jitflow.model import argo
+from jitflow.model.objects import CACHE_TYPE, TYPE_LABEL, ConfigMap
+from jitflow.model.runs import LocksAwaited, LocksTaken, ShutdownRequested, TakeLocks
+
+pytestmark = pytest.mark.pure
+
+MESSAGE = "Waiting for default/Mutex/m lock. Lock status: 0/1"
+LEAF = """
+entrypoint: t
+templates:
+- name: t
+  synchronization: {mutexes: [{name: m}], semaphores: [{configMapKeyRef: {name: c, key: k}}]}
+  MORE
+  container: {image: busybox, command: [work]}
+"""
+
+
+def await_locks(run: Run, name: str = "wf") -> None:
+    run.send(LocksAwaited(node_id=run.node(name).id, message=MESSAGE))
+
+
+def take_locks(run: Run, name: str = "wf") -> None:
+    run.send(LocksTaken(node_id=run.node(name).id))
+
+
+def test_a_waiting_node_is_pending_and_holds_its_locks_until_it_ends():
+    """SEMANTICS synchronization: waiting node Pending with message; holder `ns/wf[/nodeID]`; released at fulfilment."""
+    run = Run(workflow(LEAF.replace("MORE", "")))
+    run.begin()
+    effect = run.effects["locks/wf"]
+    assert isinstance(effect, TakeLocks)
+    assert [lock.name for lock in effect.locks] == ["default/Mutex/m", "default/ConfigMap/c/k"]
+    await_locks(run)
+    shown = machine.status(run.state, T0)
+    assert (shown.nodes["wf"].phase, shown.nodes["wf"].message, shown.nodes["wf"].type) == ("Pending", MESSAGE, "Pod")
+    assert run.launched == []
+    take_locks(run)
+    assert run.launched == ["wf"]
+    found = machine.status(run.state, T0).synchronization
+    assert found is not None
+    assert found.mutex is not None
+    assert found.mutex.holding == (argo.MutexHolding(holder="default/wf/wf", mutex="default/Mutex/m"),)
+    run.end("wf")
+    assert "locks/wf" not in run.effects
+
+
+def test_the_lock_of_a_repeated_node_is_held_by_its_retry_node():
+    """SEMANTICS synchronization: lock of a retried node is held by the Retry node."""
+    run = Run(workflow(LEAF.replace("MORE", 'retryStrategy: {limit: "1"}')))
+    run.begin()
+    assert run.node("wf").type == "Retry"
+    take_locks(run)
+    run.end("wf(0)", 1)
+    assert run.node("wf(1)").phase == "Pending"
+    assert "locks/wf" in run.effects, "held over the attempts"
+    run.end("wf(1)", 0)
+    assert "locks/wf" not in run.effects
+
+
+@pytest.mark.parametrize("kind", ["steps: [[{name: a, template: u}]]", "dag: {tasks: [{name: a, template: u}]}"])
+def test_steps_and_dags_take_locks_too(kind: str):
+    run = Run(
+        workflow(f"""
+        entrypoint: t
+        templates:
+        - {{name: t, synchronization: {{mutexes: [{{name: "{{{{workflow.name}}}}"}}]}}, {kind}}}
+        - {{name: u, container: {{image: busybox, command: [work]}}}}
+        """)
+    )
+    run.begin()
+    assert run.state.run.phase == "Running"
+    assert run.launched == []
+    assert run.node("wf").locks == ("default/Mutex/wf",)
+    take_locks(run)
+    assert len(run.launched) == 1
+    run.play()
+    assert run.state.run.phase == "Succeeded"
+    assert "locks/wf" not in run.effects
+
+
+def test_a_lock_without_a_place_goes_back():
+    """SEMANTICS synchronization: waiting pods do not count for parallelism; who has the place may need the lock."""
+    run = Run(
+        workflow("""
+        entrypoint: main
+        templates:
+        - name: main
+          parallelism: 1
+          steps: [[{name: a, template: locked}, {name: b, template: free}]]
+        - {name: locked, synchronization: {mutexes: [{name: m}]}, container: {image: busybox, command: [work]}}
+        - {name: free, container: {image: busybox, command: [work]}}
+        """)
+    )
+    run.begin()
+    first, key = run.node("wf[0].a"), f"locks/{run.node('wf[0].a').id}"
+    assert run.launched == [run.node("wf[0].b").id], "the one that waits for a lock takes no place"
+    run.send(LocksTaken(node_id=first.id))
+    assert key not in run.effects
+    run.end("wf[0].b")
+    assert key in run.effects, "asked for again"
+    take_locks(run, "wf[0].a")
+    run.play()
+    assert run.state.run.phase == "Succeeded"
+
+
+def test_a_stop_gives_all_locks_back():
+    """SEMANTICS synchronization: releases all at workflow end."""
+    run = Run(workflow(LEAF.replace("MORE", "")))
+    run.begin()
+    run.send(ShutdownRequested(strategy="Stop"))
+    assert run.state.run.phase == "Failed"
+    assert "locks/wf" not in run.effects
+
+
+class _Cache:
+    def __init__(self, text: str) -> None:
+        metadata = argo.ObjectMeta(name="cache", namespace="default", labels={TYPE_LABEL: CACHE_TYPE})
+        self.config = ConfigMap(metadata=metadata, data={"k": text} if text else {})
+
+    def find(self, kind: object, namespace: str, name: str) -> object:
+        return self.config if kind is ConfigMap and (namespace, name) == ("default", "cache") else None
+
+
+def test_the_cache_is_looked_at_when_the_lock_is_there():
+    """SEMANTICS memoize: hit => Succeeded node, memoizationStatus, no pod; somebody may have filled the cache meanwhile."""
+    objects = _Cache("")
+    memo = "memoize: {key: k, maxAge: '', cache: {configMap: {name: cache}}}"
+    run = Run(workflow(LEAF.replace("MORE", memo)), objects=objects)  # type: ignore[arg-type]
+    run.begin()
+    objects.config = _Cache('{"nodeID": "n", "outputs": {"result": "7"}, "creationTimestamp": "2023-01-01T00:00:00Z"}').config
+    take_locks(run)
+    node = run.node("wf")
+    assert (node.phase, run.launched) == ("Succeeded", [])
+    assert (node.outputs or argo.Outputs()).result == "7"
+    found = machine.status(run.state, T0).nodes["wf"].memoization_status
+    assert found == argo.MemoizationStatus(cache_name="cache", hit=True, key="k")
+    assert "locks/wf" not in run.effects
