@@ -430,12 +430,8 @@ def test_an_entrypoint_that_cannot_run_is_an_error() -> None:
 
 
 def test_a_kind_that_cannot_run_here_and_a_missing_template_are_errors() -> None:
-    for name, text in (("h", "is of a kind that cannot run here: container_set"), ("nobody", "template nobody not found")):
-        run = Run(
-            workflow(
-                f"entrypoint: {name}\ntemplates: [{{name: h, containerSet: {{containers: [{{name: main, image: busybox}}]}}}}]"
-            )
-        )
+    for name, text in (("h", "is of a kind that cannot run here: none"), ("nobody", "template nobody not found")):
+        run = Run(workflow(f"entrypoint: {name}\ntemplates: [{{name: h}}]"))
         run.begin()
         assert text in run.state.run.message
     run = Run(workflow("entrypoint: m\ntemplates: [{name: m, steps: [[{name: a, template: nobody}]]}]"))
