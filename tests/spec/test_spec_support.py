@@ -53,10 +53,10 @@ def test_every_field_that_can_be_reached_has_a_row():
 
 
 def test_a_field_without_a_row_is_refused():
-    assert support.of("Volume.nfs").status is Status.LATER
+    assert support.of("Volume.nfs").status is Status.REFUSED
     assert "emptyDir" in support.of("Volume.nfs").note
     row = support.of("Container.newThing")
-    assert (row.status, row.note) == (Status.LATER, "newThing is not supported by this version")
+    assert (row.status, row.note) == (Status.REFUSED, "newThing is not supported by this version")
 
 
 HEAD = "kind: Workflow\nmetadata: {name: w}\nspec:\n  entrypoint: a\n"

@@ -1,7 +1,7 @@
 """What this version does with each field of a manifest: one table.
 
-A field is supported, planned for later (using it is refused, never ignored), or ignored because it means something to Kubernetes
-only. A field that no row names is refused too. To support a feature, move its name to a `_supported` row of its type.
+A field is supported, refused (never ignored in silence), or ignored because it means something to Kubernetes only.
+A field that no row names is refused too. To support a feature, move its name to a `_supported` row of its type.
 """
 
 import re
@@ -22,7 +22,7 @@ class Status(StrEnum):
     """What becomes of a field."""
 
     SUPPORTED = "supported"
-    LATER = "later"
+    REFUSED = "refused"
     IGNORED = "ignored"
 
 
@@ -46,8 +46,8 @@ def _supported(kind: str, names: str) -> tuple[Feature, ...]:
     return _rows(kind, names, Status.SUPPORTED, "")
 
 
-def _later(kind: str, names: str, note: str, applies: Callable[[Any], bool] | None = None) -> tuple[Feature, ...]:
-    return _rows(kind, names, Status.LATER, note, applies)
+def _refused(kind: str, names: str, note: str, applies: Callable[[Any], bool] | None = None) -> tuple[Feature, ...]:
+    return _rows(kind, names, Status.REFUSED, note, applies)
 
 
 def _ignored(kind: str, names: str, note: str) -> tuple[Feature, ...]:
@@ -73,11 +73,15 @@ def _of_container(kind: str) -> tuple[Feature, ...]:
     """Return the rows that containers and scripts share."""
     return (
         *_supported(kind, "args command env envFrom image volumeMounts workingDir"),
-        *_later(kind, "lifecycle", "container lifecycle hooks are not supported by this version"),
-        *_later(kind, "livenessProbe startupProbe", "probes are not supported by this version"),
-        *_later(kind, "restartPolicy restartPolicyRules", "containers are not restarted by this version; use retryStrategy"),
-        *_later(kind, "stdin stdinOnce tty", "pods have no terminal in this version"),
-        *_later(kind, "volumeDevices", "block devices are not supported by this version"),
+        *_refused(
+            kind,
+            "lifecycle",
+            "no kubelet runs container lifecycle hooks; do the work in the command, or in hooks of the template",
+        ),
+        *_refused(kind, "livenessProbe startupProbe", "no kubelet probes containers; use timeout and retryStrategy"),
+        *_refused(kind, "restartPolicy restartPolicyRules", "containers are not restarted in place; use retryStrategy"),
+        *_refused(kind, "stdin stdinOnce tty", "pods have no terminal in this version"),
+        *_refused(kind, "volumeDevices", "a claim is a directory, never a block device; use volumeMounts"),
         *_ignored(kind, "imagePullPolicy", _IMAGES),
         *_ignored(kind, "ports", "pods use the network of the machine"),
         *_ignored(kind, "readinessProbe", "only daemons wait for readiness"),
@@ -103,11 +107,11 @@ FEATURES: Final[tuple[Feature, ...]] = (
         "activeDeadlineSeconds arguments entrypoint hooks onExit parallelism retryStrategy suspend templateDefaults templates "
         "volumes workflowMetadata workflowTemplateRef",
     ),
-    *_later("WorkflowSpec", "archiveLogs", _LOGS),
-    *_later("WorkflowSpec", "artifactGC", "artifact garbage collection is not supported by this version"),
-    *_later("WorkflowSpec", "artifactRepositoryRef", "artifact repositories are not supported; name s3 locations in full"),
-    *_later("WorkflowSpec", "dnsConfig hostAliases", "name resolution of pods cannot be changed in this version"),
-    *_later("WorkflowSpec", "executorPlugins", "executor plugins are not supported by this version"),
+    *_refused("WorkflowSpec", "archiveLogs", _LOGS),
+    *_refused("WorkflowSpec", "artifactGC", "artifact garbage collection is not supported by this version"),
+    *_refused("WorkflowSpec", "artifactRepositoryRef", "artifact repositories are not supported; name s3 locations in full"),
+    *_refused("WorkflowSpec", "dnsConfig hostAliases", "pods resolve names as the machine does; change it there"),
+    *_refused("WorkflowSpec", "executorPlugins", "executor plugins are not supported by this version"),
     *_supported("WorkflowSpec", "metrics priority"),
     *_supported("Metrics", "prometheus"),
     *_supported("Prometheus", "counter gauge help histogram labels name when"),
@@ -115,7 +119,7 @@ FEATURES: Final[tuple[Feature, ...]] = (
     *_supported("Counter", "value"),
     *_supported("Gauge", "operation realtime value"),
     *_supported("Histogram", "buckets value"),
-    *_later("WorkflowSpec", "resourceClaims", "resource claims are not supported by this version"),
+    *_refused("WorkflowSpec", "resourceClaims", "there is no Kubernetes that would give out devices"),
     *_ignored("WorkflowSpec", "shutdown", "the API sets it: stop or terminate the workflow"),
     *_supported("WorkflowSpec", "synchronization"),
     *_supported("Synchronization", "mutexes semaphores"),
@@ -141,18 +145,18 @@ FEATURES: Final[tuple[Feature, ...]] = (
         "activeDeadlineSeconds container dag failFast inputs name outputs parallelism retryStrategy script steps suspend timeout "
         "volumes",
     ),
-    *_later("Template", "archiveLocation", "archiveLocation is not supported by this version; give each artifact its location"),
-    *_later("Template", "daemon", "daemons are not supported by this version"),
-    *_later("Template", "hostAliases", "name resolution of pods cannot be changed in this version"),
+    *_refused("Template", "archiveLocation", "archiveLocation is not supported by this version; give each artifact its location"),
+    *_refused("Template", "daemon", "daemons are not supported by this version"),
+    *_refused("Template", "hostAliases", "pods resolve names as the machine does; change it there"),
     *_supported("Template", "metrics"),
-    *_later("Template", "pendingTimeout", "pendingTimeout is not supported by this version"),
+    *_refused("Template", "pendingTimeout", "pendingTimeout is not supported by this version"),
     *_supported("Template", "data http plugin resource"),
     *_supported("Data", "source transformation"),
     *_supported("DataSource", "artifactPaths"),
     *_supported("TransformationStep", "expression"),
     *_supported("ArtifactPaths", "name plugin s3"),
-    *_later("ArtifactPaths", "artifactory azure gcs git hdfs http oss raw", _ELSEWHERE),
-    *_later(
+    *_refused("ArtifactPaths", "artifactory azure gcs git hdfs http oss raw", _ELSEWHERE),
+    *_refused(
         "ArtifactPaths",
         "archive archiveLogs artifactGC deleted from fromExpression globalName mode optional path recurseMode subPath",
         "a listing takes a name and a location only",
@@ -166,7 +170,7 @@ FEATURES: Final[tuple[Feature, ...]] = (
     *_supported("ManifestFrom", "artifact"),
     *_supported("HTTPHeader", "name value valueFrom"),
     *_supported("HTTPHeaderSource", "secretKeyRef"),
-    *_later("Template", "resourceClaims", "resource claims are not supported by this version"),
+    *_refused("Template", "resourceClaims", "there is no Kubernetes that would give out devices"),
     *_supported("Template", "containerSet initContainers sidecars"),
     *_supported("ContainerSetTemplate", "containers retryStrategy volumeMounts"),
     *_supported("ContainerSetRetryStrategy", "duration retries"),
@@ -189,7 +193,7 @@ FEATURES: Final[tuple[Feature, ...]] = (
     *_supported("EnvVar", "name value"),
     *_supported("EnvVar", "valueFrom"),
     *_supported("EnvVarSource", "configMapKeyRef fieldRef resourceFieldRef secretKeyRef"),
-    *_later("EnvVarSource", "fileKeyRef", "variables from files are not supported by this version; read the file"),
+    *_refused("EnvVarSource", "fileKeyRef", "variables from files are not supported by this version; read the file"),
     *_supported("SecretKeySelector", "key name optional"),
     *_supported("ObjectFieldSelector", "fieldPath"),
     *_ignored("ObjectFieldSelector", "apiVersion", "there is one version of the fields"),
@@ -199,7 +203,7 @@ FEATURES: Final[tuple[Feature, ...]] = (
     *_supported("ConfigMapEnvSource", "name optional"),
     *_supported("SecretEnvSource", "name optional"),
     *_supported("VolumeMount", "mountPath name readOnly subPath"),
-    *_later("VolumeMount", "subPathExpr", "subPathExpr is not supported by this version; use subPath"),
+    *_refused("VolumeMount", "subPathExpr", "subPathExpr is not supported by this version; use subPath"),
     *_ignored("VolumeMount", "mountPropagation recursiveReadOnly", _ISOLATION),
     *_supported("Volume", "configMap downwardAPI emptyDir name persistentVolumeClaim projected secret"),
     *_ignored("Volume", "ephemeral", "each pod gets an empty directory"),
@@ -209,10 +213,10 @@ FEATURES: Final[tuple[Feature, ...]] = (
     *_supported("DownwardAPIVolumeSource", "items"),
     *_ignored("DownwardAPIVolumeSource", "defaultMode", "files are readable by all"),
     *_supported("DownwardAPIVolumeFile", "fieldRef mode path"),
-    *_later("DownwardAPIVolumeFile", "resourceFieldRef", "only fields of the pod can be shown as files; use env"),
+    *_refused("DownwardAPIVolumeFile", "resourceFieldRef", "only fields of the pod can be shown as files; use env"),
     *_supported("ProjectedVolumeSource", "defaultMode sources"),
     *_supported("VolumeProjection", "configMap downwardAPI secret"),
-    *_later("VolumeProjection", "clusterTrustBundle podCertificate serviceAccountToken", _NO_CLUSTER),
+    *_refused("VolumeProjection", "clusterTrustBundle podCertificate serviceAccountToken", _NO_CLUSTER),
     *_supported("ConfigMapProjection", "items name optional"),
     *_supported("SecretProjection", "items name optional"),
     *_supported("DownwardAPIProjection", "items"),
@@ -237,7 +241,7 @@ FEATURES: Final[tuple[Feature, ...]] = (
     *_supported("SuspendTemplate", "duration"),
     *_supported("LifecycleHook", "arguments expression template templateRef"),
     *_supported("RetryStrategy", "backoff expression limit retryPolicy"),
-    *_later("RetryStrategy", "affinity", "retry affinity is not supported by this version"),
+    *_refused("RetryStrategy", "affinity", "there are no Kubernetes nodes to place a retry on"),
     *_supported("Backoff", "cap duration factor maxDuration"),
     # Parameters
     *_supported("Arguments", "artifacts parameters"),
@@ -253,24 +257,24 @@ FEATURES: Final[tuple[Feature, ...]] = (
     *_supported("Tag", "expression"),
     # Artifacts
     *_supported("Artifact", "archive from fromExpression globalName mode name optional path plugin raw s3 subPath"),
-    *_later("Artifact", "archiveLogs", _LOGS),
-    *_later("Artifact", "artifactGC", "artifact garbage collection is not supported by this version"),
-    *_later("Artifact", "artifactory azure gcs git hdfs http oss", _ELSEWHERE),
-    *_later("Artifact", "deleted", "an artifact that was deleted cannot be used"),
-    *_later("Artifact", "recurseMode", "recurseMode is not supported by this version"),
+    *_refused("Artifact", "archiveLogs", _LOGS),
+    *_refused("Artifact", "artifactGC", "artifact garbage collection is not supported by this version"),
+    *_refused("Artifact", "artifactory azure gcs git hdfs http oss", _ELSEWHERE),
+    *_refused("Artifact", "deleted", "an artifact that was deleted cannot be used"),
+    *_refused("Artifact", "recurseMode", "recurseMode is not supported by this version"),
     *_supported("ArchiveStrategy", "none tar zip"),
     *_supported("TarStrategy", "compressionLevel"),
     *_supported("RawArtifact", "data"),
     *_supported("S3Artifact", "bucket endpoint key"),
     *_supported("S3Artifact", "createBucketIfNotPresent"),
     *_ignored("CreateS3BucketOptions", "objectLocking", "set it on the bucket"),
-    *_later("S3Artifact", "encryptionOptions", "encryption is set on the remote"),
+    *_refused("S3Artifact", "encryptionOptions", "encryption is set on the remote"),
     *_ignored("S3Artifact", "accessKeySecret addressingStyle caSecret roleARN secretKeySecret", _REMOTE),
     *_ignored("S3Artifact", "insecure region sessionTokenSecret useSDKCreds", _REMOTE),
     *_supported("PluginArtifact", "key"),
     *_supported("PluginArtifact", "name"),
-    *_later("PluginArtifact", "name", _ONLY_RCLONE, lambda name: name != "rclone"),
-    *_later("PluginArtifact", "configuration", "plugin configuration is not supported by this version; configure the remote"),
+    *_refused("PluginArtifact", "name", _ONLY_RCLONE, lambda name: name != "rclone"),
+    *_refused("PluginArtifact", "configuration", "plugin configuration is not supported by this version; configure the remote"),
     *_ignored("PluginArtifact", "connectionTimeoutSeconds", _REMOTE),
 )  # fmt: skip
 
@@ -281,11 +285,11 @@ _EXPRESSION_BYTES = re.compile(rb"\{\{\s*=")
 
 def of(where: str, value: Any = None) -> Feature:
     """Return the row for `Type.field`; a field without one is refused."""
-    chosen = Feature(where, Status.LATER, _VOLUMES if where.startswith("Volume.") else "")
+    chosen = Feature(where, Status.REFUSED, _VOLUMES if where.startswith("Volume.") else "")
     for feature in _by_name().get(where, ()):
         if feature.applies is None or feature.applies(value):
             chosen = feature
-    if chosen.status is Status.LATER and not chosen.note:
+    if chosen.status is Status.REFUSED and not chosen.note:
         return msgspec.structs.replace(chosen, note=f"{where.partition('.')[2]} is not supported by this version")
     return chosen
 

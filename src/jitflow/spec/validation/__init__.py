@@ -60,7 +60,7 @@ class Mode(Enum):
 def _check(report: Report, workflow: argo.Workflow, objects: Objects, mode: Mode) -> None:
     spec = workflow.spec
     for path, feature in support.uses(spec):
-        if feature.status is support.Status.LATER:
+        if feature.status is support.Status.REFUSED:
             report.add(path, feature.note, "remove it", code="unsupported", key=True)
     if spec.workflow_template_ref is None:
         _check_spec(report, workflow, objects, mode)
