@@ -170,6 +170,14 @@ def _objects_are_applied_and_used(environment: dict[str, str], folder: Path) -> 
     (folder / "caller.yaml").write_text(caller)
     assert inside(environment, "submit", folder / "caller.yaml", "-p", "who=sunshine", "--wait").exit_code == 0
     assert "good day sunshine 7" in inside(environment, "logs", "caller").stdout
+    made = inside(environment, "submit", "--from", "workflowtemplate/greeter", "--name", "of-it", "-p", "who=moonlight", "--wait")
+    assert made.exit_code == 0, made.stderr
+    assert "good day moonlight 7" in inside(environment, "logs", "of-it").stdout
+    wrong = (("wftmpl/nobody", 1, "not found"), ("pod/x", 2, "is not supported for submitting"), ("greeter", 2, "KIND/NAME"))
+    for resource, code, reason in wrong:
+        answer = inside(environment, "submit", "--from", resource)
+        assert (answer.exit_code, reason in answer.stderr) == (code, True), answer.stderr
+    assert "--from" in inside(environment, "submit").stderr
     (folder / "caller.yaml").write_text(caller.replace("greeter", "nobody"))
     refused = inside(environment, "submit", folder / "caller.yaml")
     assert refused.exit_code == 2

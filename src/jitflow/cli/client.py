@@ -106,6 +106,11 @@ class Client:
             body |= {"serverDryRun": True, "createOptions": {"dryRun": ["All"]}}
         return self._json("POST", _path("workflows", namespace), body=body)
 
+    def submit_from(self, namespace: str, kind: str, name: str, options: dict[str, Any]) -> dict[str, Any]:
+        """Submit a workflow made of a template or a schedule; `options` are Argo's `submitOptions`."""
+        body = {"namespace": namespace, "resourceKind": kind, "resourceName": name, "submitOptions": options}
+        return self._json("POST", _path("workflows", namespace, "submit"), body=body)
+
     def apply_object(self, namespace: str, kind: str, name: str, manifest: dict[str, Any]) -> dict[str, Any]:
         """Keep an object of any kind but Workflow, new or in place of the one of its name."""
         path = "/api/jit/v1/objects" + _tail(namespace, kind, name)

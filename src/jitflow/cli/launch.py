@@ -62,6 +62,34 @@ def requests(file: str, wishes: Wishes) -> list[Request]:
     return found
 
 
+def submit_from(client: Client, resource: str, wishes: Wishes, *, dry_run: bool = False) -> dict[str, Any]:
+    """Submit a workflow of a template or a schedule, named `KIND/NAME`, and return it.
+
+    Raises:
+        InputRefused: the text names none, or the server refuses it.
+    """
+    kind, slash, name = resource.partition("/")
+    if not (kind and slash and name):
+        raise InputRefused(f"--from {resource}: write KIND/NAME, as workflowtemplate/greeter")
+    if wishes.name and wishes.generate_name:
+        raise InputRefused("--name and --generate-name exclude each other")
+    given = manifests.parameter_file(wishes.parameter_file) if wishes.parameter_file else []
+    given += manifests.checked_parameters(wishes.parameters)
+    options = {
+        "parameters": [f"{key}={value}" for key, value in given],
+        "name": wishes.name,
+        "generateName": wishes.generate_name,
+        "entryPoint": wishes.entrypoint,
+        "labels": wishes.labels,
+        "dryRun": dry_run,
+    }
+    asked = {key: value for key, value in options.items() if value}
+    try:
+        return client.submit_from(wishes.namespace or DEFAULT_NAMESPACE, kind, name, asked)
+    except ApiError as error:
+        raise manifests.refused_by_server(error, resource) from error
+
+
 def submit(client: Client, request: Request, *, dry_run: bool = False) -> dict[str, Any]:
     """Submit and return the workflow.
 

@@ -9,8 +9,9 @@ from jitflow.cli.client import Client
 from jitflow.cli.commands import single
 from jitflow.cli.connect import connect
 from jitflow.cli.displays import QuietDisplay, choose
+from jitflow.cli.errors import InputRefused
 from jitflow.cli.follow import follow
-from jitflow.cli.launch import Wishes, requests, submit
+from jitflow.cli.launch import Wishes, requests, submit, submit_from
 from jitflow.cli.options import (
     EntrypointOption,
     GenerateNameOption,
@@ -29,8 +30,14 @@ app, command = single("jitflow submit workflow.yaml --watch")
 
 @command
 def submit_(
-    files: Annotated[list[str], typer.Argument(metavar="FILE...", help="Manifests; - for standard input.", show_default=False)],
+    files: Annotated[list[str] | None, typer.Argument(metavar="[FILE...]", help="Manifests; - for standard input.")] = None,
     *,
+    resource: Annotated[
+        str,
+        typer.Option(
+            "--from", metavar="KIND/NAME", help="Of a workflowtemplate, clusterworkflowtemplate or cronwf.", show_default=False
+        ),
+    ] = "",
     parameters: ParameterOption = None,
     parameter_file: ParameterFileOption = "",
     name: SetNameOption = "",
@@ -47,9 +54,13 @@ def submit_(
 ) -> None:
     """Submit manifests to a server; it runs them while this command may leave. Exit code 2 if one is refused."""
     wishes = Wishes(parameters or (), parameter_file, name, generate_name, entrypoint, labels, namespace)
-    asked = [request for file in files for request in requests(file, wishes)]
+    if bool(files) == bool(resource):
+        raise InputRefused("name the manifests to submit, or give --from KIND/NAME")
+    asked = [request for file in files or () for request in requests(file, wishes)]
     with connect(server) as client:
         made = [submit(client, request, dry_run=dry_run) for request in asked]
+        if resource:
+            made.append(submit_from(client, resource, wishes, dry_run=dry_run))
         if output is not SubmitFormat.NAME and not (wait or watch or log):
             print_data(made[0] if len(made) == 1 else made, output)
         for item in made if output is SubmitFormat.NAME else ():
