@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from jitflow.expr import lang
+from jitflow.expr import environment, lang
 
 pytestmark = pytest.mark.pure
 
@@ -290,3 +290,27 @@ def test_the_time_must_be_given() -> None:
     """The language reads no clock."""
     with pytest.raises(lang.UnknownName, match="unknown name now"):
         lang.compile_expression("now()").evaluate({})
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("sprig.regexFindAll('[2,4,6,8]', '123456789', -1)", ["2", "4", "6", "8"]),
+        ("sprig.regexFindAll('a.', 'abacad', 2)", ["ab", "ac"]),
+        ("sprig.regexFind('[a-zA-Z][1-9]', 'abcd1234')", "d1"),
+        ("sprig.regexFind('x', 'abc')", ""),
+        ("sprig.regexReplaceAll('a(x*)b', '-ab-axxb-', '${1}W')", "-W-xxW-"),
+        ("sprig.regexReplaceAll('a(x*)b', '-ab-axxb-', '$1W')", "---"),
+        ("sprig.regexReplaceAll('(?P<n>x)', 'axb', '<${n}>$$')", "a<x>$b"),
+        ("sprig.regexReplaceAllLiteral('a(x*)b', '-ab-axxb-', '${1}')", "-${1}-${1}-"),
+        ("sprig.regexSplit('z+', 'pizza', -1)", ["pi", "a"]),
+        ("sprig.regexSplit('', 'abc', -1)", ["a", "b", "c"]),
+        ("sprig.regexSplit(',', 'a,b,c', 2)", ["a", "b,c"]),
+        ("sprig.mustRegexFind('b+', 'abb')", "bb"),
+        ("sprig.toRawJson('<')", '"<"'),
+        ("sprig.osBase('/a/b') + sprig.trimall('$', '$5$')", "b5"),
+    ],
+)
+def test_sprigs_regular_expressions(text: str, expected: Any) -> None:
+    """The examples of sprig's documentation and what they leave out."""
+    assert lang.compile_expression(text).evaluate(environment.at(0.0)) == expected

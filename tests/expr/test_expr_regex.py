@@ -121,3 +121,52 @@ def test_agrees_with_python_where_both_know_the_pattern(pattern: str, text: str)
     except (re.error, FutureWarning):
         return
     assert ours == bool(theirs.search(text))
+
+
+@pytest.mark.parametrize(
+    ("pattern", "text", "expected"),
+    [
+        ("a+", "baab", (1, 3)),
+        ("a+?", "baab", (1, 2)),
+        ("a|ab", "ab", (0, 1)),
+        ("(a|ab)(c|bcd)", "abcd", (0, 4, 0, 1, 1, 4)),
+        ("(a)|(b)", "b", (0, 1, -1, -1, 0, 1)),
+        ("(?:a)(?P<n>b)?", "ac", (0, 1, -1, -1)),
+        ("(a){2}", "aaa", (0, 2, 1, 2)),
+        ("x*", "axx", (0, 0)),
+        ("^b", "ab", None),
+        ("a{1,2}?$", "aaa", (1, 3)),
+    ],
+)
+def test_the_match_that_go_chooses(pattern: str, text: str, expected: tuple[int, ...] | None):
+    assert compile_regex(pattern).find(text) == expected
+
+
+@given(st.text(alphabet="ab|*+?()", max_size=10), st.text(alphabet="abc", max_size=10))
+@settings(max_examples=500, deadline=None)
+def test_matches_are_those_of_pythons_library(pattern: str, text: str):
+    if "**" in pattern or "++" in pattern or "*+" in pattern or "?+" in pattern:
+        return  # Possessive in Python, nested and refused in Go.
+    try:
+        ours, theirs = compile_regex(pattern), re.compile(pattern)
+    except (RegexError, re.error):
+        return
+    # A group that may be empty and is repeated is left empty by one library and full by the other.
+    if any(sign in pattern for sign in (")*", ")+", ")?")):
+        return
+    found, expected = ours.find(text), theirs.search(text)
+    assert (found and found[:2]) == (expected and expected.span())
+
+
+def test_all_matches_are_those_of_go():
+    """Empty matches: Python finds `a` after the empty match at the same place, Go goes on behind it."""
+    assert compile_regex("|a").find_all("a") == [(0, 0), (1, 1)]
+    assert compile_regex("a*").find_all("baac") == [(0, 0), (1, 3), (4, 4)]
+    assert compile_regex("a").find_all("aaa", 2) == [(0, 1), (1, 2)]
+
+
+def test_finding_is_bounded():
+    with pytest.raises(RegexError, match="too long"):
+        compile_regex("(a?){200}b").find("a" * 100_000)
+    with pytest.raises(RegexError, match="too long"):
+        compile_regex("a(.*z)?").find_all("a" * 5_000)

@@ -15,6 +15,8 @@ MAX_PATTERN: Final = 1_000
 MAX_STATES: Final = 5_000
 MAX_REPEAT: Final = 1_000
 MAX_NESTING: Final = 50
+MAX_STEPS: Final = 1_000_000
+"""States that finding a match may walk through."""
 
 
 class RegexError(ValueError):
@@ -26,10 +28,15 @@ Test = Callable[[str], bool]
 
 @dataclass(slots=True)
 class _State:
-    """A state: `test` consumes one character; `guard` looks at the place between two; else it just leads on."""
+    """A state: `test` consumes one character; `guard` looks at the place between two; else it just leads on.
+
+    `after` is in order of preference, turned round where `lazy`; `slot` (if any) is where a group's place is written down.
+    """
 
     test: Test | None = None
     guard: str = ""
+    slot: int = -1
+    lazy: bool = False
     after: list[int] = field(default_factory=list[int])
 
 
@@ -59,10 +66,16 @@ _COUNT = re.compile(r"\{(\d{1,4})(,(\d{0,4}))?\}")
 class Regex:
     """A compiled pattern."""
 
-    __slots__ = ("_accept", "_start", "_states")
+    __slots__ = ("_accept", "_start", "_states", "groups", "names")
 
-    def __init__(self, states: list[_State], start: int, accept: int) -> None:
+    def __init__(
+        self, states: list[_State], start: int, accept: int, groups: int = 0, names: dict[str, int] | None = None
+    ) -> None:
         self._states, self._start, self._accept = states, start, accept
+        self.groups = groups
+        """How many groups the pattern has."""
+        self.names = names or {}
+        """Numbers of the groups that have names."""
 
     def search(self, text: str) -> bool:
         """Return whether the pattern matches anywhere in the text."""
@@ -82,6 +95,76 @@ class Regex:
                     step.update(state.after)
             current = step
         return False
+
+    def find(self, text: str, begin: int = 0, *, budget: list[int] | None = None) -> tuple[int, ...] | None:
+        """Return the first match from a place on, as Go chooses it: where it begins and ends, then each group (-1: none).
+
+        Raises:
+            RegexError: that takes more steps than `budget` holds, which it lowers.
+        """
+        budget = [MAX_STEPS] if budget is None else budget
+        found: tuple[int, ...] | None = None
+        none = (-1,) * (2 * self.groups)
+        current: list[tuple[int, int, tuple[int, ...]]] = []
+        for at in range(begin, len(text) + 1):
+            if found is None:
+                current.append((self._start, at, none))
+            reached = self._reached(current, text, at)
+            budget[0] -= 1 + len(reached)
+            if budget[0] < 0:
+                raise RegexError("the regular expression takes too long on this text")
+            current = []
+            for index, first, slots in reached:
+                if index == self._accept:
+                    found = (first, at, *slots)
+                    break
+                state = self._states[index]
+                if at < len(text) and state.test is not None and state.test(text[at]):
+                    current += [(following, first, slots) for following in state.after]
+            if found is not None and not current:
+                break
+        return found
+
+    def find_all(self, text: str, count: int = -1) -> list[tuple[int, ...]]:
+        """Return all matches, or the first `count`; an empty one right after another does not count.
+
+        Raises:
+            RegexError: that takes too long.
+        """
+        matches: list[tuple[int, ...]] = []
+        at, last, budget = 0, -1, [MAX_STEPS]
+        while at <= len(text) and len(matches) != count:
+            found = self.find(text, at, budget=budget)
+            if found is None:
+                break
+            if found[1] > found[0] or found[0] != last:
+                matches.append(found)
+            last = found[1]
+            at = last if found[1] > found[0] else last + 1
+        return matches
+
+    def _reached(
+        self, current: list[tuple[int, int, tuple[int, ...]]], text: str, at: int
+    ) -> list[tuple[int, int, tuple[int, ...]]]:
+        """Return the states that consume or accept, the preferred ones first, each with its match's begin and its groups."""
+        seen: set[int] = set()
+        reached: list[tuple[int, int, tuple[int, ...]]] = []
+        for thread in current:
+            stack = [thread]
+            while stack:
+                index, first, slots = stack.pop()
+                if index in seen:
+                    continue
+                seen.add(index)
+                state = self._states[index]
+                if state.test is not None or index == self._accept:
+                    reached.append((index, first, slots))
+                elif not state.guard or _holds(state.guard, text, at):
+                    if state.slot >= 0:
+                        slots = (*slots[: state.slot], at, *slots[state.slot + 1 :])
+                    order = state.after if state.lazy else reversed(state.after)
+                    stack += [(following, first, slots) for following in order]
+        return reached
 
     def _closure(self, seeds: set[int], text: str, at: int) -> set[int]:
         """Return all states reached without consuming a character."""
@@ -129,6 +212,9 @@ class _Compiler:
         self._states: list[_State] = []
         self._fold = False
         self._depth = 0
+        self._lazy = False
+        self._groups: dict[int, int] = {}
+        self._names: dict[str, int] = {}
 
     def run(self) -> Regex:
         """Compile the whole pattern."""
@@ -137,7 +223,7 @@ class _Compiler:
             raise RegexError(f"unexpected ) in `{self._pattern}`")
         accept = self._new()
         self._connect(ends, accept)
-        return Regex(self._states, start, accept)
+        return Regex(self._states, start, accept, len(self._groups), self._names)
 
     def _new(self, test: Test | None = None, guard: str = "") -> int:
         if len(self._states) >= MAX_STATES:
@@ -202,7 +288,8 @@ class _Compiler:
             bounds = (low, high)
         else:
             return None, None
-        if self._peek() == "?":
+        self._lazy = self._peek() == "?"
+        if self._lazy:
             self._at += 1
         if self._peek() in {"*", "+", "?"} or _COUNT.match(self._pattern, self._at):
             raise RegexError(f"invalid nested repetition operator in `{self._pattern}`")
@@ -212,6 +299,7 @@ class _Compiler:
         """Write the atom out as often as it may occur; the text of the atom is parsed anew for each copy."""
         start = self._new()
         ends = [start]
+        lazy = self._lazy
         pending: _Fragment | None = first
 
         def copy() -> _Fragment:
@@ -231,6 +319,7 @@ class _Compiler:
             ends = tail
         if high is None:
             loop = self._new()
+            self._states[loop].lazy = lazy
             self._connect(ends, loop)
             head, tail = copy()
             self._states[loop].after.append(head)
@@ -239,6 +328,7 @@ class _Compiler:
         skips: list[int] = []
         for _ in range(high - low):
             fork = self._new()
+            self._states[fork].lazy = lazy
             self._connect(ends, fork)
             skips.append(fork)
             head, tail = copy()
@@ -279,22 +369,36 @@ class _Compiler:
 
     def _group(self) -> _Fragment:
         before = self._fold
+        place, named, counts = self._at, "", True
         if self._pattern.startswith("?", self._at):
-            found = re.compile(r"\?(?:P?<\w+>|(i?)(-?)([:)]))").match(self._pattern, self._at)
+            found = re.compile(r"\?(?:P?<(?P<name>\w+)>|(?P<fold>i?)(-?)(?P<end>[:)]))").match(self._pattern, self._at)
             if found is None:
                 raise RegexError(f"invalid or unsupported Perl syntax: `({self._pattern[self._at : self._at + 2]}`")
             self._at = found.end()
-            if found[1]:
+            named, counts = found["name"] or "", bool(found["name"])
+            if found["fold"]:
                 self._fold = True
-            if found[3] == ")":
+            if found["end"] == ")":
                 state = self._new()
                 return state, [state]
+        # The text of a repeated group is parsed again for each copy: its number stays.
+        number = self._groups.setdefault(place, len(self._groups)) if counts else -1
+        if named:
+            self._names[named] = number + 1
         fragment = self._alternatives()
         if self._peek() != ")":
             raise RegexError(f"missing closing ): `{self._pattern}`")
         self._at += 1
         self._fold = before
-        return fragment
+        return self._captured(fragment, number) if counts else fragment
+
+    def _captured(self, fragment: _Fragment, number: int) -> _Fragment:
+        """Return a fragment that writes down where it begins and ends."""
+        opening, closing = self._new(), self._new()
+        self._states[opening].slot, self._states[closing].slot = 2 * number, 2 * number + 1
+        self._states[opening].after.append(fragment[0])
+        self._connect(fragment[1], closing)
+        return opening, [closing]
 
     def _escape(self) -> _Fragment:
         char = self._peek()

@@ -19,7 +19,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
-from jitflow.expr import regex
+from jitflow.expr import regex, replacing
 from jitflow.expr.durations import DurationError, format_duration, go_format, parse_duration
 from jitflow.expr.lang.problems import Failure
 from jitflow.expr.lang.values import MAX_SIZE, Moment, equal, go_time, printed, to_json, type_name, whole
@@ -378,9 +378,9 @@ FUNCTIONS: Final[dict[str, Callable[..., Any]]] = {
     "all": lambda *v: all(not _empty(x) for x in v), "any": lambda *v: any(not _empty(x) for x in v), "ternary": _ternary, "fail": _fail,
     "typeOf": type_name, "kindOf": lambda v: {"array": "slice", "nil": "invalid"}.get(type_name(v), type_name(v)),
     "typeIs": lambda t, v: type_name(v) == t, "kindIs": lambda t, v: {"array": "slice", "nil": "invalid"}.get(type_name(v), type_name(v)) == t,
-    "deepEqual": equal,
+    "deepEqual": equal, "typeIsLike": lambda t, v: type_name(v) == t,
     # Encodings, paths, hashes
-    "toJson": to_json, "mustToJson": to_json, "toRawJson": to_json, "mustToRawJson": to_json, "toPrettyJson": lambda v: to_json(v, indent=2),
+    "toJson": to_json, "mustToJson": to_json, "toRawJson": lambda v: to_json(v, html=False), "mustToRawJson": lambda v: to_json(v, html=False), "toPrettyJson": lambda v: to_json(v, indent=2),
     "mustToPrettyJson": lambda v: to_json(v, indent=2), "fromJson": _from_json, "mustFromJson": _from_json,
     "b64enc": lambda s: base64.b64encode(_s(s).encode()).decode(), "b64dec": _b64dec, "b32enc": lambda s: base64.b32encode(_s(s).encode()).decode(),
     "sha1sum": lambda s: hashlib.sha1(_s(s).encode(), usedforsecurity=False).hexdigest(), "sha256sum": lambda s: hashlib.sha256(_s(s).encode()).hexdigest(),
@@ -388,7 +388,13 @@ FUNCTIONS: Final[dict[str, Callable[..., Any]]] = {
     "base": lambda s: _s(s).rstrip("/").rpartition("/")[2] or ("/" if _s(s) else "."), "dir": lambda s: _s(s).rpartition("/")[0] or ("/" if _s(s).startswith("/") else "."),
     "ext": lambda s: "." + _s(s).rpartition(".")[2] if "." in _s(s).rpartition("/")[2] else "", "isAbs": lambda s: _s(s).startswith("/"),
     "clean": lambda s: _cleaned(_s(s)), "hello": lambda: "Hello!",
+    **replacing.functions(),
 }  # fmt: skip
+for _other, _name in (
+    ("trimall", "trimAll"), ("biggest", "max"), ("osBase", "base"), ("osDir", "dir"), ("osClean", "clean"), ("osExt", "ext"),
+    ("osIsAbs", "isAbs"), ("mustPush", "push"), ("mustChunk", "chunk"),
+):  # fmt: skip
+    FUNCTIONS[_other] = FUNCTIONS[_name]
 """Functions by their names, without `sprig.`."""
 
 

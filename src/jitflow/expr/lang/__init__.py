@@ -8,7 +8,7 @@ reads no clock and draws no random number: the environment gives `now`. All work
 What differs from the Go library, deliberately:
 
 - Types are checked when an operator meets its values, not before: `true || "a" + 1` is true here and an error there.
-- Nothing is simplified before it runs: `v && true` with a text `v` is an error here; the library drops the test.
+- Nothing is simplified before it runs: `v && true` with a text `v` is an error here; the library drops `&& true`.
 - A map that `groupBy` or `fromPairs` made can be marshalled to JSON (keys as text); there it cannot.
 - `keys`, `values` and `toPairs` give the order of the map's making, there any order.
 - `sort` and `sortBy` keep equal elements in order; there they may change places.

@@ -202,7 +202,7 @@ class Compiler:
     def _logical(self, right: Code, offset: int, *, decides: bool) -> Callable[[Frame, Value], Value]:
         def run(frame: Frame, left: Value) -> Value:
             try:
-                return decides if as_bool(left) is decides else as_bool(right(frame))
+                return decides if as_bool(left) is decides else right(frame)
             except Failure as fault:
                 raise self.error(str(fault), offset) from fault
 

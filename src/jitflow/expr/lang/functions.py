@@ -418,7 +418,9 @@ def flattened(frame: Frame, array: list[Any], depth: int = 0) -> list[Any]:
 
 def _sort(frame: Frame, given: Arguments) -> Value:
     # The library sorts what is no array to nothing.
-    array = list(given[0]) if is_array(given[0]) else []
+    if not is_array(given[0]):
+        return None
+    array = list(given[0])
     frame.spend(len(array) * max(1, len(array).bit_length()))
     return sort_by(array, array, given[1] if len(given) > 1 else "asc")
 
