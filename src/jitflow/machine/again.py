@@ -162,6 +162,9 @@ class _Reset:
 
     def _visit(self, node: Node, *, deep: bool = False) -> bool:
         """Delete or reset a node if it must run again; return whether it must. `deep`: forgiven failures too."""
+        if node.daemoned:  # what runs again needs it again
+            self._delete(node)
+            return True
         if node.type not in COMPOSITES:
             if node.is_unsuccessful or self._is_chosen(node):
                 self._delete(node)

@@ -88,7 +88,7 @@ class DagKind:
         turn.finish(node, phases.SUCCEEDED, "", outputs)
 
     def child_failed_late(self, turn: Turn, node: Node, child: Node) -> None:
-        """An ended task fails after all: what has not started yet sees it."""
+        """An ended task or a ready daemon fails after all: what has not started yet sees it."""
         template, plan = turn.template_of(node), dag_plan(turn.program, node)
         self._doom(turn, node, plan, template, child)
 
@@ -135,10 +135,12 @@ _RESULTS = {
 
 
 def _result(turn: Turn, child: Node, result: str) -> bool:
-    """Return whether a task has one of the results that `depends` asks for. Daemons are no results yet."""
+    """Return whether a task has one of the results that `depends` asks for."""
     if result in _RESULTS:
         return child.phase == _RESULTS[result]
-    if child.type != types.TASK_GROUP or result == "Daemoned":
+    if result == "Daemoned":
+        return child.is_daemon
+    if child.type != types.TASK_GROUP:
         return False
     items = item_nodes(turn, child.id, child.task)
     if result == "AnySucceeded":
@@ -148,6 +150,8 @@ def _result(turn: Turn, child: Node, result: str) -> bool:
 
 def _branch(turn: Turn, node: Node, task: Task, child: Node) -> str:
     """Return a task's phase as its branch sees it: one that did not run hands on the worst of those before it."""
+    if child.is_daemon:
+        return phases.SUCCEEDED
     if child.phase in phases.COMPLETED:
         return child.phase
     branch = phases.SUCCEEDED

@@ -2,7 +2,7 @@
 
 import msgspec
 
-from jitflow.machine import again, locks, phases, pods, tasks, workflow
+from jitflow.machine import again, daemons, locks, phases, pods, tasks, workflow
 from jitflow.machine import node as types
 from jitflow.machine.node import Node, changed
 from jitflow.machine.rules import RULES
@@ -17,6 +17,7 @@ from jitflow.model.runs import (
     LocksTaken,
     OutputsSaved,
     PodEnded,
+    PodReady,
     PodRefused,
     PodStarted,
     PodWaits,
@@ -32,7 +33,7 @@ from jitflow.model.runs import (
     WorkflowStarted,
 )  # fmt: skip
 
-NodeEvent = PodStarted | PodWaits | PodEnded | PodRefused | OutputsSaved
+NodeEvent = PodStarted | PodReady | PodWaits | PodEnded | PodRefused | OutputsSaved
 
 
 def decide(state: State, event: Event, now: float, objects: Objects = NO_OBJECTS) -> Decision:
@@ -48,7 +49,7 @@ def decide(state: State, event: Event, now: float, objects: Objects = NO_OBJECTS
         objects: the templates, ConfigMaps and the like that the workflow may refer to, as they are now.
     """
     turn = Turn(state, now, RULES, objects)
-    if isinstance(event, PodStarted | PodWaits | PodEnded | PodRefused | OutputsSaved):
+    if isinstance(event, PodStarted | PodReady | PodWaits | PodEnded | PodRefused | OutputsSaved):
         node = turn.find(event.node_id)
         if node is not None and node.type == types.POD:
             _pod_event(turn, node, event)
@@ -71,6 +72,8 @@ def _pod_event(turn: Turn, node: Node, event: NodeEvent) -> None:
     match event:
         case PodStarted() if node.phase == phases.PENDING:
             pods.started(turn, node)
+        case PodReady() if lives and not node.killed and not node.daemoned:
+            daemons.ready(turn, node, event.address)
         case PodWaits() if node.phase == phases.PENDING:
             pods.waits(turn, node, event.message)
         case PodEnded() if lives:

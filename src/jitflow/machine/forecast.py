@@ -148,7 +148,7 @@ class _Forecaster:
     # -- nodes that are there -----------------------------------------------------------------------------------------
 
     def _live_node(self, node: Node, place: _Place) -> Outcome:
-        if node.is_fulfilled or node.held:
+        if node.is_fulfilled or node.held or node.is_daemon:
             artifacts = {a.name: a for a in (node.outputs or argo.Outputs()).artifacts}
             return Outcome(artifacts=artifacts, phase=node.held or node.phase, ended=True)
         template = self._program.template(node.template)

@@ -95,6 +95,10 @@ class Node(Struct, frozen=True, kw_only=True, array_like=True, gc=False):
     """Of a memoized template: the cache, the key, and whether the outputs come from there."""
     containers: tuple[tuple[str, int | None, float, float], ...] = ()
     """Of an ended container set: each container's name, exit code (None: it did not run), start and end."""
+    daemoned: bool = False
+    """A daemon that was ready once: who waited for it has gone on, whatever becomes of it."""
+    ip: str = ""
+    """The address at which a daemon is reached."""
 
     @property
     def key(self) -> Key:
@@ -135,8 +139,13 @@ class Node(Struct, frozen=True, kw_only=True, array_like=True, gc=False):
 
     @property
     def is_complete(self) -> bool:
-        """Whether the node and its hooks have ended: what waits for it may go on."""
-        return self.is_fulfilled and not self.hooking
+        """Whether the node and its hooks have ended, or it is a daemon that was ready: what waits for it may go on."""
+        return self.daemoned or (self.is_fulfilled and not self.hooking)
+
+    @property
+    def is_daemon(self) -> bool:
+        """Whether the node is a ready daemon that still runs (as far as anybody knows)."""
+        return self.daemoned and not self.is_fulfilled
 
     @property
     def is_unsuccessful(self) -> bool:

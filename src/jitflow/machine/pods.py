@@ -156,6 +156,9 @@ def ended(turn: Turn, node: Node, end: PodEnd) -> None:
     except Problem as problem:
         outputs, missing = None, str(problem)
     phase, message = verdict(node, end, missing)
+    if phase == phases.SUCCEEDED and template.source.daemon and not node.hook:
+        # As in Argo: a daemon is ended, it does not end.
+        phase, message = phases.FAILED, "the daemon ended by itself (exit code 0)"
     saving = bool(end.artifacts)
     if saving:
         turn.saving += 1

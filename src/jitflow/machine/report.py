@@ -243,5 +243,7 @@ def _node_status(node: Node, edges: Edges, progress: str) -> argo.NodeStatus:
         inputs=node.inputs,
         outputs=node.outputs if node.is_fulfilled or node.type == types.SUSPEND else None,
         node_flag=_flag(node),
+        daemoned=True if node.is_daemon else None,
+        pod_ip=node.ip or None,
         progress=progress or None,
     )

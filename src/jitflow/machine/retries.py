@@ -52,7 +52,10 @@ class Retries:
             _attempt(turn, node, _count(turn, node))
 
     def child_ended(self, turn: Turn, node: Node, child: Node) -> None:
-        """End with the attempt, or try again, now or later."""
+        """End with the attempt, or try again, now or later. With a daemon that is ready, this node is one too."""
+        if child.is_daemon:
+            turn.ready(node, child.ip)
+            return
         if not child.is_unsuccessful:
             turn.finish(node, child.phase, child.message if child.phase != phases.SUCCEEDED else "", child.outputs)
             return

@@ -5,7 +5,7 @@ A new kind of template is a module with a class like `PodKind`, and a line here.
 
 from collections.abc import Mapping
 
-from jitflow.machine import hooks, metering, program, retries, workflow
+from jitflow.machine import daemons, hooks, metering, program, retries, workflow
 from jitflow.machine import node as types
 from jitflow.machine.dags import DagKind
 from jitflow.machine.node import Node
@@ -64,6 +64,14 @@ class MachineRules:
     def begin(self, turn: Turn) -> None:
         """Start the workflow's root, see `Rules.begin`."""
         workflow.begin(turn)
+
+    def end_daemons(self, turn: Turn, boundary: Node) -> None:
+        """End the daemons of a boundary, see `Rules.end_daemons`."""
+        daemons.end_all(turn, boundary)
+
+    def daemon_ended(self, turn: Turn, node: Node) -> None:
+        """Go on after a daemon's end, see `Rules.daemon_ended`."""
+        daemons.ended(turn, node)
 
     def top_ended(self, turn: Turn) -> None:
         """Go on after the root or the exit handler, see `Rules.top_ended`."""

@@ -34,6 +34,8 @@ class Frame(Struct, frozen=True, kw_only=True, gc=False):
     """Tasks of a DAG that have no node yet."""
     doomed: bool = False
     """A DAG that starts nothing new, for a target has failed."""
+    daemons: frozenset[str] = frozenset()
+    """Ready daemons of this boundary that run: they end with it."""
 
 
 NO_FRAME = Frame()
@@ -239,14 +241,21 @@ class _Recount:
         frames: dict[str, Frame] = {}
         active: dict[str, int] = {}
         failed: dict[str, int] = {}
+        daemons: dict[str, set[str]] = {}
         for node in self._nodes.values():
+            if node.boundary and node.is_daemon:
+                daemons.setdefault(node.boundary, set()).add(node.id)
             if node.takes_slot and not node.is_waiting and not node.is_fulfilled:
                 active[node.boundary] = active.get(node.boundary, 0) + 1
             elif node.boundary and node.fails_boundary:
                 failed[node.boundary] = failed.get(node.boundary, 0) + 1
         for node in self._nodes.values():
             if node.type in COMPOSITES and not node.is_fulfilled and not node.is_waiting:
-                counted = Frame(active=active.get(node.id, 0), failed=failed.get(node.id, 0))
+                counted = Frame(
+                    active=active.get(node.id, 0),
+                    failed=failed.get(node.id, 0),
+                    daemons=frozenset(daemons.get(node.id, ())),
+                )
                 frames[node.id] = self._frame(node, counted)
         return frames
 

@@ -102,6 +102,14 @@ class Rules(Protocol):
         """Tell the metrics of a node that has ended."""
         ...
 
+    def end_daemons(self, turn: "Turn", boundary: Node) -> None:
+        """End the daemons of a boundary that ends."""
+        ...
+
+    def daemon_ended(self, turn: "Turn", node: Node) -> None:
+        """Go on after the end of a daemon that had been ready."""
+        ...
+
     def top_ended(self, turn: "Turn") -> None:
         """Go on after the root or the exit handler has ended, or an output was saved."""
         ...
@@ -175,6 +183,8 @@ class Turn(Ledger):
         A root whose pods' outputs are not all saved yet is held: it ends when they are.
         """
         phases.check(node.id, node.phase, phase)
+        if node.type in {types.STEPS, types.DAG}:
+            self.rules.end_daemons(self, node)
         outputs = outputs if outputs is not None else node.outputs
         if outputs is not None:
             self.export(outputs)
@@ -209,6 +219,8 @@ class Turn(Ledger):
             self.pods_ended += 1
             self._freed[""] = None
         self.frames.pop(node.id, None)
+        if node.daemoned and node.boundary in self.frames:
+            self.set_frame(node.boundary, daemons=self.frame(node.boundary).daemons - {node.id})
         if node.takes_slot:
             frame = self.frame(node.boundary)
             self.frames[node.boundary] = _replace(frame, active=frame.active - 1)
@@ -454,6 +466,15 @@ class Turn(Ledger):
         """Start a composite node's children when this step is done; recursion in the manifest is none here."""
         self._jobs.append(("open", node.id))
 
+    def ready(self, node: Node, address: str) -> None:
+        """A daemon is ready: who waits for its end goes on, once."""
+        told = node.daemoned
+        node = self.put(changed(node, daemoned=True, ip=address))
+        if node.boundary:
+            self.set_frame(node.boundary, daemons=self.frame(node.boundary).daemons | {node.id})
+        if not told:
+            self._jobs.append(("ended", node.id))
+
     def settle_later(self, node: Node) -> None:
         """See later in this turn whether a composite node has ended."""
         self._jobs.append(("settle", node.id))
@@ -478,13 +499,16 @@ class Turn(Ledger):
                 self.rules.top_ended(self)
                 return
             owner = self.nodes[node.owner]
+            if node.daemoned and node.is_fulfilled:
+                self.rules.daemon_ended(self, node)
+                return
             if node.is_hook:
                 if owner.is_fulfilled:
                     self._jobs.append(("complete", owner.id))
                 return
             if job == "complete" and not node.hooking:
                 return
-            if self.rules.hold_back(self, node):
+            if not node.daemoned and self.rules.hold_back(self, node):
                 return
             node = self.nodes[node_id]
             self.set_frame(owner.id, open=self.frame(owner.id).open - 1)

@@ -144,7 +144,7 @@ def _field(node: Node, field: str) -> str | None:
         case "finishedAt":
             return times.rfc3339(node.finished_at)
         case "ip":
-            return ""
+            return node.ip
         case _:
             return None
 

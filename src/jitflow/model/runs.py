@@ -26,6 +26,13 @@ class PodStarted(Event, frozen=True, kw_only=True):
     node_id: str
 
 
+class PodReady(Event, frozen=True, kw_only=True):
+    """A daemon's containers have started and their readiness probes succeed; `address`: where others reach it."""
+
+    node_id: str
+    address: str = ""
+
+
 class PodWaits(Event, frozen=True, kw_only=True):
     """A node's pod does not start yet; `message` is shown as the node's message while it is Pending."""
 
