@@ -67,7 +67,7 @@ TEMPLATE = "  templates:\n  - name: a\n    container: {image: i}\n"
     ("text", "where"),
     [
         (TEMPLATE + "  volumes: [{name: v, hostPath: {path: /etc}}]\n", "8:23"),
-        (TEMPLATE + "    daemon: true\n", "8:5"),
+        (TEMPLATE + "    pendingTimeout: 1m\n", "8:5"),
         (TEMPLATE + "    sidecars: [{name: s, tty: true}]\n", "8:26"),
         (TEMPLATE + "    initContainers: [{name: s, lifecycle: {}}]\n", "8:32"),
         (TEMPLATE + "    inputs: {artifacts: [{name: d, path: /d, http: {url: x}}]}\n", "8:46"),
@@ -105,13 +105,14 @@ def test_kubernetes_only_fields_are_ignored_with_a_reason():
 
 def test_supporting_a_feature_is_one_row(monkeypatch: pytest.MonkeyPatch):
     rows = tuple(
-        row if row.where != "Template.daemon" else msgspec.structs.replace(row, status=Status.SUPPORTED) for row in FEATURES
+        row if row.where != "Template.pendingTimeout" else msgspec.structs.replace(row, status=Status.SUPPORTED)
+        for row in FEATURES
     )
     monkeypatch.setattr(support, "FEATURES", rows)
     support._by_name.cache_clear()
     support._plan.cache_clear()
     try:
-        spec.validate_document(spec.load_one(HEAD + TEMPLATE + "    daemon: true\n"))
+        spec.validate_document(spec.load_one(HEAD + TEMPLATE + "    pendingTimeout: 1m\n"))
     finally:
         monkeypatch.undo()
         support._by_name.cache_clear()

@@ -12,6 +12,7 @@ import msgspec
 from jitflow.engine.images import Images
 from jitflow.engine.locations import Locator
 from jitflow.engine.pods import PodPlan, build_pod, plan_pod, step_id
+from jitflow.engine.readiness import address_of, probes_of, until_ready
 from jitflow.engine.slots import Slots
 from jitflow.engine.surroundings import Surroundings, unschedulable
 from jitflow.engine.tasks import Owner
@@ -25,6 +26,7 @@ from jitflow.model.runs import (
     Note,
     OutputsSaved,
     PodEnded,
+    PodReady,
     PodRefused,
     PodStarted,
     PodWaits,
@@ -118,6 +120,7 @@ class PodKeeper:
             return
         try:
             plan = plan_pod(uid, effect, locator, self._images)
+            probes_of(plan.launch.template, address_of(key))
         except Refused as error:
             self._post(uid, PodRefused(node_id=effect.node_id, message=str(error)))
             return
@@ -135,6 +138,7 @@ class PodKeeper:
             pod.phase = PodPhase.RUNNING
             self._slots.hold(key)
             self._dataplane.acquire(uid, plan.step)
+            self._await_ready(key, pod)
         elif self._config.lookahead:
             self._dataplane.acquire(uid, plan.step)
         else:
@@ -242,8 +246,25 @@ class PodKeeper:
         if pod.phase is PodPhase.STARTING:
             pod.phase = PodPhase.RUNNING
         self._post(pod.uid, PodStarted(node_id=pod.node_id))
+        self._await_ready(key, pod)
         if pod.kill_after is not None:
             await self._executor.terminate(key, pod.kill_after)
+
+    def _await_ready(self, key: str, pod: _LivePod) -> None:
+        if pod.plan.launch.template.daemon:
+            self._owner.spawn(self._ready(key, pod), f"readiness of {key}")
+
+    async def _ready(self, key: str, pod: _LivePod) -> None:
+        """Tell when a daemon is ready. From then on it holds no place: those that it serves need them."""
+
+        def wanted() -> bool:
+            return self._pods.get(key) is pod and pod.phase is PodPhase.RUNNING
+
+        address = address_of(key)
+        await until_ready(probes_of(pod.plan.launch.template, address), self._clock, wanted)
+        if wanted():
+            self._slots.free(key)
+            self._post(pod.uid, PodReady(node_id=pod.node_id, address=address))
 
     def _drop(self, key: str, pod: _LivePod) -> None:
         self._pods.pop(key, None)

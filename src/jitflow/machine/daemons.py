@@ -1,4 +1,4 @@
-"""Daemons: pods that serve others. Who waits for one goes on when it is ready; it ends with the steps or DAG that it belongs to."""
+"""Daemons: pods that serve others. Who waits for one goes on when it is ready; it ends with its boundary."""
 
 from jitflow.machine import node as types
 from jitflow.machine import phases, pods

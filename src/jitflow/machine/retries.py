@@ -147,6 +147,8 @@ def _attempt(turn: Turn, node: Node, number: int) -> None:
             locks=(),
             memo=None,
             retried=True,
+            daemoned=False,
+            ip="",
             depth=node.depth + 1,
         )
     )

@@ -46,7 +46,11 @@ class MachineRules:
         return retries.wrap(turn, node, template)
 
     def hold_back(self, turn: Turn, node: Node) -> bool:
-        """Start a node's hooks at its end, see `Rules.hold_back`."""
+        """Start a node's hooks at its end, see `Rules.hold_back`; of a daemon the owner was told when it was ready."""
+        if node.daemoned:
+            if node.is_fulfilled:
+                daemons.ended(turn, node)
+            return node.is_fulfilled
         return hooks.hold_back(turn, node)
 
     def look(self, turn: Turn, node: Node) -> None:
@@ -68,10 +72,6 @@ class MachineRules:
     def end_daemons(self, turn: Turn, boundary: Node) -> None:
         """End the daemons of a boundary, see `Rules.end_daemons`."""
         daemons.end_all(turn, boundary)
-
-    def daemon_ended(self, turn: Turn, node: Node) -> None:
-        """Go on after a daemon's end, see `Rules.daemon_ended`."""
-        daemons.ended(turn, node)
 
     def top_ended(self, turn: Turn) -> None:
         """Go on after the root or the exit handler, see `Rules.top_ended`."""

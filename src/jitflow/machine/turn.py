@@ -87,7 +87,7 @@ class Rules(Protocol):
         ...
 
     def hold_back(self, turn: "Turn", node: Node) -> bool:
-        """Start the hooks of a node that has ended; whether its completion waits for them."""
+        """Start the hooks of a node that has ended; whether its owner is not to be told, now or at all."""
         ...
 
     def look(self, turn: "Turn", node: Node) -> None:
@@ -104,10 +104,6 @@ class Rules(Protocol):
 
     def end_daemons(self, turn: "Turn", boundary: Node) -> None:
         """End the daemons of a boundary that ends."""
-        ...
-
-    def daemon_ended(self, turn: "Turn", node: Node) -> None:
-        """Go on after the end of a daemon that had been ready."""
         ...
 
     def top_ended(self, turn: "Turn") -> None:
@@ -499,16 +495,13 @@ class Turn(Ledger):
                 self.rules.top_ended(self)
                 return
             owner = self.nodes[node.owner]
-            if node.daemoned and node.is_fulfilled:
-                self.rules.daemon_ended(self, node)
-                return
             if node.is_hook:
                 if owner.is_fulfilled:
                     self._jobs.append(("complete", owner.id))
                 return
             if job == "complete" and not node.hooking:
                 return
-            if not node.daemoned and self.rules.hold_back(self, node):
+            if self.rules.hold_back(self, node):
                 return
             node = self.nodes[node_id]
             self.set_frame(owner.id, open=self.frame(owner.id).open - 1)

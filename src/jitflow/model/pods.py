@@ -99,27 +99,6 @@ class ContainerRole(StrEnum):
     """Starts with the main containers and is told to end (TERM, grace, KILL) when they have ended."""
 
 
-class PodProbe(Struct, frozen=True, kw_only=True):
-    """How to see whether a container is ready: a command in it, an HTTP request, or a TCP connection. Times in seconds.
-
-    Exactly one of `command` and `port` says what is done; with a port and a `path`, a request: 200 to 399 is success.
-    """
-
-    command: tuple[str, ...] = ()
-    host: str = ""
-    """Empty: the pod's own address."""
-    port: int = 0
-    path: str = ""
-    https: bool = False
-    """The certificate is not verified, as Kubernetes does not."""
-    headers: tuple[tuple[str, str], ...] = ()
-    initial_delay_s: float = 0.0
-    period_s: float = 10.0
-    timeout_s: float = 1.0
-    successes: int = 1
-    """How many in a row make the container ready."""
-
-
 class PodContainer(Struct, frozen=True, kw_only=True):
     """A container of a pod of several: a root of its own (of its image), the pod's volumes and network shared.
 
@@ -142,7 +121,6 @@ class PodContainer(Struct, frozen=True, kw_only=True):
     dependencies: tuple[str, ...] = ()
     retries: int = 0
     retry_delay_s: float = 0.0
-    probe: PodProbe | None = None
 
 
 class Pod(Struct, frozen=True, kw_only=True):
@@ -169,12 +147,6 @@ class Pod(Struct, frozen=True, kw_only=True):
     capture_result: bool = False
     """Return the last 256 KiB of standard output in `PodEnd.result`."""
     containers: tuple[PodContainer, ...] = ()
-    address: str = ""
-    """An IPv4 loopback address of the pod's own: what it lets listen on all addresses or on localhost listens there.
-
-    A pod with an address is a daemon: the executor tells when all its containers have started and their probes succeed.
-    """
-    probe: PodProbe | None = None
 
 
 class CollectedArtifact(Struct, frozen=True, kw_only=True):
