@@ -354,7 +354,7 @@ CHECKS: dict[str, tuple[Check, ...]] = {
     "examples/coinflip.yaml": (one_of("heads", "tails"),),
     "examples/conditionals.yaml": (leaves(3),),
     "examples/cron-workflow.yaml": (prints("hello world. Scheduled on: 20"),),
-    "examples/custom-metrics.yaml": (counted("flakey_metric"),),
+    "examples/custom-metrics.yaml": (counted("result_counter"),),
     "examples/dag-targets.yaml": (ran("A", "C", "E"),),
     "examples/exit-handlers.yaml": (ended("celebrate", "Skipped"), ended("cry", "Succeeded"), says("main: Error (exit code 1)")),
     "examples/gc-ttl.yaml": (vanishes,),
