@@ -333,7 +333,7 @@ def test_what_is_not_there() -> None:
             "argo/other", "other/one", "argo/one?uid=wrong", "other/@latest", f"argo/two?uid={uid}", f"other/one?uid={uid}",
         ):  # fmt: skip
             assert "not found" in failure(await client.get(f"/api/v1/workflows/{path}"), 404, 5)
-        for verb in ("suspend", "resume", "stop", "terminate", "retry"):
+        for verb in ("suspend", "resume", "stop", "terminate", "retry", "resubmit"):
             failure(await client.put(f"/api/v1/workflows/argo/other/{verb}", json={}), 404, 5)
         failure(await client.delete("/api/v1/workflows/argo/other"), 404, 5)
         failure(await client.get("/api/v1/workflows/argo/other/log"), 404, 5)
@@ -343,7 +343,6 @@ def test_what_is_not_there() -> None:
         failure(await client.delete("/healthz"), 405, 12)
         failure(await client.get("/api/v1/workflow-templates/argo/none"), 404, 5)
         failure(await client.get("/api/v1/archived-workflows"), 501, 12)
-        failure(await client.put("/api/v1/workflows/argo/one/resubmit", json={}), 501, 12)
         failure(await client.post("/api/v1/workflows/argo/submit", json={}), 400, 3)
         failure(await client.get("/api/v1/stream/events/argo"), 501, 12)
 
@@ -375,6 +374,24 @@ def test_controls_reach_the_engine_with_their_options() -> None:
         ]
         failure(await client.put(f"{base}/retry", content=b"[]"), 400, 3)
         failure(await client.put(f"{base}/retry", json={"parameters": "a=1"}), 400, 3)
+
+    play(scenario)
+
+
+def test_resubmit_makes_another_workflow() -> None:
+    """SEMANTICS Retry / resubmit: own generateName or `<name>-`, label resubmitted-from-workflow, user labels kept."""
+
+    async def scenario(client: httpx.AsyncClient, world: World) -> None:
+        await submit(client, labels={"team": "a"})
+        answer = await client.put("/api/v1/workflows/argo/one/resubmit", json={"parameters": ["p=7"]})
+        assert answer.status_code == 200, answer.text
+        made = answer.json()
+        assert made["metadata"]["name"].startswith("one-")
+        assert made["metadata"]["labels"]["team"] == "a"
+        assert made["metadata"]["labels"]["workflows.argoproj.io/resubmitted-from-workflow"] == "one"
+        assert {"name": "p", "value": "7"} in made["spec"]["arguments"]["parameters"]
+        assert made["metadata"]["uid"] != (await client.get("/api/v1/workflows/argo/one")).json()["metadata"]["uid"]
+        failure(await client.put("/api/v1/workflows/argo/one/resubmit", json={"parameters": ["p"]}), 400, 3)
 
     play(scenario)
 

@@ -20,7 +20,7 @@ from jitflow.app.ports import Change, Engine, RemoteInfo, Remotes
 from jitflow.app.present import document, is_finished, labels_of
 from jitflow.app.refs import parse_ref
 from jitflow.app.selectors import FieldSelector, instant, label_selector
-from jitflow.app.submit import SubmitOptions, from_resource
+from jitflow.app.submit import SubmitOptions, from_resource, resubmission
 from jitflow.app.watch import Watch
 from jitflow.model import argo, runs
 from jitflow.model.data import ObjectInfo, Replica
@@ -193,8 +193,10 @@ class Service:
         with contextlib.suppress(Refused):
             await self._engine.delete(row.uid)
 
-    async def take(self, read: argo.Workflow, namespace: str, *, dry_run: bool = False, invalid: str = "") -> argo.Workflow:
-        """Let a valid workflow run, as `create`; an invalid one is kept, ended in Error."""
+    async def take(
+        self, read: argo.Workflow, namespace: str, *, dry_run: bool = False, invalid: str = "", after: str = ""
+    ) -> argo.Workflow:
+        """Let a valid workflow run, as `create`; an invalid one is kept, ended in Error. `after`: see `Engine.create`."""
         workflow = prepare(read, namespace, self._ids, is_taken=partial(self._is_taken, namespace))
         key = (namespace, (workflow.metadata and workflow.metadata.name) or "")
         if self._is_taken(*key):
@@ -203,7 +205,7 @@ class Service:
             return workflow
         self._naming.add(key)
         try:
-            row = await self._engine.create(workflow, invalid=invalid)
+            row = await self._engine.create(workflow, invalid=invalid, after=after)
         finally:
             self._naming.discard(key)
         return await self.document(row) or document(workflow, row)
@@ -291,6 +293,19 @@ class Service:
         """Run a failed workflow again from where it failed."""
         event = runs.RetryRequested(restart_successful=restart_successful, selector=selector, parameters=tuple(parameters))
         return await self._send(namespace, name, event)
+
+    async def resubmit(
+        self, namespace: str, name: str, *, memoized: bool = False, parameters: Sequence[str] = ()
+    ) -> argo.Workflow:
+        """Run a workflow anew under another name; `memoized`: a failed one, of which what succeeded is kept.
+
+        Raises:
+            Refused: there is none, it has not failed (`memoized`), or a parameter is not of the form NAME=VALUE.
+        """
+        row = self.find(namespace, name)
+        workflow = resubmission(await self.document(row) or _gone(row), parameters)
+        read = await self._read(to_builtins(workflow), row.namespace, source="", size_bytes=0)
+        return await self.take(read, row.namespace, after=row.uid if memoized else "")
 
     async def set_nodes(
         self, namespace: str, name: str, *, selector: str, outputs: str = "", message: str = "", phase: str = ""

@@ -1,5 +1,6 @@
 """Workflows made of templates and schedules, with what the submission says on top."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from msgspec import Struct
@@ -12,8 +13,11 @@ from jitflow.objects.store import resource
 
 TEMPLATE_LABEL = "workflows.argoproj.io/workflow-template"
 CLUSTER_TEMPLATE_LABEL = "workflows.argoproj.io/cluster-workflow-template"
+RESUBMITTED_LABEL = "workflows.argoproj.io/resubmitted-from-workflow"
 CRON_LABEL = "workflows.argoproj.io/cron-workflow"
 SCHEDULED_TIME = "workflows.argoproj.io/scheduled-time"
+
+_STATE_LABELS = frozenset({"workflows.argoproj.io/phase", "workflows.argoproj.io/completed"})
 
 _KINDS = {
     "WorkflowTemplate": ("WorkflowTemplate", "workflowtemplate", "workflowtemplates", "wftmpl"),
@@ -73,6 +77,25 @@ def from_resource(objects: Objects, namespace: str, kind: str, name: str, option
         spec=argo.WorkflowSpec(workflow_template_ref=reference),
     )
     return with_options(workflow, options)
+
+
+def resubmission(workflow: argo.Workflow, parameters: Sequence[str] = ()) -> argo.Workflow:
+    """Return a workflow like one that is there, to be run anew: another name, no status, what was asked of the old one forgotten.
+
+    Raises:
+        Refused: a parameter is not of the form NAME=VALUE.
+    """
+    old = workflow.metadata or argo.ObjectMeta()
+    labels = {key: value for key, value in old.labels.items() if key not in _STATE_LABELS}
+    metadata = argo.ObjectMeta(
+        generate_name=old.generate_name or f"{old.name}-",
+        namespace=old.namespace,
+        labels={**labels, RESUBMITTED_LABEL: old.name or ""},
+        annotations=old.annotations,
+        owner_references=old.owner_references,
+    )
+    made = replace(workflow, metadata=metadata, spec=replace(workflow.spec, shutdown=None), status=None)
+    return with_options(made, SubmitOptions(parameters=tuple(parameters)))
 
 
 def from_cron(cron: argo.CronWorkflow, scheduled_at: float, *, name: str = "") -> argo.Workflow:

@@ -26,6 +26,7 @@ COMMANDS: dict[str, str] = {
     "suspend": "Start no new steps of workflows.",
     "resume": "Let suspended workflows go on.",
     "retry": "Run failed workflows again from where they failed.",
+    "resubmit": "Run workflows anew, under other names.",
     "delete": "Delete workflows.",
     "remote": "Far stores: list, add, remove, test.",
     "data": "Objects and the primary: list, stage, pin, evict, fill.",

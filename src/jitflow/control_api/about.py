@@ -23,7 +23,6 @@ _OTHER_ROOMS = frozenset(
     }
 )
 """Parts of Argo Server's API that are not served yet."""
-_OTHER_VERBS = frozenset({"resubmit"})
 _METHODS = ["GET", "POST", "PUT", "DELETE", "PATCH"]
 
 
@@ -76,6 +75,6 @@ async def _version(_: Request) -> Response:
 
 async def _unserved(request: Request) -> Response:
     parts = request.url.path.removeprefix("/api/v1/").split("/")
-    if parts[0] in _OTHER_ROOMS or (parts[0] == "workflows" and parts[-1] in _OTHER_VERBS):
+    if parts[0] in _OTHER_ROOMS:
         raise Refused(f"{request.method} {request.url.path[:200]} is not served by this version of jitflow", code="unimplemented")
     raise Refused(f"there is nothing at {request.url.path[:200]}", code="not_found")

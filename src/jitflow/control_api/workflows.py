@@ -62,6 +62,7 @@ class WorkflowRoutes:
             ("PUT", _ONE + "/stop", self.stop),
             ("PUT", _ONE + "/terminate", self.terminate),
             ("PUT", _ONE + "/retry", self.retry),
+            ("PUT", _ONE + "/resubmit", self.resubmit),
             ("PUT", _ONE + "/set", self.set_nodes),
             ("GET", _ONE + "/log", self.logs),
             ("GET", _ONE + "/{pod}/log", self.logs),
@@ -187,6 +188,17 @@ class WorkflowRoutes:
             request.path_params["name"],
             restart_successful=bool(body.restart_successful),
             selector=body.node_field_selector or "",
+            parameters=body.parameters or (),
+        )
+        return answer(workflow)
+
+    async def resubmit(self, request: Request) -> Response:
+        """Run a workflow anew, under another name."""
+        body = await read_control(request)
+        workflow = await self._service.resubmit(
+            request.path_params["namespace"],
+            request.path_params["name"],
+            memoized=bool(body.memoized),
             parameters=body.parameters or (),
         )
         return answer(workflow)

@@ -210,21 +210,30 @@ class Engine:
 
     # -- use ----------------------------------------------------------------------------------------------------------
 
-    async def create(self, workflow: argo.Workflow, *, invalid: str = "") -> RunRow:
+    async def create(self, workflow: argo.Workflow, *, invalid: str = "", after: str = "") -> RunRow:
         """Take a validated workflow: give it a uid, look its inputs up, make it durable, and begin.
 
         Args:
             workflow: the manifest.
             invalid: why it cannot run, if that is known and it is to be kept all the same, ended in Error.
+            after: the uid of a failed run whose successes it takes over.
 
         Raises:
-            Refused: an input is missing, a remote refuses, it can never fit, or the name is taken (code `conflict`).
+            Refused: an input is missing, a remote refuses, it can never fit, the name is taken (code `conflict`), or the run
+                that it comes after has not failed.
         """
         now = self._clock.now()
         own = workflow.metadata or argo.ObjectMeta()
         metadata = msgspec.structs.replace(own, uid=self._ids.uid(), creation_timestamp=own.creation_timestamp or rfc3339(now))
         workflow = msgspec.structs.replace(workflow, metadata=metadata)
-        state = machine.new_state(workflow, now=now, objects=self._objects, invalid=invalid)
+        if after:
+            old = await self._state_of(after)
+            refusal = "the workflow is gone" if old is None else machine.memoization_refusal(old)
+            if old is None or refusal:
+                raise Refused(refusal)
+            state = machine.resubmitted(workflow, old, now=now, objects=self._objects)
+        else:
+            state = machine.new_state(workflow, now=now, objects=self._objects, invalid=invalid)
         metadata = state.program.metadata
         has_data = not state.run.invalid and machine.has_data(state, self._objects)
         if has_data:

@@ -12,6 +12,7 @@ from jitflow.machine.names import node_id, pod_name
 from jitflow.machine.node import Node, decode_node, encode_node
 from jitflow.machine.phases import IllegalMove
 from jitflow.machine.report import Summary, history, holds_locks, is_ended, status, summary, workflow_document
+from jitflow.machine.resubmits import memoization_refusal, resubmitted
 from jitflow.machine.state import Decision, State, encode_header, header_differs, new_state, restore
 
 __all__ = [
@@ -32,11 +33,13 @@ __all__ = [
     "history",
     "holds_locks",
     "is_ended",
+    "memoization_refusal",
     "new_state",
     "node_id",
     "pod_name",
     "refusal",
     "restore",
+    "resubmitted",
     "status",
     "summary",
     "workflow_document",

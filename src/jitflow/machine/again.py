@@ -121,6 +121,13 @@ def retry(turn: Turn, event: RetryRequested) -> None:
     turn.rules.top_ended(turn)
 
 
+def to_repeat(turn: Turn, nodes: dict[str, Node]) -> tuple[set[str], set[str]]:
+    """Return the ids of the nodes that a retry of a failed workflow deletes, and of those it resets, which it does in `nodes`."""
+    plan = _Reset(turn, nodes, (), expand_again=False)
+    plan.run()
+    return set(plan.deleted), set(plan.reset)
+
+
 def _with_parameters(program: Program, overrides: tuple[str, ...], stored: Mapping[str, argo.Template]) -> Program:
     if not overrides:
         return program

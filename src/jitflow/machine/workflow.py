@@ -12,6 +12,7 @@ from jitflow.machine.problems import Problem
 from jitflow.machine.program import CompiledHook
 from jitflow.machine.retries import Retries
 from jitflow.machine.scope import Scope
+from jitflow.machine.state import COMPOSITES
 from jitflow.machine.turn import DEADLINE, Turn
 from jitflow.model.runs import (
     CloseWorkflow,
@@ -63,8 +64,20 @@ def begin(turn: Turn) -> None:
     spec = turn.program.spec
     if spec.active_deadline_seconds is not None:
         turn.emit(StartTimer(key=DEADLINE_KEY, due=turn.now + spec.active_deadline_seconds))
-    turn.start(_top(turn, turn.program.name, spec.entrypoint or "", exit_handler=False))
+    if turn.find(turn.program.name) is None:
+        turn.start(_top(turn, turn.program.name, spec.entrypoint or "", exit_handler=False))
+    else:
+        _take_up(turn)
     hooks.look_at_workflow(turn)
+
+
+def _take_up(turn: Turn) -> None:
+    """Begin with the nodes of an earlier workflow: what is open goes on."""
+    for node in turn.in_order():
+        turn.put(node)
+        if node.type in COMPOSITES and not node.is_fulfilled:
+            turn.open_later(node)
+    turn.rules.top_ended(turn)
 
 
 def _waits_for_locks(turn: Turn) -> bool:

@@ -1,0 +1,46 @@
+"""`jitflow resubmit`."""
+
+from typing import Annotated
+
+import typer
+
+from jitflow.cli.commands import single
+from jitflow.cli.connect import connect, resolve
+from jitflow.cli.manifests import checked_parameters
+from jitflow.cli.options import (
+    DEFAULT_NAMESPACE,
+    NamesArgument,
+    NamespaceOption,
+    ParameterOption,
+    ServerOption,
+    TableFormat,
+    TableOption,
+)
+from jitflow.cli.output import print_json, say
+
+app, command = single("jitflow resubmit train-x7k2p --memoized")
+
+
+@command
+def resubmit(
+    names: NamesArgument,
+    *,
+    server: ServerOption = "",
+    namespace: NamespaceOption = DEFAULT_NAMESPACE,
+    parameters: ParameterOption = None,
+    memoized: Annotated[
+        bool, typer.Option("--memoized", help="Of failed workflows: keep what succeeded, run only what did not.")
+    ] = False,
+    output: TableOption = TableFormat.TABLE,
+) -> None:
+    """Run workflows anew, under other names."""
+    given = [f"{name}={value}" for name, value in checked_parameters(parameters or [])]
+    with connect(server) as client:
+        answers = []
+        for name in names:
+            found = resolve(client, namespace, name)
+            made = client.control_workflow("resubmit", namespace, found, parameters=given, memoized=memoized)
+            say(f"workflow {found} resubmitted as {made['metadata']['name']}")
+            answers.append(made)
+    if output is TableFormat.JSON:
+        print_json(answers)
