@@ -325,7 +325,13 @@ def test_logs_of_all_pods_are_merged_by_time() -> None:
         tail = await server.client.get(f"{LOG}?logOptions.tailLines=1&grep=line&logOptions.timestamps=true")
         contents = [json.loads(line)["result"]["content"] for line in tail.text.splitlines()]
         assert contents == [f"{at(4)} line 4", f"{at(5)} line 5"]
-        assert (await server.client.get(f"{LOG}?logOptions.container=wait")).text == ""
+        answer = await server.client.get(f"{LOG}?logOptions.container=wait")
+        assert answer.status_code == 400
+        assert "the containers of this workflow are main" in answer.json()["message"]
+        assert (await server.client.get(f"{LOG}?logOptions.previous=true")).status_code == 400
+        chosen = await server.client.get(f"{LOG}?selector=workflows.argoproj.io/completed=true")
+        assert chosen.text == ""
+        assert (await server.client.get(f"{LOG}?selector=workflows.argoproj.io/workflow=wf,nobody notin (here)")).text
         assert (await server.client.get("/api/v1/workflows/argo/wf/none/log")).text == ""
         for bad in ("grep=(", "logOptions.tailLines=-1", "logOptions.sinceTime=x", "logOptions.follow=maybe"):
             answer = await server.client.get(f"{LOG}?{bad}")

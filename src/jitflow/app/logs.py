@@ -34,6 +34,9 @@ class LogQuery(Struct, frozen=True, kw_only=True):
     tail_lines: int | None = None
     limit_bytes: int | None = None
     grep: str = ""
+    selector: str = ""
+    """Labels of the pods that are meant, in all forms that Kubernetes knows."""
+    previous: bool = False
 
 
 class LogEntry(Struct, frozen=True, rename="camel"):

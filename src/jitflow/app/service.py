@@ -12,19 +12,19 @@ from msgspec import Struct, to_builtins
 
 from jitflow.app.events import Happening, triggered
 from jitflow.app.index import RunIndex
-from jitflow.app.logs import LineFilter, LogQuery, LogSink, Merge, PodLog
+from jitflow.app.logs import LogQuery, LogSink
 from jitflow.app.manifests import Manifest, prepare, read_aside
-from jitflow.app.names import check_name, check_namespace, pod_name
+from jitflow.app.names import check_name, check_namespace
 from jitflow.app.objects import Objects
-from jitflow.app.ports import Change, Engine, RemoteInfo, Remotes
-from jitflow.app.present import document, is_finished, labels_of
+from jitflow.app.podlogs import PodLogs
+from jitflow.app.ports import Engine, RemoteInfo, Remotes
+from jitflow.app.present import document, labels_of
 from jitflow.app.refs import parse_ref
 from jitflow.app.selectors import FieldSelector, instant, label_selector
 from jitflow.app.submit import SubmitOptions, from_resource, resubmission
 from jitflow.app.watch import Watch
 from jitflow.model import argo, runs
 from jitflow.model.data import ObjectInfo, Replica
-from jitflow.model.pods import LogLine
 from jitflow.model.problems import Refused
 from jitflow.objects import ObjectStore
 from jitflow.ports.clock import Clock, Ids
@@ -40,9 +40,6 @@ MAX_OBJECTS = 10_000
 """Entries of a listing of a far store; longer ones say that they were cut."""
 MAX_PAGE = 10_000
 """Workflows of one list; the rest is reached with `continue`."""
-_POD_LOOK_S = 0.5
-
-_HAS_OUTPUT = frozenset({"Running", "Succeeded", "Failed", "Error"})
 
 
 class Selection(Struct, frozen=True, kw_only=True):
@@ -92,7 +89,6 @@ class Service:
         """Hold the parts; `namespace` is where workflows go that name none."""
         self._engine = engine
         self._store = store
-        self._executor = executor
         self._primary = primary
         self._storage = storage
         self._remotes = remotes
@@ -101,6 +97,7 @@ class Service:
         self._objects = objects
         self.library = Objects(objects)
         self._index = RunIndex()
+        self._pod_logs = PodLogs(engine, executor, self._index, clock)
         self._unsubscribe: Callable[[], None] | None = None
         self._naming: set[tuple[str, str]] = set()
         self.namespace = namespace
@@ -332,60 +329,13 @@ class Service:
             only_rows=only_rows,
         )
 
-    def logs(self, namespace: str, name: str, query: LogQuery) -> Callable[[LogSink], Coroutine[None, None, None]]:
+    async def logs(self, namespace: str, name: str, query: LogQuery) -> Callable[[LogSink], Coroutine[None, None, None]]:
         """Return the coroutine function that sends the wanted log lines to a sink.
 
         Raises:
-            Refused: there is no such workflow, or the query cannot be used.
+            Refused: there is no such workflow or container, or the query cannot be used.
         """
-        row = self.find(namespace, name)
-        return partial(self._send_logs, row, query, LineFilter(query, self._clock.now()))
-
-    async def _send_logs(self, row: RunRow, query: LogQuery, wanted: LineFilter, sink: LogSink) -> None:
-        async def send(batch: Sequence[tuple[str, LogLine]]) -> None:
-            await sink([wanted.entry(pod, line) for pod, line in batch])
-
-        if query.container not in {"", "main"}:
-            return
-        merge = Merge(send, follow=query.follow)
-        try:
-            async with asyncio.TaskGroup() as group:
-                group.create_task(merge.run())
-                await self._add_pods(row, query, wanted, merge)
-                merge.seal()
-        except BaseExceptionGroup as errors:
-            raise _first(errors) from None
-
-    async def _add_pods(self, row: RunRow, query: LogQuery, wanted: LineFilter, merge: Merge) -> None:
-        """Give the merge the log of each pod that has begun; with `follow`, of each that will, until the workflow ends."""
-        added: set[str] = set()
-        changed = asyncio.Event()
-
-        def hear(change: Change) -> None:
-            if change.row.uid == row.uid:
-                changed.set()
-
-        stop = self._index.listen(hear)
-        try:
-            while True:
-                changed.clear()
-                newest = self._index.by_uid(row.uid)
-                workflow = await self._engine.fetch(row.uid) if newest is not None else None
-                nodes = workflow.status.nodes if workflow is not None and workflow.status is not None else {}
-                for node in nodes.values():
-                    if node.id not in added and _writes_log(node) and _is_wanted(row, node, query.pod):
-                        added.add(node.id)
-                        merge.add(self._pod_log(row, node, wanted))
-                if not query.follow or newest is None or is_finished(newest) or (query.pod and added):
-                    return
-                await changed.wait()
-                await asyncio.sleep(_POD_LOOK_S)
-        finally:
-            stop()
-
-    def _pod_log(self, row: RunRow, node: argo.NodeStatus, wanted: LineFilter) -> PodLog:
-        open_log = partial(self._executor.logs, self._engine.pod_key(row.uid, node.id))
-        return PodLog(pod=pod_name(row.name, node), started_at=node.started_at or "", lines=lambda: wanted.read(open_log))
+        return await self._pod_logs.ask(self.find(namespace, name), query)
 
     # What jitflow knows beyond Argo.
 
@@ -486,16 +436,3 @@ def _selector(selection: Selection) -> Callable[[RunRow], bool]:
         return by_field(row) and (by_label is None or by_label(labels_of(row)))
 
     return selects
-
-
-def _writes_log(node: argo.NodeStatus) -> bool:
-    return node.type == "Pod" and node.phase in _HAS_OUTPUT
-
-
-def _is_wanted(row: RunRow, node: argo.NodeStatus, pod: str) -> bool:
-    return not pod or pod in {node.id, pod_name(row.name, node)}
-
-
-def _first(errors: BaseExceptionGroup[BaseException]) -> BaseException:
-    error = errors.exceptions[0]
-    return _first(error) if isinstance(error, BaseExceptionGroup) else error

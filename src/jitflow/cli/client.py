@@ -203,7 +203,15 @@ class Client:
             yield decode(body, LogEntry)
 
     def follow_logs(
-        self, namespace: str, name: str, *, pod: str = "", tail: int | None = None, grep: str = "", timestamps: bool = False
+        self,
+        namespace: str,
+        name: str,
+        *,
+        pod: str = "",
+        tail: int | None = None,
+        grep: str = "",
+        container: str = "main",
+        timestamps: bool = False,
     ) -> Iterator[LogEntry]:
         """Yield log lines until the workflow (or the pod) has ended, across restarts of the server, each line once."""
         seen = Seen()
@@ -213,7 +221,9 @@ class Client:
             try:
                 # After a break everything is read again and what was shown is left out: `tail` was for the first time only.
                 wanted = None if connected else tail
-                for entry in self.logs(namespace, name, pod=pod, follow=True, tail=wanted, grep=grep, timestamps=True):
+                for entry in self.logs(
+                    namespace, name, pod=pod, follow=True, tail=wanted, grep=grep, container=container, timestamps=True
+                ):
                     connected = True
                     turn = 0
                     fresh = seen.admit(entry)

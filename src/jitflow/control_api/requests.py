@@ -174,7 +174,7 @@ def log_query(request: Request) -> LogQuery:
     since = number(request, "logOptions.sinceSeconds")
     return LogQuery(
         pod=request.path_params.get("pod", "") or query.get("podName", ""),
-        container=query.get("logOptions.container", "main"),
+        container=query.get("logOptions.container") or "main",
         follow=flag(request, "logOptions.follow"),
         timestamps=flag(request, "logOptions.timestamps"),
         since_s=float(since) if since is not None else None,
@@ -182,6 +182,8 @@ def log_query(request: Request) -> LogQuery:
         tail_lines=_bounded(number(request, "logOptions.tailLines")),
         limit_bytes=number(request, "logOptions.limitBytes"),
         grep=query.get("grep", ""),
+        selector=query.get("selector", ""),
+        previous=flag(request, "logOptions.previous"),
     )
 
 

@@ -19,7 +19,6 @@ from jitflow.app.submit import SubmitOptions
 from jitflow.control_api.requests import (
     SubmitBody,
     decode,
-    flag,
     log_query,
     number,
     read_control,
@@ -252,8 +251,7 @@ class WorkflowRoutes:
 
     async def logs(self, request: Request) -> Stream:
         """Send log lines."""
-        flag(request, "logOptions.previous")
-        send_logs = self._service.logs(request.path_params["namespace"], request.path_params["name"], log_query(request))
+        send_logs = await self._service.logs(request.path_params["namespace"], request.path_params["name"], log_query(request))
 
         async def pump(emit: Emit) -> None:
             async def sink(entries: Sequence[LogEntry]) -> None:

@@ -24,6 +24,9 @@ def logs(
     *,
     server: ServerOption = "",
     namespace: NamespaceOption = DEFAULT_NAMESPACE,
+    container: Annotated[
+        str, typer.Option("--container", "-c", metavar="NAME", help="A container of the step: one of a set, an init, a sidecar.")
+    ] = "main",
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the workflow has ended.")] = False,
     tail: Annotated[int | None, typer.Option(min=0, metavar="COUNT", help="Only the last lines.", show_default=False)] = None,
     grep: Annotated[str, typer.Option(metavar="REGEX", help="Only lines that match.", show_default=False)] = "",
@@ -34,10 +37,8 @@ def logs(
     with connect(server) as client:
         found = resolve(client, namespace, name)
         wanted = _pod(client, namespace, found, pod) if pod else ""
-        if follow:
-            entries = client.follow_logs(namespace, found, pod=wanted, tail=tail, grep=grep, timestamps=timestamps)
-        else:
-            entries = client.logs(namespace, found, pod=wanted, tail=tail, grep=grep, timestamps=timestamps)
+        read = client.follow_logs if follow else client.logs
+        entries = read(namespace, found, pod=wanted, tail=tail, grep=grep, container=container, timestamps=timestamps)
         for entry in entries:
             if output is TableFormat.JSON:
                 print_json_line(entry)
