@@ -91,6 +91,19 @@ def test_a_workflow_is_created_and_waited_for(server: Server) -> None:
     assert "failure condition 'status.phase in (Succeeded)' evaluated true" in node(bad, "s0")["message"]
 
 
+def test_a_workflow_that_cannot_run_is_kept_as_kubectl_would_keep_it(server: Server) -> None:
+    """What only Argo's own server refuses ends in Error, when its controller looks at it."""
+    missing = "apiVersion: argoproj.io/v1alpha1\nkind: Workflow\nmetadata: {name: hollow}\n"
+    missing += "spec: {workflowTemplateRef: {name: malformed, clusterScope: true}}\n"
+    create = {"action": "create", "manifest": missing, "successCondition": "status.phase == Error"}
+    assert result(server, steps(create))["status"]["phase"] == "Succeeded"
+    kept = server.get(f"{WORKFLOWS}/hollow")
+    assert kept["status"]["phase"] == "Error"
+    assert '"malformed" not found' in kept["status"]["message"]
+    wrong = {"action": "create", "manifest": CHILD % "x y", "successCondition": "status.phase == Error"}
+    assert result(server, steps(wrong))["status"]["phase"] == "Succeeded"
+
+
 def test_a_workflow_labels_itself(server: Server) -> None:
     patch = {"action": "patch", "mergeStrategy": "json", "flags": ["workflow", "{{workflow.name}}"],
              "manifest": "- {op: add, path: /metadata/labels/foo, value: bar}\n"}  # fmt: skip
@@ -134,7 +147,7 @@ def test_a_restart_creates_nothing_twice_and_goes_on_waiting(server: Server) -> 
         ({"action": "get", "flags": ["cm", "a", "--raw"]}, "the flag '--raw' is not known"),
         ({"action": "delete", "flags": ["cm"]}, "needs names"),
         ({"action": "create", "manifest": "{"}, "cannot be read"),
-        ({"action": "create", "manifest": CHILD.replace("main: ", "") % "x y"}, "exit code 64"),
+        ({"action": "create", "manifest": CHILD.replace("suspend", "suspended") % "1"}, "exit code 64"),
     ],
 )
 def test_what_cannot_be_done_is_said(server: Server, resource: dict[str, Any], message: str) -> None:

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from jitflow.agents._kubectl import WORKFLOW, Fields, Target, kind_named, read_flags
 from jitflow.agents._outputs import collected
 from jitflow.agents._patches import json_patch
+from jitflow.app.manifests import read_unchecked
 from jitflow.app.objects import Objects
 from jitflow.app.selectors import label_selector
 from jitflow.app.service import Selection, Service
@@ -122,14 +123,14 @@ class ResourceAgent:
         if action == "replace":
             raise Refused("a workflow cannot be replaced once it runs; create another one")
         try:
-            await self._asked().create(tree, namespace)
+            await self._asked().keep(tree, namespace)
         except Refused as error:
             if error.code != "conflict":
                 raise
             found = await self._get(WORKFLOW, namespace, name)
             if _mark(found) == mark:
                 return
-            if action == "create" or found.get("spec") != msgspec.to_builtins(await self._asked().lint(tree, namespace))["spec"]:
+            if action == "create" or found.get("spec") != msgspec.to_builtins(read_unchecked(tree).spec):
                 raise
 
     async def _patch(self, namespace: str, kind: str, name: str, strategy: str, manifest: str) -> None:

@@ -52,6 +52,18 @@ def read_workflow(
     return workflow
 
 
+def read_unchecked(manifest: Mapping[str, Any]) -> argo.Workflow:
+    """Return the workflow of decoded JSON; whether it can run is not asked, as Kubernetes does not ask.
+
+    Raises:
+        Refused: it cannot be read.
+    """
+    workflow = spec.from_json(dict(manifest), kind="Workflow").manifest
+    if not isinstance(workflow, argo.Workflow):
+        raise Refused(Problem(message="this is no Workflow", place=Place(path="$.kind"), remedy="send one of kind Workflow"))
+    return workflow
+
+
 async def read_aside(
     manifest: Manifest,
     *,

@@ -13,7 +13,7 @@ from msgspec import Struct, to_builtins
 from jitflow.app.events import Happening, triggered
 from jitflow.app.index import RunIndex
 from jitflow.app.logs import LogQuery, LogSink
-from jitflow.app.manifests import Manifest, prepare, read_aside
+from jitflow.app.manifests import Manifest, prepare, read_aside, read_unchecked
 from jitflow.app.names import check_name, check_namespace
 from jitflow.app.objects import Objects
 from jitflow.app.podlogs import PodLogs
@@ -163,6 +163,14 @@ class Service:
         except Refused as error:
             return await self.take(workflow, namespace, invalid=f"invalid spec: {error}")
         return await self.take(read, namespace)
+
+    async def keep(self, manifest: Mapping[str, Any], namespace: str) -> argo.Workflow:
+        """Take a workflow as kubectl would create it: it must be readable; one that cannot run is kept, see `start`.
+
+        Raises:
+            Refused: it cannot be read, the name exists (`conflict`), or cannot be one.
+        """
+        return await self.start(read_unchecked(manifest), namespace)
 
     async def happened(self, event: Happening) -> None:
         """Let the bindings of a namespace submit what they make of an event."""
