@@ -6,7 +6,7 @@ from machine_driver import T0, Run, workflow
 from jitflow import machine
 from jitflow.model import argo
 from jitflow.model.objects import CACHE_TYPE, TYPE_LABEL, ConfigMap
-from jitflow.model.runs import LocksAwaited, LocksTaken, ShutdownRequested, TakeLocks
+from jitflow.model.runs import LocksAwaited, LocksTaken, RetryRequested, ShutdownRequested, TakeLocks
 
 pytestmark = pytest.mark.pure
 
@@ -141,3 +141,76 @@ def test_the_cache_is_looked_at_when_the_lock_is_there():
     found = machine.status(run.state, T0).nodes["wf"].memoization_status
     assert found == argo.MemoizationStatus(cache_name="cache", hit=True, key="k")
     assert "locks/wf" not in run.effects
+
+
+AGAIN = """
+entrypoint: main
+synchronization: {mutexes: [{name: whole}]}
+templates:
+- name: main
+  steps: [[{name: a, template: inner}]]
+- name: inner
+  synchronization: {mutexes: [{name: part}]}
+  dag: {tasks: [{name: good, template: leaf}, {name: bad, template: leaf}]}
+- {name: leaf, container: {image: busybox, command: [work]}}
+"""
+
+
+def failed_with_locks() -> Run:
+    """Return a workflow that had its locks, failed, and is to run again."""
+    run = Run(workflow(AGAIN))
+    run.begin()
+    run.send(LocksTaken())
+    take_locks(run, "wf[0].a")
+    run.end("wf[0].a.good")
+    run.end("wf[0].a.bad", 1)
+    assert run.state.run.phase == "Failed"
+    assert not {key for key in run.effects if key.startswith("locks/")}
+    run.send(RetryRequested())
+    return run
+
+
+def test_a_workflow_that_runs_again_takes_its_locks_again_and_so_do_its_nodes():
+    run = failed_with_locks()
+    launched = len(run.launched)
+    assert run.state.run.phase == ""
+    assert "locks/" in run.effects
+    run.send(LocksAwaited(message=MESSAGE))
+    assert machine.summary(run.state).message == MESSAGE
+    run.send(LocksTaken())
+    inner = run.node("wf[0].a")
+    assert (inner.phase, inner.locking) == ("Running", "wanted")
+    await_locks(run, "wf[0].a")
+    assert machine.status(run.state, T0).nodes[inner.id].message == MESSAGE
+    assert len(run.launched) == launched, "nothing runs without the lock"
+    take_locks(run, "wf[0].a")
+    assert run.launched[launched:] == [run.node("wf[0].a.bad").id]
+    run.end("wf[0].a.bad")
+    assert run.state.run.phase == "Succeeded"
+    assert not {key for key in run.effects if key.startswith("locks/")}
+
+
+@pytest.mark.parametrize("got", [0, 1])
+def test_a_stop_ends_a_workflow_that_waits_to_run_again(got: int):
+    run = failed_with_locks()
+    if got:
+        run.send(LocksTaken())
+    run.send(ShutdownRequested(strategy="Stop"))
+    assert (run.state.run.phase, run.phase("wf"), run.phase("wf[0].a")) == ("Failed", "Failed", "Failed")
+    assert not {key for key in run.effects if key.startswith("locks/")}
+    run.send(RetryRequested())
+    run.send(LocksTaken())
+    take_locks(run, "wf[0].a")
+    run.play()
+    assert run.state.run.phase == "Succeeded"
+
+
+def test_the_deadline_of_a_workflow_that_runs_again_counts_anew():
+    run = Run(workflow(LEAF.replace("MORE", "").replace("entrypoint: t", "entrypoint: t\nactiveDeadlineSeconds: 100")))
+    run.begin()
+    take_locks(run)
+    run.end("wf", 1)
+    assert "deadline" not in run.effects
+    run.now += 1000
+    run.send(RetryRequested())
+    assert "deadline" in run.effects

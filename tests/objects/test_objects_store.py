@@ -1,7 +1,7 @@
 """The objects beside runs: kept, versioned, sealed; and how patches merge."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
 
 import pytest
@@ -15,6 +15,7 @@ from jitflow.model.objects import ConfigMap, Secret, SyncLimit
 from jitflow.model.problems import Refused
 from jitflow.model.runs import SaveMemo
 from jitflow.objects import Change, MemoStore, ObjectStore, secret_values, without_values
+from jitflow.ports.errors import Broken
 from jitflow.stores.sqlite import SqliteStore
 from jitflow.testing.fake_engine import PlainSealer
 from jitflow.testing.memory_store import MemoryStore
@@ -77,6 +78,71 @@ def test_of_two_that_make_one_name_at_once_one_is_refused() -> None:
         assert sorted(type(end).__name__ for end in ends) == ["ConfigMap", "Refused"]
 
     with_store(scenario)
+
+
+class GatedStore(MemoryStore):
+    """Writes when it is let; may fail."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate = asyncio.Event()
+        self.failures = 0
+
+    async def put(self, kind: str, documents: Iterable[tuple[str, bytes | None]]) -> None:
+        await self.gate.wait()
+        if self.failures:
+            self.failures -= 1
+            raise Broken("the disk is full")
+        await super().put(kind, documents)
+
+
+def test_nothing_is_seen_before_it_is_durable_and_a_failed_write_undoes_no_other() -> None:
+    async def scenario() -> None:
+        store = GatedStore()
+        objects = ObjectStore(store, PlainSealer(), SystemClock(), RandomIds())
+        heard: list[Change] = []
+        objects.subscribe(heard.append)
+
+        async def write(value: str) -> ConfigMap:
+            return await objects.apply(ConfigMap(metadata=meta("c"), data={"a": value}), "ns")
+
+        async with asyncio.TaskGroup() as group:
+            store.failures = 1
+            lost = group.create_task(caught(write("lost")))
+            kept = group.create_task(write("kept"))
+            await asyncio.sleep(0)
+            assert objects.find(ConfigMap, "ns", "c") is None
+            store.gate.set()
+        assert isinstance(lost.result(), Broken)
+        assert objects.find(ConfigMap, "ns", "c") == kept.result()
+        assert [change.action for change in heard] == ["ADDED"]
+
+    asyncio.run(scenario())
+
+
+def test_a_write_whose_asker_is_cancelled_is_seen_when_it_is_durable() -> None:
+    async def scenario() -> None:
+        store = GatedStore()
+        objects = ObjectStore(store, PlainSealer(), SystemClock(), RandomIds())
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.01):
+                await objects.create(ConfigMap(metadata=meta("c")), "ns")
+        assert objects.find(ConfigMap, "ns", "c") is None
+        store.gate.set()
+        with pytest.raises(Refused, match="already exists"):
+            await objects.create(ConfigMap(metadata=meta("c")), "ns")
+        assert objects.find(ConfigMap, "ns", "c") is not None
+        assert len(await store.items("object")) == 1
+
+    asyncio.run(scenario())
+
+
+async def caught(work: Awaitable[object]) -> BaseException | None:
+    try:
+        await work
+    except Exception as error:
+        return error
+    return None
 
 
 @pytest.mark.parametrize("name", ["", "Up", "../x", "a/b", "-a", "x" * 300, "a b", "a\n"])

@@ -29,6 +29,7 @@ from jitflow.engine.tasks import Owner
 from jitflow.engine.throttle import Throttle
 from jitflow.executors import ProcessExecutor, SandboxExecutor
 from jitflow.model.pods import PodImage
+from jitflow.objects import Change as ObjectChange
 from jitflow.objects import MemoStore, ObjectStore
 from jitflow.ports.executor import Executor
 from jitflow.settings import Settings, SettingsError, parse_bytes
@@ -122,7 +123,7 @@ async def open_stack(settings: Settings) -> AsyncGenerator[Stack]:
             ),
         )
         stack.push_async_callback(engine.close)
-        stack.callback(objects.subscribe(lambda _: engine.objects_changed()))
+        stack.callback(objects.subscribe(lambda change: _object_changed(change, engine)))
         await engine.open()
         service = Service(
             engine=engine,
@@ -161,6 +162,12 @@ async def open_stack(settings: Settings) -> AsyncGenerator[Stack]:
 def _workflows(service: Service) -> Figures:
     values = [((("phase", phase),), float(count)) for phase, count in sorted(service.phases().items())]
     return {"argo_workflows_gauge": ("Workflows by phase", values)}
+
+
+def _object_changed(change: ObjectChange, engine: Engine) -> None:
+    engine.objects_changed()
+    if change.action == "DELETED" and change.value.metadata is not None:
+        engine.owner_gone(change.value.metadata.uid or "-")
 
 
 def _ended(change: Change, scheduler: Scheduler) -> None:

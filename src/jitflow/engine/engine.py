@@ -1,6 +1,7 @@
 """The engine: takes workflows, drives each by its events, and tells those who watch."""
 
 import asyncio
+import contextlib
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 
@@ -14,6 +15,7 @@ from jitflow.engine.limits import ClaimKeeper, Memos, NoClaimKeeper, NoMemos, li
 from jitflow.engine.locations import Locator
 from jitflow.engine.locks import LockTable
 from jitflow.engine.lookahead import Lookahead
+from jitflow.engine.owned import Owned
 from jitflow.engine.podkeeper import PodKeeper, PodKeeperConfig, pod_key
 from jitflow.engine.run import LiveRun, Turn, decode_effect, decode_note
 from jitflow.engine.taskkeeper import TaskKeeper
@@ -112,6 +114,7 @@ class Engine:
         self._meters = meters or CustomMetrics(clock.now)
         self._throttle = throttle or Throttle()
         self._janitor = Janitor(store, clock, self._owner, self.delete)
+        self._owned = Owned(store, objects, self._delete_quietly)
         self._timers = Timers(clock, lambda uid, key: self._post(uid, TimerFired(key=key)))
         self._pods = PodKeeper(
             executor=executor,
@@ -139,6 +142,7 @@ class Engine:
         runs = [run for row in await self._store.runs(unfinished=True) if (run := await self._load(row.uid)) is not None]
         self._runs = {run.uid: run for run in runs}
         await self._janitor.open(self._runs.keys())
+        await self._owned.open()
         early, self._early = self._early or [], None
         ends = {end.key: end for end in early}
         runs.sort(key=lambda run: run.row.created_at)
@@ -154,6 +158,7 @@ class Engine:
             self._pod_ended(end)
         self._serve_locks()
         self._begin_postponed(runs)
+        self.owner_gone()
 
     def _begin_postponed(self, runs: Sequence[LiveRun]) -> None:
         """Count the workflows that run, then let those begin for which there is a place."""
@@ -249,12 +254,13 @@ class Engine:
         run.draining = True
         self._runs[run.uid] = run
         try:
+            await self._owned.remember(uid, namespace, metadata.owner_references)
             await self._commit(run, turn, machine.encode_header(turn.state), kind="ADDED")
-        except VersionConflict as error:
-            self._give_up(run.uid)
-            raise Refused(f'workflows.argoproj.io "{name}" already exists', code="conflict") from error
-        except BaseException:
-            self._give_up(run.uid)
+        except BaseException as error:
+            self._give_up(uid)
+            self._owner.spawn(self._owned.forget(uid), f"forget whose {uid} is")
+            if isinstance(error, VersionConflict):
+                raise Refused(f'workflows.argoproj.io "{name}" already exists', code="conflict") from error
             raise
         self._lookahead.announce(run)
         self._perform_all(run, turn)
@@ -327,7 +333,17 @@ class Engine:
         if claims:
             await self._claims.drop(stored.row.namespace, [(claim.metadata and claim.metadata.name) or "" for claim in claims])
         await self._executor.delete_logs([pod_key(uid, node_id) for node_id, _ in stored.nodes])
+        await self._owned.forget(uid)
         self._tell(Change(kind="DELETED", row=stored.row))
+        self.owner_gone(uid)
+
+    def owner_gone(self, uid: str = "") -> None:
+        """An object of this uid was deleted (none given: some may have been): the runs that belong to it are deleted too."""
+        self._owner.spawn(self._owned.collect(uid), f"delete what belonged to {uid}")
+
+    async def _delete_quietly(self, uid: str) -> None:
+        with contextlib.suppress(Refused):  # it is gone already
+            await self.delete(uid)
 
     async def check(self, workflow: argo.Workflow) -> Estimate:
         """Say what running a workflow will take.

@@ -11,12 +11,11 @@ from jitflow.machine.pods import kill_key
 from jitflow.machine.program import Program
 from jitflow.machine.state import COMPOSITES, Run, State, recount
 from jitflow.machine.turn import Turn
-from jitflow.machine.workflow import CLAIMS_KEY, STRATEGIES
+from jitflow.machine.workflow import STRATEGIES
 from jitflow.model import argo
 from jitflow.model.runs import (
     Event,
     LabelsSet,
-    MakeClaims,
     ResumeRequested,
     RetryRequested,
     ShutdownRequested,
@@ -98,12 +97,13 @@ def retry(turn: Turn, event: RetryRequested) -> None:
     chosen = selectors.parse(event.selector) if event.restart_successful and event.selector else ()
     plan = _Reset(turn, nodes, chosen, expand_again=bool(event.parameters))
     plan.run()
+    old = turn.run
     run = Run(
-        phase=phases.RUNNING,
-        started_at=turn.now,
-        outputs=turn.run.outputs,
-        created_at=turn.run.created_at,
-        stored=turn.run.stored,
+        outputs=old.outputs,
+        created_at=old.created_at,
+        stored=old.stored,
+        patched_labels=old.patched_labels,
+        patched_annotations=old.patched_annotations,
     )
     for node_id in plan.deleted:
         if nodes[node_id].killed and nodes[node_id].type == types.POD:
@@ -111,14 +111,7 @@ def retry(turn: Turn, event: RetryRequested) -> None:
     state = recount(program, run, (node for node in nodes.values() if node.id not in plan.deleted))
     turn.rebase(state, removed=plan.deleted, changed=plan.reset)
     turn.note("WorkflowRetried", "Workflow runs again from its failed nodes")
-    if program.claims:
-        turn.emit(MakeClaims(key=CLAIMS_KEY, namespace=program.metadata.namespace or "", claims=program.claims))
-    if turn.find(program.name) is None:
-        turn.run = _replace(run, phase="")
-        turn.begin()
-    for node_id in plan.reset:
-        turn.open_later(turn.nodes[node_id])
-    turn.rules.top_ended(turn)
+    turn.begin()
 
 
 def to_repeat(turn: Turn, nodes: dict[str, Node]) -> tuple[set[str], set[str]]:

@@ -2,7 +2,7 @@
 
 import msgspec
 
-from jitflow.machine import again, daemons, locks, phases, pods, tasks, workflow
+from jitflow.machine import again, daemons, locks, phases, pods, relocks, tasks, workflow
 from jitflow.machine import node as types
 from jitflow.machine.node import Node, changed
 from jitflow.machine.rules import RULES
@@ -100,9 +100,14 @@ def _locks_event(turn: Turn, event: LocksTaken | LocksAwaited | LocksRefused) ->
         workflow.locks_event(turn, event)
         return
     node = turn.find(event.node_id)
-    if node is None or not node.is_waiting or node.locking != locks.WANTED:
+    again = node is not None and relocks.is_waiting(node)
+    if node is None or not (node.is_waiting or again) or node.locking != locks.WANTED:
         return  # late: it was given up
     match event:
+        case LocksTaken() if again:
+            relocks.taken(turn, node)
+        case LocksRefused() if again:
+            relocks.refused(turn, node, event.message)
         case LocksTaken():
             turn.locks_taken(node)
         case LocksAwaited():

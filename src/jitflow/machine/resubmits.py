@@ -44,7 +44,7 @@ def resubmitted(workflow: argo.Workflow, old: State, *, now: float, objects: Obj
     turn.release()
     kept = [node for node in nodes.values() if node.id not in gone]
     moved = _Move(old.program.name, fresh.program.name, kept)
-    run = _replace(fresh.run, stored=old.run.stored, outputs=old.run.outputs)
+    run = _replace(fresh.run, stored=old.run.stored, outputs=old.run.outputs, taken_over=True)
     program = Program(fresh.workflow, spec=fresh.program.own_spec, stored=run.stored)
     return recount(program, run, [moved.node(node, now if node.id in begun else None) for node in kept])
 

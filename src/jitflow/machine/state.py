@@ -84,6 +84,8 @@ class Run(Struct, frozen=True, kw_only=True, array_like=True):
     patched_labels: dict[str, str | None] = {}
     """Labels that were set while it runs; None: taken away."""
     patched_annotations: dict[str, str | None] = {}
+    taken_over: bool = False
+    """Its nodes come from another workflow, and are not stored yet."""
 
 
 class Counts(Struct, frozen=True, kw_only=True):

@@ -3,7 +3,7 @@
 import msgspec
 
 from jitflow.expr import tags
-from jitflow.machine import hooks, locks, metering, names, phases, pods, retries, selectors, suspends, tasks
+from jitflow.machine import hooks, locks, metering, names, phases, pods, relocks, retries, selectors, suspends, tasks
 from jitflow.machine import node as types
 from jitflow.machine import templates as keys
 from jitflow.machine.expressions import truth, value_of
@@ -12,7 +12,6 @@ from jitflow.machine.problems import Problem
 from jitflow.machine.program import CompiledHook
 from jitflow.machine.retries import Retries
 from jitflow.machine.scope import Scope
-from jitflow.machine.state import COMPOSITES
 from jitflow.machine.turn import DEADLINE, Turn
 from jitflow.model.runs import (
     CloseWorkflow,
@@ -72,11 +71,13 @@ def begin(turn: Turn) -> None:
 
 
 def _take_up(turn: Turn) -> None:
-    """Begin with the nodes of an earlier workflow: what is open goes on."""
-    for node in turn.in_order():
-        turn.put(node)
-        if node.type in COMPOSITES and not node.is_fulfilled:
-            turn.open_later(node)
+    """Begin with the nodes of an earlier workflow, or of an earlier run of this one: what is open goes on."""
+    nodes = turn.in_order()
+    if turn.run.taken_over:
+        turn.run = _replace(turn.run, taken_over=False)
+        for node in nodes:
+            turn.put(node)
+    relocks.go_on(turn, nodes)
     turn.rules.top_ended(turn)
 
 
@@ -229,8 +230,13 @@ def shut_down(turn: Turn, event: ShutdownRequested) -> None:
         return
     turn.run = _replace(turn.run, shutdown=event.strategy, shutdown_message=event.message)
     if not turn.run.phase and (turn.run.locking == locks.WANTED or turn.run.postponed):
-        _end(turn, phases.FAILED, turn.halted(exit_handler=False))
-        return
+        if turn.find(turn.program.name) is None:
+            _end(turn, phases.FAILED, turn.halted(exit_handler=False))
+            return
+        # It was to run again: its nodes are open and end as those of a workflow that runs.
+        turn.close(locks.key_of(""))
+        turn.run = _replace(turn.run, phase=phases.RUNNING, started_at=turn.now, locking="", locks=(), postponed=False)
+        _take_up(turn)
     _halt(turn)
 
 
@@ -249,7 +255,7 @@ def _halt(turn: Turn) -> None:
         reason = turn.halted(exit_handler=node.exit_handler)
         if not reason or node.is_fulfilled or node.id not in turn.nodes:
             continue
-        if node.is_waiting:
+        if node.is_waiting or relocks.is_waiting(node):
             _drop(turn, node, reason)
         elif tasks.is_task(turn, node):
             if not node.held:
@@ -263,7 +269,9 @@ def _halt(turn: Turn) -> None:
 
 
 def _drop(turn: Turn, node: Node, reason: str) -> None:
-    if node.owner:
+    if not node.is_waiting:
+        relocks.give_up(turn, node)
+    elif node.owner:
         turn.discard(node)
     else:
         turn.finish(turn.add(_replace(node, type=types.SKIPPED, phase=phases.RUNNING)), phases.FAILED, reason)

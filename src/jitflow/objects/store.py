@@ -1,9 +1,10 @@
 """The object store: everything in memory, written through to the state store, Secrets sealed."""
 
+import asyncio
 import base64
 import binascii
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from datetime import UTC, datetime
 from typing import Any, Literal, Protocol, TypeVar
 
@@ -17,6 +18,7 @@ from jitflow.model.problems import Place, Problem, Refused
 from jitflow.ports.clock import Clock, Ids
 from jitflow.ports.store import StateStore
 
+T = TypeVar("T")
 O = TypeVar("O")  # noqa: E741 - an object's type
 
 DOCUMENTS = "object"
@@ -55,12 +57,14 @@ class Change(Struct, frozen=True, kw_only=True):
 
 
 Listener = Callable[[Change], None]
+Check = Callable[[AnyObject | None], None]
 
 
 class ObjectStore:
     """Keeps objects; implements `jitflow.model.objects.Objects`.
 
-    Writes are durable when they return, and seen by `find` from then on. Objects are immutable values.
+    Writes are durable before `find` sees them, and then they return. Those of one object happen one after the other. Objects are
+    immutable values.
     """
 
     def __init__(self, store: StateStore, sealer: Sealer, clock: Clock, ids: Ids) -> None:
@@ -71,6 +75,8 @@ class ObjectStore:
         self._ids = ids
         self._objects: dict[Key, AnyObject] = {}
         self._listeners: set[Listener] = set()
+        self._last: dict[Key, asyncio.Task[Any]] = {}
+        """The last write of each object that is under way."""
         self._version = 0
 
     async def open(self) -> None:
@@ -118,7 +124,17 @@ class ObjectStore:
         Raises:
             Refused: there is one of that name (`conflict`), or the name or its size cannot be.
         """
-        return await self._write(value, namespace, None)
+        metadata = _metadata(value)
+        if not metadata.name and metadata.generate_name:
+            metadata = replace(metadata, name=f"{metadata.generate_name}{self._ids.suffix()}")
+            value = replace(value, metadata=metadata)  # pyright: ignore[reportType]
+        kind, name = type(value).__name__, metadata.name or ""
+
+        def check(old: AnyObject | None) -> None:
+            if old is not None:
+                raise Refused(f"{resource(kind)} {name!r} already exists", code="conflict")
+
+        return await self._write(value, namespace, check)
 
     async def replace(self, value: O, namespace: str = "") -> O:
         """Keep an object in place of the one of its name.
@@ -127,22 +143,23 @@ class ObjectStore:
             Refused: there is none (`not_found`), or it has changed since the version that `value` names (`conflict`).
         """
         kind, name = type(value).__name__, _metadata(value).name or ""
-        old = self._objects.get(_key(kind, namespace, name))
-        if old is None:
-            raise Refused(f"{resource(kind)} {name!r} not found", code="not_found")
         wanted = _metadata(value).resource_version
-        if wanted and wanted != _metadata(old).resource_version:
-            raise Refused(
-                f"Operation cannot be fulfilled on {resource(kind)} {name!r}: the object has been modified; read it again and "
-                "apply your changes to the latest version",
-                code="conflict",
-            )
-        return await self._write(value, namespace, old)
+
+        def check(old: AnyObject | None) -> None:
+            if old is None:
+                raise Refused(f"{resource(kind)} {name!r} not found", code="not_found")
+            if wanted and wanted != _metadata(old).resource_version:
+                raise Refused(
+                    f"Operation cannot be fulfilled on {resource(kind)} {name!r}: the object has been modified; read it again "
+                    "and apply your changes to the latest version",
+                    code="conflict",
+                )
+
+        return await self._write(value, namespace, check)
 
     async def apply(self, value: O, namespace: str = "") -> O:
         """Keep an object, new or in place of the one of its name."""
-        old = self._objects.get(_key(type(value).__name__, namespace, _metadata(value).name or ""))
-        return await self._write(value, namespace, old)
+        return await self._write(value, namespace, lambda _: None)
 
     async def delete(self, kind: type[Any], namespace: str, name: str) -> None:
         """Forget an object.
@@ -151,27 +168,43 @@ class ObjectStore:
             Refused: there is none (`not_found`).
         """
         key = _key(kind.__name__, namespace, name)
+        await self._alone(key, lambda: self._delete_now(key))
+
+    async def _delete_now(self, key: Key) -> None:
         old = self._objects.get(key)
         if old is None:
-            raise Refused(f"{resource(kind.__name__)} {name!r} not found", code="not_found")
+            raise Refused(f"{resource(key[0])} {key[2]!r} not found", code="not_found")
         await self._store.put(DOCUMENTS, [("/".join(key), None)])
-        if self._objects.get(key) is old:
-            del self._objects[key]
-        self._tell(Change(action="DELETED", kind=kind.__name__, value=old))
+        del self._objects[key]
+        self._tell(Change(action="DELETED", kind=key[0], value=old))
 
-    async def _write(self, value: Any, namespace: str, old: AnyObject | None) -> Any:
-        kind = type(value).__name__
-        metadata = _metadata(value)
-        name = metadata.name or (f"{metadata.generate_name}{self._ids.suffix()}" if metadata.generate_name else "")
-        key = _key(kind, namespace, name)
+    async def _write(self, value: Any, namespace: str, check: Check) -> Any:
+        """Keep an object if `check`, which sees the one that is there, does not refuse."""
+        kind, name = type(value).__name__, _metadata(value).name or ""
         _check_name(kind, name)
-        if old is None and key in self._objects:
-            raise Refused(f"{resource(kind)} {name!r} already exists", code="conflict")
+        key = _key(kind, namespace, name)
+        return await self._alone(key, lambda: self._write_now(key, value, check))
+
+    async def _write_now(self, key: Key, value: Any, check: Check) -> Any:
+        old = self._objects.get(key)
+        check(old)
+        written = self._numbered(key, value, old)
+        body = msgspec.json.encode(written)
+        if len(body) > MAX_BYTES:
+            raise Refused(f"{resource(key[0])} {key[2]!r} is too large: {len(body)} bytes, at most {MAX_BYTES} are kept")
+        sealed = self._sealer.seal(body) if isinstance(written, Secret) else body
+        await self._store.put(DOCUMENTS, [("/".join(key), sealed)])
+        self._objects[key] = written
+        self._tell(Change(action="MODIFIED" if old is not None else "ADDED", kind=key[0], value=written))
+        return written
+
+    def _numbered(self, key: Key, value: Any, old: AnyObject | None) -> Any:
+        """Return an object with what only the server says of it."""
         before = _metadata(old) if old is not None else argo.ObjectMeta()
         self._version = max(self._version + 1, int(self._clock.now() * 1000))
         metadata = replace(
-            metadata,
-            name=name,
+            _metadata(value),
+            name=key[2],
             namespace=key[1] or None,
             uid=before.uid or self._ids.uid(),
             creation_timestamp=before.creation_timestamp or _rfc3339(self._clock.now()),
@@ -179,27 +212,33 @@ class ObjectStore:
             resource_version=str(self._version),
             managed_fields=(),
         )
-        written = replace(_sealed_form(value), metadata=metadata, kind=kind)
-        body = msgspec.json.encode(written)
-        if len(body) > MAX_BYTES:
-            raise Refused(f"{resource(kind)} {name!r} is too large: {len(body)} bytes, at most {MAX_BYTES} are kept")
-        # Claimed before the wait: of two that create the same name at once, one is refused.
-        self._objects[key] = written
-        try:
-            sealed = self._sealer.seal(body) if isinstance(written, Secret) else body
-            await self._store.put(DOCUMENTS, [("/".join(key), sealed)])
-        except BaseException:
-            if old is not None:
-                self._objects[key] = old
-            else:
-                self._objects.pop(key, None)
-            raise
-        self._tell(Change(action="MODIFIED" if old is not None else "ADDED", kind=kind, value=written))
-        return written
+        return replace(_sealed_form(value), metadata=metadata, kind=key[0])
+
+    async def _alone(self, key: Key, write: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """Do a write after those of the same object that were asked for before it.
+
+        It goes on if who asked for it is cancelled: what may be durable by then is seen by `find` too.
+        """
+        task = asyncio.get_running_loop().create_task(_after(self._last.get(key), write), name=f"write {'/'.join(key)}")
+        self._last[key] = task
+        task.add_done_callback(lambda done: self._written(key, done))
+        return await asyncio.shield(task)
+
+    def _written(self, key: Key, task: asyncio.Task[Any]) -> None:
+        if self._last.get(key) is task:
+            del self._last[key]
+        if not task.cancelled():
+            task.exception()  # who asked for it is told, unless nobody waits any more
 
     def _tell(self, change: Change) -> None:
         for listener in tuple(self._listeners):
             listener(change)
+
+
+async def _after(before: "asyncio.Task[Any] | None", write: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    if before is not None:
+        await asyncio.wait({before})
+    return await write()
 
 
 def resource(kind: str) -> str:

@@ -238,7 +238,10 @@ FEATURES: Final[tuple[Feature, ...]] = (
     *_ignored("PersistentVolumeClaimSpec", "volumeAttributesClassName volumeMode volumeName", _CLAIMS),
     *_supported("ObjectMeta", "annotations creationTimestamp generateName labels name namespace uid resourceVersion"),
     *_ignored("ObjectMeta", "deletionGracePeriodSeconds deletionTimestamp finalizers generation managedFields", _KEPT),
-    *_ignored("ObjectMeta", "ownerReferences selfLink", _KEPT),
+    *_supported("ObjectMeta", "ownerReferences"),
+    *_supported("OwnerReference", "apiVersion kind name uid"),
+    *_ignored("OwnerReference", "blockOwnerDeletion controller", "owners are deleted first, what they own after them"),
+    *_ignored("ObjectMeta", "selfLink", _KEPT),
     *_supported("EmptyDirVolumeSource", "medium sizeLimit"),
     # Steps and tasks
     *(row for kind in ("WorkflowStep", "DAGTask") for row in _of_step(kind)),
