@@ -6,7 +6,7 @@ import binascii
 import re
 from collections.abc import Callable, Coroutine, Iterable
 from datetime import UTC, datetime
-from typing import Any, Literal, Protocol, TypeVar
+from typing import Any, Literal, Protocol, TypeVar, cast
 
 import msgspec
 from msgspec import Struct
@@ -127,7 +127,7 @@ class ObjectStore:
         metadata = _metadata(value)
         if not metadata.name and metadata.generate_name:
             metadata = replace(metadata, name=f"{metadata.generate_name}{self._ids.suffix()}")
-            value = replace(value, metadata=metadata)  # pyright: ignore[reportType]
+            value = replace(cast(Any, value), metadata=metadata)
         kind, name = type(value).__name__, metadata.name or ""
 
         def check(old: AnyObject | None) -> None:
