@@ -124,6 +124,7 @@ def _server(work: Path, folder: Path, executor: str) -> Iterator[Server]:
                 }
             },
             "artifact_repository": {"remote": "minio", "prefix": "my-bucket"},
+            "artifact_plugins": {"test": {"remote": "minio", "prefix": "my-bucket"}},
             "images": images(folder),
         }
         server = Server(work / "home", settings)

@@ -17,6 +17,7 @@ LOCATOR = Locator(
         "artifacts": RemoteName(type="local"),
     },
     repository=ObjectRef(remote="artifacts", path="base/"),
+    plugins={"lab": ObjectRef(remote="dav", path="lab/")},
 )
 
 
@@ -35,10 +36,17 @@ def artifact(**fields: object) -> argo.Artifact:
         (artifact(s3=argo.S3Artifact(key="d/", bucket="b", endpoint="far.example"), sub_path="x/y"), "far:b/d/x/y"),
         (artifact(plugin=argo.PluginArtifact(name="rclone", key="dav:x/y.nc")), "dav:x/y.nc"),
         (artifact(plugin=argo.PluginArtifact(key="wf/a")), "artifacts:base/wf/a"),
+        (artifact(plugin=argo.PluginArtifact(name="lab", key="x/y", configuration="z")), "dav:lab/x/y"),
     ],
 )
 def test_locations(given: argo.Artifact, expected: str) -> None:
     assert str(LOCATOR.find(given)) == expected
+
+
+def test_a_repository_of_the_workflow_completes_keys() -> None:
+    own = argo.ArtifactRepository(s3=argo.S3ArtifactRepository(endpoint="minio:9000", bucket="own"))
+    assert str(LOCATOR.within(own).find(artifact(s3=argo.S3Artifact(key="wf/a")))) == "minio:own/wf/a"
+    assert LOCATOR.within(None) is LOCATOR
 
 
 def test_no_location() -> None:
@@ -52,7 +60,7 @@ def test_no_location() -> None:
         (artifact(s3=argo.S3Artifact(key="k", bucket="b", endpoint="other:1")), ["other:1", "jitflow remote add"]),
         (artifact(plugin=argo.PluginArtifact(name="rclone", key="gone:x")), ["gone", "configured: artifacts, dav, far, minio"]),
         (artifact(plugin=argo.PluginArtifact(name="rclone", key="nocolon")), ["remote:path"]),
-        (artifact(plugin=argo.PluginArtifact(name="other", key="dav:x")), ["other", "rclone"]),
+        (artifact(plugin=argo.PluginArtifact(name="other", key="dav:x")), ["other", "rclone", "[artifact_plugins.other]"]),
         (artifact(plugin=argo.PluginArtifact(name="rclone", key="dav:x/../../etc/passwd")), ["'..'"]),
         (artifact(s3=argo.S3Artifact(key="a\\b")), ["backslash"]),
         (artifact(s3=argo.S3Artifact(key="a\x00b")), ["control character"]),

@@ -71,7 +71,6 @@ TEMPLATE = "  templates:\n  - name: a\n    container: {image: i}\n"
         (TEMPLATE + "    sidecars: [{name: s, tty: true}]\n", "8:26"),
         (TEMPLATE + "    initContainers: [{name: s, lifecycle: {}}]\n", "8:32"),
         (TEMPLATE + "    inputs: {artifacts: [{name: d, path: /d, http: {url: x}}]}\n", "8:46"),
-        (TEMPLATE + "    inputs: {artifacts: [{name: d, path: /d, plugin: {name: other, key: x}}]}\n", "8:55"),
         (TEMPLATE + "    outputs: {artifacts: [{name: d, path: /d, artifactGC: {strategy: Never}}]}\n", "8:47"),
     ],
 )

@@ -11,12 +11,16 @@ from jitflow.expr.lang import LangError, compile_expression, to_json
 from jitflow.model import argo
 from jitflow.model.data import ObjectRef
 from jitflow.model.problems import Refused
+from jitflow.model.repositories import KEYS
 from jitflow.model.runs import RunTask
 from jitflow.ports.agents import MAX_RESULT_BYTES, Report, TaskResult
 from jitflow.ports.storage import Storage
 
 MAX_KEYS = 100_000
 """A longer listing is refused."""
+
+LISTED = tuple(kind for kind in KEYS if kind != "artifactory")
+"""Kinds of stores that can be listed."""
 
 
 class DataAgent:
@@ -34,7 +38,8 @@ class DataAgent:
         assert data is not None, "the kind says so"
         if data.source.artifact_paths is None:
             raise Refused("a data template needs `source.artifactPaths`")
-        value: object = await self._keys(data.source.artifact_paths)
+        locator = self._locator().within(task.workflow_level.repository)
+        value: object = await self._keys(data.source.artifact_paths, locator)
         for number, step in enumerate(data.transformation):
             try:
                 value = compile_expression(step.expression).evaluate({"data": value})
@@ -45,9 +50,9 @@ class DataAgent:
             raise Refused(f"the result is longer than {MAX_RESULT_BYTES} bytes; filter more of the listing out")
         return TaskResult(phase="Succeeded", outputs=collected(task.template, result=result))
 
-    async def _keys(self, paths: argo.ArtifactPaths) -> list[str]:
+    async def _keys(self, paths: argo.ArtifactPaths, locator: Locator) -> list[str]:
         """Return the keys below the location, as the artifacts of later steps can name them: for s3, within the bucket."""
-        ref, within = self._place(msgspec.convert(msgspec.to_builtins(paths), argo.Artifact))
+        ref, within = _place(msgspec.convert(msgspec.to_builtins(paths), argo.Artifact), locator)
         found: list[str] = []
         async for info in self._storage.list(ref, recursive=True):
             if info.ref.is_prefix:
@@ -57,24 +62,18 @@ class DataAgent:
             found.append(info.ref.path.removeprefix(within))
         return sorted(found)
 
-    def _place(self, artifact: argo.Artifact) -> tuple[ObjectRef, str]:
-        """Return the prefix to list, and what of each path stands before the key."""
-        s3, plugin = artifact.s3, artifact.plugin
-        locator = self._locator()
-        if s3 is not None:
-            # The locator knows locations of objects: a listing of a whole bucket has no key of its own.
-            marked = replace(artifact, s3=replace(s3, key=f"{(s3.key or '').rstrip('/')}/_".lstrip("/")))
-            found = locator.find(marked)
-            if found is not None:
-                prefix = found.path[:-1]
-                key = f"{(s3.key or '').strip('/')}/" if (s3.key or "").strip("/") else ""
-                return ObjectRef(remote=found.remote, path=prefix), prefix.removesuffix(key)
-        elif plugin is not None:
-            found = locator.find(replace(artifact, plugin=replace(plugin, key=plugin.key.rstrip("/") + "/_")))
-            if found is not None:
-                prefix = found.path[:-1]
-                own = plugin.key.partition(":")[2] if ":" in plugin.key else plugin.key
-                return ObjectRef(remote=found.remote, path=prefix), prefix.removesuffix(
-                    f"{own.strip('/')}/" if own.strip("/") else ""
-                )
-        raise Refused(f"artifactPaths {artifact.name!r} names no place that can be listed; use s3 or plugin")
+
+def _place(artifact: argo.Artifact, locator: Locator) -> tuple[ObjectRef, str]:
+    """Return the prefix to list, and what of each path stands before the key."""
+    kind = next((kind for kind in LISTED if getattr(artifact, kind) is not None), "")
+    if not kind:
+        raise Refused(f"artifactPaths {artifact.name!r} names no place that can be listed; use one of {', '.join(LISTED)}")
+    location = getattr(artifact, kind)
+    key = (getattr(location, KEYS[kind]) or "").rstrip("/")
+    # The locator knows locations of objects: a listing of a whole bucket has no key of its own.
+    marked = f"{key}/_" if key and not key.endswith(":") else f"{key}_"
+    found = locator.find(replace(artifact, **{kind: replace(location, **{KEYS[kind]: marked})}))
+    assert found is not None, "it has a key"
+    prefix = found.path[:-1]
+    own = key.partition(":")[2] if kind == "plugin" and ":" in key else key
+    return ObjectRef(remote=found.remote, path=prefix), prefix.removesuffix(f"{own.strip('/')}/" if own.strip("/") else "")

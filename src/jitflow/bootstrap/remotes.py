@@ -11,7 +11,7 @@ from jitflow.model.data import ObjectRef
 from jitflow.model.problems import Refused
 from jitflow.ports.errors import PortError
 from jitflow.ports.store import StateStore
-from jitflow.settings import RemoteSettings, RepositorySettings, SettingsError, resolve_secret
+from jitflow.settings import ArtifactPluginSettings, RemoteSettings, RepositorySettings, SettingsError, resolve_secret
 from jitflow.storage.rclone_storage import RcloneStorage
 from jitflow.storage.remotes import RemoteConfig, looks_secret
 
@@ -25,12 +25,20 @@ HIDDEN = "***"
 class Registry:
     """Implements `jitflow.app.ports.Remotes`, and the engine's view of the same remotes."""
 
-    def __init__(self, storage: RcloneStorage, store: StateStore, vault: Vault, repository: RepositorySettings) -> None:
-        """Hold what remotes are kept in; `load` fills it."""
+    def __init__(
+        self,
+        storage: RcloneStorage,
+        store: StateStore,
+        vault: Vault,
+        repository: RepositorySettings,
+        plugins: Mapping[str, ArtifactPluginSettings] | None = None,
+    ) -> None:
+        """Hold what remotes are kept in; `load` fills it. `plugins`: what stands for artifact plugins."""
         self._storage = storage
         self._store = store
         self._vault = vault
         self._repository = ObjectRef(remote=repository.remote or ARTIFACTS, path=repository.prefix)
+        self._plugins = {name: ObjectRef(remote=plugin.remote, path=plugin.prefix) for name, plugin in (plugins or {}).items()}
         self._known: dict[str, tuple[RemoteConfig, str, tuple[str, ...]]] = {}
         self._locator: Locator | None = None
 
@@ -38,7 +46,7 @@ class Registry:
         """Take the remotes of the settings, then those of the store.
 
         Raises:
-            SettingsError: a stored remote cannot be decrypted, or the artifact repository names no remote.
+            SettingsError: a stored remote cannot be decrypted, or the artifact repository or a plugin names no remote.
         """
         for config, endpoints in fixed:
             self._keep(config, "settings", endpoints)
@@ -49,6 +57,9 @@ class Registry:
                 self._keep(config, "api", ())
         if self._repository.remote not in self._known:
             raise SettingsError(f"artifact_repository.remote: the remote {self._repository.remote!r} is not configured")
+        for name, place in self._plugins.items():
+            if place.remote not in self._known:
+                raise SettingsError(f"artifact_plugins.{name}.remote: the remote {place.remote!r} is not configured")
 
     def locator(self) -> Locator:
         """Return how manifests' locations are found with the remotes of this moment."""
@@ -57,7 +68,7 @@ class Registry:
                 name: RemoteName(type=config.type, endpoints=_endpoints(config, endpoints))
                 for name, (config, _, endpoints) in self._known.items()
             }
-            self._locator = Locator(remotes=remotes, repository=self._repository)
+            self._locator = Locator(remotes=remotes, repository=self._repository, plugins=self._plugins)
         return self._locator
 
     def list(self) -> Sequence[RemoteInfo]:

@@ -28,6 +28,7 @@ from jitflow.engine.surroundings import Surroundings
 from jitflow.engine.tasks import Owner
 from jitflow.engine.throttle import Throttle
 from jitflow.executors import ProcessExecutor, SandboxExecutor
+from jitflow.model import argo
 from jitflow.model.pods import PodImage
 from jitflow.objects import Change as ObjectChange
 from jitflow.objects import MemoStore, ObjectStore
@@ -72,7 +73,7 @@ async def open_stack(settings: Settings) -> AsyncGenerator[Stack]:
         await storage.open()
         stack.push_async_callback(storage.close)
         vault = Vault(home.key)
-        registry = Registry(storage, store, vault, settings.artifact_repository)
+        registry = Registry(storage, store, vault, settings.artifact_repository, settings.artifact_plugins)
         await registry.load(fixed)
         clock = SystemClock()
         objects = ObjectStore(store, vault, clock, RandomIds())
@@ -111,6 +112,7 @@ async def open_stack(settings: Settings) -> AsyncGenerator[Stack]:
             meters=meters,
             throttle=Throttle(settings.parallelism, settings.namespace_parallelism),
             images=images_of(settings),
+            repository=repository_of(settings),
             locator=registry.locator,
             config=PodKeeperConfig(
                 max_pods=pods_at_once(settings),
@@ -189,6 +191,12 @@ def node_labels(own: Mapping[str, str]) -> dict[str, str]:
     system = platform.system().lower()
     known = {"kubernetes.io/arch": arch, "kubernetes.io/os": system, "kubernetes.io/hostname": platform.node()}
     return {**known, "beta.kubernetes.io/arch": arch, "beta.kubernetes.io/os": system, **own}
+
+
+def repository_of(settings: Settings) -> argo.ArtifactRepositoryRefStatus:
+    """Return the repository of workflows that name none, as their status tells it."""
+    own = argo.S3ArtifactRepository(key_format=settings.artifact_repository.key_format or None)
+    return argo.ArtifactRepositoryRefStatus(default=True, artifact_repository=argo.ArtifactRepository(s3=own))
 
 
 def images_of(settings: Settings) -> Images:

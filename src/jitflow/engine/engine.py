@@ -23,7 +23,7 @@ from jitflow.engine.tasks import Owner
 from jitflow.engine.throttle import POSTPONED, Throttle
 from jitflow.engine.timers import Timers
 from jitflow.machine.times import rfc3339
-from jitflow.model import argo
+from jitflow.model import argo, repositories
 from jitflow.model.objects import NO_OBJECTS, Objects
 from jitflow.model.pods import PodEnd
 from jitflow.model.problems import Refused
@@ -97,8 +97,10 @@ class Engine:
         agents: Mapping[str, Agent] | None = None,
         meters: CustomMetrics | None = None,
         throttle: Throttle | None = None,
+        repository: argo.ArtifactRepositoryRefStatus = repositories.SERVER,
     ) -> None:
         """Hold the adapters; `open` begins. `locator` is asked anew each time: remotes come and go."""
+        self._repository = repository
         self._store = store
         self._executor = executor
         self._dataplane = dataplane
@@ -236,9 +238,9 @@ class Engine:
             refusal = "the workflow is gone" if old is None else machine.memoization_refusal(old)
             if old is None or refusal:
                 raise Refused(refusal)
-            state = machine.resubmitted(workflow, old, now=now, objects=self._objects)
+            state = machine.resubmitted(workflow, old, now=now, objects=self._objects, repository=self._repository)
         else:
-            state = machine.new_state(workflow, now=now, objects=self._objects, invalid=invalid)
+            state = self._new_state(workflow, invalid)
         metadata = state.program.metadata
         has_data = not state.run.invalid and machine.has_data(state, self._objects)
         if has_data:
@@ -351,7 +353,11 @@ class Engine:
         Raises:
             Refused: an input is missing, a remote is unknown or refuses, or it can never fit.
         """
-        return await self._check("explain", machine.new_state(workflow, now=self._clock.now(), objects=self._objects))
+        return await self._check("explain", self._new_state(workflow))
+
+    def _new_state(self, workflow: argo.Workflow, invalid: str = "") -> machine.State:
+        now = self._clock.now()
+        return machine.new_state(workflow, now=now, objects=self._objects, invalid=invalid, repository=self._repository)
 
     async def _check(self, uid: str, state: machine.State) -> Estimate:
         steps, _ = self._lookahead.steps(uid, state)

@@ -3,9 +3,10 @@
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
+import msgspec
 from msgspec import Struct
 
-from jitflow.model import argo
+from jitflow.model import argo, repositories
 from jitflow.model.data import ObjectRef
 from jitflow.model.problems import Refused
 
@@ -22,11 +23,18 @@ class RemoteName(Struct, frozen=True, kw_only=True):
 class Locator(Struct, frozen=True, kw_only=True):
     """Translates artifact locations with the remotes that are configured.
 
-    `repository`: where key-only locations go, a prefix.
+    `repository`: where key-only locations go, a prefix, if the workflow has no artifact repository of its own (`own`).
+    `plugins`: names of artifact plugins, and the prefix that stands for each.
     """
 
     remotes: Mapping[str, RemoteName]
     repository: ObjectRef
+    plugins: Mapping[str, ObjectRef] = {}
+    own: argo.ArtifactRepository | None = None
+
+    def within(self, repository: argo.ArtifactRepository | None) -> "Locator":
+        """Return the locator of a workflow that has this artifact repository, None for the server's."""
+        return self if repository is None else msgspec.structs.replace(self, own=repository)
 
     def find(self, artifact: argo.Artifact) -> ObjectRef | None:
         """Return the artifact's object, or None if it has no location in a store (raw, or none at all).
@@ -43,6 +51,8 @@ class Locator(Struct, frozen=True, kw_only=True):
         return ref
 
     def _locate(self, artifact: argo.Artifact) -> ObjectRef | None:
+        if self.own is not None:
+            artifact = repositories.relocated(artifact, self.own)
         if artifact.plugin is not None:
             return self._plugin(artifact.name, artifact.plugin)
         if artifact.s3 is not None and artifact.s3.key:
@@ -51,10 +61,14 @@ class Locator(Struct, frozen=True, kw_only=True):
 
     def _plugin(self, name: str, plugin: argo.PluginArtifact) -> ObjectRef:
         if plugin.name in (None, "") and ":" not in plugin.key:
-            return self._in_repository(plugin.key)
+            return _inside(self.repository, plugin.key)
+        driver = self.plugins.get(plugin.name or "")
+        if driver is not None:
+            return _inside(driver, plugin.key)
         if plugin.name not in (None, "", PLUGIN):
             raise Refused(
-                f"artifact {name}: there is no artifact plugin {plugin.name!r} here; use `name: {PLUGIN}` and a key `remote:path`"
+                f"artifact {name}: there is no artifact plugin {plugin.name!r} here; say where its artifacts lie in the settings "
+                f'file ([artifact_plugins.{plugin.name}] remote = "…"), or use `name: {PLUGIN}` and a key `remote:path`'
             )
         remote, colon, path = plugin.key.partition(":")
         if not colon:
@@ -66,7 +80,7 @@ class Locator(Struct, frozen=True, kw_only=True):
     def _s3(self, name: str, s3: argo.S3Artifact) -> ObjectRef:
         key = s3.key or ""
         if not s3.endpoint and not s3.bucket:
-            return self._in_repository(key)
+            return _inside(self.repository, key)
         path = f"{s3.bucket}/{key}" if s3.bucket else key
         if not s3.endpoint:
             return ObjectRef(remote=self.repository.remote, path=path)
@@ -79,16 +93,17 @@ class Locator(Struct, frozen=True, kw_only=True):
             f"add one with `jitflow remote add NAME s3 endpoint={s3.endpoint} …` or in the settings file"
         )
 
-    def _in_repository(self, key: str) -> ObjectRef:
-        prefix = self.repository.path.rstrip("/")
-        return ObjectRef(remote=self.repository.remote, path=f"{prefix}/{key}" if prefix else key)
-
     def _unknown(self, name: str, remote: str) -> str:
         known = ", ".join(sorted(self.remotes)) or "none"
         return (
             f"artifact {name}: the remote {remote!r} is not configured (configured: {known}); "
             f"add it with `jitflow remote add {remote} TYPE …` or in the settings file"
         )
+
+
+def _inside(place: ObjectRef, key: str) -> ObjectRef:
+    prefix = place.path.rstrip("/")
+    return ObjectRef(remote=place.remote, path=f"{prefix}/{key}" if prefix else key)
 
 
 def endpoint_names(endpoint: str) -> str:

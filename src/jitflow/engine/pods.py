@@ -93,6 +93,7 @@ def plan_pod(uid: str, launch: LaunchPod, locator: Locator, images: Images) -> P
     template = patched(launch.template, launch.workflow_level.pod_spec_patch, launch.template.pod_spec_patch)
     launch = replace(launch, template=template)
     parts = parts_of(template, images)
+    locator = locator.within(launch.workflow_level.repository)
     inputs = located(template.inputs.artifacts if template.inputs else (), locator)
     outputs = located(template.outputs.artifacts if template.outputs else (), locator)
     step = future_of(

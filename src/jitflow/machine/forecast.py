@@ -206,7 +206,7 @@ class _Forecaster:
         )
         local = template_values(template, node, self._program.name, None)
         scope = Scope(self._values, inputs=inputs.inputs, local=local)
-        outputs = known(lambda: planned_outputs(self._program.name, node, template, scope))
+        outputs = known(lambda: planned_outputs(self._view, node, template, scope))
         planned = outputs.artifacts if outputs is not None else ()
         written = tuple(artifact for artifact in planned if not has_tags(artifact))
         level = 0 if node.phase else 1 + self._level(place.after)

@@ -5,13 +5,13 @@ from typing import Any
 
 import msgspec
 
-from jitflow.model import argo
+from jitflow.model import argo, repositories
 
 STORES = ("s3", "gcs", "azure", "oss", "hdfs", "http", "git", "artifactory", "raw", "plugin")
-_KEYS = {"s3": "key", "gcs": "key", "oss": "key", "plugin": "key", "azure": "blob", "hdfs": "path", "http": "url"}
+_KEYS = {**repositories.KEYS, "http": "url"}
 
 
-def store_of(artifact: argo.Artifact) -> str:
+def store_of(artifact: argo.Artifact | argo.ArtifactLocation) -> str:
     """Return which field holds the artifact's location, empty when it has none."""
     return next((store for store in STORES if getattr(artifact, store) is not None), "")
 
@@ -49,20 +49,19 @@ def is_plain(artifact: argo.Artifact) -> bool:
     return artifact.archive is not None and artifact.archive.none is not None
 
 
-def placed(artifact: argo.Artifact, default: argo.ArtifactLocation | None, prefix: str) -> argo.Artifact:
-    """Return an output artifact with a location.
-
-    One without gets a key of its own below `prefix` in the default repository, or where the template's `archiveLocation` says.
-    """
+def in_archive(artifact: argo.Artifact, archive: argo.ArtifactLocation) -> argo.Artifact:
+    """Return an output artifact with a location: its own, else one below the template's `archiveLocation`."""
     if store_of(artifact):
         return artifact
-    name = file_name(artifact)
-    if default is not None:
-        for store in STORES:
-            location = getattr(default, store)
-            if location is not None:
-                return below(msgspec.structs.replace(artifact, **{store: location}), name)
-    return msgspec.structs.replace(artifact, s3=argo.S3Artifact(key=f"{prefix}/{name}"))
+    store = store_of(archive)
+    return below(msgspec.structs.replace(artifact, **{store: getattr(archive, store)}), file_name(artifact))
+
+
+def in_repository(artifact: argo.Artifact, repository: argo.ArtifactRepository, prefix: str) -> argo.Artifact:
+    """Return an output artifact with a location: its own, else a key below `prefix` in the repository."""
+    if store_of(artifact):
+        return artifact
+    return repositories.keyed(artifact, repository, posixpath.normpath(f"{prefix}/{file_name(artifact)}").lstrip("/"))
 
 
 def file_name(artifact: argo.Artifact) -> str:

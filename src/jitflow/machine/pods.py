@@ -1,5 +1,7 @@
 """Container and script templates: one pod each, from its launch to its collected outputs."""
 
+from typing import Protocol
+
 import msgspec
 
 from jitflow.expr import durations, tags
@@ -10,9 +12,10 @@ from jitflow.machine.node import Node, changed
 from jitflow.machine.problems import Problem
 from jitflow.machine.program import CompiledTemplate
 from jitflow.machine.scope import Scope
+from jitflow.machine.state import Run
 from jitflow.machine.turn import Turn
 from jitflow.machine.values import template_values
-from jitflow.model import argo
+from jitflow.model import argo, repositories
 from jitflow.model.pods import ContainerRole, PodEnd
 from jitflow.model.runs import KillPod, LaunchPod, PodDefaults, StartTimer
 
@@ -32,7 +35,7 @@ class PodKind:
     def start(self, turn: Turn, node: Node, template: CompiledTemplate) -> None:
         """Add the node as Pending and ask for its pod."""
         scope = _scope(turn, node, template)
-        outputs = planned_outputs(turn.program.name, node, template, scope)
+        outputs = planned_outputs(turn, node, template, scope)
         body = template.body.render(scope)
         _check_mounts(turn, body)
         timeout = _seconds(body.timeout)
@@ -87,6 +90,7 @@ def pod_defaults(turn: Turn, scope: Scope) -> PodDefaults:
         volumes=turn.program.volumes,
         pod_spec_patch=tags.substitute(patch, scope) if patch else "",
         node_selector=turn.program.spec.node_selector,
+        repository=None if turn.run.repository.default else turn.run.store,
     )
 
 
@@ -104,16 +108,28 @@ def _scope(turn: Turn, node: Node, template: CompiledTemplate) -> Scope:
     return Scope(turn.values, inputs=node.inputs, local=local)
 
 
-def planned_outputs(workflow: str, node: Node, template: CompiledTemplate, scope: Scope) -> argo.Outputs | None:
+class Planned(Protocol):
+    """What outputs are planned with: a turn, or a look ahead."""
+
+    run: Run
+
+
+def planned_outputs(view: Planned, node: Node, template: CompiledTemplate, scope: Scope) -> argo.Outputs | None:
     """Return a template's outputs with every artifact's location."""
     if template.outputs is None:
         return None
     outputs = template.outputs.render(scope)
-    if not outputs.artifacts:
+    if all(locations.store_of(artifact) for artifact in outputs.artifacts):
         return outputs
-    prefix = f"{workflow}/{names.pod_name(workflow, keys.name_of(node.template), node.name, node.id)}"
-    default = template.source.archive_location
-    return _replace(outputs, artifacts=tuple(locations.placed(artifact, default, prefix) for artifact in outputs.artifacts))
+    own = template.archive_location
+    if own is not None:
+        archive = own.render(scope)
+        artifacts = tuple(locations.in_archive(artifact, archive) for artifact in outputs.artifacts)
+    else:
+        store = view.run.store
+        prefix = tags.substitute(repositories.key_format(store), scope)
+        artifacts = tuple(locations.in_repository(artifact, store, prefix) for artifact in outputs.artifacts)
+    return _replace(outputs, artifacts=artifacts)
 
 
 def _seconds(value: int | str | None) -> float | None:
@@ -151,7 +167,7 @@ def ended(turn: Turn, node: Node, end: PodEnd) -> None:
     template = turn.template_of(node)
     _drop_timers(turn, node)
     try:
-        planned = planned_outputs(turn.program.name, node, template, _scope(turn, node, template))
+        planned = planned_outputs(turn, node, template, _scope(turn, node, template))
         outputs, missing = _collect(planned or argo.Outputs(), end)
     except Problem as problem:
         outputs, missing = None, str(problem)

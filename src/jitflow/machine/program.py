@@ -10,6 +10,7 @@ import msgspec
 
 from jitflow.expr import depends as depends_language
 from jitflow.expr import tags
+from jitflow.machine import locations
 from jitflow.machine import templates as keys
 from jitflow.machine.expressions import EarlyValues, reads
 from jitflow.machine.problems import Problem
@@ -190,6 +191,12 @@ class CompiledTemplate:
         """Return the template with the tags of its metadata replaced."""
         metadata = self.annotations.render(lookup) if self.annotations is not None else self.source.metadata
         return msgspec.structs.replace(self.source, metadata=metadata)
+
+    @cached_property
+    def archive_location(self) -> tags.Compiled[argo.ArtifactLocation] | None:
+        """Where the template's own outputs go that have no location, None if that is for the repository to say."""
+        own = self.source.archive_location
+        return tags.compile_struct(own) if own is not None and locations.store_of(own) else None
 
     @cached_property
     def captures(self) -> frozenset[str]:

@@ -93,6 +93,7 @@ def status(state: State, now: float) -> argo.WorkflowStatus:
         message=run.message or None,
         conditions=_conditions(state),
         outputs=run.outputs,
+        artifact_repository_ref=run.repository,
         synchronization=locks.status(_holders(state)),
         stored_templates={keys.stored_key(key): template for key, template in run.stored.items()},
         stored_workflow_template_spec=state.program.own_spec if state.workflow.spec.workflow_template_ref else None,

@@ -10,7 +10,7 @@ from jitflow.machine.program import Program
 from jitflow.machine.rules import RULES
 from jitflow.machine.state import State, new_state, recount
 from jitflow.machine.turn import Turn
-from jitflow.model import argo
+from jitflow.model import argo, repositories
 from jitflow.model.objects import Objects
 
 _replace = msgspec.structs.replace
@@ -23,7 +23,14 @@ def memoization_refusal(state: State) -> str:
     return ""
 
 
-def resubmitted(workflow: argo.Workflow, old: State, *, now: float, objects: Objects) -> State:
+def resubmitted(
+    workflow: argo.Workflow,
+    old: State,
+    *,
+    now: float,
+    objects: Objects,
+    repository: argo.ArtifactRepositoryRefStatus = repositories.SERVER,
+) -> State:
     """Return the state of a new workflow that keeps what succeeded in an old one.
 
     Pods that succeeded become Skipped nodes with their outputs (`original pod: ID`), as in Argo; what failed and what came
@@ -34,8 +41,9 @@ def resubmitted(workflow: argo.Workflow, old: State, *, now: float, objects: Obj
         old: the state of the finished one.
         now: seconds since the epoch.
         objects: see `new_state`.
+        repository: see `new_state`; the old workflow's own one goes on, for its artifacts lie there.
     """
-    fresh = new_state(workflow, now=now, objects=objects)
+    fresh = new_state(workflow, now=now, objects=objects, repository=repository)
     if fresh.run.invalid:
         return fresh
     nodes = dict(old.nodes)
@@ -44,7 +52,8 @@ def resubmitted(workflow: argo.Workflow, old: State, *, now: float, objects: Obj
     turn.release()
     kept = [node for node in nodes.values() if node.id not in gone]
     moved = _Move(old.program.name, fresh.program.name, kept)
-    run = _replace(fresh.run, stored=old.run.stored, outputs=old.run.outputs, taken_over=True)
+    carried = {"stored": old.run.stored, "outputs": old.run.outputs, "repository": old.run.repository}
+    run = _replace(fresh.run, **carried, taken_over=True)
     program = Program(fresh.workflow, spec=fresh.program.own_spec, stored=run.stored)
     return recount(program, run, [moved.node(node, now if node.id in begun else None) for node in kept])
 

@@ -10,7 +10,7 @@ from jitflow.machine import node as nodes_module
 from jitflow.machine.graph import counts_as_bad, dag_plan, dooms, fails_fast
 from jitflow.machine.node import Key, Node, decode_node
 from jitflow.machine.program import Program
-from jitflow.model import argo
+from jitflow.model import argo, repositories
 from jitflow.model.effective import MissingTemplate, effective_spec, with_config_values
 from jitflow.model.objects import NO_OBJECTS, Objects
 from jitflow.model.runs import Effect, Note
@@ -86,6 +86,13 @@ class Run(Struct, frozen=True, kw_only=True, array_like=True):
     patched_annotations: dict[str, str | None] = {}
     taken_over: bool = False
     """Its nodes come from another workflow, and are not stored yet."""
+    repository: argo.ArtifactRepositoryRefStatus = repositories.SERVER
+    """Where artifacts without a location lie; it stays as it was when the workflow was created."""
+
+    @property
+    def store(self) -> argo.ArtifactRepository:
+        """The repository itself."""
+        return self.repository.artifact_repository or argo.ArtifactRepository()
 
 
 class Counts(Struct, frozen=True, kw_only=True):
@@ -151,7 +158,14 @@ HEADER_VERSION = 1
 _header_decoder = msgspec.msgpack.Decoder(_Header)
 
 
-def new_state(workflow: argo.Workflow, *, now: float = 0.0, objects: Objects = NO_OBJECTS, invalid: str = "") -> State:
+def new_state(
+    workflow: argo.Workflow,
+    *,
+    now: float = 0.0,
+    objects: Objects = NO_OBJECTS,
+    invalid: str = "",
+    repository: argo.ArtifactRepositoryRefStatus = repositories.SERVER,
+) -> State:
     """Return the state of a workflow that has not begun. Its manifest must be valid and have a name.
 
     Args:
@@ -159,24 +173,26 @@ def new_state(workflow: argo.Workflow, *, now: float = 0.0, objects: Objects = N
         now: seconds since the epoch.
         objects: where the template is found that the workflow may refer to; one that is missing is an error of the run.
         invalid: why the workflow cannot run, if that is known: it will end in Error as soon as it begins.
+        repository: where artifacts without a location lie if neither the workflow nor its namespace says.
     """
     workflow = msgspec.structs.replace(workflow, status=None)
-    spec = None
+    spec, namespace = None, (workflow.metadata and workflow.metadata.namespace) or ""
     try:
         if workflow.spec.workflow_template_ref is not None:
             spec = effective_spec(workflow, objects)
         arguments = (spec or workflow.spec).arguments
         if any(p.value_from is not None and p.value_from.config_map_key_ref for p in (arguments or argo.Arguments()).parameters):
-            namespace = (workflow.metadata and workflow.metadata.namespace) or ""
             arguments = with_config_values(arguments or argo.Arguments(), namespace, objects)
             spec = msgspec.structs.replace(spec or workflow.spec, arguments=arguments)
-    except MissingTemplate as error:
+        repository = repositories.resolve((spec or workflow.spec).artifact_repository_ref, namespace, objects, repository)
+    except (MissingTemplate, repositories.MissingRepository) as error:
         invalid = invalid or str(error)
     workflow = msgspec.structs.replace(
         workflow, metadata=_with_metadata(workflow.metadata, (spec or workflow.spec).workflow_metadata)
     )
     suspended = bool((spec or workflow.spec).suspend)
-    return State(program=Program(workflow, spec=spec), run=Run(created_at=now, suspended=suspended, invalid=invalid))
+    run = Run(created_at=now, suspended=suspended, invalid=invalid, repository=repository)
+    return State(program=Program(workflow, spec=spec), run=run)
 
 
 def _with_metadata(own: argo.ObjectMeta | None, more: argo.WorkflowMetadata | None) -> argo.ObjectMeta:

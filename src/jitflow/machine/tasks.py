@@ -31,7 +31,7 @@ class TaskKind:
         last = turn.child(owner.id, (node.task, node.index - 1)) if owner is not None and owner.type == types.RETRY else None
         local = template_values(template, node, turn.program.name, owner, last)
         scope = Scope(turn.values, inputs=node.inputs, local=local)
-        outputs = planned_outputs(turn.program.name, node, template, scope)
+        outputs = planned_outputs(turn, node, template, scope)
         body = template.body.render(scope)
         limits = [seconds for value in (body.timeout, body.active_deadline_seconds) if (seconds := _seconds(value)) is not None]
         due = turn.now + min(limits) if limits else None

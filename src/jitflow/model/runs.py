@@ -176,6 +176,8 @@ class PodDefaults(Struct, frozen=True, kw_only=True):
     volumes: tuple[argo.Volume, ...] = ()
     pod_spec_patch: str = ""
     node_selector: dict[str, str] = {}
+    repository: argo.ArtifactRepository | None = None
+    """Where locations lie that are just a key; None: where the server's settings say."""
 
 
 class KillPod(Effect, frozen=True, kw_only=True):

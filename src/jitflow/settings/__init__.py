@@ -2,6 +2,7 @@
 
 from jitflow.settings._load import load, resolve_secret
 from jitflow.settings._tree import (
+    ArtifactPluginSettings,
     ImageSettings,
     PrimarySettings,
     RemoteSettings,
@@ -13,6 +14,7 @@ from jitflow.settings._tree import (
 )
 
 __all__ = [
+    "ArtifactPluginSettings",
     "ImageSettings",
     "PrimarySettings",
     "RemoteSettings",

@@ -78,9 +78,21 @@ class RemoteSettings(_Strict, frozen=True, kw_only=True):
 
 
 class RepositorySettings(_Strict, frozen=True, kw_only=True):
-    """Where artifacts without a location go: `remote:prefix`. Without a remote: `artifacts` below the home."""
+    """Where artifacts without a location go: `remote:prefix`. Without a remote: `artifacts` below the home.
+
+    `key_format`: what their keys begin with, with tags as in Argo; empty: `{{workflow.name}}/{{pod.name}}`. A ConfigMap
+    `artifact-repositories` in a workflow's namespace goes before this.
+    """
 
     remote: str = ""
+    prefix: str = ""
+    key_format: str = ""
+
+
+class ArtifactPluginSettings(_Strict, frozen=True, kw_only=True):
+    """What stands for an artifact plugin that manifests name: its keys lie below `remote:prefix`."""
+
+    remote: str
     prefix: str = ""
 
 
@@ -132,6 +144,7 @@ class Settings(_Strict, frozen=True, kw_only=True):
     primary: PrimarySettings = PrimarySettings()
     remotes: dict[str, RemoteSettings] = field(default_factory=dict[str, RemoteSettings])
     artifact_repository: RepositorySettings = RepositorySettings()
+    artifact_plugins: dict[str, ArtifactPluginSettings] = field(default_factory=dict[str, ArtifactPluginSettings])
     http: HttpSettings = HttpSettings()
     plugins: dict[str, PluginSettings] = field(default_factory=dict[str, PluginSettings])
     images: dict[str, ImageSettings] = field(default_factory=dict[str, ImageSettings])

@@ -61,7 +61,6 @@ _POD_OBJECT = "there is no Pod object in Kubernetes that it would apply to"
 _SIZES = "requests and limits of Kubernetes are not enforced here"
 _REMOTE = "how a store is reached is said by the configured remote for this endpoint and bucket"
 _ELSEWHERE = "this artifact location is not supported by this version; use s3, raw, or plugin: {name: rclone, key: remote:path}"
-_ONLY_RCLONE = "the only artifact plugin is rclone: {name: rclone, key: remote:path}"
 _NO_CLUSTER = "there is no Kubernetes that would give it out"
 _CLAIMS = "a claim is a directory of this machine"
 _KEPT = "the server keeps it"
@@ -109,7 +108,8 @@ FEATURES: Final[tuple[Feature, ...]] = (
     ),
     *_refused("WorkflowSpec", "archiveLogs", _LOGS),
     *_refused("WorkflowSpec", "artifactGC", "artifact garbage collection is not supported by this version"),
-    *_refused("WorkflowSpec", "artifactRepositoryRef", "artifact repositories are not supported; name s3 locations in full"),
+    *_supported("WorkflowSpec", "artifactRepositoryRef"),
+    *_supported("ArtifactRepositoryRef", "configMap key"),
     *_refused("WorkflowSpec", "dnsConfig hostAliases", "pods resolve names as the machine does; change it there"),
     *_refused("WorkflowSpec", "executorPlugins", "executor plugins are not supported by this version"),
     *_supported("WorkflowSpec", "metrics priority"),
@@ -145,7 +145,11 @@ FEATURES: Final[tuple[Feature, ...]] = (
         "activeDeadlineSeconds container dag failFast inputs name outputs parallelism retryStrategy script steps suspend timeout "
         "volumes",
     ),
-    *_refused("Template", "archiveLocation", "archiveLocation is not supported by this version; give each artifact its location"),
+    *_supported("Template", "archiveLocation"),
+    *_supported("ArtifactLocation", "plugin s3"),
+    *_refused("ArtifactLocation", "raw git", "outputs cannot be stored there"),
+    *_refused("ArtifactLocation", "archiveLogs", _LOGS),
+    *_refused("ArtifactLocation", "artifactory azure gcs hdfs http oss", _ELSEWHERE),
     *_supported("Template", "daemon"),
     *_supported("Probe", "httpGet initialDelaySeconds periodSeconds successThreshold tcpSocket timeoutSeconds"),
     *_refused("Probe", "exec", "a daemon is asked over the network; use httpGet or tcpSocket"),
@@ -284,8 +288,7 @@ FEATURES: Final[tuple[Feature, ...]] = (
     *_ignored("S3Artifact", "insecure region sessionTokenSecret useSDKCreds", _REMOTE),
     *_supported("PluginArtifact", "key"),
     *_supported("PluginArtifact", "name"),
-    *_refused("PluginArtifact", "name", _ONLY_RCLONE, lambda name: name != "rclone"),
-    *_refused("PluginArtifact", "configuration", "plugin configuration is not supported by this version; configure the remote"),
+    *_ignored("PluginArtifact", "configuration", "the settings say where a plugin's artifacts lie, under artifact_plugins"),
     *_ignored("PluginArtifact", "connectionTimeoutSeconds", _REMOTE),
 )  # fmt: skip
 
