@@ -169,7 +169,7 @@ def placed(**fields: object) -> argo.Artifact:
             placed(azure=argo.AzureArtifact(blob="k", container="", endpoint="")),
             placed(azure=argo.AzureArtifact(blob="k", container="c", endpoint="https://a.b")),
         ),
-        ("hdfs: {addresses: ['n:1'], pathFormat: /x}", placed(s3=KEY), placed(hdfs=argo.HDFSArtifact(addresses=("n:1",), path="k"))),
+        ("hdfs: {addresses: [n], pathFormat: /x}", placed(s3=KEY), placed(hdfs=argo.HDFSArtifact(addresses=("n",), path="k"))),
         (
             "artifactory: {repoURL: 'http://a/b'}",
             placed(s3=argo.S3Artifact(key="k")),
