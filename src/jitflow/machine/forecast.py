@@ -204,7 +204,7 @@ class _Forecaster:
             template=template.key,
             inputs=inputs.inputs,
         )
-        local = template_values(template, node, self._program.name, None)
+        local = template_values(template, node, self._program.name)
         scope = Scope(self._values, inputs=inputs.inputs, local=local)
         outputs = known(lambda: planned_outputs(self._view, node, template, scope))
         planned = outputs.artifacts if outputs is not None else ()

@@ -11,10 +11,11 @@ from jitflow.machine import templates as keys
 from jitflow.machine.node import Node, changed
 from jitflow.machine.problems import Problem
 from jitflow.machine.program import CompiledTemplate
+from jitflow.machine.retries import last_moment
 from jitflow.machine.scope import Scope
 from jitflow.machine.state import Run
 from jitflow.machine.turn import Turn
-from jitflow.machine.values import template_values
+from jitflow.machine.values import own_values
 from jitflow.model import argo, repositories
 from jitflow.model.pods import ContainerRole, PodEnd
 from jitflow.model.runs import KillPod, LaunchPod, PodDefaults, StartTimer
@@ -52,7 +53,7 @@ class PodKind:
                 workflow_level=pod_defaults(turn, scope),
                 capture_result=captures(turn, node),
                 deadline_s=deadline_s,
-                deadline_at=due,
+                deadline_at=min((at for at in (due, last_moment(turn, node)) if at is not None), default=None),
             )
         )
         if due is not None:
@@ -102,10 +103,7 @@ def captures(turn: Turn, node: Node) -> bool:
 
 
 def _scope(turn: Turn, node: Node, template: CompiledTemplate) -> Scope:
-    owner = turn.nodes[node.owner] if node.owner else None
-    last = turn.child(owner.id, (node.task, node.index - 1)) if owner is not None and owner.type == types.RETRY else None
-    local = template_values(template, node, turn.program.name, owner, last)
-    return Scope(turn.values, inputs=node.inputs, local=local)
+    return Scope(turn.values, inputs=node.inputs, local=own_values(turn, node, template))
 
 
 class Planned(Protocol):

@@ -19,6 +19,7 @@ from jitflow.model.effective import MissingTemplate, template_spec
 from jitflow.model.objects import NO_OBJECTS, Objects
 
 _RESULT_REFERENCE: Final = re.compile(r"(?:steps|tasks)(?:\.([A-Za-z0-9_-]+)|\['([^']+)'\])\.outputs\.result")
+_OWN_NAMES: Final = ("retries", "lastRetry", "node.name", "steps.name", "tasks.name")
 _STRFTIME_LETTERS: Final = "aAbBcdDeFhHIjlmMnprRStTuUVwWxXyYzZ"
 
 SCHEDULED_TIME: Final = "workflows.argoproj.io/scheduled-time"
@@ -197,6 +198,12 @@ class CompiledTemplate:
         """Where the template's own outputs go that have no location, None if that is for the repository to say."""
         own = self.source.archive_location
         return tags.compile_struct(own) if own is not None and locations.store_of(own) else None
+
+    @cached_property
+    def names_itself(self) -> bool:
+        """Whether the steps or tasks of this template are told what only its own node knows: its name, its attempts."""
+        text = msgspec.json.encode(self.source).decode() if self.tasks else ""
+        return any(name in text for name in _OWN_NAMES)
 
     @cached_property
     def captures(self) -> frozenset[str]:

@@ -1,5 +1,7 @@
 """Retry nodes: attempts of a template one after the other."""
 
+from datetime import UTC, datetime
+
 from jitflow.expr import durations
 from jitflow.machine import metering, phases
 from jitflow.machine import node as types
@@ -17,6 +19,8 @@ from jitflow.model.runs import StartTimer
 TRANSIENT = (
     "exceeded quota", "connection refused", "connection reset", "connection timed out", "i/o timeout", "TLS handshake timeout",
     "net/http: request canceled", "too many requests", "service unavailable", "unexpected EOF", "no route to host",
+    "Connection closed by foreign host", "http2: client connection lost", "http2: server sent GOAWAY", "invalid connection",
+    "etcdserver: leader changed", "etcdserver: request timed out", "resource quota evaluation timed out",
 )  # fmt: skip
 """Texts in a message that tell a failure that may pass by itself."""
 
@@ -59,9 +63,8 @@ class Retries:
         if not child.is_unsuccessful:
             turn.finish(node, child.phase, child.message if child.phase != phases.SUCCEEDED else "", child.outputs)
             return
-        stopped = turn.halted(exit_handler=node.exit_handler)
-        if stopped:
-            turn.finish(node, child.phase, child.message or stopped, child.outputs)
+        if turn.halted(exit_handler=node.exit_handler):
+            turn.finish(node, child.phase, _halted(turn), child.outputs)
             return
         try:
             self._again(turn, node, child)
@@ -73,7 +76,7 @@ class Retries:
         wait, refusal = _backoff(turn, node, strategy, child.index + 1)
         if refusal:
             turn.finish(node, child.phase, refusal, child.outputs)
-        elif wait > 0 and strategy.limit is not None:
+        elif wait > 0 and strategy.limit is not None and child.index + 1 <= _integer(strategy.limit, "limit"):
             due = turn.now + wait
             turn.put(changed(node, due=due, message=f"Backoff for {spoken(wait)}"))
             turn.emit(StartTimer(key=timer_key(node.id), due=due))
@@ -116,8 +119,27 @@ class Retries:
         """Attempts end their Retry node at once: there is none to be told late."""
 
 
+def _halted(turn: Turn) -> str:
+    """Return why an attempt that a stop or the workflow's deadline has ended is not followed by another."""
+    if turn.run.shutdown:
+        return f"Stopped with strategy '{turn.run.shutdown}'"
+    began = turn.run.started_at if turn.run.started_at is not None else turn.now
+    ended = datetime.fromtimestamp(int(began) + (turn.program.spec.active_deadline_seconds or 0), UTC)
+    return f"retry exceeded workflow deadline {ended:%Y-%m-%d %H:%M:%S} +0000 UTC"
+
+
 def _last_scope(turn: Turn, node: Node, child: Node) -> Scope:
-    return Scope(turn.values, inputs=node.inputs, local=last_values(child, child.index))
+    return Scope(turn.values, inputs=node.inputs, local=last_values(child, child.index, no_code="-1"))
+
+
+def last_moment(turn: Turn, attempt: Node) -> float | None:
+    """Return when an attempt must have ended: the first may take as long as it wants, the others share `maxDuration`."""
+    node = turn.nodes[attempt.owner] if attempt.retried and attempt.index > 0 else None
+    template = turn.template_of(node) if node is not None else None
+    if node is None or template is None or template.retry is None or node.started_at is None:
+        return None
+    backoff = _strategy(turn, node, template).backoff
+    return node.started_at + _seconds(backoff.max_duration) if backoff is not None and backoff.max_duration else None
 
 
 def _count(turn: Turn, node: Node) -> int:

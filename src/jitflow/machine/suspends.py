@@ -12,7 +12,7 @@ from jitflow.machine.problems import Problem
 from jitflow.machine.program import CompiledTemplate
 from jitflow.machine.scope import Scope
 from jitflow.machine.turn import Turn
-from jitflow.machine.values import template_values
+from jitflow.machine.values import own_values
 from jitflow.model import argo
 from jitflow.model.runs import StartTimer
 
@@ -24,9 +24,7 @@ class SuspendKind:
 
     def start(self, turn: Turn, node: Node, template: CompiledTemplate) -> None:
         """Add the node as Running; with a duration, ask for a timer."""
-        owner = turn.nodes[node.owner] if node.owner else None
-        local = template_values(template, node, turn.program.name, owner)
-        body = template.body.render(Scope(turn.values, inputs=node.inputs, local=local))
+        body = template.body.render(Scope(turn.values, inputs=node.inputs, local=own_values(turn, node, template)))
         duration = body.suspend.duration if body.suspend else None
         due = turn.now + _seconds(duration) if duration else None
         turn.add(changed(node, phase=phases.RUNNING, started_at=turn.now, due=due, outputs=_awaited(template, node), message=""))

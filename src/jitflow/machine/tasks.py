@@ -11,7 +11,7 @@ from jitflow.machine.problems import Problem
 from jitflow.machine.program import CompiledTemplate
 from jitflow.machine.scope import Scope
 from jitflow.machine.turn import Turn
-from jitflow.machine.values import template_values
+from jitflow.machine.values import own_values
 from jitflow.model.runs import RunTask, StartTimer, TaskEnded, TaskProgress
 
 KINDS = frozenset({"http", "plugin", "data", "resource"})
@@ -27,10 +27,7 @@ class TaskKind:
 
     def start(self, turn: Turn, node: Node, template: CompiledTemplate) -> None:
         """Add the node as Pending and ask for its work."""
-        owner = turn.nodes[node.owner] if node.owner else None
-        last = turn.child(owner.id, (node.task, node.index - 1)) if owner is not None and owner.type == types.RETRY else None
-        local = template_values(template, node, turn.program.name, owner, last)
-        scope = Scope(turn.values, inputs=node.inputs, local=local)
+        scope = Scope(turn.values, inputs=node.inputs, local=own_values(turn, node, template))
         outputs = planned_outputs(turn, node, template, scope)
         body = template.body.render(scope)
         limits = [seconds for value in (body.timeout, body.active_deadline_seconds) if (seconds := _seconds(value)) is not None]

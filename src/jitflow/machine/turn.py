@@ -17,7 +17,7 @@ from jitflow.machine.problems import Problem
 from jitflow.machine.program import CompiledArguments, CompiledTemplate, Task
 from jitflow.machine.scope import Scope
 from jitflow.machine.state import COMPOSITES, NO_CHILDREN, NO_FRAME, NO_QUEUE, Queue, State
-from jitflow.machine.values import LiveTasks, WorkflowValues
+from jitflow.machine.values import LiveTasks, WorkflowValues, own_values
 from jitflow.model import argo
 from jitflow.model.objects import Objects
 from jitflow.model.runs import Lock, SaveMemo, TakeLocks
@@ -130,7 +130,9 @@ class Turn(Ledger):
 
     def task_scope(self, boundary: Node, item: str = "", own: Node | None = None) -> Scope:
         """Return what the tasks of a boundary may refer to; `own`: the node that its task's name stands for."""
-        return Scope(self.values, inputs=boundary.inputs, tasks=LiveTasks(self, boundary, own), item=item)
+        template = self.template_of(boundary)
+        local = own_values(self, boundary, template) if template.names_itself else None
+        return Scope(self.values, inputs=boundary.inputs, tasks=LiveTasks(self, boundary, own), item=item, local=local)
 
     def halted(self, *, exit_handler: bool) -> str:
         """Return why nothing new may start, empty when it may."""

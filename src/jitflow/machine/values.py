@@ -278,8 +278,14 @@ class WorkflowValues:
         return msgspec.json.encode(failed).decode()
 
 
-def last_values(attempt: Node | None, retries: int) -> dict[str, str]:
-    """Return what an attempt that has ended tells the next one, with Argo's defaults when there was none."""
+def last_values(attempt: Node | None, retries: int, no_code: str = "0") -> dict[str, str]:
+    """Return what an attempt that has ended tells the next one, with Argo's defaults when there was none.
+
+    Args:
+        attempt: the one that has ended.
+        retries: how many there have been.
+        no_code: the exit code of one that has none: `0` in a template, `-1` in the expression of a retry strategy.
+    """
     if attempt is None:
         return {
             "retries": "0",
@@ -289,25 +295,28 @@ def last_values(attempt: Node | None, retries: int) -> dict[str, str]:
             "lastRetry.message": "",
         }
     began = attempt.started_at or 0.0
-    lasted = max(0.0, (attempt.finished_at or began) - began)
+    lasted = max(0, int(attempt.finished_at or began) - int(began))
     return {
         "retries": str(retries),
-        "lastRetry.exitCode": (attempt.outputs or NO_OUTPUTS).exit_code or "-1",
+        "lastRetry.exitCode": (attempt.outputs or NO_OUTPUTS).exit_code or no_code,
         "lastRetry.status": attempt.phase,
-        "lastRetry.duration": str(int(lasted)),
+        "lastRetry.duration": str(lasted),
         "lastRetry.message": attempt.message,
     }
 
 
-def template_values(
-    template: CompiledTemplate, node: Node, workflow: str, owner: Node | None, last: Node | None = None
-) -> dict[str, str]:
+def own_values(view: View, node: Node, template: CompiledTemplate) -> dict[str, str]:
     """Return the values that only the template of one node knows: `pod.name`, `node.name`, paths, `retries`."""
-    values = dict(template.paths)
-    values["node.name"] = node.name
-    values["pod.name"] = names.pod_name(workflow, keys.name_of(node.template), node.name, node.id)
-    called = owner.display_name if owner is not None and owner.type == types.RETRY else node.display_name
-    values["steps.name"] = values["tasks.name"] = called
-    if owner is not None and owner.type == types.RETRY:
-        values.update(last_values(last, node.index))
-    return values
+    owner = view.find(node.owner) if node.owner else None
+    if owner is None or owner.type != types.RETRY:
+        return template_values(template, node, view.program.name)
+    last = view.child(owner.id, (node.task, node.index - 1))
+    values = template_values(template, node, view.program.name) | last_values(last, node.index)
+    return values | {"steps.name": owner.display_name, "tasks.name": owner.display_name}
+
+
+def template_values(template: CompiledTemplate, node: Node, workflow: str) -> dict[str, str]:
+    """Return the values that the template of a node knows whatever encloses it."""
+    pod = names.pod_name(workflow, keys.name_of(node.template), node.name, node.id)
+    own = {"node.name": node.name, "pod.name": pod, "steps.name": node.display_name, "tasks.name": node.display_name}
+    return dict(template.paths) | own

@@ -256,7 +256,7 @@ FEATURES: Final[tuple[Feature, ...]] = (
     *_supported("SuspendTemplate", "duration"),
     *_supported("LifecycleHook", "arguments expression template templateRef"),
     *_supported("RetryStrategy", "backoff expression limit retryPolicy"),
-    *_refused("RetryStrategy", "affinity", "there are no Kubernetes nodes to place a retry on"),
+    *_ignored("RetryStrategy", "affinity", "there are no Kubernetes nodes to place a retry on"),
     *_supported("Backoff", "cap duration factor maxDuration"),
     # Parameters
     *_supported("Arguments", "artifacts parameters"),
