@@ -2,6 +2,7 @@
 """Retries, timeouts, suspension, stopping, exit handlers, limits, saving, retry of a workflow."""
 
 import gc
+import json
 
 import pytest
 from machine_driver import Run, default_outputs, workflow
@@ -407,7 +408,7 @@ onExit: bye
     run.end("wf[0].a", 1)
     status, failures, duration = arguments(run, "wf.onExit")
     assert (status, duration) == ("Failed", "5.000000")
-    assert '"displayName":"a"' in failures
+    assert '"displayName":"a"' in json.loads(failures)
     run.end("wf.onExit", 1)
     assert run.state.run.phase == "Failed"
 

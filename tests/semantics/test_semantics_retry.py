@@ -181,7 +181,9 @@ def test_retry_2_unreadable(backoff: str) -> None:
     assert "backoff" in refused(f"retryStrategy: {{limit: 3, backoff: {{{backoff}}}}}\ncontainer: {{image: busybox}}")
 
 
-@pytest.mark.parametrize("backoff", ["duration: '{{workflow.parameters.num}}'", "duration: '1', cap: '{{workflow.parameters.num}}'"])
+@pytest.mark.parametrize(
+    "backoff", ["duration: '{{workflow.parameters.num}}'", "duration: '1', cap: '{{workflow.parameters.num}}'"]
+)
 def test_retry_2_unreadable_later(backoff: str) -> None:
     """Retry 2: a backoff that turns out to be unreadable while the workflow runs is an Error of the node."""
     run = repeated(f"limit: 3, backoff: {{{backoff}}}", spec="arguments: {parameters: [{name: num, value: soon}]}")

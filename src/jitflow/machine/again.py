@@ -150,7 +150,7 @@ class _Reset:
         """Go down from the root; drop the exit handler."""
         name = self._turn.program.name
         for node in list(self._nodes.values()):
-            if not node.owner and node.id != name:
+            if not node.owner and node.id != name and (not node.hook or not node.is_fulfilled or node.is_unsuccessful):
                 self._delete(node)
         if name in self._nodes:
             self._visit(self._nodes[name])

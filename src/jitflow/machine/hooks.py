@@ -28,6 +28,8 @@ def of(turn: Turn, node: Node) -> Mapping[str, CompiledHook]:
 
 def look(turn: Turn, node: Node) -> None:
     """Start the hooks of a node whose condition has come true. Called whenever the node's phase changes."""
+    if node.id == turn.program.name:
+        look_at_workflow(turn)
     hooks = of(turn, node)
     if not hooks or turn.halted(exit_handler=True) or node.phase in {phases.SKIPPED, phases.OMITTED}:
         return
@@ -89,7 +91,7 @@ def _start(turn: Turn, node: Node, name: str, number: int, hook: CompiledHook) -
             index=number,
             item=node.item,
             depth=node.depth + 1,
-            exit_handler=True,
+            exit_handler=boundary.exit_handler or name == EXIT,
             hook=name,
         )
     )
@@ -127,7 +129,6 @@ def _start_workflow_hook(turn: Turn, name: str, full: str, hook: CompiledHook) -
         display_name=full,
         template=hook.template,
         scope=keys.scope_of("", turn.program.name),
-        exit_handler=True,
         hook=name,
     )
     turn.start_hook(node)

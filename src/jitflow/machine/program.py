@@ -75,6 +75,11 @@ class CompiledArguments:
                 self.parameters[parameter.name] = ArgumentText(value)
         self.artifacts = {artifact.name: ArtifactArgument(artifact) for artifact in source.artifacts}
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing is given."""
+        return not self.parameters and not self.artifacts
+
 
 class CompiledHook:
     """A lifecycle hook: what runs, when, with which arguments. `template` is a name as used where the hook stands, or a key."""
@@ -89,9 +94,9 @@ class CompiledHook:
 
 
 def compiled_hooks(hooks: Mapping[str, argo.LifecycleHook], on_exit: str | None) -> dict[str, CompiledHook]:
-    """Return hooks by name, in one order for all; `on_exit`, the old form, counts as the hook `exit`."""
+    """Return hooks by name, in one order for all; `on_exit`, the old form, counts as the hook `exit` and goes before it."""
     found = {name: CompiledHook(hooks[name]) for name in sorted(hooks)}
-    if on_exit and "exit" not in found:
+    if on_exit:
         found["exit"] = CompiledHook(argo.LifecycleHook(template=on_exit))
     return found
 

@@ -14,7 +14,7 @@ from jitflow.machine.graph import counts_as_bad
 from jitflow.machine.ledger import Ledger
 from jitflow.machine.node import Node, changed
 from jitflow.machine.problems import Problem
-from jitflow.machine.program import CompiledArguments, CompiledTemplate, Task
+from jitflow.machine.program import CompiledTemplate, Task
 from jitflow.machine.scope import Scope
 from jitflow.machine.state import COMPOSITES, NO_CHILDREN, NO_FRAME, NO_QUEUE, Queue, State
 from jitflow.machine.values import LiveTasks, WorkflowValues, own_values
@@ -28,18 +28,9 @@ TOO_DEEP = (
 )
 FAIL_FAST = "template has failed or errored children and failFast enabled"
 DEADLINE = "Step exceeded its deadline"
+EXIT_ERROR = "error in exit template execution : "
 
 _replace = msgspec.structs.replace
-
-
-def _joined(own: CompiledArguments, workflow: CompiledArguments, draft: Node) -> CompiledArguments:
-    """Return the arguments of a hook of the workflow; an exit handler sees the workflow's arguments too."""
-    if draft.hook:
-        return own
-    joined = CompiledArguments(None)
-    joined.parameters = {**workflow.parameters, **own.parameters}
-    joined.artifacts = {**workflow.artifacts, **own.artifacts}
-    return joined
 
 
 class Kind(Protocol):
@@ -140,6 +131,10 @@ class Turn(Ledger):
             return self.run.shutdown_message or f"Stopped with strategy '{self.run.shutdown}'"
         return DEADLINE if self.run.expired and not exit_handler else ""
 
+    def ending(self) -> str:
+        """Return what is said of a pod that ends because nothing may run any more."""
+        return f"workflow shutdown with strategy:  {self.run.shutdown}" if self.run.shutdown else DEADLINE
+
     def refuses(self, boundary: Node) -> bool:
         """Return whether a boundary whose template has `failFast` starts nothing new, for a child has failed."""
         return self.frame(boundary.id).failed > 0 and self.template_of(boundary).fail_fast
@@ -186,7 +181,7 @@ class Turn(Ledger):
         outputs = outputs if outputs is not None else node.outputs
         if outputs is not None:
             self.export(outputs)
-        if not node.owner and not node.exit_handler and self.saving and phase in phases.COMPLETED:
+        if node.id == self.program.name and self.saving and phase in phases.COMPLETED:
             self.put(changed(node, phase=phases.RUNNING, held=phase, message=message, outputs=outputs))
             return
         ended = changed(
@@ -304,8 +299,13 @@ class Turn(Ledger):
             self._wait(draft, limiter)
 
     def start_hook(self, draft: Node) -> None:
-        """Start a hook's node: no limit holds it back."""
-        self._begin(draft)
+        """Start a hook's node: no limit holds it back. After a stop those that are no exit handlers fail at once."""
+        if not self.halted(exit_handler=draft.exit_handler):
+            self._begin(draft)
+            return
+        kind = self.rules.kinds.get(self._kind_name(draft))
+        node = changed(draft, type=kind.node_type if kind else types.SKIPPED, phase=phases.RUNNING, started_at=self.now)
+        self.finish(self.add(node), phases.FAILED, self.ending())
 
     def _wait(self, draft: Node, limiter: str) -> None:
         self.seq += 1
@@ -428,8 +428,8 @@ class Turn(Ledger):
             return
         kind = self.rules.kinds.get(self._kind_name(draft))
         node = changed(draft, type=kind.node_type if kind else types.SKIPPED, phase=phases.RUNNING, started_at=self.now)
-        which = "exit" if draft.exit_handler else "entry"
-        self.finish(self.add(node), phases.ERROR, f"error in {which} template execution: {message}")
+        prefix = EXIT_ERROR if draft.exit_handler else "error in entry template execution: "
+        self.finish(self.add(node), phases.ERROR, message if draft.hook else f"{prefix}{message}")
 
     def _kind_name(self, draft: Node) -> str:
         try:
@@ -442,12 +442,16 @@ class Turn(Ledger):
             return self.nodes[draft.owner].inputs
         if not draft.boundary:
             hook = self.program.hooks.get(draft.hook or ("exit" if draft.exit_handler else ""))
-            arguments = self.program.arguments if hook is None else _joined(hook.arguments, self.program.arguments, draft)
+            # As in Argo: an exit handler that is given nothing gets the workflow's arguments.
+            arguments = self.program.arguments if hook is None or (not draft.hook and hook.arguments.is_empty) else hook.arguments
             return inputs_of(template, arguments, Scope(self.values), self.values)
         if draft.is_hook:
             about = self.nodes[draft.owner]
             scope = self.task_scope(self.nodes[draft.boundary], draft.item, own=about)
-            return inputs_of(template, self.task_of(about).hooks[draft.hook].arguments, scope, self.values)
+            arguments = self.task_of(about).hooks[draft.hook].arguments
+            if draft.hook == "exit" and arguments.is_empty:
+                arguments = self.program.arguments
+            return inputs_of(template, arguments, scope, self.values)
         scope = self.task_scope(self.nodes[draft.boundary], draft.item)
         return inputs_of(template, self.task_of(draft).arguments, scope, self.values)
 

@@ -275,7 +275,8 @@ class WorkflowValues:
             if node.is_unsuccessful and not node.exit_handler
         ]
         failed.sort(key=lambda entry: (entry["finishedAt"], entry["podName"]))
-        return msgspec.json.encode(failed).decode()
+        # As in Argo: the list is a text in quotes, so that a shell hands it on whole.
+        return msgspec.json.encode(msgspec.json.encode(failed or None).decode()).decode()
 
 
 def last_values(attempt: Node | None, retries: int, no_code: str = "0") -> dict[str, str]:

@@ -6,13 +6,12 @@ from jitflow.expr import tags
 from jitflow.machine import hooks, locks, metering, names, phases, pods, relocks, retries, selectors, suspends, tasks
 from jitflow.machine import node as types
 from jitflow.machine import templates as keys
-from jitflow.machine.expressions import truth, value_of
+from jitflow.machine.expressions import value_of
 from jitflow.machine.node import Node
 from jitflow.machine.problems import Problem
-from jitflow.machine.program import CompiledHook
 from jitflow.machine.retries import Retries
 from jitflow.machine.scope import Scope
-from jitflow.machine.turn import DEADLINE, Turn
+from jitflow.machine.turn import EXIT_ERROR, Turn
 from jitflow.model.runs import (
     CloseWorkflow,
     DropClaims,
@@ -159,21 +158,12 @@ def top_ended(turn: Turn) -> None:
     if not root.is_fulfilled:
         return
     exit_hook = turn.program.hooks.get("exit")
-    name, template = exit_name(turn.program.name), exit_hook.template if exit_hook is not None and _exits(turn, exit_hook) else ""
+    name, template = exit_name(turn.program.name), exit_hook.template if exit_hook is not None else ""
     handler = turn.find(names.node_id(turn.program.name, name))
     if template and handler is None and turn.run.shutdown != TERMINATE:
         turn.start(_top(turn, name, template, exit_handler=True))
     elif not hooks.look_at_workflow(turn) and (handler is None or handler.is_fulfilled):
         _close(turn, root, handler)
-
-
-def _exits(turn: Turn, hook: CompiledHook) -> bool:
-    """Whether the exit handler is to run: it may have a condition."""
-    try:
-        return not hook.expression or truth(hook.expression, Scope(turn.values))
-    except Problem as problem:
-        turn.note("WorkflowNodeError", f"exit hook: {problem}", kind="Warning")
-        return False
 
 
 def exit_name(workflow: str) -> str:
@@ -187,7 +177,8 @@ def _close(turn: Turn, root: Node, handler: Node | None) -> None:
         phase = phases.SUCCEEDED
     if turn.run.shutdown and phase in phases.UNSUCCESSFUL:
         message = turn.halted(exit_handler=False)
-    if phase == phases.SUCCEEDED and handler is not None and handler.is_unsuccessful:
+    broken = handler is not None and handler.message.startswith(EXIT_ERROR)
+    if handler is not None and handler.is_unsuccessful and (phase == phases.SUCCEEDED or broken):
         phase, message = handler.phase, handler.message
     _end(turn, phase, message)
 
@@ -259,9 +250,9 @@ def _halt(turn: Turn) -> None:
             _drop(turn, node, reason)
         elif tasks.is_task(turn, node):
             if not node.held:
-                tasks.end(turn, node, phases.FAILED, reason if node.phase == phases.PENDING else _pod_message(turn, node))
+                tasks.end(turn, node, phases.FAILED, reason if node.phase == phases.PENDING else turn.ending())
         elif node.type == types.POD:
-            pods.kill(turn, node, reason, _pod_message(turn, node))
+            pods.kill(turn, node, reason, turn.ending())
         elif node.type == types.SUSPEND:
             suspends.fail(turn, node, reason)
         elif node.type == types.RETRY and node.due is not None:
@@ -275,12 +266,6 @@ def _drop(turn: Turn, node: Node, reason: str) -> None:
         turn.discard(node)
     else:
         turn.finish(turn.add(_replace(node, type=types.SKIPPED, phase=phases.RUNNING)), phases.FAILED, reason)
-
-
-def _pod_message(turn: Turn, node: Node) -> str:
-    if not turn.run.shutdown:
-        return DEADLINE
-    return f"workflow shutdown with strategy:  {turn.run.shutdown}"
 
 
 def suspend(turn: Turn) -> None:
