@@ -91,3 +91,16 @@ def test_a_sidecar_without_an_image_or_a_known_command_is_refused() -> None:
 def test_retries_that_are_no_number_are_refused() -> None:
     with pytest.raises(Refused, match=r"containerSet.retryStrategy of template 't'"):
         built({"containerSet": {"retryStrategy": {"retries": "many"}, "containers": [{"name": "main", **CONTAINER}]}})
+
+
+def test_pods_that_may_be_connected_to_have_an_address_of_their_own() -> None:
+    side = {"name": "side", "image": "tool", "command": ["run"]}
+    serving = (
+        {"container": CONTAINER, "daemon": True},
+        {"container": CONTAINER, "sidecars": [side]},
+        {"container": {**CONTAINER, "ports": [{"containerPort": 80}]}},
+        {"containerSet": {"containers": [{"name": name, **CONTAINER} for name in ("a", "main")]}},
+    )
+    assert all(built(template).address.startswith("127.") for template in serving)
+    assert built({"container": CONTAINER}).address == ""
+    assert built({"container": CONTAINER, "initContainers": [side]}).address == ""

@@ -15,6 +15,7 @@ def test_each_executor_is_tried(tmp_path: Path) -> None:
     checks = {check.name: check for check in asyncio.run(doctor(tmp_path))}
     assert {"pidfd", "user namespaces", "executor sandbox", "executor process"} <= set(checks)
     assert checks["executor process"].ok
+    assert checks["addresses of daemons"].ok
     assert all(check.remedy for check in checks.values() if not check.ok)
     assert list(tmp_path.iterdir()) == []
 

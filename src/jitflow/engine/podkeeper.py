@@ -9,10 +9,11 @@ from enum import StrEnum
 
 import msgspec
 
+from jitflow.engine.addresses import address_of, pod_key
 from jitflow.engine.images import Images
 from jitflow.engine.locations import Locator
 from jitflow.engine.pods import PodPlan, build_pod, plan_pod, step_id
-from jitflow.engine.readiness import address_of, probes_of, until_ready
+from jitflow.engine.readiness import probes_of, until_ready
 from jitflow.engine.slots import Slots
 from jitflow.engine.surroundings import Surroundings, unschedulable
 from jitflow.engine.tasks import Owner
@@ -64,11 +65,6 @@ class PodKeeperConfig(msgspec.Struct, frozen=True, kw_only=True):
     environment: Mapping[str, str]
     grace_s: float
     around: Surroundings = Surroundings()
-
-
-def pod_key(uid: str, node_id: str) -> str:
-    """Return the executor's key of a node's pod."""
-    return f"{uid}.{node_id}"
 
 
 class PodKeeper:

@@ -7,6 +7,7 @@ from pathlib import Path
 from msgspec import Struct
 from msgspec.structs import replace
 
+from jitflow.engine.addresses import address_of
 from jitflow.engine.containers import MAIN, SCRIPT_PATH, AnyContainer, Part, parts_of, with_shared_data
 from jitflow.engine.images import Images
 from jitflow.engine.locations import Locator
@@ -125,6 +126,7 @@ def build_pod(
     around = around or Surroundings()
     containers = [_container(plan, part, lease, environment, around) for part in plan.parts]
     main = containers[0]
+    address = address_of(key) if serves(launch.template, plan.parts) else ""
     if len(containers) > 1:
         return Pod(
             key=key,
@@ -134,6 +136,7 @@ def build_pod(
             deadline_s=_deadline(launch, now),
             grace_s=grace_s,
             containers=with_shared_data(containers, main.image),
+            address=address,
         )
     return Pod(
         key=key,
@@ -149,7 +152,14 @@ def build_pod(
         deadline_s=_deadline(launch, now),
         grace_s=grace_s,
         capture_result=main.capture_result,
+        address=address,
     )
+
+
+def serves(template: argo.Template, parts: Sequence[Part]) -> bool:
+    """Return whether somebody may connect to a pod: it is a daemon, says so by `ports`, or its containers run side by side."""
+    beside = [part for part in parts if part.role is not ContainerRole.INIT]
+    return bool(template.daemon) or len(beside) > 1 or any(part.source.ports for part in beside)
 
 
 def _container(plan: PodPlan, part: Part, lease: Lease, environment: Mapping[str, str], around: Surroundings) -> PodContainer:

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import hashlib
 import ssl
 from collections.abc import Callable, Sequence
 
@@ -32,12 +31,6 @@ class Probe(Struct, frozen=True, kw_only=True):
     period_s: float = 10.0
     timeout_s: float = 1.0
     successes: int = 1
-
-
-def address_of(pod_key: str) -> str:
-    """Return the loopback address of a pod: always the same for the same pod, another one for each."""
-    digest = hashlib.sha256(pod_key.encode()).digest()
-    return f"127.{64 + digest[0] % 64}.{digest[1]}.{1 + digest[2] % 254}"
 
 
 def probes_of(template: argo.Template, address: str) -> tuple[Probe, ...]:

@@ -6,6 +6,7 @@ from typing import Protocol
 
 from msgspec import Struct
 
+from jitflow.engine.addresses import address_of, pod_key
 from jitflow.expr.durations import parse_quantity
 from jitflow.model import argo
 from jitflow.model.objects import NO_OBJECTS, ConfigMap, Objects, Secret
@@ -159,7 +160,7 @@ def field_value(path: str, launch: LaunchPod, around: Surroundings) -> str:
         "spec.nodeName": around.host_name,
         "spec.serviceAccountName": "default",
         "status.hostIP": "127.0.0.1",
-        "status.podIP": "127.0.0.1",
+        "status.podIP": address_of(pod_key(launch.workflow_level.workflow_uid, launch.node_id)),
     }
     if path not in known:
         raise Refused(f"fieldRef {path!r} is not known; the fields are {', '.join(sorted(known))}")

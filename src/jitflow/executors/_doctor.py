@@ -1,6 +1,7 @@
 """Which executors work on this machine, found out by trying them, and what to do about those that do not."""
 
 import os
+import sys
 import tempfile
 from pathlib import Path
 
@@ -44,6 +45,7 @@ async def doctor(home: Path | None = None) -> list[Check]:
         checks += await _sandbox_ways(place / "ways")
         checks.append(await _whole("sandbox", SandboxExecutor(place / "sandbox")))
         checks.append(await _whole("process", ProcessExecutor(place / "process")))
+        checks.append(await _addresses(place / "addresses"))
     return checks
 
 
@@ -130,9 +132,59 @@ def _remedy(way: Way) -> str:
     return "give this process CAP_SYS_ADMIN (in a container: docker run --privileged); Linux 5.12 or newer"
 
 
+async def _addresses(home: Path) -> Check:
+    """Let a command of a pod with an address bind to localhost, and see where it is."""
+    name, address = "addresses of daemons", "127.127.127.1"
+    code = "import socket; one = socket.socket(); one.bind(('127.0.0.1', 0)); print(one.getsockname()[0])"
+    command = (sys.executable, "-I", "-S", "-c", code)
+    pod = Pod(
+        key="doctor",
+        name="doctor",
+        image=PodImage(name="host"),
+        command=command,
+        capture_result=True,
+        deadline_s=20.0,
+        address=address,
+    )
+    end = await _ended(ProcessExecutor(home), pod)
+    if end is not None and end.result == address:
+        return Check(name=name, ok=True, detail=_low_ports())
+    remedy = "use Linux 5.9 or newer; in a container, a seccomp profile that allows seccomp, pidfd_getfd and process_vm_readv"
+    return Check(
+        name=name, ok=False, detail="pods share the ports of the machine: two daemons cannot listen on one port", remedy=remedy
+    )
+
+
+def _low_ports() -> str:
+    """Say from which port on a daemon of this user may listen."""
+    try:
+        first = int(Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").read_text(encoding="ascii"))
+    except (OSError, ValueError):
+        first = 1024
+    if os.geteuid() == 0 or first <= 1:
+        return "works"
+    return f"works from port {first} on (lower ones: as root, `sysctl -w net.ipv4.ip_unprivileged_port_start=0`)"
+
+
+async def _ended(executor: ProcessExecutor | SandboxExecutor, pod: Pod) -> PodEnd | None:
+    """Run a pod to its end.
+
+    Raises:
+        PortError: it cannot be run here.
+    """
+    ends: list[PodEnd] = []
+    await executor.open(ends.append)
+    try:
+        await executor.start(pod)
+        async for _ in executor.logs(pod.key, follow=True):
+            pass
+    finally:
+        await executor.close()
+    return ends[0] if ends else None
+
+
 async def _whole(name: str, executor: SandboxExecutor | ProcessExecutor) -> Check:
     """Run a real pod and look at what it printed and how it ended."""
-    ends: list[PodEnd] = []
     pod = Pod(
         key="doctor",
         name="doctor",
@@ -142,16 +194,10 @@ async def _whole(name: str, executor: SandboxExecutor | ProcessExecutor) -> Chec
         deadline_s=20.0,
     )
     try:
-        await executor.open(ends.append)
-        try:
-            await executor.start(pod)
-            async for _ in executor.logs(pod.key, follow=True):
-                pass
-        finally:
-            await executor.close()
+        end = await _ended(executor, pod)
     except PortError as error:
         return Check(name=f"executor {name}", ok=False, detail=str(error), remedy="see the failed checks above")
-    if ends and ends[0].exit_code == 0 and ends[0].result == "well":
+    if end is not None and end.exit_code == 0 and end.result == "well":
         return Check(name=f"executor {name}", ok=True, detail="ran a pod")
-    detail = (ends[0].error or f"exit code {ends[0].exit_code}") if ends else "the pod did not end"
+    detail = (end.error or f"exit code {end.exit_code}") if end is not None else "the pod did not end"
     return Check(name=f"executor {name}", ok=False, detail=detail, remedy=f"look into {executor.home / 'spawner.log'}")

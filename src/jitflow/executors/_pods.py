@@ -60,6 +60,7 @@ def alone(pod: Pod, container: PodContainer) -> Pod:
         volumes=container.volumes,
         grace_s=pod.grace_s,
         capture_result=container.capture_result,
+        address=pod.address,
     )
 
 

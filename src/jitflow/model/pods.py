@@ -147,6 +147,8 @@ class Pod(Struct, frozen=True, kw_only=True):
     capture_result: bool = False
     """Return the last 256 KiB of standard output in `PodEnd.result`."""
     containers: tuple[PodContainer, ...] = ()
+    address: str = ""
+    """A loopback address of its own for a pod that serves: there is what its containers listen to, and their localhost."""
 
 
 class CollectedArtifact(Struct, frozen=True, kw_only=True):

@@ -4,6 +4,10 @@ import errno
 import os
 import signal
 import stat
+import time
+
+from . import seccomp, status
+from . import syscalls as sc
 
 CANNOT_START = 64
 """The exit code of a command that could not be started, as Argo's."""
@@ -61,6 +65,34 @@ def spawn(argv: list[str], env: dict[str, str], out_fd: int, err_fd: int, *, new
         raise CannotStart(_why(program, error)) from error
     except ValueError as error:
         raise CannotStart(f"cannot start {program!r}: {error}") from error
+
+
+def spawn_watched(argv: list[str], env: dict[str, str], out_fd: int, err_fd: int, status_fd: int) -> int:
+    """Start the command as `spawn` does, with its calls for addresses answered by whoever hears the status; return its pid.
+
+    The listener comes with `{"started": time}`; a program that cannot be run after all is told as `{"error", "exit_code"}`.
+
+    Raises:
+        CannotStart: there is no such program.
+    """
+    program = find(argv[0], env.get("PATH", DEFAULT_PATH))
+    pid = os.fork()
+    if pid:
+        return pid
+    try:
+        signal.set_wakeup_fd(-1)
+        for number in _ALL_SIGNALS:
+            signal.signal(number, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
+        for fd, place in ((os.open("/dev/null", os.O_RDONLY), 0), (out_fd, 1), (err_fd, 2)):
+            os.dup2(fd, place)
+        sc.refuse_new_privileges()
+        status.tell(status_fd, {"started": time.time()}, *seccomp.listener())
+        os.execve(program, argv, env)
+    except OSError as error:
+        status.tell(status_fd, {"error": _why(program, error), "exit_code": CANNOT_START})
+    finally:
+        os._exit(CANNOT_START)
 
 
 def _why(program: str, error: OSError) -> str:

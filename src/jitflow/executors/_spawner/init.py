@@ -11,7 +11,7 @@ import time
 import traceback
 from typing import Any
 
-from . import rootfs
+from . import rootfs, seccomp, status
 from . import syscalls as sc
 from .command import CANNOT_START, CannotStart, exit_code_of, spawn
 from .record import describe
@@ -37,7 +37,7 @@ class Pipes:
     def __init__(self) -> None:
         self.out_read, self.out_write = os.pipe2(os.O_CLOEXEC)
         self.err_read, self.err_write = os.pipe2(os.O_CLOEXEC)
-        self.status_read, self.status_write = os.pipe2(os.O_CLOEXEC)
+        self.status_read, self.status_write = status.pair()
         self.order_read, self.order_write = os.pipe2(os.O_CLOEXEC)
 
     def close_ends_of_pod(self) -> None:
@@ -45,9 +45,9 @@ class Pipes:
         for fd in (self.out_write, self.err_write, self.status_write, self.order_read):
             os.close(fd)
 
-    def order(self, argv: list[str], env: dict[str, str], working_dir: str) -> None:
-        """Tell the pod's init, whose root is ready, what to run."""
-        value = {"argv": argv, "env": env, "working_dir": working_dir}
+    def order(self, argv: list[str], env: dict[str, str], working_dir: str, *, watched: bool) -> None:
+        """Tell the pod's init, whose root is ready, what to run; `watched`: its calls for addresses are answered here."""
+        value = {"argv": argv, "env": env, "working_dir": working_dir, "watched": watched}
         with open(self.order_write, "wb") as file:
             file.write(json.dumps(value).encode(errors="surrogateescape"))
 
@@ -71,13 +71,13 @@ def fork_init(pipes: Pipes, stage: str, *, user_namespace: bool) -> int:
         sc.die_with_parent(signal.SIGKILL)
         os.close(pipes.order_write)
         rootfs.mount_proc(stage, user_namespace=user_namespace)
-        _tell(pipes.status_write, READY)
+        status.tell(pipes.status_write, READY)
         with open(pipes.order_read, "rb", closefd=False) as file:
             order = file.read()
         if order:  # else the parent is gone
             code = _obey(state, json.loads(order), pipes, user_namespace=user_namespace)
     except OSError as error:
-        _tell(pipes.status_write, {"error": f"the sandbox could not be finished: {describe(error)}"})
+        status.tell(pipes.status_write, {"error": f"the sandbox could not be finished: {describe(error)}"})
     except BaseException:
         traceback.print_exc(file=sys.stderr)
     finally:
@@ -93,7 +93,7 @@ def _obey(state: _Init, order: dict[str, Any], pipes: Pipes, *, user_namespace: 
         sc.bound_capabilities()
     sc.drop_capabilities()
     _keep_only(pipes.out_write, pipes.err_write, pipes.status_write)
-    return _run(state, order["argv"], order["env"], pipes)
+    return _run(state, order, pipes)
 
 
 def _keep_only(*kept: int) -> None:
@@ -105,17 +105,18 @@ def _keep_only(*kept: int) -> None:
     os.closerange(low, 1 << 20)
 
 
-def _run(state: _Init, argv: list[str], env: dict[str, str], pipes: Pipes) -> int:
-    started = time.time()
+def _run(state: _Init, order: dict[str, Any], pipes: Pipes) -> int:
+    started, argv = time.time(), order["argv"]
     if not argv:
-        _tell(pipes.status_write, {"started": started})
+        status.tell(pipes.status_write, {"started": started})
         return 0
+    given = seccomp.listener() if order["watched"] else ()
     try:
-        state.main = spawn(argv, env, pipes.out_write, pipes.err_write, new_session=True)
+        state.main = spawn(argv, order["env"], pipes.out_write, pipes.err_write, new_session=True)
     except CannotStart as error:
-        _tell(pipes.status_write, {"error": str(error), "exit_code": CANNOT_START})
+        status.tell(pipes.status_write, {"error": str(error), "exit_code": CANNOT_START})
         return CANNOT_START
-    _tell(pipes.status_write, {"started": started})
+    status.tell(pipes.status_write, {"started": started}, *given)
     null = os.open("/dev/null", os.O_RDWR)
     for fd in (0, 1, 2):
         os.dup2(null, fd)
@@ -124,10 +125,6 @@ def _run(state: _Init, argv: list[str], env: dict[str, str], pipes: Pipes) -> in
     if state.asked:
         os.kill(state.main, signal.SIGTERM)
     while True:
-        pid, status = os.waitpid(-1, 0)
+        pid, ending = os.waitpid(-1, 0)
         if pid == state.main:
-            return exit_code_of(status)
-
-
-def _tell(status_fd: int, value: dict[str, object]) -> None:
-    os.write(status_fd, json.dumps(value).encode() + b"\n")
+            return exit_code_of(ending)

@@ -4,7 +4,6 @@ It is forked from the spawner and outlives it and the server. Its files are thos
 `parent` (who cares for the pod), `log`, `outputs/`, `end.json`.
 """
 
-import json
 import os
 import signal
 import socket
@@ -12,12 +11,13 @@ import sys
 import traceback
 from typing import NamedTuple
 
-from . import init, inputs, process, rootfs, supervise
+from . import init, inputs, process, rootfs, status, supervise
 from . import syscalls as sc
 from .collect import Collector, check_volumes
-from .command import CANNOT_START, CannotStart, spawn
+from .command import CANNOT_START, CannotStart, spawn, spawn_watched
 from .cri import LogWriter
 from .group import Group
+from .network import Network
 from .record import Container, End, Interrupted, Plan, Pod, PodError, Record, describe, load
 
 GROUP = "group"
@@ -122,7 +122,7 @@ class _Ready:
         self.pipes = init.Pipes()
         self.init_pid = init.fork_init(self.pipes, stage, user_namespace=user_namespace)
         self.pipes.close_ends_of_pod()
-        told = json.loads(os.read(self.pipes.status_read, 65536) or b"{}")
+        told, _ = status.hear(self.pipes.status_read)
         if told != init.READY:
             self.failure = told.get("error", "the pod's first process ended at once")
 
@@ -187,6 +187,7 @@ class _Parent:
         if self._ready.failure:
             raise PodError(f"the sandbox could not be made: {self._ready.failure}")
         self._signals.interruptible(True)
+        network = self._network()
         image_root = os.path.realpath(pod["image"]["root"] or "/")
         if not os.path.isdir(image_root):
             raise PodError(f"image {pod['image']['name']!r}: its root {image_root} is not a directory of this host")
@@ -204,16 +205,24 @@ class _Parent:
             rootfs.host_files()
         rootfs.hide(stage, plan["hidden"])
         inputs.make_all(pod, plan)
-        self._follow_init()
+        self._follow_init(network)
         self._collect(on_disk, plan["working_dir"] or "/")
 
-    def _follow_init(self) -> None:
+    def _network(self) -> Network | None:
+        """Return what answers for a pod with an address; called while the host's `/proc` is to be seen."""
+        address = self._pod["address"]
+        if not address:
+            return None
+        return Network(address, os.open("/proc", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
+
+    def _follow_init(self, network: Network | None) -> None:
         pipes, pid = self._ready.pipes, self._ready.init_pid
         assert pipes is not None
         self._signals.interruptible(False)
-        pipes.order(self._pod["command"], self._plan["env"], self._plan["working_dir"] or "/")
+        working_dir = self._plan["working_dir"] or "/"
+        pipes.order(self._pod["command"], self._plan["env"], working_dir, watched=network is not None)
         os.fchdir(self._pod_fd)
-        supervise.Supervisor(pid, self._signals, self._log, self._end).follow(
+        supervise.Supervisor(pid, self._signals, self._log, self._end, network).follow(
             pipes.out_read,
             pipes.err_read,
             pipes.status_read,
@@ -241,20 +250,25 @@ class _Parent:
             self._end.exit_code = 0
             return True
         sc.adopt_orphans()
+        network = self._network()
         out_read, out_write = os.pipe2(os.O_CLOEXEC)
         err_read, err_write = os.pipe2(os.O_CLOEXEC)
+        status_read, status_write = status.pair() if network is not None else (-1, -1)
         try:
             os.chdir(self._plan["working_dir"] or scratch)
-            pid = spawn(command, self._plan["env"], out_write, err_write, new_session=False)
+            if network is None:
+                pid = spawn(command, self._plan["env"], out_write, err_write, new_session=False)
+            else:
+                pid = spawn_watched(command, self._plan["env"], out_write, err_write, status_write)
         except (CannotStart, OSError) as error:
             self._end.exit_code = CANNOT_START
             self._fail(describe(error))
             return False
         finally:
-            os.close(out_write)
-            os.close(err_write)
-        supervise.Supervisor(pid, self._signals, self._log, self._end).follow(
-            out_read, err_read, -1, grace_s=self._grace_s, kill=process.kill_descendants, sweep=process.sweep
+            for fd in (out_write, err_write, *((status_write,) if network is not None else ())):
+                os.close(fd)
+        supervise.Supervisor(pid, self._signals, self._log, self._end, network).follow(
+            out_read, err_read, status_read, grace_s=self._grace_s, kill=process.kill_descendants, sweep=process.sweep
         )
         return True
 

@@ -73,6 +73,7 @@ class Pod(TypedDict):
     deadline_s: float | None
     grace_s: float
     capture_result: bool
+    address: str
 
 
 class Plan(TypedDict):

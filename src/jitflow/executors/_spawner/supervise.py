@@ -1,6 +1,5 @@
 """The parent's loop while the command runs: output to the log, deadline, TERM, grace, KILL, exit code."""
 
-import json
 import os
 import select
 import signal
@@ -8,8 +7,10 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from . import status
 from .command import exit_code_of
 from .cri import LogWriter
+from .network import Network
 from .record import End
 
 _CHUNK_BYTES = 64 * 1024
@@ -58,8 +59,10 @@ class Signals:
 class Supervisor:
     """Follows one child to its end."""
 
-    def __init__(self, pid: int, signals: Signals, log: LogWriter, end: End) -> None:
+    def __init__(self, pid: int, signals: Signals, log: LogWriter, end: End, network: Network | None = None) -> None:
         self._pid = pid
+        self._network = network
+        self._listeners: list[int] = []
         self._pidfd = os.pidfd_open(pid)
         self._signals = signals
         self._log = log
@@ -96,9 +99,11 @@ class Supervisor:
         ended = False
         while not ended:
             self._heed(grace_s, kill)
-            for fd, _ in poll.poll(self._wait_ms()):
+            for fd, what in poll.poll(self._wait_ms()):
                 if fd in streams:
                     self._pump(poll, streams, fd)
+                elif fd in self._listeners:
+                    self._serve(poll, fd, what)
                 elif fd == status_fd:
                     self._take_status(poll, fd)
                 elif fd == self._pidfd:
@@ -108,8 +113,10 @@ class Supervisor:
         self._end.exit_code = exit_code_of(os.waitpid(self._pid, 0)[1])
         os.close(self._pidfd)
         poll.unregister(self._pidfd)
-        if status_fd >= 0 and self._status is None:
+        if status_fd >= 0 and (self._status is None or self._network is not None):
             self._take_status(poll, status_fd)
+        for fd in self._listeners:
+            poll.unregister(fd)
         sweep()
         self._drain(poll, streams)
         self._judge_status()
@@ -150,15 +157,30 @@ class Supervisor:
                 if fd in streams:
                     self._pump(poll, streams, fd)
 
+    def _serve(self, poll: select.poll, listener: int, what: int) -> None:
+        """Answer a command that asks for an address; nobody is left to ask when the kernel hangs up."""
+        assert self._network is not None, "there is no listener without a network"
+        if what & select.POLLIN:
+            self._network.serve(listener)
+        else:
+            poll.unregister(listener)
+            self._listeners.remove(listener)
+            os.close(listener)
+
     def _take_status(self, poll: select.poll, fd: int) -> None:
-        poll.unregister(fd)
-        text = os.read(fd, 65536)
-        status = self._status = json.loads(text) if text else {}
-        if "started" in status:
-            self._end.started_at = status["started"]
+        """Take what was said; of a command that is watched, what is said when it could not be run comes later."""
+        if self._status is None:
+            poll.unregister(fd)
+        told, listeners = status.hear(fd)
+        self._status = {**(self._status or {}), **told}
+        for listener in listeners:
+            self._listeners.append(listener)
+            poll.register(listener, select.POLLIN)
+        if "started" in told:
+            self._end.started_at = told["started"]
 
     def _judge_status(self) -> None:
-        if self._status is None or "started" in self._status:
+        if self._status is None or ("started" in self._status and "error" not in self._status):
             return
         self._end.exit_code = self._status.get("exit_code")
         if "error" in self._status:

@@ -31,6 +31,7 @@ _PR_CAPBSET_DROP = 24
 _PR_SET_CHILD_SUBREAPER = 36
 _PR_SET_NO_NEW_PRIVS = 38
 _SYS_MOUNT_SETATTR = 442
+_SYS_PIDFD_GETFD = 438
 _AT_FDCWD = -100
 _AT_RECURSIVE = 0x8000
 _CAPABILITY_VERSION_3 = 0x20080522
@@ -70,6 +71,10 @@ class _CapabilityData(ctypes.Structure):
     _fields_ = [("effective", ctypes.c_uint32), ("permitted", ctypes.c_uint32), ("inheritable", ctypes.c_uint32)]
 
 
+class _Piece(ctypes.Structure):
+    _fields_ = [("base", ctypes.c_void_p), ("size", ctypes.c_size_t)]
+
+
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.mount.argtypes = (ctypes.c_char_p, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_ulong, ctypes.c_char_p)
 _libc.umount2.argtypes = (ctypes.c_char_p, ctypes.c_int)
@@ -77,12 +82,40 @@ _libc.unshare.argtypes = (ctypes.c_int,)
 _libc.pivot_root.argtypes = (ctypes.c_char_p, ctypes.c_char_p)
 _libc.prctl.argtypes = (ctypes.c_int, ctypes.c_ulong, ctypes.c_ulong, ctypes.c_ulong, ctypes.c_ulong)
 _libc.syscall.restype = ctypes.c_long
+_libc.process_vm_readv.restype = ctypes.c_ssize_t
+_libc.process_vm_readv.argtypes = (
+    *(ctypes.c_int, ctypes.POINTER(_Piece), ctypes.c_ulong),
+    *(ctypes.POINTER(_Piece), ctypes.c_ulong, ctypes.c_ulong),
+)
 
 
 def _check(result: int, what: str) -> None:
     if result != 0:
         number = ctypes.get_errno()
         raise OSError(number, f"{what}: {os.strerror(number)}")
+
+
+def call(number: int, *arguments: int) -> int:
+    """Perform a system call that takes numbers (addresses among them) and return its result."""
+    result = _libc.syscall(ctypes.c_long(number), *(ctypes.c_ulong(argument) for argument in arguments))
+    if result < 0:
+        _check(-1, f"system call {number}")
+    return int(result)
+
+
+def read_memory(pid: int, address: int, size: int) -> bytes:
+    """Return a piece of another process's memory."""
+    buffer = ctypes.create_string_buffer(size)
+    ours, theirs = _Piece(ctypes.addressof(buffer), size), _Piece(address, size)
+    read = _libc.process_vm_readv(pid, ctypes.byref(ours), 1, ctypes.byref(theirs), 1, 0)
+    if read < 0:
+        _check(-1, "process_vm_readv")
+    return buffer.raw[:read]
+
+
+def take_descriptor(pidfd: int, fd: int) -> int:
+    """Return a descriptor of this process for what a descriptor of another one names."""
+    return call(_SYS_PIDFD_GETFD, pidfd, fd, 0)
 
 
 def unshare(flags: int) -> None:

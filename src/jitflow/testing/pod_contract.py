@@ -1,0 +1,188 @@
+"""The conformance suite for what a pod has of its own: an address, a terminal, its progress, its last words, its secrets.
+
+Inherit it with `make` and `files_below`, as `CommandContract`; the pods run this Python, which they must be able to see.
+"""
+
+import asyncio
+import socket
+import sys
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from jitflow.model.pods import ContainerRole, Pod, PodContainer, PodEnd, PodImage
+from jitflow.ports.executor import Executor
+from jitflow.testing.executor_contract import PATIENCE_S, Harness, opened
+
+_SERVER = """
+import socket, sys
+listeners = []
+for family, host in ((socket.AF_INET, "0.0.0.0"), (socket.AF_INET6, "::")):
+    one = socket.socket(family)
+    one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if family == socket.AF_INET6:
+        one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+    one.bind((host, int(sys.argv[1])))
+    one.listen()
+    listeners.append(one)
+print("serving", flush=True)
+while True:
+    connection, _ = listeners[0].accept()
+    connection.sendall(sys.argv[2].encode())
+    connection.close()
+"""
+
+_CLIENT = """
+import socket, sys, time
+for host, port in zip(sys.argv[1::2], sys.argv[2::2]):
+    until = time.monotonic() + 20
+    while True:
+        try:
+            print(socket.create_connection((host, int(port)), timeout=float(10)).recv(100).decode())
+            break
+        except OSError as error:
+            if time.monotonic() > until:
+                raise
+            time.sleep(0.05)
+"""
+
+_BLOCKING = """
+import socket, sys
+one = socket.socket(); one.connect(("127.0.0.1", int(sys.argv[1]))); print(one.recv(100).decode())
+two = socket.socket(); two.setblocking(False); print(two.connect_ex(("127.0.0.1", int(sys.argv[1]))) in (0, 115))
+three = socket.socket(socket.AF_INET6); three.connect(("::1", int(sys.argv[1]))); print(three.recv(100).decode())
+four = socket.socket()
+try:
+    four.connect(("127.0.0.1", 9))
+except ConnectionRefusedError:
+    print("refused")
+five = socket.socket(); five.bind(("0.0.0.0", 0)); print(five.getsockname()[0])
+"""
+
+
+def free_port() -> int:
+    """Return a port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def _answering(host: str, text: bytes) -> Iterator[int]:
+    """Answer one connection from a thread of the test; yields the port."""
+    with socket.create_server((host, 0)) as server:
+
+        def answer() -> None:
+            connection, _ = server.accept()
+            with connection:
+                connection.sendall(text)
+
+        thread = threading.Thread(target=answer, daemon=True)
+        thread.start()
+        yield int(server.getsockname()[1])
+        thread.join(PATIENCE_S)
+
+
+def _ask(host: str, port: int) -> str:
+    with socket.create_connection((host, port), timeout=PATIENCE_S) as connection:
+        return connection.recv(100).decode()
+
+
+def _python(key: str, code: str, *arguments: object, **fields: object) -> Pod:
+    command = (sys.executable, "-I", "-c", code, *(str(argument) for argument in arguments))
+    return Pod(key=key, name=key, image=PodImage(name="host"), command=command, grace_s=5.0, **fields)  # type: ignore[arg-type]
+
+
+def _container(name: str, role: ContainerRole, code: str, *arguments: object) -> PodContainer:
+    command = (sys.executable, "-I", "-c", code, *(str(argument) for argument in arguments))
+    return PodContainer(name=name, role=role, image=PodImage(name="host"), command=command)
+
+
+class PodContract(ABC):
+    """What holds for every executor that runs commands on this machine."""
+
+    @abstractmethod
+    def make(self, home: Path) -> Executor:
+        """Return a closed executor; two with the same home are two lives of one."""
+
+    @abstractmethod
+    def files_below(self, tmp_path: Path) -> str:
+        """Return a directory in which pods of one test may place files (in the pod's view)."""
+
+    def run_one(self, tmp_path: Path, pod: Pod) -> tuple[PodEnd, list[str]]:
+        """Run one pod and return its end and what it printed."""
+
+        async def scene() -> tuple[PodEnd, list[str]]:
+            async with opened(self.make(tmp_path / "home")) as pods:
+                end = await pods.run(pod)
+                return end, await pods.printed(pod.key)
+
+        return asyncio.run(scene())
+
+    def test_pods_with_addresses_of_their_own_listen_on_one_port(self, tmp_path: Path) -> None:
+        port = free_port()
+        addresses = {"run.a": "127.65.1.1", "run.b": "127.65.1.2"}
+
+        async def scene(pods: Harness) -> None:
+            for key, address in addresses.items():
+                await pods.executor.start(_python(key, _SERVER, port, f"I am {key}", address=address))
+            for key in addresses:
+                await pods.wait_for_line(key, "serving")
+            for key, address in addresses.items():
+                assert await asyncio.to_thread(_ask, address, port) == f"I am {key}"
+            with pytest.raises(OSError, match="refused"):
+                await asyncio.to_thread(_ask, "127.0.0.1", port)
+            for key in addresses:
+                await pods.executor.terminate(key)
+                assert (await pods.end_of(key)).exit_code == 143
+
+        async def main() -> None:
+            async with opened(self.make(tmp_path)) as pods:
+                await scene(pods)
+
+        asyncio.run(main())
+
+    def test_containers_of_a_pod_meet_at_localhost(self, tmp_path: Path) -> None:
+        port = free_port()
+        pod = Pod(
+            key="run.group",
+            name="group",
+            image=PodImage(name="host"),
+            command=(),
+            grace_s=5.0,
+            address="127.65.2.1",
+            containers=(
+                _container("main", ContainerRole.MAIN, _CLIENT, "localhost", port, "127.65.2.1", port),
+                _container("side", ContainerRole.SIDECAR, _SERVER, port, "the sidecar"),
+            ),
+        )
+        end, printed = self.run_one(tmp_path, pod)
+        assert (end.exit_code, printed) == (0, ["the sidecar", "the sidecar"])
+
+    def test_every_kind_of_connection_to_localhost_stays_in_the_pod(self, tmp_path: Path) -> None:
+        port = free_port()
+        code = f"import threading\nthreading.Thread(target=exec, args=({_SERVER!r}, {{}}), daemon=True).start()\n"
+        code += f"import time; time.sleep(0.5)\n{_BLOCKING}"
+        _, printed = self.run_one(tmp_path, _python("run.a", code, port, "here", address="127.65.3.1"))
+        assert printed == ["serving", "here", "True", "here", "refused", "0.0.0.0"]
+
+    def test_a_pod_with_an_address_reaches_others(self, tmp_path: Path) -> None:
+        with _answering("127.0.0.77", b"outside") as port:
+            pod = _python("run.a", _CLIENT, "127.0.0.77", port, address="127.65.4.1")
+            end, printed = self.run_one(tmp_path, pod)
+        assert (end.exit_code, printed) == (0, ["outside"])
+
+    def test_a_pod_without_an_address_shares_the_machines(self, tmp_path: Path) -> None:
+        with _answering("127.0.0.1", b"the machine") as port:
+            end, printed = self.run_one(tmp_path, _python("run.a", _CLIENT, "127.0.0.1", port))
+        assert (end.exit_code, printed) == (0, ["the machine"])
+
+    def test_a_command_with_an_address_that_cannot_be_started_says_so(self, tmp_path: Path) -> None:
+        pod = Pod(key="run.a", name="a", image=PodImage(name="host"), command=("/etc/passwd",), address="127.65.5.1")
+        end, _ = self.run_one(tmp_path, pod)
+        assert end.exit_code == 64
+        assert "not executable" in end.error
