@@ -49,13 +49,14 @@ class PodOutput(Struct, frozen=True, kw_only=True):
     """A file to collect when the pod's main container has ended, whatever its exit code.
 
     A parameter's file is read as text (at most 1 MiB); an artifact goes to the pod's `outputs/<name>` as one file (packed),
-    or as it is (`Archive.NONE`; a directory stays one). A missing file is reported, not an error of the executor.
+    or as it is (`Archive.NONE`; a directory stays one). A missing file is reported, not an error of the executor. The log of the
+    container is taken as it was printed, both streams in one file, even if nothing else could be done.
     """
 
     name: str
     path: str
     kind: str = "artifact"
-    """`artifact` or `parameter`."""
+    """`artifact`, `parameter`, or `log` (then `path` means nothing)."""
     archive: Archive = Archive.TAR
     compression_level: int = 6
 

@@ -271,3 +271,17 @@ class GroupContract(ABC):
     def test_pods_that_cannot_be_are_refused(self, tmp_path: Path, containers: tuple[PodContainer, ...], words: str) -> None:
         with pytest.raises(FixRequest, match=words):
             self.ended(tmp_path / "home", group(*containers))
+
+    def test_each_main_container_gives_its_log(self, tmp_path: Path) -> None:
+        def kept(name: str) -> PodOutput:
+            return PodOutput(name=f"{name}-logs", path=name, kind="log")
+
+        async def scene() -> None:
+            async with opened(self.make(tmp_path)) as pods:
+                one = main("echo from a; exit 1", "a", outputs=(kept("a"),), retries=1)
+                two = main("echo from b", "b", outputs=(kept("b"),))
+                end = await pods.run(group(one, two))
+                logs = {artifact.name: Path(artifact.source).read_text() for artifact in end.artifacts}
+                assert logs == {"a-logs": "from a\nfrom a\n", "b-logs": "from b\n"}
+
+        asyncio.run(scene())

@@ -2,6 +2,7 @@
 
 import os
 import time
+from typing import IO
 
 PIECE_BYTES = 16 * 1024
 """A longer line is written in pieces of this size: all but the last are tagged `P`."""
@@ -61,6 +62,18 @@ class LogWriter:
         text = bytes(self._tail[-TAIL_BYTES:]).decode(errors="replace")
         return text.removesuffix("\n")
 
+    def copy_plain(self, target: IO[bytes]) -> int:
+        """Write what was printed so far, without times and streams, to a file; return the bytes. The descriptor must be readable."""
+        size, at, rest = 0, 0, b""
+        pieces: dict[bytes, bytes] = {}
+        while chunk := os.pread(self._fd, 256 * 1024, at):
+            at += len(chunk)
+            lines = (rest + chunk).split(b"\n")
+            rest = lines.pop()
+            for line in lines:
+                size += target.write(_plain(line, pieces))
+        return size + target.write(b"".join(pieces.values()))
+
     def _now(self) -> bytes:
         second, nanosecond = divmod(time.time_ns(), 1_000_000_000)
         if second != self._second:
@@ -81,6 +94,21 @@ class LogWriter:
                 view = view[os.write(self._fd, view) :]
         except OSError:
             self._left = -1  # the disk is full: the pod goes on without a log
+
+
+def _plain(line: bytes, pieces: dict[bytes, bytes]) -> bytes:
+    """Return a line of the log as it was printed; a piece of one waits in `pieces` for the rest, up to a limit."""
+    fields = line.split(b" ", 3)
+    if len(fields) != 4:
+        return b""  # cut by a full disk
+    _, stream, tag, content = fields
+    content = pieces.pop(stream, b"") + content
+    if tag != b"P":
+        return content + b"\n"
+    if len(content) < TAIL_BYTES:
+        pieces[stream] = content
+        return b""
+    return content
 
 
 def _cut(line: bytes, head: bytes, out: list[bytes]) -> bytes:

@@ -126,7 +126,7 @@ def _copy(source: str, target: str) -> None:
 
 def _written_below(path: str, pod: Pod) -> bool:
     """Say whether something else of the pod is placed at or below `path`, so that a read-only bind will not do."""
-    outputs = [output["path"] for output in pod["outputs"]]
+    outputs = [output["path"] for output in pod["outputs"] if output["kind"] != "log"]
     others = [item["path"] for item in pod["inputs"] if item["path"] != path]
     others += [file["path"] for file in pod["files"]]
     return any(rootfs.below(place, (path,)) for place in outputs + others)

@@ -147,7 +147,7 @@ class _Parent:
         self._end = end
         self._ready = ready
         self._signals = ready.signals
-        log_fd = os.open("log", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600, dir_fd=pod_fd)
+        log_fd = os.open("log", os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600, dir_fd=pod_fd)
         self._log = LogWriter(log_fd, keep_tail=self._pod["capture_result"])
 
     def run(self) -> None:
@@ -168,10 +168,26 @@ class _Parent:
         self._end.timed_out = self._signals.timed_out
         self._log.finish()
         self._end.result = self._log.result()
+        self._keep_logs()
 
     def _fail(self, text: str) -> None:
         self._end.errors.append(text)
         self._log.note(f"jitflow: {text}")
+
+    def _keep_logs(self) -> None:
+        """Take the log as an output, whatever became of the rest."""
+        for name in (output["name"] for output in self._pod["outputs"] if output["kind"] == "log"):
+            try:
+                if not os.access("outputs", os.F_OK, dir_fd=self._pod_fd):
+                    os.mkdir("outputs", 0o755, dir_fd=self._pod_fd)
+                flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
+                with open(os.open(f"outputs/{name}", flags, 0o644, dir_fd=self._pod_fd), "wb") as target:
+                    size = self._log.copy_plain(target)
+            except OSError as error:
+                self._end.errors.append(f"output {name}: {describe(error)}")
+                continue
+            source = os.path.join(self._plan["directory"], "outputs", name)
+            self._end.artifacts.append({"name": name, "source": source, "size_bytes": size, "is_directory": False})
 
     def _grace_s(self) -> float:
         """Return the grace to give now: that of a request to terminate, if one was left, or the pod's."""
@@ -195,7 +211,7 @@ class _Parent:
         if plan["root"] == "overlay":
             rootfs.overlay(stage, image_root)
         else:
-            outputs = [output["path"] for output in pod["outputs"]]
+            outputs = [output["path"] for output in pod["outputs"] if output["kind"] != "log"]
             on_disk = rootfs.binds(stage, image_root, inputs.wanted_paths(pod), outputs)
         rootfs.pivot(f"{stage}/root")
         rootfs.kernel_files(stage, user_namespace=plan["user_namespace"])
@@ -273,7 +289,8 @@ class _Parent:
         return True
 
     def _collect(self, on_disk: dict[str, str], base: str) -> None:
-        if not self._pod["outputs"] and not self._pod["volumes"]:
+        wanted = [output for output in self._pod["outputs"] if output["kind"] != "log"]
+        if not wanted and not self._pod["volumes"]:
             return
         os.fchdir(self._pod_fd)
         os.makedirs("outputs", exist_ok=True)
@@ -281,7 +298,7 @@ class _Parent:
         self._signals.interruptible(True)
         try:
             outputs = os.path.join(self._plan["directory"], "outputs")
-            Collector(self._pod_fd, on_disk, base, outputs).collect(self._pod["outputs"], self._end)
+            Collector(self._pod_fd, on_disk, base, outputs).collect(wanted, self._end)
             check_volumes(self._pod["volumes"], self._plan, "..", self._end)
         except Interrupted:
             self._end.errors.append("the pod was ended before all its outputs were collected")

@@ -28,7 +28,7 @@ class File(TypedDict):
 
 
 class Output(TypedDict):
-    """`jitflow.model.pods.PodOutput`."""
+    """`jitflow.model.pods.PodOutput`; of the kind `log` it is the container's log."""
 
     name: str
     path: str
