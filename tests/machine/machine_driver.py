@@ -54,10 +54,11 @@ class Run:
     seen: dict[str, str] = field(default_factory=dict)
     decisions: int = 0
     objects: Objects = NO_OBJECTS
+    archive_logs: bool = False
 
     def __post_init__(self) -> None:
         """Begin before the first event."""
-        self.state = machine.new_state(self.workflow, now=self.now, objects=self.objects)
+        self.state = machine.new_state(self.workflow, now=self.now, objects=self.objects, archive_logs=self.archive_logs)
 
     def begin(self) -> machine.Decision:
         """Start the workflow."""

@@ -49,3 +49,30 @@ def test_every_container_of_a_pod_has_its_log(s3: S3Server, tmp_path: Path) -> N
         answer = server.call("GET", f"{WORKFLOWS}/{name}/log?logOptions.container=three")
         assert answer.status_code == 400
         assert "before, beside, one, two" in answer.json()["message"]
+
+
+ARCHIVED = """apiVersion: argoproj.io/v1alpha1
+kind: Workflow
+metadata: {generateName: archived-}
+spec:
+  entrypoint: main
+  archiveLogs: true
+  templates:
+  - name: main
+    container: {image: busybox, command: [sh, -c, "echo kept; echo too >&2; exit 3"]}
+"""
+
+
+def test_the_log_of_a_failed_pod_reaches_its_far_store(tmp_path: Path) -> None:
+    root = tmp_path / "far"
+    (root / "bucket").mkdir(parents=True)
+    with S3Server(root) as own:
+        settings = settings_for(own, artifact_repository={"remote": "far", "prefix": "bucket/kept"})
+        with Server(tmp_path / "home", settings) as server:
+            name = submit(server, ARCHIVED)
+            workflow = ended(server, name)
+            assert workflow["status"]["phase"] == "Failed"
+            (artifact,) = workflow["status"]["nodes"][name]["outputs"]["artifacts"]
+            assert artifact == {"name": "main-logs", "s3": {"key": f"{name}/{name}/main.log"}}
+            kept = root / "bucket" / "kept" / name / name / "main.log"
+            assert sorted(kept.read_text().splitlines()) == ["kept", "too"]

@@ -108,6 +108,7 @@ class Engine:
         self._ids = ids
         self._objects = objects
         self._locator = locator
+        self._archive_logs = config.archive_logs
         self._lookahead = Lookahead(dataplane, locator, lambda uid: uid in self._runs, objects, enabled=config.lookahead)
         self._owner = Owner(self._task_failed)
         self._locks = LockTable(self._limit)
@@ -238,7 +239,9 @@ class Engine:
             refusal = "the workflow is gone" if old is None else machine.memoization_refusal(old)
             if old is None or refusal:
                 raise Refused(refusal)
-            state = machine.resubmitted(workflow, old, now=now, objects=self._objects, repository=self._repository)
+            state = machine.resubmitted(
+                workflow, old, now=now, objects=self._objects, repository=self._repository, archive_logs=self._archive_logs
+            )
         else:
             state = self._new_state(workflow, invalid)
         metadata = state.program.metadata
@@ -357,7 +360,14 @@ class Engine:
 
     def _new_state(self, workflow: argo.Workflow, invalid: str = "") -> machine.State:
         now = self._clock.now()
-        return machine.new_state(workflow, now=now, objects=self._objects, invalid=invalid, repository=self._repository)
+        return machine.new_state(
+            workflow,
+            now=now,
+            objects=self._objects,
+            invalid=invalid,
+            repository=self._repository,
+            archive_logs=self._archive_logs,
+        )
 
     async def _check(self, uid: str, state: machine.State) -> Estimate:
         steps, _ = self._lookahead.steps(uid, state)

@@ -58,13 +58,17 @@ class _LivePod(msgspec.Struct, kw_only=True):
 
 
 class PodKeeperConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """How pods are run: places, look-ahead, the environment that host-root images see, the default grace."""
+    """How pods are run: places, look-ahead, the environment that host-root images see, the default grace.
+
+    `archive_logs`: whether the logs of all pods are kept as artifacts.
+    """
 
     max_pods: int
     lookahead: bool
     environment: Mapping[str, str]
     grace_s: float
     around: Surroundings = Surroundings()
+    archive_logs: bool = False
 
 
 class PodKeeper:
@@ -288,7 +292,7 @@ class PodKeeper:
 def _collected(plan: PodPlan, end: PodEnd) -> tuple[OutputObject, ...]:
     by_name = {artifact.name: artifact for artifact in end.artifacts}
     outputs: list[OutputObject] = []
-    for artifact, ref in plan.outputs:
+    for artifact, ref in (*plan.outputs, *plan.logs):
         found = by_name.get(artifact.name)
         if found is None:
             continue

@@ -15,6 +15,7 @@ from jitflow.engine.patches import patched
 from jitflow.engine.surroundings import Surroundings, mounts
 from jitflow.engine.surroundings import environment as own_environment
 from jitflow.expr.durations import parse_quantity
+from jitflow.machine import container_of
 from jitflow.model import argo
 from jitflow.model.data import FutureInput, FutureOutput, FutureStep, ObjectRef, StepId
 from jitflow.model.pods import (
@@ -43,6 +44,7 @@ class PodPlan(Struct, frozen=True, kw_only=True):
     parts: tuple[Part, ...]
     inputs: tuple[tuple[argo.Artifact, ObjectRef], ...]
     outputs: tuple[tuple[argo.Artifact, ObjectRef], ...]
+    logs: tuple[tuple[argo.Artifact, ObjectRef], ...] = ()
 
 
 def step_id(uid: str, node_id: str) -> StepId:
@@ -104,7 +106,8 @@ def plan_pod(uid: str, launch: LaunchPod, locator: Locator, images: Images) -> P
         [ref for _, ref in outputs],
         output_bytes=declared_output_bytes(template),
     )
-    return PodPlan(step=step, launch=launch, parts=parts, inputs=inputs, outputs=outputs)
+    logs = located(launch.logs, locator)
+    return PodPlan(step=step, launch=launch, parts=parts, inputs=inputs, outputs=outputs, logs=logs)
 
 
 def build_pod(
@@ -166,7 +169,7 @@ def _container(plan: PodPlan, part: Part, lease: Lease, environment: Mapping[str
     launch, template = plan.launch, plan.launch.template
     shown = mounts(template, part.mounts, launch, around)
     is_main = part.name == MAIN and part.role is ContainerRole.MAIN
-    outputs = pod_outputs(template) if is_main else ()
+    outputs = (*(pod_outputs(template) if is_main else ()), *_log_outputs(plan, part))
     own = _files(template) if part.has_data else ()
     return PodContainer(
         name=part.name,
@@ -208,6 +211,20 @@ def pod_outputs(template: argo.Template) -> tuple[PodOutput, ...]:
         if artifact.path
     ]
     return (*parameters, *artifacts)
+
+
+def _log_outputs(plan: PodPlan, part: Part) -> tuple[PodOutput, ...]:
+    """Return the log of a main container, if it is archived.
+
+    No room is held for it in the primary: where there is none, it is sent from where it lies.
+    """
+    if part.role is not ContainerRole.MAIN:
+        return ()
+    return tuple(
+        PodOutput(name=log.name, path=part.name, kind="log", archive=Archive.NONE)
+        for log, _ in plan.logs
+        if container_of(log) == part.name
+    )
 
 
 def archive_of(artifact: argo.Artifact) -> Archive:

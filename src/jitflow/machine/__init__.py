@@ -6,6 +6,7 @@ size of the workflow: composite nodes count their children, nothing looks at all
 """
 
 from jitflow.machine.again import refusal
+from jitflow.machine.archives import container_of
 from jitflow.machine.deciding import decide
 from jitflow.machine.forecast import MAX_STEPS, ForecastStep, forecast, has_data
 from jitflow.machine.names import node_id, pod_name
@@ -23,6 +24,7 @@ __all__ = [
     "Node",
     "State",
     "Summary",
+    "container_of",
     "decide",
     "decode_node",
     "encode_header",

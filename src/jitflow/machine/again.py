@@ -104,6 +104,7 @@ def retry(turn: Turn, event: RetryRequested) -> None:
         stored=old.stored,
         patched_labels=old.patched_labels,
         patched_annotations=old.patched_annotations,
+        archive_logs=old.archive_logs,
     )
     for node_id in plan.deleted:
         if nodes[node_id].killed and nodes[node_id].type == types.POD:

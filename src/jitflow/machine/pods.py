@@ -5,7 +5,7 @@ from typing import Protocol
 import msgspec
 
 from jitflow.expr import durations, tags
-from jitflow.machine import locations, names, phases
+from jitflow.machine import archives, locations, names, phases
 from jitflow.machine import node as types
 from jitflow.machine import templates as keys
 from jitflow.machine.node import Node, changed
@@ -52,6 +52,7 @@ class PodKind:
                 template=_replace(body, inputs=node.inputs, outputs=outputs),
                 workflow_level=pod_defaults(turn, scope),
                 capture_result=captures(turn, node),
+                logs=planned_logs(turn, node, template),
                 deadline_s=deadline_s,
                 deadline_at=min((at for at in (due, last_moment(turn, node)) if at is not None), default=None),
             )
@@ -117,17 +118,29 @@ def planned_outputs(view: Planned, node: Node, template: CompiledTemplate, scope
     if template.outputs is None:
         return None
     outputs = template.outputs.render(scope)
-    if all(locations.store_of(artifact) for artifact in outputs.artifacts):
-        return outputs
-    own = template.archive_location
-    if own is not None:
-        archive = own.render(scope)
-        artifacts = tuple(locations.in_archive(artifact, archive) for artifact in outputs.artifacts)
-    else:
-        store = view.run.store
-        prefix = tags.substitute(repositories.key_format(store), scope)
-        artifacts = tuple(locations.in_repository(artifact, store, prefix) for artifact in outputs.artifacts)
-    return _replace(outputs, artifacts=artifacts)
+    return _replace(outputs, artifacts=_placed(view, template, scope, outputs.artifacts))
+
+
+def planned_logs(turn: Turn, node: Node, template: CompiledTemplate) -> tuple[argo.Artifact, ...]:
+    """Return the logs that a node's pod gives as artifacts, with their locations."""
+    logs = archives.log_artifacts(turn.program, turn.run, template)
+    if not logs:
+        return ()
+    return tuple(archives.shown(log) for log in _placed(turn, template, _scope(turn, node, template), logs))
+
+
+def _placed(
+    view: Planned, template: CompiledTemplate, scope: Scope, artifacts: tuple[argo.Artifact, ...]
+) -> tuple[argo.Artifact, ...]:
+    """Return artifacts with their locations: where the template's `archiveLocation` says, else in the repository."""
+    if all(locations.store_of(artifact) for artifact in artifacts):
+        return artifacts
+    if template.archive_location is not None:
+        archive = template.archive_location.render(scope)
+        return tuple(locations.in_archive(artifact, archive) for artifact in artifacts)
+    store = view.run.store
+    prefix = tags.substitute(repositories.key_format(store), scope)
+    return tuple(locations.in_repository(artifact, store, prefix) for artifact in artifacts)
 
 
 def _seconds(value: int | str | None) -> float | None:
@@ -169,6 +182,7 @@ def ended(turn: Turn, node: Node, end: PodEnd) -> None:
         outputs, missing = _collect(planned or argo.Outputs(), end)
     except Problem as problem:
         outputs, missing = None, str(problem)
+    outputs = _with_logs(outputs, planned_logs(turn, node, template), end)
     phase, message = verdict(node, end, missing)
     if phase == phases.SUCCEEDED and template.source.daemon and not node.hook:
         # As in Argo: a daemon is ended, it does not end.
@@ -238,6 +252,16 @@ def _collect(planned: argo.Outputs, end: PodEnd) -> tuple[argo.Outputs | None, s
     code = None if end.exit_code is None else str(end.exit_code)
     outputs = argo.Outputs(parameters=tuple(parameters), artifacts=tuple(artifacts), exit_code=code, result=end.result)
     return outputs, missing
+
+
+def _with_logs(outputs: argo.Outputs | None, logs: tuple[argo.Artifact, ...], end: PodEnd) -> argo.Outputs | None:
+    """Return a pod's outputs with those of its logs that were taken."""
+    names_taken = {artifact.name for artifact in end.artifacts}
+    taken = tuple(log for log in logs if log.name in names_taken)
+    if not taken:
+        return outputs
+    outputs = outputs or argo.Outputs()
+    return _replace(outputs, artifacts=(*outputs.artifacts, *taken))
 
 
 def ended_late(turn: Turn, node: Node) -> None:

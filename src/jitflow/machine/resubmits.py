@@ -30,6 +30,7 @@ def resubmitted(
     now: float,
     objects: Objects,
     repository: argo.ArtifactRepositoryRefStatus = repositories.SERVER,
+    archive_logs: bool = False,
 ) -> State:
     """Return the state of a new workflow that keeps what succeeded in an old one.
 
@@ -42,8 +43,9 @@ def resubmitted(
         now: seconds since the epoch.
         objects: see `new_state`.
         repository: see `new_state`; the old workflow's own one goes on, for its artifacts lie there.
+        archive_logs: see `new_state`.
     """
-    fresh = new_state(workflow, now=now, objects=objects, repository=repository)
+    fresh = new_state(workflow, now=now, objects=objects, repository=repository, archive_logs=archive_logs)
     if fresh.run.invalid:
         return fresh
     nodes = dict(old.nodes)

@@ -88,6 +88,8 @@ class Run(Struct, frozen=True, kw_only=True, array_like=True):
     """Its nodes come from another workflow, and are not stored yet."""
     repository: argo.ArtifactRepositoryRefStatus = repositories.SERVER
     """Where artifacts without a location lie; it stays as it was when the workflow was created."""
+    archive_logs: bool = False
+    """The server archives the logs of all pods."""
 
     @property
     def store(self) -> argo.ArtifactRepository:
@@ -165,6 +167,7 @@ def new_state(
     objects: Objects = NO_OBJECTS,
     invalid: str = "",
     repository: argo.ArtifactRepositoryRefStatus = repositories.SERVER,
+    archive_logs: bool = False,
 ) -> State:
     """Return the state of a workflow that has not begun. Its manifest must be valid and have a name.
 
@@ -174,6 +177,7 @@ def new_state(
         objects: where the template is found that the workflow may refer to; one that is missing is an error of the run.
         invalid: why the workflow cannot run, if that is known: it will end in Error as soon as it begins.
         repository: where artifacts without a location lie if neither the workflow nor its namespace says.
+        archive_logs: whether the server archives the logs of all pods.
     """
     workflow = msgspec.structs.replace(workflow, status=None)
     spec, namespace = None, (workflow.metadata and workflow.metadata.namespace) or ""
@@ -191,7 +195,7 @@ def new_state(
         workflow, metadata=_with_metadata(workflow.metadata, (spec or workflow.spec).workflow_metadata)
     )
     suspended = bool((spec or workflow.spec).suspend)
-    run = Run(created_at=now, suspended=suspended, invalid=invalid, repository=repository)
+    run = Run(created_at=now, suspended=suspended, invalid=invalid, repository=repository, archive_logs=archive_logs)
     return State(program=Program(workflow, spec=spec), run=run)
 
 

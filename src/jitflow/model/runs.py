@@ -163,6 +163,8 @@ class LaunchPod(Effect, frozen=True, kw_only=True):
     template: argo.Template
     workflow_level: "PodDefaults"
     capture_result: bool = False
+    logs: tuple[argo.Artifact, ...] = ()
+    """The logs that are archived: `NAME-logs` for the container NAME, each with its location."""
     deadline_s: float | None = None
     deadline_at: float | None = None
 

@@ -128,6 +128,8 @@ class Settings(_Strict, frozen=True, kw_only=True):
 
     `parallelism` and `namespace_parallelism`: workflows at once in all and in each namespace; 0: no limit.
 
+    `archive_logs`: keep the log of each pod as an artifact, whatever the manifests say.
+
     `node_labels`: labels of this machine that node selectors of manifests may name, besides its architecture, system and name.
     """
 
@@ -139,6 +141,7 @@ class Settings(_Strict, frozen=True, kw_only=True):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     durability: Literal["normal", "full"] = "normal"
     grace_s: float = 30.0
+    archive_logs: bool = False
     node_labels: dict[str, str] = field(default_factory=dict[str, str])
     server: ServerSettings = ServerSettings()
     primary: PrimarySettings = PrimarySettings()

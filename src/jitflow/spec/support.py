@@ -65,7 +65,6 @@ _NO_CLUSTER = "there is no Kubernetes that would give it out"
 _CLAIMS = "a claim is a directory of this machine"
 _KEPT = "the server keeps it"
 _IMAGES = "images are not pulled; their names are mapped by the settings"
-_LOGS = "archived logs are not supported by this version; logs are kept with the run"
 
 
 def _of_container(kind: str) -> tuple[Feature, ...]:
@@ -106,7 +105,7 @@ FEATURES: Final[tuple[Feature, ...]] = (
         "activeDeadlineSeconds arguments entrypoint hooks onExit parallelism retryStrategy suspend templateDefaults templates "
         "volumes workflowMetadata workflowTemplateRef",
     ),
-    *_refused("WorkflowSpec", "archiveLogs", _LOGS),
+    *_supported("WorkflowSpec", "archiveLogs"),
     *_refused("WorkflowSpec", "artifactGC", "artifact garbage collection is not supported by this version"),
     *_supported("WorkflowSpec", "artifactRepositoryRef"),
     *_supported("ArtifactRepositoryRef", "configMap key"),
@@ -146,9 +145,8 @@ FEATURES: Final[tuple[Feature, ...]] = (
         "volumes",
     ),
     *_supported("Template", "archiveLocation"),
-    *_supported("ArtifactLocation", "plugin s3"),
+    *_supported("ArtifactLocation", "archiveLogs plugin s3"),
     *_refused("ArtifactLocation", "raw git", "outputs cannot be stored there"),
-    *_refused("ArtifactLocation", "archiveLogs", _LOGS),
     *_refused("ArtifactLocation", "artifactory azure gcs hdfs http oss", _ELSEWHERE),
     *_supported("Template", "daemon"),
     *_supported("Probe", "httpGet initialDelaySeconds periodSeconds successThreshold tcpSocket timeoutSeconds"),
@@ -272,7 +270,7 @@ FEATURES: Final[tuple[Feature, ...]] = (
     *_supported("Tag", "expression"),
     # Artifacts
     *_supported("Artifact", "archive from fromExpression globalName mode name optional path plugin raw s3 subPath"),
-    *_refused("Artifact", "archiveLogs", _LOGS),
+    *_ignored("Artifact", "archiveLogs", "it means something in an archiveLocation only"),
     *_refused("Artifact", "artifactGC", "artifact garbage collection is not supported by this version"),
     *_refused("Artifact", "artifactory azure gcs git hdfs http oss", _ELSEWHERE),
     *_refused("Artifact", "deleted", "an artifact that was deleted cannot be used"),

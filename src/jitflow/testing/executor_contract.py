@@ -502,6 +502,24 @@ class CommandContract(ExecutorContract):
 
         asyncio.run(scene())
 
+    def test_a_log_is_an_output_as_it_was_printed(self, tmp_path: Path) -> None:
+        script = "echo one; echo two >&2; head -c 40000 /dev/zero | tr '\\0' x; exit 3"
+
+        async def scene() -> None:
+            async with opened(self.make(tmp_path)) as pods:
+                output = PodOutput(name="main-logs", path="main", kind="log")
+                end = await pods.run(shell_pod("run.a", script, outputs=(output,)))
+                assert end.exit_code == 3
+                (kept,) = end.artifacts
+                text = await asyncio.to_thread(Path(kept.source).read_text)
+                assert sorted(text.splitlines()) == ["one", "two", "x" * 40000]
+                assert kept.size_bytes == len(text)
+                missing = await pods.run(shell_pod("run.b", "x", command=("/nowhere/at/all",), outputs=(output,)))
+                assert missing.exit_code == 64
+                assert [one.name for one in missing.artifacts] == ["main-logs"]
+
+        asyncio.run(scene())
+
 
 def _file(folder: Path, name: str, text: str) -> Path:
     path = folder / name
@@ -521,21 +539,3 @@ def _commands_with(word: str) -> list[str]:
             if word in line and line.startswith("sleep"):
                 found.append(line)
     return found
-
-    def test_a_log_is_an_output_as_it_was_printed(self, tmp_path: Path) -> None:
-        script = "echo one; echo two >&2; head -c 40000 /dev/zero | tr '\\0' x; exit 3"
-
-        async def scene() -> None:
-            async with opened(self.make(tmp_path)) as pods:
-                output = PodOutput(name="main-logs", path="main", kind="log")
-                end = await pods.run(shell_pod("run.a", script, outputs=(output,)))
-                assert end.exit_code == 3
-                (kept,) = end.artifacts
-                text = Path(kept.source).read_text()
-                assert sorted(text.splitlines()) == ["one", "two", "x" * 40000]
-                assert kept.size_bytes == len(text)
-                missing = await pods.run(shell_pod("run.b", "x", command=("/nowhere/at/all",), outputs=(output,)))
-                assert missing.exit_code == 64
-                assert [one.name for one in missing.artifacts] == ["main-logs"]
-
-        asyncio.run(scene())

@@ -281,7 +281,8 @@ class GroupContract(ABC):
                 one = main("echo from a; exit 1", "a", outputs=(kept("a"),), retries=1)
                 two = main("echo from b", "b", outputs=(kept("b"),))
                 end = await pods.run(group(one, two))
-                logs = {artifact.name: Path(artifact.source).read_text() for artifact in end.artifacts}
+                read = {artifact.name: asyncio.to_thread(Path(artifact.source).read_text) for artifact in end.artifacts}
+                logs = {name: await text for name, text in read.items()}
                 assert logs == {"a-logs": "from a\nfrom a\n", "b-logs": "from b\n"}
 
         asyncio.run(scene())

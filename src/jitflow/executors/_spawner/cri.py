@@ -63,7 +63,10 @@ class LogWriter:
         return text.removesuffix("\n")
 
     def copy_plain(self, target: IO[bytes]) -> int:
-        """Write what was printed so far, without times and streams, to a file; return the bytes. The descriptor must be readable."""
+        """Write what was printed so far, without times and streams, to a file; return the bytes.
+
+        The log's descriptor must be readable.
+        """
         size, at, rest = 0, 0, b""
         pieces: dict[bytes, bytes] = {}
         while chunk := os.pread(self._fd, 256 * 1024, at):
