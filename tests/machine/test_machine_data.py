@@ -129,9 +129,9 @@ def test_inputs_that_are_not_given() -> None:
     )
     run = Run(workflow(spec))
     run.begin()
-    assert run.node("wf.none").message == "inputs.artifacts.a was not supplied"
+    assert run.node("wf.none").message == "task 'wf.none' errored: inputs.artifacts.a was not supplied"
     assert run.node("wf.gone").message.startswith("unable to resolve references: Unable to resolve: {{tasks.skipped")
-    assert run.node("wf.bare").message == "inputs.artifacts.a was not supplied"
+    assert run.node("wf.bare").message == "task 'wf.bare' errored: inputs.artifacts.a was not supplied"
     for name in ("wf.may", "wf.opt"):
         assert run.launch(name).template.inputs.artifacts == ()  # type: ignore[union-attr]
     given = run.launch("wf.given").template.inputs
@@ -197,7 +197,7 @@ def test_outputs_go_up_through_steps_and_dags_and_to_the_workflow() -> None:
 def test_outputs_that_are_not_there_are_errors_of_the_boundary(outputs: str, message: str) -> None:
     run = Run(workflow(templates(f"- {{name: main, steps: [[{{name: a, template: echo}}]], outputs: {{{outputs}}}}}"))).play()
     assert run.phase("wf") == "Error"
-    assert run.state.run.message.startswith(message)
+    assert run.state.run.message.startswith(f"error in entry template execution: {message}")
     tasks = outputs.replace("steps.a", "tasks.a")
     run = Run(
         workflow(templates(f"- {{name: main, dag: {{tasks: [{{name: a, template: echo}}]}}, outputs: {{{tasks}}}}}"))

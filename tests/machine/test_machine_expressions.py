@@ -131,14 +131,13 @@ steps:
 
 
 def test_a_name_that_begins_like_item_is_no_item() -> None:
-    """SEMANTICS when: evaluated before expanding; with `{{item}}` after expansion."""
     run = driven(
         """
 inputs: {parameters: [{name: items, value: "none"}]}
 steps: [[{name: a, template: echo, when: "{{=inputs.parameters.items == 'all'}}", withItems: [1, 2]}]]
 """
     )
-    assert run.phase("wf[0].a") == "Skipped"
+    assert run.node("wf[0].a(0:1)").message == "when 'false' evaluated false"
 
 
 @pytest.mark.parametrize(

@@ -426,6 +426,14 @@ def test_an_entrypoint_that_cannot_run_is_an_error() -> None:
     run = Run(workflow(spec))
     run.begin()
     assert run.node("wf").message == "error in entry template execution: inputs.parameters.x was not supplied"
+    assert run.names() == ["wf"]  # as in Argo, the exit handler is for what has run
+
+
+def test_an_exit_handler_that_cannot_run_is_an_error_of_the_workflow() -> None:
+    template = "{name: t, inputs: {parameters: [{name: x}]}, container: {image: busybox}}"
+    run = Run(workflow(f"entrypoint: u\nonExit: t\ntemplates: [{{name: u, container: {{image: busybox}}}}, {template}]"))
+    run.play()
+    assert run.state.run.phase == "Error"
     assert run.node("wf.onExit").message.startswith("error in exit template execution")
     assert run.state.run.phase == "Error"
 

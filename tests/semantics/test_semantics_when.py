@@ -3,8 +3,8 @@
 
 1. The language is govaluate: bare words are texts, numbers compare as numbers, quotes are optional, `=~`, `in (…)`, `&&`, `||`, `!`;
    what is no condition is an Error of the node that says so. A schedule's `when` knows no bare words.
-2. A condition that is an expression tag becomes the text `true` or `false` before. `when` is looked at before a loop is expanded,
-   and for each item if it speaks of the item.
+2. A condition that is an expression tag becomes the text `true` or `false` before. Tags are replaced first; a condition that does
+   not hold whatever the item excuses a loop whose list cannot be read; each item is looked at, and skipped, for itself.
 3. Where it does not hold the node has the type Skipped, the phase Skipped and says what was evaluated.
 """
 
@@ -78,10 +78,17 @@ def test_when_2_expression_tags_become_words(expression: str, phase: str) -> Non
     assert begun(step(expression)).phase("wf[0].a") == phase
 
 
-def test_when_2_before_the_loop() -> None:
-    """When 2: without the item, the condition is looked at before the loop is expanded: one Skipped node."""
+def test_when_2_the_items_of_a_loop_are_skipped_one_by_one() -> None:
+    """When 2: a condition that says nothing of the item skips each item."""
     run = played(step("1 == 2", ", withItems: [x, z]"))
-    assert phases(run) == {"wf": "Succeeded", "wf[0]": "Succeeded", "wf[0].a": "Skipped"}
+    assert phases(run) == {"wf": "Succeeded", "wf[0]": "Succeeded", "wf[0].a(0:x)": "Skipped", "wf[0].a(1:z)": "Skipped"}
+    assert run.node("wf[0].a(1:z)").message == "when '1 == 2' evaluated false"
+
+
+def test_when_2_a_list_that_nobody_needs_may_be_unreadable() -> None:
+    """When 2: the condition is looked at before the list: what is skipped needs none."""
+    run = played(step("1 == 2", ", withParam: '{{workflow.parameters.list}}'"), spec="arguments: {parameters: [{name: list, value: no list}]}")
+    assert (run.phase("wf[0].a"), run.node("wf[0].a").message) == ("Skipped", "Skipped, empty params")
 
 
 def test_when_2_for_each_item() -> None:

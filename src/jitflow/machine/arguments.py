@@ -7,7 +7,7 @@ import msgspec
 from jitflow.expr import tags
 from jitflow.machine import locations
 from jitflow.machine.expressions import as_text, value_of
-from jitflow.machine.problems import Absent, Problem
+from jitflow.machine.problems import Absent, Problem, Unresolved
 from jitflow.machine.program import ArgumentText, ArtifactArgument, CompiledArguments, CompiledTemplate
 from jitflow.machine.scope import Globals, Scope, text_or_absent
 from jitflow.model import argo
@@ -122,7 +122,7 @@ def input_artifact(
             return None
         reference = given.source.from_ or given.source.from_expression
         if reference:
-            raise Problem(f"unable to resolve references: Unable to resolve: {reference}")
+            raise Unresolved(f"unable to resolve references: Unable to resolve: {reference}")
     elif locations.store_of(declared):
         return compiled.render(inner)
     elif declared.optional:

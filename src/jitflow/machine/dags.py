@@ -83,7 +83,7 @@ class DagKind:
         try:
             outputs = arguments.boundary_outputs(template, turn.task_scope(node))
         except Problem as problem:
-            turn.finish(node, phases.ERROR, str(problem))
+            turn.break_off(node, problem)
             return
         turn.finish(node, phases.SUCCEEDED, "", outputs)
 

@@ -300,7 +300,8 @@ class _Forecaster:
         if not began and task.when is not None and not (task.loops and task.when_has_item):
             runs = _decide(task.when, scope)
             if runs is False:
-                return Outcome(last=place.after, phase=phases.SKIPPED)
+                # The items of a loop are skipped one by one: the loop itself succeeds.
+                return Outcome(last=place.after, phase=phases.SUCCEEDED if task.loops else phases.SKIPPED)
             place = _moved(place, certain=place.certain and runs is True)
         if not task.loops:
             return self._instance(place, task, scope, None)

@@ -52,6 +52,8 @@ def counts_as_bad(program: Program, nodes: Nodes, group: Node, child: Node) -> b
         return False
     if group.type in {types.TASK_GROUP, types.STEPS}:
         return True
+    if group.type == types.STEP_GROUP and child.could_not_start:  # `continueOn` is about steps that have run
+        return True
     return child.phase not in task_of(program, nodes, child).forgives
 
 

@@ -148,6 +148,11 @@ class Node(Struct, frozen=True, kw_only=True, array_like=True, gc=False):
         return self.daemoned and not self.is_fulfilled
 
     @property
+    def could_not_start(self) -> bool:
+        """Whether the node ended before it began: what it refers to is not there."""
+        return self.type == SKIPPED and self.phase == phases.ERROR
+
+    @property
     def is_unsuccessful(self) -> bool:
         """Whether the node has failed."""
         return self.phase in phases.UNSUCCESSFUL

@@ -5,7 +5,11 @@ class Problem(Exception):
     """A template, an argument or an expression that cannot be used. The message is Argo's."""
 
 
-class Absent(Problem):
+class Unresolved(Problem):
+    """Something that is referred to is not there: found out before the node could begin."""
+
+
+class Absent(Unresolved):
     """A reference to an output that is not there because its node did not run."""
 
     def __init__(self, tag: str) -> None:

@@ -27,51 +27,68 @@ def schedule(turn: Turn, owner: Node, boundary: Node, task: Task) -> None:
     draft = turn.draft(name, owner=owner, boundary=boundary, task=task)
     scope = turn.task_scope(boundary)
     try:
-        if task.when is not None and not (task.loops and task.when_has_item):
-            text = condition(task.when, scope)
-            if not holds(text):
-                turn.did_not_run(draft, phases.SKIPPED, f"when '{text}' evaluated false")
-                return
+        reason = _reason_to_skip(task, scope)
         if not task.loops:
-            turn.start(draft)
+            _start_or_skip(turn, draft, reason)
             return
-        items = items_of(task, scope)
+        items = _items_or_none(task, scope) if reason else items_of(task, scope)
     except Problem as problem:
         turn.did_not_run(draft, phases.ERROR, str(problem))
         return
     if not items:
         turn.did_not_run(draft, phases.SKIPPED, EMPTY_LOOP)
     else:
-        _start_items(turn, owner, boundary, draft, items)
+        _start_items(turn, owner, boundary, draft, items, reason)
 
 
-def _start_items(turn: Turn, owner: Node, boundary: Node, draft: Node, items: list[str]) -> None:
+def _reason_to_skip(task: Task, scope: Scope) -> str:
+    """Return why a task is skipped, empty if it is not, or if its loop's items decide that.
+
+    Raises:
+        Problem: its condition cannot be evaluated.
+    """
+    if task.when is None or (task.loops and task.when_has_item):
+        return ""
+    text = condition(task.when, scope)
+    return "" if holds(text) else f"when '{text}' evaluated false"
+
+
+def _items_or_none(task: Task, scope: Scope) -> list[str]:
+    """Return the items of a loop that is skipped; none if they cannot be told: nobody needs them."""
+    try:
+        return items_of(task, scope)
+    except Problem:
+        return []
+
+
+def _start_or_skip(turn: Turn, draft: Node, reason: str) -> None:
+    if reason:
+        turn.did_not_run(draft, phases.SKIPPED, reason)
+    else:
+        turn.start(draft)
+
+
+def _start_items(turn: Turn, owner: Node, boundary: Node, draft: Node, items: list[str], reason: str) -> None:
+    """Start those items of a loop that have no node yet, or skip them all for a reason."""
     if owner.type == types.DAG:
         group = turn.child(owner.id, draft.key)
         owner = group or turn.add(changed(draft, type=types.TASK_GROUP, phase=phases.RUNNING, started_at=turn.now))
         turn.settle_later(owner)
-    start_items(turn, owner, boundary, turn.program.template(boundary.template).tasks[draft.task], items)
-
-
-def start_items(turn: Turn, owner: Node, boundary: Node, task: Task, items: list[str]) -> None:
-    """Start those items of a loop that have no node below `owner` yet."""
+    task = turn.program.template(boundary.template).tasks[draft.task]
     base = owner.name if owner.type == types.TASK_GROUP else f"{owner.name}.{task.name}"
     for index, item in enumerate(items):
         if turn.child(owner.id, (task.index, index)) is not None:
             continue
         name = names.item_name(base, index, item)
-        draft = turn.draft(name, owner=owner, boundary=boundary, task=task, index=index, item=item)
+        one = turn.draft(name, owner=owner, boundary=boundary, task=task, index=index, item=item)
         if task.when is None or not task.when_has_item:
-            turn.start(draft)
+            _start_or_skip(turn, one, reason)
             continue
         try:
             text = condition(task.when, turn.task_scope(boundary, item))
-            if holds(text):
-                turn.start(draft)
-            else:
-                turn.did_not_run(draft, phases.SKIPPED, f"when '{text}' evaluated false")
+            _start_or_skip(turn, one, "" if holds(text) else f"when '{text}' evaluated false")
         except Problem as problem:
-            turn.did_not_run(draft, phases.ERROR, str(problem))
+            turn.did_not_run(one, phases.ERROR, str(problem))
 
 
 def condition(when: tags.Text, scope: Callable[[str], str | None]) -> str:

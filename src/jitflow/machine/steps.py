@@ -6,7 +6,8 @@ from jitflow.machine.node import Node, changed
 from jitflow.machine.problems import Problem
 from jitflow.machine.program import CompiledTemplate
 from jitflow.machine.schedule import schedule
-from jitflow.machine.turn import FAIL_FAST, Turn
+from jitflow.machine.turn import FAIL_FAST, TOO_DEEP, Turn
+from jitflow.machine.values import check_results, item_nodes
 
 
 class StepsKind:
@@ -38,6 +39,11 @@ class StepsKind:
 
     def _go_on(self, turn: Turn, node: Node, number: int) -> None:
         template = turn.template_of(node)
+        try:
+            self._check_loops(turn, node, template, number - 1)
+        except Problem as problem:
+            turn.break_off(node, problem)
+            return
         if number < len(template.groups):
             stopped = turn.halted(exit_handler=node.exit_handler) or (FAIL_FAST if turn.refuses(node) else "")
             if stopped:
@@ -48,9 +54,21 @@ class StepsKind:
         try:
             outputs = arguments.boundary_outputs(template, turn.task_scope(node))
         except Problem as problem:
-            turn.finish(node, phases.ERROR, str(problem))
+            turn.break_off(node, problem)
             return
         turn.finish(node, phases.SUCCEEDED, "", outputs)
+
+    def _check_loops(self, turn: Turn, node: Node, template: CompiledTemplate, number: int) -> None:
+        """Check that the results of an ended group's loops make a list, if somebody reads them.
+
+        Raises:
+            Problem: one is no JSON.
+        """
+        group = turn.child(node.id, (-1, number)) if number >= 0 else None
+        for index in template.groups[number] if group is not None else ():
+            task = template.tasks[index]
+            if group is not None and task.loops and task.name in template.captures:
+                check_results(item_nodes(turn, group.id, index), f"steps.{task.name}.outputs.result")
 
     def _add_group(self, turn: Turn, node: Node, number: int) -> Node:
         name = f"{node.name}[{number}]"
@@ -101,7 +119,10 @@ class StepGroups:
         if node.is_fulfilled or frame.open:
             return
         child = turn.child(node.id, frame.bad) if frame.bad is not None else None
-        if child is not None:
+        if child is not None and child.could_not_start and child.message != TOO_DEEP:
+            message = f"step group deemed errored due to child {child.name} error: {child.message}"
+            turn.finish(node, phases.ERROR, message)
+        elif child is not None:
             turn.finish(node, phases.FAILED, f"child '{child.id}' failed")
         elif node.killed:
             turn.finish(node, phases.FAILED, node.killed)

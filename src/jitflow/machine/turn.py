@@ -13,7 +13,7 @@ from jitflow.machine.arguments import inputs_of
 from jitflow.machine.graph import counts_as_bad
 from jitflow.machine.ledger import Ledger
 from jitflow.machine.node import Node, changed
-from jitflow.machine.problems import Problem
+from jitflow.machine.problems import Problem, Unresolved
 from jitflow.machine.program import CompiledTemplate, Task
 from jitflow.machine.scope import Scope
 from jitflow.machine.state import COMPOSITES, NO_CHILDREN, NO_FRAME, NO_QUEUE, Queue, State
@@ -26,6 +26,7 @@ MAX_DEPTH = 100
 TOO_DEEP = (
     "Maximum recursion depth exceeded. See https://argo-workflows.readthedocs.io/en/latest/scaling/#maximum-recursion-depth"
 )
+BROKEN_ENTRY = "error in entry template execution: "
 FAIL_FAST = "template has failed or errored children and failFast enabled"
 DEADLINE = "Step exceeded its deadline"
 EXIT_ERROR = "error in exit template execution : "
@@ -340,7 +341,7 @@ class Turn(Ledger):
                 self.rules.begun(self, started, template)
                 self.rules.look(self, started)
         except Problem as problem:
-            self._refuse(draft, str(problem))
+            self._refuse(draft, problem)
 
     def _remembered(self, node: Node, template: CompiledTemplate) -> bool:
         """Take a memoized node's outputs from the cache, if they are there; it does not run then."""
@@ -408,11 +409,11 @@ class Turn(Ledger):
     def locks_refused(self, node: Node, message: str) -> None:
         """A node can never have its locks."""
         self.close(locks.key_of(node.id))
-        self._refuse(changed(node, locking="", limiter=""), message)
+        self._refuse(changed(node, locking="", limiter=""), Problem(message))
 
     def _how_to_run(self, draft: Node) -> tuple[CompiledTemplate, Kind]:
         if draft.depth > MAX_DEPTH:
-            raise Problem(TOO_DEEP)
+            raise Unresolved(TOO_DEEP)
         base = keys.base_of(draft.template)
         if base.startswith("@") and base not in self.run.stored:
             self.run = _replace(self.run, stored={**self.run.stored, base: self.program.fetch(base, self.objects)})
@@ -422,14 +423,22 @@ class Turn(Ledger):
             raise Problem(f"template {template.name} is of a kind that cannot run here: {template.kind or 'none'}")
         return template, kind
 
-    def _refuse(self, draft: Node, message: str) -> None:
+    def _refuse(self, draft: Node, problem: Problem) -> None:
+        message = str(problem)
         if draft.owner:
+            in_dag = self.nodes[draft.owner].type in {types.DAG, types.TASK_GROUP}
+            if in_dag and not draft.is_hook and not isinstance(problem, Unresolved):
+                message = f"task '{draft.name}' errored: {message}"
             self.did_not_run(changed(draft, limiter="", seq=0), phases.ERROR, message)
             return
         kind = self.rules.kinds.get(self._kind_name(draft))
         node = changed(draft, type=kind.node_type if kind else types.SKIPPED, phase=phases.RUNNING, started_at=self.now)
-        prefix = EXIT_ERROR if draft.exit_handler else "error in entry template execution: "
-        self.finish(self.add(node), phases.ERROR, message if draft.hook else f"{prefix}{message}")
+        self.break_off(self.add(node), problem)
+
+    def break_off(self, node: Node, problem: Problem) -> None:
+        """End a node in Error; the message of one at the top says that it is the workflow's."""
+        prefix = "" if node.owner or node.hook else EXIT_ERROR if node.exit_handler else BROKEN_ENTRY
+        self.finish(node, phases.ERROR, f"{prefix}{problem}")
 
     def _kind_name(self, draft: Node) -> str:
         try:

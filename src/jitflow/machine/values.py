@@ -10,7 +10,7 @@ from jitflow.machine import node as types
 from jitflow.machine import templates as keys
 from jitflow.machine.expressions import rendered
 from jitflow.machine.node import Key, Node
-from jitflow.machine.problems import Absent, Problem
+from jitflow.machine.problems import Absent, Problem, Unresolved
 from jitflow.machine.program import CompiledTemplate, Program, Task
 from jitflow.machine.state import Run
 from jitflow.model import argo
@@ -65,7 +65,7 @@ class LiveTasks:
                 items = self._items(compiled)
                 if items is not None:
                     return _aggregate(items, field.removeprefix("outputs."), _tag(self._boundary, task, field))
-            raise Problem(f"failed to resolve {{{{{_tag(self._boundary, task, field)}}}}}")
+            raise Unresolved(f"failed to resolve {{{{{_tag(self._boundary, task, field)}}}}}")
         if field.startswith("outputs."):
             return self._output(node, compiled, field.removeprefix("outputs."), _tag(self._boundary, task, field))
         return _field(node, field)
@@ -103,7 +103,7 @@ class LiveTasks:
             if task.loops and node.message == EMPTY_LOOP:
                 return "[]"
             return self._default(task, field, tag)
-        raise Problem(f"failed to resolve {{{{{tag}}}}}")
+        raise Unresolved(f"failed to resolve {{{{{tag}}}}}")
 
     def _default(self, task: Task, field: str, tag: str) -> str:
         """Return what the template of a node that did not run gives as the output's default."""
@@ -178,10 +178,19 @@ def _aggregate(items: Iterable[Node], field: str, tag: str) -> str:
     name = field.removeprefix("parameters.")
     values = [p.value or "" for o in outputs for p in o.parameters if p.name == name]
     if not field.startswith("parameters.") or (outputs and not values):
-        raise Problem(f"failed to resolve {{{{{tag}}}}}")
+        raise Unresolved(f"failed to resolve {{{{{tag}}}}}")
     if values and all(value[:1] in {"{", "["} and _is_json(value) for value in values):
         return _json_list(values)
     return msgspec.json.encode(values).decode()
+
+
+def check_results(items: Iterable[Node], tag: str) -> None:
+    """Check that each result among a loop's items is JSON.
+
+    Raises:
+        Problem: one is not.
+    """
+    _aggregate(items, "result", tag)
 
 
 def _json_list(texts: list[str]) -> str:
@@ -198,7 +207,7 @@ def _is_json(text: str) -> bool:
 
 def _checked_json(text: str, tag: str) -> str:
     if not _is_json(text):
-        raise Problem(f"failed to resolve {{{{{tag}}}}}: the result {text[:80]!r} of a loop's item is no JSON")
+        raise Unresolved(f"failed to resolve {{{{{tag}}}}}: the result {text[:80]!r} of a loop's item is no JSON")
     return text.strip()
 
 

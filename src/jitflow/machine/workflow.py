@@ -11,7 +11,7 @@ from jitflow.machine.node import Node
 from jitflow.machine.problems import Problem
 from jitflow.machine.retries import Retries
 from jitflow.machine.scope import Scope
-from jitflow.machine.turn import EXIT_ERROR, Turn
+from jitflow.machine.turn import BROKEN_ENTRY, EXIT_ERROR, Turn
 from jitflow.model.runs import (
     CloseWorkflow,
     DropClaims,
@@ -156,6 +156,9 @@ def top_ended(turn: Turn) -> None:
         turn.finish(root, root.held, root.message, root.outputs)
         return
     if not root.is_fulfilled:
+        return
+    if root.message.startswith(BROKEN_ENTRY):  # as in Argo, nothing else runs then
+        _close(turn, root, None)
         return
     exit_hook = turn.program.hooks.get("exit")
     name, template = exit_name(turn.program.name), exit_hook.template if exit_hook is not None else ""
