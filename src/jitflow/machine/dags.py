@@ -145,7 +145,7 @@ def _result(turn: Turn, child: Node, result: str) -> bool:
     items = item_nodes(turn, child.id, child.task)
     if result == "AnySucceeded":
         return any(item.phase == phases.SUCCEEDED for item in items)
-    return all(item.is_unsuccessful for item in items)
+    return all(item.phase == phases.FAILED for item in items)
 
 
 def _branch(turn: Turn, node: Node, task: Task, child: Node) -> str:
