@@ -131,7 +131,7 @@ def test_inputs_that_are_not_given() -> None:
     run.begin()
     assert run.node("wf.none").message == "task 'wf.none' errored: inputs.artifacts.a was not supplied"
     assert run.node("wf.gone").message.startswith("unable to resolve references: Unable to resolve: {{tasks.skipped")
-    assert run.node("wf.bare").message == "task 'wf.bare' errored: inputs.artifacts.a was not supplied"
+    assert run.node("wf.bare").message == "task 'wf.bare' errored: inputs.artifacts.a missing location information"
     for name in ("wf.may", "wf.opt"):
         assert run.launch(name).template.inputs.artifacts == ()  # type: ignore[union-attr]
     given = run.launch("wf.given").template.inputs

@@ -32,7 +32,9 @@ KINDS = """
 """
 
 
-@pytest.mark.parametrize(("name", "number"), [("wf[0].a", 3986212215), ("", 2166136261), ("a", 0xE40C292C), ("foobar", 0xBF9CF968)])
+@pytest.mark.parametrize(
+    ("name", "number"), [("wf[0].a", 3986212215), ("", 2166136261), ("a", 0xE40C292C), ("foobar", 0xBF9CF968)]
+)
 def test_names_1_the_hash_is_fnv_1a(name: str, number: int) -> None:
     """Names 1: the hash is the 32-bit FNV-1a of the name, in decimal; known values of the algorithm."""
     assert names.fnv1a32(name) == number

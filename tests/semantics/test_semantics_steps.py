@@ -76,7 +76,9 @@ def test_steps_2_a_failed_step_fails_its_group_and_steps(end: dict[str, Any], ph
 )
 def test_steps_2_continue_on_is_for_each_phase(forgiven: str, end: dict[str, Any], result: str) -> None:
     """Steps 2: `continueOn` forgives the phases that it names."""
-    run = played(f"steps: [[{{name: a, template: echo, continueOn: {forgiven}}}], [{{name: b, template: echo}}]]", ends={"wf[0].a": end})
+    run = played(
+        f"steps: [[{{name: a, template: echo, continueOn: {forgiven}}}], [{{name: b, template: echo}}]]", ends={"wf[0].a": end}
+    )
     assert end_of(run)[0] == result
     assert ("wf[1].b" in run.names()) == (result == "Succeeded")
 

@@ -87,7 +87,10 @@ def test_when_2_the_items_of_a_loop_are_skipped_one_by_one() -> None:
 
 def test_when_2_a_list_that_nobody_needs_may_be_unreadable() -> None:
     """When 2: the condition is looked at before the list: what is skipped needs none."""
-    run = played(step("1 == 2", ", withParam: '{{workflow.parameters.list}}'"), spec="arguments: {parameters: [{name: list, value: no list}]}")
+    run = played(
+        step("1 == 2", ", withParam: '{{workflow.parameters.list}}'"),
+        spec="arguments: {parameters: [{name: list, value: no list}]}",
+    )
     assert (run.phase("wf[0].a"), run.node("wf[0].a").message) == ("Skipped", "Skipped, empty params")
 
 

@@ -66,22 +66,29 @@ def input_value(
     """
     given = arguments.parameters.get(parameter.name)
     text = resolved(given, outer) if given is not None else None
-    if text is None:
-        reference = parameter.value_from.config_map_key_ref if parameter.value_from else None
-        found = global_values.config(config_reference(reference, global_values)) if reference is not None else None
-        if found is not None:
-            return found
-        default = template.defaults.get(parameter.name)
-        if default is None and reference is not None:
-            raise Problem(f"failed to retrieve inputs.parameters.{parameter.name} from {missing_config(reference)}")
-        if default is None:
-            if given is not None and given.pure:
-                raise Absent(given.pure)
-            raise Problem(f"inputs.parameters.{parameter.name} was not supplied")
-        text = default.text.render(global_values)
-    elif "{{workflow." in text:
-        text = tags.substitute(text, global_values)
-    return text
+    if text is not None:
+        return tags.substitute(text, global_values) if "{{workflow." in text else text
+    source = arguments.configured.get(parameter.name) or parameter.value_from
+    if source is not None and source.config_map_key_ref is not None:
+        return _configured(parameter.name, source, global_values)
+    default = template.defaults.get(parameter.name)
+    if default is not None:
+        return default.text.render(global_values)
+    if given is not None and given.pure:
+        raise Absent(given.pure, f"inputs.parameters.{parameter.name}")
+    raise Problem(f"inputs.parameters.{parameter.name} was not supplied")
+
+
+def _configured(name: str, source: argo.ValueFrom, global_values: Globals) -> str:
+    """Return an input's value that stands in a ConfigMap, else its default."""
+    assert source.config_map_key_ref is not None, "such a value"
+    reference = config_reference(source.config_map_key_ref, global_values)
+    found = global_values.config(reference)
+    if found is not None:
+        return found
+    if source.default is None:
+        raise Problem(f"unable to retrieve inputs.parameters.{name} from {missing_config(reference)}")
+    return ArgumentText(source.default).text.render(global_values)
 
 
 def config_reference(reference: argo.ConfigMapKeySelector, lookup: Lookup) -> argo.ConfigMapKeySelector:
@@ -97,7 +104,7 @@ def resolved(argument: ArgumentText, scope: Scope) -> str | None:
         Problem: it cannot be resolved.
     """
     if argument.pure is not None:
-        return text_or_absent(scope, argument.pure)
+        return text_or_absent(scope, argument.pure, argument.text.source)
     return argument.text.render(scope)
 
 
@@ -127,7 +134,8 @@ def input_artifact(
         return compiled.render(inner)
     elif declared.optional:
         return None
-    raise Problem(f"inputs.artifacts.{declared.name} was not supplied")
+    what = "was not supplied" if given is None else "missing location information"
+    raise Problem(f"inputs.artifacts.{declared.name} {what}")
 
 
 def found_artifact(given: ArtifactArgument, scope: Scope) -> argo.Artifact | None:

@@ -12,10 +12,15 @@ class Unresolved(Problem):
 class Absent(Unresolved):
     """A reference to an output that is not there because its node did not run."""
 
-    def __init__(self, tag: str) -> None:
-        """Hold the tag's name."""
+    def __init__(self, tag: str, wanted: str = "") -> None:
+        """Hold the tag's name; `wanted` names the input that was to have its value and nothing else."""
         self.tag = tag
-        super().__init__(f"failed to resolve {{{{{tag}}}}}: absent optional: the node was skipped and the output has no default")
+        if wanted:
+            what = "argument references an absent optional (skipped/omitted node output with no default)"
+            super().__init__(f"{wanted}: {what}: {{{{{tag}}}}}")
+        else:
+            why = "absent optional: the node was skipped and the output has no default"
+            super().__init__(f"failed to resolve {{{{{tag}}}}}: {why}")
 
 
 class Unknown(Exception):

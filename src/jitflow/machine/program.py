@@ -59,14 +59,19 @@ class ArtifactArgument:
 class CompiledArguments:
     """The arguments of a task, or of the workflow."""
 
-    __slots__ = ("artifacts", "parameters")
+    __slots__ = ("artifacts", "configured", "parameters")
 
     def __init__(self, source: argo.Arguments | None) -> None:
         """Compile each argument."""
         source = source or argo.Arguments()
         self.parameters: dict[str, ArgumentText] = {}
+        self.configured: dict[str, argo.ValueFrom] = {}
+        """Arguments whose values stand in ConfigMaps."""
         for parameter in source.parameters:
             value = parameter.value
+            if value is None and parameter.value_from is not None and parameter.value_from.config_map_key_ref:
+                self.configured[parameter.name] = parameter.value_from
+                continue
             if value is None and parameter.value_from is not None:
                 value = parameter.value_from.parameter or parameter.value_from.default
             if value is None:

@@ -38,7 +38,7 @@ def schedule(turn: Turn, owner: Node, boundary: Node, task: Task) -> None:
     if not items:
         turn.did_not_run(draft, phases.SKIPPED, EMPTY_LOOP)
     else:
-        _start_items(turn, owner, boundary, draft, items, reason)
+        _start_items(turn, owner, draft, items, reason)
 
 
 def _reason_to_skip(task: Task, scope: Scope) -> str:
@@ -68,8 +68,9 @@ def _start_or_skip(turn: Turn, draft: Node, reason: str) -> None:
         turn.start(draft)
 
 
-def _start_items(turn: Turn, owner: Node, boundary: Node, draft: Node, items: list[str], reason: str) -> None:
+def _start_items(turn: Turn, owner: Node, draft: Node, items: list[str], reason: str) -> None:
     """Start those items of a loop that have no node yet, or skip them all for a reason."""
+    boundary = turn.nodes[draft.boundary]
     if owner.type == types.DAG:
         group = turn.child(owner.id, draft.key)
         owner = group or turn.add(changed(draft, type=types.TASK_GROUP, phase=phases.RUNNING, started_at=turn.now))

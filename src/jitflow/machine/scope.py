@@ -140,8 +140,8 @@ class Scope:
         return self._item_fields.get(field)
 
 
-def text_or_absent(scope: Scope, tag: str) -> str | None:
-    """Return a pure tag's value, None when its node was skipped.
+def text_or_absent(scope: Scope, tag: str, text: str) -> str | None:
+    """Return a pure tag's value, None when its node was skipped; `text`, the tag with its braces, when nobody knows it.
 
     Raises:
         Problem: the tag has no value for another reason.
@@ -150,4 +150,4 @@ def text_or_absent(scope: Scope, tag: str) -> str | None:
         value = scope(tag)
     except Absent:
         return None
-    return "{{" + tag + "}}" if value is None else value
+    return text if value is None else value

@@ -10,7 +10,7 @@ from jitflow.machine import node as types
 from jitflow.machine import templates as keys
 from jitflow.machine.expressions import rendered
 from jitflow.machine.node import Key, Node
-from jitflow.machine.problems import Absent, Problem, Unresolved
+from jitflow.machine.problems import Absent, Unresolved
 from jitflow.machine.program import CompiledTemplate, Program, Task
 from jitflow.machine.state import Run
 from jitflow.model import argo
