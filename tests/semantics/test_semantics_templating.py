@@ -121,7 +121,7 @@ def test_templating_3_items_retries_and_the_status_are_late() -> None:
     run = begun(
         "container: {image: i}",
         spec="onExit: bye",
-        extra="- {name: bye, container: {image: i, args: [\"{{=workflow.status == 'Failed' ? 'sad' : 'glad'}} {{=fromJSON(workflow.failures)[0].phase}}\"]}}",
+        extra="- {name: bye, container: {image: i, args: [\"{{=workflow.status == 'Failed' ? 'sad' : 'glad'}} {{=fromJSON(fromJSON(workflow.failures))[0].phase}}\"]}}",
     )
     run.end("wf", 1)
     assert arguments(run, "wf.onExit") == ["sad Failed"]
