@@ -337,7 +337,7 @@ def test_a_pause_waits_for_its_outputs() -> None:
             "raw output parameter 'answer' has not been set and does not have a default value",
         ),
         (ShutdownRequested(strategy="Stop", selector="displayName==ask", message="declined"), "Failed", "declined"),
-        (SuspendedNodesSet(selector="name=wf[0].ask", phase="Error", message="bad"), "Failed", "bad"),
+        (SuspendedNodesSet(selector="name=wf[0].ask", phase="Error", message="bad"), "Error", "bad"),
         (
             SuspendedNodesSet(selector="phase!=Succeeded,displayName=ask", phase="Succeeded", outputs={"answer": "1"}),
             "Succeeded",
@@ -358,10 +358,10 @@ def test_how_a_pause_ends(event: ResumeRequested, phase: str, message: str) -> N
 @pytest.mark.parametrize(
     ("event", "text"),
     [
-        (ResumeRequested(selector="displayName=nobody"), "no suspended nodes match"),
+        (ResumeRequested(selector="displayName=nobody"), "no suspend nodes matching"),
         (ResumeRequested(selector="colour=red"), "invalid node field selector"),
-        (SuspendedNodesSet(selector=""), "a node field selector is needed"),
-        (SuspendedNodesSet(selector="id=x"), "no suspended nodes match"),
+        (SuspendedNodesSet(selector=""), "use a node field selector"),
+        (SuspendedNodesSet(selector="id=x"), "no suspend nodes matching"),
         (ShutdownRequested(strategy="Explode"), "is no shutdown strategy"),
         (RetryRequested(), "Cannot retry a workflow in phase Running"),
         (RetryRequested(parameters=("x",)), "expected parameter of the form"),
@@ -379,7 +379,7 @@ def test_finished_workflows_take_no_requests() -> None:
     run = Run(workflow("entrypoint: echo\ntemplates:" + ECHO)).play()
     assert machine.refusal(run.state, ShutdownRequested(strategy="Stop")) == "cannot shutdown a completed workflow"
     assert machine.refusal(run.state, SuspendRequested()) == "cannot suspend completed workflows"
-    assert machine.refusal(run.state, RetryRequested()) == "Cannot retry a workflow in phase Succeeded"
+    assert machine.refusal(run.state, RetryRequested()).startswith("To retry a succeeded workflow")
     assert machine.refusal(run.state, TimerFired(key="x")) == ""
 
 

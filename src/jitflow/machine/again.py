@@ -6,6 +6,7 @@ import msgspec
 
 from jitflow.machine import node as types
 from jitflow.machine import phases, selectors, suspends
+from jitflow.machine.edges import Edges
 from jitflow.machine.node import Node, changed
 from jitflow.machine.pods import kill_key
 from jitflow.machine.program import Program
@@ -34,10 +35,11 @@ def refusal(state: State, event: Event) -> str:
             case RetryRequested():
                 return _retry_refusal(state, event)
             case ShutdownRequested():
-                selectors.parse(event.selector)
                 if event.strategy not in STRATEGIES:
                     return f"'{event.strategy}' is no shutdown strategy: use Stop or Terminate"
-                return "cannot shutdown a completed workflow" if finished else ""
+                if finished:
+                    return "cannot shutdown a completed workflow"
+                return _none_matches(event.selector) if event.selector and not _matching(state, event.selector) else ""
             case LabelsSet():
                 return "cannot patch completed workflows" if finished else ""
             case SuspendRequested():
@@ -45,9 +47,7 @@ def refusal(state: State, event: Event) -> str:
             case ResumeRequested():
                 return _resume_refusal(state, event)
             case SuspendedNodesSet():
-                if not event.selector:
-                    return "a node field selector is needed to set outputs"
-                return "" if _matching(state, event.selector) else f"no suspended nodes match '{event.selector}'"
+                return _set_refusal(state, event)
             case _:
                 return ""
     except ValueError as error:
@@ -57,12 +57,27 @@ def refusal(state: State, event: Event) -> str:
 def _resume_refusal(state: State, event: ResumeRequested) -> str:
     matching = _matching(state, event.selector)
     if event.selector and not matching:
-        return f"currently, no suspended nodes match '{event.selector}'"
+        return _none_matches(event.selector)
     for node in matching:
         unset = suspends.unset_output(node)
         if unset:
             return f"raw output parameter '{unset}' has not been set and does not have a default value"
     return ""
+
+
+def _set_refusal(state: State, event: SuspendedNodesSet) -> str:
+    if not event.selector:
+        return "'set' currently only targets suspend nodes, use a node field selector to target them"
+    if event.phase and event.phase not in phases.COMPLETED:
+        return f"{event.phase} is an invalid phase to set to"
+    matching = _matching(state, event.selector)
+    if not matching:
+        return _none_matches(event.selector)
+    return next((refused for node in matching if (refused := suspends.supply_refusal(node, event.outputs))), "")
+
+
+def _none_matches(selector: str) -> str:
+    return f"currently, set only targets suspend nodes: no suspend nodes matching nodeFieldSelector: {selector}"
 
 
 def _matching(state: State, selector: str) -> list[Node]:
@@ -83,7 +98,7 @@ def _retry_refusal(state: State, event: RetryRequested) -> str:
     if state.run.finished_at is None:
         return f"Cannot retry a workflow in phase {phase or 'Pending'}"
     if phase == phases.SUCCEEDED and not (event.restart_successful and event.selector):
-        return f"Cannot retry a workflow in phase {phase}"
+        return "To retry a succeeded workflow, set the options restartSuccessful and nodeFieldSelector"
     return ""
 
 
@@ -116,9 +131,12 @@ def retry(turn: Turn, event: RetryRequested) -> None:
 
 
 def to_repeat(turn: Turn, nodes: dict[str, Node]) -> tuple[set[str], set[str]]:
-    """Return the ids of the nodes that a retry of a failed workflow deletes, and of those it resets, which it does in `nodes`."""
+    """Return the ids of the nodes that a new workflow does without, for each pod that failed, and of those it goes on with.
+
+    The latter are reset in `nodes`.
+    """
     plan = _Reset(turn, nodes, (), expand_again=False)
-    plan.run()
+    plan.run(deep=True)
     return set(plan.deleted), set(plan.reset)
 
 
@@ -144,37 +162,38 @@ class _Reset:
         self._nodes = nodes
         self._chosen = chosen
         self._expand_again = expand_again
+        self._edges = Edges(turn.state)
+        self._succeeded: dict[str, bool] = {}
         self.deleted: list[str] = []
         self.reset: list[str] = []
 
-    def run(self) -> None:
-        """Go down from the root; drop the exit handler."""
+    def run(self, *, deep: bool = False) -> None:
+        """Go down from the root; drop the exit handler. `deep`: failures that something succeeded after count too."""
         name = self._turn.program.name
         for node in list(self._nodes.values()):
             if not node.owner and node.id != name and (not node.hook or not node.is_fulfilled or node.is_unsuccessful):
                 self._delete(node)
         if name in self._nodes:
-            self._visit(self._nodes[name])
+            self._visit(self._nodes[name], deep=deep)
         gone = set(self.deleted)
         self.reset = [node_id for node_id in self.reset if node_id not in gone]
 
     def _children(self, node: Node) -> list[Node]:
         return [child for child in self._turn.children(node.id) if not child.is_hook]
 
-    def _visit(self, node: Node, *, deep: bool = False) -> bool:
-        """Delete or reset a node if it must run again; return whether it must. `deep`: forgiven failures too."""
+    def _visit(self, node: Node, *, deep: bool) -> bool:
+        """Delete or reset a node if it must run again; return whether it must."""
         if node.daemoned:  # what runs again needs it again
-            self._delete(node)
-            return True
-        if node.type not in COMPOSITES:
-            if node.is_unsuccessful or self._is_chosen(node):
+            needed = self._nodes[node.boundary].is_unsuccessful
+            if needed:
                 self._delete(node)
-                return True
-            return False
-        if self._is_chosen(node) or (node.type == types.RETRY and self._repeats_pods(node) and node.is_unsuccessful):
+            return needed
+        is_leaf = node.type not in COMPOSITES or (node.type == types.RETRY and self._repeats_pods(node))
+        failed = is_leaf and node.is_unsuccessful and (deep or not self._succeeded_after(node))
+        if failed or self._is_chosen(node):
             self._delete(node)
             return True
-        if not node.is_unsuccessful and not self._chosen and not deep:
+        if is_leaf:
             return False
         again = self._visit_children(node, deep=deep)
         if not again and node.is_unsuccessful:
@@ -203,14 +222,14 @@ class _Reset:
         children = self._children(node)
         if node.type == types.RETRY:
             children = children[-1:]
-        if self._expand_again and node.type in {types.TASK_GROUP, types.STEP_GROUP}:
-            for child in children:
-                self._delete(child)
-            return True
         visited: set[int] = set()
         for child in children:
             if self._visit(child, deep=deep):
                 visited.add(child.task if node.type == types.DAG else child.index)
+        if self._expand_again and node.type in {types.TASK_GROUP, types.STEP_GROUP} and (visited or node.is_unsuccessful):
+            for child in children:
+                self._delete(child)
+            return True
         if node.type == types.STEPS and visited:
             first = min(visited)
             for child in children:
@@ -233,6 +252,23 @@ class _Reset:
         for child in children:
             if child.task in after or child.phase == phases.OMITTED:
                 self._delete(child)
+
+    def _succeeded_after(self, node: Node) -> bool:
+        """Return whether anything that followed a node has succeeded: its failure was forgiven, and what came of it stays."""
+        seen: set[str] = set()
+        todo = list(self._edges.children(node))
+        while todo:
+            found = self._nodes[todo.pop()]
+            if found.id in seen or found.hook:
+                continue
+            seen.add(found.id)
+            if found.phase == phases.SUCCEEDED or self._succeeded.get(found.id):
+                self._succeeded[node.id] = True
+                return True
+            if found.id not in self._succeeded:
+                todo += self._edges.children(found)
+        self._succeeded.update(dict.fromkeys((node.id, *seen), False))
+        return False
 
     def _is_chosen(self, node: Node) -> bool:
         return bool(self._chosen) and selectors.matches(self._chosen, node)

@@ -59,6 +59,24 @@ def timer_key(node_id: str) -> str:
     return f"suspend/{node_id}"
 
 
+def supply_refusal(node: Node, values: Mapping[str, str]) -> str:
+    """Return why a node does not take output parameters, empty when it does: each may be supplied once, if it is awaited."""
+    if not values:
+        return ""
+    if node.outputs is None:
+        return "cannot set output parameters because node is not expecting any raw parameters"
+    awaited = {
+        p.name: p.value is None and p.value_from is not None and p.value_from.supplied is not None
+        for p in node.outputs.parameters
+    }
+    for name in values:
+        if name not in awaited:
+            return f"node is not expecting output parameter '{name}'"
+        if not awaited[name]:
+            return f"cannot set output parameter '{name}' because it does not use valueFrom.raw or it was already set"
+    return ""
+
+
 def supply(turn: Turn, node: Node, values: Mapping[str, str], message: str = "") -> None:
     """Set output parameters that wait to be supplied."""
     outputs = node.outputs or argo.Outputs()
@@ -76,10 +94,10 @@ def end(turn: Turn, node: Node, message: str = "") -> None:
         turn.finish(node, phases.SUCCEEDED, message, outputs)
 
 
-def fail(turn: Turn, node: Node, message: str) -> None:
+def fail(turn: Turn, node: Node, message: str, phase: str = phases.FAILED) -> None:
     """End a suspension as failed."""
     close_timer(turn, node)
-    turn.finish(node, phases.FAILED, message)
+    turn.finish(node, phase, message)
 
 
 def close_timer(turn: Turn, node: Node) -> None:

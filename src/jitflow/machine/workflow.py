@@ -294,7 +294,7 @@ def set_nodes(turn: Turn, event: SuspendedNodesSet) -> None:
         suspends.supply(turn, node, event.outputs, event.message)
         changed = turn.nodes[node.id]
         if event.phase in phases.UNSUCCESSFUL:
-            suspends.fail(turn, changed, event.message)
+            suspends.fail(turn, changed, event.message, event.phase)
         elif event.phase == phases.SUCCEEDED:
             suspends.end(turn, changed, event.message)
 

@@ -79,7 +79,7 @@ class ResumeRequested(Event, frozen=True, kw_only=True):
 
 
 class SuspendedNodesSet(Event, frozen=True, kw_only=True):
-    """Supply output parameters to the suspended nodes that `selector` names; a `phase` also ends them (an Error as Failed)."""
+    """Supply output parameters to the suspended nodes that `selector` names; a `phase` also ends them."""
 
     selector: str
     outputs: dict[str, str] = {}
