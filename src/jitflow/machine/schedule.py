@@ -134,8 +134,8 @@ def items_of(task: Task, scope: Scope) -> list[str]:
 
 def _list(text: str, field: str) -> list[str]:
     try:
-        raw = msgspec.json.decode(text, type=list[msgspec.Raw])
-        return [_compact(bytes(item)) for item in raw]
+        raw = msgspec.json.decode(text, type=list[msgspec.Raw] | None)  # null is an empty list, as Go reads it
+        return [_compact(bytes(item)) for item in raw or ()]
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise Problem(f"{field} value could not be parsed as a JSON list: {text[:200]}: {error}") from error
 

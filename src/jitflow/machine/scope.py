@@ -137,7 +137,10 @@ class Scope:
                 raise Problem(f"item is not a map: {{{{item.{field}}}}} of {self._item}")
             fields = msgspec.json.decode(self._item, type=dict[str, msgspec.Raw])
             self._item_fields = {name: names.item_text(bytes(raw).decode()) for name, raw in fields.items()}
-        return self._item_fields.get(field)
+        value = self._item_fields.get(field)
+        if value is None:
+            raise Problem(f"failed to resolve {{{{item.{field}}}}}: {self._item} has no such field")
+        return value
 
 
 def text_or_absent(scope: Scope, tag: str, text: str) -> str | None:
