@@ -109,7 +109,10 @@ def test_loops_1_parameters() -> None:
 )
 def test_loops_1_values_that_are_all_maps_or_lists(values: tuple[str, str], expected: list[object]) -> None:
     """Loops 1: only if all values are JSON maps or lists do they stand as such."""
-    ends = {f"wf[0].l({index}:{item})": {"parameters": {"p": value}} for index, (item, value) in enumerate(zip("xz", values, strict=True))}
+    ends = {
+        f"wf[0].l({index}:{item})": {"parameters": {"p": value}}
+        for index, (item, value) in enumerate(zip("xz", values, strict=True))
+    }
     assert json.loads(received(played(loop("[x, z]", VALUES, "write"), ends=ends), "wf[1].a") or "") == expected
 
 
@@ -193,7 +196,7 @@ def test_loops_3_fields_of_items() -> None:
 def test_loops_3_an_item_without_the_field(items: str) -> None:
     """Loops 3: an item that is no map, or has no such field, is an error of the loop."""
     run = played(
-        f"steps: [[{{name: l, template: echo, withParam: '{{{{workflow.parameters.list}}}}', arguments: {{parameters: [{{name: m, value: '{{{{item.x}}}}'}}]}}}}]]",
+        "steps: [[{name: l, template: echo, withParam: '{{workflow.parameters.list}}', arguments: {parameters: [{name: m, value: '{{item.x}}'}]}}]]",
         spec=f"arguments: {{parameters: [{{name: list, value: {json.dumps(json.dumps(yaml.safe_load(items)))}}}]}}",
     )
     assert run.phase("wf[0]") == "Error"
@@ -222,7 +225,9 @@ def test_loops_4_captured_if_somebody_reads_it(reads: str, captured: bool) -> No
 
 def test_loops_4_captured_for_the_outputs_and_hooks() -> None:
     """Loops 4: outputs of the template and hooks may be the readers."""
-    run = begun("steps: [[{name: s, template: number}]]\noutputs: {parameters: [{name: o, valueFrom: {parameter: '{{steps.s.outputs.result}}'}}]}")
+    run = begun(
+        "steps: [[{name: s, template: number}]]\noutputs: {parameters: [{name: o, valueFrom: {parameter: '{{steps.s.outputs.result}}'}}]}"
+    )
     assert run.launch("wf[0].s").capture_result
     hook = "hooks: {exit: {template: echo, arguments: {parameters: [{name: m, value: '{{steps.s.outputs.result}}'}]}}}"
     run = begun(f"steps: [[{{name: s, template: number, {hook}}}]]")
@@ -255,7 +260,10 @@ def test_loops_5_outputs_of_a_failed_main() -> None:
 def test_loops_6_exit_codes() -> None:
     """Loops 6: a text, of pods that failed too, for later steps and for `when`."""
     value = "arguments: {parameters: [{name: m, value: '{{steps.f.exitCode}} {{steps.f.status}}'}]}"
-    run = played(f"steps: [[{{name: f, template: fail, continueOn: {{failed: true}}}}], [{{name: a, template: echo, {value}, when: '{{{{steps.f.exitCode}}}} == 4'}}]]", ends={"fail": {"exit_code": 4}})
+    run = played(
+        f"steps: [[{{name: f, template: fail, continueOn: {{failed: true}}}}], [{{name: a, template: echo, {value}, when: '{{{{steps.f.exitCode}}}} == 4'}}]]",
+        ends={"fail": {"exit_code": 4}},
+    )
     assert (run.node("wf[0].f").outputs or argo.Outputs()).exit_code == "4"
     assert received(run, "wf[1].a") == "4 Failed"
     assert run.node("wf").outputs is None
