@@ -77,12 +77,16 @@ GOOD = {
     "recursion": "  entrypoint: a\n  templates:\n  - name: a\n    steps: [[{name: again, template: a, when: 'x == y'}]]\n",
     "suspend": "  entrypoint: a\n  templates:\n  - name: a\n    suspend: {duration: 20}\n"
     "    outputs: {parameters: [{name: o, valueFrom: {supplied: {}}}]}\n",
-    "globals": leaf("    outputs: {parameters: [{name: o, globalName: g, valueFrom: {path: /o}}]}\n")
-    + "  - name: e\n    container: {image: i, args: ['{{workflow.outputs.parameters.g}} {{workflow.status}} {{workflow.failures}}']}\n  onExit: e\n",
+    "globals": steps(
+        "    - [{name: s, template: make}]\n"
+        "  - name: make\n    container: {image: i}\n    outputs: {parameters: [{name: o, globalName: g, valueFrom: {path: /o}}]}\n"
+        "  - name: e\n    container: {image: i, args: ['{{workflow.outputs.parameters.g}} {{workflow.status}} {{workflow.failures}}']}\n"
+    )
+    + "  onExit: e\n",
     "any global": leaf(
         "    outputs: {artifacts: [{name: 'o-{{inputs.parameters.x}}', globalName: '{{inputs.parameters.x}}', path: /o}]}\n"
     )
-    + "    inputs: {parameters: [{name: x, value: 1}]}\n  - name: e\n    container: {image: '{{workflow.outputs.artifacts.free}}'}\n",
+    + "    inputs: {parameters: [{name: x, value: 1}]}\n  - name: e\n    container: {image: '{{workflow.outputs.artifacts.free}}'}\n  onExit: e\n",
     "metadata": leaf(
         "    retryStrategy: {limit: 2, retryPolicy: Always, backoff: {duration: 1s, factor: 2, cap: 1m, maxDuration: '60'}}\n"
     )
@@ -111,9 +115,7 @@ GOOD = {
         "  - name: use\n    container: {image: i, args: ['{{inputs.artifacts.d.path}}']}\n    inputs: {artifacts: [{name: d, path: /d}]}\n",
         "    outputs: {artifacts: [{name: x, from: '{{steps.a.outputs.artifacts.o}}'}], parameters: [{name: y, valueFrom: {parameter: '{{steps.b.id}}'}}]}\n",
     ),
-    "custom tags": container(
-        "args: ['{{whatever}} {{user.thing}} {{item}} {{retries}} {{inputs.parameters.{{workflow.name}}}}']"
-    ),
+    "custom tags": container("args: ['{{whatever}} {{user.thing}} {{item}} {{retries}} {{user.{{workflow.name}}}}']"),
 }
 
 
@@ -270,7 +272,8 @@ BAD = [
     (artifact("path: /d, s3: {key: /a}"), 9, "s3.key must not begin with /"),
     (artifact("path: /d, s3: {key: 'a\\b'}"), 9, "s3.key must not have a backslash"),
     (artifact('path: /d, s3: {key: "a\\0"}'), 9, "s3.key must not have control characters"),
-    (artifact("path: /d, s3: {bucket: b}"), 9, "s3.key is required"),
+    (artifact("path: /d, s3: {bucket: b}"), 5, "templates.a inputs.artifacts.d was not supplied"),
+    (artifact("path: /d, http: {url: ''}"), 5, "templates.a inputs.artifacts.d was not supplied"),
     (artifact("path: /d, s3: {bucket: a/b, key: k}"), 9, "s3.bucket 'a/b' is not a bucket's name"),
     (artifact("path: /d, plugin: {name: rclone, key: a/b}"), 9, "plugin.key 'a/b' does not name a remote"),
     (artifact("path: /d, plugin: {name: rclone, key: ':local:/etc'}"), 9, "plugin.key ':local:/etc' does not name a remote"),
@@ -568,7 +571,7 @@ def test_did_you_mean():
 
 def test_lint_allows_arguments_without_values():
     text = leaf("    inputs: {parameters: [{name: p}]}\n  arguments: {parameters: [{name: p}]}\n")
-    assert len(problems(text)) == 2
+    assert [problem.message for problem in problems(text)] == ["spec.arguments.p.value or spec.arguments.p.valueFrom is required"]
     assert problems(text, lint=True) == ()
 
 

@@ -45,22 +45,18 @@ def shown(file: str) -> str:
 
 
 def problems(file: str) -> tuple[Problem, ...]:
-    """Return everything that is wrong with the manifests of a file; nothing is sent anywhere.
+    """Return everything that is wrong with the manifests of a file, which may refer to one another; nothing is sent anywhere.
+
+    Workflow parameters may lack a value: they come at submit.
 
     Raises:
         InputRefused: the file cannot be read.
     """
     try:
-        documents = spec.load(read(file), shown(file))
+        spec.validate_together(spec.load(read(file), shown(file)), lint=True)
     except Refused as error:
         return error.problems
-    found: list[Problem] = []
-    for document in documents:
-        try:
-            spec.validate_document(document)
-        except Refused as error:
-            found += error.problems
-    return tuple(found)
+    return ()
 
 
 def load_any(file: str) -> list[dict[str, Any]]:
@@ -71,8 +67,7 @@ def load_any(file: str) -> list[dict[str, Any]]:
     """
     try:
         documents = spec.load(read(file), shown(file))
-        for document in documents:
-            spec.validate_document(document)
+        spec.validate_together(documents)
     except Refused as error:
         raise InputRefused("\n".join(located(problem, file) for problem in error.problems)) from error
     return [{**msgspec.to_builtins(document.manifest), "kind": document.kind} for document in documents]

@@ -5,6 +5,7 @@
 """Asking JSON documents: JSONPath (also kubectl's form), gjson paths, jq filters. The work is done by kept libraries."""
 
 import json
+from collections.abc import Iterator
 from typing import Any, Final
 
 import jq
@@ -49,7 +50,7 @@ def jsonpath(path: str, document: Any) -> list[Any]:
     try:
         return list(jsonpath_library.findall(path, document))[:MAX_RESULTS]
     except (jsonpath_library.JSONPathError, RecursionError, ValueError, TypeError) as error:
-        raise QueryError(f"JSONPath {path!r}: {error}") from None
+        raise QueryError(f"JSONPath {path!r}: {_first_line(error)}") from None
 
 
 def first(path: str, text: Any) -> Any:
@@ -76,31 +77,65 @@ def template(text: str, document: Any) -> str:
     Raises:
         QueryError: it cannot be read, or a path finds nothing.
     """
-    _check(text)
-    if "{" not in text:
-        text = "{" + (text if text.startswith(".") else f".{text}") + "}"
     parts: list[str] = []
-    rest = text
+    for plain, body in _pieces(text):
+        parts.append(plain)
+        if body:
+            parts.append(_filled(body, document, text))
+    return "".join(parts)
+
+
+def check_template(text: str) -> None:
+    """Check that a kubectl JSONPath template can be read.
+
+    Raises:
+        QueryError: it cannot.
+    """
+    for _, body in _pieces(text):
+        if body and body[0] not in "\"'":
+            try:
+                jsonpath_library.compile(_path_of(body))
+            except (jsonpath_library.JSONPathError, RecursionError, ValueError, TypeError) as error:
+                raise QueryError(f"JSONPath {text!r}: {_first_line(error)}") from None
+
+
+def _pieces(text: str) -> Iterator[tuple[str, str]]:
+    """Yield the parts of a template: plain text, and the path in braces after it (empty at the end)."""
+    _check(text)
+    rest = text if "{" in text else "{" + (text if text.startswith(".") else f".{text}") + "}"
     while rest:
         before, brace, rest = rest.partition("{")
-        parts.append(before)
-        if not brace:
-            break
         body, closed, rest = rest.partition("}")
-        if not closed:
-            raise QueryError(f"JSONPath {text!r}: a brace is not closed")
-        parts.append(_filled(body.strip(), document, text))
-    return "".join(parts)
+        if brace and not closed:
+            raise QueryError(f"JSONPath {text!r}: a brace is not closed ({_spot(text, text.rfind('{'))})")
+        yield before, body.strip()
+
+
+def _path_of(body: str) -> str:
+    path = body if body.startswith("$") else f"${body}" if body[:1] in {".", "["} else f"$.{body}"
+    return _quoted_dots(path) if "\\." in path else path
 
 
 def _filled(body: str, document: Any, text: str) -> str:
     if body[:1] in {'"', "'"}:
         return body[1:-1].encode().decode("unicode_escape")
-    path = body if body.startswith("$") else f"${body}" if body[:1] in {".", "["} else f"$.{body}"
-    found = jsonpath(path.replace("\\.", "."), document) if "\\." not in path else jsonpath(_quoted_dots(path), document)
+    found = jsonpath(_path_of(body), document)
     if not found:
         raise QueryError(f"JSONPath {text!r}: {body} is not found")
     return " ".join(value if isinstance(value, str) else to_json(value) for value in found)
+
+
+def _spot(text: str, offset: int) -> str:
+    return f"{text.count(chr(10), 0, offset) + 1}:{offset - text.rfind(chr(10), 0, offset)}"
+
+
+def _first_line(error: Exception) -> str:
+    """Return what a library says of a path, in one line, with the place if it knows one."""
+    what = str(error).partition("\n")[0]
+    token = getattr(error, "token", None)
+    if token is None:
+        return what
+    return f"{what} ({_spot(token.path, token.index if token.index >= 0 else len(token.path))})"
 
 
 def _quoted_dots(path: str) -> str:
@@ -141,14 +176,28 @@ def jq_text(expression: str, document: Any) -> str:
     Raises:
         QueryError: the filter cannot be read, fails, or could run without end.
     """
+    program = check_jq(expression)
+    try:
+        found = program.input_text(json.dumps(document)).all()
+    except (ValueError, RecursionError) as error:
+        raise QueryError(f"jq {expression!r}: {error}") from None
+    return "\n".join(value if isinstance(value, str) else to_json(value) for value in found[:MAX_RESULTS])
+
+
+def check_jq(expression: str) -> Any:
+    """Return a jq filter, compiled.
+
+    Raises:
+        QueryError: it cannot be read, or could run without end.
+    """
     _check(expression)
     if any(word in expression for word in _HEAVY):
         raise QueryError("the jq filter uses a function that could run without end, or reads what is not the document")
     try:
-        found = jq.compile(expression).input_text(json.dumps(document)).all()
+        return jq.compile(expression)
     except (ValueError, RecursionError) as error:
-        raise QueryError(f"jq {expression!r}: {error}") from None
-    return "\n".join(value if isinstance(value, str) else to_json(value) for value in found[:MAX_RESULTS])
+        what = str(error).partition("\n")[0].removeprefix("jq: error: ").replace(" at <top-level>", "")
+        raise QueryError(f"jq {expression!r}: {what}") from None
 
 
 def _check(path: str) -> None:

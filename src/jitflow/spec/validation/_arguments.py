@@ -1,9 +1,14 @@
 """Arguments, and whether they give a template what it needs."""
 
+from typing import Final
+
+from jitflow.expr.tags import is_pure_tag
 from jitflow.model import argo
 from jitflow.spec.places import Path
-from jitflow.spec.validation._artifacts import check_artifact, locations
+from jitflow.spec.validation._artifacts import check_artifact, is_located, locations
 from jitflow.spec.validation._report import Report, check_names
+
+_INPUT: Final = "inputs.parameters."
 
 
 def check_arguments(
@@ -41,6 +46,8 @@ def _check_value(report: Report, parameter: argo.Parameter, path: Path, name: st
         if not allowed or forbidden:
             message = f"{name}.valueFrom only allows: default, configMapKeyRef and supplied"
             report.add((*path, "valueFrom"), message, "give a `value`")
+    if parameter.enum and parameter.value is None and not values_optional:
+        report.add(path, f"{name}.value is required", f"add `value:` with one of {', '.join(parameter.enum[:10])}")
     if parameter.enum and parameter.value is not None and parameter.value not in parameter.enum:
         message = f"{name}.value should be present in {name}.enum list"
         report.add((*path, "value"), message, f"use one of {', '.join(parameter.enum[:10])}")
@@ -60,15 +67,34 @@ def check_supplied(report: Report, template: argo.Template, arguments: argo.Argu
     if inputs is None:
         return
     given = arguments or argo.Arguments()
-    parameters = {it.name for it in given.parameters if it.value is not None or it.value_from is not None}
+    parameters = {it.name: it for it in given.parameters}
     for parameter in inputs.parameters:
-        known = parameter.value is not None or parameter.default is not None or parameter.value_from is not None
-        if not known and parameter.name not in parameters:
+        if not _has_value(parameter, parameters.get(parameter.name)):
             message = f"{prefix}templates.{template.name} inputs.parameters.{parameter.name} was not supplied"
             report.add(path, message, f"add an argument `{parameter.name}`, or give the input a default")
     artifacts = {it.name for it in given.artifacts}
     for artifact in inputs.artifacts:
-        known = bool(locations(artifact)) or artifact.optional
-        if not known and artifact.name not in artifacts:
+        if not artifact.optional and not is_located(artifact) and artifact.name not in artifacts:
             message = f"{prefix}templates.{template.name} inputs.artifacts.{artifact.name} was not supplied"
-            report.add(path, message, f"add an artifact argument `{artifact.name}`, or give the input a location")
+            lacking = f"a key to its {locations(artifact)[0]}" if locations(artifact) else "the input a location"
+            report.add(path, message, f"add an artifact argument `{artifact.name}`, or give {lacking}")
+    timeout = parameters.get(_input_of(template.timeout))
+    if timeout is not None and timeout.value is not None and timeout.value.lstrip("+-").isdecimal():
+        message = f"{prefix}{template.name} has invalid duration format in timeout."
+        report.add(path, message, f'add a unit to the argument `{timeout.name}`: "{timeout.value}s"')
+
+
+def _has_value(parameter: argo.Parameter, given: argo.Parameter | None) -> bool:
+    """Return whether an input gets a value: the argument's own word goes before the input's, even when it says none."""
+    if given is None:
+        value = parameter.value if parameter.value is not None else parameter.default
+        source = parameter.value_from
+    else:
+        value, source = given.value, given.value_from
+    return value is not None or (source is not None and source.config_map_key_ref is not None)
+
+
+def _input_of(text: str | None) -> str:
+    """Return the input whose value a text is, empty when it is another one."""
+    name = is_pure_tag(text) if text else None
+    return name.removeprefix(_INPUT) if name is not None and name.startswith(_INPUT) else ""

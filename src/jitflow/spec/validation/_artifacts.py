@@ -5,9 +5,15 @@ from typing import Final, Literal
 
 from jitflow.model import argo
 from jitflow.spec.places import Path
+from jitflow.spec.validation._expressions import check_expression
 from jitflow.spec.validation._report import PARAMETER, Report, value_name_complaint
 
 LOCATIONS: Final = ("artifactory", "azure", "gcs", "git", "hdfs", "http", "oss", "plugin", "raw", "s3")
+_KEYS: Final = {
+    "artifactory": "url", "azure": "blob", "gcs": "key", "git": "repo", "hdfs": "path", "http": "url", "oss": "key",
+    "plugin": "key", "raw": None, "s3": "key",
+}  # fmt: skip
+"""What each location calls the object in its store; a raw artifact is its own."""
 _EXAMPLE: Final = "{{steps.a.outputs.artifacts.b}}"
 _TAG = re.compile(r"\{\{.*?\}\}", re.DOTALL)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
@@ -19,6 +25,11 @@ Role = Literal["argument", "input", "output"]
 def locations(artifact: argo.Artifact) -> list[str]:
     """Return the names of the locations that an artifact has."""
     return [name for name in LOCATIONS if getattr(artifact, name) is not None]
+
+
+def is_located(artifact: argo.Artifact) -> bool:
+    """Return whether an artifact says what it is: the object in its store, or the content itself."""
+    return any(key is None or getattr(getattr(artifact, name), key) for name, key in _KEYS.items() if getattr(artifact, name))
 
 
 def key_complaint(key: str) -> str:
@@ -72,11 +83,12 @@ def check_artifact(report: Report, artifact: argo.Artifact, path: Path, prefix: 
             f"{prefix}.from '{artifact.from_}' is no reference",
             'write it like "{{steps.a.outputs.artifacts.b}}"',
         )
-    if role == "argument" and not artifact.from_ and not artifact.from_expression and not found and not artifact.optional:
+    if role == "argument" and not artifact.from_ and not is_located(artifact):
         report.add(path, f"{prefix}.from, artifact location, or key is required", "add `from:`")
     if role != "argument":
         _check_path(report, artifact, path, prefix, leaf=leaf, kind=role)
-    _check_keys(report, artifact, path, prefix, key_optional=role == "output")
+    _check_keys(report, artifact, path, prefix)
+    check_expression(report, artifact.from_expression, (*path, "fromExpression"), f"{prefix}.fromExpression")
     _check_rest(report, artifact, path, prefix)
 
 
@@ -97,11 +109,11 @@ def _check_path(report: Report, artifact: argo.Artifact, path: Path, prefix: str
         report.add((*path, "path"), f"error in {prefix}: path '{artifact.path}' {complaint}", "give an absolute path in the pod")
 
 
-def _check_keys(report: Report, artifact: argo.Artifact, path: Path, prefix: str, *, key_optional: bool) -> None:
-    """Check keys; an output without one gets a key of its own (`<workflow>/<pod>/<name>`)."""
+def _check_keys(report: Report, artifact: argo.Artifact, path: Path, prefix: str) -> None:
+    """Check keys; an output without one gets a key of its own, an input without one is given its artifact."""
     if artifact.s3 is not None:
-        complaint = key_complaint(artifact.s3.key or "")
-        if complaint and (artifact.s3.key or not key_optional):
+        complaint = key_complaint(artifact.s3.key) if artifact.s3.key else ""
+        if complaint:
             report.add((*path, "s3", "key"), f"{prefix}.s3.key {complaint}", "name an object, or a directory with a / at its end")
         _check_bucket(report, artifact.s3, path, prefix)
     if artifact.plugin is not None:

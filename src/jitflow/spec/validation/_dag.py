@@ -8,96 +8,19 @@ from jitflow.expr import depends, tags
 from jitflow.model import argo
 from jitflow.spec._walk import tagged_texts
 from jitflow.spec.places import Path
+from jitflow.spec.validation._arguments import check_arguments, check_supplied
+from jitflow.spec.validation._calls import Call, Calls, Found, called_by, check_loop, check_when, has_exit_hook, is_loop
+from jitflow.spec.validation._expressions import check_hooks
+from jitflow.spec.validation._graph import Graph
 from jitflow.spec.validation._report import PARAMETER, Report, check_names, suggest
-from jitflow.spec.validation._scope import Scope, add_items, add_outputs, check_tags
-from jitflow.spec.validation._steps import Templates, check_call, is_loop
+from jitflow.spec.validation._scope import Scope, add_inline, add_items, add_outputs, check_tags
 
 MAX_TASKS: Final = 50_000
 
 
-class Graph:
-    """Who depends on whom, and who comes before whom."""
-
-    def __init__(self, tasks: tuple[argo.DAGTask, ...], prefix: str) -> None:
-        """Start without dependencies; `prefix` names the template in messages."""
-        self.prefix = prefix
-        self.tasks = {task.name: task for task in tasks}
-        self.before: dict[str, tuple[str, ...]] = {}
-        self._bits: dict[str, int] | None = None
-
-    def cycle(self) -> list[str]:
-        """Return the names along a cycle, first and last the same; empty when there is none."""
-        done: set[str] = set()
-        for start in self.before:
-            found = self._cycle_from(start, done)
-            if found:
-                return found
-        return []
-
-    def _cycle_from(self, start: str, done: set[str]) -> list[str]:
-        trail: dict[str, None] = {}
-        stack: list[tuple[str, int]] = [(start, 0)]
-        while stack:
-            name, at = stack.pop()
-            names = self.before.get(name, ())
-            if at == 0:
-                if name in done:
-                    continue
-                trail[name] = None
-            if at == len(names):
-                del trail[name]
-                done.add(name)
-                continue
-            stack.append((name, at + 1))
-            following = names[at]
-            if following in trail:
-                walked = list(trail)
-                return [*walked[walked.index(following) :], following]
-            if following not in done:
-                stack.append((following, 0))
-        return []
-
-    def precedes(self, early: str, late: str) -> bool:
-        """Return whether a task must end before another begins; the graph has no cycle."""
-        if early in self.before.get(late, ()):
-            return True
-        if self._bits is None:
-            self._bits = self._ancestors()
-        mask = self._bits.get(early)
-        return mask is not None and bool(self._bits[f"/{late}"] & mask)
-
-    def not_before(self, task: argo.DAGTask, text: str | None) -> list[str]:
-        """Return the tasks that a text refers to although they need not end before this one."""
-        if not text or "{{" not in text:
-            return []
-        parts = (tag.name.split(".") for tag in tags.find(text))
-        named = [it[1] for it in parts if it[0] == "tasks" and len(it) > 2 and it[1] in self.tasks]
-        return [name for name in named if not self.precedes(name, task.name)]
-
-    def _ancestors(self) -> dict[str, int]:
-        """Return each task's own bit under its name and its ancestors' bits under `/name`."""
-        bits = {name: 1 << index for index, name in enumerate(self.before)}
-        stack = list(self.before)
-        while stack:
-            name = stack[-1]
-            if f"/{name}" in bits:
-                stack.pop()
-                continue
-            names = [it for it in self.before[name] if it in self.before]
-            missing = [it for it in names if f"/{it}" not in bits]
-            if missing:
-                stack += missing
-                continue
-            found = 0
-            for it in names:
-                found |= bits[it] | bits[f"/{it}"]
-            bits[f"/{name}"] = found
-            stack.pop()
-        return bits
-
-
-def check_dag(report: Report, scope: Scope, template: argo.Template, path: Path, templates: Templates) -> None:
+def check_dag(report: Report, scope: Scope, found: Found) -> Calls:
     """Check the tasks of a template; `scope` gets what they offer."""
+    template, path = found.template, found.path
     dag = template.dag or argo.DAGTemplate(tasks=())
     here = (*path, "dag", "tasks")
     prefix = f"templates.{template.name}"
@@ -110,11 +33,7 @@ def check_dag(report: Report, scope: Scope, template: argo.Template, path: Path,
         )
         return
     check_names(report, dag.tasks, here, f"{prefix}.tasks", tags=True)
-    graph = Graph(dag.tasks, prefix)
-    called: list[argo.Template | None] = []
-    for index, task in enumerate(dag.tasks):
-        called.append(check_call(report, task, (*here, index), f"{prefix}.tasks.{task.name}", templates))
-        add_outputs(scope, f"tasks.{task.name}", called[-1], aggregate=is_loop(task))
+    graph = Graph(prefix, dag.tasks)
     _check_depends(report, graph, dag.tasks, here, prefix)
     cycle = graph.cycle()
     if cycle:
@@ -122,9 +41,36 @@ def check_dag(report: Report, scope: Scope, template: argo.Template, path: Path,
         message = f"{prefix}.tasks dependency cycle detected: {'->'.join(cycle)}"
         report.add((*here, index), message, "remove one of these dependencies")
         return
+    indexes = {task.name: index for index, task in enumerate(dag.tasks)}
+    places = [(*here, indexes[name]) for name in graph.order()]
+    called: list[tuple[argo.DAGTask, argo.Template | None]] = []
+    for place in places:
+        task = dag.tasks[int(place[-1])]
+        target = called_by(report, task, place, f"{prefix}.tasks.{task.name}", found.templates)
+        called.append((task, target.template if target is not None else None))
+        if target is not None:
+            yield Call(found=target)
+        add_outputs(scope, f"tasks.{task.name}", called[-1][1], aggregate=is_loop(task))
     _check_targets(report, scope, template, path, graph)
-    for index, task in enumerate(dag.tasks):
-        _check_references(report, scope, graph, task, (*here, index))
+    for place, pair in zip(places, called, strict=True):
+        _check_task(report, scope, graph, pair, place)
+
+
+def _check_task(report: Report, scope: Scope, graph: Graph, pair: tuple[argo.DAGTask, argo.Template | None], path: Path) -> None:
+    """Check a task's texts and arguments; `pair` is the task and what it calls."""
+    task, called = pair
+    prefix = f"{graph.prefix}.tasks.{task.name}"
+    check_loop(report, task, path, prefix)
+    check_when(report, task.when, path, prefix)
+    check_hooks(report, task.hooks, path, f"{prefix}.")
+    check_arguments(report, task.arguments, (*path, "arguments"), f"{prefix}.arguments.")
+    if task.hooks:
+        scope.add(f"tasks.{task.name}.status")
+    if has_exit_hook(task):
+        add_outputs(scope, f"tasks.{task.name}", called, aggregate=False)
+    _check_references(report, scope, graph, task, path)
+    if called is not None:
+        check_supplied(report, called, task.arguments, path, f"{prefix} ")
 
 
 def _check_depends(report: Report, graph: Graph, tasks: tuple[argo.DAGTask, ...], path: Path, prefix: str) -> None:
@@ -146,7 +92,9 @@ def _check_depends(report: Report, graph: Graph, tasks: tuple[argo.DAGTask, ...]
         try:
             logic = depends.parse(task.depends) if task.depends else depends.from_dependencies(task.dependencies)
         except depends.DependsError as error:
-            report.add((*here, "depends"), f"{name} {error}", "combine task names and results with &&, || and !")
+            report.add(
+                (*here, "depends"), f"{name} {error} (1:{error.offset + 1})", "combine task names and results with &&, || and !"
+            )
             logic = depends.Depends()
         _check_results(report, graph, logic, (*here, field), name)
         graph.before[task.name] = tuple(it for it in logic.names() if it in graph.tasks)
@@ -176,12 +124,11 @@ def _check_targets(report: Report, scope: Scope, template: argo.Template, path: 
 
 
 def _check_references(report: Report, scope: Scope, graph: Graph, task: argo.DAGTask, path: Path) -> None:
-    """Check a task's tags, and that the tasks whose outputs and status it uses come before it. `path` ends in its index."""
+    """Check a task's tags, and that the tasks whose outputs and status it uses come before it."""
     prefix = f"{graph.prefix}.tasks.{task.name}"
     inner = Scope(scope)
     add_items(inner, task)
-    if task.hooks:
-        inner.add(f"tasks.{task.name}.status")
+    add_inline(inner, task)
     for _, text in tagged_texts(task):
         for tag in tags.find_all(text):
             parts = tag.name.split(".")
@@ -189,13 +136,16 @@ def _check_references(report: Report, scope: Scope, graph: Graph, task: argo.DAG
                 inner.add(tag.name)
     check_tags(report, inner, task, path, prefix)
     arguments = task.arguments or argo.Arguments()
-    for index, parameter in enumerate(arguments.parameters):
-        for name in graph.not_before(task, parameter.value):
-            message = f"{prefix} missing dependency '{name}' for parameter '{parameter.name}'"
-            here = (*path, "arguments", "parameters", index, "value")
+    texts = [("parameter", "value", item.name, item.value) for item in arguments.parameters]
+    texts += [("artifact", "from", item.name, item.from_) for item in arguments.artifacts]
+    for index, (kind, field, owner, text) in enumerate(texts):
+        name = _leads_to(text)
+        if name in graph.tasks and not graph.precedes(name, task.name):
+            here = (*path, "arguments", f"{kind}s", index - (len(arguments.parameters) if kind == "artifact" else 0), field)
+            message = f"{prefix} missing dependency '{name}' for {kind} '{owner}'"
             report.add(here, message, f"add '{name}' to what {task.name} depends on")
-    for index, artifact in enumerate(arguments.artifacts):
-        for name in graph.not_before(task, artifact.from_):
-            message = f"{prefix} missing dependency '{name}' for artifact '{artifact.name}'"
-            here = (*path, "arguments", "artifacts", index, "from")
-            report.add(here, message, f"add '{name}' to what {task.name} depends on")
+
+
+def _leads_to(text: str | None) -> str:
+    """Return the task whose tag a text begins with. Argo looks no further: what comes later is resolved when the task runs."""
+    return text.split(".")[1] if text and text.startswith("{{tasks.") else ""

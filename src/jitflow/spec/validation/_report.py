@@ -14,6 +14,7 @@ MAX_PROBLEMS: Final = 50
 FIELD_NAME = re.compile(r"[a-zA-Z0-9][-a-zA-Z0-9]*")
 VALUE_NAME = re.compile(r"[-a-zA-Z0-9_]+")
 PARAMETER = re.compile(r"\{\{[-a-zA-Z0-9]+(\.[-a-zA-Z0-9_]+)*\}\}")
+_INPUT = re.compile(r"\{\{\s*(inputs\.parameters|workflow|retries|lastRetry)(\.[-\w.]+)?\s*\}\}", re.ASCII)
 MAX_FIELD_NAME: Final = 128
 
 
@@ -44,6 +45,10 @@ class Report:
         if len(self._problems) >= MAX_PROBLEMS:
             self.close()
 
+    def elsewhere(self, path: Path, origin: str) -> Report:
+        """Return a report for another object's parts: what is wrong there is told at the place that refers to it."""
+        return _Elsewhere(self, path, origin)
+
     def close(self) -> None:
         """End the validation.
 
@@ -53,6 +58,25 @@ class Report:
         if self._problems:
             found = sorted(self._problems.values(), key=lambda it: (it.code == "unsupported", _line(it)))
             raise Refused(found)
+
+
+class _Elsewhere(Report):
+    """Tells problems of another object at one place of this one."""
+
+    def __init__(self, outer: Report, path: Path, origin: str) -> None:
+        super().__init__(Places())
+        self._outer = outer
+        self._at = path
+        self._origin = origin
+
+    def add(self, path: Path, message: str, remedy: str = "", *, code: str = "invalid", key: bool = False) -> None:
+        del path, key
+        hint = f"mend {self._origin}" + (f": {remedy}" if remedy else "")
+        self._outer.add(self._at, f"{self._origin}: {message}", hint, code=code)
+
+    def elsewhere(self, path: Path, origin: str) -> Report:
+        del path
+        return _Elsewhere(self._outer, self._at, origin)
 
 
 def _line(problem: Problem) -> int:
@@ -79,7 +103,7 @@ def check_names(
         path: their list.
         prefix: how messages name the list: `spec.templates`.
         values: parameters and artifacts, whose names may hold `_`.
-        tags: names may hold tags, replaced before they are used.
+        tags: names may hold tags of inputs and of the workflow, which are replaced before they are used.
     """
     seen: set[str] = set()
     for index, item in enumerate(items):
@@ -87,13 +111,23 @@ def check_names(
         if not item.name:
             report.add(here, f"{prefix}[{index}].name is required", "add `name:`")
             continue
-        name = PARAMETER.sub("x", item.name) if tags else item.name
+        name = without_inputs(item.name) if tags else item.name
         complaint = value_name_complaint(name) if values else field_name_complaint(name)
         if complaint:
             report.add((*here, "name"), f"{prefix}[{index}].name: '{item.name}' is invalid: {complaint}", "rename it")
         elif item.name in seen:
             report.add((*here, "name"), f"{prefix}[{index}].name '{item.name}' is not unique", "give it a name of its own")
         seen.add(item.name)
+
+
+def has_tag(value: object) -> bool:
+    """Return whether a value is only known at run time."""
+    return isinstance(value, str) and "{{" in value
+
+
+def without_inputs(name: str) -> str:
+    """Return a name with a letter for each tag that is replaced before names are looked at."""
+    return _INPUT.sub("x", name)
 
 
 def value_name_complaint(name: str) -> str:

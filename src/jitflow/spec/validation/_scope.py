@@ -24,6 +24,8 @@ _ANY: Final = {
 }
 """Names that stand for all names below a prefix."""
 
+_MAIN: Final = "main"
+
 
 class Scope:
     """Names that can be resolved; a scope sees those of the scope around it."""
@@ -34,6 +36,14 @@ class Scope:
         """Start without names of its own."""
         self._names: set[str] = set()
         self._outer = outer
+
+    @property
+    def everywhere(self) -> Scope:
+        """The outermost scope: names of the whole workflow."""
+        scope = self
+        while scope._outer is not None:
+            scope = scope._outer
+        return scope
 
     def add(self, *names: str) -> None:
         """Add names."""
@@ -49,8 +59,8 @@ class Scope:
         return False
 
     def allows(self, name: str) -> bool:
-        """Return whether a tag may have this name."""
-        if not name.startswith(_CHECKED) or name.startswith(_AT_RUN_TIME) or name in self or "{{" in name:
+        """Return whether a tag may have this name. One that is put together of others is judged by how it begins."""
+        if not name.startswith(_CHECKED) or name.startswith(_AT_RUN_TIME) or name in self:
             return True
         return any(name.startswith(prefix) and star in self for prefix, star in _ANY.items())
 
@@ -73,7 +83,7 @@ def check_tags(report: Report, scope: Scope, value: Any, path: Path, prefix: str
 
 
 def workflow_scope(workflow: argo.Workflow) -> Scope:
-    """Return the names known everywhere in a workflow."""
+    """Return the names known everywhere in a workflow before anything has run."""
     scope = Scope()
     scope.add(*(f"workflow.{name}" for name in ("name", "namespace", "mainEntrypoint", "serviceAccountName", "uid", "status")))
     scope.add("workflow.annotations", "workflow.annotations.json", "workflow.labels", "workflow.labels.json")
@@ -87,18 +97,7 @@ def workflow_scope(workflow: argo.Workflow) -> Scope:
     scope.add(*(f"workflow.labels.{key}" for key in (*own.labels, *extra.labels, *extra.labels_from)))
     if spec.priority is not None:
         scope.add("workflow.priority")
-    for template in spec.templates:
-        _add_global_outputs(scope, template)
     return scope
-
-
-def _add_global_outputs(scope: Scope, template: argo.Template) -> None:
-    outputs = template.outputs or argo.Outputs()
-    for kind, items in (("parameters", outputs.parameters), ("artifacts", outputs.artifacts)):
-        for item in items:
-            if item.global_name:
-                name = "*" if PARAMETER.search(item.global_name) else item.global_name
-                scope.add(f"workflow.outputs.{kind}.{name}")
 
 
 def template_scope(outer: Scope, template: argo.Template) -> Scope:
@@ -112,14 +111,15 @@ def template_scope(outer: Scope, template: argo.Template) -> Scope:
         scope.add(f"inputs.artifacts.{artifact.name}")
         if is_leaf(template):
             scope.add(f"inputs.artifacts.{artifact.name}.path")
-    if is_leaf(template):
+    if is_pod(template):
         scope.add("pod.name")
+    if is_leaf(template):
         scope.add(*(f"outputs.artifacts.{it.name}.path" for it in outputs.artifacts if it.path))
     return scope
 
 
 def add_outputs(scope: Scope, prefix: str, template: argo.Template | None, *, aggregate: bool) -> None:
-    """Add what a step or task that calls a template offers to others."""
+    """Add what a step or task that calls a template offers to others; its global outputs are then known everywhere."""
     scope.add(*(f"{prefix}.{name}" for name in ("id", "startedAt", "finishedAt", "hostNodeName")))
     if template is None:
         return
@@ -130,6 +130,12 @@ def add_outputs(scope: Scope, prefix: str, template: argo.Template | None, *, ag
     outputs = template.outputs or argo.Outputs()
     scope.add(*(f"{prefix}.outputs.parameters.{parameter.name}" for parameter in outputs.parameters))
     scope.add(*(f"{prefix}.outputs.artifacts.{artifact.name}" for artifact in outputs.artifacts))
+    for kind, items in (("parameters", outputs.parameters), ("artifacts", outputs.artifacts)):
+        for name in (item.global_name for item in items if item.global_name):
+            if PARAMETER.search(name):
+                scope.add(f"workflow.outputs.{kind}.*")
+            else:
+                scope.everywhere.add(f"workflow.outputs.{kind}.{name}")
     if aggregate:
         scope.add(f"{prefix}.outputs.parameters")
 
@@ -145,12 +151,27 @@ def add_items(scope: Scope, step: argo.WorkflowStep | argo.DAGTask) -> None:
             scope.add(*(f"item.[{index}]" for index in range(len(item))))  # type: ignore[reportUnknownArgumentType]
 
 
+def add_inline(scope: Scope, step: argo.WorkflowStep | argo.DAGTask) -> None:
+    """Add the inputs of an inline template, whose texts are part of its step's."""
+    inputs = step.inline.inputs if step.inline is not None else None
+    if inputs is not None:
+        scope.add(*(f"inputs.parameters.{parameter.name}" for parameter in inputs.parameters))
+
+
+def is_pod(template: argo.Template) -> bool:
+    """Return whether a template runs a pod of its own."""
+    runs = (template.container, template.script, template.container_set, template.resource, template.data)
+    return any(part is not None for part in runs)
+
+
 def is_leaf(template: argo.Template) -> bool:
-    """Return whether a template runs a pod (or would, if it were supported)."""
-    runs = (template.container, template.script, template.container_set, template.resource, template.data, template.http)
-    return any(part is not None for part in runs) or bool(template.plugin)
+    """Return whether a template does work of its own."""
+    return is_pod(template) or template.http is not None or bool(template.plugin)
 
 
 def has_result(template: argo.Template) -> bool:
     """Return whether a template ends with a result and an exit code."""
+    group = template.container_set
+    if group is not None:
+        return any(container.name == _MAIN for container in group.containers)
     return is_leaf(template) and template.resource is None

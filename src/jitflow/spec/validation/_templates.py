@@ -2,22 +2,19 @@
 
 from collections.abc import Mapping
 
-from msgspec import Struct
-
 from jitflow.model import argo
 from jitflow.spec.places import Path
 from jitflow.spec.validation._artifacts import check_artifact, check_global_name, path_complaint
+from jitflow.spec.validation._expressions import check_expression, check_query
+from jitflow.spec.validation._locks import check_locks, check_memoize
 from jitflow.spec.validation._metrics import check_metrics
-from jitflow.spec.validation._report import Report, check_names
+from jitflow.spec.validation._report import Report, check_names, has_tag
 from jitflow.spec.validation._scope import Scope, check_tags, is_leaf
-from jitflow.spec.validation._steps import Templates
 from jitflow.spec.validation._values import (
     check_duration,
     check_integer,
     check_parallelism,
     check_retry,
-    check_volumes,
-    has_tag,
 )  # fmt: skip
 
 _CHOICE = "choose one of: container, containerSet, steps, script, resource, dag, suspend, template, template ref"
@@ -25,14 +22,6 @@ KINDS: Mapping[str, str] = {
     "container": "Container", "container_set": "ContainerSet", "script": "Script", "resource": "Resource", "data": "Data",
     "http": "HTTP", "plugin": "Plugin", "steps": "Steps", "dag": "DAG", "suspend": "Suspend",
 }  # fmt: skip
-
-
-class Context(Struct, frozen=True, kw_only=True):
-    """What a template finds in its workflow. `default_images`: `templateDefaults` may give images."""
-
-    templates: Templates
-    volumes: frozenset[str]
-    default_images: bool
 
 
 def kinds_of(template: argo.Template) -> list[str]:
@@ -64,6 +53,15 @@ def check_inputs(report: Report, template: argo.Template, path: Path) -> None:
         check_artifact(report, artifact, here, f"{prefix}.artifacts.{artifact.name}", "input", leaf=is_leaf(template))
 
 
+def check_init_containers(report: Report, template: argo.Template, path: Path) -> None:
+    """Check that init containers and sidecars have names, each its own."""
+    for field, containers in (("initContainers", template.init_containers), ("sidecars", template.sidecars)):
+        for index, container in enumerate(containers):
+            if not container.name:
+                here = (*path, field, index)
+                report.add(here, f"templates.{template.name} {field} must all have container name", "add `name:`")
+
+
 def check_outputs(report: Report, scope: Scope, template: argo.Template, path: Path) -> None:
     """Check the outputs that a template declares."""
     outputs = template.outputs
@@ -75,10 +73,6 @@ def check_outputs(report: Report, scope: Scope, template: argo.Template, path: P
     check_names(report, outputs.artifacts, (*here, "artifacts"), f"{prefix}.artifacts", values=True, tags=True)
     if not is_leaf(template):
         check_tags(report, scope, outputs, here, prefix)
-    group = template.container_set
-    if group is not None and (outputs.artifacts or outputs.parameters) and all(one.name != "main" for one in group.containers):
-        message = f'templates.{template.name}.containerSet.containers must have a container named "main" for input or output'
-        report.add((*path, "containerSet", "containers"), message, "name the container that makes the outputs `main`")
     for index, artifact in enumerate(outputs.artifacts):
         name = f"{prefix}.artifacts.{artifact.name}"
         check_artifact(report, artifact, (*here, "artifacts", index), name, "output", leaf=is_leaf(template))
@@ -110,8 +104,13 @@ def _check_output_parameter(report: Report, template: argo.Template, parameter: 
     elif (template.steps or template.dag is not None) and not source.parameter and not source.expression:
         kind = kinds_of(template)[0]
         report.add(here, f"{name}.parameter or expression must be specified for {kind} templates", "add `parameter:`")
+    elif template.resource is not None and not source.jq_filter and not source.json_path:
+        message = f"{name} .jqFilter or jsonPath must be specified for Resource templates"
+        report.add(here, message, "add `jsonPath: '{.metadata.name}'`")
     elif template.suspend is not None and source.supplied is None:
         report.add(here, f"{name}.supplied must be specified for Suspend templates", "write `valueFrom: {supplied: {}}`")
+    check_expression(report, source.expression, (*here, "expression"), f"{name}.valueFrom.expression")
+    check_query(report, source, here, f"{name}.valueFrom")
 
 
 def _check_parameter_path(report: Report, template: argo.Template, source: argo.ValueFrom, path: Path, name: str) -> None:
@@ -129,6 +128,8 @@ def check_limits(report: Report, template: argo.Template, path: Path) -> None:
     prefix = f"templates.{template.name}"
     check_retry(report, template.retry_strategy, path, prefix)
     check_metrics(report, template.metrics, path, prefix)
+    check_locks(report, template.synchronization, path, prefix)
+    check_memoize(report, template.memoize, path, prefix)
     leaf = is_leaf(template)
     if template.timeout:
         here = (*path, "timeout")
@@ -155,52 +156,3 @@ def check_limits(report: Report, template: argo.Template, path: Path) -> None:
     check_parallelism(report, template.parallelism, path, f"{prefix}.")
     if template.suspend is not None:
         check_duration(report, template.suspend.duration, (*path, "suspend", "duration"), f"{prefix}.suspend.duration")
-
-
-def check_pod(report: Report, scope: Scope, template: argo.Template, path: Path, context: Context) -> None:
-    """Check what runs in a pod: tags, image, environment, mounts."""
-    prefix = f"templates.{template.name}"
-    check_tags(report, scope, template, path, f"{prefix}:")
-    check_volumes(report, template.volumes, path, f"{prefix}.")
-    for kind, part in (("container", template.container), ("script", template.script)):
-        if part is None:
-            continue
-        if not part.image and not context.default_images:
-            report.add((*path, kind), f"{prefix}.{kind}.image may not be empty", "add `image:`")
-        for index, variable in enumerate(part.env):
-            if not variable.name or "=" in variable.name or "\x00" in f"{variable.name}{variable.value or ''}":
-                here = (*path, kind, "env", index, "name")
-                report.add(here, f"{prefix}.{kind}.env[{index}].name '{variable.name}' is invalid", "use letters, digits and _")
-        _check_mounts(report, template, part, (*path, kind), context)
-
-
-def _check_mounts(
-    report: Report, template: argo.Template, part: argo.Container | argo.ScriptTemplate, path: Path, context: Context
-) -> None:
-    kind = str(path[-1])
-    prefix = f"templates.{template.name}.{kind}"
-    taken: dict[str, str] = {}
-    for index, mount in enumerate(part.volume_mounts):
-        here = (*path, "volumeMounts", index)
-        name = f"{prefix}.volumeMounts[{index}]"
-        # As in Argo, a volume or a path that is not there is found out when the pod is made, not before.
-        complaint = path_complaint(mount.mount_path) if mount.mount_path else ""
-        if complaint:
-            report.add(
-                (*here, "mountPath"), f"{name}.mountPath '{mount.mount_path}' {complaint}", "give an absolute path in the pod"
-            )
-        if mount.sub_path and (mount.sub_path.startswith("/") or ".." in mount.sub_path.split("/")):
-            message = f"{name}.subPath '{mount.sub_path}' must be a relative path without `..`"
-            report.add((*here, "subPath"), message, "name a directory in the volume")
-        if mount.mount_path and mount.mount_path in taken:
-            message = f"{name}.mountPath '{mount.mount_path}' already mounted in {taken[mount.mount_path]}"
-            report.add((*here, "mountPath"), message, "mount it elsewhere")
-        taken[mount.mount_path or ""] = f"{kind}.volumeMounts.{mount.name}"
-    inputs = template.inputs or argo.Inputs()
-    for index, artifact in enumerate(inputs.artifacts):
-        if artifact.path in taken:
-            name = f"templates.{template.name}.inputs.artifacts[{index}].path"
-            here = (*path[:-1], "inputs", "artifacts", index, "path")
-            report.add(here, f"{name} '{artifact.path}' already mounted in {taken[artifact.path]}", "give it a path of its own")
-        if artifact.path:
-            taken[artifact.path] = f"inputs.artifacts.{artifact.name}"

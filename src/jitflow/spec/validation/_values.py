@@ -6,9 +6,14 @@ from typing import Final
 from jitflow.expr.durations import DurationError, QuantityError, parse_duration, parse_quantity
 from jitflow.model import argo
 from jitflow.spec.places import Path
-from jitflow.spec.validation._report import Report
+from jitflow.spec.validation._expressions import check_expression
+from jitflow.spec.validation._report import Report, has_tag
 
 RETRY_POLICIES: Final = ("Always", "OnError", "OnFailure", "OnTransientError")
+POD_GC: Final = ("OnPodCompletion", "OnPodSuccess", "OnWorkflowCompletion", "OnWorkflowSuccess")
+_OPERATORS: Final = {"In": True, "NotIn": True, "Exists": False, "DoesNotExist": False}
+"""Operators of label selectors, and whether they take values."""
+
 _LABEL = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
 _SUBDOMAIN = re.compile(rf"{_LABEL}(\.{_LABEL})*")
 _LABEL_VALUE = re.compile(r"(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?")
@@ -21,20 +26,17 @@ _SUBDOMAIN_RULE: Final = (
 )
 
 
-def has_tag(value: object) -> bool:
-    """Return whether a value is only known at run time."""
-    return isinstance(value, str) and "{{" in value
-
-
-def check_metadata(report: Report, metadata: argo.ObjectMeta | None) -> None:
-    """Check name, generateName and labels of a workflow."""
+def check_metadata(
+    report: Report, metadata: argo.ObjectMeta | None, kind: str, *, needs_name: bool = True, longest: int = MAX_NAME
+) -> None:
+    """Check name, generateName, namespace and labels of an object; `kind` names it in messages."""
     metadata = metadata or argo.ObjectMeta()
-    if not metadata.name and not metadata.generate_name:
+    if needs_name and not metadata.name and not metadata.generate_name:
         report.add(("metadata",), "metadata.name: name or generateName is required", "add `metadata: {generateName: my-}`")
     if metadata.name:
-        if len(metadata.name) > MAX_NAME:
-            size = f"must not be more than {MAX_NAME} characters long (currently {len(metadata.name)})"
-            report.add(("metadata", "name"), f'workflow name "{metadata.name}" {size}', "shorten it")
+        if len(metadata.name) > longest:
+            size = f"must not be more than {longest} characters long (currently {len(metadata.name)})"
+            report.add(("metadata", "name"), f'{kind} name "{metadata.name}" {size}', "shorten it")
         elif not _SUBDOMAIN.fullmatch(metadata.name):
             message = f'metadata.name: Invalid value: "{metadata.name}": {_SUBDOMAIN_RULE}'
             report.add(("metadata", "name"), message, "write it like my-workflow-1")
@@ -60,6 +62,25 @@ def _check_labels(report: Report, metadata: argo.ObjectMeta) -> None:
         if len(value) > MAX_NAME or not _LABEL_VALUE.fullmatch(value):
             remedy = "use at most 63 letters, digits, '-', '_' or '.', with a letter or digit at both ends; or an annotation"
             report.add(path, f'metadata.labels: Invalid value: "{value[:80]}": not a label value', remedy)
+
+
+def check_pod_gc(report: Report, pod_gc: argo.PodGC | None) -> None:
+    """Check when pods are deleted, and which."""
+    if pod_gc is None:
+        return
+    here = ("spec", "podGC")
+    if pod_gc.strategy and pod_gc.strategy not in POD_GC:
+        message = f"podGC.strategy unknown strategy '{pod_gc.strategy}'"
+        report.add((*here, "strategy"), message, f"use one of {', '.join(POD_GC)}")
+    selector = pod_gc.label_selector or argo.LabelSelector()
+    for index, rule in enumerate(selector.match_expressions):
+        spot = (*here, "labelSelector", "matchExpressions", index)
+        if rule.operator not in _OPERATORS:
+            message = f'podGC.labelSelector invalid: "{rule.operator}" is not a valid label selector operator'
+            report.add((*spot, "operator"), message, f"use one of {', '.join(_OPERATORS)}")
+        elif bool(rule.values) != _OPERATORS[rule.operator]:
+            need = "needs values" if _OPERATORS[rule.operator] else "takes no values"
+            report.add(spot, f"podGC.labelSelector invalid: {rule.operator} {need}", "mend `values:`")
 
 
 def check_duration(report: Report, text: str | None, path: Path, prefix: str, *, bare_seconds: bool = True) -> None:
@@ -98,6 +119,7 @@ def check_retry(report: Report, retry: argo.RetryStrategy | None, path: Path, pr
         message = f"{prefix} {retry.retry_policy} is not a valid RetryPolicy"
         report.add((*here, "retryPolicy"), message, f"use one of {', '.join(RETRY_POLICIES)}")
     check_integer(report, retry.limit, (*here, "limit"), f"{prefix}.retryStrategy.limit", least=0)
+    check_expression(report, retry.expression, (*here, "expression"), f"{prefix}.retryStrategy.expression")
     backoff = retry.backoff
     if backoff is None:
         return

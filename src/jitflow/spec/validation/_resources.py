@@ -1,0 +1,62 @@
+"""Resource templates: what is done, and to which manifest."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from jitflow.model import argo
+from jitflow.model.problems import Refused
+from jitflow.spec._nodes import parse
+from jitflow.spec.places import Path
+from jitflow.spec.validation._report import Report, has_tag, suggest
+
+ACTIONS: Final = ("get", "create", "apply", "delete", "replace", "patch")
+_MERGES: Final = ("strategic", "merge", "json")
+_WITHOUT_MANIFEST: Final = ("get", "delete")
+_TAG = re.compile(r"\{\{.*?\}\}+", re.DOTALL)
+
+
+def check_resource(report: Report, template: argo.Template, path: Path) -> None:
+    """Check a `resource`: its action, and that there is one manifest which can be read."""
+    resource = template.resource
+    if resource is None:
+        return
+    here = (*path, "resource")
+    prefix = f"templates.{template.name}.resource"
+    if resource.action not in ACTIONS and not has_tag(resource.action):
+        listed = ", ".join(ACTIONS)
+        report.add((*here, "action"), f"{prefix}.action must be one of: {listed}", suggest(resource.action, ACTIONS, "use one"))
+    if resource.merge_strategy and resource.merge_strategy not in _MERGES and not has_tag(resource.merge_strategy):
+        message = f"{prefix}.mergeStrategy '{resource.merge_strategy}' is unknown"
+        report.add((*here, "mergeStrategy"), message, f"use one of {', '.join(_MERGES)}")
+    if resource.action not in _WITHOUT_MANIFEST:
+        _check_manifest(report, template, resource, here, prefix)
+
+
+def _check_manifest(report: Report, template: argo.Template, resource: argo.ResourceTemplate, path: Path, prefix: str) -> None:
+    source = resource.manifest_from
+    if not resource.manifest and source is None:
+        message = f"either {prefix}.manifest or {prefix}.manifestFrom must be specified"
+        report.add(path, message, "add `manifest:`")
+    if resource.manifest and source is not None:
+        message = f"{prefix} shouldn't have both `manifest` and `manifestFrom` specified"
+        report.add((*path, "manifestFrom"), message, "keep one of them")
+    inputs = template.inputs or argo.Inputs()
+    if source is not None and all(artifact.name != source.artifact.name for artifact in inputs.artifacts):
+        message = f"{prefix}: artifact {source.artifact.name} in `manifestFrom` refer to a non-exist artifact"
+        names = [artifact.name for artifact in inputs.artifacts]
+        remedy = suggest(source.artifact.name, names, "name an input artifact of this template")
+        report.add((*path, "manifestFrom", "artifact", "name"), message, remedy)
+    if resource.manifest:
+        _check_yaml(report, resource.manifest, (*path, "manifest"), prefix)
+
+
+def _check_yaml(report: Report, text: str, path: Path, prefix: str) -> None:
+    """Check that a manifest is YAML, whatever its tags will become."""
+    try:
+        parse(_TAG.sub("x", text))
+    except Refused as error:
+        problem = error.problems[0]
+        place = f" ({problem.place.line}:{problem.place.column})" if problem.place is not None and problem.place.line else ""
+        report.add(path, f"{prefix}.manifest must be a valid yaml: {problem.message}{place}", "mend it at this line and column")
