@@ -177,11 +177,13 @@ def test_templating_4_conditions_must_be_bool(expression: str) -> None:
 def test_templating_5_inner_tags_go_first() -> None:
     """Templating 5: `{{workflow.parameters.{{inputs.parameters.m}}}}` looks up the parameter that m names."""
     run = begun(
-        f"steps: [[{step('second', 'nest')}]]",
-        extra='- {name: nest, inputs: {parameters: [{name: m}]}, container: {image: i, args: ["{{workflow.parameters.{{inputs.parameters.m}}}}"]}}',
-        spec="arguments: {parameters: [{name: first, value: '1'}, {name: second, value: '2'}]}",
+        """
+        inputs: {parameters: [{name: m}]}
+        container: {image: i, args: ["{{workflow.parameters.{{inputs.parameters.m}}}}"]}
+        """,
+        spec="arguments: {parameters: [{name: m, value: second}, {name: first, value: '1'}, {name: second, value: '2'}]}",
     )
-    assert arguments(run, "wf[0].a") == ["2"]
+    assert arguments(run, "wf") == ["2"]
 
 
 def test_templating_5_values_are_not_looked_at_again() -> None:

@@ -6,7 +6,7 @@ from jitflow.expr.tags import is_pure_tag
 from jitflow.model import argo
 from jitflow.spec.places import Path
 from jitflow.spec.validation._artifacts import check_artifact, is_located, locations
-from jitflow.spec.validation._report import Report, check_names
+from jitflow.spec.validation._report import Report, check_names, is_whole_number
 
 _INPUT: Final = "inputs.parameters."
 
@@ -79,7 +79,7 @@ def check_supplied(report: Report, template: argo.Template, arguments: argo.Argu
             lacking = f"a key to its {locations(artifact)[0]}" if locations(artifact) else "the input a location"
             report.add(path, message, f"add an artifact argument `{artifact.name}`, or give {lacking}")
     timeout = parameters.get(_input_of(template.timeout))
-    if timeout is not None and timeout.value is not None and timeout.value.lstrip("+-").isdecimal():
+    if timeout is not None and timeout.value is not None and is_whole_number(timeout.value):
         message = f"{prefix}{template.name} has invalid duration format in timeout."
         report.add(path, message, f'add a unit to the argument `{timeout.name}`: "{timeout.value}s"')
 

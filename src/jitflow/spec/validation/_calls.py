@@ -105,10 +105,15 @@ class Templates(Struct, frozen=True, kw_only=True):
 
 
 class Found(Struct, frozen=True, kw_only=True):
-    """A template that is called, with the templates around it; `report` takes its problems, whose places begin with `path`."""
+    """A template that is called, with the templates around it; `report` takes its problems, whose places begin with `path`.
+
+    `filled`: the template with all values put in that are known. Its names, references and limits are looked at as Argo does;
+    everything else as it is written, because what a value makes of it is found out when it runs.
+    """
 
     template: argo.Template
     templates: Templates
+    filled: argo.Template = argo.Template()
     path: Path
     report: Report
 

@@ -20,7 +20,7 @@ MAX_TASKS: Final = 50_000
 
 def check_dag(report: Report, scope: Scope, found: Found) -> Calls:
     """Check the tasks of a template; `scope` gets what they offer."""
-    template, path = found.template, found.path
+    template, path = found.filled, found.path
     dag = template.dag or argo.DAGTemplate(tasks=())
     here = (*path, "dag", "tasks")
     prefix = f"templates.{template.name}"
@@ -43,34 +43,35 @@ def check_dag(report: Report, scope: Scope, found: Found) -> Calls:
         return
     indexes = {task.name: index for index, task in enumerate(dag.tasks)}
     places = [(*here, indexes[name]) for name in graph.order()]
-    called: list[tuple[argo.DAGTask, argo.Template | None]] = []
+    called: list[argo.Template | None] = []
     for place in places:
         task = dag.tasks[int(place[-1])]
         target = called_by(report, task, place, f"{prefix}.tasks.{task.name}", found.templates)
-        called.append((task, target.template if target is not None else None))
+        called.append(target.template if target is not None else None)
         if target is not None:
             yield Call(found=target)
-        add_outputs(scope, f"tasks.{task.name}", called[-1][1], aggregate=is_loop(task))
+        add_outputs(scope, f"tasks.{task.name}", called[-1], aggregate=is_loop(task))
     _check_targets(report, scope, template, path, graph)
-    for place, pair in zip(places, called, strict=True):
-        _check_task(report, scope, graph, pair, place)
+    written = found.template.dag.tasks if found.template.dag is not None else ()
+    for place, offered in zip(places, called, strict=True):
+        _check_written(report, written[int(place[-1])], place, prefix)
+        task = dag.tasks[int(place[-1])]
+        if task.hooks:
+            scope.add(f"tasks.{task.name}.status")
+        if has_exit_hook(task):
+            add_outputs(scope, f"tasks.{task.name}", offered, aggregate=False)
+        _check_references(report, scope, graph, task, place)
+        if offered is not None:
+            check_supplied(report, offered, task.arguments, place, f"{prefix}.tasks.{task.name} ")
 
 
-def _check_task(report: Report, scope: Scope, graph: Graph, pair: tuple[argo.DAGTask, argo.Template | None], path: Path) -> None:
-    """Check a task's texts and arguments; `pair` is the task and what it calls."""
-    task, called = pair
-    prefix = f"{graph.prefix}.tasks.{task.name}"
-    check_loop(report, task, path, prefix)
-    check_when(report, task.when, path, prefix)
-    check_hooks(report, task.hooks, path, f"{prefix}.")
-    check_arguments(report, task.arguments, (*path, "arguments"), f"{prefix}.arguments.")
-    if task.hooks:
-        scope.add(f"tasks.{task.name}.status")
-    if has_exit_hook(task):
-        add_outputs(scope, f"tasks.{task.name}", called, aggregate=False)
-    _check_references(report, scope, graph, task, path)
-    if called is not None:
-        check_supplied(report, called, task.arguments, path, f"{prefix} ")
+def _check_written(report: Report, task: argo.DAGTask, path: Path, prefix: str) -> None:
+    """Check what stands in a task, whatever its tags will be."""
+    spot = f"{prefix}.tasks.{task.name}"
+    check_loop(report, task, path, spot)
+    check_when(report, task.when, path, spot)
+    check_hooks(report, task.hooks, path, f"{spot}.")
+    check_arguments(report, task.arguments, (*path, "arguments"), f"{spot}.arguments.")
 
 
 def _check_depends(report: Report, graph: Graph, tasks: tuple[argo.DAGTask, ...], path: Path, prefix: str) -> None:

@@ -18,7 +18,7 @@ def check_leaf(report: Report, scope: Scope, found: Found) -> None:
     """Check a template that runs a pod or a request, or waits: tags, images, environment, mounts, what its kind needs."""
     template, path = found.template, found.path
     prefix = f"templates.{template.name}"
-    check_tags(report, scope, template, path, f"{prefix}:")
+    check_tags(report, scope, found.filled, path, f"{prefix}:")
     check_volumes(report, template.volumes, path, f"{prefix}.")
     defaults = found.templates.defaults
     for kind, part, default in (
@@ -31,7 +31,7 @@ def check_leaf(report: Report, scope: Scope, found: Found) -> None:
             _check_environment(report, part, (*path, kind), f"{prefix}.{kind}")
             _check_mounts(report, template, part, (*path, kind))
     check_container_set(report, template, path)
-    check_resource(report, template, path)
+    check_resource(report, found.filled, path)
     if len(template.plugin) > 1:
         message = f"{prefix}.plugin: expected exactly one key, got {len(template.plugin)}"
         report.add((*path, "plugin"), message, "name one plugin, and give it what it needs below its name")

@@ -125,6 +125,11 @@ def has_tag(value: object) -> bool:
     return isinstance(value, str) and "{{" in value
 
 
+def is_whole_number(text: str) -> bool:
+    """Return whether a text is a bare number, as `strconv.Atoi` of Go reads it."""
+    return re.fullmatch(r"[-+]?[0-9]+", text) is not None
+
+
 def without_inputs(name: str) -> str:
     """Return a name with a letter for each tag that is replaced before names are looked at."""
     return _INPUT.sub("x", name)

@@ -13,7 +13,7 @@ from jitflow.spec.validation._scope import Scope, add_inline, add_items, add_out
 
 def check_steps(report: Report, scope: Scope, found: Found) -> Calls:
     """Check the steps of a template, in order; `scope` gets what they offer."""
-    template, path = found.template, found.path
+    template, path = found.filled, found.path
     seen: set[str] = set()
     for group_index, group in enumerate(template.steps):
         for index, step in enumerate(group):
@@ -32,20 +32,21 @@ def check_steps(report: Report, scope: Scope, found: Found) -> Calls:
 
 
 def _check_step(report: Report, scope: Scope, found: Found, step: argo.WorkflowStep, here: Path) -> Calls:
+    written = found.template.steps[int(here[-2])][int(here[-1])]
     spot = f"templates.{found.template.name}.steps[{here[-2]}].{step.name}"
     prefix = f"steps.{step.name}"
     scope.add(f"{prefix}.status")
-    check_loop(report, step, here, spot)
-    check_when(report, step.when, here, spot)
+    check_loop(report, written, here, spot)
+    check_when(report, written.when, here, spot)
     add_items(scope, step)
-    check_arguments(report, step.arguments, (*here, "arguments"), f"{spot}.arguments.")
+    check_arguments(report, written.arguments, (*here, "arguments"), f"{spot}.arguments.")
     called = called_by(report, step, here, spot, found.templates)
     if called is not None:
         yield Call(found=called)
     offered = called.template if called is not None else None
     if has_exit_hook(step):
         add_outputs(scope, prefix, offered, aggregate=False)
-    check_hooks(report, step.hooks, here, f"{spot}.")
+    check_hooks(report, written.hooks, here, f"{spot}.")
     inner = Scope(scope)
     add_inline(inner, step)
     check_tags(report, inner, step, here, spot)

@@ -5,10 +5,11 @@ from collections.abc import Mapping
 from jitflow.model import argo
 from jitflow.spec.places import Path
 from jitflow.spec.validation._artifacts import check_artifact, check_global_name, path_complaint
+from jitflow.spec.validation._calls import Found
 from jitflow.spec.validation._expressions import check_expression, check_query
 from jitflow.spec.validation._locks import check_locks, check_memoize
 from jitflow.spec.validation._metrics import check_metrics
-from jitflow.spec.validation._report import Report, check_names, has_tag
+from jitflow.spec.validation._report import Report, check_names, is_whole_number
 from jitflow.spec.validation._scope import Scope, check_tags, is_leaf
 from jitflow.spec.validation._values import (
     check_duration,
@@ -62,8 +63,9 @@ def check_init_containers(report: Report, template: argo.Template, path: Path) -
                 report.add(here, f"templates.{template.name} {field} must all have container name", "add `name:`")
 
 
-def check_outputs(report: Report, scope: Scope, template: argo.Template, path: Path) -> None:
+def check_outputs(report: Report, scope: Scope, found: Found) -> None:
     """Check the outputs that a template declares."""
+    template, path = found.template, found.path
     outputs = template.outputs
     if outputs is None:
         return
@@ -72,7 +74,7 @@ def check_outputs(report: Report, scope: Scope, template: argo.Template, path: P
     check_names(report, outputs.parameters, (*here, "parameters"), f"{prefix}.parameters", values=True, tags=True)
     check_names(report, outputs.artifacts, (*here, "artifacts"), f"{prefix}.artifacts", values=True, tags=True)
     if not is_leaf(template):
-        check_tags(report, scope, outputs, here, prefix)
+        check_tags(report, scope, found.filled.outputs, here, prefix)
     for index, artifact in enumerate(outputs.artifacts):
         name = f"{prefix}.artifacts.{artifact.name}"
         check_artifact(report, artifact, (*here, "artifacts", index), name, "output", leaf=is_leaf(template))
@@ -124,25 +126,37 @@ def _check_parameter_path(report: Report, template: argo.Template, source: argo.
 
 
 def check_limits(report: Report, template: argo.Template, path: Path) -> None:
-    """Check time limits, retries and parallelism."""
+    """Check retries, metrics, locks, caches and parallelism."""
     prefix = f"templates.{template.name}"
     check_retry(report, template.retry_strategy, path, prefix)
     check_metrics(report, template.metrics, path, prefix)
     check_locks(report, template.synchronization, path, prefix)
     check_memoize(report, template.memoize, path, prefix)
-    leaf = is_leaf(template)
-    if template.timeout:
+    if template.parallelism is not None and not (template.steps or template.dag is not None):
+        message = f"{prefix}.parallelism is only valid for steps and dag templates"
+        report.add((*path, "parallelism"), message, "give it to the template that calls this one, or to the workflow")
+    check_parallelism(report, template.parallelism, path, f"{prefix}.")
+    if template.suspend is not None:
+        check_duration(report, template.suspend.duration, (*path, "suspend", "duration"), f"{prefix}.suspend.duration")
+
+
+def check_times(report: Report, found: Found) -> None:
+    """Check time limits: who may have them, and how they are written."""
+    template, path = found.template, found.path
+    prefix = f"templates.{template.name}"
+    timeout = found.filled.timeout
+    if timeout:
         here = (*path, "timeout")
-        if not leaf:
+        if not is_leaf(template):
             kind = (kinds_of(template) or ["this"])[0]
             message = f"{prefix}: {kind} template doesn't support timeout field."
             report.add(here, message, "give it to the templates that run pods")
-        elif not has_tag(template.timeout) and template.timeout.strip().lstrip("+-").isdecimal():
+        elif is_whole_number(timeout):
             message = f"{prefix}: {template.name} has invalid duration format in timeout."
-            report.add(here, message, f'add a unit: "{template.timeout.strip()}s"')
+            report.add(here, message, f'add a unit: "{timeout}s"')
         else:
             check_duration(report, template.timeout, here, f"{prefix}.timeout", bare_seconds=False)
-    deadline = template.active_deadline_seconds
+    deadline = found.filled.active_deadline_seconds
     if deadline is not None:
         here = (*path, "activeDeadlineSeconds")
         if template.steps or template.dag is not None:
@@ -150,9 +164,3 @@ def check_limits(report: Report, template: argo.Template, path: Path) -> None:
             report.add(here, message, "give it to the templates that run pods, or to the workflow")
         else:
             check_integer(report, deadline, here, f"{prefix}.activeDeadlineSeconds", least=0)
-    if template.parallelism is not None and not (template.steps or template.dag is not None):
-        message = f"{prefix}.parallelism is only valid for steps and dag templates"
-        report.add((*path, "parallelism"), message, "give it to the template that calls this one, or to the workflow")
-    check_parallelism(report, template.parallelism, path, f"{prefix}.")
-    if template.suspend is not None:
-        check_duration(report, template.suspend.duration, (*path, "suspend", "duration"), f"{prefix}.suspend.duration")

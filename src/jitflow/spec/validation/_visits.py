@@ -17,7 +17,14 @@ from jitflow.spec.validation._dag import check_dag
 from jitflow.spec.validation._leaves import check_leaf
 from jitflow.spec.validation._scope import Scope, is_leaf, template_scope
 from jitflow.spec.validation._steps import check_steps
-from jitflow.spec.validation._templates import check_init_containers, check_inputs, check_kind, check_limits, check_outputs
+from jitflow.spec.validation._templates import (
+    check_init_containers,
+    check_inputs,
+    check_kind,
+    check_limits,
+    check_outputs,
+    check_times,
+)
 
 Values = dict[str, str]
 """What is known of tags, by their names."""
@@ -55,17 +62,17 @@ class Visits:
         check_kind(report, template, found.path)
         check_inputs(report, template, found.path)
         check_init_containers(report, template, found.path)
-        known = _known(template, call.arguments, self._values)
-        found = replace(found, template=known)
-        check_limits(report, known, found.path)
-        scope = template_scope(self.scope, known)
-        if known.steps:
+        found = replace(found, filled=_known(template, call.arguments, self._values))
+        check_limits(report, template, found.path)
+        check_times(report, found)
+        scope = template_scope(self.scope, template)
+        if template.steps:
             yield from check_steps(report, scope, found)
-        if known.dag is not None:
+        if template.dag is not None:
             yield from check_dag(report, scope, found)
-        if is_leaf(known) or known.suspend is not None:
+        if is_leaf(template) or template.suspend is not None:
             check_leaf(report, scope, found)
-        check_outputs(report, scope, known, found.path)
+        check_outputs(report, scope, found)
 
 
 def _known(template: argo.Template, arguments: argo.Arguments | None, values: Values) -> argo.Template:
