@@ -39,7 +39,7 @@ def problems(metric: str, *, workflow: bool = False) -> tuple[Problem, ...]:
     "metric",
     [
         "name: a_b, help: h, counter: {value: '1'}",
-        "name: 'a:b', help: h, gauge: {value: '{{workflow.duration}}', realtime: true}",
+        "name: _ab, help: h, gauge: {value: '{{workflow.duration}}', realtime: true}",
         "name: a, help: h, histogram: {value: '2', buckets: [1, 2.5]}, labels: [{key: k, value: v}]",
         "name: a, help: h, counter: {value: '2'}, when: '{{workflow.status}} == Failed'",
     ],
@@ -57,6 +57,8 @@ def test_templates_may_tell_what_they_did():
     ("metric", "message"),
     [
         ("name: a-b, help: h, counter: {value: '1'}", "metric name 'a-b' is invalid. Metric names must contain"),
+        ("name: 'a:b', help: h, counter: {value: '1'}", "metric name 'a:b' is invalid. Metric names must contain"),
+        ("name: a, help: h, when: 'a ==', counter: {value: '1'}", "metric 'a' when: Invalid 'when' expression 'a =='"),
         ("name: a, help: '', counter: {value: '1'}", "metric 'a' must contain a help string under 'help: ' field"),
         ("name: a, help: h", "must be exactly one of counter, gauge and histogram"),
         ("name: a, help: h, counter: {value: '1'}, gauge: {value: '1'}", "must be exactly one of counter, gauge and histogram"),

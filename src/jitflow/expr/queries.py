@@ -13,6 +13,7 @@ import jsonpath as jsonpath_library
 
 from jitflow.expr.lang.problems import Failure
 from jitflow.expr.lang.values import to_json
+from jitflow.expr.spots import spot
 
 MAX_PATH: Final = 1_000
 MAX_RESULTS: Final = 10_000
@@ -107,7 +108,7 @@ def _pieces(text: str) -> Iterator[tuple[str, str]]:
         before, brace, rest = rest.partition("{")
         body, closed, rest = rest.partition("}")
         if brace and not closed:
-            raise QueryError(f"JSONPath {text!r}: a brace is not closed ({_spot(text, text.rfind('{'))})")
+            raise QueryError(f"JSONPath {text!r}: a brace is not closed ({spot(text, text.rfind('{'))})")
         yield before, body.strip()
 
 
@@ -125,17 +126,13 @@ def _filled(body: str, document: Any, text: str) -> str:
     return " ".join(value if isinstance(value, str) else to_json(value) for value in found)
 
 
-def _spot(text: str, offset: int) -> str:
-    return f"{text.count(chr(10), 0, offset) + 1}:{offset - text.rfind(chr(10), 0, offset)}"
-
-
 def _first_line(error: Exception) -> str:
     """Return what a library says of a path, in one line, with the place if it knows one."""
     what = str(error).partition("\n")[0]
     token = getattr(error, "token", None)
     if token is None:
         return what
-    return f"{what} ({_spot(token.path, token.index if token.index >= 0 else len(token.path))})"
+    return f"{what} ({spot(token.path, token.index if token.index >= 0 else len(token.path))})"
 
 
 def _quoted_dots(path: str) -> str:

@@ -23,6 +23,8 @@ from jitflow.spec.places import Path, Places
 
 MAX_PROBLEMS: Final = 50
 _ABSENT: Final = object()
+_NEVER_EMPTY: Final = {("Parameter", "enum"): "should contain at least one value"}
+"""Lists that may be left out, but not be empty."""
 _SHOWN = {MAP: "an object", LIST: "a list"}
 
 T = TypeVar("T", bound=argo.Base)
@@ -210,7 +212,7 @@ def _plan_struct(kind: type[argo.Base]) -> Read:
                 if name not in types:
                     reader.wrong(here, f'unknown field "{name}"', _suggestion(name, types, node), key=True)
                     continue
-                field = readers[name] = _plan(types[name])
+                field = readers[name] = _plan_field(kind, name, types[name])
             value = field(reader, value_node, here)
             if value is not _ABSENT:
                 result[name] = value
@@ -220,6 +222,21 @@ def _plan_struct(kind: type[argo.Base]) -> Read:
         return result
 
     return read
+
+
+def _plan_field(kind: type[argo.Base], name: str, declared: Any) -> Read:
+    read = _plan(declared)
+    if (kind.__name__, name) not in _NEVER_EMPTY:
+        return read
+
+    def read_some(reader: Reader, node: Node, path: Path) -> Any:
+        value = read(reader, node, path)
+        if value == []:
+            remedy = "list the values, or remove it"
+            return reader.wrong(path, f"{name} {_NEVER_EMPTY[kind.__name__, name]}", remedy, key=True)
+        return value
+
+    return read_some
 
 
 def _suggestion(name: str, types: dict[str, Any], node: Node) -> str:

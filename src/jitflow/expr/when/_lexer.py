@@ -211,6 +211,16 @@ def _check_order(text: str, tokens: tuple[Token, ...]) -> None:
 
 
 def _check_balance(text: str, tokens: tuple[Token, ...]) -> None:
-    opened = sum(token.kind is Kind.CLAUSE for token in tokens)
-    if opened != sum(token.kind is Kind.CLAUSE_CLOSE for token in tokens):
-        raise invalid(text, "Unbalanced parenthesis", 0)
+    """Check that as many parentheses are closed as opened, in whatever order, as govaluate does before it parses."""
+    opened: list[int] = []
+    surplus: list[int] = []
+    for token in tokens:
+        if token.kind is Kind.CLAUSE:
+            opened.append(token.offset)
+        elif token.kind is Kind.CLAUSE_CLOSE:
+            if opened:
+                opened.pop()
+            else:
+                surplus.append(token.offset)
+    if len(opened) != len(surplus):
+        raise invalid(text, "Unbalanced parenthesis", (opened or surplus)[-1])

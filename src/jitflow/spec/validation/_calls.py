@@ -8,7 +8,6 @@ from typing import Any
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from jitflow.expr.when import WhenError, parse
 from jitflow.model import argo
 from jitflow.model.effective import MissingTemplate, template_spec
 from jitflow.model.objects import NO_OBJECTS, Objects
@@ -172,13 +171,3 @@ def check_loop(report: Report, step: argo.WorkflowStep | argo.DAGTask, path: Pat
         if item is None:
             message = f"{prefix} unsupported withItems type: null"
             report.add((*path, "withItems", index), message, "write a value, or remove it")
-
-
-def check_when(report: Report, when: str | None, path: Path, prefix: str) -> None:
-    """Check a condition without tags; one with tags can be anything after they are replaced."""
-    if not when or has_tag(when):
-        return
-    try:
-        parse(when)
-    except WhenError as error:
-        report.add((*path, "when"), f"{prefix} {error} (1:{error.offset + 1})", "compare two values: a == b")

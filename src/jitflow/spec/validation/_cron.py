@@ -33,7 +33,7 @@ def check_cron(report: Report, spec: argo.CronWorkflowSpec) -> None:
         report.add((*at, "concurrencyPolicy"), message, f"use one of {', '.join(POLICIES)}")
     if spec.starting_deadline_seconds is not None and spec.starting_deadline_seconds < 0:
         report.add((*at, "startingDeadlineSeconds"), "startingDeadlineSeconds must be positive", "remove it for no deadline")
-    check_condition(report, spec.when, (*at, "when"), "cron workflow when")
+    check_condition(report, spec.when, (*at, "when"), "cron workflow when:")
     if spec.stop_strategy is not None:
         here = (*at, "stopStrategy", "expression")
         check_expression(report, spec.stop_strategy.expression, here, "cron workflow stopStrategy.expression")

@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Final
 
 from jitflow.expr import depends, tags
+from jitflow.expr.spots import spot
 from jitflow.model import argo
 from jitflow.spec._walk import tagged_texts
 from jitflow.spec.places import Path
 from jitflow.spec.validation._arguments import check_arguments, check_supplied
-from jitflow.spec.validation._calls import Call, Calls, Found, called_by, check_loop, check_when, has_exit_hook, is_loop
-from jitflow.spec.validation._expressions import check_hooks
+from jitflow.spec.validation._calls import Call, Calls, Found, called_by, check_loop, has_exit_hook, is_loop
+from jitflow.spec.validation._expressions import check_condition, check_hooks
 from jitflow.spec.validation._graph import Graph
 from jitflow.spec.validation._report import PARAMETER, Report, check_names, suggest
 from jitflow.spec.validation._scope import Scope, add_inline, add_items, add_outputs, check_tags
@@ -69,7 +70,7 @@ def _check_written(report: Report, task: argo.DAGTask, path: Path, prefix: str) 
     """Check what stands in a task, whatever its tags will be."""
     spot = f"{prefix}.tasks.{task.name}"
     check_loop(report, task, path, spot)
-    check_when(report, task.when, path, spot)
+    check_condition(report, task.when, (*path, "when"), spot)
     check_hooks(report, task.hooks, path, f"{spot}.")
     check_arguments(report, task.arguments, (*path, "arguments"), f"{spot}.arguments.")
 
@@ -94,7 +95,9 @@ def _check_depends(report: Report, graph: Graph, tasks: tuple[argo.DAGTask, ...]
             logic = depends.parse(task.depends) if task.depends else depends.from_dependencies(task.dependencies)
         except depends.DependsError as error:
             report.add(
-                (*here, "depends"), f"{name} {error} (1:{error.offset + 1})", "combine task names and results with &&, || and !"
+                (*here, "depends"),
+                f"{name} {error} ({spot(task.depends or '', error.offset)})",
+                "combine task names and results with &&, || and !",
             )
             logic = depends.Depends()
         _check_results(report, graph, logic, (*here, field), name)

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 
 from jitflow.expr import queries
 from jitflow.expr.lang import LangError, compile_expression
+from jitflow.expr.spots import spot
 from jitflow.expr.when import WhenError
 from jitflow.expr.when import parse as parse_when
 from jitflow.model import argo
@@ -27,13 +28,13 @@ def check_expression(report: Report, text: str | None, path: Path, prefix: str) 
 
 
 def check_condition(report: Report, text: str | None, path: Path, prefix: str) -> None:
-    """Check a condition in the language of `when`."""
+    """Check a condition in the language of `when`; `prefix` ends in what comes before Argo's own message."""
     if not text or has_tag(text):
         return
     try:
         parse_when(text)
     except WhenError as error:
-        report.add(path, f"{prefix}: {error} (1:{error.offset + 1})", "compare two values: a == b")
+        report.add(path, f"{prefix} {error} ({spot(text, error.offset)})", "compare two values: a == b")
 
 
 def check_json_list(report: Report, text: str | None, path: Path, prefix: str) -> None:

@@ -4,10 +4,10 @@ import re
 
 from jitflow.model import argo
 from jitflow.spec.places import Path
+from jitflow.spec.validation._expressions import check_condition
 from jitflow.spec.validation._report import Report
 
-_NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
-_LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
+_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 _OPERATIONS = ("Set", "Add", "Sub")
 
 
@@ -19,16 +19,15 @@ def check_metrics(report: Report, metrics: argo.Metrics | None, path: Path, pref
 
 def _check(report: Report, metric: argo.Prometheus, path: Path, prefix: str) -> None:
     if not _NAME.fullmatch(metric.name):
-        message = (
-            f"{prefix} metric name '{metric.name}' is invalid. Metric names must contain alphanumeric characters, '_', or ':'"
-        )
+        message = f"{prefix} metric name '{metric.name}' is invalid. Metric names must contain alphanumeric characters or '_'"
         report.add((*path, "name"), message, "write it like steps_done")
     if not metric.help:
         report.add(path, f"{prefix} metric '{metric.name}' must contain a help string under 'help: ' field", "add `help:`")
     for index, label in enumerate(metric.labels):
-        if not _LABEL.fullmatch(label.key):
+        if not _NAME.fullmatch(label.key):
             message = f"{prefix} metric '{metric.name}' has an invalid label key '{label.key}'"
             report.add((*path, "labels", index, "key"), message, "use letters, digits and _")
+    check_condition(report, metric.when, (*path, "when"), f"{prefix} metric '{metric.name}' when:")
     kinds = [kind for kind in (metric.counter, metric.gauge, metric.histogram) if kind is not None]
     if len(kinds) != 1:
         message = f"{prefix} metric '{metric.name}' must be exactly one of counter, gauge and histogram"

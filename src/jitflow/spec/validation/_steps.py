@@ -5,8 +5,8 @@ from __future__ import annotations
 from jitflow.model import argo
 from jitflow.spec.places import Path
 from jitflow.spec.validation._arguments import check_arguments, check_supplied
-from jitflow.spec.validation._calls import Call, Calls, Found, called_by, check_loop, check_when, has_exit_hook, is_loop
-from jitflow.spec.validation._expressions import check_hooks
+from jitflow.spec.validation._calls import Call, Calls, Found, called_by, check_loop, has_exit_hook, is_loop
+from jitflow.spec.validation._expressions import check_condition, check_hooks
 from jitflow.spec.validation._report import Report, field_name_complaint, without_inputs
 from jitflow.spec.validation._scope import Scope, add_inline, add_items, add_outputs, check_tags
 
@@ -37,7 +37,7 @@ def _check_step(report: Report, scope: Scope, found: Found, step: argo.WorkflowS
     prefix = f"steps.{step.name}"
     scope.add(f"{prefix}.status")
     check_loop(report, written, here, spot)
-    check_when(report, written.when, here, spot)
+    check_condition(report, written.when, (*here, "when"), spot)
     add_items(scope, step)
     check_arguments(report, written.arguments, (*here, "arguments"), f"{spot}.arguments.")
     called = called_by(report, step, here, spot, found.templates)
