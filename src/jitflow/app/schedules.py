@@ -187,7 +187,7 @@ class Scheduler:
                 return None
             return value if isinstance(value, str) else None if value is None else environment.FUNCTIONS["toJson"](value)
 
-        return when_language.evaluate(tags.substitute(cron.spec.when, lookup))
+        return when_language.evaluate(tags.substitute(cron.spec.when, lookup), bare_words=False)
 
     def _environment(self, cron: argo.CronWorkflow) -> dict[str, Any]:
         metadata, status = cron.metadata or argo.ObjectMeta(), cron.status or argo.CronWorkflowStatus()

@@ -352,7 +352,8 @@ class Turn(Ledger):
         self.memos[node.id] = (found.cache, found.key, found.entry is not None)
         if found.entry is None:
             return False
-        node = self.add(changed(node, phase=phases.RUNNING, started_at=self.now, memo=self.memos[node.id]))
+        kind = node.type if template.retry is None else types.RETRY
+        node = self.add(changed(node, type=kind, phase=phases.RUNNING, started_at=self.now, memo=self.memos[node.id]))
         self._save_memo(node, memo.entry_text(found.entry.node_id, found.entry.outputs, self.now, found.entry.created))
         self.finish(node, phases.SUCCEEDED, "", found.entry.outputs)
         return True

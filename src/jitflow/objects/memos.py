@@ -1,5 +1,7 @@
 """Memoized outputs in ConfigMaps."""
 
+import asyncio
+
 from msgspec.structs import replace
 
 from jitflow.model import argo
@@ -15,9 +17,14 @@ class MemoStore:
     def __init__(self, objects: ObjectStore) -> None:
         """Write into `objects`."""
         self._objects = objects
+        self._one_by_one = asyncio.Lock()
 
     async def save(self, effect: SaveMemo) -> None:
         """Write an entry into the ConfigMap of its cache, which is made if it is not there."""
+        async with self._one_by_one:
+            await self._save(effect)
+
+    async def _save(self, effect: SaveMemo) -> None:
         found = self._objects.find(ConfigMap, effect.namespace, effect.cache)
         if found is None:
             metadata = argo.ObjectMeta(name=effect.cache, namespace=effect.namespace, labels={TYPE_LABEL: CACHE_TYPE})

@@ -14,15 +14,19 @@ from jitflow.expr.when._parser import MAX_DEPTH, Expression, parse
 __all__ = ["MAX_DEPTH", "MAX_TEXT", "Expression", "Value", "WhenError", "evaluate", "parse", "tokenize", "value_of"]
 
 
-def evaluate(text: str) -> bool:
+def evaluate(text: str, *, bare_words: bool = True) -> bool:
     """Return what a `when` text, its tags already replaced, evaluates to; an empty text is true.
+
+    Args:
+        text: the condition.
+        bare_words: whether a word without quotes is a text, as in steps and tasks; schedules know no such words.
 
     Raises:
         WhenError: the text is not an expression, or its value is not true or false; the message is Argo's.
     """
     if not text:
         return True
-    expression = parse(text)
+    expression = parse(text, bare_words=bare_words)
     value = value_of(expression, text)
     if not isinstance(value, bool):
         raise WhenError(f"Expected boolean evaluation for '{text}'. Got {show(value)}", offset=0)

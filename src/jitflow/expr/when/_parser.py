@@ -70,18 +70,23 @@ RANK: Final[dict[str, int]] = {
 }  # fmt: skip
 
 
-def parse(text: str) -> Expression:
+def parse(text: str, *, bare_words: bool = True) -> Expression:
     """Return the tree of an expression.
+
+    Args:
+        text: the expression.
+        bare_words: whether a word without quotes is a text; else it is a name, which nothing is known by.
 
     Raises:
         WhenError: not an expression, or one nested deeper than `MAX_DEPTH`.
     """
-    return _Parser(text, tokenize(text)).run()
+    return _Parser(text, tokenize(text), bare_words=bare_words).run()
 
 
 class _Parser:
-    def __init__(self, text: str, tokens: tuple[Token, ...]) -> None:
+    def __init__(self, text: str, tokens: tuple[Token, ...], *, bare_words: bool) -> None:
         self._text = text
+        self._bare_words = bare_words
         self._tokens = tokens
         self._at = 0
         self._depth = 0
@@ -160,7 +165,7 @@ class _Parser:
             return Unary(str(token.value), operand, token.offset)
         if token.kind is Kind.CLAUSE:
             return self._clause(token)
-        if token.kind is Kind.ACCESSOR:
+        if token.kind is Kind.ACCESSOR or (token.kind is Kind.VARIABLE and not self._bare_words):
             return Name(str(token.value), token.offset)
         if token.kind in {Kind.NUMERIC, Kind.BOOLEAN, Kind.STRING, Kind.VARIABLE}:
             return Literal(token.value, token.offset)
