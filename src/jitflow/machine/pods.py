@@ -38,6 +38,7 @@ class PodKind:
         scope = _scope(turn, node, template)
         outputs = planned_outputs(turn, node, template, scope)
         body = template.body.render(scope)
+        metadata = _metadata(turn, node, template, body, scope)
         _check_mounts(turn, body)
         timeout = _seconds(body.timeout)
         due = turn.now + timeout if timeout is not None else None
@@ -49,7 +50,7 @@ class PodKind:
                 key=node.id,
                 node_id=node.id,
                 pod_name=names.pod_name(turn.program.name, keys.name_of(node.template), node.name, node.id),
-                template=_replace(body, inputs=node.inputs, outputs=outputs),
+                template=_replace(body, inputs=node.inputs, outputs=outputs, metadata=metadata),
                 workflow_level=pod_defaults(turn, scope),
                 capture_result=captures(turn, node),
                 logs=planned_logs(turn, node, template),
@@ -59,6 +60,19 @@ class PodKind:
         )
         if due is not None:
             turn.emit(StartTimer(key=timer_key(node.id), due=due))
+
+
+def _metadata(turn: Turn, node: Node, template: CompiledTemplate, body: argo.Template, scope: Scope) -> argo.Metadata | None:
+    """Return the labels and annotations of a pod that asks for its own fields, as Argo sets them; else just the template's."""
+    if not template.reads_fields:
+        return body.metadata
+    labels = {"workflows.argoproj.io/completed": "false", "workflows.argoproj.io/workflow": turn.program.name}
+    annotations = {"workflows.argoproj.io/node-id": node.id, "workflows.argoproj.io/node-name": node.name}
+    common = turn.program.spec.pod_metadata
+    for metadata in (tags.compile_struct(common).render(scope) if common is not None else None, body.metadata):
+        if metadata is not None:
+            labels, annotations = labels | metadata.labels, annotations | metadata.annotations
+    return argo.Metadata(labels=labels, annotations=annotations)
 
 
 def _check_mounts(turn: Turn, template: argo.Template) -> None:

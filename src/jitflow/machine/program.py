@@ -210,6 +210,11 @@ class CompiledTemplate:
         return tags.compile_struct(own) if own is not None and locations.store_of(own) else None
 
     @cached_property
+    def reads_fields(self) -> bool:
+        """Whether a pod of this template asks for its own fields: its name, its labels."""
+        return b"fieldRef" in msgspec.json.encode(self.source)
+
+    @cached_property
     def names_itself(self) -> bool:
         """Whether the steps or tasks of this template are told what only its own node knows: its name, its attempts."""
         text = msgspec.json.encode(self.source).decode() if self.tasks else ""

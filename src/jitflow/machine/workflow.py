@@ -30,6 +30,9 @@ CLOSE_KEY = "close"
 CLAIMS_KEY = "claims"
 DROP_KEY = "drop-claims"
 TERMINATE = "Terminate"
+NO_LOCK = "Failed to acquire the synchronization lock. "
+FAILING = ("invalid spec: ", NO_LOCK)
+"""How messages begin of workflows that fail before they begin; all else that keeps one from beginning is an Error."""
 STRATEGIES = frozenset({"Stop", TERMINATE})
 
 _replace = msgspec.structs.replace
@@ -55,7 +58,7 @@ def begin(turn: Turn) -> None:
         return
     metering.workflow_begun(turn)
     if turn.run.invalid:
-        _end(turn, phases.ERROR, turn.run.invalid)
+        _end(turn, phases.FAILED if turn.run.invalid.startswith(FAILING) else phases.ERROR, turn.run.invalid)
         return
     if turn.program.claims:
         turn.emit(MakeClaims(key=CLAIMS_KEY, namespace=turn.program.metadata.namespace or "", claims=turn.program.claims))
@@ -109,7 +112,7 @@ def locks_event(turn: Turn, event: LocksTaken | LocksAwaited | LocksRefused) -> 
                 turn.run = _replace(turn.run, message=event.message)
         case LocksRefused():
             turn.close(locks.key_of(""))
-            turn.run = _replace(turn.run, locking="", invalid=event.message)
+            turn.run = _replace(turn.run, locking="", invalid=f"{NO_LOCK}{event.message}")
             begin(turn)
 
 
