@@ -27,6 +27,7 @@ from jitflow import machine
 from jitflow.engine.janitor import kept_s
 from jitflow.engine.limits import limit_of
 from jitflow.engine.locks import LockTable
+from jitflow.engine.remembering import Remembering
 from jitflow.expr.schedules import Schedule
 from jitflow.machine import memo
 from jitflow.model import argo
@@ -168,6 +169,41 @@ def test_sync_1_with_a_retry_strategy() -> None:
     ] == ["made"]
     run = begun(CALL, extra=extra, objects=Objects(cache={"one": entry("kept", run.now)}))
     assert (run.node("wf[0].a").type, run.phase("wf[0].a"), "wf[0].a(0)" in run.names()) == ("Retry", "Succeeded", False)
+
+
+def test_sync_1_what_is_being_kept_is_found_at_once() -> None:
+    """Sync 1: a node that begins when another has ended finds what that has kept, though it is not written yet."""
+    body = "steps: [[{name: a, template: work, withItems: [1, 2, 3]}]]"
+    run = played(body, extra=WORK, objects=Objects(), spec="parallelism: 1")
+    hits = {
+        name: (node.memoization_status and node.memoization_status.hit)
+        for name in run.names()
+        if (node := shown_node(run, name)).type == "Pod"
+    }
+    assert hits == {"wf[0].a(0:1)": False, "wf[0].a(1:2)": True, "wf[0].a(2:3)": True}
+
+
+def test_sync_1_what_is_on_its_way_is_found() -> None:
+    """Sync 1: an entry is there from the moment when it is to be written."""
+    written: list[SaveMemo] = []
+
+    class Memos:
+        async def save(self, effect: SaveMemo) -> None:
+            written.append(effect)
+
+    objects = Remembering(Objects(cache={"old": "1"}), Memos())
+    work = objects.save(SaveMemo(key="m", namespace="ns", cache="cache", memo_key="new", entry="2"))
+    found = objects.find(ConfigMap, "ns", "cache")
+    assert found is not None
+    assert found.data == {"old": "1", "new": "2"}
+    other = objects.save(SaveMemo(key="k", namespace="ns", cache="other", memo_key="x", entry="3"))
+    made = objects.find(ConfigMap, "ns", "other")
+    assert made is not None
+    assert made.metadata is not None
+    assert (made.data, made.metadata.labels) == ({"x": "3"}, {TYPE_LABEL: CACHE_TYPE})
+    asyncio.run(work)
+    asyncio.run(other)
+    assert (len(written), objects.find(ConfigMap, "ns", "other")) == (2, None)
 
 
 def test_sync_1_many_at_once_lose_nothing() -> None:

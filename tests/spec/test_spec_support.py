@@ -97,7 +97,6 @@ def test_kubernetes_only_fields_are_ignored_with_a_reason():
         "$.spec.podGC",
         "$.spec.securityContext",
         "$.spec.templates[0].tolerations",
-        "$.spec.templates[0].metadata",
     }
     assert all(feature.status is Status.IGNORED and feature.note for feature in uses.values())
 

@@ -17,6 +17,7 @@ from jitflow.engine.locks import LockTable
 from jitflow.engine.lookahead import Lookahead
 from jitflow.engine.owned import Owned
 from jitflow.engine.podkeeper import PodKeeper, PodKeeperConfig, pod_key
+from jitflow.engine.remembering import Remembering
 from jitflow.engine.run import LiveRun, Turn, decode_effect, decode_note
 from jitflow.engine.taskkeeper import TaskKeeper
 from jitflow.engine.tasks import Owner
@@ -106,13 +107,12 @@ class Engine:
         self._dataplane = dataplane
         self._clock = clock
         self._ids = ids
-        self._objects = objects
+        self._objects = Remembering(objects, memos or NoMemos())
         self._locator = locator
         self._archive_logs = config.archive_logs
         self._lookahead = Lookahead(dataplane, locator, lambda uid: uid in self._runs, objects, enabled=config.lookahead)
         self._owner = Owner(self._task_failed)
         self._locks = LockTable(self._limit)
-        self._memos = memos or NoMemos()
         self._claims = claims or NoClaimKeeper()
         self._meters = meters or CustomMetrics(clock.now)
         self._throttle = throttle or Throttle()
@@ -544,7 +544,7 @@ class Engine:
             case DropClaims():
                 self._owner.spawn(self._claims.drop(effect.namespace, effect.names), f"drop the claims of {run.uid}")
             case SaveMemo():
-                self._owner.spawn(self._memos.save(effect), f"remember {effect.memo_key} in {effect.cache}")
+                self._owner.spawn(self._objects.save(effect), f"remember {effect.memo_key} in {effect.cache}")
             case _:
                 raise TypeError(f"no effect: {effect!r}")
 

@@ -1,6 +1,7 @@
 """Memoized templates: outputs taken from a cache, a ConfigMap, instead of running again."""
 
 import re
+from collections.abc import Mapping
 from datetime import UTC, datetime
 
 import msgspec
@@ -35,8 +36,16 @@ class Memo(Struct, frozen=True, kw_only=True):
     entry: Entry | None = None
 
 
-def look_up(source: "tags.Compiled[argo.Memoize]", scope: Scope, namespace: str, objects: Objects, now: float) -> Memo:
-    """Return a template's place in the cache for its inputs.
+def look_up(
+    source: "tags.Compiled[argo.Memoize]",
+    scope: Scope,
+    namespace: str,
+    objects: Objects,
+    now: float,
+    *,
+    kept: Mapping[tuple[str, str], str],
+) -> Memo:
+    """Return a template's place in the cache for its inputs. `kept`: entries by cache and key that are being written now.
 
     Raises:
         Problem: the key cannot be one, the ConfigMap is none of a cache, or an entry cannot be read.
@@ -45,13 +54,7 @@ def look_up(source: "tags.Compiled[argo.Memoize]", scope: Scope, namespace: str,
     name, key = memoize.cache.config_map.name or "", memoize.key
     if not _KEY.fullmatch(key):
         raise Problem(f"cache key {key!r} is invalid: it must begin with a letter or digit and have only letters, digits and -")
-    found = objects.find(ConfigMap, namespace, name)
-    if found is None:
-        return Memo(cache=name, key=key)
-    labels = found.metadata.labels if found.metadata is not None else {}
-    if labels.get(TYPE_LABEL) != CACHE_TYPE:
-        raise Problem(f"ConfigMap {name!r} is no cache: it needs the label {TYPE_LABEL}={CACHE_TYPE}")
-    text = found.data.get(key)
+    text = kept.get((name, key)) or _stored(name, key, namespace, objects)
     if text is None:
         return Memo(cache=name, key=key)
     try:
@@ -59,6 +62,16 @@ def look_up(source: "tags.Compiled[argo.Memoize]", scope: Scope, namespace: str,
     except msgspec.DecodeError as error:
         raise Problem(f"the entry {key!r} of the cache {name!r} cannot be read: {error}") from error
     return Memo(cache=name, key=key, entry=entry if _is_fresh(entry, memoize.max_age or "", now) else None)
+
+
+def _stored(name: str, key: str, namespace: str, objects: Objects) -> str | None:
+    found = objects.find(ConfigMap, namespace, name)
+    if found is None:
+        return None
+    labels = found.metadata.labels if found.metadata is not None else {}
+    if labels.get(TYPE_LABEL) != CACHE_TYPE:
+        raise Problem(f"ConfigMap {name!r} is no cache: it needs the label {TYPE_LABEL}={CACHE_TYPE}")
+    return found.data.get(key)
 
 
 def _is_fresh(entry: Entry, max_age: str, now: float) -> bool:

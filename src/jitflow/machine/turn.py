@@ -113,6 +113,8 @@ class Turn(Ledger):
         self.objects = objects
         self.values = WorkflowValues(self)
         self.memos: dict[str, tuple[str, str, bool]] = {}
+        self._kept: dict[tuple[str, str], str] = {}
+        """Entries of caches that this turn has asked to save."""
         self._jobs: deque[tuple[str, str]] = deque()
         self._freed: dict[str, None] = {}
 
@@ -348,7 +350,8 @@ class Turn(Ledger):
         if template.memoize is None or node.retried:
             return False
         scope = Scope(self.values, inputs=node.inputs)
-        found = memo.look_up(template.memoize, scope, self.program.metadata.namespace or "", self.objects, self.now)
+        namespace = self.program.metadata.namespace or ""
+        found = memo.look_up(template.memoize, scope, namespace, self.objects, self.now, kept=self._kept)
         self.memos[node.id] = (found.cache, found.key, found.entry is not None)
         if found.entry is None:
             return False
@@ -369,6 +372,7 @@ class Turn(Ledger):
         )
         self.emit(effect)
         self.close(effect.key)
+        self._kept[effect.cache, effect.memo_key] = entry
 
     def _waits_for_locks(self, node: Node, template: CompiledTemplate) -> bool:
         """Ask for a node's locks before it begins; False when it needs none, or has them."""
