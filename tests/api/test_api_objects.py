@@ -54,6 +54,23 @@ def test_templates_are_made_read_changed_and_deleted() -> None:
     play(scenario)
 
 
+def test_what_a_template_refers_to_is_looked_for_in_the_namespace_of_the_request() -> None:
+    async def scenario(client: httpx.AsyncClient, world: World) -> None:
+        steps = [[{"name": "a", "templateRef": {"name": "t", "template": "main"}}]]
+        caller = template("caller", templates=[{"name": "main", "steps": steps}])
+        base = "/api/v1/workflow-templates/argo"
+        assert '"t" not found' in failure(await client.post(base, json={"template": caller}), 400, 3)
+        await ok(await client.post(base, json={"template": template()}))
+        await ok(await client.post(f"{base}/lint", json={"template": caller}))
+        made = await ok(await client.post(base, json={"template": caller}))
+        await ok(await client.put(f"{base}/caller", json={"template": made}))
+        cron = {"metadata": {"name": "c"}, "spec": {"schedules": ["0 2 * * *"], "workflowSpec": caller["spec"]}}
+        await ok(await client.post("/api/v1/cron-workflows/argo", json={"cronWorkflow": cron}))
+        assert '"t" not found' in failure(await client.post("/api/v1/cron-workflows/else", json={"cronWorkflow": cron}), 400, 3)
+
+    play(scenario)
+
+
 def test_what_is_wrong_with_a_template_is_told_with_its_place() -> None:
     async def scenario(client: httpx.AsyncClient, world: World) -> None:
         wrong = template(templates=[{"name": "main", "container": {"image": "i", "args": ["{{inputs.parameters.gone}}"]}}])

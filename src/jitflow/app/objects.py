@@ -36,37 +36,40 @@ class Objects:
         """Hold the store."""
         self._store = store
 
-    async def read(self, kind: str, body: Any) -> Any:
-        """Return the valid object of an API body, or of a YAML text.
+    async def read(self, kind: str, body: Any, namespace: str = "") -> Any:
+        """Return the valid object of an API body, or of a YAML text; what it refers to is looked for in `namespace`.
 
         Raises:
             Refused: it cannot be used; with every problem's place.
         """
-        return await asyncio.to_thread(self._read, kind, body)
+        return await asyncio.to_thread(self._read, kind, body, namespace)
 
-    def _read(self, kind: str, body: Any) -> Any:
+    def _read(self, kind: str, body: Any, namespace: str) -> Any:
         document = spec.load_one(body, kinds=(kind,)) if isinstance(body, str) else spec.from_json(body, kind=kind)
         if document.kind != kind:
             place = document.places.at(("kind",))
             raise Refused(Problem(message=f"expected kind {kind}, got {document.kind}", place=place, remedy=f"send a {kind}"))
-        spec.validate_document(document, lint=True, objects=self._store)
-        return document.manifest
+        manifest: Any = document.manifest
+        metadata = manifest.metadata or argo.ObjectMeta()
+        placed = replace(manifest, metadata=replace(metadata, namespace=metadata.namespace or namespace or None))
+        spec.validate_document(replace(document, manifest=placed), lint=True, objects=self._store)
+        return manifest
 
     async def create(self, kind: str, namespace: str, body: Any, *, dry_run: bool = False) -> Any:
         """Keep a new object; with `dry_run` only say what would be kept."""
-        value = _placed(await self.read(kind, body), namespace)
+        value = _placed(await self.read(kind, body, namespace), namespace)
         if dry_run:
             return shown(value)
         return shown(await self._store.create(value, namespace))
 
     async def update(self, kind: str, namespace: str, name: str, body: Any) -> Any:
         """Keep an object in place of the one of its name."""
-        value = _named(_placed(await self.read(kind, body), namespace), name)
+        value = _named(_placed(await self.read(kind, body, namespace), namespace), name)
         return shown(await self._store.replace(value, namespace))
 
     async def apply(self, kind: str, namespace: str, name: str, body: Any) -> Any:
         """Keep an object, new or in place of the one of its name."""
-        value = _named(_placed(await self.read(kind, body), namespace), name)
+        value = _named(_placed(await self.read(kind, body, namespace), namespace), name)
         return shown(await self._store.apply(replace(value, metadata=replace(value.metadata, resource_version=None)), namespace))
 
     def get(self, kind: str, namespace: str, name: str) -> Any:

@@ -115,7 +115,7 @@ class ObjectRoutes:
     async def lint(self, request: Request, *, collection: Collection) -> Response:
         """Validate an object."""
         body, _ = await _sent(request, collection.field)
-        return answer(await self._objects.read(collection.kind, body))
+        return answer(await self._objects.read(collection.kind, body, request.path_params.get("namespace", "")))
 
     async def get(self, request: Request, *, collection: Collection) -> Response:
         """Return one object."""
