@@ -47,6 +47,17 @@ def test_slots_are_given_in_order_and_never_beyond_the_limit() -> None:
     assert (begun, slots.waiting) == (["a", "b", "d"], 0)
 
 
+def test_of_those_that_wait_for_a_slot_the_most_urgent_comes_first() -> None:
+    slots, begun = Slots(1), []
+    for name, priority in (("first", 0), ("low", -1), ("a", 5), ("gone", 9), ("b", 5), ("plain", 0)):
+        slots.request(name, lambda name=name: begun.append(name), priority)
+    slots.free("gone")
+    slots.request("gone", lambda: begun.append("gone"), -2)  # asks again, less urgently
+    while slots.held:
+        slots.free(begun[-1])
+    assert begun == ["first", "a", "b", "plain", "low", "gone"]
+
+
 def test_pods_that_run_already_count_even_beyond_the_limit() -> None:
     slots, begun = Slots(1), []
     slots.hold("old")

@@ -56,6 +56,11 @@ class _LivePod(msgspec.Struct, kw_only=True):
     lease: Lease | None = None
     kill_after: float | None = None
 
+    @property
+    def priority(self) -> int:
+        """The workflow's: among those that wait for a place, the higher comes first."""
+        return self.plan.launch.workflow_level.priority
+
 
 class PodKeeperConfig(msgspec.Struct, frozen=True, kw_only=True):
     """How pods are run: places, look-ahead, the environment that host-root images see, the default grace.
@@ -142,7 +147,7 @@ class PodKeeper:
         elif self._config.lookahead:
             self._dataplane.acquire(uid, plan.step)
         else:
-            self._slots.request(key, lambda: self._dataplane.acquire(uid, plan.step))
+            self._slots.request(key, lambda: self._dataplane.acquire(uid, plan.step), pod.priority)
 
     def kill(self, uid: str, effect: KillPod) -> None:
         """End the node's pod, or take it out of the queues if it does not run yet."""
@@ -215,7 +220,7 @@ class PodKeeper:
         pod.lease = lease
         if self._config.lookahead:
             pod.phase = PodPhase.SLOT
-            self._slots.request(key, lambda: self._begin(key, pod))
+            self._slots.request(key, lambda: self._begin(key, pod), pod.priority)
         else:
             self._begin(key, pod)
 

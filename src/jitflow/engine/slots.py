@@ -1,7 +1,8 @@
-"""Places to run: at most so many pods at once on this machine, first come, first served."""
+"""Places to run: at most so many pods at once on this machine; the most urgent first, of equals who came first."""
 
-from collections import OrderedDict
+import heapq
 from collections.abc import Callable
+from itertools import count
 
 Take = Callable[[], None]
 
@@ -13,7 +14,10 @@ class Slots:
         """Allow `limit` pods at once."""
         self._limit = limit
         self._holders: set[str] = set()
-        self._queue: OrderedDict[str, Take] = OrderedDict()
+        self._queue: list[tuple[int, int, str]] = []
+        """A heap; entries of those that gave up are left out when their turn comes."""
+        self._waiting: dict[str, tuple[int, Take]] = {}
+        self._numbers = count()
 
     @property
     def held(self) -> int:
@@ -23,26 +27,33 @@ class Slots:
     @property
     def waiting(self) -> int:
         """How many wait for a place."""
-        return len(self._queue)
+        return len(self._waiting)
 
     def hold(self, key: str) -> None:
         """Count a pod that runs already, even beyond the limit."""
         self._holders.add(key)
 
-    def request(self, key: str, take: Take) -> None:
+    def request(self, key: str, take: Take, priority: int = 0) -> None:
         """Call `take` when a place is free for `key`, at once if one is."""
-        self._queue[key] = take
+        number = next(self._numbers)
+        self._waiting[key] = (number, take)
+        heapq.heappush(self._queue, (-priority, number, key))
         self._advance()
 
     def free(self, key: str) -> None:
         """Give the place back, or leave the queue; harmless to repeat."""
-        self._queue.pop(key, None)
+        self._waiting.pop(key, None)
         if key in self._holders:
             self._holders.discard(key)
             self._advance()
 
     def _advance(self) -> None:
-        while self._queue and len(self._holders) < self._limit:
-            key, take = self._queue.popitem(last=False)
+        while self._waiting and len(self._holders) < self._limit:
+            _, number, key = heapq.heappop(self._queue)
+            if self._waiting.get(key, (-1,))[0] != number:
+                continue  # it gave up, or asked again
+            _, take = self._waiting.pop(key)
             self._holders.add(key)
             take()
+        if not self._waiting:
+            self._queue.clear()

@@ -107,6 +107,7 @@ def pod_defaults(turn: Turn, scope: Scope) -> PodDefaults:
         pod_spec_patch=tags.substitute(patch, scope) if patch else "",
         node_selector=turn.program.spec.node_selector,
         repository=None if turn.run.repository.default else turn.run.store,
+        priority=turn.program.spec.priority or 0,
     )
 
 

@@ -180,6 +180,7 @@ class PodDefaults(Struct, frozen=True, kw_only=True):
     node_selector: dict[str, str] = {}
     repository: argo.ArtifactRepository | None = None
     """Where locations lie that are just a key; None: where the server's settings say."""
+    priority: int = 0
 
 
 class KillPod(Effect, frozen=True, kw_only=True):
