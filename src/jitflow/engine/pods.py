@@ -156,6 +156,7 @@ def build_pod(
         grace_s=grace_s,
         capture_result=main.capture_result,
         address=address,
+        tty=main.tty,
     )
 
 
@@ -183,6 +184,7 @@ def _container(plan: PodPlan, part: Part, lease: Lease, environment: Mapping[str
         outputs=outputs,
         volumes=shown.volumes,
         capture_result=launch.capture_result and is_main,
+        tty=bool(part.source.tty),
         dependencies=part.dependencies,
         retries=part.retries,
         retry_delay_s=part.retry_delay_s,

@@ -61,6 +61,7 @@ def alone(pod: Pod, container: PodContainer) -> Pod:
         grace_s=pod.grace_s,
         capture_result=container.capture_result,
         address=pod.address,
+        tty=container.tty,
     )
 
 

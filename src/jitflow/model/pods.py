@@ -119,6 +119,7 @@ class PodContainer(Struct, frozen=True, kw_only=True):
     outputs: tuple[PodOutput, ...] = ()
     volumes: tuple[PodVolume, ...] = ()
     capture_result: bool = False
+    tty: bool = False
     dependencies: tuple[str, ...] = ()
     retries: int = 0
     retry_delay_s: float = 0.0
@@ -150,6 +151,8 @@ class Pod(Struct, frozen=True, kw_only=True):
     containers: tuple[PodContainer, ...] = ()
     address: str = ""
     """A loopback address of its own for a pod that serves: there is what its containers listen to, and their localhost."""
+    tty: bool = False
+    """The command runs at a terminal at which nobody types; what it prints is all its stdout."""
 
 
 class CollectedArtifact(Struct, frozen=True, kw_only=True):

@@ -181,6 +181,24 @@ class PodContract(ABC):
             end, printed = self.run_one(tmp_path, _python("run.a", _CLIENT, "127.0.0.1", port))
         assert (end.exit_code, printed) == (0, ["the machine"])
 
+    @pytest.mark.parametrize("address", ["", "127.65.6.1"])
+    def test_a_command_that_asks_for_a_terminal_runs_at_one(self, tmp_path: Path, address: str) -> None:
+        code = "import os, sys; print([os.isatty(fd) for fd in (0, 1, 2)]); print('more', file=sys.stderr); sys.exit(3)"
+        pod = _python("run.a", code, tty=True, address=address, capture_result=True)
+        end, printed = self.run_one(tmp_path, pod)
+        assert (end.exit_code, end.error, end.result) == (3, "", "[True, True, True]\nmore")
+        assert printed == ["[True, True, True]", "more"]
+
+    def test_large_output_at_a_terminal_comes_through_whole(self, tmp_path: Path) -> None:
+        code = "for number in range(20000): print(number)"
+        _, printed = self.run_one(tmp_path, _python("run.a", code, tty=True))
+        assert printed == [str(number) for number in range(20_000)]
+
+    def test_without_a_terminal_standard_input_is_empty(self, tmp_path: Path) -> None:
+        code = "import os, sys; print([os.isatty(fd) for fd in (0, 1, 2)]); print(repr(sys.stdin.read()))"
+        _, printed = self.run_one(tmp_path, _python("run.a", code))
+        assert printed == ["[False, False, False]", "''"]
+
     def test_a_command_with_an_address_that_cannot_be_started_says_so(self, tmp_path: Path) -> None:
         pod = Pod(key="run.a", name="a", image=PodImage(name="host"), command=("/etc/passwd",), address="127.65.5.1")
         end, _ = self.run_one(tmp_path, pod)

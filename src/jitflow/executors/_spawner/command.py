@@ -5,6 +5,7 @@ import os
 import signal
 import stat
 import time
+from typing import NamedTuple
 
 from . import seccomp, status
 from . import syscalls as sc
@@ -14,6 +15,14 @@ CANNOT_START = 64
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _ALL_SIGNALS = frozenset(signal.valid_signals()) - {signal.SIGKILL, signal.SIGSTOP}
+
+
+class Streams(NamedTuple):
+    """Where a command prints to: two descriptors, or the terminal `tty` at which it runs."""
+
+    out_fd: int
+    err_fd: int
+    tty: str = ""
 
 
 class CannotStart(Exception):
@@ -47,8 +56,8 @@ def find(name: str, path: str) -> str:
     raise CannotStart(f"command {name!r} not found on PATH ({path})")
 
 
-def spawn(argv: list[str], env: dict[str, str], out_fd: int, err_fd: int, *, new_session: bool) -> int:
-    """Start the command with an empty stdin and return its pid.
+def spawn(argv: list[str], env: dict[str, str], streams: Streams, *, new_session: bool) -> int:
+    """Start the command with an empty stdin, or at a terminal, and return its pid.
 
     Raises:
         CannotStart: it is no program that can be run here.
@@ -56,9 +65,11 @@ def spawn(argv: list[str], env: dict[str, str], out_fd: int, err_fd: int, *, new
     program = find(argv[0], env.get("PATH", DEFAULT_PATH))
     actions = [
         (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
-        (os.POSIX_SPAWN_DUP2, out_fd, 1),
-        (os.POSIX_SPAWN_DUP2, err_fd, 2),
+        (os.POSIX_SPAWN_DUP2, streams.out_fd, 1),
+        (os.POSIX_SPAWN_DUP2, streams.err_fd, 2),
     ]
+    if streams.tty:
+        actions = [(os.POSIX_SPAWN_OPEN, 0, streams.tty, os.O_RDWR, 0), (os.POSIX_SPAWN_DUP2, 0, 1), (os.POSIX_SPAWN_DUP2, 0, 2)]
     try:
         return os.posix_spawn(program, argv, env, file_actions=actions, setsid=new_session, setsigmask=(), setsigdef=_ALL_SIGNALS)
     except OSError as error:
@@ -67,7 +78,7 @@ def spawn(argv: list[str], env: dict[str, str], out_fd: int, err_fd: int, *, new
         raise CannotStart(f"cannot start {program!r}: {error}") from error
 
 
-def spawn_watched(argv: list[str], env: dict[str, str], out_fd: int, err_fd: int, status_fd: int) -> int:
+def spawn_watched(argv: list[str], env: dict[str, str], streams: Streams, status_fd: int) -> int:
     """Start the command as `spawn` does, with its calls for addresses answered by whoever hears the status; return its pid.
 
     The listener comes with `{"started": time}`; a program that cannot be run after all is told as `{"error", "exit_code"}`.
@@ -84,7 +95,9 @@ def spawn_watched(argv: list[str], env: dict[str, str], out_fd: int, err_fd: int
         for number in _ALL_SIGNALS:
             signal.signal(number, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
-        for fd, place in ((os.open("/dev/null", os.O_RDONLY), 0), (out_fd, 1), (err_fd, 2)):
+        stdin = os.open(streams.tty or "/dev/null", os.O_RDWR if streams.tty else os.O_RDONLY)
+        outputs = (stdin, stdin) if streams.tty else (streams.out_fd, streams.err_fd)
+        for place, fd in enumerate((stdin, *outputs)):
             os.dup2(fd, place)
         sc.refuse_new_privileges()
         status.tell(status_fd, {"started": time.time()}, *seccomp.listener())

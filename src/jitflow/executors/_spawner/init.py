@@ -13,7 +13,7 @@ from typing import Any
 
 from . import rootfs, seccomp, status
 from . import syscalls as sc
-from .command import CANNOT_START, CannotStart, exit_code_of, spawn
+from .command import CANNOT_START, CannotStart, Streams, exit_code_of, spawn
 from .record import describe
 
 SETUP_FAILED = 70
@@ -45,9 +45,12 @@ class Pipes:
         for fd in (self.out_write, self.err_write, self.status_write, self.order_read):
             os.close(fd)
 
-    def order(self, argv: list[str], env: dict[str, str], working_dir: str, *, watched: bool) -> None:
-        """Tell the pod's init, whose root is ready, what to run; `watched`: its calls for addresses are answered here."""
-        value = {"argv": argv, "env": env, "working_dir": working_dir, "watched": watched}
+    def order(self, argv: list[str], env: dict[str, str], working_dir: str, *, watched: bool, tty: str) -> None:
+        """Tell the pod's init, whose root is ready, what to run.
+
+        `watched`: its calls for addresses are answered here; `tty`: the terminal at which it runs, if any.
+        """
+        value = {"argv": argv, "env": env, "working_dir": working_dir, "watched": watched, "tty": tty}
         with open(self.order_write, "wb") as file:
             file.write(json.dumps(value).encode(errors="surrogateescape"))
 
@@ -112,7 +115,7 @@ def _run(state: _Init, order: dict[str, Any], pipes: Pipes) -> int:
         return 0
     given = seccomp.listener() if order["watched"] else ()
     try:
-        state.main = spawn(argv, order["env"], pipes.out_write, pipes.err_write, new_session=True)
+        state.main = spawn(argv, order["env"], Streams(pipes.out_write, pipes.err_write, order["tty"]), new_session=True)
     except CannotStart as error:
         status.tell(pipes.status_write, {"error": str(error), "exit_code": CANNOT_START})
         return CANNOT_START

@@ -14,11 +14,12 @@ from typing import NamedTuple
 from . import init, inputs, process, rootfs, status, supervise
 from . import syscalls as sc
 from .collect import Collector, check_volumes
-from .command import CANNOT_START, CannotStart, spawn, spawn_watched
+from .command import CANNOT_START, CannotStart, Streams, spawn, spawn_watched
 from .cri import LogWriter
 from .group import Group
 from .network import Network
 from .record import Container, End, Interrupted, Plan, Pod, PodError, Record, describe, load
+from .terminal import Terminal
 
 GROUP = "group"
 """The isolation of a parent that enters no namespace but starts a parent for each container."""
@@ -236,16 +237,16 @@ class _Parent:
         assert pipes is not None
         self._signals.interruptible(False)
         working_dir = self._plan["working_dir"] or "/"
-        pipes.order(self._pod["command"], self._plan["env"], working_dir, watched=network is not None)
+        terminal = Terminal() if self._pod["tty"] else None
+        tty = terminal.path if terminal is not None else ""
+        pipes.order(self._pod["command"], self._plan["env"], working_dir, watched=network is not None, tty=tty)
         os.fchdir(self._pod_fd)
-        supervise.Supervisor(pid, self._signals, self._log, self._end, network).follow(
-            pipes.out_read,
-            pipes.err_read,
-            pipes.status_read,
-            grace_s=self._grace_s,
-            kill=lambda: os.kill(pid, signal.SIGKILL),
-            sweep=lambda: None,
-        )
+        out_fd = pipes.out_read if terminal is None else terminal.master
+        child = supervise.Child(pid, out_fd, pipes.err_read, pipes.status_read, network, terminal)
+        self._supervisor(child).follow(grace_s=self._grace_s, kill=lambda: os.kill(pid, signal.SIGKILL), sweep=lambda: None)
+
+    def _supervisor(self, child: supervise.Child) -> supervise.Supervisor:
+        return supervise.Supervisor(child, self._signals, self._log, self._end)
 
     def _run_process(self) -> None:
         self._signals.interruptible(True)
@@ -270,12 +271,14 @@ class _Parent:
         out_read, out_write = os.pipe2(os.O_CLOEXEC)
         err_read, err_write = os.pipe2(os.O_CLOEXEC)
         status_read, status_write = status.pair() if network is not None else (-1, -1)
+        terminal = Terminal() if self._pod["tty"] else None
+        streams = Streams(out_write, err_write, terminal.path if terminal is not None else "")
         try:
             os.chdir(self._plan["working_dir"] or scratch)
             if network is None:
-                pid = spawn(command, self._plan["env"], out_write, err_write, new_session=False)
+                pid = spawn(command, self._plan["env"], streams, new_session=False)
             else:
-                pid = spawn_watched(command, self._plan["env"], out_write, err_write, status_write)
+                pid = spawn_watched(command, self._plan["env"], streams, status_write)
         except (CannotStart, OSError) as error:
             self._end.exit_code = CANNOT_START
             self._fail(describe(error))
@@ -283,9 +286,9 @@ class _Parent:
         finally:
             for fd in (out_write, err_write, *((status_write,) if network is not None else ())):
                 os.close(fd)
-        supervise.Supervisor(pid, self._signals, self._log, self._end, network).follow(
-            out_read, err_read, status_read, grace_s=self._grace_s, kill=process.kill_descendants, sweep=process.sweep
-        )
+        out_fd = out_read if terminal is None else terminal.master
+        child = supervise.Child(pid, out_fd, err_read, status_read, network, terminal)
+        self._supervisor(child).follow(grace_s=self._grace_s, kill=process.kill_descendants, sweep=process.sweep)
         return True
 
     def _collect(self, on_disk: dict[str, str], base: str) -> None:

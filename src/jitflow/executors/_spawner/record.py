@@ -74,6 +74,7 @@ class Pod(TypedDict):
     grace_s: float
     capture_result: bool
     address: str
+    tty: bool
 
 
 class Plan(TypedDict):
