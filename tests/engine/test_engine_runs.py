@@ -16,7 +16,7 @@ from jitflow.engine.podkeeper import PodKeeperConfig
 from jitflow.engine.throttle import Throttle
 from jitflow.model import argo
 from jitflow.model.data import ObjectRef
-from jitflow.model.pods import Pod
+from jitflow.model.pods import Pod, PodNews
 from jitflow.model.problems import Refused
 from jitflow.model.runs import Event, ResumeRequested, RetryRequested, ShutdownRequested, SuspendRequested
 from jitflow.spec import load_one
@@ -258,5 +258,30 @@ def test_inputs_are_looked_up_at_create_and_fetched_before_the_start(tmp_path: P
             row = await engine.create(workflow(DATA))
             await phase(engine, row.uid, "Succeeded")
             assert seen == ["content"]
+
+    asyncio.run(scenario())
+
+
+def test_what_pods_say_of_their_progress_is_shown_also_what_they_said_while_nobody_listened(tmp_path: Path) -> None:
+    async def progress(engine: Engine, uid: str, wanted: str) -> None:
+        for _ in range(1000):
+            document = await engine.fetch(uid)
+            if document is not None and document.status is not None and document.status.progress == wanted:
+                return
+            await asyncio.sleep(0.005)
+        raise AssertionError(f"never {wanted}")
+
+    async def scenario() -> None:
+        world = World(tmp_path, lambda _: None)
+        async with world.engine() as engine:
+            row = await engine.create(workflow(TWO))
+            (key,) = await pods(world, 1)
+            world.executor.tell(PodNews(key=key, progress="20/80"))
+            await progress(engine, row.uid, "20/80")
+        world.machine.pods[key].news = PodNews(key=key, progress="60/80")
+        async with world.engine() as engine:
+            await progress(engine, row.uid, "60/80")
+            world.executor.finish(key)
+            await progress(engine, row.uid, "80/81")
 
     asyncio.run(scenario())

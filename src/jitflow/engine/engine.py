@@ -139,7 +139,7 @@ class Engine:
 
     async def open(self) -> None:
         """Load what has not ended, adopt the pods that survived, and go on."""
-        await self._executor.open(self._pod_ended)
+        await self._executor.open(self._pod_ended, self._pods.hear_news)
         await self._dataplane.open(self._pods.hear)
         self._pods.adopted(await self._executor.adopt())
         runs = [run for row in await self._store.runs(unfinished=True) if (run := await self._load(row.uid)) is not None]

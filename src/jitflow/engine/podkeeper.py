@@ -18,7 +18,7 @@ from jitflow.engine.slots import Slots
 from jitflow.engine.surroundings import Surroundings, unschedulable
 from jitflow.engine.tasks import Owner
 from jitflow.model.data import ObjectRef
-from jitflow.model.pods import PodEnd
+from jitflow.model.pods import PodEnd, PodNews
 from jitflow.model.problems import Refused
 from jitflow.model.runs import (
     Event,
@@ -27,6 +27,7 @@ from jitflow.model.runs import (
     Note,
     OutputsSaved,
     PodEnded,
+    PodProgressed,
     PodReady,
     PodRefused,
     PodStarted,
@@ -103,6 +104,7 @@ class PodKeeper:
         self._slots = Slots(config.max_pods)
         self._pods: dict[str, _LivePod] = {}
         self._known: set[str] = set()
+        self._news: dict[str, PodNews] = {}
         self._warned: set[tuple[str, str]] = set()
 
     def adopted(self, keys: Sequence[str]) -> None:
@@ -143,6 +145,7 @@ class PodKeeper:
             pod.phase = PodPhase.RUNNING
             self._slots.hold(key)
             self._dataplane.acquire(uid, plan.step)
+            self._pass_on(key)
             self._await_ready(key, pod)
         elif self._config.lookahead:
             self._dataplane.acquire(uid, plan.step)
@@ -180,6 +183,16 @@ class PodKeeper:
         elif isinstance(event, Waiting):
             self._post(uid, PodWaits(node_id=node_id, message=event.message))
 
+    def hear_news(self, news: PodNews) -> None:
+        """Take what is known of a pod that runs; before its run is known, it waits until the pod is launched again."""
+        self._news[news.key] = news
+        self._pass_on(news.key)
+
+    def _pass_on(self, key: str) -> None:
+        pod, news = self._pods.get(key), self._news.get(key)
+        if pod is not None and news is not None and news.progress:
+            self._post(pod.uid, PodProgressed(node_id=pod.node_id, progress=news.progress))
+
     def ended(self, uid: str, node_id: str, end: PodEnd) -> None:
         """The end is in the store: free the place, hand the outputs over."""
         key = pod_key(uid, node_id)
@@ -209,6 +222,7 @@ class PodKeeper:
         """The node needs its pod no more, and the store knows: remove what the executor keeps of it, but the log."""
         key = pod_key(uid, node_id)
         self._known.discard(key)
+        self._news.pop(key, None)
         self._owner.spawn(self._executor.forget(key), f"forget {key}")
 
     def close_run(self, uid: str) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from jitflow.model.pods import ContainerRole, Pod, PodEnd, PodKey
+from jitflow.model.pods import ContainerRole, Pod, PodEnd, PodKey, PodNews
 from jitflow.ports.errors import FixRequest
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,199}")
@@ -114,6 +114,22 @@ def _old_name(key: PodKey, container: str) -> str:
     return key if container == MAIN else f"{key}@{container}"
 
 
+class _News(Struct, frozen=True):
+    """The content of `news.json`."""
+
+    progress: str = ""
+
+
+_decode_news = msgspec.json.Decoder(_News)
+
+
+def _read_news(directory: Path) -> _News | None:
+    try:
+        return _decode_news.decode((directory / "news.json").read_bytes())
+    except (OSError, msgspec.DecodeError):
+        return None
+
+
 _decode_record = msgspec.json.Decoder(Record)
 
 
@@ -165,6 +181,22 @@ class PodDirectory:
             return _decode_end.decode((self.path / "end.json").read_bytes())
         except (FileNotFoundError, msgspec.DecodeError):
             return None
+
+    def news(self) -> PodNews | None:
+        """Return what the parents have told of the pod and its containers, None if nothing."""
+        found = [told for path in (self.path, *self._containers()) if (told := _read_news(path)) is not None]
+        if not found:
+            return None
+        progress = next((told.progress for told in found if told.progress), "")
+        return PodNews(key=self.key, progress=progress)
+
+    def _containers(self) -> list[Path]:
+        """Return the directories of the containers of a pod of several, main first."""
+        try:
+            names = os.listdir(self.path / "containers")
+        except OSError:
+            return []
+        return [self.path / "containers" / name for name in sorted(names, key=lambda name: (name != MAIN, name))]
 
     def lost_end(self, now: float) -> PodEnd:
         """Return the end of a pod whose parent is gone without a record."""

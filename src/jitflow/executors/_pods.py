@@ -28,7 +28,7 @@ from jitflow.executors._pod_directory import (
 from jitflow.executors._spawner_client import SpawnerClient, SpawnerGone
 from jitflow.model.pods import ContainerRole, LogLine, Pod, PodContainer, PodEnd, PodKey
 from jitflow.ports.errors import Broken, DiskFull, FixRequest, PortError
-from jitflow.ports.executor import EndListener
+from jitflow.ports.executor import EndListener, NewsListener
 
 _SPAWN_ATTEMPTS = 3
 _NO_SPACE = (28, 122)  # ENOSPC, EDQUOT
@@ -95,7 +95,8 @@ class PodExecutor(ABC):
         self.home = Path(os.path.realpath(home))
         self._pods: dict[PodKey, _Watched] = {}
         self._listener: EndListener | None = None
-        self._spawner = SpawnerClient(self.home, self._kind, self._on_end_recorded)
+        self._news_listener: NewsListener | None = None
+        self._spawner = SpawnerClient(self.home, self._kind, self._on_told)
         self._remover: ThreadPoolExecutor | None = None
 
     @abstractmethod
@@ -106,7 +107,7 @@ class PodExecutor(ABC):
     async def _prepare(self) -> None:
         """Find out, at `open`, what this machine offers."""
 
-    async def open(self, on_end: EndListener) -> None:
+    async def open(self, on_end: EndListener, on_news: NewsListener | None = None) -> None:
         """Make the directories, start the spawner, find out what works here.
 
         Raises:
@@ -114,7 +115,7 @@ class PodExecutor(ABC):
         """
         for name in ("pods", "logs", "trash", "mnt"):
             (self.home / name).mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._listener = on_end
+        self._listener, self._news_listener = on_end, on_news
         self._remover = ThreadPoolExecutor(max_workers=1, thread_name_prefix="jitflow-remove")
         self._spawner.open()
         for leftover in (self.home / "trash").iterdir():
@@ -133,7 +134,7 @@ class PodExecutor(ABC):
                 loop.remove_reader(watched.pidfd)
                 os.close(watched.pidfd)
         self._pods.clear()
-        self._listener = None
+        self._listener = self._news_listener = None
         self._spawner.close()
         if self._remover is not None:
             self._remover.shutdown(wait=True, cancel_futures=True)
@@ -312,6 +313,7 @@ class PodExecutor(ABC):
             return False
         if parent.is_alive():
             self._watch(watched, parent.pid)
+            asyncio.get_running_loop().call_soon(self._tell_news, watched)
         else:
             asyncio.get_running_loop().call_soon(self._finish, watched, parent)
         return True
@@ -332,11 +334,22 @@ class PodExecutor(ABC):
             with contextlib.suppress(ProcessLookupError):
                 signal.pidfd_send_signal(watched.pidfd, signal.SIGTERM)
 
-    def _on_end_recorded(self, key: PodKey) -> None:
-        """Hear of an end before its parent has taken down the sandbox; not every end is told."""
-        watched = self._pods.get(key)
-        if watched is not None and watched.pidfd >= 0:
+    def _on_told(self, word: str) -> None:
+        """Hear of news, or of an end before its parent has taken down the sandbox; not everything is told."""
+        watched = self._pods.get(word.removeprefix("+"))
+        if watched is None or watched.pidfd < 0:
+            return
+        if word.startswith("+"):
+            self._tell_news(watched)
+        else:
             self._on_parent_gone(watched)
+
+    def _tell_news(self, watched: _Watched) -> None:
+        if self._news_listener is None or watched.ended or self._pods.get(watched.directory.key) is not watched:
+            return
+        news = watched.directory.news()
+        if news is not None:
+            self._news_listener(news)
 
     def _on_parent_gone(self, watched: _Watched) -> None:
         asyncio.get_running_loop().remove_reader(watched.pidfd)

@@ -29,13 +29,13 @@ class SpawnerClient:
         home: the executor's directory; what the spawner and the parents print when they fail themselves is appended
             to `spawner.log` there, and `mnt` is where sandboxes are staged.
         kind: what is started: pods in a sandbox, or plain processes.
-        on_end: called with a pod's key when its end is recorded; some ends are not told.
+        on_word: called with a pod's key when its end is recorded, with `+` before it when it has news; some are not told.
     """
 
-    def __init__(self, home: Path, kind: Literal["sandbox", "process"], on_end: Callable[[str], None]) -> None:
+    def __init__(self, home: Path, kind: Literal["sandbox", "process"], on_word: Callable[[str], None]) -> None:
         self._home = home
         self._kind = kind
-        self._on_end = on_end
+        self._on_word = on_word
         self._notified: socket.socket | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._socket: socket.socket | None = None
@@ -146,7 +146,7 @@ class SpawnerClient:
                 return  # nothing more
             if not key:
                 return
-            self._on_end(key.decode())
+            self._on_word(key.decode())
 
     def _settle(self, answer: dict[str, int | str]) -> None:
         future, late = self._waiting.pop(int(answer["id"]))

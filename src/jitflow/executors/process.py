@@ -30,7 +30,7 @@ class ProcessExecutor(PodExecutor):
                 " sandbox executor can use"
             )
         env = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
-        env |= {"HOSTNAME": pod.name, "TMPDIR": str(directory / "scratch")}
+        env |= {"HOSTNAME": pod.name, "TMPDIR": str(directory / "scratch"), "ARGO_PROGRESS_FILE": str(directory / "progress")}
         return Plan(
             root="",
             user_namespace=False,

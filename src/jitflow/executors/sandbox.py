@@ -14,6 +14,9 @@ from jitflow.executors._spawner.command import DEFAULT_PATH
 from jitflow.model.pods import Pod, PodImage
 from jitflow.ports.errors import FixRequest
 
+PROGRESS_FILE = "/var/run/argo/progress"
+"""Where a command writes how far it is, as in Argo."""
+
 _PROBE_TIMEOUT_S = 20.0
 
 Mode = Literal["auto", "overlay", "binds"]
@@ -144,4 +147,5 @@ def _environment(pod: Pod) -> dict[str, str]:
     if not pod.image.root:
         own = [folder for folder in os.environ.get("PATH", "").split(":") if folder.startswith("/")]
         path = ":".join(dict.fromkeys([*own, *DEFAULT_PATH.split(":")]))
-    return {"PATH": path, "HOME": "/root", "HOSTNAME": pod.name, **pod.image.env, **dict(pod.env)}
+    told = {"PATH": path, "HOME": "/root", "HOSTNAME": pod.name, "ARGO_PROGRESS_FILE": PROGRESS_FILE}
+    return {**told, **pod.image.env, **dict(pod.env)}

@@ -17,6 +17,7 @@ from jitflow.model.runs import (
     LocksTaken,
     OutputsSaved,
     PodEnded,
+    PodProgressed,
     PodReady,
     PodRefused,
     PodStarted,
@@ -33,7 +34,7 @@ from jitflow.model.runs import (
     WorkflowStarted,
 )  # fmt: skip
 
-NodeEvent = PodStarted | PodReady | PodWaits | PodEnded | PodRefused | OutputsSaved
+NodeEvent = PodStarted | PodReady | PodProgressed | PodWaits | PodEnded | PodRefused | OutputsSaved
 
 
 def decide(state: State, event: Event, now: float, objects: Objects = NO_OBJECTS) -> Decision:
@@ -49,7 +50,7 @@ def decide(state: State, event: Event, now: float, objects: Objects = NO_OBJECTS
         objects: the templates, ConfigMaps and the like that the workflow may refer to, as they are now.
     """
     turn = Turn(state, now, RULES, objects)
-    if isinstance(event, PodStarted | PodReady | PodWaits | PodEnded | PodRefused | OutputsSaved):
+    if isinstance(event, PodStarted | PodReady | PodProgressed | PodWaits | PodEnded | PodRefused | OutputsSaved):
         node = turn.find(event.node_id)
         if node is not None and node.type == types.POD:
             _pod_event(turn, node, event)
@@ -76,6 +77,8 @@ def _pod_event(turn: Turn, node: Node, event: NodeEvent) -> None:
             daemons.ready(turn, node, event.address)
         case PodWaits() if node.phase == phases.PENDING:
             pods.waits(turn, node, event.message)
+        case PodProgressed() if lives:
+            pods.progressed(turn, node, event.progress)
         case PodEnded() if lives:
             pods.ended(turn, node, event.end)
         case PodEnded():

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 from immutables import Map
 
-from jitflow.machine import names
+from jitflow.machine import names, shares
 from jitflow.machine.graph import task_of
 from jitflow.machine.node import Key, Node
 from jitflow.machine.program import CompiledTemplate, Task
@@ -40,8 +40,7 @@ class Ledger:
 
     def _take_counts(self, counts: Counts) -> None:
         self.active_pods: int = counts.active_pods
-        self.pods: int = counts.pods
-        self.pods_ended: int = counts.pods_ended
+        self.progress: tuple[int, int] = counts.progress
         self.saving: int = counts.saving
         self.seq: int = counts.seq
 
@@ -77,10 +76,17 @@ class Ledger:
 
     def put(self, node: Node) -> Node:
         """Replace a node."""
+        self._count_progress(self.nodes.get(node.id), node)
         self.nodes[node.id] = node
         self._changed[node.id] = None
         self._removed.pop(node.id, None)
         return node
+
+    def _count_progress(self, old: Node | None, new: Node | None) -> None:
+        before = shares.of(old) if old is not None else (0, 0)
+        after = shares.of(new) if new is not None else (0, 0)
+        if before != after:
+            self.progress = (self.progress[0] + after[0] - before[0], self.progress[1] + after[1] - before[1])
 
     def set_frame(self, node_id: str, **changes: Any) -> None:
         """Change what a composite node counts."""
@@ -88,6 +94,7 @@ class Ledger:
 
     def remove(self, node: Node) -> None:
         """Take a node out."""
+        self._count_progress(node, None)
         del self.nodes[node.id]
         if node.owner:
             self.below[node.owner] = self.below[node.owner].delete(node.key)
@@ -156,10 +163,8 @@ class Ledger:
     def decision(self) -> Decision:
         """Freeze the working copy."""
         old = self.state.counts
-        sums = (self.active_pods, self.pods, self.pods_ended, self.saving, self.seq)
-        counts = old
-        if sums != (old.active_pods, old.pods, old.pods_ended, old.saving, old.seq):
-            counts = Counts(active_pods=sums[0], pods=sums[1], pods_ended=sums[2], saving=sums[3], seq=sums[4])
+        counts = Counts(active_pods=self.active_pods, progress=self.progress, saving=self.saving, seq=self.seq)
+        counts = old if counts == old else counts
         state = State(
             program=self.program,
             run=self.run,

@@ -22,7 +22,10 @@ HTTP = "HTTP"
 PLUGIN = "Plugin"
 
 EXECUTABLE = frozenset({POD, HTTP, PLUGIN})
-"""Types that do work themselves: their number is the workflow's progress."""
+"""Types that do work themselves."""
+
+PROGRESSING = EXECUTABLE | {SUSPEND}
+"""Types of which the workflow's progress is the sum."""
 
 COUNTED = frozenset({POD, STEPS, DAG, HTTP, PLUGIN})
 """Types that take one of their boundary's `parallelism` slots."""
@@ -99,6 +102,10 @@ class Node(Struct, frozen=True, kw_only=True, array_like=True, gc=False):
     """A daemon that was ready once: who waited for it has gone on, whatever becomes of it."""
     ip: str = ""
     """The address at which a daemon is reached."""
+    progress: str = ""
+    """What the pod has said of its progress, `n/m`; empty: nothing."""
+    parts: int = 0
+    """How many containers its set has."""
 
     @property
     def key(self) -> Key:

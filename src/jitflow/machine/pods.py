@@ -5,7 +5,7 @@ from typing import Protocol
 import msgspec
 
 from jitflow.expr import durations, tags
-from jitflow.machine import archives, locations, names, phases
+from jitflow.machine import archives, locations, names, phases, shares
 from jitflow.machine import node as types
 from jitflow.machine import templates as keys
 from jitflow.machine.node import Node, changed
@@ -43,7 +43,9 @@ class PodKind:
         timeout = _seconds(body.timeout)
         due = turn.now + timeout if timeout is not None else None
         deadline_s = _seconds(body.active_deadline_seconds)
-        node = changed(node, phase=phases.PENDING, started_at=turn.now, timeout=due)
+        group = body.container_set
+        parts = len(group.containers) if group is not None else 0
+        node = changed(node, phase=phases.PENDING, started_at=turn.now, timeout=due, progress=shares.first(body), parts=parts)
         turn.add(node)
         turn.emit(
             LaunchPod(
@@ -175,6 +177,12 @@ def started(turn: Turn, node: Node) -> None:
     turn.rules.look(turn, turn.put(changed(node, phase=phases.RUNNING, message="", timeout=None, started_at=turn.now)))
 
 
+def progressed(turn: Turn, node: Node, text: str) -> None:
+    """The pod says how far it is; what is no progress is left out."""
+    if text != node.progress and shares.parse(text):
+        turn.put(changed(node, progress=text))
+
+
 def waits(turn: Turn, node: Node, message: str) -> None:
     """The pod does not start yet."""
     if node.message != message:
@@ -192,6 +200,8 @@ def ended(turn: Turn, node: Node, end: PodEnd) -> None:
     """The pod ended: judge it and take its outputs."""
     template = turn.template_of(node)
     _drop_timers(turn, node)
+    progressed(turn, node, end.progress)
+    node = turn.nodes[node.id]
     try:
         planned = planned_outputs(turn, node, template, _scope(turn, node, template))
         outputs, missing = _collect(planned or argo.Outputs(), end)

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 import msgspec
 from msgspec import Struct
 
-from jitflow.machine import locks, names, phases, times
+from jitflow.machine import locks, names, phases, shares, times
 from jitflow.machine import node as types
 from jitflow.machine import templates as keys
 from jitflow.machine.edges import Edges
@@ -171,18 +171,19 @@ def _conditions(state: State) -> tuple[argo.Condition, ...]:
 
 
 def _progress(nodes: Mapping[str, Node]) -> dict[str, str]:
-    """Return ended pods of all pods, below each node."""
-    ended: dict[str, int] = {}
-    total: dict[str, int] = {}
+    """Return what is done of what is to be done: of each node that works itself, and below each other one."""
+    sums: dict[str, tuple[int, int]] = {}
     for node in nodes.values():
-        if node.type not in types.EXECUTABLE or node.is_waiting:
+        done, total = shares.of(node)
+        if not total:
             continue
-        node_id, done = node.id, int(node.is_fulfilled)
-        while node_id:
-            ended[node_id] = ended.get(node_id, 0) + done
-            total[node_id] = total.get(node_id, 0) + 1
-            node_id = nodes[node_id].owner
-    return {node_id: f"{ended[node_id]}/{count}" for node_id, count in total.items()}
+        sums[node.id] = shares.own(node)
+        owner = node.owner
+        while owner:
+            before = sums.get(owner, (0, 0))
+            sums[owner] = (before[0] + done, before[1] + total)
+            owner = nodes[owner].owner
+    return {node_id: f"{done}/{total}" for node_id, (done, total) in sums.items()}
 
 
 def _statuses(state: State, node: Node, edges: Edges, progress: str) -> list[argo.NodeStatus]:
@@ -216,6 +217,7 @@ def _statuses(state: State, node: Node, edges: Edges, progress: str) -> list[arg
                 template_scope=own.template_scope,
                 boundary_id=node.id,
                 children=tuple(below.get(one.name, ())),
+                progress="1/1" if phase == phases.SUCCEEDED else "0/1",
                 started_at=times.rfc3339(start) or None,
                 finished_at=times.rfc3339(end) or None,
             )

@@ -7,6 +7,7 @@ from immutables import Map
 from msgspec import Struct
 
 from jitflow.machine import node as nodes_module
+from jitflow.machine import shares
 from jitflow.machine.graph import counts_as_bad, dag_plan, dooms, fails_fast
 from jitflow.machine.node import Key, Node, decode_node
 from jitflow.machine.program import Program
@@ -101,8 +102,7 @@ class Counts(Struct, frozen=True, kw_only=True):
     """Sums over all nodes."""
 
     active_pods: int = 0
-    pods: int = 0
-    pods_ended: int = 0
+    progress: tuple[int, int] = (0, 0)
     saving: int = 0
     seq: int = 0
 
@@ -132,8 +132,8 @@ class State(Struct, frozen=True, kw_only=True):
 
     @property
     def progress(self) -> str:
-        """Ended pods of all pods, as `n/m`."""
-        return f"{self.counts.pods_ended}/{self.counts.pods}"
+        """The sum of what the nodes have done of what they have to do, as `n/m`."""
+        return "{}/{}".format(*self.counts.progress)
 
 
 class Decision(Struct, frozen=True, kw_only=True):
@@ -335,10 +335,10 @@ class _Recount:
     def _counts(self) -> Counts:
         pods = [node for node in self._nodes.values() if node.type in nodes_module.EXECUTABLE and not node.is_waiting]
         ended = sum(node.is_fulfilled for node in pods)
+        counted = [shares.of(node) for node in self._nodes.values()]
         return Counts(
             active_pods=len(pods) - ended,
-            pods=len(pods),
-            pods_ended=ended,
+            progress=(sum(done for done, _ in counted), sum(total for _, total in counted)),
             saving=sum(node.saving for node in pods),
             seq=max((node.seq for node in self._nodes.values()), default=0),
         )

@@ -166,7 +166,6 @@ class Turn(Ledger):
     def _count_start(self, node: Node) -> None:
         if node.type in types.EXECUTABLE:
             self.active_pods += 1
-            self.pods += 1
         if node.type in COMPOSITES:
             self.frames[node.id] = NO_FRAME
         if node.takes_slot:
@@ -212,7 +211,6 @@ class Turn(Ledger):
     def _count_end(self, node: Node) -> None:
         if node.type in types.EXECUTABLE:
             self.active_pods -= 1
-            self.pods_ended += 1
             self._freed[""] = None
         self.frames.pop(node.id, None)
         if node.daemoned and node.boundary in self.frames:

@@ -197,6 +197,16 @@ class PodEnd(Struct, frozen=True, kw_only=True):
     artifacts: tuple[CollectedArtifact, ...] = ()
     missing: tuple[str, ...] = ()
     containers: tuple[ContainerEnd, ...] = ()
+    progress: str = ""
+    """The last that the pod said of its progress."""
+
+
+class PodNews(Struct, frozen=True, kw_only=True):
+    """What is known of a pod that runs. `progress`: `n/m`, as it says itself; `ready`: containers whose probe succeeds."""
+
+    key: PodKey
+    progress: str = ""
+    ready: tuple[str, ...] = ()
 
 
 class LogLine(Struct, frozen=True, kw_only=True):

@@ -40,6 +40,13 @@ class PodWaits(Event, frozen=True, kw_only=True):
     message: str
 
 
+class PodProgressed(Event, frozen=True, kw_only=True):
+    """A node's pod says how far it is, as `n/m`."""
+
+    node_id: str
+    progress: str
+
+
 class PodEnded(Event, frozen=True, kw_only=True):
     """A node's pod ended; `image_exit` and artifacts as the executor recorded them."""
 

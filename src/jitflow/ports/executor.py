@@ -3,10 +3,13 @@
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Protocol
 
-from jitflow.model.pods import LogLine, Pod, PodEnd, PodKey
+from jitflow.model.pods import LogLine, Pod, PodEnd, PodKey, PodNews
 
 EndListener = Callable[[PodEnd], None]
 """Called on the event loop, once for each pod that ends while the executor is open."""
+
+NewsListener = Callable[[PodNews], None]
+"""Called on the event loop when something new is known of a pod that runs; each time with all that is known."""
 
 
 class Executor(Protocol):
@@ -16,8 +19,11 @@ class Executor(Protocol):
     delivered to the listener at least once: an end that was recorded while nobody listened is delivered by `adopt`.
     """
 
-    async def open(self, on_end: EndListener) -> None:
-        """Start what the executor needs; must be called once before anything else."""
+    async def open(self, on_end: EndListener, on_news: NewsListener | None = None) -> None:
+        """Start what the executor needs; must be called once before anything else.
+
+        News may come late or not at all, and the end has the last of it; `adopt` tells again what was known of a pod that runs.
+        """
         ...
 
     async def adopt(self) -> Sequence[PodKey]:

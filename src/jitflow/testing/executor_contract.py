@@ -22,6 +22,7 @@ from jitflow.model.pods import (
     PodImage,
     PodInput,
     PodKey,
+    PodNews,
     PodOutput,
     PodVolume,
 )
@@ -50,12 +51,26 @@ class Harness:
     def __init__(self, executor: Executor) -> None:
         self.executor = executor
         self.ends: dict[PodKey, list[PodEnd]] = {}
+        self.news: dict[PodKey, list[PodNews]] = {}
         self._arrived = asyncio.Event()
 
     def on_end(self, end: PodEnd) -> None:
         """Take an end that the executor delivers."""
         self.ends.setdefault(end.key, []).append(end)
         self._arrived.set()
+
+    def on_news(self, news: PodNews) -> None:
+        """Take what the executor tells of a pod that runs."""
+        self.news.setdefault(news.key, []).append(news)
+        self._arrived.set()
+
+    async def news_of(self, key: PodKey) -> PodNews:
+        """Wait for something that is told of a pod; returns the latest."""
+        async with asyncio.timeout(PATIENCE_S):
+            while key not in self.news:
+                self._arrived.clear()
+                await self._arrived.wait()
+        return self.news[key][-1]
 
     async def end_of(self, key: PodKey) -> PodEnd:
         """Wait for a pod's end."""
@@ -88,7 +103,7 @@ class Harness:
 async def opened(executor: Executor) -> AsyncIterator[Harness]:
     """Open an executor, and close it at the end."""
     harness = Harness(executor)
-    await executor.open(harness.on_end)
+    await executor.open(harness.on_end, harness.on_news)
     try:
         yield harness
     finally:

@@ -17,7 +17,7 @@ from jitflow.model.problems import Refused
 from jitflow.objects import ObjectStore
 from jitflow.ports.dataplane import Estimate, PrimaryFill, StepData, TransferRecord
 from jitflow.ports.errors import FixRequest, ObjectMissing
-from jitflow.ports.executor import EndListener
+from jitflow.ports.executor import EndListener, NewsListener
 from jitflow.ports.storage import Progress
 from jitflow.ports.store import Commit, RunRow, StateStore
 from jitflow.testing.memory_store import MemoryStore
@@ -225,7 +225,7 @@ class FakeExecutor:
         finally:
             self.following -= 1
 
-    async def open(self, on_end: EndListener) -> None:
+    async def open(self, on_end: EndListener, on_news: NewsListener | None = None) -> None:
         """Nothing to open."""
 
     async def adopt(self) -> Sequence[PodKey]:

@@ -6,9 +6,9 @@ from collections.abc import AsyncIterator, Callable, Sequence
 
 from msgspec import Struct
 
-from jitflow.model.pods import LogLine, Pod, PodEnd, PodKey
+from jitflow.model.pods import LogLine, Pod, PodEnd, PodKey, PodNews
 from jitflow.ports.errors import FixRequest
-from jitflow.ports.executor import EndListener
+from jitflow.ports.executor import EndListener, NewsListener
 
 
 class ScriptedEnd(Struct, frozen=True, kw_only=True):
@@ -28,6 +28,7 @@ class _FakePod:
         self.pod = pod
         self.started_at = time.time()
         self.end: PodEnd | None = None
+        self.news: PodNews | None = None
 
 
 class FakeMachine:
@@ -51,17 +52,18 @@ class FakeExecutor:
         self.machine = machine or FakeMachine()
         self._script = script
         self._listener: EndListener | None = None
+        self._news_listener: NewsListener | None = None
         self._known: set[PodKey] = set()
         self._changed: asyncio.Event | None = None
 
-    async def open(self, on_end: EndListener) -> None:
-        """Begin to deliver ends."""
-        self._listener = on_end
+    async def open(self, on_end: EndListener, on_news: NewsListener | None = None) -> None:
+        """Begin to deliver ends and news."""
+        self._listener, self._news_listener = on_end, on_news
         self._changed = asyncio.Event()
 
     async def close(self) -> None:
         """Stop listening; pods stay as they are."""
-        self._listener = None
+        self._listener = self._news_listener = None
         self._known.clear()
 
     async def adopt(self) -> Sequence[PodKey]:
@@ -126,6 +128,15 @@ class FakeExecutor:
             self.machine.logs.setdefault(key, []).append(LogLine(time=stamp, stream="stdout", content=line))
         self._wake()
 
+    def tell(self, news: PodNews) -> None:
+        """Let something new be known of a pod that runs."""
+        found = self.machine.pods.get(news.key)
+        if found is None or found.end is not None:
+            return
+        found.news = news
+        if self._news_listener is not None and news.key in self._known:
+            self._news_listener(news)
+
     def finish(self, key: PodKey, *, exit_code: int | None = 0, terminated: bool = False, end: PodEnd | None = None) -> None:
         """End a pod that runs; does nothing if it has ended."""
         found = self.machine.pods.get(key)
@@ -155,6 +166,8 @@ class FakeExecutor:
         found = self.machine.pods[key]
         if found.end is not None and self._listener is not None:
             asyncio.get_running_loop().call_soon(self._listener, found.end)
+        elif found.news is not None and self._news_listener is not None:
+            asyncio.get_running_loop().call_soon(self._news_listener, found.news)
 
     def _wake(self) -> None:
         if self._changed is not None:

@@ -181,6 +181,42 @@ class PodContract(ABC):
             end, printed = self.run_one(tmp_path, _python("run.a", _CLIENT, "127.0.0.1", port))
         assert (end.exit_code, printed) == (0, ["the machine"])
 
+    def test_progress_is_told_while_the_pod_runs_and_at_its_end(self, tmp_path: Path) -> None:
+        code = "import os, time; path = os.environ['ARGO_PROGRESS_FILE']\n"
+        code += "for line in ('1/4', 'nonsense', '2/4'):\n    open(path, 'a').write(line + '\\n'); time.sleep(1.3)\n"
+        code += "open(path, 'a').write('3/4'); print('told', flush=True)"
+
+        async def scene() -> None:
+            async with opened(self.make(tmp_path)) as pods:
+                end = await pods.run(_python("run.a", code))
+                assert [news.progress for news in pods.news["run.a"]] == ["1/4", "2/4"]
+                assert (end.exit_code, end.progress) == (0, "3/4")
+                assert (await pods.run(_python("run.b", "pass"))).progress == ""
+
+        asyncio.run(scene())
+
+    def test_the_next_life_hears_what_was_known(self, tmp_path: Path) -> None:
+        code = "import os, time; open(os.environ['ARGO_PROGRESS_FILE'], 'w').write('5/9'); time.sleep(600)"
+
+        async def scene() -> None:
+            async with opened(self.make(tmp_path)) as pods:
+                await pods.executor.start(_python("run.a", code))
+                await pods.news_of("run.a")
+            async with opened(self.make(tmp_path)) as pods:
+                await pods.executor.adopt()
+                assert (await pods.news_of("run.a")).progress == "5/9"
+                await pods.executor.terminate("run.a")
+                assert (await pods.end_of("run.a")).progress == "5/9"
+
+        asyncio.run(scene())
+
+    def test_progress_of_main_is_the_pods(self, tmp_path: Path) -> None:
+        main = _container("main", ContainerRole.MAIN, "import os; open(os.environ['ARGO_PROGRESS_FILE'], 'w').write('7/8')")
+        side = _container("side", ContainerRole.SIDECAR, "import time; time.sleep(600)")
+        pod = Pod(key="run.a", name="a", image=PodImage(name="host"), command=(), grace_s=0.2, containers=(side, main))
+        end, _ = self.run_one(tmp_path, pod)
+        assert (end.exit_code, end.progress) == (0, "7/8")
+
     @pytest.mark.parametrize("address", ["", "127.65.6.1"])
     def test_a_command_that_asks_for_a_terminal_runs_at_one(self, tmp_path: Path, address: str) -> None:
         code = "import os, sys; print([os.isatty(fd) for fd in (0, 1, 2)]); print('more', file=sys.stderr); sys.exit(3)"

@@ -282,6 +282,7 @@ class Group:
             end.parameters.update(one.get("parameters", {}))
             end.artifacts += one.get("artifacts", [])
             end.missing += one.get("missing", [])
+            end.progress = end.progress or one.get("progress", "")
             if one.get("result") is not None:
                 end.result = one["result"]
         for member in self._sidecars:

@@ -9,6 +9,7 @@ import signal
 import socket
 import sys
 import traceback
+from collections.abc import Callable
 from typing import NamedTuple
 
 from . import init, inputs, process, rootfs, status, supervise
@@ -18,6 +19,7 @@ from .command import CANNOT_START, CannotStart, Streams, spawn, spawn_watched
 from .cri import LogWriter
 from .group import Group
 from .network import Network
+from .news import News, Progress
 from .record import Container, End, Interrupted, Plan, Pod, PodError, Record, describe, load
 from .terminal import Terminal
 
@@ -64,9 +66,10 @@ def run(request_fd: int, surroundings: Surroundings, notify: socket.socket) -> N
     end = End(record["pod"]["key"])
     try:
         if ready is None:
-            Group(record, pod_fd, end, lambda one: _care(one, surroundings), supervise.Signals(Interrupted)).run()
+            signals = supervise.Signals(Interrupted)
+            Group(record, pod_fd, end, lambda one: _care(one, surroundings, notify), signals).run()
         else:
-            _Parent(record, pod_fd, end, ready).run()
+            _Parent(record, pod_fd, end, ready, notify).run()
     except BaseException as error:
         traceback.print_exc(file=sys.stderr)
         end.errors.append(f"the pod's parent failed: {describe(error)}")
@@ -77,7 +80,7 @@ def run(request_fd: int, surroundings: Surroundings, notify: socket.socket) -> N
         return  # nobody listens, or too many at once: whoever watches this process sees it end
 
 
-def _care(container: Container, surroundings: Surroundings) -> None:
+def _care(container: Container, surroundings: Surroundings, notify: socket.socket) -> None:
     """Be the parent of one container of several, in its directory, to its recorded end."""
     plan = container["plan"]
     isolation = ("user" if plan["user_namespace"] else "privileged") if plan["root"] else ""
@@ -89,7 +92,7 @@ def _care(container: Container, surroundings: Surroundings) -> None:
         ready = _Ready(surroundings._replace(isolation=isolation))
         os.chdir(plan["directory"])  # by name: one opened before is of the mount namespace that was left
         directory_fd = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        _Parent({"pod": container["pod"], "plan": plan}, directory_fd, end, ready).run()
+        _Parent({"pod": container["pod"], "plan": plan}, directory_fd, end, ready, notify).run()
     except BaseException as error:
         traceback.print_exc(file=sys.stderr)
         end.errors.append(f"the container's parent failed: {describe(error)}")
@@ -141,7 +144,7 @@ def _claim(pod_fd: int) -> bool:
 
 
 class _Parent:
-    def __init__(self, record: Record, pod_fd: int, end: End, ready: _Ready) -> None:
+    def __init__(self, record: Record, pod_fd: int, end: End, ready: _Ready, notify: socket.socket) -> None:
         self._pod: Pod = record["pod"]
         self._plan: Plan = record["plan"]
         self._pod_fd = pod_fd
@@ -150,6 +153,7 @@ class _Parent:
         self._signals = ready.signals
         log_fd = os.open("log", os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600, dir_fd=pod_fd)
         self._log = LogWriter(log_fd, keep_tail=self._pod["capture_result"])
+        self._news = News(pod_fd, self._pod["key"], notify)
 
     def run(self) -> None:
         self._signals.install(self._pod["deadline_s"])
@@ -243,10 +247,14 @@ class _Parent:
         os.fchdir(self._pod_fd)
         out_fd = pipes.out_read if terminal is None else terminal.master
         child = supervise.Child(pid, out_fd, pipes.err_read, pipes.status_read, network, terminal)
-        self._supervisor(child).follow(grace_s=self._grace_s, kill=lambda: os.kill(pid, signal.SIGKILL), sweep=lambda: None)
+        self._follow(child, lambda: os.kill(pid, signal.SIGKILL), lambda: None)
 
-    def _supervisor(self, child: supervise.Child) -> supervise.Supervisor:
-        return supervise.Supervisor(child, self._signals, self._log, self._end)
+    def _follow(self, child: supervise.Child, kill: Callable[[], None], sweep: Callable[[], None]) -> None:
+        """Follow the child to its end, and tell of its progress."""
+        progress = Progress(self._plan["env"].get("ARGO_PROGRESS_FILE", ""), self._news)
+        supervisor = supervise.Supervisor(child, self._signals, self._log, self._end, (progress,))
+        supervisor.follow(grace_s=self._grace_s, kill=kill, sweep=sweep)
+        self._end.progress = progress.read()
 
     def _run_process(self) -> None:
         self._signals.interruptible(True)
@@ -288,7 +296,7 @@ class _Parent:
                 os.close(fd)
         out_fd = out_read if terminal is None else terminal.master
         child = supervise.Child(pid, out_fd, err_read, status_read, network, terminal)
-        self._supervisor(child).follow(grace_s=self._grace_s, kill=process.kill_descendants, sweep=process.sweep)
+        self._follow(child, process.kill_descendants, process.sweep)
         return True
 
     def _collect(self, on_disk: dict[str, str], base: str) -> None:

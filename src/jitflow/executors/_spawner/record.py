@@ -143,6 +143,7 @@ class End:
         self.artifacts: list[dict[str, Any]] = []
         self.missing: list[str] = []
         self.containers: list[dict[str, Any]] = []
+        self.progress = ""
 
     def write(self, directory_fd: int) -> None:
         """Record the end: a reader sees all of it or nothing."""
@@ -159,6 +160,7 @@ class End:
             "artifacts": self.artifacts,
             "missing": self.missing,
             "containers": self.containers,
+            "progress": self.progress,
         }
         fd = os.open("end.tmp", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600, dir_fd=directory_fd)
         with open(fd, "wb") as file:

@@ -83,11 +83,16 @@ def base_layer(layer: str, image_root: str) -> None:
     for path in KERNEL:
         os.mkdir(layer + path, 0o755)
     for path in PRIVATE:
-        _make_opaque(layer, image_root.rstrip("/"), path)
+        if _make_in_layer(layer, image_root.rstrip("/"), path):
+            os.chmod(layer + path, 0o755 if path == "/run" else 0o1777)
+            os.setxattr(layer + path, "trusted.overlay.opaque", b"y")
+    for path in ("/run/argo", "/var/run/argo"):
+        if _make_in_layer(layer, image_root.rstrip("/"), path):
+            os.chmod(layer + path, 0o777)
 
 
-def _make_opaque(layer: str, image_root: str, path: str) -> None:
-    """Make a directory that hides the image's, below directories like those of the image."""
+def _make_in_layer(layer: str, image_root: str, path: str) -> bool:
+    """Make a directory below directories like those of the image; False if a link of the image leads elsewhere."""
     made = ""
     for part in path.strip("/").split("/"):
         made += "/" + part
@@ -96,14 +101,13 @@ def _make_opaque(layer: str, image_root: str, path: str) -> None:
         except FileNotFoundError:
             found = None
         if found is not None and stat.S_ISLNK(found.st_mode):
-            return  # leads to a directory that is private itself, or is the image's own decision
+            return False  # leads to a directory that is private itself, or is the image's own decision
         if not os.path.isdir(layer + made):
             os.mkdir(layer + made, 0o755)
             if found is not None:
                 os.chown(layer + made, found.st_uid, found.st_gid)
                 os.chmod(layer + made, stat.S_IMODE(found.st_mode))
-    os.chmod(layer + path, 0o755 if path == "/run" else 0o1777)
-    os.setxattr(layer + path, "trusted.overlay.opaque", b"y")
+    return True
 
 
 def overlay(stage: str, image_root: str) -> None:
@@ -221,6 +225,17 @@ class _BoundView:
             if path in ("/tmp", "/var/tmp"):
                 self._put_on_disk(path)
                 os.chmod(target, 0o1777)
+        self._make_progress_place()
+
+    def _make_progress_place(self) -> None:
+        """Make the directory of the progress file, also for an image whose `/var/run` is no link to `/run`."""
+        for run in ("/run", "/var/run"):
+            try:
+                if not os.path.islink(self.root + run) and not os.path.islink(self.root + os.path.dirname(run)):
+                    os.makedirs(f"{self.root}{run}/argo", exist_ok=True)
+                    os.chmod(f"{self.root}{run}/argo", 0o777)
+            except OSError:
+                continue  # it is the image's own, which is only shown
 
     def _put_on_disk(self, path: str) -> None:
         place = f"disk/{len(self.on_disk)}"
