@@ -1,0 +1,1 @@
+"""The planner against a clairvoyant bound, over recorded workflows."""
