@@ -110,7 +110,8 @@ class Trace:
                     FutureInput(ref=ref(file), size_bytes=self.sizes[file] if file in external else None) for file in task.inputs
                 ),
                 outputs=tuple(
-                    FutureOutput(ref=ref(file), size_bytes=self.sizes[file]) for file in task.outputs
+                    FutureOutput(ref=ref(file), size_bytes=self.sizes[file], transient=file not in finals)
+                    for file in task.outputs
                 ),
                 after=tuple(f"{uid}/{name}" for name in task.parents),
                 run_s=estimates[task.name] if estimates is not None else task.run_s,

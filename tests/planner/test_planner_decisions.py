@@ -99,6 +99,7 @@ def test_reading_ahead_does_no_harm() -> None:
     planner = a_planner(30, transfers=1)
     planner.announce("w", [step("1", ("a", 10)), step("2", ("b", 10)), step("3", ("c", 10)), step("4", ("d", 10))])
     assert fetched(planner) == ["a", "b", "c"]
+    planner.decide(100.0)
     planner.announce("v", [FutureStep(id="v/1", inputs=(FutureInput(ref=ref("e"), size_bytes=10),))])
     assert fetched(planner) == []
     planner.withdraw("w")

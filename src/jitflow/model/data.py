@@ -78,10 +78,15 @@ class FutureInput(Struct, frozen=True, kw_only=True):
 
 
 class FutureOutput(Struct, frozen=True, kw_only=True):
-    """An object that a step will write; `size_bytes` is what is reserved for it."""
+    """An object that a step will write; `size_bytes` is what is reserved for it.
+
+    `transient`: only the announced steps read it. It lives in the primary until they have, and reaches its far store only if its
+    room is needed before that; any other output is sent there at once.
+    """
 
     ref: ObjectRef
     size_bytes: int | None = None
+    transient: bool = False
 
 
 class FutureStep(Struct, frozen=True, kw_only=True):

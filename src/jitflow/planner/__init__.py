@@ -1,9 +1,11 @@
 """What to fetch, keep, evict and start: pure, over all workflows and the whole primary."""
 
+from jitflow.planner._plan import Plan
 from jitflow.planner._sizes import footprint, smallest_capacity
 from jitflow.planner._views import Bytes, ItemView, Wait
-from jitflow.planner.commands import Bypass, Cancel, Command, Evict, Fetch, Grant, Look, Refuse, Take
+from jitflow.planner.commands import Bypass, Cancel, Command, Evict, Fetch, Grant, Look, Refuse, Store, Take
 from jitflow.planner.planner import Planner, PlannerOptions
+from jitflow.planner.portfolio import Effort, choose, without_estimates
 from jitflow.planner.replicas import MOVES, IllegalMove, moved
 from jitflow.planner.simulate import Arrival, Link, Outcome, Setting, explain, simulate
 
@@ -14,6 +16,7 @@ __all__ = [
     "Bytes",
     "Cancel",
     "Command",
+    "Effort",
     "Evict",
     "Fetch",
     "Grant",
@@ -22,15 +25,19 @@ __all__ = [
     "Link",
     "Look",
     "Outcome",
+    "Plan",
     "Planner",
     "PlannerOptions",
     "Refuse",
     "Setting",
+    "Store",
     "Take",
     "Wait",
+    "choose",
     "explain",
     "footprint",
     "moved",
     "simulate",
     "smallest_capacity",
+    "without_estimates",
 ]

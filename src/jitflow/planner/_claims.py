@@ -5,10 +5,12 @@ from collections.abc import Callable
 from enum import Enum, auto
 
 from jitflow.model.data import ReplicaState
+from jitflow.planner._envelope import Envelope
 from jitflow.planner._fetches import Fetches
 from jitflow.planner._items import Item, Items, Key, Source
 from jitflow.planner._room import Room
 from jitflow.planner._sizes import OutputSizes
+from jitflow.planner._spills import Spills
 from jitflow.planner._steps import Phase, Step, Steps
 from jitflow.planner.commands import Command, Grant, Refuse
 
@@ -22,6 +24,7 @@ class _Verdict(Enum):
     FITS = auto()
     NO_ROOM = auto()
     LATER = auto()
+    CROWDS = auto()
     BLOCKED = auto()
 
 
@@ -43,8 +46,9 @@ class Claims:
         workers: int,
         window: int,
         bypass: int,
+        slots: int,
     ) -> None:
-        """Allow `workers` steps to run and `window` more to be claimed, and `bypass` claims past the head.
+        """Allow `workers` steps to run and `window` more to be claimed, and `bypass` claims past the head; grant `slots` at once.
 
         More claims would hold room for steps that cannot start soon, and push out what is read sooner.
         """
@@ -56,6 +60,11 @@ class Claims:
         self._window = window
         self._most = workers + window
         self._bypass = bypass
+        self._slots = slots
+        self._ahead = bypass
+        self._spills = Spills(items)
+        self._envelope: Envelope | None = None
+        self.running = 0
         self._grantable: list[tuple[Key, int, Step]] = []
         self.lacking = 0
         self.active = 0
@@ -120,6 +129,7 @@ class Claims:
         ready = self._steps.ready
         head: Step | None = None
         place = 0
+        before = self.active
         for _ in range(_SCAN):
             if place >= len(ready) or self.active >= self._most:
                 break
@@ -128,6 +138,8 @@ class Claims:
                 place += 1
                 continue
             verdict, reserve = self._try(step)
+            if verdict is _Verdict.FITS and self._crowds(step):
+                verdict = _Verdict.CROWDS
             if verdict is _Verdict.BLOCKED:
                 self.examine(step, out, forget)
                 continue
@@ -142,8 +154,54 @@ class Claims:
             if head is not None and head.bypassed >= self._bypass:
                 break
         self.head = head
+        if head is not None:
+            self._spill(head, out)
+        self.stirred = self.active > before and self._envelope is not None
         self._fixed_then = self._items.fixed
         self._lacking_then = self.lacking
+
+    # -- the rest of the work, one step after another ----------------------------------------------------------------------
+
+    def replanned(self) -> None:
+        """Note that the order of what no claim holds has changed."""
+        self._envelope = None
+        self.stirred = True
+
+    def envelope(self) -> Envelope | None:
+        """Return what the rest needs in order, None if nothing that it writes stays in the primary."""
+        if self._envelope is None and self._items.transients:
+            steps = sorted((step for step in self._steps.table.values() if step.awaits), key=lambda step: (step.key, step.seq))
+            self._envelope = Envelope(steps, self._live())
+        return self._envelope
+
+    def _live(self) -> int:
+        """Return the bytes of transient results that are here or promised, and still to be read by unclaimed steps."""
+        live = 0
+        for item in self._items.transients.values():
+            producer = item.producer
+            made = item.state is ReplicaState.RESIDENT or (producer is not None and not producer.awaits)
+            live += item.bytes if made and item.uses else 0
+        return live
+
+    def _crowds(self, step: Step) -> bool:
+        """Return whether a claim out of order could force a result out of the primary before the order has come to it."""
+        if not step.leaves or not self._steps.bounded:
+            return False
+        envelope = self.envelope()
+        return (
+            envelope is not None
+            and envelope.head() is not step
+            and envelope.peak(step) + step.leaves > self._items.capacity
+        )
+
+    def _spill(self, head: Step, out: list[Command]) -> None:
+        """Send live results away if what comes next cannot fit otherwise."""
+        if not self._items.burdens:
+            return
+        envelope = self.envelope()
+        if not self.active or (envelope is not None and envelope.peak() > self._items.capacity):
+            gap = self._items.fixed + head.missing - self._items.capacity
+            self._spills.free(gap, out, f"room for {head.id}")
 
     def _hopeless(self, step: Step) -> bool:
         """Return whether a step behind the head did not fit lately and cannot fit now, without counting its bytes again."""
@@ -179,6 +237,8 @@ class Claims:
         self._steps.unlist(step)
         self._leave_absent(step)
         step.phase = Phase.CLAIMED
+        if self._envelope is not None:
+            self._envelope.claimed(step)
         self.active += 1
         step.reserve = reserve
         items.fixed += reserve
@@ -216,6 +276,7 @@ class Claims:
         step.lacking = 0
         items.fixed -= step.reserve
         if step.phase is Phase.GRANTED:
+            self.running -= 1
             items.reserve(-step.reserve)
         step.reserve = 0
         step.phase = phase
@@ -231,6 +292,8 @@ class Claims:
                 items.settle(item)
             self._fetches.unneeded(item)
         self.stirred = True
+        if step.awaits:
+            self._envelope = None
 
     # -- granting ----------------------------------------------------------------------------------------------------------
 
@@ -248,9 +311,12 @@ class Claims:
         while self._grantable:
             step = self._grantable[0][2]
             if step.phase is Phase.CLAIMED and not step.lacking:
+                if self._slots and self.running >= self._slots:
+                    return
                 if not self._room.make(step.reserve, out, f"room for what {step.id} will write"):
                     return
                 step.phase = Phase.GRANTED
+                self.running += 1
                 self._items.reserve(step.reserve)
                 out.append(Grant(step=step.id))
             heapq.heappop(self._grantable)

@@ -2,12 +2,24 @@
 
 import heapq
 
+from msgspec import Struct
+
 from jitflow.model.data import ReplicaState
 from jitflow.planner._items import Item, Items, Key, Source
 from jitflow.planner._room import Room
 from jitflow.planner._sizes import OutputSizes
 from jitflow.planner._steps import Phase, Step
 from jitflow.planner.commands import Cancel, Command, Fetch, Look
+
+class Limits(Struct, frozen=True, kw_only=True):
+    """How much moves at once; see `PlannerOptions`."""
+
+    transfers: int
+    window: int
+    part_bytes: int = 0
+    fill_streams: int = 0
+    fill_bytes: int = 0
+
 
 _SKIPPED_PER_PASS = 8
 _LOOKS_AT_ONCE = 512
@@ -18,20 +30,21 @@ _SPARE_SHARE = 4
 class Fetches:
     """The queues of transfers and look-ups."""
 
-    def __init__(self, items: Items, room: Room, sizes: OutputSizes, *, transfers: int, window: int, claims_at_once: int) -> None:
-        """Allow `transfers` at once, and `window` objects ahead of their claims, of which there are `claims_at_once` at most."""
+    def __init__(self, items: Items, room: Room, sizes: OutputSizes, *, limits: Limits, claims_at_once: int) -> None:
+        """Keep to the limits; there are `claims_at_once` claims at most."""
         self._items = items
         self._room = room
         self._sizes = sizes
         self._claims_at_once = claims_at_once
-        self._transfers = transfers
-        self._window = window
+        self._limits = limits
         self._urgent: list[tuple[Key, int, Item]] = []
         self._soft: list[tuple[bool, Key, int, Item]] = []
         self._delayed: list[tuple[float, int, Item]] = []
         self._looks: list[tuple[bool, Key, int, Item]] = []
         self.looking = 0
         self.active = 0
+        """Streams: each part of an object is one."""
+        self._flying = 0
         self._cancels: list[Item] = []
 
     # -- queues ------------------------------------------------------------------------------------------------------------
@@ -95,7 +108,7 @@ class Fetches:
     def _claimed(self, now: float, out: list[Command]) -> bool:
         """Start transfers that claimed steps wait for; return whether none of them waits for room or a free transfer."""
         while self._urgent:
-            if self.active >= self._transfers:
+            if self._full():
                 return False
             _, _, item = self._urgent[0]
             if item.state is ReplicaState.QUEUED and item.obtainable and item.retry_at <= now:
@@ -106,16 +119,34 @@ class Fetches:
             heapq.heappop(self._urgent)
         return True
 
+    def _full(self) -> bool:
+        """Return whether another transfer would only slow the others down."""
+        limits = self._limits
+        if self.active >= limits.transfers:
+            return True
+        return 0 < limits.fill_streams <= self.active and self._flying >= limits.fill_bytes
+
     def _start(self, item: Item, step: Step, out: list[Command], *, urgent: bool) -> None:
-        self.active += 1
+        parts = 1
+        if self._limits.part_bytes:
+            parts = max(1, min(self._limits.transfers - self.active, item.bytes // self._limits.part_bytes))
+        item.parts = parts
+        self.active += parts
+        self._flying += item.bytes
         self._items.move(item, "start")
         reason = f"{step.id} waits for it" if urgent else f"read ahead for {step.id}"
-        out.append(Fetch(ref=item.ref, size_bytes=item.bytes, urgent=urgent, step=step.id, reason=reason))
+        out.append(Fetch(ref=item.ref, size_bytes=item.bytes, urgent=urgent, step=step.id, reason=reason, parts=parts))
+
+    def done(self, item: Item) -> None:
+        """Note that a transfer has ended, either way."""
+        self.active -= item.parts
+        self._flying -= item.bytes
+        item.parts = 0
 
     def _ahead(self, now: float, out: list[Command], head: Step | None, bypass: int) -> None:
         skipped: list[tuple[bool, Key, int, Item]] = []
         spare = self._spare() if self._soft else 0
-        while self._soft and self.active < self._transfers and self._items.ahead < self._window:
+        while self._soft and not self._full() and self._items.ahead < self._limits.window:
             if len(skipped) > _SKIPPED_PER_PASS:
                 break
             entry = heapq.heappop(self._soft)

@@ -15,8 +15,8 @@ from jitflow.planner.replicas import moved
 if TYPE_CHECKING:
     from jitflow.planner._steps import Step
 
-Key = tuple[int, float]
-"""A place in the global order: arrival of the workflow, position of the step in it."""
+Key = tuple[float, int]
+"""A place in the global order: when the step would start if its workflow were alone, and the number of the workflow."""
 
 Rank = tuple[int, float, float, int]
 """Order of eviction, smallest first."""
@@ -37,9 +37,9 @@ class Item:
     """One object: what is known of it, where it stands, who reads it."""
 
     __slots__ = (
-        "ahead", "blocked", "cancelled", "claims", "dirty", "fixed", "kept", "last_used", "looking", "loose",
-        "producer", "rank",
-        "readers", "ref", "retry_at", "size", "source", "stale", "state", "tally", "uploading", "used", "uses", "waiters",
+        "ahead", "blocked", "burden", "cancelled", "claims", "dirty", "fixed", "kept", "last_used", "looking", "loose",
+        "parts", "producer", "rank",
+        "readers", "ref", "retry_at", "size", "source", "spilling", "stale", "state", "tally", "transient", "uploading", "used", "uses", "waiters",
     )  # fmt: skip
 
     def __init__(self, ref: ObjectRef) -> None:
@@ -54,6 +54,13 @@ class Item:
         """Its far copy has changed: evict when nobody reads it."""
         self.uploading = False
         """An output on its way to the secondary without a replica: not to be had yet."""
+        self.transient = False
+        """Only known steps read it: gone when they have, and not sent to its far store before its room is needed."""
+        self.spilling = False
+        self.parts = 0
+        """Streams in which it is on its way."""
+        self.burden = 0
+        """Bytes of it that only a spill can free."""
         self.looking = False
         self.cancelled = False
         self.ahead = False
@@ -120,6 +127,11 @@ class Items:
         self.ahead = 0
         self.held = 0
         """Bytes of `used` that are held for what running steps will write."""
+        self.burdens: dict[ObjectRef, Item] = {}
+        """Transient replicas that only the primary has and no step holds: room that a spill can free."""
+        self.transients: dict[ObjectRef, Item] = {}
+        self.spilling = 0
+        """Bytes of them that are on their way to their far stores."""
         self._victims: list[tuple[Rank, ObjectRef, int, Item]] = []
         self._loose_count = 0
         self._tick = 0
@@ -161,8 +173,20 @@ class Items:
             self._loose_count += 1 if loose else -1
             if loose:
                 self._offer(item)
+        if item.transient:
+            self._burden(item, size)
         self._count(item, size)
         self._prune(item)
+
+    def _burden(self, item: Item, size: int) -> None:
+        burden = item.state is ReplicaState.RESIDENT and item.dirty and not item.claims
+        if burden:
+            self.burdens[item.ref] = item
+        else:
+            self.burdens.pop(item.ref, None)
+        leaving = size if burden and item.spilling else 0
+        self.spilling += leaving - item.burden
+        item.burden = leaving
 
     def _count(self, item: Item, size: int) -> None:
         resident = size if item.state is ReplicaState.RESIDENT else 0
@@ -190,6 +214,8 @@ class Items:
             item.uses or item.claims or item.blocked or item.uploading or item.producer or item.looking or item.dirty
         ):
             self.table.pop(item.ref, None)
+            if item.transient:
+                self.transients.pop(item.ref, None)
 
     # -- readers -----------------------------------------------------------------------------------------------------------
 

@@ -4,7 +4,7 @@ from msgspec import Struct
 
 from jitflow.model.data import ObjectRef, ReplicaState, StepId
 from jitflow.planner._claims import Claims
-from jitflow.planner._fetches import Fetches
+from jitflow.planner._fetches import Fetches, Limits
 from jitflow.planner._items import Item, Items, Source
 from jitflow.planner._outputs import Outputs
 from jitflow.planner._room import Room
@@ -18,12 +18,19 @@ _S = ReplicaState
 class PlannerOptions(Struct, frozen=True, kw_only=True):
     """Limits. `transfers` at once; `workers`: steps that run at once (claims ahead and bypasses are multiples of it).
 
-    `window`: objects that may be fetched ahead of their claims. `default_output_bytes`: assumed of an output of unknown size.
+    `slots`: grants at once, 0 if somebody else sees to that. `window`: objects that may be fetched ahead of their claims.
+    `part_bytes`: objects are moved in ranges of at least this size at once, 0 for in one piece. `fill_streams`, `fill_bytes`: no
+    further transfer is begun while so many run and so many bytes are under way: the link is full (0: no such limit).
+    `default_output_bytes`: assumed of an output of unknown size.
     """
 
     transfers: int = 8
     workers: int = 8
+    slots: int = 0
     window: int = 64
+    part_bytes: int = 0
+    fill_streams: int = 0
+    fill_bytes: int = 0
     default_output_bytes: int = DEFAULT_OUTPUT_BYTES
 
     @property
@@ -45,7 +52,17 @@ class ObjectEvents:
         self._sizes = OutputSizes(options.default_output_bytes)
         most = 3 * options.workers
         self._fetches = Fetches(
-            self._items, self._room, self._sizes, transfers=options.transfers, window=options.window, claims_at_once=most
+            self._items,
+            self._room,
+            self._sizes,
+            limits=Limits(
+                transfers=options.transfers,
+                window=options.window,
+                part_bytes=options.part_bytes,
+                fill_streams=options.fill_streams,
+                fill_bytes=options.fill_bytes,
+            ),
+            claims_at_once=most,
         )
         self._outputs = Outputs(self._items, self._room)
         self._claims = Claims(
@@ -57,6 +74,7 @@ class ObjectEvents:
             workers=options.workers,
             window=2 * options.workers,
             bypass=options.bypass,
+            slots=options.slots,
         )
         self._out: list[Command] = []
 
@@ -145,7 +163,7 @@ class ObjectEvents:
     def arrived(self, ref: ObjectRef) -> None:
         """A fetch is complete: the replica is resident."""
         item = self._items.table[ref]
-        self._fetches.active -= 1
+        self._fetches.done(item)
         item.cancelled = False
         self._land(item)
 
@@ -155,6 +173,7 @@ class ObjectEvents:
         self._claims.arrived(item)
         for step in list(item.blocked.values()):
             self._claims.examine(step, self._out, self._forget)
+        self._release(item)
 
     def fetch_failed(self, ref: ObjectRef, *, retry_at: float | None = None) -> tuple[StepId, ...]:
         """A fetch ended without its object, which leaves no bytes behind.
@@ -163,7 +182,7 @@ class ObjectEvents:
         for it are returned; they stay, unclaimed, until `refused` is called for them.
         """
         item = self._items.table[ref]
-        self._fetches.active -= 1
+        self._fetches.done(item)
         item.cancelled = False
         claimed = item.claims > 0
         self._items.move(item, "fail")
@@ -217,7 +236,7 @@ class ObjectEvents:
         item = self._items.of(ref)
         item.source = Source.FAR
         if item.dirty:
-            item.dirty = False
+            item.dirty = item.spilling = False
             self._items.settle(item)
         else:
             item.uploading = False
@@ -248,7 +267,9 @@ class ObjectEvents:
 
     def _forget(self, step: Step) -> None:
         """Remove a step in any phase, with its claims."""
-        if not step.awaits:
+        if step.awaits:
+            self._claims.replanned()
+        else:
             self._claims.unclaim(step, Phase.GONE)
         written = [self._items.table.get(output.ref) for output in step.spec.outputs]
         self._steps.remove(step)
@@ -261,8 +282,18 @@ class ObjectEvents:
                 self._fetches.foresee(item)
         self._claims.stirred = True
 
+    def _release(self, item: Item) -> None:
+        """Let a transient replica go when every step that reads it has ended; it has no far copy then, and needs none."""
+        if not item.transient or item.uses or item.claims or item.kept or item.state is not _S.RESIDENT:
+            return
+        item.dirty = item.spilling = False
+        item.stale = True
+        self._items.settle(item)
+        self._room.evict(item, self._out, "every step that reads it has ended")
+
     def _after_release(self, item: Item) -> None:
         self._fetches.unneeded(item)
+        self._release(item)
         if item.stale and item.loose:
             self._room.evict(item, self._out, "its source has changed")
         elif item.uses:

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from jitflow.model.data import FutureStep, StepId
 
-_SMALLEST_GAP = 1e-6
+_SMALLEST_GAP = 1e-7
 
 
 def depth_first(steps: Sequence[FutureStep]) -> list[FutureStep]:
@@ -43,8 +43,8 @@ def _after(step: FutureStep, seen: set[int]) -> Iterator[StepId]:
     return iter(step.after)
 
 
-def positions(known: Mapping[str, float], ids: Sequence[str]) -> list[float]:
-    """Return a growing key for each id in order, keeping the known keys that are in order already.
+def positions(known: Mapping[str, float], ids: Sequence[str], pace: float = 1.0) -> list[float]:
+    """Return a growing key for each id in order, keeping the known keys that are in order already; new ones go by `pace`.
 
     A workflow is announced again and again with some steps gone and some new; keys that stay cost nothing later.
     """
@@ -57,15 +57,15 @@ def positions(known: Mapping[str, float], ids: Sequence[str]) -> list[float]:
             last = key
         else:
             keys.append(None)
-    filled = _filled(keys)
-    return filled if filled is not None else [float(place) for place in range(len(ids))]
+    filled = _filled(keys, pace)
+    return filled if filled is not None else [place * pace for place in range(len(ids))]
 
 
-def _filled(keys: Sequence[float | None]) -> list[float] | None:
+def _filled(keys: Sequence[float | None], pace: float) -> list[float] | None:
     """Return the keys with the gaps filled evenly, or None where a gap has become too narrow."""
     result: list[float] = []
     start = 0
-    previous = -1.0
+    previous = -pace
     for place, key in enumerate(keys):
         if key is None:
             continue
@@ -75,5 +75,5 @@ def _filled(keys: Sequence[float | None]) -> list[float] | None:
         result.extend(previous + gap * (n + 1) for n in range(place - start))
         result.append(key)
         previous, start = key, place + 1
-    result.extend(previous + n + 1 for n in range(len(keys) - start))
+    result.extend(previous + pace * (n + 1) for n in range(len(keys) - start))
     return result

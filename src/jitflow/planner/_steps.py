@@ -1,7 +1,7 @@
 """Steps as the planner sees them: what was announced, what was asked for, and their one order over all workflows."""
 
 from bisect import bisect_left, insort
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from enum import IntEnum, auto
 
 from jitflow.model.data import FutureStep, ObjectRef, StepId, WorkflowUid
@@ -24,8 +24,8 @@ class Step:
     """One step: its objects and its place in the order."""
 
     __slots__ = (
-        "absent", "assumed", "blocked_on", "bypassed", "declared", "footprint", "inputs", "key", "lacking", "listed", "missing",
-        "phase", "reserve", "seq", "spec", "tried", "uid",
+        "absent", "assumed", "blocked_on", "bypassed", "declared", "footprint", "inputs", "key", "lacking", "leaves", "listed",
+        "missing", "phase", "reserve", "seq", "spec", "tried", "uid",
     )  # fmt: skip
 
     def __init__(self, spec: FutureStep, uid: WorkflowUid, key: Key, seq: int, inputs: list[Item]) -> None:
@@ -39,6 +39,8 @@ class Step:
         self.absent: tuple[ObjectRef, ...] = ()
         self.reserve = 0
         self.declared = declared(spec)
+        self.leaves = sum(one.size_bytes or 0 for one in spec.outputs if one.transient)
+        """Bytes that it leaves in the primary for others to read."""
         self.assumed = 0
         self.footprint = 0
         self.missing = 0
@@ -67,14 +69,17 @@ class Step:
 
 
 class Workflow:
-    """A workflow's steps, and its place in the order of arrival."""
+    """A workflow's steps, when it came, and how fast its steps follow each other while nothing better is known."""
 
-    __slots__ = ("arrival", "front", "steps", "withdrawn")
+    __slots__ = ("arrival_s", "envelope", "front", "number", "pace_s", "steps", "withdrawn")
 
-    def __init__(self, arrival: int) -> None:
+    def __init__(self, number: int, arrival_s: float) -> None:
         """Know no steps."""
-        self.arrival = arrival
+        self.number = number
+        self.arrival_s = arrival_s
+        self.pace_s = 1.0
         self.front = 0
+        self.envelope = True
         self.withdrawn = False
         self.steps: dict[StepId, Step] = {}
 
@@ -89,26 +94,39 @@ class Steps:
         self.table: dict[StepId, Step] = {}
         self.ready: list[tuple[Key, int, Step]] = []
         self._arrivals = 0
+        self._began: float | None = None
+        self.now = 0.0
 
     def workflow(self, uid: WorkflowUid) -> Workflow:
-        """Return a workflow, new if need be."""
+        """Return a workflow, new if need be: it comes now."""
         flow = self.workflows.get(uid)
         if flow is None:
             self._arrivals += 1
-            flow = self.workflows[uid] = Workflow(self._arrivals)
+            if self._began is None:
+                self._began = self.now
+            flow = self.workflows[uid] = Workflow(self._arrivals, self.now - self._began)
         return flow
 
-    def place(self, uid: WorkflowUid, steps: Sequence[FutureStep]) -> list[Key]:
-        """Return the key of each announced step."""
+    def place(self, uid: WorkflowUid, steps: Sequence[FutureStep], starts: Mapping[StepId, float] | None = None) -> list[Key]:
+        """Return the key of each announced step, from when it would start if there were no other workflow."""
         flow = self.workflow(uid)
-        known = {name: step.key[1] for name, step in flow.steps.items()}
-        return [(flow.arrival, place) for place in positions(known, [step.id for step in steps])]
+        known = starts or {name: step.key[0] - flow.arrival_s for name, step in flow.steps.items()}
+        places = positions(known, [step.id for step in steps], flow.pace_s)
+        return [(flow.arrival_s + place, flow.number) for place in places]
+
+    @property
+    def bounded(self) -> bool:
+        """Whether what runs ahead of the order is held within the envelope: only while one workflow has the primary."""
+        if len(self.workflows) != 1:
+            return False
+        (flow,) = self.workflows.values()
+        return flow.envelope
 
     def front_key(self, uid: WorkflowUid) -> Key:
-        """Return a key before everything announced: for a step that is asked for without having been announced."""
+        """Return a key before everything that its workflow announced: for a step that is asked for without that."""
         flow = self.workflow(uid)
         flow.front += 1
-        return (flow.arrival, float(flow.front) - 1e9)
+        return (flow.arrival_s - 1.0 + flow.front * 1e-6, flow.number)
 
     def add(self, spec: FutureStep, uid: WorkflowUid, key: Key) -> Step:
         """Enter a step as announced."""
@@ -119,7 +137,13 @@ class Steps:
         for item in step.inputs:
             self._items.add_reader(item, step)
         for output in spec.outputs:
-            self._items.of(output.ref).producer = step
+            item = self._items.of(output.ref)
+            item.producer = step
+            if output.transient:
+                item.transient = True
+                self._items.transients[output.ref] = item
+                if item.size is None:
+                    item.size = output.size_bytes
         return step
 
     def remove(self, step: Step) -> None:

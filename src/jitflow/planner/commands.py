@@ -15,7 +15,8 @@ class Look(Struct, frozen=True, kw_only=True):
 class Fetch(Struct, frozen=True, kw_only=True):
     """Begin a transfer into the space that is reserved for it; answered by `arrived` or `fetch_failed`.
 
-    `urgent`: a claimed step waits for it; else it is read ahead. `step`: the first step that reads it.
+    `urgent`: a claimed step waits for it; else it is read ahead. `step`: the first step that reads it. `parts`: in how many
+    ranges to move it at once.
     """
 
     ref: ObjectRef
@@ -23,6 +24,7 @@ class Fetch(Struct, frozen=True, kw_only=True):
     urgent: bool
     step: StepId
     reason: str
+    parts: int = 1
 
 
 class Cancel(Struct, frozen=True, kw_only=True):
@@ -36,6 +38,17 @@ class Evict(Struct, frozen=True, kw_only=True):
     """Remove a replica; answered by `evicted` when its bytes are free."""
 
     ref: ObjectRef
+    reason: str
+
+
+class Store(Struct, frozen=True, kw_only=True):
+    """Bring an output that only the primary has to its far store, before others; answered by `uploaded`.
+
+    An `Evict` of it meanwhile says that nobody needs it any more.
+    """
+
+    ref: ObjectRef
+    size_bytes: int
     reason: str
 
 
@@ -67,4 +80,4 @@ class Refuse(Struct, frozen=True, kw_only=True):
     message: str
 
 
-Command = Look | Fetch | Cancel | Evict | Take | Bypass | Grant | Refuse
+Command = Look | Fetch | Cancel | Evict | Store | Take | Bypass | Grant | Refuse

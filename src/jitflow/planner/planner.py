@@ -11,6 +11,7 @@ from jitflow.planner._audit import audit
 from jitflow.planner._items import Item, Source
 from jitflow.planner._objects import ObjectEvents, PlannerOptions
 from jitflow.planner._order import depth_first
+from jitflow.planner._plan import Plan
 from jitflow.planner._steps import Phase, Step
 from jitflow.planner._views import Bytes, ItemView, Wait, view, wait_of
 from jitflow.planner.commands import Command, Grant
@@ -26,6 +27,7 @@ class Planner(ObjectEvents):
     def decide(self, now: float) -> tuple[Command, ...]:
         """Return what is to be done now; calling it again without an event between returns nothing new."""
         out = self._out
+        self._steps.now = now
         self._outputs.decide(out)
         self._room.shrink(out)
         self._claims.claim(out, self._forget)
@@ -40,12 +42,17 @@ class Planner(ObjectEvents):
 
     # -- the future --------------------------------------------------------------------------------------------------------
 
-    def announce(self, uid: WorkflowUid, steps: Sequence[FutureStep]) -> None:
-        """Say what a workflow will read and write, in order; replaces what was announced (not what was asked) before."""
-        concerned = [step for step in depth_first(steps) if step.inputs or step.outputs]
-        keys = self._steps.place(uid, concerned)
-        named = {step.id for step in concerned}
+    def announce(self, uid: WorkflowUid, steps: Sequence[FutureStep], plan: Plan | None = None) -> None:
+        """Say what a workflow will read and write; replaces what was announced (not what was asked) before.
+
+        Without a plan the steps come in the order of the list, one branch after another.
+        """
         flow = self._steps.workflow(uid)
+        concerned = [step for step in _ordered(steps, plan) if step.inputs or step.outputs]
+        if plan is not None:
+            flow.envelope, flow.pace_s = plan.envelope, plan.pace_s
+        keys = self._steps.place(uid, concerned, plan.starts if plan is not None else None)
+        named = {step.id for step in concerned}
         for old in [step for step in flow.steps.values() if step.phase is Phase.FUTURE and step.id not in named]:
             self._forget(old)
         fresh: list[Step] = []
@@ -62,7 +69,7 @@ class Planner(ObjectEvents):
         for step in fresh:
             for item in step.inputs:
                 self._fetches.foresee(item)
-        self._claims.stirred = True
+        self._claims.replanned()
 
     def _enter(self, spec: FutureStep, uid: WorkflowUid, key: tuple[int, float]) -> Step:
         step = self._steps.add(spec, uid, key)
@@ -102,6 +109,7 @@ class Planner(ObjectEvents):
         step = self._steps.add(spec, uid, self._steps.front_key(uid))
         step.phase = Phase.GRANTED
         self._claims.active += 1
+        self._claims.running += 1
         step.reserve = reserve_bytes
         self._items.fixed += reserve_bytes
         self._items.reserve(reserve_bytes)
@@ -251,6 +259,17 @@ class Planner(ObjectEvents):
     def audit(self) -> tuple[str, ...]:
         """Recount everything and return what does not agree: always empty, or the planner has a defect."""
         return audit(self._items, self._steps)
+
+
+def _ordered(steps: Sequence[FutureStep], plan: Plan | None) -> Sequence[FutureStep]:
+    """Return the steps as a plan has them; those that it does not know stay behind the one that they follow in the list."""
+    if plan is None:
+        return depth_first(steps)
+    last, keyed = -1.0, list[tuple[float, int, FutureStep]]()
+    for place, step in enumerate(steps):
+        last = plan.starts.get(step.id, last)
+        keyed.append((last, place, step))
+    return [step for _, _, step in sorted(keyed, key=lambda entry: entry[:2])]
 
 
 __all__ = ["Planner", "PlannerOptions"]

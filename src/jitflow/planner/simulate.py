@@ -5,15 +5,19 @@ most `stream_Bps`; a transfer begins to move `latency_s` after it was started.
 """
 
 import heapq
+from collections import deque
 from collections.abc import Mapping, Sequence
 
 from msgspec import Struct
 
 from jitflow.model.data import FutureStep, ObjectRef, StepId, WorkflowUid
-from jitflow.planner.commands import Bypass, Command, Evict, Fetch, Grant, Look, Refuse, Take
+from jitflow.planner._plan import Plan
+from jitflow.planner.commands import Bypass, Command, Evict, Fetch, Grant, Look, Refuse, Store, Take
 from jitflow.planner.planner import Planner, PlannerOptions
 
 _EVENTS_PER_STEP = 64
+_NEVER = float("inf")
+_MANY = 1 << 30
 
 
 class Link(Struct, frozen=True, kw_only=True):
@@ -30,6 +34,7 @@ class Arrival(Struct, frozen=True, kw_only=True):
     uid: WorkflowUid
     steps: tuple[FutureStep, ...]
     at_s: float = 0.0
+    plan: Plan | None = None
 
 
 class Setting(Struct, frozen=True, kw_only=True):
@@ -45,7 +50,7 @@ class Setting(Struct, frozen=True, kw_only=True):
 class Outcome(Struct, frozen=True, kw_only=True):
     """What came of it. `makespan_s`: until the last output is far away; `waited_s`: steps' time between ask and grant, summed.
 
-    `ended`: when each step ended; `refused`: steps that can never start, and why; `unfinished`: steps that did not end.
+    `events`: how many were simulated, `cut`: more would have come; `ended`: when each step ended; `refused`: steps that can never start, and why; `unfinished`: steps that did not end.
     """
 
     makespan_s: float
@@ -53,45 +58,91 @@ class Outcome(Struct, frozen=True, kw_only=True):
     fetched_bytes: int
     stored_bytes: int
     waited_s: float
+    events: int
+    cut: bool
     ended: dict[StepId, float]
     refused: dict[StepId, str]
     unfinished: tuple[StepId, ...]
 
 
 class _Pipe:
-    """One direction of the link: streams that share its rate evenly."""
+    """One direction of the link: streams that share its rate evenly, so many at once, the urgent ones first."""
 
-    def __init__(self, link: Link) -> None:
+    def __init__(self, link: Link, most: int) -> None:
         self._link = link
+        self._most = most
         self._served = 0.0
         self._at = 0.0
-        self._streams: list[tuple[float, int, ObjectRef]] = []
+        self._streams: list[tuple[float, int, int, ObjectRef]] = []
+        self._weight = 0
         self._count = 0
+        self._active = 0
+        self._waiting: tuple[deque[ObjectRef], deque[ObjectRef]] = (deque(), deque())
 
     def _rate(self) -> float:
-        return min(self._link.stream_Bps, self._link.rate_Bps / len(self._streams)) if self._streams else 0.0
+        return min(self._link.stream_Bps, self._link.rate_Bps / self._weight) if self._weight else 0.0
 
     def advance(self, now: float) -> None:
         """Serve all streams until now."""
-        self._served += self._rate() * (now - self._at)
-        self._at = now
+        if now > self._at:
+            self._served += self._rate() * (now - self._at)
+            self._at = now
 
-    def join(self, ref: ObjectRef, size: int) -> None:
-        """Begin to move bytes."""
+    def queue(self, ref: ObjectRef, *, urgent: bool) -> None:
+        """Enter an object that is to begin as soon as there is a place."""
+        self._waiting[0 if urgent else 1].append(ref)
+
+    def unqueue(self, ref: ObjectRef) -> bool:
+        """Take an object off the queue; False if it is not there."""
+        for waiting in self._waiting:
+            if ref in waiting:
+                waiting.remove(ref)
+                return True
+        return False
+
+    def next_queued(self) -> ObjectRef | None:
+        """Return the next object that may begin now, if there is one."""
+        if self._active >= self._most:
+            return None
+        for waiting in self._waiting:
+            if waiting:
+                self._active += 1
+                return waiting.popleft()
+        return None
+
+    def join(self, ref: ObjectRef, size: int, parts: int = 1) -> None:
+        """Begin to move bytes in so many equal parts."""
         self._count += 1
-        heapq.heappush(self._streams, (self._served + size, self._count, ref))
+        self._weight += parts
+        heapq.heappush(self._streams, (self._served + size / parts, self._count, parts, ref))
 
     def next_end(self) -> float:
-        """Return when the next stream ends if none joins."""
+        """Return when the next object is complete if none joins."""
         if not self._streams:
-            return float("inf")
+            return _NEVER
         return self._at + max(0.0, self._streams[0][0] - self._served) / self._rate()
 
     def pop(self) -> ObjectRef:
-        """End the stream that is due."""
-        end, _, ref = heapq.heappop(self._streams)
+        """End the object that is due."""
+        end, _, parts, ref = heapq.heappop(self._streams)
         self._served = max(self._served, end)
+        self._weight -= parts
+        self._active -= 1
         return ref
+
+    def release(self) -> None:
+        """Count one object less that may begin."""
+        self._active -= 1
+
+    def leave(self, ref: ObjectRef) -> None:
+        """Give an object up that may be under way."""
+        for place, entry in enumerate(self._streams):
+            if entry[3] == ref:
+                self._weight -= entry[2]
+                self.release()
+                del self._streams[place]
+                heapq.heapify(self._streams)
+                return
 
 
 class _World:
@@ -101,13 +152,17 @@ class _World:
         self.setting = setting
         self.planner = Planner(setting.capacity_bytes, setting.options)
         self.now = 0.0
-        self.down = _Pipe(setting.link)
-        self.up = _Pipe(setting.link)
+        self.down = _Pipe(setting.link, _MANY)
+        self.up = _Pipe(setting.link, setting.options.transfers)
         self.timers: list[tuple[float, int, str, object]] = []
         self.steps: dict[StepId, tuple[WorkflowUid, FutureStep]] = {}
         self.blockers: dict[StepId, int] = {}
         self.children: dict[StepId, list[StepId]] = {}
         self.sizes: dict[ObjectRef, int] = {}
+        self.transient: set[ObjectRef] = set()
+        self.parts: dict[ObjectRef, int] = {}
+        self.leaving: dict[ObjectRef, bool] = {}
+        """Uploads that have begun and do not move yet, and whether they are wanted."""
         self.free = setting.options.workers
         self.waiting: list[tuple[int, StepId]] = []
         self.asked_at: dict[StepId, float] = {}
@@ -116,6 +171,8 @@ class _World:
         self.fetched = self.stored = 0
         self.waited = 0.0
         self.last = 0.0
+        self.events = 0
+        self.cut = True
         self._count = 0
         for ref, size in sorted(setting.resident.items()):
             self.planner.found(ref, size)
@@ -134,40 +191,45 @@ class _World:
             self.sizes.update((one.ref, one.size_bytes) for one in step.inputs if one.size_bytes is not None)
         for step in arrival.steps:
             self.sizes.update((one.ref, one.size_bytes or 0) for one in step.outputs)
+            self.transient.update(one.ref for one in step.outputs if one.transient)
 
     def _timer(self, at: float, kind: str, what: object) -> None:
         self._count += 1
         heapq.heappush(self.timers, (at, self._count, kind, what))
 
-    def run(self) -> None:
-        bound = _EVENTS_PER_STEP * (len(self.steps) + 16) + 4 * sum(len(step.inputs) for _, step in self.steps.values())
-        for _ in range(bound):
+    def run(self, until_s: float, events: int) -> None:
+        """Let things happen until nothing is left to happen, the time has come, or there were so many events."""
+        while self.events < events:
             self._pump()
-            due = [self.timers[0][0] if self.timers else float("inf"), self.down.next_end(), self.up.next_end()]
-            soonest = min(due)
-            if soonest == float("inf"):
+            timer = self.timers[0][0] if self.timers else _NEVER
+            down, up = self.down.next_end(), self.up.next_end()
+            soonest = min(timer, down, up)
+            if soonest >= until_s or soonest == _NEVER:
+                self.cut = soonest != _NEVER
                 return
+            self.events += 1
             self.now = soonest
             self.down.advance(soonest)
             self.up.advance(soonest)
-            if soonest == due[1]:
-                self.planner.arrived(self.down.pop())
-            elif soonest == due[2]:
-                self._uploaded(self.up.pop())
-            else:
+            if soonest == timer:
                 self._fire()
+            elif soonest == down:
+                self.planner.arrived(self.down.pop())
+            else:
+                self._uploaded(self.up.pop())
 
     def _fire(self) -> None:
         _, _, kind, what = heapq.heappop(self.timers)
-        if kind == "arrive" and isinstance(what, Arrival):
-            self.planner.announce(what.uid, what.steps)
+        if isinstance(what, Arrival):
+            self.planner.announce(what.uid, what.steps, what.plan)
             for step in what.steps:
                 if not self.blockers[step.id]:
                     self._ask(step.id)
-        elif kind == "down" and isinstance(what, ObjectRef):
-            self.down.join(what, self.sizes[what])
-        elif kind == "up" and isinstance(what, ObjectRef):
-            self.up.join(what, self.sizes[what])
+        elif isinstance(what, ObjectRef):
+            if kind == "down":
+                self.down.join(what, self.sizes[what], self.parts.pop(what, 1))
+            elif self.leaving.pop(what, False):
+                self.up.join(what, self.sizes[what])
         elif isinstance(what, str):
             self._end(what)
 
@@ -187,7 +249,8 @@ class _World:
                 self._ask(child)
 
     def _uploaded(self, ref: ObjectRef) -> None:
-        self.last = self.now
+        if ref not in self.transient:
+            self.last = self.now
         self.stored += self.sizes[ref]
         self.planner.uploaded(ref, self.sizes[ref])
 
@@ -200,43 +263,66 @@ class _World:
             self.free -= 1
             run_s = self.steps[name][1].run_s
             self._timer(self.now + (self.setting.run_s if run_s is None else run_s), "end", name)
+        latency = self.setting.link.latency_s
+        while (ref := self.up.next_queued()) is not None:
+            self.leaving[ref] = True
+            self._timer(self.now + latency, "up", ref)
 
     def _obey(self, command: Command) -> None:
-        latency = self.setting.link.latency_s
         match command:
-            case Look(ref=ref):
-                self.planner.size_known(ref, self.sizes.setdefault(ref, 0))
-            case Fetch(ref=ref, size_bytes=size):
+            case Fetch(ref=ref, size_bytes=size, parts=parts):
                 self.fetched += size
-                self._timer(self.now + latency, "down", ref)
+                self.parts[ref] = parts
+                self._timer(self.now + self.setting.link.latency_s, "down", ref)
             case Evict(ref=ref):
-                self.planner.evicted(ref)
+                self._drop(ref)
             case Take(ref=ref):
                 self.planner.taken(ref)
-                self._timer(self.now + latency, "up", ref)
+                if ref not in self.transient:
+                    self.up.queue(ref, urgent=False)
             case Bypass(ref=ref):
-                self._timer(self.now + latency, "up", ref)
+                self.up.queue(ref, urgent=True)
+            case Store(ref=ref):
+                self.up.unqueue(ref)
+                self.up.queue(ref, urgent=True)
             case Grant(step=name):
                 self.waited += self.now - self.asked_at[name]
                 self._count += 1
                 heapq.heappush(self.waiting, (self._count, name))
+            case Look(ref=ref):
+                self.planner.size_known(ref, self.sizes.setdefault(ref, 0))
             case Refuse(step=name, message=message):
                 self.refused[name] = message
             case _:
                 # A cancelled transfer runs on here: no workflow is ever withdrawn in this world.
                 pass
 
+    def _drop(self, ref: ObjectRef) -> None:
+        if ref in self.transient and not self.up.unqueue(ref):
+            if self.leaving.get(ref):
+                self.leaving[ref] = False
+                self.up.release()
+            else:
+                self.up.leave(ref)
+        self.planner.evicted(ref)
 
-def simulate(arrivals: Sequence[Arrival], setting: Setting) -> Outcome:
-    """Run workflows under the planner in a simulated world and say what came of it."""
+
+def simulate(arrivals: Sequence[Arrival], setting: Setting, *, until_s: float = _NEVER, events: int | None = None) -> Outcome:
+    """Run workflows under the planner in a simulated world and say what came of it.
+
+    Nothing is simulated after `until_s`, nor more than so many `events`; what has not ended by then is unfinished.
+    """
     world = _World(arrivals, setting)
-    world.run()
+    bound = _EVENTS_PER_STEP * (len(world.steps) + 16) + 4 * sum(len(step.inputs) for _, step in world.steps.values())
+    world.run(until_s, min(bound, events) if events is not None else bound)
     return Outcome(
         makespan_s=world.last,
         peak_bytes=world.planner.bytes.peak,
         fetched_bytes=world.fetched,
         stored_bytes=world.stored,
         waited_s=world.waited,
+        events=world.events,
+        cut=world.cut,
         ended=world.ended,
         refused=world.refused,
         unfinished=tuple(name for name in world.steps if name not in world.ended),

@@ -1,0 +1,20 @@
+"""A plan: when each step of a workflow would start if it were alone."""
+
+from msgspec import Struct
+
+from jitflow.model.data import StepId
+
+
+class Plan(Struct, frozen=True, kw_only=True):
+    """`starts`: seconds after the workflow's arrival, all different, none before those of the steps it waits for.
+
+    `envelope`: what runs ahead of this order may never force a result out of the primary. `pace_s`: from one step to the next, for
+    steps that become known later. `reason`: why this plan, for people.
+    """
+
+    starts: dict[StepId, float]
+    envelope: bool = True
+    pace_s: float = 1.0
+    name: str = ""
+    makespan_s: float | None = None
+    reason: str = ""

@@ -1,0 +1,33 @@
+"""Live results that have to leave the primary for a while, because what comes next does not fit beside them."""
+
+from jitflow.planner._items import Item, Items, Key
+from jitflow.planner.commands import Command, Store
+
+
+class Spills:
+    """Sends results to their far stores, those read last first."""
+
+    def __init__(self, items: Items) -> None:
+        """Work on these items."""
+        self._items = items
+
+    def free(self, need: int, out: list[Command], why: str) -> None:
+        """Begin to send results until, with those on their way, `need` bytes will be free."""
+        need -= self._items.spilling
+        if need <= 0:
+            return
+        for item in sorted((one for one in self._items.burdens.values() if not one.spilling), key=self._lateness, reverse=True):
+            if need <= 0:
+                return
+            need -= item.bytes
+            self._send(item, out, why)
+
+    def _lateness(self, item: Item) -> tuple[Key, int]:
+        return (self._items.next_use(item) or (float("inf"), 0), item.bytes)
+
+    def _send(self, item: Item, out: list[Command], why: str) -> None:
+        item.spilling = True
+        self._items.settle(item)
+        reader = self._items.first_reader(item)
+        use = f"read again only by {reader.id}" if reader else "no announced step reads it"
+        out.append(Store(ref=item.ref, size_bytes=item.bytes, reason=f"{use}; {why}"))
