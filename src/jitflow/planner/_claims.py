@@ -58,6 +58,7 @@ class Claims:
         self._room = room
         self._sizes = sizes
         self._window = window
+        self._workers = workers
         self._most = workers + window
         self._bypass = bypass
         self._slots = slots
@@ -199,7 +200,9 @@ class Claims:
         if not self._items.burdens:
             return
         envelope = self.envelope()
-        if not self.active or (envelope is not None and envelope.peak() > self._items.capacity):
+        flow = self._steps.workflows.get(head.uid)
+        eager = flow is not None and flow.eager and self.active < self._workers
+        if not self.active or eager or (envelope is not None and envelope.peak() > self._items.capacity):
             gap = self._items.fixed + head.missing - self._items.capacity
             self._spills.free(gap, out, f"room for {head.id}")
 

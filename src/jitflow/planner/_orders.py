@@ -20,10 +20,10 @@ def by_rank(graph: Graph, ranks: Sequence[float] | None = None) -> list[int]:
     return _greedy(graph, lambda n: -up[n])
 
 
-def shaken(graph: Graph, random: Random) -> list[int]:
-    """Return the order by rank of run times that are off at random."""
-    run_s = [one * random.lognormvariate(0.0, _NOISE) for one in graph.run_s]
-    return by_rank(graph, upward(graph, run_s))
+def shuffled(graph: Graph, random: Random) -> list[int]:
+    """Return about the order of the list: steps may move a little."""
+    far = max(4.0, len(graph) / 16)
+    return _greedy(graph, lambda n: n + random.gauss(0.0, far))
 
 
 def upward(graph: Graph, run_s: Sequence[float]) -> list[float]:
@@ -133,14 +133,15 @@ class _Walk:
                     heapq.heappush(self.open[reader], self._entry(child))
 
 
-def lean(graph: Graph) -> list[int]:
+def lean(graph: Graph, random: Random | None = None) -> list[int]:
     """Return the step that lets the bytes of live results grow least, again and again."""
 
     def growth(n: int) -> tuple[float, int]:
         grown = sum(graph.made_bytes[one] for one in graph.made[n] if graph.readers[one])
         freed = sum(graph.made_bytes[one] for one in graph.reads[n] if left[one] == 1)
-        return (float(grown - freed), n)
+        return ((grown - freed) * noise[n], n)
 
+    noise = _noise(graph, random)
     left = list(graph.readers)
     touched = _touchers(graph.reads, len(graph.made_bytes))
 
@@ -155,13 +156,14 @@ def lean(graph: Graph) -> list[int]:
     return _adaptive(graph, growth, done)
 
 
-def near(graph: Graph) -> list[int]:
+def near(graph: Graph, random: Random | None = None) -> list[int]:
     """Return the step of which the fewest bytes are still far away, again and again."""
+    noise = _noise(graph, random)
     here = [False] * len(graph.far_bytes)
     touched = _touchers(graph.far, len(graph.far_bytes))
 
     def missing(n: int) -> tuple[float, int]:
-        return (float(sum(graph.far_bytes[one] for one in graph.far[n] if not here[one])), n)
+        return (sum(graph.far_bytes[one] for one in graph.far[n] if not here[one]) * noise[n], n)
 
     def done(n: int) -> list[int]:
         changed: list[int] = []
@@ -172,6 +174,10 @@ def near(graph: Graph) -> list[int]:
         return changed
 
     return _adaptive(graph, missing, done)
+
+
+def _noise(graph: Graph, random: Random | None) -> list[float]:
+    return [1.0 if random is None else random.lognormvariate(0.0, _NOISE) for _ in range(len(graph))]
 
 
 def _touchers(lists: Sequence[Sequence[int]], count: int) -> list[list[int]]:
@@ -202,6 +208,41 @@ def _adaptive(graph: Graph, key: Callable[[int], tuple[float, int]], done: Calla
         for other in done(n):
             if not taken[other] and not left[other]:
                 heapq.heappush(ready, key(other))
+    return order
+
+
+def soonest(graph: Graph, ranks: Sequence[float], *, workers: int, rate_Bps: float) -> list[int]:
+    """Return the ready step that could start first, its data coming next; of equals the one with the highest rank."""
+
+    def start(n: int) -> float:
+        missing = sum(graph.far_bytes[one] for one in graph.far[n] if not here[one])
+        return max(ready_at[n], free[0], link + missing / rate_Bps if missing else 0.0)
+
+    free = [0.0] * workers
+    left = [len(before) for before in graph.before]
+    ready_at = [0.0] * len(graph)
+    here = [False] * len(graph.far_bytes)
+    link = 0.0
+    heap = [(start(n), -ranks[n], n) for n, count in enumerate(left) if not count]
+    heapq.heapify(heap)
+    order: list[int] = []
+    while heap:
+        at, rank, n = heapq.heappop(heap)
+        now = start(n)
+        if now > at:
+            heapq.heappush(heap, (now, rank, n))
+            continue
+        for one in graph.far[n]:
+            link += 0.0 if here[one] else graph.far_bytes[one] / rate_Bps
+            here[one] = True
+        heapq.heappop(free)
+        heapq.heappush(free, now + graph.run_s[n])
+        order.append(n)
+        for child in graph.behind[n]:
+            left[child] -= 1
+            ready_at[child] = max(ready_at[child], now + graph.run_s[n])
+            if not left[child]:
+                heapq.heappush(heap, (start(child), -ranks[child], child))
     return order
 
 

@@ -71,7 +71,7 @@ class Step:
 class Workflow:
     """A workflow's steps, when it came, and how fast its steps follow each other while nothing better is known."""
 
-    __slots__ = ("arrival_s", "envelope", "front", "number", "pace_s", "steps", "withdrawn")
+    __slots__ = ("arrival_s", "eager", "envelope", "front", "number", "pace_s", "steps", "withdrawn")
 
     def __init__(self, number: int, arrival_s: float) -> None:
         """Know no steps."""
@@ -80,6 +80,7 @@ class Workflow:
         self.pace_s = 1.0
         self.front = 0
         self.envelope = True
+        self.eager = False
         self.withdrawn = False
         self.steps: dict[StepId, Step] = {}
 

@@ -50,7 +50,7 @@ class Planner(ObjectEvents):
         flow = self._steps.workflow(uid)
         concerned = [step for step in _ordered(steps, plan) if step.inputs or step.outputs]
         if plan is not None:
-            flow.envelope, flow.pace_s = plan.envelope, plan.pace_s
+            flow.envelope, flow.eager, flow.pace_s = plan.envelope, plan.eager, plan.pace_s
         keys = self._steps.place(uid, concerned, plan.starts if plan is not None else None)
         named = {step.id for step in concerned}
         for old in [step for step in flow.steps.values() if step.phase is Phase.FUTURE and step.id not in named]:

@@ -3,8 +3,9 @@
 How long that may take is counted in simulated events, not in time: equal questions get equal answers.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from random import Random
+from typing import Final, NamedTuple
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -18,6 +19,16 @@ from jitflow.planner.simulate import Arrival, Outcome, Setting, simulate
 
 _APART_S = 1e-4
 _UID = "planned"
+_NOISE = 0.6
+_FAMILIES = 4
+"""Random restarts are of the so many best kinds."""
+
+
+class _Kind(NamedTuple):
+    """An order, and what is done when room is short: `envelope`, `eager`, or nothing before it must."""
+
+    order: str
+    room: str = ""
 
 
 class Effort(Struct, frozen=True, kw_only=True):
@@ -35,37 +46,56 @@ class Effort(Struct, frozen=True, kw_only=True):
 def without_estimates(steps: Sequence[FutureStep]) -> Plan:
     """Return the plan that goes by sizes alone: one branch after another, within the envelope."""
     graph, steps = _graph(steps, 0.0)
-    return _by_position(graph, _orders.depth(graph), name="post", envelope=True)
+    return _by_position(graph, _orders.depth(graph), _Kind("post", "envelope"))
 
 
 def choose(steps: Sequence[FutureStep], setting: Setting, effort: Effort | None = None) -> Plan:
     """Return the plan under which a workflow alone in the primary ends first, of those that the effort allows to try."""
-    effort = effort or Effort()
-    graph, steps = _graph(steps, setting.run_s)
-    tried: list[tuple[Plan, Outcome]] = []
-    left = effort.events
-    best = float("inf")
-    for plan in _candidates(graph, setting, effort):
-        if left <= 0:
-            break
-        arrival = Arrival(uid=_UID, steps=tuple(steps), plan=plan)
-        outcome = simulate([arrival], setting, until_s=best * (1 + effort.thrift), events=left)
-        left -= outcome.events
+    search = _Search(steps, setting, effort or Effort())
+    search.run()
+    return search.chosen() if search.tried else without_estimates(steps)
+
+
+class _Search:
+    """Tries plans until the effort is spent: first each kind of order, then the best kinds with numbers that are off at random."""
+
+    def __init__(self, steps: Sequence[FutureStep], setting: Setting, effort: Effort) -> None:
+        self.effort = effort
+        self.setting = setting
+        self.graph, self.steps = _graph(steps, setting.run_s)
+        self.tried: list[tuple[Plan, Outcome, _Kind]] = []
+        self.left = effort.events
+        self.best_s = float("inf")
+
+    def run(self) -> None:
+        for kind in _KINDS:
+            self._try(kind, None)
+        random = Random(self.effort.seed)
+        for number in range(self.effort.restarts):
+            kinds = list(dict.fromkeys(kind for _, _, kind in sorted(self.tried, key=lambda one: one[1].makespan_s)))
+            if kinds:
+                self._try(kinds[number % min(_FAMILIES, len(kinds))], random)
+
+    def _try(self, kind: _Kind, random: Random | None) -> None:
+        if self.left <= 0:
+            return
+        plan = _PLANS[kind.order](self.graph, self.setting, random, kind)
+        arrival = Arrival(uid=_UID, steps=tuple(self.steps), plan=plan)
+        outcome = simulate([arrival], self.setting, until_s=self.best_s * (1 + self.effort.thrift), events=self.left)
+        self.left -= outcome.events
         if not outcome.cut and not outcome.unfinished:
-            tried.append((plan, outcome))
-            best = min(best, outcome.makespan_s)
-    if not tried:
-        return without_estimates(steps)
-    return _chosen(tried, best * (1 + effort.thrift), effort.events - left)
+            self.tried.append((plan, outcome, kind))
+            self.best_s = min(self.best_s, outcome.makespan_s)
 
-
-def _chosen(tried: Sequence[tuple[Plan, Outcome]], slowest_s: float, events: int) -> Plan:
-    plan, outcome = min(
-        (one for one in tried if one[1].makespan_s <= slowest_s),
-        key=lambda one: (one[1].fetched_bytes + one[1].stored_bytes, one[1].makespan_s),
-    )
-    reason = f"{plan.name}: best of {len(tried)} plans that ended, in {events:,} simulated events"
-    return replace(plan, makespan_s=outcome.makespan_s, reason=reason)
+    def chosen(self) -> Plan:
+        """Return the plan that moves the fewest bytes of those that are hardly slower than the fastest."""
+        plan, outcome, _ = min(
+            (one for one in self.tried if one[1].makespan_s <= self.best_s * (1 + self.effort.thrift)),
+            key=lambda one: (one[1].fetched_bytes + one[1].stored_bytes, one[1].makespan_s),
+        )
+        spent = self.effort.events - self.left
+        reason = f"{plan.name}: best of {len(self.tried)} plans that ended, in {spent:,} simulated events"
+        return replace(plan, makespan_s=outcome.makespan_s, reason=reason)
 
 
 def _graph(steps: Sequence[FutureStep], run_s: float) -> tuple[Graph, Sequence[FutureStep]]:
@@ -79,27 +109,69 @@ def _graph(steps: Sequence[FutureStep], run_s: float) -> tuple[Graph, Sequence[F
     return Graph(steps, sizes_of(steps), run_s), steps
 
 
-def _candidates(graph: Graph, setting: Setting, effort: Effort) -> Iterator[Plan]:
-    """Iterate over plans, the promising ones first."""
-    rank, post = _orders.by_rank(graph), _orders.depth(graph)
-    yield _by_time(graph, rank, setting, name="cp", envelope=False)
-    yield _by_position(graph, post, name="post", envelope=True)
-    yield _by_position(graph, post, name="post", envelope=False)
-    yield _by_time(graph, rank, setting, name="cp", envelope=True)
-    for name, order in (("mem", _orders.lean(graph)), ("aff", _orders.near(graph)), ("list", _orders.listed(graph))):
-        yield _by_position(graph, order, name=name, envelope=False)
-        yield _by_position(graph, order, name=name, envelope=True)
-    random = Random(effort.seed)
-    for number in range(effort.restarts):
-        if number % 2:
-            order = _orders.depth(graph, random)
-            yield _by_position(graph, order, name=f"post, restart {number}", envelope=number % 4 == 1)
-        else:
-            order = _orders.shaken(graph, random)
-            yield _by_time(graph, order, setting, name=f"cp, restart {number}", envelope=number % 4 == 0)
+def _ranks(graph: Graph, random: Random | None) -> list[float]:
+    if random is None:
+        return _orders.upward(graph, graph.run_s)
+    return _orders.upward(graph, [one * random.lognormvariate(0.0, _NOISE) for one in graph.run_s])
 
 
-def _by_time(graph: Graph, order: Sequence[int], setting: Setting, *, name: str, envelope: bool) -> Plan:
+def _critical(graph: Graph, setting: Setting, random: Random | None, kind: _Kind) -> Plan:
+    return _by_time(graph, _orders.by_rank(graph, _ranks(graph, random)), setting, kind)
+
+
+def _soonest(graph: Graph, setting: Setting, random: Random | None, kind: _Kind) -> Plan:
+    ranks = _ranks(graph, random)
+    order = _orders.soonest(graph, ranks, workers=setting.options.workers, rate_Bps=setting.link.rate_Bps)
+    return _by_time(graph, order, setting, kind)
+
+
+def _post(graph: Graph, setting: Setting, random: Random | None, kind: _Kind) -> Plan:
+    return _by_position(graph, _orders.depth(graph, random), kind)
+
+
+def _lean(graph: Graph, setting: Setting, random: Random | None, kind: _Kind) -> Plan:
+    return _by_position(graph, _orders.lean(graph, random), kind)
+
+
+def _near(graph: Graph, setting: Setting, random: Random | None, kind: _Kind) -> Plan:
+    return _by_position(graph, _orders.near(graph, random), kind)
+
+
+def _listed(graph: Graph, setting: Setting, random: Random | None, kind: _Kind) -> Plan:
+    order = _orders.listed(graph) if random is None else _orders.shuffled(graph, random)
+    return _by_position(graph, order, kind)
+
+
+_PLANS: Final[dict[str, Callable[[Graph, Setting, Random | None, _Kind], Plan]]] = {
+    "cp": _critical,
+    "soon": _soonest,
+    "post": _post,
+    "mem": _lean,
+    "aff": _near,
+    "list": _listed,
+}
+_KINDS: Final = (
+    _Kind("cp"),
+    _Kind("soon"),
+    _Kind("post", "envelope"),
+    _Kind("post"),
+    _Kind("list", "eager"),
+    _Kind("soon", "eager"),
+    _Kind("post", "eager"),
+    _Kind("cp", "eager"),
+    _Kind("mem", "envelope"),
+    _Kind("aff", "envelope"),
+    _Kind("soon", "envelope"),
+    _Kind("list", "envelope"),
+    _Kind("mem"),
+    _Kind("aff"),
+    _Kind("mem", "eager"),
+    _Kind("aff", "eager"),
+    _Kind("cp", "envelope"),
+)
+
+
+def _by_time(graph: Graph, order: Sequence[int], setting: Setting, kind: _Kind) -> Plan:
     """Return a plan of an order in which steps start when places and data allow."""
     begun = _orders.starts(graph, order, workers=setting.options.workers, rate_Bps=setting.link.rate_Bps)
     place = {n: at for at, n in enumerate(order)}
@@ -108,17 +180,19 @@ def _by_time(graph: Graph, order: Sequence[int], setting: Setting, *, name: str,
     for n in sorted(order, key=lambda n: (begun[n], place[n])):
         last = max(begun[n], last + _APART_S)
         starts[graph.ids[n]] = last
-    return _plan(starts, graph, name, envelope=envelope)
+    return _plan(starts, graph, kind)
 
 
-def _by_position(graph: Graph, order: Sequence[int], *, name: str, envelope: bool) -> Plan:
+def _by_position(graph: Graph, order: Sequence[int], kind: _Kind) -> Plan:
     """Return a plan of an order in which steps follow each other evenly."""
     span = max(sum(graph.run_s), 1.0)
     pace = max(span / max(1, len(graph)), _APART_S)
-    return _plan({graph.ids[n]: at * pace for at, n in enumerate(order)}, graph, name, envelope=envelope)
+    return _plan({graph.ids[n]: at * pace for at, n in enumerate(order)}, graph, kind)
 
 
-def _plan(starts: dict[str, float], graph: Graph, name: str, *, envelope: bool) -> Plan:
-    pace = max(starts.values(), default=0.0) / max(1, len(graph))
-    name = f"{name}{', within the envelope' if envelope else ''}"
-    return Plan(starts=starts, envelope=envelope, pace_s=max(pace, _APART_S), name=name, reason=name)
+def _plan(starts: dict[str, float], graph: Graph, kind: _Kind) -> Plan:
+    pace = max(max(starts.values(), default=0.0) / max(1, len(graph)), _APART_S)
+    name = f"{kind.order} {kind.room}".strip()
+    return Plan(
+        starts=starts, envelope=kind.room == "envelope", eager=kind.room == "eager", pace_s=pace, name=name, reason=name
+    )
