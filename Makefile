@@ -10,6 +10,7 @@ DEV := $(VENV)/.ready-dev
 DEMO := $(VENV)/.ready-demo
 MANIFESTS ?= ../shared/argo
 EXPECTED ?= $(MANIFESTS)/expected.tsv
+TRACES ?= ../shared/traces
 PYTEST_FLAGS ?=
 # No tool leaves folders of its own in the tree.
 export RUFF_CACHE_DIR := build/cache/ruff
@@ -17,10 +18,10 @@ export PYTHONDONTWRITEBYTECODE := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check bench conformance fuzz generate dist clean
+.PHONY: help demo test check bench conformance fuzz generate dist clean bench-traces
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 demo: $(DEMO) ## run the demonstration: far data, a small near store, on demand and just in time (about two minutes)
 	@$(BIN)/python -m benchmark.demo
@@ -45,6 +46,9 @@ check: $(DEV) ## format, lint, types, layers, generated files, container and CI 
 
 bench: $(DEV) ## measure the cost of a step beside make, Snakemake and Prefect (about ten minutes)
 	@$(BIN)/python -m benchmark.overhead
+
+bench-traces: $(DEV) ## drive the planner over recorded workflows, against a bound: TRACES=folder BENCH_FLAGS="--only montage"
+	@$(BIN)/python -m benchmark.traces --traces "$(TRACES)" $(BENCH_FLAGS)
 
 conformance: $(DEV) ## run manifests and compare their ends: MANIFESTS=folder EXPECTED=table.tsv
 	@$(BIN)/python -m benchmark.conformance --manifests "$(MANIFESTS)" --expected "$(EXPECTED)" $(CONFORMANCE_FLAGS)

@@ -5,14 +5,14 @@ Heads and tails: a step cannot start before its `head` (its inputs' first transf
 """
 
 import heapq
-from bisect import insort
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
 from benchmark.traces.workloads import LATENCY_S, STREAM_SHARE, TRANSFERS, WORKERS, Task, Trace
 
-_LEVELS = 24
+_LEVELS = 600
+_FEW_LEVELS = 12
 _PIGEONS = 5
 
 
@@ -79,19 +79,18 @@ def critical(flow: Paths) -> float:
 def work(flows: Sequence[Paths]) -> float:
     """Return the bound of the places: steps with late heads and long tails share them, and one gets several of many."""
     rows = [(flow.head[task.name], task.run_s, flow.tail[task.name]) for flow in flows for task in flow.trace.tasks]
+    rows.sort(reverse=True)
     best = 0.0
-    heads = _levels(head for head, _, _ in rows)
-    for tail_least in _levels(tail for _, _, tail in rows):
-        chosen = sorted((row for row in rows if row[2] >= tail_least), reverse=True)
-        runs: list[float] = []
-        total, place = 0.0, 0
-        for head_least in reversed(heads):
-            while place < len(chosen) and chosen[place][0] >= head_least:
-                insort(runs, chosen[place][1])
-                total += chosen[place][1]
-                place += 1
-            if runs:
-                best = max(best, head_least + max(total / WORKERS, _pigeonhole(runs)) + tail_least)
+    for least in _levels((tail for _, _, tail in rows), _LEVELS):
+        total = 0.0
+        for head, run_s, tail in rows:
+            if tail >= least:
+                total += run_s
+                best = max(best, head + total / WORKERS + least)
+    for least in _levels((tail for _, _, tail in rows), _FEW_LEVELS):
+        chosen = [row for row in rows if row[2] >= least]
+        for head in _levels((row[0] for row in chosen), _FEW_LEVELS):
+            best = max(best, head + _pigeonhole(sorted(row[1] for row in chosen if row[0] >= head)) + least)
     return best
 
 
@@ -106,12 +105,12 @@ def _pigeonhole(runs: Sequence[float]) -> float:
     return best
 
 
-def _levels(values: Iterable[float]) -> list[float]:
-    """Return some of the values, the least among them."""
+def _levels(values: Iterable[float], most: int) -> list[float]:
+    """Return at most so many of the values, the least among them."""
     distinct = sorted(set(values))
-    if len(distinct) <= _LEVELS:
+    if len(distinct) <= most:
         return distinct
-    return [distinct[place * len(distinct) // _LEVELS] for place in range(_LEVELS)]
+    return [distinct[place * len(distinct) // most] for place in range(most)]
 
 
 def downlink(flows: Sequence[tuple[Paths, float]], rate_Bps: float, *, shared: bool) -> float:

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from random import Random
 
 from benchmark.traces.workloads import LATENCY_S, STREAM_SHARE, TRANSFERS, WORKERS, Point, Trace
 from benchmark.traces.world import Clock
@@ -16,6 +17,14 @@ def setting(point: Point) -> Setting:
     """Return what the planner is told of a place of the grid."""
     link = Link(rate_Bps=point.rate_Bps, stream_Bps=point.rate_Bps / STREAM_SHARE, latency_s=LATENCY_S)
     return Setting(capacity_bytes=point.capacity, link=link, options=options(point.rate_Bps))
+
+
+def guessed(point: Point, sigma: float, seed: str) -> Setting:
+    """Return the setting with a rate that is off by a lognormal factor."""
+    exact = setting(point)
+    rate_Bps = point.rate_Bps * Random(seed).lognormvariate(0.0, sigma)
+    link = Link(rate_Bps=rate_Bps, stream_Bps=rate_Bps / STREAM_SHARE, latency_s=LATENCY_S)
+    return Setting(capacity_bytes=exact.capacity_bytes, link=link, options=options(rate_Bps))
 
 
 def options(rate_Bps: float) -> PlannerOptions:

@@ -4,6 +4,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from random import Random
 
+from msgspec.structs import replace
+
 from jitflow.model.data import FutureInput, FutureOutput, FutureStep, ObjectRef, ReplicaState
 from jitflow.planner import (
     Bypass,
@@ -13,9 +15,11 @@ from jitflow.planner import (
     Fetch,
     Grant,
     Look,
+    Plan,
     Planner,
     PlannerOptions,
     Refuse,
+    Store,
     Take,
     footprint,
 )
@@ -49,6 +53,7 @@ class World:
     pending: list[tuple[str, ObjectRef | str]] = field(default_factory=list)
     held: dict[str, int] = field(default_factory=dict)
     dirty: set[ObjectRef] = field(default_factory=set)
+    transient: set[ObjectRef] = field(default_factory=set)
     cancelling: set[ObjectRef] = field(default_factory=set)
     fetches: dict[ObjectRef, int] = field(default_factory=dict)
     now: float = 0.0
@@ -89,7 +94,8 @@ class World:
                 self.cancelling.add(one)
             case Evict(ref=one):
                 assert one in self.disk
-                assert one not in self.dirty, "evicted before it was proven"
+                assert one not in self.dirty or self.is_dead(one), "evicted before it was proven"
+                self.dirty.discard(one)
                 for work in self.works.values():
                     if work.state == "running":
                         assert all(source.ref != one for source in work.spec.inputs), "evicted under a reader"
@@ -99,6 +105,12 @@ class World:
                 self.flying[one] = size
                 self.pending.append(("take", one))
             case Bypass(ref=one):
+                self.pending.append(("upload", one))
+            case Store(ref=one, size_bytes=size):
+                assert one in self.transient
+                assert one in self.dirty, "sent although it is proven"
+                assert ("upload", one) not in self.pending, "sent twice"
+                assert self.disk[one] == size
                 self.pending.append(("upload", one))
             case Grant(step=name):
                 work = self.works[name]
@@ -114,6 +126,11 @@ class World:
             case Refuse(step=name, message=message):
                 self.works[name].state = "refused"
                 self.refused[name] = message
+
+    def is_dead(self, one: ObjectRef) -> bool:
+        """Return whether every step that reads a transient object has ended."""
+        readers = [work for work in self.works.values() if any(source.ref == one for source in work.spec.inputs)]
+        return one in self.transient and all(work.state in {"done", "refused", "withdrawn"} for work in readers)
 
     # -- events --------------------------------------------------------------------------------------------------------
 
@@ -174,6 +191,8 @@ class World:
             self.disk[one] = size
             self.dirty.add(one)
             self.planner.taken(one)
+            if one in self.transient:
+                return
         self.pending.append(("upload", one))
 
     def _upload(self, one: ObjectRef) -> None:
@@ -181,6 +200,8 @@ class World:
             self.pending.append(("upload", one))
             return
         size = self.written[one]
+        if one in self.transient and one not in self.disk and self.is_dead(one):
+            return
         self.dirty.discard(one)
         self.far[one] = size
         self.planner.uploaded(one, size)
@@ -203,9 +224,10 @@ class World:
                 self.planner.ask(work.uid, work.spec)
                 assert name == work.spec.id
 
-    def announce(self, works: list[Work]) -> None:
+    def announce(self, works: list[Work], plan: Plan | None = None) -> None:
         self.works.update({work.spec.id: work for work in works})
-        self.planner.announce(works[0].uid, [work.spec for work in works])
+        self.transient.update(one.ref for work in works for one in work.spec.outputs if one.transient)
+        self.planner.announce(works[0].uid, [work.spec for work in works], plan)
         self.settle()
         self.advance()
         self.settle()
@@ -244,11 +266,13 @@ class World:
         assert self.planner.bytes.fixed == self.planner.bytes.kept
         for work in self.works.values():
             if work.state == "done":
-                assert all(one.ref in self.far for one in work.spec.outputs), "an output is not far away"
+                lost = [one.ref for one in work.spec.outputs if not one.transient and one.ref not in self.far]
+                assert not lost, "an output is not far away"
+        assert not [one for one in self.transient if one in self.disk], "a dead object lies in the primary"
 
 
 def random_workflow(
-    random: Random, uid: str, count: int, *, shared: str, sizes: tuple[int, ...], known: float
+    random: Random, uid: str, count: int, *, shared: str, sizes: tuple[int, ...], known: float, transient: bool = False
 ) -> tuple[list[Work], dict[ObjectRef, int]]:
     """Make a random DAG: each step reads external objects and outputs of earlier steps."""
     far = {ref(f"{shared}{n}"): random.choice(sizes) for n in range(max(1, count))}
@@ -280,7 +304,17 @@ def random_workflow(
             id=name, inputs=tuple(inputs.values()), outputs=tuple(outputs), after=tuple(sorted(after)), template="t"
         )
         works.append(Work(uid=uid, spec=spec, sizes=tuple(real)))
-    return works, far
+    return ([_passing(work, works) for work in works] if transient else works), far
+
+
+def _passing(work: Work, works: list[Work]) -> Work:
+    """Return the work with its outputs transient that others read; such a size is declared, and is what is written."""
+    read = {one.ref for other in works for one in other.spec.inputs}
+    outputs = tuple(
+        replace(one, transient=True, size_bytes=size) if one.ref in read else one
+        for one, size in zip(work.spec.outputs, work.sizes, strict=True)
+    )
+    return Work(uid=work.uid, spec=replace(work.spec, outputs=outputs), sizes=work.sizes)
 
 
 def largest_footprint(works: list[Work], far: dict[ObjectRef, int]) -> int:

@@ -1,5 +1,6 @@
 """The planner's invariants under random workflows, capacities from exactly the largest footprint, failures and cancels."""
 
+import os
 from random import Random
 
 import pytest
@@ -9,8 +10,12 @@ from msgspec.structs import replace
 from planner_world import Work, World, a_world, largest_footprint, random_workflow
 
 from jitflow.model.data import FutureStep, ObjectRef
+from jitflow.planner import Plan
 
 pytestmark = pytest.mark.pure
+
+RUNS = int(os.environ.get("PLANNER_RUNS", "130"))
+"""Random runs of each of the two largest properties; `make test PYTEST_FLAGS=…` keeps to the default."""
 
 SIZES = (0, 1, 7, 10, 50)
 
@@ -25,13 +30,14 @@ def world_of(
     workers: int = 2,
     fail: float = 0.0,
     shared: bool = True,
+    transient: bool = False,
 ) -> tuple[World, list[list[Work]]]:
     """Make workflows, and a world whose capacity is the largest footprint and `slack` of it more."""
     random = Random(seed)
     plans, far, largest = [], {}, 0
     for n in range(flows):
         works, own = random_workflow(
-            random, f"w{n}", count, shared="x" if shared else f"x{n}-", sizes=SIZES, known=random.random()
+            random, f"w{n}", count, shared="x" if shared else f"x{n}-", sizes=SIZES, known=random.random(), transient=transient
         )
         for one, size in own.items():
             far.setdefault(one, size)
@@ -59,7 +65,7 @@ def _resized(spec: FutureStep, far: dict[ObjectRef, int]) -> FutureStep:
     return replace(spec, inputs=inputs)
 
 
-@settings(max_examples=130, deadline=None)
+@settings(max_examples=RUNS, deadline=None)
 @given(
     seed=st.integers(0, 2**32),
     count=st.integers(1, 12),
@@ -80,6 +86,60 @@ def test_every_workflow_finishes_within_the_capacity(*, seed, count, flows, slac
             world.happen()
     world.finish()
     assert not world.refused
+
+
+def a_plan(world: World, works: list[Work], room: str) -> Plan | None:
+    """Return a plan of a random topological order, None for none."""
+    if room == "none":
+        return None
+    left = [work.spec for work in works]
+    starts: dict[str, float] = {}
+    while left:
+        ready = [spec for spec in left if all(name in starts for name in spec.after)]
+        spec = world.random.choice(ready)
+        left.remove(spec)
+        starts[spec.id] = len(starts) * 2.5
+    return Plan(starts=starts, envelope=room == "envelope", eager=room == "eager")
+
+
+@settings(max_examples=RUNS, deadline=None)
+@given(
+    seed=st.integers(0, 2**32),
+    count=st.integers(1, 14),
+    flows=st.integers(1, 3),
+    slack=st.sampled_from((0.0, 0.0, 0.3, 2.0)),
+    transfers=st.integers(1, 4),
+    workers=st.integers(1, 4),
+    fail=st.sampled_from((0.0, 0.2)),
+    shared=st.booleans(),
+    room=st.sampled_from(("none", "envelope", "eager", "late")),
+)
+def test_results_that_only_pass_through_leave_and_come_back_without_a_stall(
+    *, seed, count, flows, slack, transfers, workers, fail, shared, room
+):
+    world, plans = world_of(
+        seed=seed, count=count, flows=flows, slack=slack, transfers=transfers, workers=workers, fail=fail, shared=shared,
+        transient=True,
+    )  # fmt: skip
+    for works in plans:
+        world.announce(works, a_plan(world, works, room))
+        for _ in range(world.random.randrange(6)):
+            world.happen()
+    world.finish()
+    assert not world.refused
+
+
+@settings(max_examples=RUNS // 4, deadline=None)
+@given(seed=st.integers(0, 2**32), count=st.integers(1, 10), when=st.integers(0, 40), slack=st.sampled_from((0.0, 0.5)))
+def test_a_cancelled_workflow_leaves_no_results_behind(seed, count, when, slack):
+    world, plans = world_of(seed=seed, count=count, flows=2, slack=slack, fail=0.1, transient=True)
+    for works in plans:
+        world.announce(works, a_plan(world, works, "envelope"))
+    for _ in range(when):
+        world.happen()
+    world.withdraw("w0")
+    world.finish()
+    assert all(work.state == "done" for work in plans[1])
 
 
 @settings(max_examples=30, deadline=None)

@@ -23,7 +23,7 @@ from jitflow.dataplane.tasks import Owner
 from jitflow.dataplane.transfers import Transfers
 from jitflow.model.data import FutureStep, ObjectRef, Replica, StepId, WorkflowUid
 from jitflow.model.problems import Refused
-from jitflow.planner import Bypass, Cancel, Command, Evict, Fetch, Grant, Look, Planner, PlannerOptions, Refuse, Take
+from jitflow.planner import Bypass, Cancel, Command, Evict, Fetch, Grant, Look, Planner, PlannerOptions, Refuse, Store, Take
 from jitflow.ports.clock import Clock
 from jitflow.ports.dataplane import (
     DataEvent,
@@ -200,6 +200,9 @@ class LocalDataPlane:
                 self._transfers.cancel(ref)
             case Evict(ref=ref):
                 self._evict(ref)
+            case Store():
+                # Only of outputs that were announced as transient; the engine announces none.
+                log.error("the planner wants %s sent, which is on its way already", command.ref)
             case Take():
                 self._stageout.take(command)
             case Bypass():

@@ -5,7 +5,7 @@ from jitflow.planner._items import Items
 from jitflow.planner._steps import Phase, Steps
 
 
-def audit(items: Items, steps: Steps) -> tuple[str, ...]:
+def audit(items: Items, steps: Steps, running_count: int) -> tuple[str, ...]:
     """Return each invariant that does not hold, in words."""
     wrong: list[str] = []
 
@@ -25,6 +25,12 @@ def audit(items: Items, steps: Steps) -> tuple[str, ...]:
     expect("resident", items.resident, sum(item.bytes for item in resident))
     expect("pinned", items.pinned, sum(item.bytes for item in resident if item.claims))
     expect("dirty", items.dirty, sum(item.bytes for item in resident if item.dirty))
+    leaving = [item for item in resident if item.dirty and not item.claims and (item.spilling or not item.transient)]
+    expect("spilling", items.spilling, sum(item.bytes for item in leaving))
+    spillable = {item.ref for item in resident if item.dirty and not item.claims and item.transient and not item.spilling}
+    expect("burdens", set(items.burdens), spillable)
+    expect("transients", set(items.transients), {item.ref for item in table if item.transient})
+    expect("running", running_count, len(running))
     expect("kept", items.kept, sum(item.bytes for item in table if item.kept))
     expect("ahead", items.ahead, sum(1 for item in table if item.ahead))
     expect("held", items.held, sum(step.reserve for step in running))

@@ -66,6 +66,8 @@ class Claims:
         self._spills = Spills(items)
         self._envelope: Envelope | None = None
         self.running = 0
+        self.shortages = 0
+        """How often a ready step found no room."""
         self._grantable: list[tuple[Key, int, Step]] = []
         self.lacking = 0
         self.active = 0
@@ -127,39 +129,40 @@ class Claims:
             return
         self.stirred = False
         self._scans += 1
+        before = self.active
+        self.head = self._scan(out, forget)
+        if self.head is not None:
+            self._spill(self.head, out)
+        # In its order a claim may allow others that were held back for it.
+        self.stirred = self.active > before and self._envelope is not None
+        self._fixed_then = self._items.fixed
+        self._lacking_then = self.lacking
+
+    def _scan(self, out: list[Command], forget: Callable[[Step], None]) -> Step | None:
+        """Claim of the next ready steps what fits; return the first one for which there was no room."""
         ready = self._steps.ready
         head: Step | None = None
         place = 0
-        before = self.active
         for _ in range(_SCAN):
-            if place >= len(ready) or self.active >= self._most:
+            if place >= len(ready) or self.active >= self._most or (head is not None and head.bypassed >= self._bypass):
                 break
             step = ready[place][2]
             if head is not None and self._hopeless(step):
                 place += 1
                 continue
             verdict, reserve = self._try(step)
-            if verdict is _Verdict.FITS and self._crowds(step):
-                verdict = _Verdict.CROWDS
             if verdict is _Verdict.BLOCKED:
                 self.examine(step, out, forget)
-                continue
-            if verdict is _Verdict.FITS:
+            elif verdict is _Verdict.FITS:
                 if head is not None:
                     head.bypassed += 1
                 self._claim(step, reserve)
             else:
+                place += 1
+                self.shortages += verdict is not _Verdict.LATER
                 if verdict is _Verdict.NO_ROOM and head is None:
                     head = step
-                place += 1
-            if head is not None and head.bypassed >= self._bypass:
-                break
-        self.head = head
-        if head is not None:
-            self._spill(head, out)
-        self.stirred = self.active > before and self._envelope is not None
-        self._fixed_then = self._items.fixed
-        self._lacking_then = self.lacking
+        return head
 
     # -- the rest of the work, one step after another ----------------------------------------------------------------------
 
@@ -189,11 +192,7 @@ class Claims:
         if not step.leaves or not self._steps.bounded:
             return False
         envelope = self.envelope()
-        return (
-            envelope is not None
-            and envelope.head() is not step
-            and envelope.peak(step) + step.leaves > self._items.capacity
-        )
+        return envelope is not None and envelope.head() is not step and envelope.peak(step) + step.leaves > self._items.capacity
 
     def _spill(self, head: Step, out: list[Command]) -> None:
         """Send live results away if what comes next cannot fit otherwise."""
@@ -233,7 +232,9 @@ class Claims:
             if not item.fixed:
                 need += item.bytes
         step.missing = need - self._items.fixed
-        return (_Verdict.FITS if need <= capacity else _Verdict.NO_ROOM), reserve
+        if need > capacity:
+            return _Verdict.NO_ROOM, reserve
+        return (_Verdict.CROWDS if self._crowds(step) else _Verdict.FITS), reserve
 
     def _claim(self, step: Step, reserve: int) -> None:
         items = self._items

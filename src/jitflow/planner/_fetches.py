@@ -11,6 +11,7 @@ from jitflow.planner._sizes import OutputSizes
 from jitflow.planner._steps import Phase, Step
 from jitflow.planner.commands import Cancel, Command, Fetch, Look
 
+
 class Limits(Struct, frozen=True, kw_only=True):
     """How much moves at once; see `PlannerOptions`."""
 

@@ -22,38 +22,30 @@ class Graph:
         for n, before in enumerate(self.before):
             for other in before:
                 self.behind[other].append(n)
-        made = {output.ref: output for step in steps for output in step.outputs}
-        numbers: dict[ObjectRef, int] = {}
-        self.far: list[list[int]] = []
-        self.reads: list[list[int]] = []
+        self.made_bytes: list[int] = []
         self.far_bytes: list[int] = []
         self.made: list[list[int]] = []
-        self.made_bytes: list[int] = []
-        made_numbers: dict[ObjectRef, int] = {}
-        for step in steps:
-            own: list[int] = []
-            for output in step.outputs:
-                made_numbers[output.ref] = len(self.made_bytes)
-                own.append(len(self.made_bytes))
-                self.made_bytes.append(output.size_bytes or 0)
-            self.made.append(own)
-        for step in steps:
-            far: list[int] = []
-            reads: list[int] = []
-            for ref in dict.fromkeys(one.ref for one in step.inputs):
-                if ref in made:
-                    reads.append(made_numbers[ref])
-                else:
-                    if ref not in numbers:
-                        numbers[ref] = len(self.far_bytes)
-                        self.far_bytes.append(sizes.get(ref, 0))
-                    far.append(numbers[ref])
-            self.far.append(far)
-            self.reads.append(reads)
+        self.far: list[list[int]] = []
+        self.reads: list[list[int]] = []
+        self._number_objects(steps, sizes)
         self.readers = [0] * len(self.made_bytes)
         for reads in self.reads:
             for number in reads:
                 self.readers[number] += 1
+
+    def _number_objects(self, steps: Sequence[FutureStep], sizes: Mapping[ObjectRef, int]) -> None:
+        made: dict[ObjectRef, int] = {}
+        far: dict[ObjectRef, int] = {}
+        for step in steps:
+            self.made.append([made.setdefault(one.ref, len(made)) for one in step.outputs])
+        self.made_bytes += [0] * len(made)
+        for step in steps:
+            for one in step.outputs:
+                self.made_bytes[made[one.ref]] = one.size_bytes or 0
+            refs = dict.fromkeys(one.ref for one in step.inputs)
+            self.reads.append([made[ref] for ref in refs if ref in made])
+            self.far.append([far.setdefault(ref, len(far)) for ref in refs if ref not in made])
+        self.far_bytes += (sizes.get(ref, 0) for ref in far)
 
     def __len__(self) -> int:
         """Return the number of steps."""

@@ -21,7 +21,7 @@ Key = tuple[float, int]
 Rank = tuple[int, float, float, int]
 """Order of eviction, smallest first."""
 
-_PRESENT = frozenset({ReplicaState.TRANSFERRING, ReplicaState.RESIDENT, ReplicaState.EVICTING})
+_NOTHING = (0, 0, 0)
 _HEAP_SLACK = 64
 
 
@@ -38,8 +38,8 @@ class Item:
 
     __slots__ = (
         "ahead", "blocked", "burden", "cancelled", "claims", "dirty", "fixed", "kept", "last_used", "looking", "loose",
-        "parts", "producer", "rank",
-        "readers", "ref", "retry_at", "size", "source", "spilling", "stale", "state", "tally", "transient", "uploading", "used", "uses", "waiters",
+        "parts", "producer", "rank", "readers", "ref", "retry_at", "settled", "size", "source", "spilling", "stale", "state",
+        "tally", "transient", "uploading", "used", "uses", "waiters",
     )  # fmt: skip
 
     def __init__(self, ref: ObjectRef) -> None:
@@ -60,7 +60,7 @@ class Item:
         self.parts = 0
         """Streams in which it is on its way."""
         self.burden = 0
-        """Bytes of it that only a spill can free."""
+        """Bytes of it that become free when it has reached its far store."""
         self.looking = False
         self.cancelled = False
         self.ahead = False
@@ -78,7 +78,9 @@ class Item:
         self.used = 0
         self.loose = False
         self.rank: Rank = (0, 0.0, 0.0, 0)
-        self.tally: tuple[int, int, int] = (0, 0, 0)
+        self.tally: tuple[int, int, int] = _NOTHING
+        self.settled: tuple[ReplicaState, bool, bool, bool, int | None, bool] | None = None
+        """What the ledger was brought up to date with last."""
 
     @property
     def bytes(self) -> int:
@@ -96,7 +98,7 @@ class Item:
         """Whether a step that needs it can be promised it."""
         if self.size is None:
             return False
-        if self.state in {ReplicaState.TRANSFERRING, ReplicaState.RESIDENT}:
+        if self.state is ReplicaState.RESIDENT or self.state is ReplicaState.TRANSFERRING:
             return True
         return self.source is Source.FAR and not self.uploading
 
@@ -131,7 +133,7 @@ class Items:
         """Transient replicas that only the primary has and no step holds: room that a spill can free."""
         self.transients: dict[ObjectRef, Item] = {}
         self.spilling = 0
-        """Bytes of them that are on their way to their far stores."""
+        """Bytes that become free when they have reached their far stores: on their way, and held by nobody."""
         self._victims: list[tuple[Rank, ObjectRef, int, Item]] = []
         self._loose_count = 0
         self._tick = 0
@@ -157,46 +159,51 @@ class Items:
 
     def settle(self, item: Item) -> None:
         """Bring the sums up to date with an item that may have changed."""
+        state = item.state
+        now = (state, item.claims > 0, item.dirty, item.kept, item.size, item.spilling)
+        if now != item.settled:
+            item.settled = now
+            self._settle(item, state, item.size or 0)
+        if state is ReplicaState.ABSENT:
+            self._prune(item)
+
+    def _settle(self, item: Item, state: ReplicaState, size: int) -> None:
         held = item.held
-        size = item.bytes
+        resident = state is ReplicaState.RESIDENT
         fixed = size if held else 0
-        used = size if item.state in _PRESENT else 0
+        used = 0 if state is ReplicaState.ABSENT or state is ReplicaState.QUEUED else size
         self.fixed += fixed - item.fixed
         item.fixed = fixed
         if used != item.used:
             self.hold(used - item.used)
             item.used = used
-        loose = item.state is ReplicaState.RESIDENT and not held
+        loose = resident and not held
         if loose != item.loose:
             item.loose = loose
             self.loose += size if loose else -size
             self._loose_count += 1 if loose else -1
             if loose:
                 self._offer(item)
-        if item.transient:
+        if item.transient or item.dirty or item.burden:
             self._burden(item, size)
-        self._count(item, size)
-        self._prune(item)
-
-    def _burden(self, item: Item, size: int) -> None:
-        burden = item.state is ReplicaState.RESIDENT and item.dirty and not item.claims
-        if burden:
-            self.burdens[item.ref] = item
-        else:
-            self.burdens.pop(item.ref, None)
-        leaving = size if burden and item.spilling else 0
-        self.spilling += leaving - item.burden
-        item.burden = leaving
-
-    def _count(self, item: Item, size: int) -> None:
-        resident = size if item.state is ReplicaState.RESIDENT else 0
-        tally = (resident, resident if item.claims else 0, resident if item.dirty else 0)
-        if tally != item.tally:
-            was = item.tally
+        was = item.tally
+        tally = (size, size if item.claims else 0, size if item.dirty else 0) if resident else _NOTHING
+        if tally != was:
             self.resident += tally[0] - was[0]
             self.pinned += tally[1] - was[1]
             self.dirty += tally[2] - was[2]
             item.tally = tally
+
+    def _burden(self, item: Item, size: int) -> None:
+        """Note whether the item is room that a transfer to its far store will free, or could."""
+        burden = item.state is ReplicaState.RESIDENT and item.dirty and not item.claims
+        if burden and item.transient and not item.spilling:
+            self.burdens[item.ref] = item
+        else:
+            self.burdens.pop(item.ref, None)
+        leaving = size if burden and (item.spilling or not item.transient) else 0
+        self.spilling += leaving - item.burden
+        item.burden = leaving
 
     def reserve(self, change: int) -> None:
         """Add to (or take from) the bytes that are held for what running steps will write."""
@@ -210,9 +217,7 @@ class Items:
 
     def _prune(self, item: Item) -> None:
         """Forget an item of which nothing but the name is left."""
-        if item.state is ReplicaState.ABSENT and not (
-            item.uses or item.claims or item.blocked or item.uploading or item.producer or item.looking or item.dirty
-        ):
+        if not (item.uses or item.claims or item.blocked or item.uploading or item.producer or item.looking or item.dirty):
             self.table.pop(item.ref, None)
             if item.transient:
                 self.transients.pop(item.ref, None)

@@ -2,9 +2,9 @@
 
 import heapq
 from collections.abc import Callable, Sequence
-from random import Random
 
 from jitflow.planner._graph import Graph
+from jitflow.planner._noise import Noise
 
 _NOISE = 0.6
 
@@ -20,10 +20,15 @@ def by_rank(graph: Graph, ranks: Sequence[float] | None = None) -> list[int]:
     return _greedy(graph, lambda n: -up[n])
 
 
-def shuffled(graph: Graph, random: Random) -> list[int]:
+def by_key(graph: Graph, keys: Sequence[float]) -> list[int]:
+    """Return the ready step of the smallest key, again and again."""
+    return _greedy(graph, lambda n: keys[n])
+
+
+def shuffled(graph: Graph, noise: Noise) -> list[int]:
     """Return about the order of the list: steps may move a little."""
     far = max(4.0, len(graph) / 16)
-    return _greedy(graph, lambda n: n + random.gauss(0.0, far))
+    return _greedy(graph, lambda n: n + far * noise.normal())
 
 
 def upward(graph: Graph, run_s: Sequence[float]) -> list[float]:
@@ -59,14 +64,14 @@ def weights(graph: Graph) -> list[float]:
     return total
 
 
-def depth(graph: Graph, random: Random | None = None) -> list[int]:
+def depth(graph: Graph, noise: Noise | None = None) -> list[int]:
     """Return each branch whole before the next is begun; of the steps before one, those nearest to being ready come first.
 
-    Among those the one on which most bytes hang comes first. With `random` these bytes are off at random.
+    Among those the one on which most bytes hang comes first. With `noise` these bytes are off at random.
     """
     heavy = weights(graph)
-    if random is not None:
-        heavy = [one * random.lognormvariate(0.0, 2 * _NOISE) for one in heavy]
+    if noise is not None:
+        heavy = [one * noise.factor(2 * _NOISE) for one in heavy]
     return _Walk(graph, heavy).run()
 
 
@@ -133,15 +138,15 @@ class _Walk:
                     heapq.heappush(self.open[reader], self._entry(child))
 
 
-def lean(graph: Graph, random: Random | None = None) -> list[int]:
+def lean(graph: Graph, noise: Noise | None = None) -> list[int]:
     """Return the step that lets the bytes of live results grow least, again and again."""
 
     def growth(n: int) -> tuple[float, int]:
         grown = sum(graph.made_bytes[one] for one in graph.made[n] if graph.readers[one])
         freed = sum(graph.made_bytes[one] for one in graph.reads[n] if left[one] == 1)
-        return ((grown - freed) * noise[n], n)
+        return ((grown - freed) * factors[n], n)
 
-    noise = _noise(graph, random)
+    factors = _factors(graph, noise)
     left = list(graph.readers)
     touched = _touchers(graph.reads, len(graph.made_bytes))
 
@@ -156,14 +161,14 @@ def lean(graph: Graph, random: Random | None = None) -> list[int]:
     return _adaptive(graph, growth, done)
 
 
-def near(graph: Graph, random: Random | None = None) -> list[int]:
+def near(graph: Graph, noise: Noise | None = None) -> list[int]:
     """Return the step of which the fewest bytes are still far away, again and again."""
-    noise = _noise(graph, random)
+    factors = _factors(graph, noise)
     here = [False] * len(graph.far_bytes)
     touched = _touchers(graph.far, len(graph.far_bytes))
 
     def missing(n: int) -> tuple[float, int]:
-        return (sum(graph.far_bytes[one] for one in graph.far[n] if not here[one]) * noise[n], n)
+        return (sum(graph.far_bytes[one] for one in graph.far[n] if not here[one]) * factors[n], n)
 
     def done(n: int) -> list[int]:
         changed: list[int] = []
@@ -176,8 +181,8 @@ def near(graph: Graph, random: Random | None = None) -> list[int]:
     return _adaptive(graph, missing, done)
 
 
-def _noise(graph: Graph, random: Random | None) -> list[float]:
-    return [1.0 if random is None else random.lognormvariate(0.0, _NOISE) for _ in range(len(graph))]
+def _factors(graph: Graph, noise: Noise | None) -> list[float]:
+    return [1.0 if noise is None else noise.factor(_NOISE) for _ in range(len(graph))]
 
 
 def _touchers(lists: Sequence[Sequence[int]], count: int) -> list[list[int]]:

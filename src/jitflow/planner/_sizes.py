@@ -18,19 +18,24 @@ class OutputSizes:
         self._default = default_bytes
         self._largest: dict[str, float] = {}
         self._kinds: dict[str, FutureStep] = {}
+        self._most: int | None = 0
 
     def foresee(self, step: FutureStep) -> None:
         """Note that a step of its template will come."""
-        if step.outputs and len(self._kinds) < _KINDS:
-            self._kinds.setdefault(step.template, step)
+        if step.outputs and len(self._kinds) < _KINDS and step.template not in self._kinds:
+            self._kinds[step.template] = step
+            self._most = None
 
     def largest(self) -> int:
         """Return what the most demanding of the foreseen templates will reserve for the outputs of one step."""
-        return max((declared(step) + self.assumed(step) for step in self._kinds.values()), default=0)
+        if self._most is None:
+            self._most = max((declared(step) + self.assumed(step) for step in self._kinds.values()), default=0)
+        return self._most
 
     def learn(self, template: str, sizes: Sequence[int]) -> None:
         """Note the sizes of the outputs of one step."""
         if template and sizes:
+            self._most = None
             self._largest[template] = max(*sizes, self._largest.get(template, 0.0) * _FORGET)
 
     def assumed(self, step: FutureStep) -> int:

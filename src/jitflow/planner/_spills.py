@@ -16,7 +16,7 @@ class Spills:
         need -= self._items.spilling
         if need <= 0:
             return
-        for item in sorted((one for one in self._items.burdens.values() if not one.spilling), key=self._lateness, reverse=True):
+        for item in sorted(self._items.burdens.values(), key=self._lateness, reverse=True):
             if need <= 0:
                 return
             need -= item.bytes

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 
 from jitflow.model.data import FutureStep, ObjectRef, ReplicaState, StepId, WorkflowUid
 from jitflow.planner._audit import audit
-from jitflow.planner._items import Item, Source
+from jitflow.planner._items import Item, Key, Source
 from jitflow.planner._objects import ObjectEvents, PlannerOptions
 from jitflow.planner._order import depth_first
 from jitflow.planner._plan import Plan
@@ -71,7 +71,7 @@ class Planner(ObjectEvents):
                 self._fetches.foresee(item)
         self._claims.replanned()
 
-    def _enter(self, spec: FutureStep, uid: WorkflowUid, key: tuple[int, float]) -> Step:
+    def _enter(self, spec: FutureStep, uid: WorkflowUid, key: Key) -> Step:
         step = self._steps.add(spec, uid, key)
         self._sizes.foresee(spec)
         for one in spec.inputs:
@@ -216,6 +216,11 @@ class Planner(ObjectEvents):
     # -- views -------------------------------------------------------------------------------------------------------------
 
     @property
+    def shortages(self) -> int:
+        """How often a ready step found no room, or would have crowded out what comes before it."""
+        return self._claims.shortages
+
+    @property
     def bytes(self) -> Bytes:
         """The ledger."""
         items = self._items
@@ -258,7 +263,7 @@ class Planner(ObjectEvents):
 
     def audit(self) -> tuple[str, ...]:
         """Recount everything and return what does not agree: always empty, or the planner has a defect."""
-        return audit(self._items, self._steps)
+        return audit(self._items, self._steps, self._claims.running)
 
 
 def _ordered(steps: Sequence[FutureStep], plan: Plan | None) -> Sequence[FutureStep]:

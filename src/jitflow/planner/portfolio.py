@@ -4,7 +4,6 @@ How long that may take is counted in simulated events, not in time: equal questi
 """
 
 from collections.abc import Callable, Sequence
-from random import Random
 from typing import Final, NamedTuple
 
 from msgspec import Struct
@@ -13,6 +12,7 @@ from msgspec.structs import replace
 from jitflow.model.data import FutureStep
 from jitflow.planner import _orders
 from jitflow.planner._graph import Graph, sizes_of
+from jitflow.planner._noise import Noise
 from jitflow.planner._order import depth_first
 from jitflow.planner._plan import Plan
 from jitflow.planner.simulate import Arrival, Outcome, Setting, simulate
@@ -22,6 +22,8 @@ _UID = "planned"
 _NOISE = 0.6
 _FAMILIES = 4
 """Random restarts are of the so many best kinds."""
+_REACHES = (0.02, 0.1, 0.3)
+"""How far, as a share of the whole, a step is moved in a plan beside the best one."""
 
 
 class _Kind(NamedTuple):
@@ -57,7 +59,7 @@ def choose(steps: Sequence[FutureStep], setting: Setting, effort: Effort | None 
 
 
 class _Search:
-    """Tries plans until the effort is spent: first each kind of order, then the best kinds with numbers that are off at random."""
+    """Tries plans until the effort is spent: first each kind of order, then variations of the best of them."""
 
     def __init__(self, steps: Sequence[FutureStep], setting: Setting, effort: Effort) -> None:
         self.effort = effort
@@ -68,24 +70,38 @@ class _Search:
         self.best_s = float("inf")
 
     def run(self) -> None:
+        """Spend the effort."""
+        roomy: set[str] = set()
         for kind in _KINDS:
-            self._try(kind, None)
-        random = Random(self.effort.seed)
+            # Where room was never short, what is done when it is makes no difference.
+            if kind.order not in roomy and self._try(_PLANS[kind.order](self.graph, self.setting, None, kind), kind):
+                roomy.add(kind.order)
+        noise = Noise(self.effort.seed)
         for number in range(self.effort.restarts):
-            kinds = list(dict.fromkeys(kind for _, _, kind in sorted(self.tried, key=lambda one: one[1].makespan_s)))
-            if kinds:
-                self._try(kinds[number % min(_FAMILIES, len(kinds))], random)
+            if not self.tried or self.left <= 0:
+                return
+            self.tried.sort(key=lambda one: one[1].makespan_s)
+            if number % 2:
+                kinds = list(dict.fromkeys(kind for _, _, kind in self.tried))
+                kind = kinds[number // 2 % min(_FAMILIES, len(kinds))]
+                plan = _PLANS[kind.order](self.graph, self.setting, noise, kind)
+            else:
+                best, _, kind = self.tried[number // 2 % min(2, len(self.tried))]
+                plan = _beside(self.graph, best, noise, _REACHES[number // 2 % len(_REACHES)], kind)
+            self._try(plan, kind)
 
-    def _try(self, kind: _Kind, random: Random | None) -> None:
+    def _try(self, plan: Plan, kind: _Kind) -> bool:
+        """Simulate a plan and keep what came of it; return whether there was always room."""
         if self.left <= 0:
-            return
-        plan = _PLANS[kind.order](self.graph, self.setting, random, kind)
+            return False
         arrival = Arrival(uid=_UID, steps=tuple(self.steps), plan=plan)
         outcome = simulate([arrival], self.setting, until_s=self.best_s * (1 + self.effort.thrift), events=self.left)
         self.left -= outcome.events
-        if not outcome.cut and not outcome.unfinished:
-            self.tried.append((plan, outcome, kind))
-            self.best_s = min(self.best_s, outcome.makespan_s)
+        if outcome.cut or outcome.unfinished:
+            return False
+        self.tried.append((plan, outcome, kind))
+        self.best_s = min(self.best_s, outcome.makespan_s)
+        return not outcome.shortages
 
     def chosen(self) -> Plan:
         """Return the plan that moves the fewest bytes of those that are hardly slower than the fastest."""
@@ -109,40 +125,40 @@ def _graph(steps: Sequence[FutureStep], run_s: float) -> tuple[Graph, Sequence[F
     return Graph(steps, sizes_of(steps), run_s), steps
 
 
-def _ranks(graph: Graph, random: Random | None) -> list[float]:
-    if random is None:
+def _ranks(graph: Graph, noise: Noise | None) -> list[float]:
+    if noise is None:
         return _orders.upward(graph, graph.run_s)
-    return _orders.upward(graph, [one * random.lognormvariate(0.0, _NOISE) for one in graph.run_s])
+    return _orders.upward(graph, [one * noise.factor(_NOISE) for one in graph.run_s])
 
 
-def _critical(graph: Graph, setting: Setting, random: Random | None, kind: _Kind) -> Plan:
-    return _by_time(graph, _orders.by_rank(graph, _ranks(graph, random)), setting, kind)
+def _critical(graph: Graph, setting: Setting, noise: Noise | None, kind: _Kind) -> Plan:
+    return _by_time(graph, _orders.by_rank(graph, _ranks(graph, noise)), setting, kind)
 
 
-def _soonest(graph: Graph, setting: Setting, random: Random | None, kind: _Kind) -> Plan:
-    ranks = _ranks(graph, random)
+def _soonest(graph: Graph, setting: Setting, noise: Noise | None, kind: _Kind) -> Plan:
+    ranks = _ranks(graph, noise)
     order = _orders.soonest(graph, ranks, workers=setting.options.workers, rate_Bps=setting.link.rate_Bps)
     return _by_time(graph, order, setting, kind)
 
 
-def _post(graph: Graph, setting: Setting, random: Random | None, kind: _Kind) -> Plan:
-    return _by_position(graph, _orders.depth(graph, random), kind)
+def _post(graph: Graph, setting: Setting, noise: Noise | None, kind: _Kind) -> Plan:
+    return _by_position(graph, _orders.depth(graph, noise), kind)
 
 
-def _lean(graph: Graph, setting: Setting, random: Random | None, kind: _Kind) -> Plan:
-    return _by_position(graph, _orders.lean(graph, random), kind)
+def _lean(graph: Graph, setting: Setting, noise: Noise | None, kind: _Kind) -> Plan:
+    return _by_position(graph, _orders.lean(graph, noise), kind)
 
 
-def _near(graph: Graph, setting: Setting, random: Random | None, kind: _Kind) -> Plan:
-    return _by_position(graph, _orders.near(graph, random), kind)
+def _near(graph: Graph, setting: Setting, noise: Noise | None, kind: _Kind) -> Plan:
+    return _by_position(graph, _orders.near(graph, noise), kind)
 
 
-def _listed(graph: Graph, setting: Setting, random: Random | None, kind: _Kind) -> Plan:
-    order = _orders.listed(graph) if random is None else _orders.shuffled(graph, random)
+def _listed(graph: Graph, setting: Setting, noise: Noise | None, kind: _Kind) -> Plan:
+    order = _orders.listed(graph) if noise is None else _orders.shuffled(graph, noise)
     return _by_position(graph, order, kind)
 
 
-_PLANS: Final[dict[str, Callable[[Graph, Setting, Random | None, _Kind], Plan]]] = {
+_PLANS: Final[dict[str, Callable[[Graph, Setting, Noise | None, _Kind], Plan]]] = {
     "cp": _critical,
     "soon": _soonest,
     "post": _post,
@@ -190,9 +206,19 @@ def _by_position(graph: Graph, order: Sequence[int], kind: _Kind) -> Plan:
     return _plan({graph.ids[n]: at * pace for at, n in enumerate(order)}, graph, kind)
 
 
+def _beside(graph: Graph, plan: Plan, noise: Noise, reach: float, kind: _Kind) -> Plan:
+    """Return a plan in which the steps of another one are moved a little."""
+    far = reach * max(plan.starts.values(), default=0.0)
+    keys = [plan.starts[name] + far * noise.normal() for name in graph.ids]
+    starts: dict[str, float] = {}
+    last = -_APART_S
+    for n in _orders.by_key(graph, keys):
+        last = max(keys[n], last + _APART_S)
+        starts[graph.ids[n]] = last
+    return _plan(starts, graph, kind)
+
+
 def _plan(starts: dict[str, float], graph: Graph, kind: _Kind) -> Plan:
     pace = max(max(starts.values(), default=0.0) / max(1, len(graph)), _APART_S)
     name = f"{kind.order} {kind.room}".strip()
-    return Plan(
-        starts=starts, envelope=kind.room == "envelope", eager=kind.room == "eager", pace_s=pace, name=name, reason=name
-    )
+    return Plan(starts=starts, envelope=kind.room == "envelope", eager=kind.room == "eager", pace_s=pace, name=name, reason=name)

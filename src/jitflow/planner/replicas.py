@@ -31,13 +31,18 @@ class IllegalMove(Exception):
     """A replica was asked to make a move that the table does not know: a defect of the caller."""
 
 
+_FROM: Final[dict[str, tuple[tuple[ReplicaState, ReplicaState], ...]]] = {
+    cause: tuple((before, after) for (before, by), after in MOVES.items() if by == cause) for cause in CAUSES
+}
+
+
 def moved(state: ReplicaState, cause: str) -> ReplicaState:
     """Return the state after `cause`.
 
     Raises:
         IllegalMove: the table has no such move.
     """
-    try:
-        return MOVES[state, cause]
-    except KeyError:
-        raise IllegalMove(f"a replica that is {state} cannot {cause}") from None
+    for before, after in _FROM.get(cause, ()):
+        if before is state:
+            return after
+    raise IllegalMove(f"a replica that is {state} cannot {cause}")

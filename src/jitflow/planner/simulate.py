@@ -50,7 +50,9 @@ class Setting(Struct, frozen=True, kw_only=True):
 class Outcome(Struct, frozen=True, kw_only=True):
     """What came of it. `makespan_s`: until the last output is far away; `waited_s`: steps' time between ask and grant, summed.
 
-    `events`: how many were simulated, `cut`: more would have come; `ended`: when each step ended; `refused`: steps that can never start, and why; `unfinished`: steps that did not end.
+    `shortages`: how often a ready step found no room; `events`: how many were simulated, `cut`: more would have come.
+
+    `ended`: when each step ended; `refused`: steps that can never start, and why; `unfinished`: steps that did not end.
     """
 
     makespan_s: float
@@ -58,6 +60,7 @@ class Outcome(Struct, frozen=True, kw_only=True):
     fetched_bytes: int
     stored_bytes: int
     waited_s: float
+    shortages: int
     events: int
     cut: bool
     ended: dict[StepId, float]
@@ -321,6 +324,7 @@ def simulate(arrivals: Sequence[Arrival], setting: Setting, *, until_s: float = 
         fetched_bytes=world.fetched,
         stored_bytes=world.stored,
         waited_s=world.waited,
+        shortages=world.planner.shortages,
         events=world.events,
         cut=world.cut,
         ended=world.ended,

@@ -1,0 +1,127 @@
+"""Drive the planner over recorded workflows and write build/bench/traces.{json,md,png}.
+
+python -m benchmark.traces [--traces FOLDER] [--only montage,blast] [--fractions 25,100] [--bandwidths bal,50]
+python -m benchmark.traces --sigma 0.3 --policies jitflow      estimates that are off
+python -m benchmark.traces --together                          several workflows in one store
+python -m benchmark.traces --large                             what decisions cost in a large workflow
+"""
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from multiprocessing import get_context
+from pathlib import Path
+
+from benchmark.traces import tables
+from benchmark.traces.grid import BLIND, EFFORT, OURS, Row, Task, measure
+from benchmark.traces.workloads import BANDWIDTHS, FRACTIONS
+from jitflow.planner import Effort
+
+_DEFAULT_TRACES = Path("../shared/traces")
+
+
+def main() -> int:
+    """Run the command line; return its exit code."""
+    arguments = _arguments()
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    paths = _paths(arguments.traces, arguments.only)
+    if not paths:
+        print(
+            f"no traces (*.json, *.json.gz) in {arguments.traces}; name their folder: make bench-traces TRACES=FOLDER",
+            file=sys.stderr,
+        )
+        return 2
+    os.nice(5)
+    return _grid(arguments, paths)
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--traces", type=Path, default=_DEFAULT_TRACES, help="folder of WfFormat files")
+    parser.add_argument("--only", type=_words, default=(), help="traces whose names hold one of these")
+    parser.add_argument(
+        "--fractions", type=_words, default=tuple(map(str, FRACTIONS)), help="capacity in hundredths of all bytes"
+    )
+    parser.add_argument("--bandwidths", type=_words, default=BANDWIDTHS, help="MB/s, or bal")
+    parser.add_argument("--policies", type=_words, default=(), help="of these policies only")
+    parser.add_argument("--events", type=int, default=EFFORT.events, help="simulated events to choose a plan")
+    parser.add_argument("--restarts", type=int, default=EFFORT.restarts, help="random orders to try")
+    parser.add_argument(
+        "--thrift", type=float, default=EFFORT.thrift, help="how much slower a plan may be that moves fewer bytes"
+    )
+    parser.add_argument("--sigma", type=float, default=0.0, help="lognormal error of run times and rate")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--output", type=Path, default=Path("build/bench"))
+    parser.add_argument("--name", default="", help="name of the files that are written")
+    return parser.parse_args()
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(word for word in text.split(",") if word)
+
+
+def _paths(folder: Path, only: Sequence[str]) -> list[Path]:
+    if not folder.is_dir():
+        return []
+    names = sorted(path for path in folder.iterdir() if path.name.endswith((".json", ".json.gz")))
+    return [path for path in names if not only or any(word in path.name for word in only)]
+
+
+def _grid(arguments: argparse.Namespace, paths: Sequence[Path]) -> int:
+    effort = Effort(events=arguments.events, restarts=arguments.restarts, seed=arguments.seed, thrift=arguments.thrift)
+    tasks = [
+        Task(path, int(fraction), bandwidth, effort, sigma=arguments.sigma, seed=arguments.seed)
+        for fraction in arguments.fractions
+        for path in paths
+        for bandwidth in arguments.bandwidths
+    ]
+    if arguments.policies:
+        tasks = [Task(**{**vars(task), "policies": arguments.policies}) for task in tasks]
+    rows: list[Row] = []
+    with get_context("spawn").Pool(arguments.processes) as pool:
+        for number, found in enumerate(pool.imap(measure, tasks), 1):
+            rows += found
+            print(_progress(number, len(tasks), found), flush=True)
+    _write(rows, arguments)
+    return 0
+
+
+def _progress(number: int, count: int, rows: Sequence[Row]) -> str:
+    first = rows[0]
+    ratios = ", ".join(f"{row.policy} {row.ratio:.3f}" for row in rows)
+    plan = next((row.plan for row in rows if row.policy == OURS), "")
+    return f"{number}/{count} {first.instance} C={first.capacity_fraction:.0%} {first.bandwidth} MB/s: {ratios}; {plan}"
+
+
+def _write(rows: Sequence[Row], arguments: argparse.Namespace) -> None:
+    name = arguments.name or ("traces" if not arguments.sigma else "traces-noisy")
+    (arguments.output / f"{name}.json").write_text(json.dumps([asdict(row) for row in rows], indent=1) + "\n")
+    parts = [
+        "makespan / bound: mean / median / nine tenths\n\n" + tables.summary(rows),
+        "bytes over the link / bytes that must cross it: all points together / median\n\n" + tables.crossings(rows),
+        "makespan / bound (in brackets: on demand)\n\n" + tables.by_instance(rows),
+        tables.verdicts([row for row in rows if row.policy != BLIND]),
+        tables.decisions(rows),
+    ]
+    text = "\n\n".join(part for part in parts if part) + "\n"
+    (arguments.output / f"{name}.md").write_text(text)
+    print("\n" + text)
+    _draw(rows, arguments.output / f"{name}.png")
+    print(f"written: {arguments.output}/{name}.json, {name}.md")
+
+
+def _draw(rows: Sequence[Row], path: Path) -> None:
+    try:
+        from benchmark.traces.plots import draw  # noqa: PLC0415 - the numbers must not depend on a drawing library
+    except ImportError:
+        print("no picture: matplotlib is not installed (uv sync --group demo)")
+        return
+    draw(rows, path)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
