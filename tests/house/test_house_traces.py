@@ -6,12 +6,12 @@ from pathlib import Path
 from random import Random
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-
 from benchmark.traces import baselines, bound, drive, grid, tables
 from benchmark.traces.link import Pipe
 from benchmark.traces.workloads import Point, Task, Trace, load, point, sorted_by_parents
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from jitflow.planner import Arrival, Effort, choose, simulate, without_estimates
 
 pytestmark = pytest.mark.pure
