@@ -160,6 +160,15 @@ def test_hooks_1_global_outputs() -> None:
     assert inputs.artifacts[0].s3.key == "k"
 
 
+def test_hooks_1_global_outputs_of_the_entrypoint() -> None:
+    """Hooks 1: what the entrypoint itself gives out globally is known to the exit handler."""
+    body = "steps: [[{name: a, template: write}]]\noutputs: {parameters: [{name: all, globalName: all, valueFrom: {parameter: '{{steps.a.outputs.parameters.p}}'}}]}"
+    extra = "- {name: h, container: {image: busybox, args: ['{{workflow.outputs.parameters.all}}']}}"
+    run = begun(body, spec="onExit: h", extra=extra)
+    run.end("wf[0].a", parameters={"p": "v"})
+    assert arguments(run, "wf.onExit") == ["v"]
+
+
 def test_hooks_2_workflow_hooks() -> None:
     """Hooks 2: a hook of the workflow begins when its expression is true, once; the workflow ends when its hooks have."""
     spec = 'hooks: {running: {expression: workflow.status == "Running", template: echo}, good: {expression: workflow.status == "Succeeded", template: echo}, bad: {expression: workflow.status == "Failed", template: echo}}'

@@ -209,6 +209,10 @@ def _at_submit(arguments: argo.Arguments) -> argo.Arguments:
 def _add_at_exit(scope: Scope, spec: argo.WorkflowSpec) -> None:
     """Add what is known when all that runs before the exit handler has run."""
     scope.add("workflow.failures")
+    for outputs in (template.outputs for template in spec.templates if template.outputs):
+        for kind, items in (("parameters", outputs.parameters), ("artifacts", outputs.artifacts)):
+            names = (item.global_name for item in items if item.global_name and not PARAMETER.search(item.global_name))
+            scope.add(*(f"workflow.outputs.{kind}.{name}" for name in names))
     artifacts = (artifact for template in spec.templates if template.outputs for artifact in template.outputs.artifacts)
     if any(artifact.global_name and PARAMETER.search(artifact.global_name) for artifact in artifacts):
         scope.add("workflow.outputs.artifacts.*")
