@@ -1,13 +1,14 @@
 """plugin templates: executor plugins, asked over HTTP until one of them has an answer."""
 
 import asyncio
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
 import httpx
 import msgspec
 from msgspec import Struct
 
+from jitflow.engine.plugins import OwnPlugin
 from jitflow.expr import durations
 from jitflow.model import argo
 from jitflow.model.problems import Refused
@@ -38,16 +39,35 @@ class _Reply(argo.Base, frozen=True, kw_only=True):
     requeue: str | dict[str, Any] | None = None
 
 
-class PluginAgent:
-    """Asks the plugins of the settings. A plugin that is still at work is asked again, also after a restart."""
+class OwnPlugins(Protocol):
+    """The plugins that workflows bring along."""
 
-    def __init__(self, plugins: Mapping[str, Plugin]) -> None:
+    async def ready(self, uid: str, report: Report) -> Sequence[OwnPlugin]:
+        """Return the plugins of a workflow when they serve.
+
+        Raises:
+            Refused: one of them cannot.
+        """
+        ...
+
+
+class PluginAgent:
+    """Asks the plugins of the settings, or those that a workflow brings along.
+
+    A plugin that is still at work is asked again, also after a restart.
+    """
+
+    def __init__(self, plugins: Mapping[str, Plugin], own: OwnPlugins | None = None) -> None:
         """Hold the plugins, by name; they are asked in this order."""
         self._plugins = dict(plugins)
+        self._own = own
 
     async def run(self, uid: str, task: RunTask, report: Report) -> TaskResult:
         """Ask the plugins; see `Agent.run`."""
-        if not self._plugins:
+        plugins = self._plugins
+        if task.own_plugins and self._own is not None:
+            plugins = {one.name: Plugin(url=one.url, token=one.token) for one in await self._own.ready(uid, report)}
+        if not plugins:
             raise Refused("no executor plugin is configured; name one under [plugins.NAME] in the settings file")
         level = task.workflow_level
         template = msgspec.to_builtins(task.template)
@@ -58,12 +78,12 @@ class PluginAgent:
             "template": template,
         }
         async with httpx.AsyncClient(timeout=TIMEOUT_S, trust_env=False) as client:
-            for name, plugin in self._plugins.items():
+            for name, plugin in plugins.items():
                 result = await self._ask(client, name, plugin, body, report)
                 if result is not None:
                     return result
         wanted = ", ".join(task.template.plugin)
-        raise Refused(f"no executor plugin took the template: asked {', '.join(self._plugins)} for {wanted!r}")
+        raise Refused(f"no executor plugin took the template: asked {', '.join(plugins)} for {wanted!r}")
 
     async def _ask(
         self, client: httpx.AsyncClient, name: str, plugin: Plugin, body: Mapping[str, Any], report: Report

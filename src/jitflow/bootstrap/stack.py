@@ -23,6 +23,7 @@ from jitflow.control_api import LOOPBACK_HOSTS, make_app
 from jitflow.data_api import routes as data_routes
 from jitflow.dataplane import LocalDataPlane, Tuning
 from jitflow.engine import Engine, Images
+from jitflow.engine.plugins import WorkflowPlugins
 from jitflow.engine.podkeeper import PodKeeperConfig
 from jitflow.engine.surroundings import Surroundings
 from jitflow.engine.tasks import Owner
@@ -92,6 +93,22 @@ async def open_stack(settings: Settings) -> AsyncGenerator[Stack]:
         executor = make_executor(settings, home)
         meters = CustomMetrics(clock.now)
         resources = ResourceAgent(objects)
+        images = images_of(settings)
+        config = PodKeeperConfig(
+            max_pods=pods_at_once(settings),
+            lookahead=settings.primary.lookahead,
+            environment={"PATH": os.environ.get("PATH", os.defpath)},
+            grace_s=settings.grace_s,
+            archive_logs=settings.archive_logs,
+            around=Surroundings(
+                objects=objects, claims=claims, node_labels=node_labels(settings.node_labels), host_name=platform.node()
+            ),
+        )
+        owner = Owner(lambda name, error: _log.error("task failed", error, task=name))
+        stack.push_async_callback(owner.close)
+        own_plugins = WorkflowPlugins(
+            executor=executor, clock=clock, images=images, config=config, owner=owner, token_of=vault.token_of
+        )
         engine = Engine(
             store=store,
             executor=executor,
@@ -106,24 +123,16 @@ async def open_stack(settings: Settings) -> AsyncGenerator[Stack]:
                 "resource": resources,
                 "data": DataAgent(storage, registry.locator),
                 "plugin": PluginAgent(
-                    {name: Plugin(url=plugin.url, token=plugin.token) for name, plugin in settings.plugins.items()}
+                    {name: Plugin(url=plugin.url, token=plugin.token) for name, plugin in settings.plugins.items()}, own_plugins
                 ),
             },
             meters=meters,
             throttle=Throttle(settings.parallelism, settings.namespace_parallelism),
-            images=images_of(settings),
+            images=images,
             repository=repository_of(settings),
             locator=registry.locator,
-            config=PodKeeperConfig(
-                max_pods=pods_at_once(settings),
-                lookahead=settings.primary.lookahead,
-                environment={"PATH": os.environ.get("PATH", os.defpath)},
-                grace_s=settings.grace_s,
-                archive_logs=settings.archive_logs,
-                around=Surroundings(
-                    objects=objects, claims=claims, node_labels=node_labels(settings.node_labels), host_name=platform.node()
-                ),
-            ),
+            config=config,
+            plugins=own_plugins,
         )
         stack.push_async_callback(engine.close)
         stack.callback(objects.subscribe(lambda change: _object_changed(change, engine)))
@@ -141,8 +150,6 @@ async def open_stack(settings: Settings) -> AsyncGenerator[Stack]:
         )
         await service.open()
         stack.push_async_callback(service.close)
-        owner = Owner(lambda name, error: _log.error("task failed", error, task=name))
-        stack.push_async_callback(owner.close)
         resources.open(service, engine)
         stack.callback(
             engine.subscribe(lambda change: owner.spawn(resources.owner_changed(change), "delete what a workflow owned"))

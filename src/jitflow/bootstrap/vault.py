@@ -1,5 +1,7 @@
 """Secrets at rest: encrypted with a key file that only the owner can read."""
 
+import hashlib
+import hmac
 import os
 from pathlib import Path
 
@@ -18,9 +20,14 @@ class Vault:
             SettingsError: the key file cannot be read or holds no key.
         """
         try:
-            self._fernet = Fernet(_read_or_make(key_file))
+            self._key = _read_or_make(key_file)
+            self._fernet = Fernet(self._key)
         except (OSError, ValueError) as error:
             raise SettingsError(f"{key_file}: cannot use the key of the stored secrets: {error}") from error
+
+    def token_of(self, name: str) -> str:
+        """Return a secret for a name: always the same, and to be told by nobody who has not the key."""
+        return hmac.new(self._key, name.encode(), hashlib.sha256).hexdigest()
 
     def seal(self, plain: bytes) -> bytes:
         """Return the encrypted form."""

@@ -16,6 +16,7 @@ from jitflow.engine.locations import Locator
 from jitflow.engine.locks import LockTable
 from jitflow.engine.lookahead import Lookahead
 from jitflow.engine.owned import Owned
+from jitflow.engine.plugins import WorkflowPlugins, keys_of
 from jitflow.engine.podkeeper import PodKeeper, PodKeeperConfig, pod_key
 from jitflow.engine.remembering import Remembering
 from jitflow.engine.run import LiveRun, Turn, decode_effect, decode_note
@@ -47,6 +48,7 @@ from jitflow.model.runs import (
     RetryRequested,
     RunTask,
     SaveMemo,
+    ServePlugins,
     ShowClocks,
     ShutdownRequested,
     StartTimer,
@@ -99,6 +101,7 @@ class Engine:
         meters: CustomMetrics | None = None,
         throttle: Throttle | None = None,
         repository: argo.ArtifactRepositoryRefStatus = repositories.SERVER,
+        plugins: WorkflowPlugins | None = None,
     ) -> None:
         """Hold the adapters; `open` begins. `locator` is asked anew each time: remotes come and go."""
         self._repository = repository
@@ -116,6 +119,7 @@ class Engine:
         self._claims = claims or NoClaimKeeper()
         self._meters = meters or CustomMetrics(clock.now)
         self._throttle = throttle or Throttle()
+        self._plugins = plugins
         self._janitor = Janitor(store, clock, self._owner, self.delete)
         self._owned = Owned(store, objects, self._delete_quietly)
         self._timers = Timers(clock, lambda uid, key: self._post(uid, TimerFired(key=key)))
@@ -141,9 +145,12 @@ class Engine:
         """Load what has not ended, adopt the pods that survived, and go on."""
         await self._executor.open(self._pod_ended, self._pods.hear_news)
         await self._dataplane.open(self._pods.hear)
-        self._pods.adopted(await self._executor.adopt())
+        adopted = await self._executor.adopt()
+        self._pods.adopted(adopted)
         runs = [run for row in await self._store.runs(unfinished=True) if (run := await self._load(row.uid)) is not None]
         self._runs = {run.uid: run for run in runs}
+        if self._plugins is not None:
+            self._plugins.adopted(adopted, self._runs.keys())
         await self._janitor.open(self._runs.keys())
         await self._owned.open()
         early, self._early = self._early or [], None
@@ -334,10 +341,12 @@ class Engine:
         self._finished.pop(uid, None)
         self._janitor.forget(uid)
         await self._store.remove(uid)
-        claims = machine.restore(stored.header, ()).program.claims
-        if claims:
-            await self._claims.drop(stored.row.namespace, [(claim.metadata and claim.metadata.name) or "" for claim in claims])
-        await self._executor.delete_logs([pod_key(uid, node_id) for node_id, _ in stored.nodes])
+        program = machine.restore(stored.header, ()).program
+        if program.claims:
+            names = [(claim.metadata and claim.metadata.name) or "" for claim in program.claims]
+            await self._claims.drop(stored.row.namespace, names)
+        own_plugins = keys_of(uid, program.spec.executor_plugins)
+        await self._executor.delete_logs([*(pod_key(uid, node_id) for node_id, _ in stored.nodes), *own_plugins])
         await self._owned.forget(uid)
         self._tell(Change(kind="DELETED", row=stored.row))
         self.owner_gone(uid)
@@ -507,6 +516,8 @@ class Engine:
                 self._serve_locks()
             elif isinstance(effect, ShowClocks):
                 self._meters.stop_clock(run.uid, key)
+            elif isinstance(effect, ServePlugins) and self._plugins is not None:
+                self._plugins.close(run.uid)
             self._timers.cancel(run.uid, key)
             self._tasks.cancel(run.uid, key)
         for effect in turn.effects.values():
@@ -543,6 +554,9 @@ class Engine:
                 self._owner.spawn(self._claims.make(effect.namespace, effect.claims), f"make the claims of {run.uid}")
             case DropClaims():
                 self._owner.spawn(self._claims.drop(effect.namespace, effect.names), f"drop the claims of {run.uid}")
+            case ServePlugins():
+                if self._plugins is not None:
+                    self._plugins.serve(run.uid, effect)
             case SaveMemo():
                 self._owner.spawn(self._objects.save(effect), f"remember {effect.memo_key} in {effect.cache}")
             case _:
@@ -604,6 +618,8 @@ class Engine:
     def _pod_ended(self, end: PodEnd) -> None:
         if self._early is not None:
             self._early.append(end)
+            return
+        if self._plugins is not None and self._plugins.pod_ended(end):
             return
         uid, _, node_id = end.key.partition(".")
         if uid in self._runs:

@@ -18,6 +18,7 @@ from jitflow.model.runs import (
     Note,
     RunTask,
     SaveMemo,
+    ServePlugins,
     ShowClocks,
     StartTimer,
     TakeLocks,
@@ -36,6 +37,7 @@ AnyEffect = (
     | RunTask
     | EmitMetrics
     | ShowClocks
+    | ServePlugins
 )
 
 _encoder = msgspec.json.Encoder()

@@ -10,7 +10,7 @@ from jitflow.machine.edges import Edges
 from jitflow.machine.node import Node, changed
 from jitflow.machine.pods import kill_key
 from jitflow.machine.program import Program
-from jitflow.machine.state import COMPOSITES, Run, State, recount
+from jitflow.machine.state import COMPOSITES, State, recount
 from jitflow.machine.turn import Turn
 from jitflow.machine.workflow import STRATEGIES
 from jitflow.model import argo
@@ -112,15 +112,9 @@ def retry(turn: Turn, event: RetryRequested) -> None:
     chosen = selectors.parse(event.selector) if event.restart_successful and event.selector else ()
     plan = _Reset(turn, nodes, chosen, expand_again=bool(event.parameters))
     plan.run()
-    old = turn.run
-    run = Run(
-        outputs=old.outputs,
-        created_at=old.created_at,
-        stored=old.stored,
-        patched_labels=old.patched_labels,
-        patched_annotations=old.patched_annotations,
-        archive_logs=old.archive_logs,
-    )
+    begun = {"phase": "", "message": "", "started_at": None, "finished_at": None, "labels": {}, "locking": "", "locks": ()}
+    stopped = {"suspended": False, "shutdown": "", "shutdown_message": "", "expired": False, "metrics_error": ""}
+    run = _replace(turn.run, **begun, **stopped)
     for node_id in plan.deleted:
         if nodes[node_id].killed and nodes[node_id].type == types.POD:
             turn.close(kill_key(node_id))

@@ -91,6 +91,8 @@ class Run(Struct, frozen=True, kw_only=True, array_like=True):
     """Where artifacts without a location lie; it stays as it was when the workflow was created."""
     archive_logs: bool = False
     """The server archives the logs of all pods."""
+    plugins: bool = False
+    """Its own executor plugins were asked for."""
 
     @property
     def store(self) -> argo.ArtifactRepository:

@@ -12,7 +12,9 @@ from jitflow.machine.program import CompiledTemplate
 from jitflow.machine.scope import Scope
 from jitflow.machine.turn import Turn
 from jitflow.machine.values import own_values
-from jitflow.model.runs import RunTask, StartTimer, TaskEnded, TaskProgress
+from jitflow.model.runs import RunTask, ServePlugins, StartTimer, TaskEnded, TaskProgress
+
+PLUGINS_KEY = "plugins"
 
 KINDS = frozenset({"http", "plugin", "data", "resource"})
 """Kinds of templates that run so."""
@@ -33,6 +35,9 @@ class TaskKind:
         limits = [seconds for value in (body.timeout, body.active_deadline_seconds) if (seconds := _seconds(value)) is not None]
         due = turn.now + min(limits) if limits else None
         turn.add(changed(node, phase=phases.PENDING, started_at=turn.now, due=due))
+        own_plugins = template.kind == "plugin" and bool(turn.program.spec.executor_plugins)
+        if own_plugins:
+            _serve_plugins(turn)
         turn.emit(
             RunTask(
                 key=node.id,
@@ -40,10 +45,19 @@ class TaskKind:
                 kind=template.kind,
                 template=msgspec.structs.replace(body, inputs=node.inputs, outputs=outputs),
                 workflow_level=pod_defaults(turn, scope),
+                own_plugins=own_plugins,
             )
         )
         if due is not None:
             turn.emit(StartTimer(key=timer_key(node.id), due=due))
+
+
+def _serve_plugins(turn: Turn) -> None:
+    """Ask for the workflow's own plugins, once: they serve all its templates."""
+    if not turn.run.plugins:
+        turn.run = msgspec.structs.replace(turn.run, plugins=True)
+        level = msgspec.structs.replace(pod_defaults(turn, Scope(turn.values)), pod_spec_patch="")
+        turn.emit(ServePlugins(key=PLUGINS_KEY, plugins=turn.program.spec.executor_plugins, workflow_level=level))
 
 
 def is_task(turn: Turn, node: Node) -> bool:

@@ -196,6 +196,9 @@ def _end(turn: Turn, phase: str, message: str) -> None:
         turn.run = _replace(turn.run, locking="", locks=())
     metering.workflow_ended(turn)
     turn.close(DEADLINE_KEY)
+    if turn.run.plugins:
+        turn.close(tasks.PLUGINS_KEY)
+        turn.run = _replace(turn.run, plugins=False)
     if turn.program.claims:
         _drop_claims(turn, phase)
     turn.emit(CloseWorkflow(key=CLOSE_KEY))

@@ -208,6 +208,15 @@ class RunTask(Effect, frozen=True, kw_only=True):
     kind: str
     template: argo.Template
     workflow_level: PodDefaults
+    own_plugins: bool = False
+    """The workflow brings its plugins along (`ServePlugins`); those of the settings are not asked."""
+
+
+class ServePlugins(Effect, frozen=True, kw_only=True):
+    """Let a workflow's own executor plugins run. Open until the workflow ends."""
+
+    plugins: tuple[argo.ExecutorPlugin, ...]
+    workflow_level: PodDefaults
 
 
 class StartTimer(Effect, frozen=True, kw_only=True):

@@ -28,7 +28,14 @@ from jitflow.spec.validation._locks import check_locks
 from jitflow.spec.validation._metrics import check_metrics
 from jitflow.spec.validation._report import PARAMETER, Report, check_names
 from jitflow.spec.validation._scope import Scope, check_tags, workflow_scope
-from jitflow.spec.validation._values import check_metadata, check_parallelism, check_pod_gc, check_retry, check_volumes
+from jitflow.spec.validation._values import (
+    check_metadata,
+    check_parallelism,
+    check_plugins,
+    check_pod_gc,
+    check_retry,
+    check_volumes,
+)
 from jitflow.spec.validation._visits import Values, Visits
 
 __all__ = ["validate", "validate_document", "validate_together"]
@@ -141,6 +148,7 @@ def _check_own(report: Report, spec: argo.WorkflowSpec) -> None:
     check_metrics(report, spec.metrics, ("spec",), "spec")
     check_locks(report, spec.synchronization, ("spec",), "spec")
     check_volumes(report, spec.volumes, ("spec",), "spec.")
+    check_plugins(report, spec.executor_plugins, ("spec",))
     check_pod_gc(report, spec.pod_gc)
     check_hooks(report, spec.hooks, ("spec",), "hooks.")
     if spec.active_deadline_seconds is not None and spec.active_deadline_seconds < 0:

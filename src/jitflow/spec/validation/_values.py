@@ -1,6 +1,7 @@
 """Numbers, durations and names with rules of their own."""
 
 import re
+from collections.abc import Sequence
 from typing import Final
 
 from jitflow.expr.durations import DurationError, QuantityError, parse_duration, parse_quantity
@@ -47,6 +48,23 @@ def check_metadata(
         message = f'metadata.namespace: Invalid value: "{metadata.namespace}": it must be a lowercase RFC 1123 label'
         report.add(("metadata", "namespace"), message, "write it like my-team")
     _check_labels(report, metadata)
+
+
+def check_plugins(report: Report, plugins: Sequence[argo.ExecutorPlugin], path: Path) -> None:
+    """Check the executor plugins that a workflow brings along: a name each, and the port at which it is asked."""
+    names: set[str] = set()
+    for index, plugin in enumerate(plugins):
+        here: Path = (*path, "executorPlugins", index)
+        name, container = plugin.metadata.name or "", plugin.spec.sidecar.container
+        if not re.fullmatch(_LABEL, name) or len(name) > MAX_NAME:
+            message = f"executor plugin name '{name}' must be a lowercase RFC 1123 label"
+            report.add((*here, "metadata"), message, "add `metadata: {name: my-plugin}`")
+        elif name in names:
+            report.add((*here, "metadata", "name"), f"executor plugin name '{name}' is not unique", "give it another name")
+        names.add(name)
+        if not container.ports:
+            place = (*here, "spec", "sidecar", "container")
+            report.add(place, f"executor plugin '{name}': at least one port is mandatory", "add `ports: [{containerPort: 4355}]`")
 
 
 def _check_labels(report: Report, metadata: argo.ObjectMeta) -> None:
