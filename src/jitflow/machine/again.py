@@ -10,7 +10,7 @@ from jitflow.machine.edges import Edges
 from jitflow.machine.node import Node, changed
 from jitflow.machine.pods import kill_key
 from jitflow.machine.program import Program
-from jitflow.machine.state import COMPOSITES, State, recount
+from jitflow.machine.state import COMPOSITES, Run, State, recount
 from jitflow.machine.turn import Turn
 from jitflow.machine.workflow import STRATEGIES
 from jitflow.model import argo
@@ -112,9 +112,7 @@ def retry(turn: Turn, event: RetryRequested) -> None:
     chosen = selectors.parse(event.selector) if event.restart_successful and event.selector else ()
     plan = _Reset(turn, nodes, chosen, expand_again=bool(event.parameters))
     plan.run()
-    begun = {"phase": "", "message": "", "started_at": None, "finished_at": None, "labels": {}, "locking": "", "locks": ()}
-    stopped = {"suspended": False, "shutdown": "", "shutdown_message": "", "expired": False, "metrics_error": ""}
-    run = _replace(turn.run, **begun, **stopped)
+    run = _anew(turn.run)
     for node_id in plan.deleted:
         if nodes[node_id].killed and nodes[node_id].type == types.POD:
             turn.close(kill_key(node_id))
@@ -122,6 +120,12 @@ def retry(turn: Turn, event: RetryRequested) -> None:
     turn.rebase(state, removed=plan.deleted, changed=plan.reset)
     turn.note("WorkflowRetried", "Workflow runs again from its failed nodes")
     turn.begin()
+
+
+def _anew(run: Run) -> Run:
+    """Return a run that has not begun; what was settled when the workflow was created stays."""
+    run = _replace(run, phase="", message="", started_at=None, finished_at=None, labels={}, locking="", locks=())
+    return _replace(run, suspended=False, shutdown="", shutdown_message="", expired=False, metrics_error="")
 
 
 def to_repeat(turn: Turn, nodes: dict[str, Node]) -> tuple[set[str], set[str]]:
