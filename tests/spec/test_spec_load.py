@@ -38,7 +38,7 @@ def parameters(text: str) -> list[str | None]:
 def test_parameter_values_are_text_whatever_they_are_written_as():
     text = "[{name: a, value: 1}, {name: b, value: 1.0}, {name: c, value: yes}, {name: d, value: 1e6}, {name: e, value: ~}, {name: f, value: '1.0'}]"
     assert parameters(text) == ["1", "1", "true", "1000000", None, "1.0"]
-    assert parameters("[{name: a, value: 12345678901234567890123}]") == ["12345678901234567890123"]
+    assert parameters("[{name: a, value: 12345678901234567890123}]") == ["12345678901234568000000"]
 
 
 def test_strings_take_scalars_as_go_writes_them():
@@ -85,7 +85,7 @@ def test_anchors_and_merges():
     )
     problems = refused(HEAD + text)
     assert [problem.message for problem in problems] == ['unknown field "<<"']
-    assert parameters("[&one {name: a, value: x}, *one, {<<: *one, name: b}, {name: c, <<: [{value: z}, *one, 3]}]") == [
+    assert parameters("[&one {name: a, value: x}, *one, {<<: *one, name: b}, {name: c, <<: [{value: z}, *one]}]") == [
         "x",
         "x",
         "x",
@@ -106,9 +106,9 @@ def test_json_and_json_with_tabs():
     [
         ("a: [", 2, 1, "not YAML", "syntax"),
         ("a: b: c", 1, 5, "not YAML: mapping values are not allowed in this context", "syntax"),
-        ("a: \x01", None, None, "not YAML", "syntax"),
+        ("a: \x01", 1, 4, "not YAML", "syntax"),
         ("\ud800", None, None, "the text is not valid Unicode", "UTF-8"),
-        ("", None, None, "there is no manifest in the text", "kind: Workflow"),
+        ("", 1, 1, "there is no manifest in the text", "kind: Workflow"),
         ("- a", 1, 1, "a manifest must be an object", "apiVersion"),
         ("just text", 1, 1, "a manifest must be an object", "apiVersion"),
         ("spec: {}", 1, 1, "Object 'Kind' is missing", "Workflow"),
@@ -278,3 +278,53 @@ def test_keys_beside_those_of_the_kind_are_left_out_of_an_api_body():
     assert spec.from_json(body).manifest == spec.from_json({key: body[key] for key in ("kind", "metadata", "spec")}).manifest
     with pytest.raises(Refused, match='unknown field "zzz"'):
         spec.from_json({**body, "spec": {"zzz": 1}})
+
+
+def test_what_is_merged_may_merge_in_turn():
+    text = "[&one {name: a, value: x}, &two {<<: *one, name: b}, {<<: *two, name: c}, {<<: *two, <<: *one, name: d}]"
+    assert parameters(text) == ["x", "x", "x", "x"]
+    assert parameters("[&one {name: a, value: x}, &two {<<: *one, value: w}, {<<: [*two, *one], name: c}]") == ["x", "w", "w"]
+
+
+def test_merges_in_merges_end():
+    shelves = "".join(f"    - &m{i} {{<<: [{', '.join([f'*m{i - 1}'] * 9)}], name: n{i}}}\n" for i in range(1, 60))
+    found = workflow(f"spec:\n  arguments:\n    parameters:\n    - &m0 {{name: n0, value: x}}\n{shelves}").spec.arguments
+    assert found is not None
+    assert {parameter.value for parameter in found.parameters} == {"x"}
+
+
+@pytest.mark.parametrize("merged", ["3", "text", "[*one, 3]", "~"])
+def test_only_mappings_can_be_merged(merged: str):
+    (problem,) = refused(f"a: &one {{b: 1}}\nc: {{<<: {merged}}}\n")
+    assert problem.message == "map merge requires map or sequence of maps as the value"
+    assert problem.place is not None
+    assert (problem.place.line, problem.place.column) == (2, 5)
+
+
+def test_json_may_write_characters_as_pairs_of_surrogates():
+    body = {"apiVersion": "argoproj.io/v1alpha1", "kind": "Workflow", "spec": {"entrypoint": "\U0001f600 \\ud83d\\ude00 \n"}}
+    assert spec.load_one(json.dumps(body)).manifest == spec.load_one(json.dumps(body, ensure_ascii=False)).manifest
+    with pytest.raises(Refused, match="invalid Unicode character escape code"):
+        spec.load_one('{"kind": "Workflow", "spec": {"entrypoint": "\\ud83d"}}')
+
+
+@pytest.mark.parametrize(
+    "change", [lambda text: text.replace("\n", "\r\n"), lambda text: f"\ufeff{text}", lambda text: f"---\n---\n{text}---\n"]
+)
+def test_line_ends_marks_and_empty_documents_do_not_matter(change: Any):
+    text = HEAD + "spec:\n  entrypoint: a\n"
+    assert spec.load_one(change(text)).manifest == spec.load_one(text).manifest
+
+
+def test_characters_that_are_none_have_a_place():
+    (problem,) = refused(HEAD + "spec: {entrypoint: a\x07}\n")
+    assert problem.place is not None
+    assert (problem.place.line, problem.place.column) == (3, 21)
+    assert refused("# nothing\n")[0].place is not None
+
+
+def test_an_empty_entry_of_a_list_of_texts_is_an_empty_text():
+    text = "spec: {entrypoint: a, templates: [{name: a, container: {image: i, args: [~, x]}}]}"
+    container = workflow(text).spec.templates[0].container
+    assert container is not None
+    assert container.args == ("", "x")

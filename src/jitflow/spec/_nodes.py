@@ -13,7 +13,9 @@ from typing import Any, Final, cast
 
 import yaml
 from yaml import events
+from yaml.reader import ReaderError
 
+from jitflow.expr.spots import spot
 from jitflow.model.problems import Place, Problem, Refused
 from jitflow.spec._pure_parser import Parser as _PureParser
 from jitflow.spec._scalars import Scalar, resolve
@@ -48,23 +50,26 @@ class Node:
         return self.kind != SCALAR
 
     def pairs(self) -> list[tuple[Node, Node]]:
-        """Return the entries of a mapping, those it merges in (`<<`) after its own."""
-        own: list[tuple[Node, Node]] = []
-        merged: list[tuple[Node, Node]] = []
-        for key, value in self.value:
-            if key.value == "<<" and isinstance(key, MergeKey):
-                sources = value.value if value.kind == LIST else [value]
-                for source in sources:
-                    if source.kind == MAP:
-                        merged += source.value
-            else:
-                own.append((key, value))
-        if merged:
-            known = {key.value for key, _ in own if not key.is_collection}
-            for key, value in merged:
+        """Return the entries of a mapping, those it merges in (`<<`) after its own; what is merged may merge in turn."""
+        own = [(key, value) for key, value in self.value if not isinstance(key, MergeKey)]
+        if len(own) == len(self.value):
+            return own
+        known = {key.value for key, _ in own if not key.is_collection}
+        todo = [value for key, value in reversed(self.value) if isinstance(key, MergeKey)]
+        seen: set[int] = set()
+        while todo:
+            node = todo.pop()
+            if id(node) in seen:
+                continue
+            seen.add(id(node))
+            if node.kind == LIST:
+                todo += reversed(node.value)
+                continue
+            for key, value in node.value if node.kind == MAP else ():
                 if not key.is_collection and key.value not in known and not isinstance(key, MergeKey):
                     known.add(key.value)
                     own.append((key, value))
+            todo += [value for key, value in reversed(node.value) if isinstance(key, MergeKey)] if node.kind == MAP else ()
         return own
 
     def entry(self, step: str | int) -> tuple[Node | None, Node] | None:
@@ -138,14 +143,17 @@ def parse(text: str, source: str = "") -> list[Node]:
         with _collector_paused():
             return _Assembler(text, source).run()
     except yaml.YAMLError as error:
-        raise Refused(_syntax_problem(error, source)) from error
+        raise Refused(_syntax_problem(error, text, source)) from error
 
 
-def _syntax_problem(error: yaml.YAMLError, source: str) -> Problem:
+def _syntax_problem(error: yaml.YAMLError, text: str, source: str) -> Problem:
     mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
     what = getattr(error, "problem", None) or str(error).partition("\n")[0]
     context = getattr(error, "context", None)
     place = Place(line=mark.line + 1, column=mark.column + 1, source=source) if mark else Place(source=source)
+    if isinstance(error, ReaderError) and isinstance(error.position, int):
+        line, _, column = spot(text, error.position).partition(":")
+        place = Place(line=int(line), column=int(column), source=source)
     message = f"not YAML: {context + ': ' if context else ''}{what}"
     return Problem(message=message, place=place, remedy="mend the syntax at this place")
 
@@ -227,6 +235,13 @@ class _Assembler:
         """End a collection: only now its content is known, so an alias inside its own anchor finds it empty."""
         node, items = self._stack.pop()
         node.value = list(zip(items[::2], items[1::2], strict=True)) if node.kind == MAP else items
+        for key, value in node.value if node.kind == MAP else ():
+            if isinstance(key, MergeKey) and not _can_merge(value):
+                place = Place(line=key.line, column=key.column, source=self._source)
+                remedy = "write `<<: *name` with the anchor of a mapping"
+                raise Refused(
+                    Problem(message="map merge requires map or sequence of maps as the value", place=place, remedy=remedy)
+                )
 
     def _alias(self, event: Any) -> None:
         node = self._anchors.get(event.anchor)
@@ -249,6 +264,10 @@ class _Assembler:
             self._stack[-1][1].append(node)
         else:
             self._documents.append(node)
+
+
+def _can_merge(node: Node) -> bool:
+    return node.kind == MAP or (node.kind == LIST and all(item.kind == MAP for item in node.value))
 
 
 def _short_tag(tag: str) -> str:

@@ -137,6 +137,9 @@ def _plan_list(item: Read) -> Read:
         result: list[Any] = []
         for index, inner in enumerate(node.value):
             here = (*path, index)
+            if inner.kind == SCALAR and inner.value is None and item is _read_str:
+                result.append("")
+                continue
             if inner.kind == SCALAR and inner.value is None and item is not _read_any:
                 reader.wrong(here, "expected a value, got null", "remove the empty entry")
                 continue

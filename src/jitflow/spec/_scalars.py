@@ -38,7 +38,11 @@ def resolve(text: str) -> Scalar:
         return text
     plain = text.replace("_", "") if text[0] != "." else text
     if _INTEGER.fullmatch(plain):
-        return _integer(plain)
+        number = _integer(plain)
+        if -(2**63) <= number < 2**64:
+            return number
+        # As in Go, what no integer can hold is read as a number with a fraction if it is decimal, else it is text.
+        return float(plain) if plain.lstrip("+-").isdecimal() and math.isfinite(float(plain)) else text
     if _FLOAT.fullmatch(plain):
         number = float(plain)
         return text if math.isinf(number) else number

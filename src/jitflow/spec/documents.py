@@ -1,5 +1,7 @@
 """Manifests from text and from API bodies: strict, and every problem with its place."""
 
+import json
+import re
 from collections.abc import Collection
 from typing import Any, Final, cast
 
@@ -27,6 +29,8 @@ KINDS: Final[dict[str, type[Any]]] = {
     "PersistentVolumeClaim": argo.PersistentVolumeClaim,
 }
 API_VERSION: Final = "argoproj.io/v1alpha1"
+_ESCAPE: Final = re.compile(r"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|.)", re.DOTALL)
+_PAIR: Final = len(r"\ud83d\ude00")
 CORE_KINDS: Final = frozenset({"ConfigMap", "Secret", "PersistentVolumeClaim"})
 """Kinds of Kubernetes' own core, `apiVersion: v1`."""
 
@@ -49,11 +53,12 @@ def load(text: str, source: str = "") -> tuple[Document, ...]:
     Raises:
         Refused: not YAML, no manifest in it, an unknown kind, unknown or doubled fields, wrong types; with every problem found.
     """
-    roots = _nodes.parse(text, source)
+    roots = _roots(text, source)
     documents: list[Document] = []
     if not roots:
         remedy = f"give a manifest: apiVersion: {API_VERSION}, kind: Workflow, …"
-        raise Refused(Problem(message="there is no manifest in the text", place=Place(source=source), remedy=remedy))
+        place = Place(line=1, column=1, source=source)
+        raise Refused(Problem(message="there is no manifest in the text", place=place, remedy=remedy))
     problems: list[Problem] = []
     for root in roots:
         try:
@@ -63,6 +68,21 @@ def load(text: str, source: str = "") -> tuple[Document, ...]:
     if problems:
         raise Refused(problems)
     return tuple(documents)
+
+
+def _roots(text: str, source: str) -> list[Node]:
+    """Return the documents of a text. JSON is YAML but for its pairs of surrogates, so it is read as JSON where YAML fails.
+
+    Raises:
+        Refused: neither.
+    """
+    try:
+        return _nodes.parse(text, source)
+    except Refused:
+        if not text.lstrip("\ufeff \t\r\n").startswith("{") or "\\u" not in text:
+            raise
+        paired = _ESCAPE.sub(lambda found: json.loads(f'"{found[0]}"') if len(found[0]) == _PAIR else found[0], text)
+        return _nodes.parse(paired, source)
 
 
 def load_one(text: str, source: str = "", *, kinds: Collection[str] = ()) -> Document:

@@ -94,11 +94,8 @@ def _check_depends(report: Report, graph: Graph, tasks: tuple[argo.DAGTask, ...]
         try:
             logic = depends.parse(task.depends) if task.depends else depends.from_dependencies(task.dependencies)
         except depends.DependsError as error:
-            report.add(
-                (*here, "depends"),
-                f"{name} {error} ({spot(task.depends or '', error.offset)})",
-                "combine task names and results with &&, || and !",
-            )
+            message = f"{name} {error} ({spot(task.depends or '', error.offset)})"
+            report.add((*here, "depends"), message, "combine task names and results with &&, || and !")
             logic = depends.Depends()
         _check_results(report, graph, logic, (*here, field), name)
         graph.before[task.name] = tuple(it for it in logic.names() if it in graph.tasks)
