@@ -57,6 +57,46 @@ spec:
     suspend: {duration: 10s}
 ---
 apiVersion: argoproj.io/v1alpha1
+kind: Workflow
+metadata: {name: b}
+spec:
+  entrypoint: main
+  arguments: {parameters: [{name: p, value: "1", enum: ["1", x]}, {name: t, value: set}]}
+  hooks: {exit: {template: set}, running: {template: ask, expression: workflow.status == "Running"}}
+  synchronization: {mutexes: [{name: "{{workflow.parameters.p}}"}]}
+  podGC: {strategy: OnPodSuccess, labelSelector: {matchExpressions: [{key: a, operator: In, values: [b]}]}}
+  templates:
+  - name: main
+    steps:
+    - - {name: s, template: "{{workflow.parameters.t}}", hooks: {h: {template: set, expression: steps.s.status == "Running"}}}
+      - name: n
+        inline: {inputs: {parameters: [{name: z}]}, container: {image: i, args: ["{{inputs.parameters.z}}"]}}
+        arguments: {parameters: [{name: z, value: "{{=asInt(workflow.parameters.p) + 1}}"}]}
+    - [{name: r, templateRef: {name: lib, template: a, clusterScope: true}, onExit: set}]
+    outputs: {parameters: [{name: o, valueFrom: {expression: "steps.n.outputs.result ?? 'x'"}}]}
+  - name: set
+    containerSet:
+      volumeMounts: [{name: v, mountPath: /v}]
+      containers: [{name: main, image: i}, {name: b, image: i, dependencies: [main]}]
+    outputs: {parameters: [{name: o, globalName: "g", valueFrom: {path: /o}}]}
+    synchronization: {semaphores: [{configMapKeyRef: {name: c, key: k}}]}
+    memoize: {key: "{{inputs.parameters.k}}", maxAge: 1h, cache: {configMap: {name: c}}}
+    inputs: {parameters: [{name: k, default: k}]}
+    metrics: {prometheus: [{name: m, help: h, when: "{{status}} == Failed", gauge: {value: "{{duration}}", realtime: true}}]}
+  - name: ask
+    http: {url: "http://x/{{workflow.parameters.p}}", successCondition: response.statusCode == 200}
+  - name: list
+    data: {source: {artifactPaths: {name: a, s3: {key: k}}}, transformation: [{expression: "filter(data, {# endsWith '.csv'})"}]}
+  - name: make
+    resource: {action: create, manifest: "a: {{=1 + 1}}", successCondition: status.phase == Succeeded}
+    outputs: {parameters: [{name: j, valueFrom: {jsonPath: "{.metadata.name}"}}, {name: q, valueFrom: {jqFilter: .a}}]}
+  - name: serve
+    daemon: true
+    container: {image: i, readinessProbe: {httpGet: {port: 80}}}
+    initContainers: [{name: one, image: i}]
+  - {name: ext, plugin: {hello: {}}}
+---
+apiVersion: argoproj.io/v1alpha1
 kind: WorkflowTemplate
 metadata: {name: t}
 spec:

@@ -98,6 +98,8 @@ def paths(data: bytes) -> None:
     document = {"a": [{"b": 1, "c": "x"}, {"b": 2}], "length": 3, "d.e": None}
     for ask in (queries.jsonpath, queries.template, queries.gjson, queries.jq_text):
         _timed(lambda ask=ask: _quiet(lambda: ask(texts.path(choices), document), (queries.QueryError,)))
+    for check in (queries.check_template, queries.check_jq):
+        _timed(lambda check=check: _quiet(lambda: check(texts.path(choices)), (queries.QueryError,)))
 
 
 def _quiet(act: Callable[[], Any], errors: tuple[type[Exception], ...]) -> None:
