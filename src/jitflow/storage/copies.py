@@ -9,6 +9,7 @@ from jitflow.model.data import ObjectInfo, ObjectRef
 from jitflow.ports.errors import Busy, Corrupt, FixRequest, Retryable, SourceChanged, Unreachable
 from jitflow.ports.storage import Progress
 from jitflow.storage import files, keys, wire
+from jitflow.storage.batches import Batches
 from jitflow.storage.calls import Calls
 from jitflow.storage.lookup import Lookup, config_of
 from jitflow.storage.remotes import RemoteConfig
@@ -27,6 +28,11 @@ class Copies:
         """Use `transfers` for the copies and `lookup` to verify them."""
         self._transfers = transfers
         self._lookup = lookup
+        self._batches = Batches(transfers)
+
+    async def close(self) -> None:
+        """End what is under way for several callers at once."""
+        await self._batches.close()
 
     async def fetch(self, info: ObjectInfo, target: Path, progress: Progress) -> ObjectInfo:
         """See `Storage.fetch`."""
@@ -49,6 +55,8 @@ class Copies:
         ref, remote = before.ref, self._lookup.known(before.ref)
         verifiable = remote.check_hashes and bool(files.common_hash(before.hashes))
         one_request = remote.type == "s3" and before.size_bytes <= SMALL_BYTES and verifiable
+        if verifiable and self._batches.takes(before) and await self._batches.fetch(remote, before, partial):
+            return before
         source = keys.address(ref, options="no_head_object=true" if one_request else "")
         request = wire.copyfile_request(source, wire.local(_absolute(partial)), config_of(remote), in_place=True)
         if before.size_bytes > SMALL_BYTES:

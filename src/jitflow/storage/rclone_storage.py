@@ -63,6 +63,7 @@ class RcloneStorage:
     async def close(self) -> None:
         """Cancel what is under way and stop rclone."""
         await self._watch.close()
+        await self._copies.close()
         await self._transfers.close()
         await self._queries.close()
         await self._daemon.close()

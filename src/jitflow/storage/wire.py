@@ -166,6 +166,17 @@ def copydir_request(source: Address, destination: Address, config: Request, *, i
     return {"srcFs": source.whole, "dstFs": destination.whole, "_config": {**config, "Inplace": in_place}}
 
 
+def copynames_request(fs: str, destination: Address, names: str, config: Request, *, at_once: int) -> Request:
+    """Return the parameters of a `sync/copy` of the objects whose paths a file lists, each looked up by itself: no listing."""
+    config = {**config, "Transfers": at_once, "Checkers": at_once, "NoTraverse": True, "NoCheckDest": True}
+    return {
+        "srcFs": fs,
+        "dstFs": destination.whole,
+        "_config": {**config, "Inplace": True, "IgnoreChecksum": True},
+        "_filter": {"FilesFromRaw": [names]},
+    }
+
+
 def create_request(name: str, type_: str, options: dict[str, str]) -> Request:
     """Return the parameters of `config/create`: passwords are given in plain and rclone obscures them."""
     return {"name": name, "type": type_, "parameters": options, "opt": {"nonInteractive": True, "obscure": True}}

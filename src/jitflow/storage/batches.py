@@ -1,0 +1,215 @@
+"""Many small objects of one remote, fetched by few rclone jobs.
+
+What a copy of its own costs (a call, a job, its statistics) is more than a small object costs to move. Objects that are asked for
+at the same time are therefore fetched by one `sync/copy` of a list of names. It is an attempt: an object that such a job does not
+deliver, for whatever reason, is fetched on its own afterwards, and what is wrong with it is told then.
+"""
+
+import asyncio
+import os
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from jitflow.model.data import ObjectInfo
+from jitflow.ports.errors import PortError, Stalled
+from jitflow.storage import files, keys, wire
+from jitflow.storage.calls import Calls
+from jitflow.storage.lookup import config_of
+from jitflow.storage.remotes import RemoteConfig
+
+SMALL_BYTES = 256 * 2**10
+"""Larger objects gain nothing from company."""
+MOST, MOST_BYTES = 24, 2 * 2**20
+"""Objects and bytes of one job. All of them are handed over when it ends: none may wait long for the others."""
+JOBS = 4
+"""Jobs at once for each remote: the next one begins while the last objects of the one before arrive."""
+GATHER_S = 0.004
+"""How long the first of a batch waits for others."""
+
+
+@dataclass(eq=False, kw_only=True)
+class _Wish:
+    """One object for one caller; `came` is True once `partial` holds it, False if it has to be fetched on its own."""
+
+    info: ObjectInfo
+    partial: Path
+    came: asyncio.Future[bool]
+    job: "asyncio.Task[None] | None" = None
+
+    @property
+    def path(self) -> str:
+        return self.info.ref.path
+
+
+@dataclass(eq=False, kw_only=True)
+class _Group:
+    """What is wanted of one remote into one directory."""
+
+    remote: RemoteConfig
+    folder: Path
+    pending: list[_Wish] = field(default_factory=list["_Wish"])
+    jobs: int = 0
+
+
+class Batches:
+    """Gathers wishes and runs the jobs."""
+
+    def __init__(self, transfers: Calls) -> None:
+        """Run the jobs as `transfers`."""
+        self._transfers = transfers
+        self._groups: dict[tuple[str, Path], _Group] = {}
+        self._jobs: set[asyncio.Task[None]] = set()
+        self._closed = False
+
+    @staticmethod
+    def takes(info: ObjectInfo) -> bool:
+        """Return whether an object may come in a batch: a small one of known hash, with a name that fits a list of names."""
+        path = info.ref.path
+        plain = not path.startswith("/") and not any(char in path for char in "\r\n")
+        return plain and info.size_bytes <= SMALL_BYTES and bool(files.common_hash(info.hashes))
+
+    async def fetch(self, remote: RemoteConfig, info: ObjectInfo, partial: Path) -> bool:
+        """Return whether the object has come, verified, to `partial`; if not, it is to be fetched on its own.
+
+        When the awaiting task is cancelled, nothing is written for it any more when this raises.
+        """
+        folder = _absolute(partial.parent)
+        group = self._groups.setdefault((remote.name, folder), _Group(remote=remote, folder=folder))
+        group.remote = remote
+        wish = _Wish(info=info, partial=partial, came=asyncio.get_running_loop().create_future())
+        group.pending.append(wish)
+        self._begin(group)
+        try:
+            return await wish.came
+        except asyncio.CancelledError:
+            await asyncio.shield(self._give_up(group, wish))
+            raise
+
+    async def close(self) -> None:
+        """End all jobs, and cancel what is still wished for."""
+        self._closed = True
+        for job in self._jobs:
+            job.cancel()
+        if self._jobs:
+            await asyncio.wait(self._jobs)
+        for wish in [wish for group in self._groups.values() for wish in group.pending]:
+            wish.came.cancel()
+
+    async def _give_up(self, group: _Group, wish: _Wish) -> None:
+        """Take a wish back; a job that may be writing for it is ended, and the others of that job begin anew."""
+        if wish in group.pending:
+            group.pending.remove(wish)
+        elif wish.job is not None and not wish.job.done():
+            wish.job.cancel()
+            await asyncio.wait({wish.job})
+
+    def _begin(self, group: _Group) -> None:
+        if group.jobs < JOBS and group.pending and not self._closed:
+            group.jobs += 1
+            job = asyncio.get_running_loop().create_task(self._run(group), name=f"batch of {group.remote.name}")
+            self._jobs.add(job)
+            job.add_done_callback(self._jobs.discard)
+
+    async def _run(self, group: _Group) -> None:
+        wishes: list[_Wish] = []
+        try:
+            await asyncio.sleep(GATHER_S)
+            wishes = _together(group.pending)
+            for wish in wishes:
+                wish.job = asyncio.current_task()
+            if len(wishes) > 1:
+                await self._fetch(group, wishes)
+            for wish in wishes:
+                _settle(wish, came=False)
+        except asyncio.CancelledError:
+            # Who did not ask for it is served by the next job.
+            group.pending[:0] = [wish for wish in wishes if not wish.came.done()]
+            raise
+        except Exception as error:
+            for wish in wishes:
+                _fail(wish, error)
+        finally:
+            group.jobs -= 1
+            self._begin(group)
+
+    async def _fetch(self, group: _Group, wishes: Sequence[_Wish]) -> None:
+        folder = group.folder / f"{files.PARTIAL_PREFIX}{secrets.token_hex(8)}{files.PARTIAL_SUFFIX}"
+        names = group.folder / f"{files.PARTIAL_PREFIX}{secrets.token_hex(8)}{files.PARTIAL_SUFFIX}"
+        try:
+            await asyncio.to_thread(_write_names, names, wishes)
+            await self._copy(group.remote, folder, names, wishes)
+            came = await asyncio.to_thread(_delivered, folder, wishes)
+        finally:
+            await asyncio.shield(asyncio.to_thread(_clear, folder, names))
+        for wish in came:
+            _settle(wish, came=True)
+
+    async def _copy(self, remote: RemoteConfig, folder: Path, names: Path, wishes: Sequence[_Wish]) -> None:
+        # Sizes and hashes are known: where the store allows it, each object is one request.
+        options = "no_head_object=true" if remote.type == "s3" else ""
+        source = keys.address(wishes[0].info.ref, options=options).fs
+        request = wire.copynames_request(source, wire.local(str(folder)), str(names), config_of(remote), at_once=len(wishes))
+        try:
+            await self._transfers.run("sync/copy", request, subject=f"{len(wishes)} objects of {remote.name}")
+        except Stalled:
+            raise  # the link stands still: waiting for each object once more would help nobody
+        except PortError:
+            pass  # what is wrong with an object is said when it is fetched on its own
+
+
+def _absolute(folder: Path) -> Path:
+    return Path(os.path.abspath(folder))
+
+
+def _settle(wish: _Wish, *, came: bool) -> None:
+    if not wish.came.done():
+        wish.came.set_result(came)
+
+
+def _fail(wish: _Wish, error: Exception) -> None:
+    if not wish.came.done():
+        wish.came.set_exception(error)
+
+
+def _together(pending: list[_Wish]) -> list[_Wish]:
+    """Take wishes that one job can fetch: each name once."""
+    taken: dict[str, _Wish] = {}
+    rest: list[_Wish] = []
+    room_bytes = MOST_BYTES
+    for wish in pending:
+        if len(taken) < MOST and wish.path not in taken and wish.info.size_bytes <= room_bytes:
+            taken[wish.path] = wish
+            room_bytes -= wish.info.size_bytes
+        else:
+            rest.append(wish)
+    pending[:] = rest
+    return list(taken.values())
+
+
+def _write_names(path: Path, wishes: Sequence[_Wish]) -> None:
+    path.write_text("".join(f"{wish.path}\n" for wish in wishes), encoding="utf-8", errors="surrogateescape")
+
+
+def _delivered(folder: Path, wishes: Sequence[_Wish]) -> list[_Wish]:
+    """Return the wishes whose object is there and right, and give it to them. Blocking."""
+    found: list[_Wish] = []
+    for wish in wishes:
+        path = folder / wish.path
+        try:
+            if path.lstat().st_size != wish.info.size_bytes:
+                continue
+            kind = files.common_hash(wish.info.hashes)
+            if files.digest(path, kind) != wish.info.hashes[kind]:
+                continue
+            path.rename(wish.partial)
+        except OSError:
+            continue
+        found.append(wish)
+    return found
+
+
+def _clear(folder: Path, names: Path) -> None:
+    files.remove(names)
+    files.remove(folder)
