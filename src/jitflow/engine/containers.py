@@ -142,7 +142,7 @@ def with_shared_data(containers: Sequence[PodContainer], first: PodImage) -> tup
         made = [file for file in one.files if _volume_of(file.path, shared)]
         for item in moved:
             delivery = Delivery.COPY if item.delivery is Delivery.BIND else item.delivery
-            inputs[item.path] = PodInput(name=item.name, path=item.path, source=item.source, delivery=delivery, mode=item.mode)
+            inputs[item.path] = replace(item, delivery=delivery)
         files.update({file.path: file for file in made})
         for path in [*(item.path for item in moved), *(file.path for file in made)]:
             volume = _volume_of(path, shared)

@@ -280,7 +280,11 @@ def _inputs(plan: PodPlan, lease: Lease, output_paths: Sequence[str]) -> tuple[P
         if not artifact.path:
             raise Refused(f"input artifact {artifact.name!r} has no path")
         delivery = _delivery(artifact, Path(source), output_paths)
-        inputs.append(PodInput(name=artifact.name, path=artifact.path, source=source, delivery=delivery, mode=artifact.mode))
+        recurse = bool(artifact.recurse_mode)
+        item = PodInput(
+            name=artifact.name, path=artifact.path, source=source, delivery=delivery, mode=artifact.mode, recurse=recurse
+        )
+        inputs.append(item)
     return tuple(inputs)
 
 

@@ -20,13 +20,17 @@ class Delivery(StrEnum):
 
 
 class PodInput(Struct, frozen=True, kw_only=True):
-    """A file or directory of the host, `source`, shown at `path` in the pod; `mode` sets permission bits (needs COPY)."""
+    """A file or directory of the host, `source`, shown at `path` in the pod; `mode` sets permission bits (needs COPY).
+
+    `recurse`: of all that a directory holds too.
+    """
 
     name: str
     path: str
     source: str
     delivery: Delivery = Delivery.BIND
     mode: int | None = None
+    recurse: bool = False
 
 
 class PodFile(Struct, frozen=True, kw_only=True):

@@ -282,7 +282,7 @@ FEATURES: Final[tuple[Feature, ...]] = (
     *_refused("Artifact", "artifactGC", "artifact garbage collection is not supported by this version"),
     *_refused("Artifact", "artifactory azure gcs git hdfs http oss", _ELSEWHERE),
     *_refused("Artifact", "deleted", "an artifact that was deleted cannot be used"),
-    *_refused("Artifact", "recurseMode", "recurseMode is not supported by this version"),
+    *_supported("Artifact", "recurseMode"),
     *_supported("ArchiveStrategy", "none tar zip"),
     *_supported("TarStrategy", "compressionLevel"),
     *_supported("RawArtifact", "data"),

@@ -458,6 +458,28 @@ class CommandContract(ExecutorContract):
         assert printed == ["contentcontentcontentcontentmore", "755"]
         assert source.read_text(encoding="ascii") == "content"
 
+    def test_the_mode_of_a_directory_is_its_own_or_that_of_all_it_holds(self, tmp_path: Path) -> None:
+        below = self.files_below(tmp_path)
+        folder = tmp_path / "folder"
+        (folder / "sub").mkdir(parents=True)
+        for path in (folder / "file", folder / "sub" / "file"):
+            path.write_text("x")
+            path.chmod(0o640)
+        inputs = tuple(
+            PodInput(
+                name=name,
+                path=f"{below}/in/{name}",
+                source=str(folder),
+                delivery=Delivery.COPY,
+                mode=0o755,
+                recurse=name == "all",
+            )
+            for name in ("own", "all")
+        )
+        script = f"cd {below}/in; stat -c %a own own/file own/sub/file all all/file all/sub all/sub/file"
+        _, printed = self.run_one(tmp_path, shell_pod("run.a", script, inputs=inputs))
+        assert printed == ["755", "640", "640", "755", "755", "755", "755"]
+
     def test_an_input_that_is_not_there_is_an_error_before_the_command(self, tmp_path: Path) -> None:
         below = self.files_below(tmp_path)
         inputs = (PodInput(name="data", path=f"{below}/data", source=str(tmp_path / "nowhere")),)

@@ -62,17 +62,20 @@ def copy_tree(source: str, target: str) -> None:
     os.chmod(target, stat.S_IMODE(os.stat(source).st_mode) | 0o700)
 
 
-def set_mode(path: str, mode: int) -> None:
-    """Set the permission bits of a file, or of the files of a tree (directories stay searchable)."""
+def set_mode(path: str, mode: int, *, recurse: bool) -> None:
+    """Set the permission bits of a file or directory, and of all that the latter holds (directories stay searchable)."""
     if os.path.islink(path):
         return
     if not os.path.isdir(path):
         os.chmod(path, mode)
         return
-    for folder, _, names in os.walk(path):
+    for folder, folders, names in os.walk(path) if recurse else ():
         for name in names:
             if not os.path.islink(os.path.join(folder, name)):
                 os.chmod(os.path.join(folder, name), mode)
+        for name in folders:
+            if not os.path.islink(os.path.join(folder, name)):
+                os.chmod(os.path.join(folder, name), mode | 0o700)
     os.chmod(path, mode | 0o700)
 
 

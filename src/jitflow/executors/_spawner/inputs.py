@@ -115,7 +115,7 @@ def _input(item: Input, pod: Pod, plan: Plan) -> None:
     else:
         _copy(source, item["path"].rstrip("/"))
     if item["mode"] is not None:
-        set_mode(item["path"], item["mode"])
+        set_mode(item["path"], item["mode"], recurse=item["recurse"])
 
 
 def _copy(source: str, target: str) -> None:

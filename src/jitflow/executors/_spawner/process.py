@@ -133,7 +133,7 @@ class HostFiles:
         else:
             copy_tree(item["source"], place)
         if item["mode"] is not None:
-            set_mode(place, item["mode"])
+            set_mode(place, item["mode"], recurse=item["recurse"])
 
     def _file(self, file: File, number: int, command: list[str]) -> None:
         """Place a small file: in the scratch directory if the command names it, because two pods may name the same path."""

@@ -17,6 +17,7 @@ class Input(TypedDict):
     source: str
     delivery: str
     mode: int | None
+    recurse: bool
 
 
 class File(TypedDict):
