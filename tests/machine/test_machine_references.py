@@ -136,6 +136,20 @@ def test_a_workflow_whose_template_is_gone_ends_in_error():
     assert '"gone" not found' in run.state.run.message
 
 
+def test_a_template_may_name_its_nodes_for_people():
+    note = "annotations: {workflows.argoproj.io/display-name: '%s'}"
+    text = f"""
+entrypoint: m
+templates:
+- {{name: m, steps: [[{{name: a, template: t, withItems: [one, two words], arguments: {{parameters: [{{name: p, value: "{{{{item}}}}"}}]}}}}]]}}
+- {{name: t, {note % "on-{{inputs.parameters.p}}"}, inputs: {{parameters: [{{name: p}}]}}, retryStrategy: {{limit: 1}}, container: {{image: i}}}}
+"""
+    shown = nodes(driven(text))
+    assert shown["wf[0].a(0:one)"].display_name == "on-one"
+    assert shown["wf[0].a(1:two words)"].display_name == "a(1:two words)", "no name has a blank"
+    assert shown["wf[0].a(0:one)(0)"].display_name == "a(0:one)(0)"
+
+
 def test_inline_templates_run_without_a_name():
     run = driven("entrypoint: m\ntemplates: [{name: m, steps: [[{name: a, inline: {container: {image: i}}}]]}]")
     assert nodes(run)["wf[0].a"].template_name is None

@@ -24,6 +24,9 @@ _STRFTIME_LETTERS: Final = "aAbBcdDeFhHIjlmMnprRStTuUVwWxXyYzZ"
 
 SCHEDULED_TIME: Final = "workflows.argoproj.io/scheduled-time"
 
+DISPLAY_NAME: Final = "workflows.argoproj.io/display-name"
+"""Annotation of a template: the name under which its nodes are shown."""
+
 CONTAINER, SCRIPT, STEPS, DAG, SUSPEND = "container", "script", "steps", "dag", "suspend"
 CONTAINER_SET = "container_set"
 KINDS: Final = (
@@ -190,6 +193,8 @@ class CompiledTemplate:
         self.tasks: tuple[Task, ...] = ()
         self.by_name: dict[str, int] = {}
         self._plans: dict[str, Plan] = {}
+        shown = source.annotations.get(DISPLAY_NAME)
+        self.title = tags.compile_text(shown) if shown else None
         if source.steps:
             self._compile_steps()
         elif source.dag:

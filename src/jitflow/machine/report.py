@@ -11,6 +11,7 @@ from jitflow.machine import templates as keys
 from jitflow.machine.edges import Edges
 from jitflow.machine.node import Node
 from jitflow.machine.state import State
+from jitflow.machine.titles import title
 from jitflow.model import argo
 from jitflow.model.runs import Note
 
@@ -188,7 +189,7 @@ def _progress(nodes: Mapping[str, Node]) -> dict[str, str]:
 
 def _statuses(state: State, node: Node, edges: Edges, progress: str) -> list[argo.NodeStatus]:
     """Return the status of a node, and of the containers of one that is a container set."""
-    own = _node_status(node, edges, progress)
+    own = _replace(_node_status(node, edges, progress), display_name=title(state.program, node))
     group = state.program.template(node.template).source.container_set if node.type == types.POD else None
     if group is None:
         return [own]
