@@ -106,6 +106,33 @@ def test_objects_are_shown_as_files() -> None:
         mounted({"secret": {"secretName": "none"}})
 
 
+def test_secrets_are_marked_as_such() -> None:
+    mixed = [{"configMap": {"name": "c"}}, {"secret": {"name": "s"}}]
+    assert [file.secret for file in mounted({"secret": {"secretName": "s"}}).files] == [True]
+    assert {file.secret for file in mounted({"projected": {"sources": mixed}}).files} == {True}
+    assert {file.secret for file in mounted({"configMap": {"name": "c"}}).files} == {False}
+
+
+def test_a_secret_in_a_shared_volume_is_not_placed_there() -> None:
+    mounts = [{"name": "e", "mountPath": "/e"}, {"name": "v", "mountPath": "/e/key"}]
+    group = {"volumeMounts": mounts, "containers": [{"name": name, **CONTAINER} for name in ("a", "main")]}
+    pod = built({"containerSet": group, "volumes": [{"name": "e", "emptyDir": {}}, {"name": "v", "secret": {"secretName": "s"}}]})
+    assert [[file.path for file in one.files] for one in pod.containers] == [["/e/key/password"]] * 2
+
+
+def test_sub_paths_may_name_variables() -> None:
+    def volume(expression: str, **more: Any) -> str:
+        mount = {"name": "v", "mountPath": "/m", "subPathExpr": expression, **more}
+        container = {**CONTAINER, "env": [{"name": "WHO", "value": "me"}], "volumeMounts": [mount]}
+        return built({"container": container, "volumes": [{"name": "v", "emptyDir": {}}]}).volumes[0].sub_path
+
+    assert volume("of/$(WHO)") == "of/me"
+    with pytest.raises(Refused, match="'NOBODY' is not defined"):
+        volume("$(NOBODY)")
+    with pytest.raises(Refused, match="both subPath and subPathExpr"):
+        volume("x", subPath="y")
+
+
 def test_claims_are_mounted_directories() -> None:
     (volume,) = mounted({"persistentVolumeClaim": {"claimName": "data", "readOnly": True}}, subPath="x").volumes
     assert (volume.source, volume.sub_path, volume.read_only) == ("/claims/default/data", "x", True)

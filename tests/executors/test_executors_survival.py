@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -138,12 +139,23 @@ def test_a_killed_spawner_is_replaced_and_pods_go_on(kind: str, tmp_path: Path) 
 
 
 def test_a_pod_that_was_recorded_and_not_yet_begun_is_begun(kind: str, tmp_path: Path) -> None:
+    place, kept = tmp_path / "pods" / "run.a", tmp_path / "kept"
+
     async def record() -> None:
         async with opened(make(kind, tmp_path)) as pods:
-            await pods.run(shell_pod("run.a", "echo once; exit 4"))
-        for leftover in (tmp_path / "pods" / "run.a").iterdir():
-            if leftover.name != "pod.json":
-                leftover.unlink() if not leftover.is_dir() else subprocess.run(["rm", "-rf", str(leftover)], check=True)
+            (spawner,) = [pid for pid in processes_of(tmp_path) if _parent_of(pid) == os.getpid()]
+            os.kill(spawner, signal.SIGSTOP)
+            async with asyncio.TaskGroup() as group:
+                group.create_task(pods.executor.start(shell_pod("run.a", "echo once; exit 4")))
+                while not (place / "pod.json").exists():
+                    await asyncio.sleep(0.01)
+                shutil.copytree(place, kept)
+                os.kill(spawner, signal.SIGCONT)
+            await pods.end_of("run.a")
+            assert not (place / "pod.json").exists(), "what may hold secrets stays no longer than it must"
+            await pods.executor.forget("run.a")
+            await pods.executor.delete_logs(["run.a"])
+        shutil.move(kept, place)
 
     async def scene() -> None:
         async with opened(make(kind, tmp_path)) as pods:

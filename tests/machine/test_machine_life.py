@@ -9,6 +9,8 @@ from machine_driver import Run, default_outputs, workflow
 from test_machine_steps import ECHO, arguments, templates
 
 from jitflow import machine
+from jitflow.machine.pods import TIMED_OUT
+from jitflow.model.pods import ContainerEnd, ContainerRole
 from jitflow.model.runs import (
     CloseWorkflow,
     KillPod,
@@ -128,6 +130,38 @@ def test_a_pending_pod_is_given_up_after_its_timeout() -> None:
     assert run.node("wf").message == "Pod was active on the node longer than the specified deadline"
     assert run.state.run.phase == "Failed"
     assert run.open_effects() == {"close"}
+
+
+def test_a_pending_pod_is_given_up_after_its_pending_timeout_and_a_running_one_is_not() -> None:
+    text = "entrypoint: t\ntemplates: [{name: t, timeout: 60s, pendingTimeout: 20s, container: {image: busybox}}]"
+    run = Run(workflow(text))
+    begun = run.begin()
+    assert [(effect.key, effect.due - run.now) for effect in begun.effects if isinstance(effect, StartTimer)] == [
+        ("timeout/wf", 20)
+    ]
+    assert run.launch("wf").deadline_at == run.now + 60
+    run.send(TimerFired(key="timeout/wf"))
+    assert (run.phase("wf"), run.node("wf").message) == ("Failed", TIMED_OUT)
+    other = Run(workflow(text))
+    other.begin()
+    other.send(PodStarted(node_id="wf"))
+    other.send(TimerFired(key="timeout/wf"))
+    assert other.phase("wf") == "Running"
+
+
+def test_a_failed_pod_says_what_its_command_left() -> None:
+    run = Run(workflow("entrypoint: t\ntemplates: [{name: t, container: {image: busybox}}]"))
+    run.begin()
+    run.end("wf", 3, message="no disk")
+    assert run.node("wf").message == "main: Error (exit code 3): no disk"
+    run = Run(workflow("entrypoint: t\ntemplates: [{name: t, container: {image: busybox}, sidecars: [{name: s, image: i}]}]"))
+    run.begin()
+    ends = tuple(
+        ContainerEnd(name=name, role=role, exit_code=code, started_at=1.0, finished_at=2.0, message=f"of {name}")
+        for name, role, code in (("main", ContainerRole.MAIN, 0), ("s", ContainerRole.SIDECAR, 2))
+    )
+    run.end("wf", 0, containers=ends)
+    assert run.node("wf").message == "s: Error (exit code 2): of s"
 
 
 def test_the_timeouts_timer_is_dropped_when_the_pod_runs() -> None:

@@ -197,6 +197,8 @@ REFUSED = {
     "an enum without a value": (one("template: work"), "arguments: {parameters: [{name: e, enum: [a], valueFrom: {configMapKeyRef: {name: c, key: k}}}]}", "spec.arguments.e.value is required"),
     "a timeout by a value without a unit": ("inputs: {parameters: [{name: z}]}\ntimeout: '{{inputs.parameters.z}}'\ncontainer: {image: i}", "arguments: {parameters: [{name: z, value: 10}]}", "has invalid duration format in timeout"),
     "a timeout by an argument without a unit": ("steps: [[{name: s, template: timed, arguments: {parameters: [{name: z, value: '10'}]}}]]", "", "has invalid duration format in timeout"),
+    "a pending timeout of a pause": ("pendingTimeout: 5s\nsuspend: {}", "", "Suspend template doesn't support pendingTimeout field"),
+    "a pending timeout that is none": ("pendingTimeout: soon\ncontainer: {image: i}", "", 'pendingTimeout: invalid duration "soon"'),
     "a timeout of a pause": ("timeout: 5s\nsuspend: {}", "", "Suspend template doesn't support timeout field"),
     "a negative limit": ("activeDeadlineSeconds: -1\ncontainer: {image: i}", "", "activeDeadlineSeconds must be a whole number, 0 or more"),
     "parallelism of a pod": ("parallelism: 1\ncontainer: {image: i}", "", "parallelism is only valid for steps and dag templates"),

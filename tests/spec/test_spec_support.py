@@ -67,7 +67,7 @@ TEMPLATE = "  templates:\n  - name: a\n    container: {image: i}\n"
     ("text", "where"),
     [
         (TEMPLATE + "  volumes: [{name: v, hostPath: {path: /etc}}]\n", "8:23"),
-        (TEMPLATE + "    pendingTimeout: 1m\n", "8:5"),
+        (TEMPLATE + "    resourceClaims: [{name: r}]\n", "8:5"),
         (TEMPLATE + "    sidecars: [{name: s, livenessProbe: {}}]\n", "8:26"),
         (TEMPLATE + "    initContainers: [{name: s, lifecycle: {}}]\n", "8:32"),
         (TEMPLATE + "    inputs: {artifacts: [{name: d, path: /d, http: {url: x}}]}\n", "8:46"),

@@ -139,7 +139,8 @@ def with_shared_data(containers: Sequence[PodContainer], first: PodImage) -> tup
     for one in containers:
         shared = [volume for volume in one.volumes if not volume.read_only]
         moved = [item for item in one.inputs if _volume_of(item.path, shared)]
-        made = [file for file in one.files if _volume_of(file.path, shared)]
+        # A secret is mounted in each container itself: in the volume it would lie on disk.
+        made = [file for file in one.files if not file.secret and _volume_of(file.path, shared)]
         for item in moved:
             delivery = Delivery.COPY if item.delivery is Delivery.BIND else item.delivery
             inputs[item.path] = replace(item, delivery=delivery)

@@ -19,6 +19,7 @@ from jitflow.machine import container_of
 from jitflow.model import argo
 from jitflow.model.data import FutureInput, FutureOutput, FutureStep, ObjectRef, StepId
 from jitflow.model.pods import (
+    MESSAGE_PATH,
     Archive,
     ContainerRole,
     Delivery,
@@ -157,6 +158,8 @@ def build_pod(
         capture_result=main.capture_result,
         address=address,
         tty=main.tty,
+        message_path=main.message_path,
+        message_from_log=main.message_from_log,
     )
 
 
@@ -168,7 +171,8 @@ def serves(template: argo.Template, parts: Sequence[Part]) -> bool:
 
 def _container(plan: PodPlan, part: Part, lease: Lease, environment: Mapping[str, str], around: Surroundings) -> PodContainer:
     launch, template = plan.launch, plan.launch.template
-    shown = mounts(template, part.mounts, launch, around)
+    env = _environment(plan, part, part.source, environment, around)
+    shown = mounts(template, part.mounts, launch, around, dict(env))
     is_main = part.name == MAIN and part.role is ContainerRole.MAIN
     outputs = (*(pod_outputs(template) if is_main else ()), *_log_outputs(plan, part))
     own = _files(template) if part.has_data else ()
@@ -177,7 +181,7 @@ def _container(plan: PodPlan, part: Part, lease: Lease, environment: Mapping[str
         role=part.role,
         image=part.image,
         command=part.command,
-        env=_environment(plan, part, part.source, environment, around),
+        env=env,
         working_dir=part.source.working_dir or part.image.working_dir,
         files=(*own, *shown.files),
         inputs=_inputs(plan, lease, [output.path for output in pod_outputs(template)]) if part.has_data else (),
@@ -185,6 +189,8 @@ def _container(plan: PodPlan, part: Part, lease: Lease, environment: Mapping[str
         volumes=shown.volumes,
         capture_result=launch.capture_result and is_main,
         tty=bool(part.source.tty),
+        message_path=part.source.termination_message_path or MESSAGE_PATH,
+        message_from_log=part.source.termination_message_policy == "FallbackToLogsOnError",
         dependencies=part.dependencies,
         retries=part.retries,
         retry_delay_s=part.retry_delay_s,

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from jitflow.engine.addresses import address_of, pod_key
 from jitflow.expr.durations import parse_quantity
@@ -15,6 +16,7 @@ from jitflow.model.problems import Refused
 from jitflow.model.runs import LaunchPod
 from jitflow.objects import secret_values
 
+_VARIABLE = re.compile(r"(?<!\$)\$\(([A-Za-z_][-.\w]*)\)")
 _FIELD_KEY = re.compile(r"metadata\.(labels|annotations)\['([^']+)'\]")
 
 
@@ -180,8 +182,14 @@ def _secret(name: str, launch: LaunchPod, around: Surroundings) -> dict[str, byt
 # -- volumes ----------------------------------------------------------------------------------------------------------
 
 
-def mounts(template: argo.Template, wanted: Sequence[argo.VolumeMount], launch: LaunchPod, around: Surroundings) -> Mounts:
-    """Return what a container's `volumeMounts` come to.
+def mounts(
+    template: argo.Template,
+    wanted: Sequence[argo.VolumeMount],
+    launch: LaunchPod,
+    around: Surroundings,
+    env: Mapping[str, str],
+) -> Mounts:
+    """Return what a container's `volumeMounts` come to; `env`: its environment, which a `subPathExpr` may name.
 
     Raises:
         Refused: a volume is not defined, of a kind that does not exist here, or what it shows is not there.
@@ -189,7 +197,7 @@ def mounts(template: argo.Template, wanted: Sequence[argo.VolumeMount], launch: 
     known = {volume.name: volume for volume in (*launch.workflow_level.volumes, *template.volumes)}
     volumes: list[PodVolume] = []
     files: list[PodFile] = []
-    for mount in wanted:
+    for mount in (_with_sub_path(mount, env) for mount in wanted):
         volume = known.get(mount.name)
         if volume is None:
             raise Refused(f"the volume {mount.name!r} of template {template.name!r} is not defined; add it under `volumes:`")
@@ -197,8 +205,21 @@ def mounts(template: argo.Template, wanted: Sequence[argo.VolumeMount], launch: 
         if shown is None:
             volumes.append(_mounted(volume, mount, launch, around))
         else:
-            files += _files(mount, shown)
+            files += _files(mount, shown, secret=_is_secret(volume))
     return Mounts(volumes=tuple(volumes), files=tuple(files))
+
+
+def _with_sub_path(mount: argo.VolumeMount, env: Mapping[str, str]) -> argo.VolumeMount:
+    """Return a mount whose `subPathExpr` has become a `subPath`."""
+    expression = mount.sub_path_expr
+    if not expression:
+        return mount
+    if mount.sub_path:
+        raise Refused(f"the mount {mount.name!r} has both subPath and subPathExpr; leave one out")
+    path = _expanded(expression, env)
+    if unknown := _VARIABLE.search(path):
+        raise Refused(f"subPathExpr {expression!r}: the variable {unknown[1]!r} is not defined; add it to `env`")
+    return replace(mount, sub_path=path)
 
 
 def _mounted(volume: argo.Volume, mount: argo.VolumeMount, launch: LaunchPod, around: Surroundings) -> PodVolume:
@@ -284,7 +305,12 @@ def _listed(
     return found
 
 
-def _files(mount: argo.VolumeMount, shown: Iterable[tuple[str, bytes, int]]) -> list[PodFile]:
+def _is_secret(volume: argo.Volume) -> bool:
+    parts = volume.projected.sources if volume.projected is not None else ()
+    return volume.secret is not None or any(part.secret is not None for part in parts)
+
+
+def _files(mount: argo.VolumeMount, shown: Iterable[tuple[str, bytes, int]], *, secret: bool) -> list[PodFile]:
     """Return the files of a volume where a container mounts it; `subPath` mounts one file, or what lies below a directory."""
     base, part = (mount.mount_path or "").rstrip("/"), (mount.sub_path or "").strip("/")
     files: list[PodFile] = []
@@ -292,11 +318,14 @@ def _files(mount: argo.VolumeMount, shown: Iterable[tuple[str, bytes, int]]) -> 
         if ".." in path.split("/") or path.startswith("/"):
             raise Refused(f"the path {path!r} of volume {mount.name!r} must be relative and without '..'")
         if not part:
-            files.append(PodFile(path=f"{base}/{path}", content=content, mode=mode))
+            place = f"{base}/{path}"
         elif path == part:
-            files.append(PodFile(path=base, content=content, mode=mode))
+            place = base
         elif path.startswith(f"{part}/"):
-            files.append(PodFile(path=f"{base}/{path.removeprefix(part + '/')}", content=content, mode=mode))
+            place = f"{base}/{path.removeprefix(part + '/')}"
+        else:
+            continue
+        files.append(PodFile(path=place, content=content, mode=mode, secret=secret))
     return files
 
 

@@ -159,6 +159,10 @@ class PodDirectory:
         except (FileNotFoundError, msgspec.DecodeError):
             return None
 
+    def drop_record(self) -> None:
+        """Remove what was written before the start; a parent does it as soon as it has read it."""
+        (self.path / "pod.json").unlink(missing_ok=True)
+
     def parent(self) -> ParentId | None:
         """Return who cares for the pod; None if nobody took it yet."""
         try:

@@ -62,6 +62,8 @@ def alone(pod: Pod, container: PodContainer) -> Pod:
         capture_result=container.capture_result,
         address=pod.address,
         tty=container.tty,
+        message_path=container.message_path,
+        message_from_log=container.message_from_log,
     )
 
 
@@ -375,4 +377,5 @@ class PodExecutor(ABC):
     def _lost(self, directory: PodDirectory, parent: ParentId | None) -> PodEnd:
         if parent is not None and parent.pid:
             kill_session(parent)
+        directory.drop_record()
         return directory.lost_end(time.time())

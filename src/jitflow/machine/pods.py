@@ -40,12 +40,15 @@ class PodKind:
         body = template.body.render(scope)
         metadata = _metadata(turn, node, template, body, scope)
         _check_mounts(turn, body)
-        timeout = _seconds(body.timeout)
+        timeout, pending = _seconds(body.timeout), _seconds(body.pending_timeout)
         due = turn.now + timeout if timeout is not None else None
+        given_up = min((turn.now + limit for limit in (timeout, pending) if limit is not None), default=None)
         deadline_s = _seconds(body.active_deadline_seconds)
         group = body.container_set
         parts = len(group.containers) if group is not None else 0
-        node = changed(node, phase=phases.PENDING, started_at=turn.now, timeout=due, progress=shares.first(body), parts=parts)
+        node = changed(
+            node, phase=phases.PENDING, started_at=turn.now, timeout=given_up, progress=shares.first(body), parts=parts
+        )
         turn.add(node)
         turn.emit(
             LaunchPod(
@@ -60,8 +63,8 @@ class PodKind:
                 deadline_at=min((at for at in (due, last_moment(turn, node)) if at is not None), default=None),
             )
         )
-        if due is not None:
-            turn.emit(StartTimer(key=timer_key(node.id), due=due))
+        if given_up is not None:
+            turn.emit(StartTimer(key=timer_key(node.id), due=given_up))
 
 
 def _metadata(turn: Turn, node: Node, template: CompiledTemplate, body: argo.Template, scope: Scope) -> argo.Metadata | None:
@@ -241,15 +244,20 @@ def verdict(node: Node, end: PodEnd, missing: str) -> tuple[str, str]:
     if end.exit_code is None:
         return phases.ERROR, end.error or "the pod was lost before it ended"
     if end.exit_code != 0:
-        failed = [one.name for one in end.containers if one.role is ContainerRole.MAIN and one.exit_code]
-        name = failed[0] if failed and "main" not in failed else "main"
-        return phases.FAILED, f"{name}: Error (exit code {end.exit_code})"
+        failed = [one for one in end.containers if one.role is ContainerRole.MAIN and one.exit_code]
+        one = next((one for one in failed if one.name == "main"), failed[0] if failed else None)
+        name, message = ("main", end.message) if one is None else (one.name, one.message)
+        return phases.FAILED, _error(name, end.exit_code, message)
     if end.error or missing:
         return phases.ERROR, end.error or missing
     for one in end.containers:
         if one.role is ContainerRole.SIDECAR and one.exit_code not in _FORGIVEN:
-            return phases.FAILED, f"{one.name}: Error (exit code {one.exit_code})"
+            return phases.FAILED, _error(one.name, one.exit_code, one.message)
     return phases.SUCCEEDED, ""
+
+
+def _error(name: str, code: int | None, message: str) -> str:
+    return f"{name}: Error (exit code {code})" + (f": {message}" if message else "")
 
 
 def _collect(planned: argo.Outputs, end: PodEnd) -> tuple[argo.Outputs | None, str]:

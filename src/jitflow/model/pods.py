@@ -39,6 +39,8 @@ class PodFile(Struct, frozen=True, kw_only=True):
     path: str
     content: bytes
     mode: int = 0o644
+    secret: bool = False
+    """It never touches the disk in a sandbox, and is only read."""
 
 
 class Archive(StrEnum):
@@ -75,6 +77,10 @@ class PodVolume(Struct, frozen=True, kw_only=True):
     read_only: bool = False
     memory: bool = False
     size_limit_bytes: int | None = None
+
+
+MESSAGE_PATH = "/dev/termination-log"
+"""Where Kubernetes looks for a failed container's message, if it is not told otherwise."""
 
 
 class PodImage(Struct, frozen=True, kw_only=True):
@@ -124,6 +130,8 @@ class PodContainer(Struct, frozen=True, kw_only=True):
     volumes: tuple[PodVolume, ...] = ()
     capture_result: bool = False
     tty: bool = False
+    message_path: str = MESSAGE_PATH
+    message_from_log: bool = False
     dependencies: tuple[str, ...] = ()
     retries: int = 0
     retry_delay_s: float = 0.0
@@ -157,6 +165,9 @@ class Pod(Struct, frozen=True, kw_only=True):
     """A loopback address of its own for a pod that serves: there is what its containers listen to, and their localhost."""
     tty: bool = False
     """The command runs at a terminal at which nobody types; what it prints is all its stdout."""
+    message_path: str = MESSAGE_PATH
+    message_from_log: bool = False
+    """Where a command that fails may leave a message; whether the end of its log is one if it leaves none."""
 
 
 class CollectedArtifact(Struct, frozen=True, kw_only=True):
@@ -178,6 +189,7 @@ class ContainerEnd(Struct, frozen=True, kw_only=True):
     finished_at: float
     error: str = ""
     attempts: int = 1
+    message: str = ""
 
 
 class PodEnd(Struct, frozen=True, kw_only=True):
@@ -203,6 +215,8 @@ class PodEnd(Struct, frozen=True, kw_only=True):
     containers: tuple[ContainerEnd, ...] = ()
     progress: str = ""
     """The last that the pod said of its progress."""
+    message: str = ""
+    """What a command that failed has left for people to read."""
 
 
 class PodNews(Struct, frozen=True, kw_only=True):

@@ -86,7 +86,7 @@ def _of_container(kind: str) -> tuple[Feature, ...]:
         *_supported(kind, "readinessProbe"),
         *_ignored(kind, "resizePolicy resources", _SIZES),
         *_ignored(kind, "securityContext", _ISOLATION),
-        *_ignored(kind, "terminationMessagePath terminationMessagePolicy", _POD_OBJECT),
+        *_supported(kind, "terminationMessagePath terminationMessagePolicy"),
     )
 
 
@@ -166,7 +166,7 @@ FEATURES: Final[tuple[Feature, ...]] = (
     *_ignored("ContainerPort", "hostIP hostPort protocol", "pods use the network of the machine"),
     *_refused("Template", "hostAliases", "pods resolve names as the machine does; change it there"),
     *_supported("Template", "metrics"),
-    *_refused("Template", "pendingTimeout", "pendingTimeout is not supported by this version"),
+    *_supported("Template", "pendingTimeout"),
     *_supported("Template", "data http plugin resource"),
     *_supported("Data", "source transformation"),
     *_supported("DataSource", "artifactPaths"),
@@ -219,8 +219,7 @@ FEATURES: Final[tuple[Feature, ...]] = (
     *_supported("EnvFromSource", "configMapRef prefix secretRef"),
     *_supported("ConfigMapEnvSource", "name optional"),
     *_supported("SecretEnvSource", "name optional"),
-    *_supported("VolumeMount", "mountPath name readOnly subPath"),
-    *_refused("VolumeMount", "subPathExpr", "subPathExpr is not supported by this version; use subPath"),
+    *_supported("VolumeMount", "mountPath name readOnly subPath subPathExpr"),
     *_ignored("VolumeMount", "mountPropagation recursiveReadOnly", _ISOLATION),
     *_supported("Volume", "configMap downwardAPI emptyDir name persistentVolumeClaim projected secret"),
     *_ignored("Volume", "ephemeral", "each pod gets an empty directory"),

@@ -4,6 +4,8 @@ Inherit it with `make` and `files_below`, as `CommandContract`; the pods run thi
 """
 
 import asyncio
+import contextlib
+import os
 import socket
 import sys
 import threading
@@ -14,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from jitflow.model.pods import ContainerRole, Pod, PodContainer, PodEnd, PodImage
+from jitflow.model.pods import ContainerRole, Pod, PodContainer, PodEnd, PodFile, PodImage
 from jitflow.ports.executor import Executor
 from jitflow.testing.executor_contract import PATIENCE_S, Harness, opened
 
@@ -100,6 +102,17 @@ def _python(key: str, code: str, *arguments: object, **fields: object) -> Pod:
 def _container(name: str, role: ContainerRole, code: str, *arguments: object) -> PodContainer:
     command = (sys.executable, "-I", "-c", code, *(str(argument) for argument in arguments))
     return PodContainer(name=name, role=role, image=PodImage(name="host"), command=command)
+
+
+def _holders(folder: Path, text: str) -> list[str]:
+    """Return the files below a folder that hold a text."""
+    found: list[str] = []
+    for place, _, names in os.walk(folder):
+        for path in (Path(place, name) for name in names):
+            with contextlib.suppress(FileNotFoundError):
+                if path.is_file() and text.encode() in path.read_bytes():
+                    found.append(str(path))
+    return found
 
 
 class PodContract(ABC):
@@ -216,6 +229,57 @@ class PodContract(ABC):
         pod = Pod(key="run.a", name="a", image=PodImage(name="host"), command=(), grace_s=0.2, containers=(side, main))
         end, _ = self.run_one(tmp_path, pod)
         assert (end.exit_code, end.progress) == (0, "7/8")
+
+    def test_secrets_are_nowhere_in_the_executors_directory(self, tmp_path: Path) -> None:
+        secret, below = f"S3cr3t-{free_port()}", self.files_below(tmp_path)
+        code = f"import os, time; print(os.environ['TOKEN'] == open('{below}/key').read(), flush=True); time.sleep(600)"
+        fields: dict[str, object] = {
+            "env": (("TOKEN", secret),),
+            "files": (PodFile(path=f"{below}/key", content=secret.encode(), mode=0o400, secret=True),),
+        }
+        alone = _python("run.alone", code, **fields)
+        member = PodContainer(
+            name="main",
+            role=ContainerRole.MAIN,
+            image=PodImage(name="host"),
+            command=alone.command,
+            env=alone.env,
+            files=(PodFile(path=f"{below}/key", content=secret.encode(), secret=True),),
+        )
+        several = Pod(key="run.several", name="s", image=PodImage(name="host"), command=(), grace_s=5.0, containers=(member,))
+
+        async def scene(home: Path) -> None:
+            for pod in (alone, several):
+                async with opened(self.make(home)) as pods:
+                    await pods.executor.start(pod)
+                    await pods.wait_for_line(pod.key, "True")
+                    assert _holders(home, secret) == []
+                async with opened(self.make(home)) as pods:
+                    assert list(await pods.executor.adopt()) == [pod.key]
+                    await pods.executor.terminate(pod.key)
+                    assert (await pods.end_of(pod.key)).exit_code == 143
+                    assert _holders(home, secret) == []
+                    await pods.executor.forget(pod.key)
+
+        asyncio.run(scene(tmp_path / "home"))
+
+    def test_a_command_that_fails_may_leave_a_message(self, tmp_path: Path) -> None:
+        below = self.files_below(tmp_path)
+        code = f"import os, sys; os.makedirs('{below}', exist_ok=True); print('printed'); print('last', file=sys.stderr)\n"
+        code += f"if sys.argv[1]: open('{below}/why', 'w').write('no disk\\n')\nsys.exit(int(sys.argv[2]))"
+        told = {
+            ("x", 3, False): "no disk",
+            ("x", 0, False): "",
+            ("", 3, False): "",
+            ("", 3, True): "printed\nlast",
+        }
+        for number, ((text, exit_code, from_log), message) in enumerate(told.items()):
+            fields = {"message_path": f"{below}/why", "message_from_log": from_log}
+            with contextlib.suppress(FileNotFoundError):
+                Path(f"{below}/why").unlink()
+            pod = _python(f"run.{number}", code, text, exit_code, **fields)
+            end, _ = self.run_one(tmp_path, pod)
+            assert (end.exit_code, sorted(end.message.splitlines())) == (exit_code, sorted(message.splitlines()))
 
     @pytest.mark.parametrize("address", ["", "127.65.6.1"])
     def test_a_command_that_asks_for_a_terminal_runs_at_one(self, tmp_path: Path, address: str) -> None:

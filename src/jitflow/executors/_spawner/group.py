@@ -263,6 +263,7 @@ class Group:
                     "finished_at": one.get("finished_at", time.time()),
                     "error": one.get("error", ""),
                     "attempts": member.attempts,
+                    "message": one.get("message", ""),
                 }
             )
         failed_init = next((member for member in self._inits if member.has_failed), None)

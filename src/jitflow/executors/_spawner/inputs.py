@@ -30,8 +30,8 @@ def wanted_paths(pod: Pod) -> list[str]:
     return [path for path in paths if path.startswith("/")]
 
 
-def make_all(pod: Pod, plan: Plan) -> None:
-    """Place everything the pod declares.
+def make_all(pod: Pod, plan: Plan, stage: str) -> None:
+    """Place everything the pod declares; `stage`: see `rootfs`.
 
     Raises:
         PodError: something cannot be placed; the text names it.
@@ -42,8 +42,11 @@ def make_all(pod: Pod, plan: Plan) -> None:
         rootfs.place(_host(source), path, sc.READ_ONLY, recursive=plan["user_namespace"])
     for item in _outermost_first(pod["inputs"]):
         _guard(f"input {item['name']}", _input, item, pod, plan)
-    for file in pod["files"]:
-        _guard(f"file {file['path']}", _file, file)
+    for number, file in enumerate(pod["files"]):
+        if file["secret"]:
+            _guard(f"file {file['path']}", _secret, file, f".{stage}/secret-{number}")
+        else:
+            _guard(f"file {file['path']}", _file, file, file["path"])
 
 
 def _outermost_first(items: list[_Placed]) -> list[_Placed]:
@@ -132,8 +135,13 @@ def _written_below(path: str, pod: Pod) -> bool:
     return any(rootfs.below(place, (path,)) for place in outputs + others)
 
 
-def _file(file: File) -> None:
-    path = file["path"]
+def _secret(file: File, place: str) -> None:
+    """Make a file in memory, and show it at its path."""
+    _file(file, place)
+    rootfs.place(place, file["path"], sc.READ_ONLY)
+
+
+def _file(file: File, path: str) -> None:
     os.makedirs(os.path.dirname(path), exist_ok=True)
     if os.path.lexists(path) and not stat.S_ISREG(os.lstat(path).st_mode):
         raise PodError("something that is no file is there already")

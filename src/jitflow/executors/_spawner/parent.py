@@ -12,7 +12,7 @@ import traceback
 from collections.abc import Callable
 from typing import NamedTuple
 
-from . import init, inputs, process, rootfs, status, supervise
+from . import init, inputs, last_words, process, rootfs, status, supervise
 from . import syscalls as sc
 from .collect import Collector, check_volumes
 from .command import CANNOT_START, CannotStart, Streams, spawn, spawn_watched
@@ -63,6 +63,7 @@ def run(request_fd: int, surroundings: Surroundings, notify: socket.socket) -> N
         return
     with open("pod.json", "rb") as file:
         record = load(file.read())
+    os.unlink("pod.json")  # it may hold secrets, and whoever starts anew does so without it
     end = End(record["pod"]["key"])
     try:
         if ready is None:
@@ -225,7 +226,7 @@ class _Parent:
                 rootfs.show_data_mounts(self._ready.surroundings.mounts, plan["hidden"])
             rootfs.host_files()
         rootfs.hide(stage, plan["hidden"])
-        inputs.make_all(pod, plan)
+        inputs.make_all(pod, plan, stage)
         self._follow_init(network)
         self._collect(on_disk, plan["working_dir"] or "/")
 
@@ -255,6 +256,8 @@ class _Parent:
         supervisor = supervise.Supervisor(child, self._signals, self._log, self._end, (progress,))
         supervisor.follow(grace_s=self._grace_s, kill=kill, sweep=sweep)
         self._end.progress = progress.read()
+        if self._end.exit_code and not self._end.errors:
+            self._end.message = last_words.read(self._pod, self._pod_fd, sandboxed=bool(self._plan["root"]))
 
     def _run_process(self) -> None:
         self._signals.interruptible(True)

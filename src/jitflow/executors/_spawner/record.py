@@ -26,6 +26,7 @@ class File(TypedDict):
     path: str
     content: str
     mode: int
+    secret: bool
 
 
 class Output(TypedDict):
@@ -76,6 +77,8 @@ class Pod(TypedDict):
     capture_result: bool
     address: str
     tty: bool
+    message_path: str
+    message_from_log: bool
 
 
 class Plan(TypedDict):
@@ -145,6 +148,7 @@ class End:
         self.missing: list[str] = []
         self.containers: list[dict[str, Any]] = []
         self.progress = ""
+        self.message = ""
 
     def write(self, directory_fd: int) -> None:
         """Record the end: a reader sees all of it or nothing."""
@@ -162,6 +166,7 @@ class End:
             "missing": self.missing,
             "containers": self.containers,
             "progress": self.progress,
+            "message": self.message,
         }
         fd = os.open("end.tmp", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600, dir_fd=directory_fd)
         with open(fd, "wb") as file:

@@ -144,18 +144,8 @@ def check_times(report: Report, found: Found) -> None:
     """Check time limits: who may have them, and how they are written."""
     template, path = found.template, found.path
     prefix = f"templates.{template.name}"
-    timeout = found.filled.timeout
-    if timeout:
-        here = (*path, "timeout")
-        if not is_leaf(template):
-            kind = (kinds_of(template) or ["this"])[0]
-            message = f"{prefix}: {kind} template doesn't support timeout field."
-            report.add(here, message, "give it to the templates that run pods")
-        elif is_whole_number(timeout):
-            message = f"{prefix}: {template.name} has invalid duration format in timeout."
-            report.add(here, message, f'add a unit: "{timeout}s"')
-        else:
-            check_duration(report, template.timeout, here, f"{prefix}.timeout", bare_seconds=False)
+    _check_timeout(report, found, "timeout", found.filled.timeout, template.timeout)
+    _check_timeout(report, found, "pendingTimeout", found.filled.pending_timeout, template.pending_timeout)
     deadline = found.filled.active_deadline_seconds
     if deadline is not None:
         here = (*path, "activeDeadlineSeconds")
@@ -164,3 +154,17 @@ def check_times(report: Report, found: Found) -> None:
             report.add(here, message, "give it to the templates that run pods, or to the workflow")
         else:
             check_integer(report, deadline, here, f"{prefix}.activeDeadlineSeconds", least=0)
+
+
+def _check_timeout(report: Report, found: Found, field: str, filled: str | None, written: str | None) -> None:
+    if not filled:
+        return
+    template, here = found.template, (*found.path, field)
+    prefix = f"templates.{template.name}"
+    if not is_leaf(template):
+        kind = (kinds_of(template) or ["this"])[0]
+        report.add(here, f"{prefix}: {kind} template doesn't support {field} field.", "give it to the templates that run pods")
+    elif is_whole_number(filled):
+        report.add(here, f"{prefix}: {template.name} has invalid duration format in {field}.", f'add a unit: "{filled}s"')
+    else:
+        check_duration(report, written, here, f"{prefix}.{field}", bare_seconds=False)
