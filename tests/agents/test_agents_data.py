@@ -75,5 +75,3 @@ def test_what_cannot_be_listed_or_read_is_said(far: S3Server) -> None:
     assert "transformation 0" in wrong.message
     with pytest.raises(Refused, match="names no place"):
         asyncio.run(_listed(far, {"raw": {"data": "x"}}, "data"))
-    with pytest.raises(Refused, match="no remote is configured"):
-        asyncio.run(_listed(far, {"s3": {"bucket": "b", "endpoint": "nobody:1"}}, "data"))

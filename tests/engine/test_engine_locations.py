@@ -45,8 +45,8 @@ def test_locations(given: argo.Artifact, expected: str) -> None:
 
 def test_a_repository_of_the_workflow_completes_keys() -> None:
     own = argo.ArtifactRepository(s3=argo.S3ArtifactRepository(endpoint="minio:9000", bucket="own"))
-    assert str(LOCATOR.within(own).find(artifact(s3=argo.S3Artifact(key="wf/a")))) == "minio:own/wf/a"
-    assert LOCATOR.within(None) is LOCATOR
+    assert str(LOCATOR.within("n", own).find(artifact(s3=argo.S3Artifact(key="wf/a")))) == "minio:own/wf/a"
+    assert str(LOCATOR.within("n").find(artifact(s3=argo.S3Artifact(key="wf/a")))) == "artifacts:base/wf/a"
 
 
 def test_no_location() -> None:
@@ -57,7 +57,6 @@ def test_no_location() -> None:
 @pytest.mark.parametrize(
     ("given", "words"),
     [
-        (artifact(s3=argo.S3Artifact(key="k", bucket="b", endpoint="other:1")), ["other:1", "jitflow remote add"]),
         (artifact(plugin=argo.PluginArtifact(name="rclone", key="gone:x")), ["gone", "configured: artifacts, dav, far, minio"]),
         (artifact(plugin=argo.PluginArtifact(name="rclone", key="nocolon")), ["remote:path"]),
         (artifact(plugin=argo.PluginArtifact(name="other", key="dav:x")), ["other", "rclone", "[artifact_plugins.other]"]),

@@ -70,7 +70,6 @@ TEMPLATE = "  templates:\n  - name: a\n    container: {image: i}\n"
         (TEMPLATE + "    resourceClaims: [{name: r}]\n", "8:5"),
         (TEMPLATE + "    sidecars: [{name: s, livenessProbe: {}}]\n", "8:26"),
         (TEMPLATE + "    initContainers: [{name: s, lifecycle: {}}]\n", "8:32"),
-        (TEMPLATE + "    inputs: {artifacts: [{name: d, path: /d, http: {url: x}}]}\n", "8:46"),
         (TEMPLATE + "    outputs: {artifacts: [{name: d, path: /d, artifactGC: {strategy: Never}}]}\n", "8:47"),
     ],
 )

@@ -38,7 +38,7 @@ class DataAgent:
         assert data is not None, "the kind says so"
         if data.source.artifact_paths is None:
             raise Refused("a data template needs `source.artifactPaths`")
-        locator = self._locator().within(task.workflow_level.repository)
+        locator = self._locator().within(task.workflow_level.namespace, task.workflow_level.repository)
         value: object = await self._keys(data.source.artifact_paths, locator)
         for number, step in enumerate(data.transformation):
             try:

@@ -3,15 +3,13 @@
 import asyncio
 import base64
 import binascii
-import ipaddress
-import socket
 from collections.abc import Collection, Mapping
-from fnmatch import fnmatch
 from typing import Any
 
 import httpx
 
 from jitflow.agents._outputs import collected
+from jitflow.agents.hosts import HostRules
 from jitflow.expr.lang import LangError, compile_expression
 from jitflow.model import argo
 from jitflow.model.objects import Objects, Secret
@@ -31,7 +29,7 @@ class HttpAgent:
     def __init__(self, objects: Objects, allowed_hosts: Collection[str] = ()) -> None:
         """Take Secrets from `objects`. `allowed_hosts`: patterns of hosts; empty: all but link-local addresses."""
         self._objects = objects
-        self._allowed = tuple(allowed_hosts)
+        self._hosts = HostRules(allowed_hosts)
 
     async def run(self, uid: str, task: RunTask, report: Report) -> TaskResult:
         """Send the request; see `Agent.run`."""
@@ -92,32 +90,8 @@ class HttpAgent:
             raise OSError(f"no answer within {timeout_s:g} s (i/o timeout)") from error
 
     async def _check(self, request: httpx.Request) -> None:
-        """Refuse hosts that the settings do not allow, redirects included.
-
-        Raises:
-            Refused: this host may not be asked.
-        """
-        host = request.url.host
-        if self._allowed:
-            if not any(fnmatch(host, pattern) for pattern in self._allowed):
-                raise Refused(
-                    f"requests to {host!r} are not allowed; add it to `allowed_hosts` under [http] in the settings file"
-                )
-            return
-        loop = asyncio.get_running_loop()
-        try:
-            found = await loop.getaddrinfo(host, request.url.port or 0, type=socket.SOCK_STREAM)
-        except OSError:
-            return  # the request itself will say so
-        for *_, address in found:
-            ip = ipaddress.ip_address(str(address[0]).partition("%")[0])
-            if isinstance(ip, ipaddress.IPv6Address) and ip.ipv4_mapped is not None:
-                ip = ip.ipv4_mapped
-            if ip.is_link_local:
-                raise Refused(
-                    f"{host!r} is a link-local address, where metadata services are; "
-                    "name it in `allowed_hosts` under [http] in the settings file if it must be asked"
-                )
+        """Refuse hosts that the settings do not allow, redirects included."""
+        await self._hosts.check(request.url.netloc.decode("ascii"))
 
     def _value(self, header: argo.HTTPHeader, namespace: str, secrets: list[str]) -> str:
         reference = header.value_from.secret_key_ref if header.value_from is not None else None

@@ -34,6 +34,7 @@ class Home:
         self.server = root / "server.json"
         self.rclone = root / "rclone"
         self.volumes = root / "volumes"
+        self.staging = root / "staging"
 
     def make(self) -> None:
         """Make the home for its owner only.

@@ -7,18 +7,26 @@ import msgspec
 from jitflow.app.ports import RemoteInfo
 from jitflow.bootstrap.vault import Vault
 from jitflow.engine import Locator, RemoteName, endpoint_names
+from jitflow.engine.tasks import Owner
 from jitflow.model.data import ObjectRef
+from jitflow.model.origins import GIT, Origin
 from jitflow.model.problems import Refused
 from jitflow.ports.errors import PortError
 from jitflow.ports.store import StateStore
-from jitflow.settings import ArtifactPluginSettings, RemoteSettings, RepositorySettings, SettingsError, resolve_secret
+from jitflow.settings import RemoteSettings, Settings, SettingsError, resolve_secret
+from jitflow.storage.made import AllStores
 from jitflow.storage.rclone_storage import RcloneStorage
 from jitflow.storage.remotes import RemoteConfig, looks_secret
+from jitflow.telemetry import logger
 
 ARTIFACTS = "artifacts"
 """The remote of artifacts without a location when the settings name no repository: a directory below the home."""
 
 KIND = "remote"
+ORIGIN = "origin"
+"""Kinds of the state store's documents."""
+
+_log = logger("remotes")
 HIDDEN = "***"
 
 
@@ -28,17 +36,22 @@ class Registry:
     def __init__(
         self,
         storage: RcloneStorage,
+        stores: AllStores,
         store: StateStore,
         vault: Vault,
-        repository: RepositorySettings,
-        plugins: Mapping[str, ArtifactPluginSettings] | None = None,
+        settings: Settings,
     ) -> None:
-        """Hold what remotes are kept in; `load` fills it. `plugins`: what stands for artifact plugins."""
+        """Hold what remotes are kept in; `load` fills it."""
+        repository = settings.artifact_repository
+        self._stores = stores
+        self._owner = Owner(lambda name, error: _log.error("task failed", error, task=name))
         self._storage = storage
         self._store = store
         self._vault = vault
         self._repository = ObjectRef(remote=repository.remote or ARTIFACTS, path=repository.prefix)
-        self._plugins = {name: ObjectRef(remote=plugin.remote, path=plugin.prefix) for name, plugin in (plugins or {}).items()}
+        self._plugins = {
+            name: ObjectRef(remote=plugin.remote, path=plugin.prefix) for name, plugin in settings.artifact_plugins.items()
+        }
         self._known: dict[str, tuple[RemoteConfig, str, tuple[str, ...]]] = {}
         self._locator: Locator | None = None
 
@@ -55,11 +68,28 @@ class Registry:
                 config = msgspec.json.decode(self._vault.open(sealed), type=RemoteConfig)
                 await self._storage.configure(config)
                 self._keep(config, "api", ())
+        for _, sealed in await self._store.items(ORIGIN):
+            self._stores.notice(msgspec.json.decode(self._vault.open(sealed), type=Origin))
+        self._stores.on_new = self._remember
         if self._repository.remote not in self._known:
             raise SettingsError(f"artifact_repository.remote: the remote {self._repository.remote!r} is not configured")
         for name, place in self._plugins.items():
             if place.remote not in self._known:
                 raise SettingsError(f"artifact_plugins.{name}.remote: the remote {place.remote!r} is not configured")
+
+    async def close(self) -> None:
+        """Write what is not written yet."""
+        await self._owner.settle()
+        await self._owner.close()
+
+    def _remember(self, origin: Origin) -> None:
+        """Keep how to reach a store that only a manifest names: outputs may be on their way to it when the server stops.
+
+        Their promise is written after this, by the same writer.
+        """
+        if origin.kind != GIT:
+            sealed = self._vault.seal(msgspec.json.encode(origin))
+            self._owner.spawn(self._store.put(ORIGIN, [(origin.name, sealed)]), f"remember {origin.name}")
 
     def locator(self) -> Locator:
         """Return how manifests' locations are found with the remotes of this moment."""
@@ -68,7 +98,9 @@ class Registry:
                 name: RemoteName(type=config.type, endpoints=_endpoints(config, endpoints))
                 for name, (config, _, endpoints) in self._known.items()
             }
-            self._locator = Locator(remotes=remotes, repository=self._repository, plugins=self._plugins)
+            self._locator = Locator(
+                remotes=remotes, repository=self._repository, plugins=self._plugins, notice=self._stores.notice
+            )
         return self._locator
 
     def list(self) -> Sequence[RemoteInfo]:
@@ -144,5 +176,7 @@ def configured(name: str, remote: RemoteSettings) -> RemoteConfig:
 
 
 def _endpoints(config: RemoteConfig, more: tuple[str, ...]) -> tuple[str, ...]:
-    own = (config.options["endpoint"],) if config.options.get("endpoint") else ()
-    return tuple(endpoint_names(endpoint) for endpoint in (*own, *more))
+    own = [config.options[name] for name in ("endpoint", "namenode") if config.options.get(name)]
+    if config.type == "azureblob" and config.options.get("account") and not own:
+        own = [f"{config.options['account']}.blob.core.windows.net"]
+    return tuple(endpoint_names(name) for endpoint in (*own, *more) for name in endpoint.split(",") if name)

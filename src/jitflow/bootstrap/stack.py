@@ -9,7 +9,7 @@ from pathlib import Path
 from msgspec import Struct
 from starlette.applications import Starlette
 
-from jitflow.agents import DataAgent, HttpAgent, Plugin, PluginAgent, ResourceAgent
+from jitflow.agents import DataAgent, HostRules, HttpAgent, Plugin, PluginAgent, ResourceAgent
 from jitflow.app import Service
 from jitflow.app.ports import Change
 from jitflow.app.schedules import Scheduler
@@ -35,9 +35,12 @@ from jitflow.objects import Change as ObjectChange
 from jitflow.objects import MemoStore, ObjectStore
 from jitflow.ports.executor import Executor
 from jitflow.settings import Settings, SettingsError, parse_bytes
+from jitflow.storage.credentials import Credentials
 from jitflow.storage.daemon import RcloneDaemon
+from jitflow.storage.made import AllStores
 from jitflow.storage.rclone_storage import RcloneStorage
 from jitflow.storage.remotes import RemoteConfig
+from jitflow.storage.staging import Staging
 from jitflow.stores.sqlite import SqliteStore
 from jitflow.telemetry import logger
 from jitflow.telemetry.metrics import CustomMetrics, Exposition, Figures
@@ -74,15 +77,21 @@ async def open_stack(settings: Settings) -> AsyncGenerator[Stack]:
         await storage.open()
         stack.push_async_callback(storage.close)
         vault = Vault(home.key)
-        registry = Registry(storage, store, vault, settings.artifact_repository, settings.artifact_plugins)
-        await registry.load(fixed)
         clock = SystemClock()
         objects = ObjectStore(store, vault, clock, RandomIds())
         await objects.open()
+        capacity_bytes = parse_bytes(settings.primary.capacity)
+        staging = Staging(home.staging.absolute(), capacity_bytes)
+        staging.open()
+        hosts = HostRules(settings.http.allowed_hosts)
+        stores = AllStores(storage, Credentials(objects), hosts.check, staging, stall_s=settings.primary.stall_s)
+        registry = Registry(storage, stores, store, vault, settings)
+        stack.push_async_callback(registry.close)
+        await registry.load(fixed)
         dataplane = LocalDataPlane(
             Path(settings.primary.path) if settings.primary.path else home.primary,
-            parse_bytes(settings.primary.capacity),
-            storage,
+            capacity_bytes,
+            stores,
             store,
             clock,
             transfers=settings.primary.transfers,
@@ -121,7 +130,7 @@ async def open_stack(settings: Settings) -> AsyncGenerator[Stack]:
             agents={
                 "http": HttpAgent(objects, settings.http.allowed_hosts),
                 "resource": resources,
-                "data": DataAgent(storage, registry.locator),
+                "data": DataAgent(stores, registry.locator),
                 "plugin": PluginAgent(
                     {name: Plugin(url=plugin.url, token=plugin.token) for name, plugin in settings.plugins.items()}, own_plugins
                 ),
@@ -142,7 +151,7 @@ async def open_stack(settings: Settings) -> AsyncGenerator[Stack]:
             store=store,
             executor=executor,
             primary=dataplane,
-            storage=storage,
+            storage=stores,
             remotes=registry,
             clock=clock,
             ids=RandomIds(),

@@ -5,10 +5,11 @@ from collections.abc import Sequence
 
 from msgspec.structs import replace
 
-from jitflow.dataplane.core import Core, advice
+from jitflow.dataplane.core import Core, advice, remedy
 from jitflow.dataplane.inside import below, lies_in, parents
 from jitflow.dataplane.lookups import Answers, stat_all
 from jitflow.model.data import FutureInput, FutureStep, ObjectInfo, ObjectRef, ReplicaState
+from jitflow.model.origins import is_open
 from jitflow.model.problems import Problem, Refused
 from jitflow.planner import Link, explain, footprint
 from jitflow.ports.dataplane import Estimate
@@ -56,6 +57,10 @@ def _refuse_missing(core: Core, answers: Answers, optional: dict[ObjectRef, bool
     for ref, answer in answers.items():
         if isinstance(answer, ObjectInfo) or (isinstance(answer, ObjectMissing) and optional[ref]):
             continue
+        if is_open(ref.remote):
+            # As in Argo, such a workflow begins: an earlier step may make what is not there yet.
+            core.infos.pop(ref, None)
+            continue
         if not isinstance(answer, ObjectMissing):
             by_remote[ref.remote] = by_remote.get(ref.remote, 0) + 1
             if by_remote[ref.remote] > 1:
@@ -70,9 +75,8 @@ def _problem(ref: ObjectRef, error: Exception) -> Problem:
     message = text if str(ref) in text else f"input {ref}: {text}"
     if isinstance(error, ObjectMissing):
         return Problem(message=message, remedy="check its name, or put it there first", code="not_found")
-    remedy = f"check remote {ref.remote} (jitflow remote test {ref.remote})"
     code = "invalid" if isinstance(error, FixRequest) else "unavailable"
-    return Problem(message=message, remedy=remedy, code=code)
+    return Problem(message=message, remedy=remedy(ref.remote, "submit again"), code=code)
 
 
 def _note(core: Core, answers: Answers) -> None:

@@ -11,6 +11,7 @@ from jitflow.dataplane.journal import Journal
 from jitflow.dataplane.primary import PrimaryDirectory
 from jitflow.dataplane.tasks import Owner
 from jitflow.model.data import ObjectInfo, ObjectRef, Replica, ReplicaState, StepId
+from jitflow.model.origins import is_made
 from jitflow.planner import Command, Planner
 from jitflow.ports.clock import Clock
 from jitflow.ports.dataplane import DataEvent
@@ -166,6 +167,13 @@ def advice(error: BaseException) -> str:
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     return text or type(error).__name__
+
+
+def remedy(remote: str, then: str) -> str:
+    """Return what people can do about a store that does not serve them."""
+    if is_made(remote):
+        return f"check the artifact's location and the Secrets that it names, and {then}"
+    return f"check remote {remote} (jitflow remote test {remote}) and {then}"
 
 
 def workflow_of(step: StepId) -> str:

@@ -3,8 +3,9 @@
 import asyncio
 from collections.abc import Callable, Sequence
 
-from jitflow.dataplane.core import Core, advice
+from jitflow.dataplane.core import Core, advice, remedy
 from jitflow.model.data import ObjectInfo, ObjectRef, StepId
+from jitflow.model.origins import is_made
 from jitflow.planner import Look
 from jitflow.ports.errors import ObjectMissing, Retryable, Unreachable
 
@@ -133,9 +134,9 @@ def refusal(ref: ObjectRef, error: Exception) -> str:
     text = advice(error)
     name = str(ref)
     if isinstance(error, ObjectMissing):
-        remedy = "check its name, or put it there, and submit again"
-    elif isinstance(error, Retryable):
-        remedy = f"see whether remote {ref.remote} works (jitflow remote test {ref.remote}) and retry"
+        advised = "check its name, or put it there, and submit again"
+    elif isinstance(error, Retryable) and not is_made(ref.remote):
+        advised = f"see whether remote {ref.remote} works (jitflow remote test {ref.remote}) and retry"
     else:
-        remedy = f"check remote {ref.remote} (jitflow remote test {ref.remote}) and retry"
-    return f"input {name}: {text}; {remedy}" if name not in text else f"{text}; {remedy}"
+        advised = remedy(ref.remote, "retry")
+    return f"input {name}: {text}; {advised}" if name not in text else f"{text}; {advised}"

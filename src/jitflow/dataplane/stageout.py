@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 
 from jitflow.dataplane import records
-from jitflow.dataplane.core import Core, advice, workflow_of
+from jitflow.dataplane.core import Core, advice, remedy, workflow_of
 from jitflow.dataplane.primary import measure
 from jitflow.dataplane.records import Obligation, OutputDoc
 from jitflow.dataplane.transfers import Flight
@@ -273,11 +273,8 @@ class StageOut:
         core.planner.uploaded(output.ref, info.size_bytes)
 
     def _gave_up(self, output: OutputDoc, error: Exception) -> None:
-        remote = output.ref.remote
-        output.error = (
-            f"output {output.ref} could not be stored: {advice(error)}; "
-            f"check remote {remote} (jitflow remote test {remote}) and retry the workflow"
-        )
+        advised = remedy(output.ref.remote, "retry the workflow")
+        output.error = f"output {output.ref} could not be stored: {advice(error)}; {advised}"
         if not output.location:
             self._core.planner.abandoned(output.ref)
 

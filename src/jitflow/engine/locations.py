@@ -1,13 +1,15 @@
 """Where an artifact's object lies: from Argo's location to `remote:path`."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Struct
 
+from jitflow.engine.origins import encrypted, origin_of
 from jitflow.model import argo, repositories
 from jitflow.model.data import ObjectRef
+from jitflow.model.origins import Origin
 from jitflow.model.problems import Refused
 
 PLUGIN = "rclone"
@@ -20,21 +22,28 @@ class RemoteName(Struct, frozen=True, kw_only=True):
     endpoints: tuple[str, ...] = ()
 
 
+_TYPES = {"s3": "s3", "oss": "s3", "gcs": "google cloud storage", "azure": "azureblob", "hdfs": "hdfs"}
+"""Kinds of locations, and the type of the remotes that may be meant."""
+
+
 class Locator(Struct, frozen=True, kw_only=True):
     """Translates artifact locations with the remotes that are configured.
 
     `repository`: where key-only locations go, a prefix, if the workflow has no artifact repository of its own (`own`).
-    `plugins`: names of artifact plugins, and the prefix that stands for each.
+    `plugins`: names of artifact plugins, and the prefix that stands for each. `namespace`: where Secrets are looked for.
+    `notice` is told of stores that only a manifest names, before an object there is named.
     """
 
     remotes: Mapping[str, RemoteName]
     repository: ObjectRef
     plugins: Mapping[str, ObjectRef] = {}
     own: argo.ArtifactRepository | None = None
+    namespace: str = ""
+    notice: Callable[[Origin], None] = lambda _: None
 
-    def within(self, repository: argo.ArtifactRepository | None) -> "Locator":
+    def within(self, namespace: str, repository: argo.ArtifactRepository | None = None) -> "Locator":
         """Return the locator of a workflow that has this artifact repository, None for the server's."""
-        return self if repository is None else msgspec.structs.replace(self, own=repository)
+        return msgspec.structs.replace(self, own=repository, namespace=namespace)
 
     def find(self, artifact: argo.Artifact) -> ObjectRef | None:
         """Return the artifact's object, or None if it has no location in a store (raw, or none at all).
@@ -55,9 +64,37 @@ class Locator(Struct, frozen=True, kw_only=True):
             artifact = repositories.relocated(artifact, self.own)
         if artifact.plugin is not None:
             return self._plugin(artifact.name, artifact.plugin)
-        if artifact.s3 is not None and artifact.s3.key:
-            return self._s3(artifact.name, artifact.s3)
-        return None
+        s3 = artifact.s3
+        if s3 is not None and s3.key and not s3.endpoint:
+            if not s3.bucket:
+                return _inside(self.repository, s3.key)
+            return ObjectRef(remote=self.repository.remote, path=f"{s3.bucket}/{s3.key}")
+        found = origin_of(artifact, self.namespace)
+        if found is None:
+            return None
+        origin, path = found
+        remote = self._configured(artifact, origin, path)
+        if remote and s3 is not None and s3.encryption_options is not None:
+            base = Origin(kind="s3", label=remote, host=origin.host, base=remote)
+            origin, remote = encrypted(base, s3, self.namespace), ""
+        if not remote:
+            self.notice(origin)
+        return ObjectRef(remote=remote or origin.name, path=path)
+
+    def _configured(self, artifact: argo.Artifact, origin: Origin, path: str) -> str:
+        """Return the configured remote that a location means, empty when there is none.
+
+        It is told by its endpoint, or its bucket; a store of a kind that has no endpoints is meant by a location without secrets.
+        """
+        kind = next((kind for kind in _TYPES if getattr(artifact, kind) is not None), "")
+        candidates = sorted(name for name, known in self.remotes.items() if known.type == _TYPES.get(kind))
+        wanted = {origin.host, *(_host(one) for one in origin.options.get("namenode", "").split(",") if one)}
+        if kind == "gcs":
+            wanted = {path.partition("/")[0]}
+        matching = [name for name in candidates if wanted.intersection(self.remotes[name].endpoints)]
+        if matching:
+            return matching[0]
+        return candidates[0] if candidates and kind == "gcs" and not origin.secrets else ""
 
     def _plugin(self, name: str, plugin: argo.PluginArtifact) -> ObjectRef:
         if plugin.name in (None, "") and ":" not in plugin.key:
@@ -76,22 +113,6 @@ class Locator(Struct, frozen=True, kw_only=True):
         if remote not in self.remotes:
             raise Refused(self._unknown(name, remote))
         return ObjectRef(remote=remote, path=path)
-
-    def _s3(self, name: str, s3: argo.S3Artifact) -> ObjectRef:
-        key = s3.key or ""
-        if not s3.endpoint and not s3.bucket:
-            return _inside(self.repository, key)
-        path = f"{s3.bucket}/{key}" if s3.bucket else key
-        if not s3.endpoint:
-            return ObjectRef(remote=self.repository.remote, path=path)
-        wanted = _host(s3.endpoint)
-        for remote, known in sorted(self.remotes.items()):
-            if known.type == "s3" and wanted in known.endpoints:
-                return ObjectRef(remote=remote, path=path)
-        raise Refused(
-            f"artifact {name}: no remote is configured for the S3 endpoint {s3.endpoint!r}; "
-            f"add one with `jitflow remote add NAME s3 endpoint={s3.endpoint} …` or in the settings file"
-        )
 
     def _unknown(self, name: str, remote: str) -> str:
         known = ", ".join(sorted(self.remotes)) or "none"

@@ -53,7 +53,8 @@ class Lookahead:
 
     def steps(self, uid: str, state: machine.State) -> tuple[list[FutureStep], bool]:
         """Return the steps to come with the objects they read and write, and whether some are not known yet."""
-        locator = self._locator().within(None if state.run.repository.default else state.run.store)
+        namespace = state.program.metadata.namespace or ""
+        locator = self._locator().within(namespace, None if state.run.repository.default else state.run.store)
         barriers: dict[int, tuple[StepId, ...]] = {}
         found: list[FutureStep] = []
         steps = machine.forecast(state, objects=self._objects)

@@ -97,7 +97,7 @@ def plan_pod(uid: str, launch: LaunchPod, locator: Locator, images: Images) -> P
     template = patched(launch.template, launch.workflow_level.pod_spec_patch, launch.template.pod_spec_patch)
     launch = replace(launch, template=template)
     parts = parts_of(template, images)
-    locator = locator.within(launch.workflow_level.repository)
+    locator = locator.within(launch.workflow_level.namespace, launch.workflow_level.repository)
     inputs = located(template.inputs.artifacts if template.inputs else (), locator)
     outputs = located(template.outputs.artifacts if template.outputs else (), locator)
     step = future_of(
@@ -295,11 +295,15 @@ def _inputs(plan: PodPlan, lease: Lease, output_paths: Sequence[str]) -> tuple[P
 
 
 def _delivery(artifact: argo.Artifact, source: Path, output_paths: Sequence[str]) -> Delivery:
-    """Bind what can be read in place; unpack what is packed; copy what the pod may write over."""
+    """Bind what can be read in place; unpack what is packed; copy what the pod may write over, as it does in working trees."""
     if source.is_file() and _is_packed(artifact, source):
         return Delivery.UNPACK
     inside = f"{(artifact.path or '').rstrip('/')}/"
-    if artifact.mode is not None or any(f"{path.rstrip('/')}/".startswith(inside) for path in output_paths):
+    if (
+        artifact.mode is not None
+        or artifact.git is not None
+        or any(f"{path.rstrip('/')}/".startswith(inside) for path in output_paths)
+    ):
         return Delivery.COPY
     return Delivery.BIND
 

@@ -49,6 +49,13 @@ def is_plain(artifact: argo.Artifact) -> bool:
     return artifact.archive is not None and artifact.archive.none is not None
 
 
+def is_placed(artifact: argo.Artifact) -> bool:
+    """Return whether an output artifact has a location that names an object."""
+    store = store_of(artifact)
+    field = _KEYS.get(store)
+    return bool(store) and (field is None or bool(getattr(getattr(artifact, store), field)))
+
+
 def in_archive(artifact: argo.Artifact, archive: argo.ArtifactLocation) -> argo.Artifact:
     """Return an output artifact with a location: its own, else one below the template's `archiveLocation`."""
     if store_of(artifact):
@@ -58,10 +65,11 @@ def in_archive(artifact: argo.Artifact, archive: argo.ArtifactLocation) -> argo.
 
 
 def in_repository(artifact: argo.Artifact, repository: argo.ArtifactRepository, prefix: str) -> argo.Artifact:
-    """Return an output artifact with a location: its own, else a key below `prefix` in the repository."""
-    if store_of(artifact):
+    """Return an output artifact with a location: its own, else a key below `prefix` in the repository, or in its own bucket."""
+    if is_placed(artifact):
         return artifact
-    return repositories.keyed(artifact, repository, posixpath.normpath(f"{prefix}/{file_name(artifact)}").lstrip("/"))
+    key = posixpath.normpath(f"{prefix}/{file_name(artifact)}").lstrip("/")
+    return with_suffix(artifact, key) if store_of(artifact) else repositories.keyed(artifact, repository, key)
 
 
 def file_name(artifact: argo.Artifact) -> str:

@@ -153,7 +153,7 @@ def _placed(
     view: Planned, template: CompiledTemplate, scope: Scope, artifacts: tuple[argo.Artifact, ...]
 ) -> tuple[argo.Artifact, ...]:
     """Return artifacts with their locations: where the template's `archiveLocation` says, else in the repository."""
-    if all(locations.store_of(artifact) for artifact in artifacts):
+    if all(locations.is_placed(artifact) for artifact in artifacts):
         return artifacts
     if template.archive_location is not None:
         archive = template.archive_location.render(scope)

@@ -59,8 +59,10 @@ _IDENTITY = "pods run as the service's own user; there are no service accounts"
 _ISOLATION = "the executor decides how a pod is isolated"
 _POD_OBJECT = "there is no Pod object in Kubernetes that it would apply to"
 _SIZES = "requests and limits of Kubernetes are not enforced here"
-_REMOTE = "how a store is reached is said by the configured remote for this endpoint and bucket"
-_ELSEWHERE = "this artifact location is not supported by this version; use s3, raw, or plugin: {name: rclone, key: remote:path}"
+_REMOTE = "how a store is reached is said by rclone's options of the remote"
+_NOT_LISTED = "what lies there cannot be listed; use s3, gcs, azure, oss, hdfs or plugin"
+_NOT_WRITTEN = "outputs cannot be stored there; use another location"
+_KERBEROS = "rclone uses the Kerberos tickets of the service's user; get them with kinit"
 _NO_CLUSTER = "there is no Kubernetes that would give it out"
 _CLAIMS = "a claim is a directory of this machine"
 _KEPT = "the server keeps it"
@@ -152,9 +154,8 @@ FEATURES: Final[tuple[Feature, ...]] = (
         "volumes",
     ),
     *_supported("Template", "archiveLocation"),
-    *_supported("ArtifactLocation", "archiveLogs plugin s3"),
-    *_refused("ArtifactLocation", "raw git", "outputs cannot be stored there"),
-    *_refused("ArtifactLocation", "artifactory azure gcs hdfs http oss", _ELSEWHERE),
+    *_supported("ArtifactLocation", "archiveLogs artifactory azure gcs hdfs http oss plugin s3"),
+    *_refused("ArtifactLocation", "raw git", _NOT_WRITTEN),
     *_supported("Template", "daemon"),
     *_supported("Probe", "httpGet initialDelaySeconds periodSeconds successThreshold tcpSocket timeoutSeconds"),
     *_refused("Probe", "exec", "a daemon is asked over the network; use httpGet or tcpSocket"),
@@ -171,8 +172,8 @@ FEATURES: Final[tuple[Feature, ...]] = (
     *_supported("Data", "source transformation"),
     *_supported("DataSource", "artifactPaths"),
     *_supported("TransformationStep", "expression"),
-    *_supported("ArtifactPaths", "name plugin s3"),
-    *_refused("ArtifactPaths", "artifactory azure gcs git hdfs http oss raw", _ELSEWHERE),
+    *_supported("ArtifactPaths", "azure gcs hdfs name oss plugin s3"),
+    *_refused("ArtifactPaths", "artifactory git http raw", _NOT_LISTED),
     *_refused(
         "ArtifactPaths",
         "archive archiveLogs artifactGC deleted from fromExpression globalName mode optional path recurseMode subPath",
@@ -278,7 +279,7 @@ FEATURES: Final[tuple[Feature, ...]] = (
     *_supported("Artifact", "archive from fromExpression globalName mode name optional path plugin raw s3 subPath"),
     *_ignored("Artifact", "archiveLogs", "it means something in an archiveLocation only"),
     *_refused("Artifact", "artifactGC", "artifact garbage collection is not supported by this version"),
-    *_refused("Artifact", "artifactory azure gcs git hdfs http oss", _ELSEWHERE),
+    *_supported("Artifact", "artifactory azure gcs git hdfs http oss"),
     *_refused("Artifact", "deleted", "an artifact that was deleted cannot be used"),
     *_supported("Artifact", "recurseMode"),
     *_supported("ArchiveStrategy", "none tar zip"),
@@ -287,9 +288,30 @@ FEATURES: Final[tuple[Feature, ...]] = (
     *_supported("S3Artifact", "bucket endpoint key"),
     *_supported("S3Artifact", "createBucketIfNotPresent"),
     *_ignored("CreateS3BucketOptions", "objectLocking", "set it on the bucket"),
-    *_refused("S3Artifact", "encryptionOptions", "encryption is set on the remote"),
-    *_ignored("S3Artifact", "accessKeySecret addressingStyle caSecret roleARN secretKeySecret", _REMOTE),
-    *_ignored("S3Artifact", "insecure region sessionTokenSecret useSDKCreds", _REMOTE),
+    *_supported("S3Artifact", "accessKeySecret addressingStyle encryptionOptions insecure region roleARN secretKeySecret"),
+    *_supported("S3Artifact", "sessionTokenSecret useSDKCreds"),
+    *_ignored("S3Artifact", "caSecret", "certificates are checked with those that this machine trusts; add it there"),
+    *_supported("S3EncryptionOptions", "enableEncryption kmsKeyId serverSideCustomerKeySecret"),
+    *_refused("S3EncryptionOptions", "kmsEncryptionContext", "rclone cannot send it; set the encryption on the bucket"),
+    *_supported("GCSArtifact", "bucket key serviceAccountKeySecret"),
+    *_supported("AzureArtifact", "accountKeySecret blob container endpoint useSDKCreds"),
+    *_supported("OSSArtifact", "accessKeySecret bucket endpoint key secretKeySecret securityToken useSDKCreds"),
+    *_ignored("OSSArtifact", "createBucketIfNotPresent", "rclone makes a bucket that is not there"),
+    *_ignored("OSSArtifact", "lifecycleRule", "set it on the bucket"),
+    *_supported("HDFSArtifact", "addresses dataTransferProtection hdfsUser krbServicePrincipalName krbUsername path"),
+    *_refused("HDFSArtifact", "krbCCacheSecret krbConfigConfigMap krbKeytabSecret krbRealm", _KERBEROS),
+    *_ignored("HDFSArtifact", "force", "what is there is always replaced"),
+    *_supported("HTTPArtifact", "auth headers url"),
+    *_ignored("HTTPArtifact", "saveStreamViaFile", "outputs are always sent from a file"),
+    *_supported("HTTPAuth", "basicAuth clientCert oauth2"),
+    *_supported("BasicAuth", "passwordSecret usernameSecret"),
+    *_supported("ClientCertAuth", "clientCertSecret clientKeySecret"),
+    *_supported("OAuth2Auth", "clientIDSecret clientSecretSecret endpointParams scopes tokenURLSecret"),
+    *_supported("OAuth2EndpointParam", "key value"),
+    *_supported("Header", "name value"),
+    *_supported("ArtifactoryArtifact", "passwordSecret url usernameSecret"),
+    *_supported("GitArtifact", "branch depth disableSubmodules fetch insecureIgnoreHostKey insecureSkipTLS passwordSecret repo"),
+    *_supported("GitArtifact", "revision singleBranch sshPrivateKeySecret usernameSecret"),
     *_supported("PluginArtifact", "key"),
     *_supported("PluginArtifact", "name"),
     *_ignored("PluginArtifact", "configuration", "the settings say where a plugin's artifacts lie, under artifact_plugins"),

@@ -94,6 +94,10 @@ class RcloneStorage:
             await self._daemon.call("config/delete", {"name": name}, subject=f"remote {name}")
             await self._daemon.call("fscache/clear", {}, subject=f"remote {name}")
 
+    def config(self, name: str) -> RemoteConfig | None:
+        """Return how a remote is configured, None if it is not."""
+        return self._remotes.get(name)
+
     @property
     def remotes(self) -> tuple[str, ...]:
         """Return the names of the configured remotes."""

@@ -17,6 +17,9 @@ _KEYS: Final = {
 _EXAMPLE: Final = "{{steps.a.outputs.artifacts.b}}"
 _TAG = re.compile(r"\{\{.*?\}\}", re.DOTALL)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_WEB = re.compile(r"https?://[^/\s]", re.IGNORECASE)
+_KEY_FIELDS: Final = {"gcs": "key", "oss": "key", "azure": "blob", "hdfs": "path"}
+_ADDRESS_FIELDS: Final = {"http": "url", "artifactory": "url", "git": "repo"}
 _REMOTE_PATH = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+@ -]*:")
 
 Role = Literal["argument", "input", "output"]
@@ -116,12 +119,35 @@ def _check_keys(report: Report, artifact: argo.Artifact, path: Path, prefix: str
         if complaint:
             report.add((*path, "s3", "key"), f"{prefix}.s3.key {complaint}", "name an object, or a directory with a / at its end")
         _check_bucket(report, artifact.s3, path, prefix)
+    _check_others(report, artifact, path, prefix, key_optional=key_optional)
     if artifact.plugin is not None:
         _check_remote_path(report, artifact.plugin, path, prefix)
     if artifact.sub_path:
         complaint = key_complaint(artifact.sub_path)
         if complaint:
             report.add((*path, "subPath"), f"{prefix}.subPath {complaint}", "name a part of the artifact")
+
+
+def _check_others(report: Report, artifact: argo.Artifact, path: Path, prefix: str, *, key_optional: bool) -> None:
+    """Check keys of other stores, which are keys as those of s3, and addresses."""
+    for store, field in _KEY_FIELDS.items():
+        location = getattr(artifact, store)
+        if location is None:
+            continue
+        key = getattr(location, field) or ""
+        complaint = key_complaint(key.lstrip("/") if store == "hdfs" else key)
+        if complaint and (key or not key_optional):
+            report.add((*path, store, field), f"{prefix}.{store}.{field} {complaint}", "say where the object lies in the store")
+    for store, field in _ADDRESS_FIELDS.items():
+        location = getattr(artifact, store)
+        if location is None:
+            continue
+        address = getattr(location, field) or ""
+        if not address:
+            report.add((*path, store), f"{prefix}.{store}.{field} is required", f"add `{field}:`")
+        elif store != "git" and not _TAG.match(address) and not _WEB.match(address):
+            message = f"{prefix}.{store}.{field} '{address[:80]}' is no web address"
+            report.add((*path, store, field), message, "write it like https://host/path")
 
 
 def _check_bucket(report: Report, location: argo.S3Artifact, path: Path, prefix: str) -> None:
