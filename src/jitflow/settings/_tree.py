@@ -111,7 +111,10 @@ class ImageSettings(_Strict, frozen=True, kw_only=True):
 
 
 class HttpSettings(_Strict, frozen=True, kw_only=True):
-    """Whom http templates may ask. `allowed_hosts`: names, `*` stands for any part; empty: all but link-local addresses."""
+    """Whom http templates, and stores that only a manifest names, may ask.
+
+    `allowed_hosts`: names, `*` stands for any part; empty: all but link-local addresses.
+    """
 
     allowed_hosts: tuple[str, ...] = ()
 

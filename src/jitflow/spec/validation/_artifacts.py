@@ -119,7 +119,7 @@ def _check_keys(report: Report, artifact: argo.Artifact, path: Path, prefix: str
         if complaint:
             report.add((*path, "s3", "key"), f"{prefix}.s3.key {complaint}", "name an object, or a directory with a / at its end")
         _check_bucket(report, artifact.s3, path, prefix)
-    _check_others(report, artifact, path, prefix, key_optional=key_optional)
+    _check_others(report, artifact, path, prefix)
     if artifact.plugin is not None:
         _check_remote_path(report, artifact.plugin, path, prefix)
     if artifact.sub_path:
@@ -128,15 +128,15 @@ def _check_keys(report: Report, artifact: argo.Artifact, path: Path, prefix: str
             report.add((*path, "subPath"), f"{prefix}.subPath {complaint}", "name a part of the artifact")
 
 
-def _check_others(report: Report, artifact: argo.Artifact, path: Path, prefix: str, *, key_optional: bool) -> None:
+def _check_others(report: Report, artifact: argo.Artifact, path: Path, prefix: str) -> None:
     """Check keys of other stores, which are keys as those of s3, and addresses."""
     for store, field in _KEY_FIELDS.items():
         location = getattr(artifact, store)
         if location is None:
             continue
         key = getattr(location, field) or ""
-        complaint = key_complaint(key.lstrip("/") if store == "hdfs" else key)
-        if complaint and (key or not key_optional):
+        complaint = key_complaint(key.lstrip("/") if store == "hdfs" else key) if key else ""
+        if complaint:
             report.add((*path, store, field), f"{prefix}.{store}.{field} {complaint}", "say where the object lies in the store")
     for store, field in _ADDRESS_FIELDS.items():
         location = getattr(artifact, store)
