@@ -80,17 +80,13 @@ async def open_stack(settings: Settings) -> AsyncGenerator[Stack]:
         clock = SystemClock()
         objects = ObjectStore(store, vault, clock, RandomIds())
         await objects.open()
-        capacity_bytes = parse_bytes(settings.primary.capacity)
-        staging = Staging(home.staging.absolute(), capacity_bytes)
-        staging.open()
-        hosts = HostRules(settings.http.allowed_hosts)
-        stores = AllStores(storage, Credentials(objects), hosts.check, staging, stall_s=settings.primary.stall_s)
+        stores = all_stores(settings, home, storage, objects)
         registry = Registry(storage, stores, store, vault, settings)
         stack.push_async_callback(registry.close)
         await registry.load(fixed)
         dataplane = LocalDataPlane(
             Path(settings.primary.path) if settings.primary.path else home.primary,
-            capacity_bytes,
+            parse_bytes(settings.primary.capacity),
             stores,
             store,
             clock,
@@ -192,6 +188,14 @@ def _object_changed(change: ObjectChange, engine: Engine) -> None:
 def _ended(change: Change, scheduler: Scheduler) -> None:
     if change.kind == "MODIFIED" and change.row.finished_at is not None:
         scheduler.run_ended(change.row)
+
+
+def all_stores(settings: Settings, home: Home, storage: RcloneStorage, objects: ObjectStore) -> AllStores:
+    """Return the configured remotes with the stores that only manifests name."""
+    staging = Staging(home.staging.absolute(), parse_bytes(settings.primary.capacity))
+    staging.open()
+    hosts = HostRules(settings.http.allowed_hosts)
+    return AllStores(storage, Credentials(objects), hosts.check, staging, stall_s=settings.primary.stall_s)
 
 
 def make_executor(settings: Settings, home: Home) -> Executor:
