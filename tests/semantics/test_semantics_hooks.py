@@ -171,7 +171,7 @@ def test_hooks_1_global_outputs_of_the_entrypoint() -> None:
 
 def test_hooks_2_workflow_hooks() -> None:
     """Hooks 2: a hook of the workflow begins when its expression is true, once; the workflow ends when its hooks have."""
-    spec = 'hooks: {running: {expression: workflow.status == "Running", template: echo}, good: {expression: workflow.status == "Succeeded", template: echo}, bad: {expression: workflow.status == "Failed", template: echo}}'
+    spec = 'hooks: {running: {expression: workflow.status == "Running", template: echo}, good: {expression: workflow.status == "Succeeded", template: echo}, bad: {expression: workflow.status == "Failed", template: echo}, exit: {template: echo}}'
     run = begun("container: {image: busybox}", spec=spec)
     assert run.names() == ["wf"]
     started(run, "wf")
@@ -179,8 +179,10 @@ def test_hooks_2_workflow_hooks() -> None:
     run.end("wf")
     assert run.names() == ["wf", "wf.hooks.good", "wf.hooks.running"]
     run.end("wf.hooks.good")
+    assert "wf.onExit" not in run.names(), "it begins when all hooks have ended"
     assert run.state.run.phase == "Running"
     run.end("wf.hooks.running", 1)
+    run.end("wf.onExit")
     assert end_of(run) == ("Succeeded", "")
     flag = shown_node(run, "wf.hooks.running").node_flag
     assert flag is not None
@@ -201,6 +203,7 @@ def test_hooks_2_complete_with_its_hooks(kind: str, a: str, b: str) -> None:
     assert run.phase(f"{a}.hooks.running") == "Pending"
     run.end(a)
     assert f"{a}.hooks.failed" not in run.names()
+    assert f"{a}.onExit" not in run.names(), "it begins when the other hooks have ended"
     run.end(f"{a}.hooks.running", 1)
     assert b not in run.names()
     run.end(f"{a}.onExit", 1)

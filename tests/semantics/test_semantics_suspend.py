@@ -16,7 +16,7 @@
 
 import pytest
 from machine_driver import Run
-from semantics_kit import begun, end_of, manifest, output, phases, played, received, shown, shown_node
+from semantics_kit import begun, end_of, manifest, output, phases, played, received, refused, shown, shown_node
 
 from jitflow import machine
 from jitflow.model import argo
@@ -349,6 +349,22 @@ def test_suspend_5_timeout_of_a_template() -> None:
     run.send(PodStarted(node_id=run.node("wf").id))
     run.end("wf", 143, timed_out=True)
     assert end_of(run) == ("Failed", message)
+
+
+def test_suspend_5_pending_timeout() -> None:
+    """Suspend 5: `pendingTimeout` limits only how long a pod may wait to start."""
+    run = begun("timeout: 1h\npendingTimeout: 30s\ncontainer: {image: busybox}")
+    assert run.launch("wf").deadline_at == run.now + 3600
+    run.now += 20
+    run.send(PodStarted(node_id=run.node("wf").id))
+    run.now += 20
+    assert not run.fire_next()
+    run.end("wf")
+    assert end_of(run)[0] == "Succeeded"
+    run = begun("pendingTimeout: 30s\ncontainer: {image: busybox}")
+    run.fire_next()
+    assert end_of(run)[0] == "Failed"
+    assert "doesn't support pendingTimeout" in refused("pendingTimeout: 30s\nsteps: [[{name: a, template: echo}]]")
 
 
 def test_suspend_5_a_retry_of_the_workflow_asks_again() -> None:

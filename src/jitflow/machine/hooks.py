@@ -33,8 +33,11 @@ def look(turn: Turn, node: Node) -> None:
     hooks = of(turn, node)
     if not hooks or turn.halted(exit_handler=True) or node.phase in {phases.SKIPPED, phases.OMITTED}:
         return
-    for number, (name, hook) in enumerate(hooks.items()):
-        if turn.child(node.id, (HOOK, number)) is None and _wanted(turn, node, name, hook):
+    # As in Argo: the exit handler begins when all other hooks that were begun have ended.
+    for number, (name, hook) in sorted(enumerate(hooks.items()), key=lambda entry: entry[1][0] == EXIT):
+        if turn.child(node.id, (HOOK, number)) is not None or (name == EXIT and _any_runs(turn, node, len(hooks))):
+            continue
+        if _wanted(turn, node, name, hook):
             _start(turn, node, name, number, hook)
 
 
@@ -45,10 +48,14 @@ def hold_back(turn: Turn, node: Node) -> bool:
         return False
     look(turn, node)
     node = turn.nodes[node.id]
-    running = any(_runs(turn.child(node.id, (HOOK, number))) for number in range(len(hooks)))
+    running = _any_runs(turn, node, len(hooks))
     if running != node.hooking:
         turn.put(changed(node, hooking=running))
     return running
+
+
+def _any_runs(turn: Turn, node: Node, count: int) -> bool:
+    return any(_runs(turn.child(node.id, (HOOK, number))) for number in range(count))
 
 
 def _runs(node: Node | None) -> bool:

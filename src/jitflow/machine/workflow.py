@@ -166,9 +166,11 @@ def top_ended(turn: Turn) -> None:
     exit_hook = turn.program.hooks.get("exit")
     name, template = exit_name(turn.program.name), exit_hook.template if exit_hook is not None else ""
     handler = turn.find(names.node_id(turn.program.name, name))
+    if hooks.look_at_workflow(turn):
+        return
     if template and handler is None and turn.run.shutdown != TERMINATE:
         turn.start(_top(turn, name, template, exit_handler=True))
-    elif not hooks.look_at_workflow(turn) and (handler is None or handler.is_fulfilled):
+    elif handler is None or handler.is_fulfilled:
         _close(turn, root, handler)
 
 
