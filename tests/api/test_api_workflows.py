@@ -7,9 +7,11 @@ from typing import Any
 import httpx
 import pytest
 
+from jitflow.app.manifests import missing_template
 from jitflow.control_api import make_app
 from jitflow.data_api import routes as data_routes
-from jitflow.model import runs
+from jitflow.model import argo, runs
+from jitflow.model.objects import NO_OBJECTS
 from jitflow.model.problems import Refused
 from jitflow.ports.errors import Broken, Unreachable
 from jitflow.testing.fake_engine import World
@@ -244,6 +246,30 @@ def test_lint_and_dry_run_make_nothing() -> None:
         assert not await world.store.runs()
 
     play(scenario)
+
+
+def test_lint_lets_values_and_the_name_come_at_submit() -> None:
+    async def scenario(client: httpx.AsyncClient, world: World) -> None:
+        body = manifest()
+        body["spec"]["arguments"] = {"parameters": [{"name": "later"}]}
+        del body["metadata"]["name"]
+        assert (await client.post("/api/v1/workflows/argo/lint", json={"workflow": body})).status_code == 200
+        refused = await client.post("/api/v1/workflows/argo", json={"workflow": body})
+        assert refused.status_code == 400
+        assert "spec.arguments.later.value or spec.arguments.later.valueFrom is required" in refused.json()["message"]
+        assert not await world.store.runs()
+
+    play(scenario)
+
+
+def test_a_template_that_is_not_there_is_no_mistake_of_the_workflow() -> None:
+    for cluster, message in (
+        (None, 'workflowtemplates.argoproj.io "t" not found'),
+        (True, 'clusterworkflowtemplates.argoproj.io "t" not found'),
+    ):
+        spec = argo.WorkflowSpec(workflow_template_ref=argo.WorkflowTemplateRef(name="t", cluster_scope=cluster))
+        assert missing_template(argo.Workflow(spec=spec), "argo", NO_OBJECTS) == message
+    assert not missing_template(argo.Workflow(spec=argo.WorkflowSpec(entrypoint="gone")), "argo", NO_OBJECTS)
 
 
 def test_an_empty_list_has_null_items() -> None:

@@ -11,6 +11,7 @@ from jitflow import spec
 from jitflow.app.names import check_name, check_namespace, generated_name
 from jitflow.app.present import API_VERSION
 from jitflow.model import argo
+from jitflow.model.effective import MissingTemplate, effective_spec
 from jitflow.model.objects import NO_OBJECTS, Objects
 from jitflow.model.problems import Place, Problem, Refused
 from jitflow.ports.clock import Ids
@@ -79,6 +80,16 @@ async def read_aside(
     """
     read = partial(read_workflow, manifest, source=source, namespace=namespace, objects=objects, lint=lint)
     return read() if size_bytes < LARGE_BYTES else await asyncio.to_thread(read)
+
+
+def missing_template(workflow: argo.Workflow, namespace: str, objects: Objects) -> str:
+    """Return what is said of a workflow that refers to a template which is not there; empty when it is."""
+    metadata = replace(workflow.metadata or argo.ObjectMeta(), namespace=namespace)
+    try:
+        effective_spec(replace(workflow, metadata=metadata), objects)
+    except MissingTemplate as error:
+        return str(error)
+    return ""
 
 
 def prepare(

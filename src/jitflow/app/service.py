@@ -13,7 +13,7 @@ from msgspec import Struct, to_builtins
 from jitflow.app.events import Happening, triggered
 from jitflow.app.index import RunIndex
 from jitflow.app.logs import LogQuery, LogSink
-from jitflow.app.manifests import Manifest, prepare, read_aside, read_unchecked
+from jitflow.app.manifests import Manifest, missing_template, prepare, read_aside, read_unchecked
 from jitflow.app.names import check_name, check_namespace
 from jitflow.app.objects import Objects
 from jitflow.app.podlogs import PodLogs
@@ -128,17 +128,24 @@ class Service:
     # Workflows: make and find.
 
     async def lint(self, manifest: Manifest, namespace: str = "", *, source: str = "", size_bytes: int = 0) -> argo.Workflow:
-        """Return the workflow of a valid manifest; `size_bytes` is the length of the text it came in."""
-        return await self._read(manifest, namespace, source=source, size_bytes=size_bytes)
+        """Return the workflow of a valid manifest, whose parameters may lack values.
+
+        `size_bytes` is the length of the text it came in.
+        """
+        return await self._read(manifest, namespace, source=source, size_bytes=size_bytes, lint=True)
 
     async def explain(self, manifest: Manifest, namespace: str = "", *, source: str = "", size_bytes: int = 0) -> Estimate:
         """Return what running a manifest would move and take."""
         workflow = await self._read(manifest, namespace, source=source, size_bytes=size_bytes)
         return await self._engine.check(workflow)
 
-    async def _read(self, manifest: Manifest, namespace: str, *, source: str, size_bytes: int) -> argo.Workflow:
+    async def _read(
+        self, manifest: Manifest, namespace: str, *, source: str, size_bytes: int, lint: bool = False
+    ) -> argo.Workflow:
         namespace = namespace or self.namespace
-        return await read_aside(manifest, source=source, size_bytes=size_bytes, namespace=namespace, objects=self._objects)
+        return await read_aside(
+            manifest, source=source, size_bytes=size_bytes, namespace=namespace, objects=self._objects, lint=lint
+        )
 
     async def create(
         self, manifest: Manifest, namespace: str = "", *, dry_run: bool = False, source: str = "", size_bytes: int = 0
@@ -161,7 +168,8 @@ class Service:
         try:
             read = await self._read(to_builtins(workflow), namespace, source="", size_bytes=0)
         except Refused as error:
-            return await self.take(workflow, namespace, invalid=f"invalid spec: {error}")
+            missing = missing_template(workflow, namespace, self._objects)
+            return await self.take(workflow, namespace, invalid=missing or f"invalid spec: {error}")
         return await self.take(read, namespace)
 
     async def keep(self, manifest: Mapping[str, Any], namespace: str) -> argo.Workflow:
