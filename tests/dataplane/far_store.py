@@ -111,6 +111,11 @@ class FarStore:
                     await asyncio.sleep(0)
         return now
 
+    async def read(self, one: ObjectRef, *, offset: int = 0, count: int | None = None) -> AsyncIterator[bytes]:
+        await self._enter("read", one)
+        self._info(one)
+        yield self.objects[one][offset:][:count]
+
     async def store(self, source: Path, one: ObjectRef, progress: Callable[[int], None]) -> ObjectInfo:
         await self._enter("store", one)
         if source.is_dir():

@@ -41,6 +41,14 @@ class Storage(Protocol):
         """
         ...
 
+    def read(self, ref: ObjectRef, *, offset: int = 0, count: int | None = None) -> AsyncIterator[bytes]:
+        """Yield the bytes of an object from `offset` on, at most `count`; close it when it is not read to its end.
+
+        Raises:
+            ObjectMissing: there is no such object. Unreachable: the stream broke; what came before is right.
+        """
+        ...
+
     async def store(self, source: Path, ref: ObjectRef, progress: Progress) -> ObjectInfo:
         """Copy a local file (directory to a prefix) to a store and verify it there; return what the store says of it."""
         ...

@@ -8,8 +8,8 @@ import shutil
 import signal
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import aclosing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -146,6 +146,16 @@ class RcloneDaemon:
             raise Broken(f"{subject}: the storage is not open")
         return await self._client.call(method, params, subject=subject)
 
+    async def read(self, fs: str, remote: str, *, span: str, stall_s: float, subject: str) -> AsyncGenerator[bytes]:
+        """Yield an object's bytes, waiting for rclone where it is just being started again; see `RcClient.read`."""
+        if not self._ready.is_set():
+            await self._wait_ready(subject)
+        if self._client is None:
+            raise Broken(f"{subject}: the storage is not open")
+        async with aclosing(self._client.read(fs, remote, span=span, stall_s=stall_s, subject=subject)) as chunks:
+            async for chunk in chunks:
+                yield chunk
+
     async def _wait_ready(self, subject: str) -> None:
         if self._supervisor is None:
             raise Broken(f"{subject}: the storage is not open")
@@ -201,7 +211,8 @@ class RcloneDaemon:
         socket = self._directory / "rc.sock"
         socket.unlink(missing_ok=True)
         command = [
-            str(program), "rcd", "--rc-addr", f"unix://{socket}", "--config", "", "--use-json-log", "--log-level", "NOTICE",
+            str(program), "rcd", "--rc-serve", "--rc-addr", f"unix://{socket}", "--config", "", "--use-json-log",
+            "--log-level", "NOTICE",
             "--rc-job-expire-duration", "10s", "--rc-job-expire-interval", "5s", "--cache-dir", str(self._directory / "cache"),
             "--temp-dir", str(self._directory), *self._flags,
         ]  # fmt: skip

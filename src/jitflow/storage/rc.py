@@ -2,13 +2,15 @@
 
 import base64
 import itertools
+from collections.abc import AsyncGenerator
 from types import TracebackType
 from typing import Any, Self
+from urllib.parse import quote
 
 import httpcore
 import msgspec
 
-from jitflow.ports.errors import Broken, PortError, Unreachable
+from jitflow.ports.errors import Broken, PortError, Stalled, Unreachable
 from jitflow.storage.faults import shorten, translate
 from jitflow.storage.redact import Redactor
 from jitflow.storage.wire import Failure
@@ -73,6 +75,29 @@ class RcClient:
         if answer.status == 200:
             return answer.content
         raise self._failure(method, answer, subject)
+
+    async def read(self, fs: str, remote: str, *, span: str, stall_s: float, subject: str) -> AsyncGenerator[bytes]:
+        """Yield the bytes of an object.
+
+        `span` is the value of a Range header, empty for all; nothing for `stall_s` raises `Stalled`.
+
+        Raises:
+            PortError: what rclone said, translated; `Unreachable` when the stream breaks.
+        """
+        headers = [*self._headers, ("Range", span)] if span else self._headers
+        url = f"http://rclone/{quote(f'[{fs}]', safe='')}/{quote(remote, errors='surrogatepass')}"
+        timeout = {"connect": CONNECT_S, "read": stall_s}
+        try:
+            async with next(self._turn).stream("GET", url, headers=headers, extensions={"timeout": timeout}) as answer:
+                if answer.status not in (200, 206):
+                    said = self._redact((await answer.aread()).decode(errors="replace"))
+                    raise translate(said, answer.status, subject)
+                async for chunk in answer.aiter_stream():
+                    yield chunk
+        except httpcore.ReadTimeout as error:
+            raise Stalled(f"{subject}: nothing moved for {stall_s:g} s; try again later") from error
+        except _LOST as error:
+            raise Unreachable(f"{subject}: the stream broke ({type(error).__name__}); read it again") from error
 
     def _failure(self, method: str, answer: httpcore.Response, subject: str) -> PortError:
         try:

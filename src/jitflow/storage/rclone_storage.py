@@ -1,7 +1,8 @@
 """The Storage port over rclone."""
 
-from collections.abc import AsyncIterator, Iterable, Sequence
-from contextlib import suppress
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
+from contextlib import aclosing, suppress
 from pathlib import Path
 
 from jitflow.model.data import ObjectInfo, ObjectRef
@@ -31,6 +32,7 @@ class RcloneStorage:
         stall_s: float = 60.0,
         max_transfers: int = 64,
         max_queries: int = 64,
+        max_streams: int = 32,
     ) -> None:
         """Remember the remotes; `open` checks them.
 
@@ -40,6 +42,7 @@ class RcloneStorage:
             stall_s: a call in which nothing moves for so long is given up with `Stalled`.
             max_transfers: copies at once; more wait for their turn.
             max_queries: stats and listings at once.
+            max_streams: objects read at once.
         """
         self._daemon = daemon
         self._remotes = {remote.name: remote for remote in remotes}
@@ -47,6 +50,8 @@ class RcloneStorage:
         self._watch = Watch(self._ask, daemon.kill)
         self._transfers = Calls(daemon, self._watch, "transfer", max_transfers, stall_s)
         self._queries = Calls(daemon, self._watch, "query", max_queries, stall_s)
+        self._stall_s = stall_s
+        self._streams = asyncio.Semaphore(max_streams)
         self._lookup = Lookup(self._queries, self._remotes)
         self._copies = Copies(self._transfers, self._lookup)
 
@@ -142,6 +147,21 @@ class RcloneStorage:
     async def fetch(self, info: ObjectInfo, target: Path, progress: Progress) -> ObjectInfo:
         """See `Storage.fetch`."""
         return await self._copies.fetch(info, target, progress)
+
+    async def read(self, ref: ObjectRef, *, offset: int = 0, count: int | None = None) -> AsyncGenerator[bytes]:
+        """See `Storage.read`."""
+        info = await self._lookup.stat(ref)  # it also makes rclone's view of the remote, with our options
+        if offset >= info.size_bytes or count == 0:
+            return
+        at = keys.address(ref)
+        last = "" if count is None else str(offset + count - 1)
+        span = f"bytes={offset}-{last}" if offset or last else ""
+        async with (
+            self._streams,
+            aclosing(self._daemon.read(at.fs, at.remote, span=span, stall_s=self._stall_s, subject=str(ref))) as chunks,
+        ):
+            async for chunk in chunks:
+                yield chunk
 
     async def store(self, source: Path, ref: ObjectRef, progress: Progress) -> ObjectInfo:
         """See `Storage.store`."""

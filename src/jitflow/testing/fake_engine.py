@@ -283,6 +283,11 @@ class FakeStorage:
         """Refuse: there are no bytes here."""
         raise FixRequest("this storage holds no bytes")
 
+    async def read(self, ref: ObjectRef, *, offset: int = 0, count: int | None = None) -> AsyncIterator[bytes]:
+        """Yield as many zeros as the object has bytes."""
+        size = (await self.stat(ref)).size_bytes
+        yield bytes(size)[offset:][:count]
+
     async def store(self, source: Path, ref: ObjectRef, progress: Progress) -> ObjectInfo:
         """Refuse: there are no bytes here."""
         raise FixRequest("this storage holds no bytes")

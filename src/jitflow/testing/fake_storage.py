@@ -10,6 +10,9 @@ from jitflow.model.data import ObjectInfo, ObjectRef
 from jitflow.ports.errors import Corrupt, FixRequest, ObjectMissing, PortError, RemoteUnknown, SourceChanged, Stalled
 from jitflow.ports.storage import Progress
 
+PIECE_BYTES = 64 * 1024
+"""Bytes that a read gives at once."""
+
 PIECES = 4
 """A transfer tells its progress so often."""
 
@@ -132,6 +135,15 @@ class FakeStorage:
             raise Corrupt(f"{ref}: what arrived is not what the store describes")
         _write(target, ref, read)
         return before
+
+    async def read(self, ref: ObjectRef, *, offset: int = 0, count: int | None = None) -> AsyncIterator[bytes]:
+        """See `Storage.read`."""
+        await self.stat(ref)
+        data = self.get(ref) or b""
+        wanted = data[offset:] if count is None else data[offset : offset + count]
+        for at in range(0, len(wanted), PIECE_BYTES):
+            await asyncio.sleep(0)
+            yield wanted[at : at + PIECE_BYTES]
 
     async def store(self, source: Path, ref: ObjectRef, progress: Progress) -> ObjectInfo:
         """See `Storage.store`."""

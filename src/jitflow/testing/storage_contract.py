@@ -285,3 +285,27 @@ class StorageContract:
             assert {f"m/{name}": data for name, data in _files(tmp_path / "got").items()} == objects
 
         self._run(tmp_path, story)
+
+    @pytest.mark.parametrize(("offset", "count"), [(0, None), (0, 5), (7, None), (199_990, 5), (199_990, 500), (200_000, None)])
+    def test_s15_an_object_is_read_from_any_place(self, tmp_path: Path, offset: int, count: int | None) -> None:
+        """S15."""
+        data = os.urandom(200_000)
+
+        async def story(world: StorageWorld) -> None:
+            await world.seed({"x": data})
+            got = [chunk async for chunk in world.storage.read(world.ref("x"), offset=offset, count=count)]
+            assert b"".join(got) == data[offset:][:count]
+
+        self._run(tmp_path, story)
+
+    def test_s16_odd_names_can_be_read_and_what_is_missing_cannot(self, tmp_path: Path) -> None:
+        """S16."""
+
+        async def story(world: StorageWorld) -> None:
+            await world.seed({key: key.encode() for key in ODD_KEYS})
+            for key in ODD_KEYS:
+                assert b"".join([chunk async for chunk in world.storage.read(world.ref(key))]) == key.encode()
+            with pytest.raises(ObjectMissing):
+                _ = [chunk async for chunk in world.storage.read(world.ref("gone"))]
+
+        self._run(tmp_path, story)
