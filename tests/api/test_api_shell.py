@@ -32,11 +32,14 @@ def an_app(world: World, **more: Any) -> Starlette:
     return make_app(world.service, TOKEN, extra=data_routes(world.service), **more)
 
 
+ARTIFACT_PARTS = ("id", "uid", "node", "side", "artifact", "path:path")
+
+
 def every_route(app: Starlette) -> Iterator[tuple[str, str]]:
     for route in app.routes:
         assert isinstance(route, Route)
         path = route.path
-        for name in ("namespace", "name", "pod", "kind", "key", "discriminator", "rest:path"):
+        for name in ("namespace", "name", "pod", "kind", "key", "discriminator", "rest:path", *ARTIFACT_PARTS):
             path = path.replace("{" + name + "}", "x")
         assert "{" not in path
         for method in route.methods or ():

@@ -1,9 +1,11 @@
 """The logs of a workflow's pods: which pods and containers are meant, and where each of their lines comes from."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Sequence
+from contextlib import aclosing
 from functools import partial
 
+from jitflow.app.artifacts import Artifacts, File, Wanted
 from jitflow.app.containers import MAIN, check_container, pod_labels
 from jitflow.app.index import RunIndex
 from jitflow.app.logs import LineFilter, LogQuery, LogSink, Merge, PodLog
@@ -19,14 +21,16 @@ from jitflow.ports.executor import Executor
 from jitflow.ports.store import RunRow
 
 _POD_LOOK_S = 0.5
+_MAX_LINE_BYTES = 1024 * 1024
 _HAS_OUTPUT = frozenset({"Running", "Succeeded", "Failed", "Error"})
 
 
 class PodLogs:
     """Finds and merges the logs that a query asks for."""
 
-    def __init__(self, engine: Engine, executor: Executor, index: RunIndex, clock: Clock) -> None:
-        """Hold the parts."""
+    def __init__(self, engine: Engine, executor: Executor, index: RunIndex, clock: Clock, artifacts: Artifacts) -> None:
+        """Hold the parts; `artifacts` gives the logs that were archived."""
+        self._artifacts = artifacts
         self._engine = engine
         self._executor = executor
         self._index = index
@@ -93,16 +97,50 @@ class PodLogs:
             stop()
 
     def _pod_log(self, request: "_Request", node: argo.NodeStatus) -> PodLog:
-        key = self._engine.pod_key(request.row.uid, node.id)
-
         def open_log(*, follow: bool) -> AsyncIterator[LogLine]:
-            return self._executor.logs(key, container=request.query.container, follow=follow)
+            return self._lines(request.row, node, request.query.container, follow=follow)
 
         return PodLog(
             pod=pod_name(request.row.name, node),
             started_at=node.started_at or "",
             lines=lambda: request.wanted.read(open_log),
         )
+
+    async def _lines(self, row: RunRow, node: argo.NodeStatus, container: str, *, follow: bool) -> AsyncGenerator[LogLine]:
+        """Yield a log of this machine, or the archived one if there is none here (any more)."""
+        found = False
+        lines = self._executor.logs(self._engine.pod_key(row.uid, node.id), container=container, follow=follow)
+        try:
+            async for line in lines:
+                found = True
+                yield line
+        finally:
+            if isinstance(lines, AsyncGenerator):
+                await lines.aclose()
+        wanted = Wanted(node=node.id, name=f"{container}-logs")
+        archived = next((one for one in (node.outputs or argo.Outputs()).artifacts if one.name == wanted.name), None)
+        if found or archived is None or archived.deleted or node.finished_at is None:
+            return
+        file = await self._artifacts.open(row, wanted)
+        if isinstance(file, File):
+            async for text in _texts(file):
+                yield LogLine(time=node.finished_at, stream="stdout", content=text)
+
+
+async def _texts(file: File) -> AsyncGenerator[str]:
+    """Yield the lines of a file, long ones in pieces."""
+    rest = b""
+    async with aclosing(file.read()) as chunks:
+        async for chunk in chunks:
+            lines = (rest + chunk).split(b"\n")
+            rest = lines.pop()
+            if len(rest) > _MAX_LINE_BYTES:
+                lines.append(rest)
+                rest = b""
+            for line in lines:
+                yield line.decode(errors="replace")
+    if rest:
+        yield rest.decode(errors="replace")
 
 
 class _Request:

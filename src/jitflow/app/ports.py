@@ -6,6 +6,7 @@ from typing import Protocol
 from msgspec import Struct
 
 from jitflow.model import argo
+from jitflow.model.data import ObjectRef
 from jitflow.model.runs import Event, Note
 from jitflow.ports.dataplane import Estimate
 from jitflow.ports.store import RunRow
@@ -59,6 +60,10 @@ class Engine(Protocol):
 
     def pod_key(self, uid: str, node_id: str) -> str:
         """Return the executor's key of a node's pod."""
+        ...
+
+    async def locate(self, uid: str, artifact: argo.Artifact) -> ObjectRef | None:
+        """Return where an artifact of a run's status lies, None if that is in no store."""
         ...
 
     async def notes(self, uid: str) -> Sequence[Note]:

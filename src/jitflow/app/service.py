@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct, to_builtins
 
+from jitflow.app.artifacts import Artifacts
 from jitflow.app.events import Happening, triggered
 from jitflow.app.index import RunIndex
 from jitflow.app.logs import LogQuery, LogSink
@@ -97,7 +98,8 @@ class Service:
         self._objects = objects
         self.library = Objects(objects)
         self._index = RunIndex()
-        self._pod_logs = PodLogs(engine, executor, self._index, clock)
+        self.artifacts = Artifacts(engine, storage, primary)
+        self._pod_logs = PodLogs(engine, executor, self._index, clock, self.artifacts)
         self._unsubscribe: Callable[[], None] | None = None
         self._naming: set[tuple[str, str]] = set()
         self.namespace = namespace
@@ -250,6 +252,17 @@ class Service:
             row = self._index.by_uid(uid)
         if row is None or (name not in {LATEST, row.name}) or (namespace and row.namespace != namespace):
             raise Refused(f'workflows.argoproj.io "{name}" not found', code="not_found")
+        return row
+
+    def of_uid(self, uid: str, namespace: str = "") -> RunRow:
+        """Return the row of the run of that uid.
+
+        Raises:
+            Refused: there is none (code `not_found`), or it is in another namespace.
+        """
+        row = self._index.by_uid(uid)
+        if row is None or (namespace and row.namespace != namespace):
+            raise Refused(f"there is no workflow with uid {uid[:80]!r}", code="not_found")
         return row
 
     async def get(self, namespace: str, name: str, *, uid: str = "") -> argo.Workflow:

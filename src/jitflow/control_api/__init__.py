@@ -10,6 +10,7 @@ from starlette.routing import BaseRoute
 from jitflow.app.service import Service
 from jitflow.control_api import about
 from jitflow.control_api import metrics as metrics_routes
+from jitflow.control_api.artifacts import ArtifactRoutes
 from jitflow.control_api.errors import Code, failure, failure_of
 from jitflow.control_api.jit import JitRoutes
 from jitflow.control_api.objects import ObjectRoutes
@@ -22,7 +23,12 @@ __all__ = ["LOOPBACK_HOSTS", "MAX_BODY_BYTES", "OPEN_PATHS", "make_app", "routes
 
 def routes(service: Service) -> list[BaseRoute]:
     """Return the Control API's routes."""
-    return [*WorkflowRoutes(service).routes(), *ObjectRoutes(service.library).routes(), *JitRoutes(service).routes()]
+    return [
+        *WorkflowRoutes(service).routes(),
+        *ArtifactRoutes(service).routes(),
+        *ObjectRoutes(service.library).routes(),
+        *JitRoutes(service).routes(),
+    ]
 
 
 def make_app(

@@ -2,10 +2,12 @@
 
 import asyncio
 from collections.abc import Sequence
+from pathlib import Path
 
 from msgspec.structs import replace
 
 from jitflow.dataplane.core import Core, advice
+from jitflow.dataplane.inside import parents
 from jitflow.dataplane.leases import Leases
 from jitflow.dataplane.lookups import stat_all
 from jitflow.model.data import FutureInput, FutureStep, ObjectInfo, ObjectRef, Replica, ReplicaState
@@ -118,6 +120,18 @@ class ByHand:
         for future in self._leaving.pop(ref, ()):
             if not future.done():
                 future.set_result(None)
+
+    def local(self, ref: ObjectRef) -> Path | None:
+        """Return where an object lies (see `PrimaryAdmin.local`)."""
+        for whole in (ref, *parents(ref)):
+            view, row = self._core.planner.item(whole), self._core.rows.get(whole)
+            if row is None or view is None or view.state is not ReplicaState.RESIDENT:
+                continue
+            root = self._core.primary.path(row.location)
+            path = root / ref.path.removeprefix(whole.path) if whole != ref else root
+            # Links inside of a directory must not lead out of it.
+            return path if path.resolve().is_relative_to(root.resolve()) and path.exists() else None
+        return None
 
     def replicas(self) -> Sequence[Replica]:
         """Return the catalogue with the states of now: what is here, what is coming, what is queued."""

@@ -275,6 +275,10 @@ class LocalDataPlane:
         """Return finished transfers and the fill since a time (see `PrimaryAdmin.timeline`)."""
         return self._core.history.since(since)
 
+    def local(self, ref: ObjectRef) -> Path | None:
+        """Return the file or directory that holds an object (see `PrimaryAdmin.local`)."""
+        return self._by_hand.local(ref)
+
     async def stage(self, ref: ObjectRef) -> Replica:
         """Fetch an object now (see `PrimaryAdmin.stage`)."""
         return await self._by_hand.stage(ref)

@@ -26,6 +26,7 @@ from jitflow.engine.throttle import POSTPONED, Throttle
 from jitflow.engine.timers import Timers
 from jitflow.machine.times import rfc3339
 from jitflow.model import argo, repositories
+from jitflow.model.data import ObjectRef
 from jitflow.model.objects import NO_OBJECTS, Objects
 from jitflow.model.pods import PodEnd
 from jitflow.model.problems import Refused
@@ -366,6 +367,17 @@ class Engine:
             Refused: an input is missing, a remote is unknown or refuses, or it can never fit.
         """
         return await self._check("explain", self._new_state(workflow))
+
+    async def locate(self, uid: str, artifact: argo.Artifact) -> ObjectRef | None:
+        """Return where an artifact of a run's status lies, None if that is in no store.
+
+        Raises:
+            Refused: its remote is not configured (any more), or there is no such run.
+        """
+        state = await self._state_of(uid)
+        if state is None:
+            raise Refused(f"there is no workflow with uid {uid!r}", code="not_found")
+        return self._locator().within(None if state.run.repository.default else state.run.store).find(artifact)
 
     def _new_state(self, workflow: argo.Workflow, invalid: str = "") -> machine.State:
         now = self._clock.now()

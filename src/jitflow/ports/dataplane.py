@@ -1,6 +1,7 @@
 """The data side as the engine sees it: announce the future, take a lease, give results back."""
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Protocol
 
 from msgspec import Struct
@@ -181,6 +182,13 @@ class PrimaryAdmin(Protocol):
 
     async def timeline(self, *, since: float = 0.0) -> tuple[Sequence[TransferRecord], Sequence[tuple[float, int]]]:
         """Return finished transfers and the primary's fill (time, used bytes) since a time; bounded, newest kept."""
+        ...
+
+    def local(self, ref: ObjectRef) -> Path | None:
+        """Return the file or directory of the primary that holds an object, or the part of a directory's replica; else None.
+
+        It is to be read only, and may be evicted at any time: a file that was opened stays readable.
+        """
         ...
 
     async def stage(self, ref: ObjectRef) -> Replica:

@@ -186,6 +186,11 @@ class FakeEngine:
         """Return a pod's key."""
         return f"{uid}.{node_id}"
 
+    async def locate(self, uid: str, artifact: argo.Artifact) -> ObjectRef | None:
+        """Return the key of an `s3` location as an object of the remote `far`."""
+        self._check()
+        return ObjectRef(remote="far", path=artifact.s3.key or "") if artifact.s3 is not None else None
+
     async def notes(self, uid: str) -> Sequence[runs.Note]:
         """Return one note."""
         self._check()
@@ -349,6 +354,10 @@ class FakePrimary:
             raise Refused(f"{ref} is not in the primary", code="not_found")
         self._replicas[ref] = replace(self._replicas[ref], kept=keep)
         return self._replicas[ref]
+
+    def local(self, ref: ObjectRef) -> Path | None:
+        """Return None: replicas are only names here."""
+        return None
 
     async def evict(self, ref: ObjectRef) -> None:
         """Remove a replica."""
