@@ -377,7 +377,8 @@ class Engine:
         state = await self._state_of(uid)
         if state is None:
             raise Refused(f"there is no workflow with uid {uid!r}", code="not_found")
-        return self._locator().within(None if state.run.repository.default else state.run.store).find(artifact)
+        namespace = state.program.metadata.namespace or ""
+        return self._locator().within(namespace, None if state.run.repository.default else state.run.store).find(artifact)
 
     def _new_state(self, workflow: argo.Workflow, invalid: str = "") -> machine.State:
         now = self._clock.now()

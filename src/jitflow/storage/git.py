@@ -133,6 +133,17 @@ class GitStore:
         progress(info.size_bytes)
         return info
 
+    async def read(self, ref: ObjectRef, *, offset: int = 0, count: int | None = None) -> AsyncIterator[bytes]:
+        """Single files of a repository cannot be read.
+
+        Raises:
+            FixRequest: always.
+        """
+        del offset, count
+        if ref.remote:
+            raise FixRequest(f"{ref}: files of a git repository are only read from its copy in the primary; stage it first")
+        yield b""
+
     async def store(self, source: Path, ref: ObjectRef, progress: Progress) -> ObjectInfo:
         """Nothing can be stored in a repository.
 

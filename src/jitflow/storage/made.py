@@ -82,6 +82,11 @@ class AllStores:
         """See `Storage.fetch`."""
         return await (await self._of(info.ref.remote)).fetch(info, target, progress)
 
+    async def read(self, ref: ObjectRef, *, offset: int = 0, count: int | None = None) -> AsyncIterator[bytes]:
+        """See `Storage.read`."""
+        async for chunk in (await self._of(ref.remote)).read(ref, offset=offset, count=count):
+            yield chunk
+
     async def store(self, source: Path, ref: ObjectRef, progress: Progress) -> ObjectInfo:
         """See `Storage.store`."""
         return await (await self._of(ref.remote)).store(source, ref, progress)

@@ -121,6 +121,19 @@ class WebStore:
         finally:
             await asyncio.shield(asyncio.to_thread(remove, partial))
 
+    async def read(self, ref: ObjectRef, *, offset: int = 0, count: int | None = None) -> AsyncIterator[bytes]:
+        """See `Storage.read`. What comes before `offset` is read too: not every server knows ranges."""
+        end = None if count is None else offset + count
+        at = 0
+        async with self._session(ref) as session, session.get() as response:
+            async for chunk in response.aiter_bytes(_CHUNK):
+                wanted = chunk[max(0, offset - at) : None if end is None else max(0, end - at)]
+                at += len(chunk)
+                if wanted:
+                    yield wanted
+                if end is not None and at >= end:
+                    return
+
     async def store(self, source: Path, ref: ObjectRef, progress: Progress) -> ObjectInfo:
         """See `Storage.store`."""
         if ref.is_prefix or await asyncio.to_thread(source.is_dir):
