@@ -137,6 +137,48 @@ def test_a_web_page_that_is_not_there_ends_in_error(server: Server, web: FileSer
     assert "404" in workflow["status"]["message"]
 
 
+def test_a_web_page_that_an_earlier_step_makes(server: Server, web: FileServer) -> None:
+    """Nobody declares that the first step writes it: at the submission it is not there."""
+    spec = f"""spec:
+  entrypoint: main
+  templates:
+  - name: main
+    steps:
+    - - {{name: make, template: make}}
+    - - {{name: read, template: read}}
+  - name: make
+    script:
+      image: python
+      command: [python3]
+      source: |
+        import time, urllib.request
+        time.sleep(1)
+        urllib.request.urlopen(urllib.request.Request("{web.url}/late", data=b"made late", method="PUT"))
+  - name: read
+    inputs: {{artifacts: [{{name: a, path: /in/a, http: {{url: '{web.url}/late'}}}}]}}
+    container: {{image: busybox, command: [sh, -c], args: ["grep 'made late' /in/a"]}}
+"""
+    workflow = outcome(server, spec)
+    assert workflow["status"]["phase"] == "Succeeded", workflow["status"]["nodes"]
+
+
+def test_what_lies_in_a_store_of_the_manifests_own_is_listed(server: Server, s3: S3Server) -> None:
+    keep_secret(server, "cred", id=s3.key_id, secret=s3.secret)
+    (s3.root / "bucket" / "listed").mkdir()
+    (s3.root / "bucket" / "listed" / "one").write_text("1")
+    spec = f"""spec:
+  entrypoint: main
+  templates:
+  - name: main
+    data:
+      source: {{artifactPaths: {{name: all, {own_store(s3, "listed/")}}}}}
+      transformation: [{{expression: "map(data, # + '!')"}}]
+"""
+    workflow = outcome(server, spec)
+    (node,) = workflow["status"]["nodes"].values()
+    assert node["outputs"]["result"] == '["listed/one!"]', node
+
+
 def own_store(s3: S3Server, key: str) -> str:
     secret = "accessKeySecret: {name: cred, key: id}, secretKeySecret: {name: cred, key: secret}"
     return f"s3: {{endpoint: 'localhost:{s3.port}', insecure: true, bucket: bucket, key: {key}, {secret}}}"
@@ -158,7 +200,7 @@ def test_a_store_of_the_manifests_own_is_reached_after_a_restart_too(server: Ser
     server.start()
     assert ended(server, name)["status"]["phase"] == "Succeeded"
     assert (s3.root / "bucket" / "made" / "o").read_text() == "made"
-    stored = b"".join(path.read_bytes() for path in server.home.rglob("state.db*"))
+    stored = b"".join(path.read_bytes() for path in server.home.glob("state.db*"))
     assert s3.secret.encode() not in stored + server.log.read_bytes()
 
 

@@ -20,7 +20,7 @@ from jitflow.model.objects import NO_OBJECTS
 from jitflow.ports.errors import AccessRefused, FixRequest, ObjectMissing, PortError, SourceChanged, Unreachable
 from jitflow.storage.credentials import Credentials
 from jitflow.storage.git import GitStore, clone_commands, environment, fault
-from jitflow.storage.staging import Staging
+from jitflow.storage.staging import Limits, Staging
 from jitflow.testing.web_server import FileServer
 
 
@@ -87,7 +87,7 @@ class Store:
         self.staging = Staging(folder / "staging", limit)
         self.staging.open()
         self.target = folder / "target"
-        self.store = GitStore(self.origin, Credentials(objects), HostRules().check, self.staging, stall_s=20)
+        self.store = GitStore(self.origin, Credentials(objects), HostRules().check, self.staging, Limits(20))
 
     async def fetch(self) -> ObjectInfo:
         """Read as the data plane does: the size is known at the second try."""

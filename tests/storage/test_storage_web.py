@@ -18,7 +18,7 @@ from jitflow.model.objects import NO_OBJECTS, Secret
 from jitflow.objects import ObjectStore
 from jitflow.ports.errors import AccessRefused, Busy, FixRequest, ObjectMissing, SourceChanged, Unreachable
 from jitflow.storage.credentials import Credentials
-from jitflow.storage.staging import Staging
+from jitflow.storage.staging import Limits, Staging
 from jitflow.storage.web import WebStore
 from jitflow.testing.memory_store import MemoryStore
 from jitflow.testing.web_server import FileServer
@@ -65,7 +65,7 @@ class Store:
         self.staging = Staging(folder / "staging", limit)
         self.staging.open()
         self.target = folder / "target"
-        self.store = WebStore(self.origin, Credentials(objects), HostRules(allowed).check, self.staging, stall_s=5)
+        self.store = WebStore(self.origin, Credentials(objects), HostRules(allowed).check, self.staging, Limits(5))
 
     async def fetch(self) -> ObjectInfo:
         return await self.store.fetch(await self.store.stat(self.ref), self.target, ignore)

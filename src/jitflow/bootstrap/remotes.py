@@ -6,6 +6,7 @@ import msgspec
 
 from jitflow.app.ports import RemoteInfo
 from jitflow.bootstrap.vault import Vault
+from jitflow.dataplane.records import STAGEOUT
 from jitflow.engine import Locator, RemoteName, endpoint_names
 from jitflow.engine.tasks import Owner
 from jitflow.model.data import ObjectRef
@@ -68,14 +69,24 @@ class Registry:
                 config = msgspec.json.decode(self._vault.open(sealed), type=RemoteConfig)
                 await self._storage.configure(config)
                 self._keep(config, "api", ())
-        for _, sealed in await self._store.items(ORIGIN):
-            self._stores.notice(msgspec.json.decode(self._vault.open(sealed), type=Origin))
+        await self._load_origins()
         self._stores.on_new = self._remember
         if self._repository.remote not in self._known:
             raise SettingsError(f"artifact_repository.remote: the remote {self._repository.remote!r} is not configured")
         for name, place in self._plugins.items():
             if place.remote not in self._known:
                 raise SettingsError(f"artifact_plugins.{name}.remote: the remote {place.remote!r} is not configured")
+
+    async def _load_origins(self) -> None:
+        """Take the stores to which outputs are still on their way; all others are named again by who needs them."""
+        promised = b"".join([body for _, body in await self._store.items(STAGEOUT)])
+        done: list[tuple[str, None]] = []
+        for name, sealed in await self._store.items(ORIGIN):
+            if name.encode() in promised:
+                self._stores.notice(msgspec.json.decode(self._vault.open(sealed), type=Origin))
+            else:
+                done.append((name, None))
+        await self._store.put(ORIGIN, done)
 
     async def close(self) -> None:
         """Write what is not written yet."""

@@ -31,7 +31,7 @@ from jitflow.ports.storage import Progress
 from jitflow.storage.binary import with_parent
 from jitflow.storage.credentials import Credentials, redactor_of
 from jitflow.storage.files import remove
-from jitflow.storage.staging import Staging, check_room, move
+from jitflow.storage.staging import Limits, Staging, check_room, move
 from jitflow.storage.web import Guard
 
 PROTOCOLS = "https:http:ssh:git"
@@ -70,13 +70,14 @@ _FAULTS: tuple[tuple[str, type[PortError], str], ...] = (
 class GitStore:
     """The working tree of one repository at one revision; implements `Storage` for the reference of one origin."""
 
-    def __init__(self, origin: Origin, credentials: Credentials, guard: Guard, staging: Staging, *, stall_s: float) -> None:
-        """Start no program yet. `stall_s`: a clone that does not grow for so long is given up."""
+    def __init__(self, origin: Origin, credentials: Credentials, guard: Guard, staging: Staging, limits: Limits) -> None:
+        """Start no program yet."""
         self._origin = origin
         self._credentials = credentials
         self._guard = guard
         self._staging = staging
-        self._stall_s = stall_s
+        self._stall_s = limits.stall_s
+        self._looks = limits.looks
 
     # -- the port --------------------------------------------------------------------------------------------------------
 
@@ -84,7 +85,7 @@ class GitStore:
         """Return which commit is meant; how large its tree is, is known only when it has been read once."""
         if not ref.is_prefix:
             raise ObjectMissing(f"{ref}: a repository is a directory")
-        async with self._git(ref) as git:
+        async with self._looks, self._git(ref) as git:
             version = await git.resolve()
         waiting = self._staging.waiting(ref)
         if waiting is not None and (waiting.version == version or version.startswith(_SEEN)):

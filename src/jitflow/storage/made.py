@@ -15,7 +15,7 @@ from jitflow.storage.credentials import Credentials
 from jitflow.storage.git import GitStore
 from jitflow.storage.rclone_storage import RcloneStorage
 from jitflow.storage.remotes import RemoteConfig
-from jitflow.storage.staging import Staging
+from jitflow.storage.staging import Limits, Staging
 from jitflow.storage.web import Guard, WebStore
 
 
@@ -34,7 +34,7 @@ class AllStores:
         self._credentials = credentials
         self._guard = guard
         self._staging = staging
-        self._stall_s = stall_s
+        self._limits = Limits(stall_s)
         self._origins: dict[str, Origin] = {}
         self._others: dict[str, Storage] = {}
         self._made: dict[str, RemoteConfig] = {}
@@ -117,7 +117,7 @@ class AllStores:
         found = self._others.get(origin.name)
         if found is None:
             kind = WebStore if origin.kind == WEB else GitStore
-            found = kind(origin, self._credentials, self._guard, self._staging, stall_s=self._stall_s)
+            found = kind(origin, self._credentials, self._guard, self._staging, self._limits)
             self._others[origin.name] = found
         return found
 

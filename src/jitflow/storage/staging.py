@@ -3,6 +3,7 @@
 Its size is known when it is here. The primary's room is reserved then, and it moves in.
 """
 
+import asyncio
 import errno
 import os
 import shutil
@@ -19,6 +20,15 @@ KEPT = 16
 """So many wait at once; the oldest is given up, and read again if it is still wanted."""
 
 SIZES_KEPT = 10_000
+
+
+class Limits:
+    """How hard other servers are asked. `stall_s`: a transfer without progress for so long is given up."""
+
+    def __init__(self, stall_s: float = 60.0, looks: int = 16) -> None:
+        """Allow `looks` questions about objects at once, whatever server they go to."""
+        self.stall_s = stall_s
+        self.looks = asyncio.Semaphore(looks)
 
 
 class _Waiting(Struct, frozen=True):

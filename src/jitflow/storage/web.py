@@ -30,7 +30,7 @@ from jitflow.ports.errors import (
 from jitflow.ports.storage import Progress
 from jitflow.storage.credentials import Credentials, redactor_of
 from jitflow.storage.files import partial_path, remove
-from jitflow.storage.staging import Staging, check_room, disk_error, move
+from jitflow.storage.staging import Limits, Staging, check_room, disk_error, move
 
 Guard = Callable[[str], Awaitable[None]]
 """Refuses hosts (`host` or `host:port`) that may not be asked."""
@@ -48,13 +48,14 @@ _BODY_UNKNOWN = (400, 403, 405, 406, 411, 500, 501)
 class WebStore:
     """Objects of one web server; implements `Storage` for the references of one origin."""
 
-    def __init__(self, origin: Origin, credentials: Credentials, guard: Guard, staging: Staging, *, stall_s: float) -> None:
-        """Ask nobody yet. `stall_s`: a transfer without a byte for so long is given up."""
+    def __init__(self, origin: Origin, credentials: Credentials, guard: Guard, staging: Staging, limits: Limits) -> None:
+        """Ask nobody yet."""
         self._origin = origin
         self._credentials = credentials
         self._guard = guard
         self._staging = staging
-        self._stall_s = stall_s
+        self._stall_s = limits.stall_s
+        self._looks = limits.looks
 
     # -- the port --------------------------------------------------------------------------------------------------------
 
@@ -62,7 +63,7 @@ class WebStore:
         """See `Storage.stat`."""
         if ref.is_prefix:
             raise ObjectMissing(f"{ref}: a web server has no directories")
-        async with self._session(ref) as session:
+        async with self._looks, self._session(ref) as session:
             response = await session.look()
             found = _info(ref, response)
         waiting = self._staging.waiting(ref)
