@@ -7,7 +7,8 @@ import pytest
 from test_engine_pods import CONTAINER, IMAGES, LOCATOR, REF, built, launch
 
 from jitflow.engine.pods import plan_pod
-from jitflow.model.pods import ContainerRole, Delivery, Pod, PodContainer
+from jitflow.engine.readiness import commands_of, probes_of
+from jitflow.model.pods import ContainerRole, Delivery, Pod, PodContainer, PodProbe
 from jitflow.model.problems import Refused
 
 pytestmark = pytest.mark.pure
@@ -91,6 +92,20 @@ def test_a_sidecar_without_an_image_or_a_known_command_is_refused() -> None:
 def test_retries_that_are_no_number_are_refused() -> None:
     with pytest.raises(Refused, match=r"containerSet.retryStrategy of template 't'"):
         built({"containerSet": {"retryStrategy": {"retries": "many"}, "containers": [{"name": "main", **CONTAINER}]}})
+
+
+def test_the_command_of_a_daemons_probe_runs_in_its_container() -> None:
+    probe = {"exec": {"command": ["ask", "it"]}, "periodSeconds": 2, "successThreshold": 3}
+    side = {"name": "side", "image": "tool", "command": ["run"], "readinessProbe": probe}
+    template = {"container": {**CONTAINER, "readinessProbe": {"tcpSocket": {"port": 80}}}, "sidecars": [side]}
+    found = by_name(built({**template, "daemon": True}))
+    assert found["main"].probe is None
+    assert found["side"].probe == PodProbe(command=("ask", "it"), period_s=2.0, successes=3)
+    assert by_name(built(template))["side"].probe is None
+    parsed = launch({**template, "daemon": True}).template
+    assert (commands_of(parsed), len(probes_of(parsed, "127.64.0.1"))) == ({"side"}, 1)
+    with pytest.raises(Refused, match="exec names no command"):
+        built({"container": {**CONTAINER, "readinessProbe": {"exec": {}}}, "daemon": True})
 
 
 def test_pods_that_may_be_connected_to_have_an_address_of_their_own() -> None:

@@ -143,6 +143,8 @@ def test_a_pod_that_was_recorded_and_not_yet_begun_is_begun(kind: str, tmp_path:
 
     async def record() -> None:
         async with opened(make(kind, tmp_path)) as pods:
+            await pods.run(shell_pod("warm", "true"))
+            await pods.executor.forget("warm")
             (spawner,) = [pid for pid in processes_of(tmp_path) if _parent_of(pid) == os.getpid()]
             os.kill(spawner, signal.SIGSTOP)
             async with asyncio.TaskGroup() as group:

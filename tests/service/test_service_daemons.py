@@ -1,5 +1,6 @@
 """A daemon serves the steps beside it, has a place of its own, survives the server, and ends with its workflow."""
 
+import json
 import socket
 import sys
 from collections.abc import Iterator
@@ -33,7 +34,7 @@ spec:
       image: busybox
       command: ["{python}", -m, http.server, "{port}"]
       ports: [{{name: web, containerPort: {port}}}]
-      readinessProbe: {{httpGet: {{path: /, port: web}}, periodSeconds: 1}}
+      readinessProbe: {{{probe}, periodSeconds: 1}}
   - name: client
     inputs: {{parameters: [{{name: ips}}]}}
     container:
@@ -62,10 +63,16 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def test_a_daemon_serves_others_over_a_restart_and_ends_with_its_dag(s3: S3Server, tmp_path: Path) -> None:
+ASKS = "import urllib.request, sys; urllib.request.urlopen('http://localhost:' + sys.argv[1])"
+
+
+@pytest.mark.parametrize("kind", ["httpGet", "exec"])
+def test_a_daemon_serves_others_over_a_restart_and_ends_with_its_dag(kind: str, s3: S3Server, tmp_path: Path) -> None:
     port = _free_port()
+    command = json.dumps([sys.executable, "-c", ASKS, str(port)])
+    probe = "httpGet: {path: /, port: web}" if kind == "httpGet" else f"timeoutSeconds: 20, exec: {{command: {command}}}"
     with Server(tmp_path / "home", settings_for(s3, max_pods=1)) as server:
-        name = submit(server, SERVED.format(python=sys.executable, port=port))
+        name = submit(server, SERVED.format(python=sys.executable, port=port, probe=probe))
 
         def phase(workflow: dict[str, Any], task: str) -> str:
             nodes = workflow["status"].get("nodes") or {}

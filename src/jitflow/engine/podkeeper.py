@@ -13,7 +13,7 @@ from jitflow.engine.addresses import address_of, pod_key
 from jitflow.engine.images import Images
 from jitflow.engine.locations import Locator
 from jitflow.engine.pods import PodPlan, build_pod, plan_pod, step_id
-from jitflow.engine.readiness import probes_of, until_ready
+from jitflow.engine.readiness import commands_of, probes_of, until_ready
 from jitflow.engine.slots import Slots
 from jitflow.engine.surroundings import Surroundings, unschedulable
 from jitflow.engine.tasks import Owner
@@ -37,6 +37,9 @@ from jitflow.ports.clock import Clock
 from jitflow.ports.dataplane import DataEvent, DataPlane, Lease, LeaseRefused, OutputObject, StagedOut, Waiting
 from jitflow.ports.errors import PortError
 from jitflow.ports.executor import Executor
+
+_LOOK_EVERY_S = 0.05
+"""How often a daemon whose readiness its pod tells is looked at."""
 
 
 class PodPhase(StrEnum):
@@ -279,11 +282,18 @@ class PodKeeper:
         def wanted() -> bool:
             return self._pods.get(key) is pod and pod.phase is PodPhase.RUNNING
 
-        address = address_of(key)
-        await until_ready(probes_of(pod.plan.launch.template, address), self._clock, wanted)
+        address, template = address_of(key), pod.plan.launch.template
+        await until_ready(probes_of(template, address), self._clock, wanted)
+        commands = commands_of(template)
+        while wanted() and not commands <= self._told_ready(key):
+            await self._clock.sleep(_LOOK_EVERY_S)
         if wanted():
             self._slots.free(key)
             self._post(pod.uid, PodReady(node_id=pod.node_id, address=address))
+
+    def _told_ready(self, key: str) -> frozenset[str]:
+        news = self._news.get(key)
+        return frozenset() if news is None else frozenset(news.ready)
 
     def _drop(self, key: str, pod: _LivePod) -> None:
         self._pods.pop(key, None)

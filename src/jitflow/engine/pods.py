@@ -12,6 +12,7 @@ from jitflow.engine.containers import MAIN, SCRIPT_PATH, AnyContainer, Part, par
 from jitflow.engine.images import Images
 from jitflow.engine.locations import Locator
 from jitflow.engine.patches import patched
+from jitflow.engine.readiness import command_of_probe
 from jitflow.engine.surroundings import Surroundings, mounts
 from jitflow.engine.surroundings import environment as own_environment
 from jitflow.expr.durations import parse_quantity
@@ -160,6 +161,7 @@ def build_pod(
         tty=main.tty,
         message_path=main.message_path,
         message_from_log=main.message_from_log,
+        probe=main.probe,
     )
 
 
@@ -189,6 +191,7 @@ def _container(plan: PodPlan, part: Part, lease: Lease, environment: Mapping[str
         volumes=shown.volumes,
         capture_result=launch.capture_result and is_main,
         tty=bool(part.source.tty),
+        probe=command_of_probe(part.source.readiness_probe) if template.daemon else None,
         message_path=part.source.termination_message_path or MESSAGE_PATH,
         message_from_log=part.source.termination_message_policy == "FallbackToLogsOnError",
         dependencies=part.dependencies,

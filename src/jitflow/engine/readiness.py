@@ -4,10 +4,13 @@ import asyncio
 import contextlib
 import ssl
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from msgspec import Struct
 
+from jitflow.engine.containers import MAIN, AnyContainer
 from jitflow.model import argo
+from jitflow.model.pods import PodProbe
 from jitflow.model.problems import Refused
 from jitflow.ports.clock import Clock
 
@@ -34,26 +37,51 @@ class Probe(Struct, frozen=True, kw_only=True):
 
 
 def probes_of(template: argo.Template, address: str) -> tuple[Probe, ...]:
-    """Return the readiness probes of a template's containers.
+    """Return the readiness probes of a template's containers that are tried over the network.
 
     Raises:
         Refused: a probe is of a kind that cannot be tried here, or names a port that is none.
     """
-    group = template.container_set.containers if template.container_set is not None else ()
+    probes = [(one, one.readiness_probe) for _, one in _containers(template)]
+    return tuple(_probe(one, probe, address) for one, probe in probes if probe is not None and probe.exec is None)
+
+
+def commands_of(template: argo.Template) -> frozenset[str]:
+    """Return the names of the containers whose readiness is told by a command, which runs in them."""
+    return frozenset(name for name, one in _containers(template) if one.readiness_probe and one.readiness_probe.exec)
+
+
+def command_of_probe(probe: argo.Probe | None) -> PodProbe | None:
+    """Return the command of a readiness probe, with its times, None if it is none.
+
+    Raises:
+        Refused: it is empty.
+    """
+    if probe is None or probe.exec is None:
+        return None
+    if not probe.exec.command:
+        raise Refused("readinessProbe: exec names no command; write `command:`")
+    return PodProbe(command=probe.exec.command, **_times(probe))
+
+
+def _containers(template: argo.Template) -> list[tuple[str, AnyContainer]]:
+    """Return a template's containers that run side by side, each with its name in the pod."""
     mains = [one for one in (template.container, template.script) if one is not None]
-    containers = [*mains, *group, *template.sidecars]
-    return tuple(_probe(one, one.readiness_probe, address) for one in containers if one.readiness_probe is not None)
+    group = template.container_set.containers if template.container_set is not None else ()
+    return [*((MAIN, one) for one in mains), *((one.name, one) for one in (*group, *template.sidecars))]
 
 
-def _probe(
-    container: argo.Container | argo.ScriptTemplate | argo.UserContainer | argo.ContainerNode, probe: argo.Probe, address: str
-) -> Probe:
-    times = {
+def _times(probe: argo.Probe) -> dict[str, Any]:
+    return {
         "initial_delay_s": float(probe.initial_delay_seconds or 0),
         "period_s": float(probe.period_seconds or 10),
         "timeout_s": float(probe.timeout_seconds or 1),
         "successes": max(1, probe.success_threshold or 1),
     }
+
+
+def _probe(container: AnyContainer, probe: argo.Probe, address: str) -> Probe:
+    times = _times(probe)
     if probe.http_get is not None:
         get = probe.http_get
         return Probe(
@@ -66,7 +94,7 @@ def _probe(
         )
     if probe.tcp_socket is not None:
         return Probe(host=_host(probe.tcp_socket.host, address), port=_port(container, probe.tcp_socket.port), **times)
-    raise Refused("a readiness probe of a daemon is an httpGet or a tcpSocket here; change it")
+    raise Refused("a readiness probe of a daemon is an exec, an httpGet or a tcpSocket here; change it")
 
 
 def _host(host: str | None, address: str) -> str:
@@ -75,9 +103,7 @@ def _host(host: str | None, address: str) -> str:
     return address
 
 
-def _port(
-    container: argo.Container | argo.ScriptTemplate | argo.UserContainer | argo.ContainerNode, port: int | str | None
-) -> int:
+def _port(container: AnyContainer, port: int | str | None) -> int:
     for one in container.ports:
         if one.name == port:
             return one.container_port

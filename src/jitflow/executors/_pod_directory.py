@@ -118,6 +118,7 @@ class _News(Struct, frozen=True):
     """The content of `news.json`."""
 
     progress: str = ""
+    ready: bool = False
 
 
 _decode_news = msgspec.json.Decoder(_News)
@@ -188,11 +189,12 @@ class PodDirectory:
 
     def news(self) -> PodNews | None:
         """Return what the parents have told of the pod and its containers, None if nothing."""
-        found = [told for path in (self.path, *self._containers()) if (told := _read_news(path)) is not None]
+        places = {MAIN: self.path, **{path.name: path for path in self._containers()}}
+        found = {name: told for name, path in places.items() if (told := _read_news(path)) is not None}
         if not found:
             return None
-        progress = next((told.progress for told in found if told.progress), "")
-        return PodNews(key=self.key, progress=progress)
+        progress = next((told.progress for told in found.values() if told.progress), "")
+        return PodNews(key=self.key, progress=progress, ready=tuple(name for name, told in found.items() if told.ready))
 
     def _containers(self) -> list[Path]:
         """Return the directories of the containers of a pod of several, main first."""

@@ -64,6 +64,7 @@ def alone(pod: Pod, container: PodContainer) -> Pod:
         tty=container.tty,
         message_path=container.message_path,
         message_from_log=container.message_from_log,
+        probe=container.probe,
     )
 
 

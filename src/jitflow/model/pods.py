@@ -99,6 +99,16 @@ class PodImage(Struct, frozen=True, kw_only=True):
     working_dir: str = ""
 
 
+class PodProbe(Struct, frozen=True, kw_only=True):
+    """A command that succeeds when a container is ready. `successes`: how often in a row it must. Times in seconds."""
+
+    command: tuple[str, ...]
+    initial_delay_s: float = 0.0
+    period_s: float = 10.0
+    timeout_s: float = 1.0
+    successes: int = 1
+
+
 class ContainerRole(StrEnum):
     """What a container is for in a pod of several."""
 
@@ -132,6 +142,7 @@ class PodContainer(Struct, frozen=True, kw_only=True):
     tty: bool = False
     message_path: str = MESSAGE_PATH
     message_from_log: bool = False
+    probe: PodProbe | None = None
     dependencies: tuple[str, ...] = ()
     retries: int = 0
     retry_delay_s: float = 0.0
@@ -168,6 +179,8 @@ class Pod(Struct, frozen=True, kw_only=True):
     message_path: str = MESSAGE_PATH
     message_from_log: bool = False
     """Where a command that fails may leave a message; whether the end of its log is one if it leaves none."""
+    probe: PodProbe | None = None
+    """Tried until it succeeds, which is told as news."""
 
 
 class CollectedArtifact(Struct, frozen=True, kw_only=True):

@@ -15,8 +15,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
-from jitflow.model.pods import ContainerRole, Pod, PodContainer, PodEnd, PodFile, PodImage
+from jitflow.model.pods import ContainerRole, Pod, PodContainer, PodEnd, PodFile, PodImage, PodProbe
 from jitflow.ports.executor import Executor
 from jitflow.testing.executor_contract import PATIENCE_S, Harness, opened
 
@@ -220,6 +221,58 @@ class PodContract(ABC):
                 assert (await pods.news_of("run.a")).progress == "5/9"
                 await pods.executor.terminate("run.a")
                 assert (await pods.end_of("run.a")).progress == "5/9"
+
+        asyncio.run(scene())
+
+    def test_a_probe_is_tried_until_it_succeeds_also_in_the_next_life(self, tmp_path: Path) -> None:
+        below = self.files_below(tmp_path)
+        code = f"import os, time; time.sleep(1); os.makedirs('{below}', exist_ok=True); open('{below}/up', 'w'); time.sleep(600)"
+        probe = PodProbe(command=("test", "-e", f"{below}/up"), period_s=0.3, successes=2)
+
+        async def scene() -> None:
+            async with opened(self.make(tmp_path / "home")) as pods:
+                await pods.executor.start(_python("run.a", code, probe=probe))
+                await pods.executor.start(_python("run.b", code, probe=PodProbe(command=("false",), period_s=0.1)))
+                await pods.executor.start(_python("run.c", code, probe=PodProbe(command=("no-such-command",), period_s=0.1)))
+                assert (await pods.news_of("run.a")).ready == ("main",)
+            async with opened(self.make(tmp_path / "home")) as pods:
+                await pods.executor.adopt()
+                assert (await pods.news_of("run.a")).ready == ("main",)
+                assert set(pods.news) == {"run.a"}
+                for key in ("run.a", "run.b", "run.c"):
+                    await pods.executor.terminate(key)
+                    assert (await pods.end_of(key)).exit_code == 143
+                assert any("no-such-command" in line for line in await pods.printed("run.c"))
+
+        asyncio.run(scene())
+
+    def test_a_probe_that_hangs_is_ended_and_tried_again(self, tmp_path: Path) -> None:
+        below = self.files_below(tmp_path)
+        script = f"mkdir -p {below}; echo x >> {below}/tries; [ $(wc -l < {below}/tries) -ge 3 ] || sleep 600"
+        probe = PodProbe(command=("/bin/sh", "-c", script), period_s=0.1, timeout_s=0.3)
+
+        async def scene() -> None:
+            async with opened(self.make(tmp_path / "home")) as pods:
+                await pods.executor.start(_python("run.a", "import time; time.sleep(600)", probe=probe))
+                assert (await pods.news_of("run.a")).ready == ("main",)
+                await pods.executor.terminate("run.a")
+                await pods.end_of("run.a")
+
+        asyncio.run(scene())
+
+    def test_a_probe_sees_what_its_container_serves(self, tmp_path: Path) -> None:
+        port = free_port()
+        probe = PodProbe(command=(sys.executable, "-I", "-c", _CLIENT, "localhost", str(port)), period_s=0.2, timeout_s=20.0)
+        side = structs.replace(_container("side", ContainerRole.SIDECAR, _SERVER, port, "served"), probe=probe)
+        main = _container("main", ContainerRole.MAIN, "import time; time.sleep(600)")
+        pod = Pod(key="run.a", name="a", image=PodImage(name="host"), command=(), containers=(main, side), address="127.65.8.1")
+
+        async def scene() -> None:
+            async with opened(self.make(tmp_path / "home")) as pods:
+                await pods.executor.start(pod)
+                assert (await pods.news_of("run.a")).ready == ("side",)
+                await pods.executor.terminate("run.a", 5.0)
+                await pods.end_of("run.a")
 
         asyncio.run(scene())
 

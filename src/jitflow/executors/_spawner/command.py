@@ -5,10 +5,10 @@ import os
 import signal
 import stat
 import time
+from collections.abc import Callable
 from typing import NamedTuple
 
-from . import seccomp, status
-from . import syscalls as sc
+from . import status
 
 CANNOT_START = 64
 """The exit code of a command that could not be started, as Argo's."""
@@ -78,10 +78,13 @@ def spawn(argv: list[str], env: dict[str, str], streams: Streams, *, new_session
         raise CannotStart(f"cannot start {program!r}: {error}") from error
 
 
-def spawn_watched(argv: list[str], env: dict[str, str], streams: Streams, status_fd: int) -> int:
-    """Start the command as `spawn` does, with its calls for addresses answered by whoever hears the status; return its pid.
+def spawn_prepared(
+    argv: list[str], env: dict[str, str], streams: Streams, status_fd: int, prepare: Callable[[], tuple[int, ...]]
+) -> int:
+    """Start the command as `spawn` does, but in a process that has done something before; return its pid.
 
-    The listener comes with `{"started": time}`; a program that cannot be run after all is told as `{"error", "exit_code"}`.
+    The descriptors that `prepare` returns are given away with `{"started": time}`; a program that cannot be run after all is
+    told as `{"error", "exit_code"}`.
 
     Raises:
         CannotStart: there is no such program.
@@ -99,8 +102,7 @@ def spawn_watched(argv: list[str], env: dict[str, str], streams: Streams, status
         outputs = (stdin, stdin) if streams.tty else (streams.out_fd, streams.err_fd)
         for place, fd in enumerate((stdin, *outputs)):
             os.dup2(fd, place)
-        sc.refuse_new_privileges()
-        status.tell(status_fd, {"started": time.time()}, *seccomp.listener())
+        status.tell(status_fd, {"started": time.time()}, *prepare())
         os.execve(program, argv, env)
     except OSError as error:
         status.tell(status_fd, {"error": _why(program, error), "exit_code": CANNOT_START})

@@ -91,12 +91,17 @@ def _obey(state: _Init, order: dict[str, Any], pipes: Pipes, *, user_namespace: 
     rootfs.leave_host()
     os.makedirs(order["working_dir"], exist_ok=True)
     os.chdir(order["working_dir"])
+    lay_down_rights(user_namespace=user_namespace)
+    _keep_only(pipes.out_write, pipes.err_write, pipes.status_write)
+    return _run(state, order, pipes)
+
+
+def lay_down_rights(*, user_namespace: bool) -> None:
+    """Keep the rights that a pod's commands have, for ever."""
     sc.refuse_new_privileges()
     if user_namespace:
         sc.bound_capabilities()
     sc.drop_capabilities()
-    _keep_only(pipes.out_write, pipes.err_write, pipes.status_write)
-    return _run(state, order, pipes)
 
 
 def _keep_only(*kept: int) -> None:

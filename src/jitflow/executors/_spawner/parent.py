@@ -4,6 +4,7 @@ It is forked from the spawner and outlives it and the server. Its files are thos
 `parent` (who cares for the pod), `log`, `outputs/`, `end.json`.
 """
 
+import functools
 import os
 import signal
 import socket
@@ -12,14 +13,15 @@ import traceback
 from collections.abc import Callable
 from typing import NamedTuple
 
-from . import init, inputs, last_words, process, rootfs, status, supervise
+from . import init, inputs, last_words, process, rootfs, seccomp, status, supervise
 from . import syscalls as sc
 from .collect import Collector, check_volumes
-from .command import CANNOT_START, CannotStart, Streams, spawn, spawn_watched
+from .command import CANNOT_START, CannotStart, Streams, spawn, spawn_prepared
 from .cri import LogWriter
 from .group import Group
 from .network import Network
 from .news import News, Progress
+from .probe import Probe
 from .record import Container, End, Interrupted, Plan, Pod, PodError, Record, describe, load
 from .terminal import Terminal
 
@@ -253,11 +255,41 @@ class _Parent:
     def _follow(self, child: supervise.Child, kill: Callable[[], None], sweep: Callable[[], None]) -> None:
         """Follow the child to its end, and tell of its progress."""
         progress = Progress(self._plan["env"].get("ARGO_PROGRESS_FILE", ""), self._news)
-        supervisor = supervise.Supervisor(child, self._signals, self._log, self._end, (progress,))
+        probe = self._pod["probe"]
+        tasks = (progress, Probe(probe, self._start_beside, self._news)) if probe is not None else (progress,)
+        supervisor = supervise.Supervisor(child, self._signals, self._log, self._end, tasks)
         supervisor.follow(grace_s=self._grace_s, kill=kill, sweep=sweep)
         self._end.progress = progress.read()
         if self._end.exit_code and not self._end.errors:
             self._end.message = last_words.read(self._pod, self._pod_fd, sandboxed=bool(self._plan["root"]))
+
+    def _start_beside(self, command: list[str], supervisor: supervise.Supervisor) -> int:
+        """Start another command where the pod's runs, its output thrown away; returns its pid, 0 if it cannot be started."""
+        ours, theirs = status.pair()
+        null = os.open("/dev/null", os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            prepare = functools.partial(self._enter, watched=supervisor.is_watched)
+            pid = spawn_prepared(command, self._plan["env"], Streams(null, null), theirs, prepare)
+        except (CannotStart, OSError) as error:
+            self._log.note(f"jitflow: the readiness probe: {describe(error)}")
+            os.close(ours)
+            return 0
+        finally:
+            os.close(null)
+            os.close(theirs)
+        for listener in status.hear(ours)[1]:
+            supervisor.listen(listener)
+        os.close(ours)
+        return pid
+
+    def _enter(self, *, watched: bool) -> tuple[int, ...]:
+        """Become, in a new process, what the pod's command is."""
+        os.setsid()
+        scratch = os.path.join(self._plan["directory"], "scratch")
+        os.chdir(self._plan["working_dir"] or ("/" if self._plan["root"] else scratch))
+        if self._plan["root"]:
+            init.lay_down_rights(user_namespace=self._plan["user_namespace"])
+        return seccomp.listener() if watched else ()
 
     def _run_process(self) -> None:
         self._signals.interruptible(True)
@@ -289,7 +321,7 @@ class _Parent:
             if network is None:
                 pid = spawn(command, self._plan["env"], streams, new_session=False)
             else:
-                pid = spawn_watched(command, self._plan["env"], streams, status_write)
+                pid = spawn_prepared(command, self._plan["env"], streams, status_write, seccomp.listener)
         except (CannotStart, OSError) as error:
             self._end.exit_code = CANNOT_START
             self._fail(describe(error))

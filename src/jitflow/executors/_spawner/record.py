@@ -59,6 +59,16 @@ class Image(TypedDict):
     files: dict[str, str]
 
 
+class Probe(TypedDict):
+    """`jitflow.model.pods.PodProbe`."""
+
+    command: list[str]
+    initial_delay_s: float
+    period_s: float
+    timeout_s: float
+    successes: int
+
+
 class Pod(TypedDict):
     """`jitflow.model.pods.Pod`."""
 
@@ -79,6 +89,7 @@ class Pod(TypedDict):
     tty: bool
     message_path: str
     message_from_log: bool
+    probe: Probe | None
 
 
 class Plan(TypedDict):

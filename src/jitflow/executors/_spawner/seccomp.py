@@ -84,6 +84,7 @@ def listen() -> int:
 def listener() -> tuple[int, ...]:
     """Return the descriptor of `listen`, or none where it cannot be had: what then is called is the kernel's."""
     try:
+        sc.refuse_new_privileges()
         return (listen(),)
     except OSError:
         return ()

@@ -104,6 +104,11 @@ class Supervisor:
         """Whether the child has been asked to end."""
         return self._seen_requests > 0
 
+    @property
+    def is_watched(self) -> bool:
+        """Whether there is somebody to answer commands that ask for addresses."""
+        return self._child.network is not None
+
     def follow(self, *, grace_s: Callable[[], float], kill: Callable[[], None], sweep: Callable[[], None]) -> None:
         """Write output to the log until the child has ended; record its exit code and start in the end.
 
