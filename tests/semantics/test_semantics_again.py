@@ -166,6 +166,16 @@ def test_again_1_forgiven_failures_stay_if_something_succeeded_after_them() -> N
     assert retried(run) == ["wf[0].a", "wf[1].b"]
 
 
+def test_again_1_what_a_forgiven_failure_stands_in_stays() -> None:
+    """Again 1: a loop of which an item failed stays as it is if something succeeded after it; so do nested DAGs with omitted tasks."""
+    main = "dag: {tasks: [{name: a, template: echo, withItems: [1, 2]}, {name: b, template: echo, depends: a.AnySucceeded}, {name: c, template: inner}, {name: d, template: echo, depends: c}]}"
+    extra = "- {name: inner, dag: {tasks: [{name: x, template: echo}, {name: z, template: echo, depends: x.Failed}]}}"
+    run = failed(main, "wf.a(1:2)", "wf.d", extra=extra)
+    assert (run.phase("wf.a"), run.phase("wf.c.z")) == ("Failed", "Omitted")
+    assert retried(run) == ["wf.d"]
+    assert (run.phase("wf.a"), run.phase("wf.c.z")) == ("Failed", "Omitted")
+
+
 def test_again_1_repeated_pods() -> None:
     """Again 1: of a template with a retry strategy the whole node runs again, its attempts counted from none; what an attempt mended stays."""
     extra = "- {name: r, retryStrategy: {limit: 1}, container: {image: busybox, args: ['{{retries}}']}}"

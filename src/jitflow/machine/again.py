@@ -162,6 +162,8 @@ class _Reset:
         self._expand_again = expand_again
         self._edges = Edges(turn.state)
         self._succeeded: dict[str, bool] = {}
+        self._passed_by = 0
+        """Failures that were left alone so far."""
         self.deleted: list[str] = []
         self.reset: list[str] = []
 
@@ -172,7 +174,10 @@ class _Reset:
             if not node.owner and node.id != name and (not node.hook or not node.is_fulfilled or node.is_unsuccessful):
                 self._delete(node)
         if name in self._nodes:
-            self._visit(self._nodes[name], deep=deep)
+            root = self._nodes[name]
+            again = self._visit(root, deep=deep)
+            if not again and root.is_unsuccessful:
+                self._visit(root, deep=True)
         gone = set(self.deleted)
         self.reset = [node_id for node_id in self.reset if node_id not in gone]
 
@@ -192,11 +197,9 @@ class _Reset:
             self._delete(node)
             return True
         if is_leaf:
+            self._passed_by += node.is_unsuccessful
             return False
-        again = self._visit_children(node, deep=deep)
-        if not again and node.is_unsuccessful:
-            self._visit_children(node, deep=True)
-        if not again and not node.is_unsuccessful:
+        if not self._visit_children(node, deep=deep):
             return False
         self.reset.append(node.id)
         for child in self._turn.children(node.id):
@@ -221,21 +224,27 @@ class _Reset:
         if node.type == types.RETRY:
             children = children[-1:]
         visited: set[int] = set()
+        passed_by = self._passed_by
         for child in children:
             if self._visit(child, deep=deep):
                 visited.add(child.task if node.type == types.DAG else child.index)
-        if self._expand_again and node.type in {types.TASK_GROUP, types.STEP_GROUP} and (visited or node.is_unsuccessful):
+        if not visited and (not node.is_unsuccessful or self._passed_by > passed_by):
+            return False  # it has failed, if it has, for what stays as it is
+        self._clear(node, children, visited)
+        return True
+
+    def _clear(self, node: Node, children: list[Node], again: set[int]) -> None:
+        """Delete what follows those children of a node that run again."""
+        if self._expand_again and node.type in {types.TASK_GROUP, types.STEP_GROUP}:
             for child in children:
                 self._delete(child)
-            return True
-        if node.type == types.STEPS and visited:
-            first = min(visited)
+        elif node.type == types.STEPS and again:
+            first = min(again)
             for child in children:
                 if child.index > first:
                     self._delete(child)
         elif node.type == types.DAG:
-            self._delete_after(node, children, visited)
-        return bool(visited)
+            self._delete_after(node, children, again)
 
     def _delete_after(self, node: Node, children: list[Node], again: set[int]) -> None:
         """Delete the tasks after those that run again, and those that were omitted."""
