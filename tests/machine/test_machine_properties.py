@@ -284,6 +284,8 @@ def test_forecast_names_every_pod_that_runs_when_all_goes_well(manifest: argo.Wo
         run.end(node.name, **default_outputs(run.launch(node.name)))
         if run.state.nodes[node.id].saving:
             run.save(node.name)
+        if any(node.is_unsuccessful for node in run.state.nodes.values()):
+            return  # not all goes well: an item makes of its `when` what is no condition
         if certain:
             assert set(run.launched[known:]) <= ids
     assert run.state.run.finished_at is not None
