@@ -16,6 +16,7 @@ class ClaimDirectories:
         """Keep the directories below `root`; forget those of claims that are deleted."""
         self._root = root
         self._objects = objects
+        self._making: set[tuple[str, str]] = set()
         objects.subscribe(self._hear)
 
     def path(self, namespace: str, claim: str) -> str:
@@ -24,7 +25,7 @@ class ClaimDirectories:
         Raises:
             Refused: there is no such claim.
         """
-        if self._objects.find(argo.PersistentVolumeClaim, namespace, claim) is None:
+        if (namespace, claim) not in self._making and not self._is_there(namespace, claim):
             raise Refused(f'persistentvolumeclaim "{claim}" not found in namespace {namespace!r}; create it first')
         directory = self._directory(namespace, claim)
         if not directory.exists():
@@ -33,17 +34,25 @@ class ClaimDirectories:
         return str(directory)
 
     async def make(self, namespace: str, claims: Collection[argo.PersistentVolumeClaim]) -> None:
-        """Keep a workflow's claims; those that are there already stay."""
-        for claim in claims:
-            name = (claim.metadata and claim.metadata.name) or ""
-            if self._objects.find(argo.PersistentVolumeClaim, namespace, name) is None:
+        """Keep a workflow's claims; those that are there already stay. Pods may use them while they are being written."""
+        made = {(claim.metadata and claim.metadata.name) or "": claim for claim in claims}
+        made = {name: claim for name, claim in made.items() if not self._is_there(namespace, name)}
+        places = {(namespace, name) for name in made}
+        self._making |= places
+        try:
+            for claim in made.values():
                 await self._objects.create(claim, namespace)
+        finally:
+            self._making -= places
 
     async def drop(self, namespace: str, names: Collection[str]) -> None:
         """Delete a workflow's claims and what they hold."""
         for name in names:
-            if self._objects.find(argo.PersistentVolumeClaim, namespace, name) is not None:
+            if self._is_there(namespace, name):
                 await self._objects.delete(argo.PersistentVolumeClaim, namespace, name)
+
+    def _is_there(self, namespace: str, name: str) -> bool:
+        return self._objects.find(argo.PersistentVolumeClaim, namespace, name) is not None
 
     def _directory(self, namespace: str, claim: str) -> Path:
         return self._root / namespace / claim
