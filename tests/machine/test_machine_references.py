@@ -392,6 +392,20 @@ def test_memoized_outputs_are_saved_and_used():
     assert nodes(again)["wf"].memoization_status == argo.MemoizationStatus(cache_name="cache", key="k-1", hit=True)
 
 
+def test_what_was_saved_a_moment_ago_is_found():
+    """Within one decision: a step that follows at once takes the outputs of the one before it."""
+    text = (
+        REMEMBERED.replace("entrypoint: work", "entrypoint: main")
+        + "- name: main\n  steps: [[{name: a, template: work}], [{name: b, template: work}]]\n"
+    )
+    run = driven(text)
+    run.end("wf[0].a", parameters={"o": "made"})
+    outputs = run.node("wf[1].b").outputs
+    assert outputs is not None
+    assert outputs.parameters[0].value == "made"
+    assert run.state.run.phase == "Succeeded"
+
+
 def test_entries_grow_old_and_caches_are_labelled():
     """SEMANTICS memoize: ConfigMap must carry label workflows.argoproj.io/configmap-type=Cache; maxAge Go duration."""
     entry = memo.entry_text("n", None, 1_000.0)

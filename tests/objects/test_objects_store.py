@@ -214,6 +214,35 @@ def test_memoized_outputs_go_into_a_labelled_config_map() -> None:
     with_store(scenario)
 
 
+def test_entries_of_a_cache_are_seen_while_they_are_written_and_none_gets_lost() -> None:
+    async def scenario(objects: ObjectStore) -> None:
+        memos = MemoStore(objects)
+        writes = [memos.save(SaveMemo(key="m", namespace="ns", cache="c", memo_key=key, entry=key * 3)) for key in "ab"]
+        seen = memos.find(ConfigMap, "ns", "c")
+        assert seen is not None
+        assert seen.data == {"a": "aaa", "b": "bbb"}
+        assert objects.find(ConfigMap, "ns", "c") is None
+        await asyncio.gather(*writes)
+        found = objects.find(ConfigMap, "ns", "c")
+        assert found is not None
+        assert found.data == {"a": "aaa", "b": "bbb"}
+        assert memos.find(ConfigMap, "ns", "c") == found
+
+    with_store(scenario)
+
+
+def test_claims_may_be_used_while_they_are_written(tmp_path: Path) -> None:
+    async def scenario(objects: ObjectStore) -> None:
+        claims = ClaimDirectories(tmp_path, objects)
+        making = asyncio.get_running_loop().create_task(claims.make("ns", [argo.PersistentVolumeClaim(metadata=meta("c"))]))
+        await asyncio.sleep(0)
+        assert Path(claims.path("ns", "c")).is_dir()
+        await making
+        assert Path(claims.path("ns", "c")).is_dir()
+
+    with_store(scenario)
+
+
 def test_claims_are_directories_that_go_with_their_claim(tmp_path: Path) -> None:
     async def scenario(objects: ObjectStore) -> None:
         claims = ClaimDirectories(tmp_path, objects)

@@ -68,7 +68,7 @@ TEMPLATE = "  templates:\n  - name: a\n    container: {image: i}\n"
     [
         (TEMPLATE + "  volumes: [{name: v, hostPath: {path: /etc}}]\n", "8:23"),
         (TEMPLATE + "    resourceClaims: [{name: r}]\n", "8:5"),
-        (TEMPLATE + "    sidecars: [{name: s, livenessProbe: {}}]\n", "8:26"),
+        (TEMPLATE + "    sidecars: [{name: s, lifecycle: {}}]\n", "8:26"),
         (TEMPLATE + "    initContainers: [{name: s, lifecycle: {}}]\n", "8:32"),
         (TEMPLATE + "    outputs: {artifacts: [{name: d, path: /d, artifactGC: {strategy: Never}}]}\n", "8:47"),
     ],

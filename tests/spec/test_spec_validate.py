@@ -549,8 +549,8 @@ def test_good_metadata_passes(metadata: str):
 
 
 def test_all_problems_are_told_in_the_order_of_the_text_and_mistakes_first():
-    text = "  hostAliases: [{ip: x}]\n" + container(
-        "args: ['{{inputs.parameters.x}}']", "    hostAliases: [{ip: s}]\n    timeout: 1\n"
+    text = "  resourceClaims: [{name: x}]\n" + container(
+        "args: ['{{inputs.parameters.x}}']", "    resourceClaims: [{name: s}]\n    timeout: 1\n"
     )
     found = problems(text)
     assert [(problem.code, problem.place.line if problem.place else 0) for problem in found] == [

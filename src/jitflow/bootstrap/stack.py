@@ -95,6 +95,7 @@ async def open_stack(settings: Settings) -> AsyncGenerator[Stack]:
             tuning=Tuning(disk_patience_s=settings.primary.stall_s),
         )
         claims = ClaimDirectories(home.volumes, objects)
+        memos = MemoStore(objects)
         executor = make_executor(settings, home)
         meters = CustomMetrics(clock.now)
         resources = ResourceAgent(objects)
@@ -120,8 +121,8 @@ async def open_stack(settings: Settings) -> AsyncGenerator[Stack]:
             dataplane=dataplane,
             clock=clock,
             ids=RandomIds(),
-            objects=objects,
-            memos=MemoStore(objects),
+            objects=memos,
+            memos=memos,
             claims=claims,
             agents={
                 "http": HttpAgent(objects, settings.http.allowed_hosts),

@@ -5,6 +5,7 @@ from typing import Any, Protocol
 
 import msgspec
 
+from jitflow.expr import tags
 from jitflow.machine import names
 from jitflow.machine.expressions import rendered
 from jitflow.machine.problems import Absent, Problem
@@ -80,7 +81,8 @@ class Scope:
         if tag.startswith("="):
             return rendered(tag[1:], self)
         if self._locals is not None and tag in self._locals:
-            return self._locals[tag]
+            value = self._locals[tag]  # the workflow's own values are put into paths before anything else
+            return tags.substitute(value, self._globals) if "{{workflow." in value else value
         head, _, rest = tag.partition(".")
         if head == "inputs":
             return self._input(rest)

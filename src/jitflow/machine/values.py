@@ -194,7 +194,7 @@ def check_results(items: Iterable[Node], tag: str) -> None:
 
 
 def _json_list(texts: list[str]) -> str:
-    return f"[{','.join(texts)}]"
+    return msgspec.json.format(f"[{','.join(texts)}]", indent=-1)
 
 
 def _is_json(text: str) -> bool:
