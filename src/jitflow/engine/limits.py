@@ -1,7 +1,7 @@
 """What the engine asks of the objects: limits of semaphores, a place for memoized outputs, volume claims."""
 
-from collections.abc import Collection
-from typing import Protocol
+from collections.abc import Collection, Coroutine
+from typing import Any, Protocol
 
 from jitflow.engine.locks import MissingLimit
 from jitflow.model import argo
@@ -12,7 +12,7 @@ from jitflow.model.runs import Lock, SaveMemo
 class Memos(Protocol):
     """Keeps memoized outputs."""
 
-    async def save(self, effect: SaveMemo) -> None:
+    def save(self, effect: SaveMemo) -> Coroutine[Any, Any, None]:
         """Write an entry into the ConfigMap of its cache, which is made if it is not there."""
         ...
 

@@ -1,7 +1,7 @@
 """Memoized outputs in ConfigMaps."""
 
 from collections.abc import Coroutine
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from msgspec.structs import replace
 
@@ -28,7 +28,7 @@ class MemoStore:
         entries = self._writing.get((namespace, name))
         if kind is ConfigMap and entries:
             found = _with_entries(found if isinstance(found, ConfigMap) else _new(namespace, name), entries)
-        return found if isinstance(found, kind) else None
+        return cast(Any, found) if isinstance(found, kind) else None
 
     def save(self, effect: SaveMemo) -> Coroutine[Any, Any, None]:
         """Write an entry into the ConfigMap of its cache, which is made if it is not there; `find` sees it from now on."""
