@@ -265,7 +265,8 @@ class PodExecutor(ABC):
         ):
             for name in names:
                 check_name(what, name)
-        if len({output.name for output in pod.outputs}) != len(pod.outputs):
+        # A parameter and an artifact may share a name, as they do in manifests that compilers write.
+        if len({(output.kind == "parameter", output.name) for output in pod.outputs}) != len(pod.outputs):
             raise FixRequest(f"pod {pod.name}: two outputs have the same name")
         if any("\0" in text for text in (*pod.command, *(f"{name}{value}" for name, value in pod.env))):
             raise FixRequest(f"pod {pod.name}: an argument or environment value holds a NUL character")

@@ -227,6 +227,8 @@ class WorkflowValues:
             return found
         if tag.startswith("="):
             return rendered(tag[1:], self)
+        if tag.startswith("workflow.labels."):  # one that was worked out when the workflow began
+            return self._view.run.labels.get(tag.removeprefix("workflow.labels."))
         if tag.startswith("workflow.outputs."):
             return _output_field(self._view.run.outputs or NO_OUTPUTS, tag.removeprefix("workflow.outputs."))
         match tag:

@@ -378,6 +378,13 @@ class CommandContract(ExecutorContract):
         assert end.missing == ("b",)
         assert end.error == ""
 
+    def test_a_parameter_and_an_artifact_may_share_a_name(self, tmp_path: Path) -> None:
+        below = self.files_below(tmp_path)
+        outputs = (*self.outputs_of(tmp_path, "a", kind="parameter"), *self.outputs_of(tmp_path, "a"))
+        end, _ = self.run_one(tmp_path, shell_pod("run.a", f"mkdir -p {below}; printf x > {below}/a", outputs=outputs))
+        assert end.parameters == {"a": "x"}
+        assert [artifact.name for artifact in end.artifacts] == ["a"]
+
     def test_a_huge_parameter_is_refused(self, tmp_path: Path) -> None:
         below = self.files_below(tmp_path)
         script = f"mkdir -p {below}; head -c 1048577 /dev/zero > {below}/a"
