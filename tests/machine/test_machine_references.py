@@ -449,6 +449,8 @@ def test_labels_are_worked_out_when_the_workflow_begins():
     )
     run = driven(text % "workflow.parameters.p + '1'")
     assert machine.summary(run.state).labels["x"] == "v1"
-    said = driven(text.replace(ECHO, "{name: echo, container: {image: i, args: ['{{workflow.labels.x}}']}}") % "workflow.parameters.p + '2'")
+    said = driven(
+        text.replace(ECHO, "{name: echo, container: {image: i, args: ['{{workflow.labels.x}}']}}") % "workflow.parameters.p + '2'"
+    )
     assert given(said, "wf") == "v2"
     assert "must be a string" in driven(text % "1 + 1").state.run.message
