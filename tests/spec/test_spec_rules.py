@@ -124,6 +124,9 @@ ACCEPTED = {
     "an action by value": ("inputs: {parameters: [{name: z}]}\nresource: {action: '{{inputs.parameters.z}}', manifest: 'a: 1'}", "arguments: {parameters: [{name: z, value: apply}]}"),
     "a plugin": ("plugin: {hello: {}}", ""),
     "init containers with names": ("container: {image: i}\ninitContainers: [{name: a, image: i}]", ""),
+    "a patch by value": ("container: {image: i}\npodSpecPatch: '{{workflow.name}}'", ""),
+    "a patch in YAML and in JSON": ("container: {image: i}\npodSpecPatch: '{\"hostname\": \"a\"}'", "podSpecPatch: 'hostname: a'"),
+    "a daemon that is asked": ("daemon: true\ncontainer: {image: i, readinessProbe: {httpGet: {path: /, port: 80}}}", ""),
     "locks in lists": ("container: {image: i}\nsynchronization: {mutexes: [{name: a}, {name: '{{workflow.name}}', database: true}], semaphores: [{configMapKeyRef: {name: c, key: k}}, {database: {key: k}}]}", ""),
     "a cache": ("container: {image: i}\nmemoize: {key: '{{workflow.name}}', maxAge: 10s, cache: {configMap: {name: c}}}", ""),
     # The workflow
@@ -264,6 +267,12 @@ REFUSED = {
     "a semaphore without a limit": ("container: {image: i}\nsynchronization: {semaphores: [{}]}", "", "has neither configMapKeyRef nor database"),
     "a semaphore with two limits": ("container: {image: i}\nsynchronization: {semaphores: [{configMapKeyRef: {name: c, key: k}, database: {key: k}}]}", "", "has both configMapKeyRef and database"),
     "a cache that ages by no duration": ("container: {image: i}\nmemoize: {key: k, maxAge: soon, cache: {configMap: {name: c}}}", "", "memoize.maxAge: invalid duration"),
+    "a patch that is no YAML": ("container: {image: i}\npodSpecPatch: 'containers: ['", "", "podSpecPatch must be a valid yaml"),
+    "a patch that names nothing": ("container: {image: i}\npodSpecPatch: hello", "", "podSpecPatch must be an object"),
+    "the workflow's patch that names nothing": ("container: {image: i}", "podSpecPatch: '[1]'", "spec.podSpecPatch must be an object"),
+    "a probe that asks nothing": ("daemon: true\ncontainer: {image: i, readinessProbe: {periodSeconds: 1}}", "", "readinessProbe has no way to ask"),
+    "a probe that asks twice": ("daemon: true\ncontainer: {image: i, readinessProbe: {httpGet: {port: 1}, tcpSocket: {port: 1}}}", "", "readinessProbe has several ways to ask"),
+    "data from nowhere": ("data: {source: {}, transformation: []}", "", "data.source.artifactPaths is required"),
     # The workflow
     "a selector of pods that is none": (one("template: work"), "podGC: {labelSelector: {matchExpressions: [{key: a, operator: Like, values: [b]}]}}", '"Like" is not a valid label selector operator'),
     "a selector without values": (one("template: work"), "podGC: {labelSelector: {matchExpressions: [{key: a, operator: In}]}}", "In needs values"),

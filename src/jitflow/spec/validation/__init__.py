@@ -27,6 +27,7 @@ from jitflow.spec.validation._expressions import check_expression, check_hooks
 from jitflow.spec.validation._locks import check_locks
 from jitflow.spec.validation._metrics import check_metrics
 from jitflow.spec.validation._report import PARAMETER, Report, check_names
+from jitflow.spec.validation._resources import check_pod_patch
 from jitflow.spec.validation._scope import Scope, check_tags, workflow_scope
 from jitflow.spec.validation._values import (
     check_metadata,
@@ -150,6 +151,7 @@ def _check_own(report: Report, spec: argo.WorkflowSpec) -> None:
     check_volumes(report, spec.volumes, ("spec",), "spec.")
     check_plugins(report, spec.executor_plugins, ("spec",))
     check_pod_gc(report, spec.pod_gc)
+    check_pod_patch(report, spec.pod_spec_patch, ("spec",), "spec.")
     check_hooks(report, spec.hooks, ("spec",), "hooks.")
     if spec.active_deadline_seconds is not None and spec.active_deadline_seconds < 0:
         message = "spec.activeDeadlineSeconds must not be negative"

@@ -9,7 +9,7 @@ from jitflow.spec.validation._calls import Found
 from jitflow.spec.validation._containers import check_container_set
 from jitflow.spec.validation._expressions import check_expression
 from jitflow.spec.validation._report import Report
-from jitflow.spec.validation._resources import check_resource
+from jitflow.spec.validation._resources import check_pod_patch, check_resource
 from jitflow.spec.validation._scope import Scope, check_tags
 from jitflow.spec.validation._values import check_volumes
 
@@ -29,9 +29,11 @@ def check_leaf(report: Report, scope: Scope, found: Found) -> None:
             if not part.image and not (default is not None and default.image):
                 report.add((*path, kind), f"{prefix}.{kind}.image may not be empty", "add `image:`")
             _check_environment(report, part, (*path, kind), f"{prefix}.{kind}")
+            _check_probe(report, part.readiness_probe, (*path, kind, "readinessProbe"), f"{prefix}.{kind}.readinessProbe")
             _check_mounts(report, template, part, (*path, kind))
     check_container_set(report, template, path)
     check_resource(report, found.filled, path)
+    check_pod_patch(report, template.pod_spec_patch, path, f"{prefix}.")
     if len(template.plugin) > 1:
         message = f"{prefix}.plugin: expected exactly one key, got {len(template.plugin)}"
         report.add((*path, "plugin"), message, "name one plugin, and give it what it needs below its name")
@@ -39,9 +41,20 @@ def check_leaf(report: Report, scope: Scope, found: Found) -> None:
         check_expression(
             report, template.http.success_condition, (*path, "http", "successCondition"), f"{prefix}.http.successCondition"
         )
+    if template.data is not None and template.data.source.artifact_paths is None:
+        report.add((*path, "data", "source"), f"{prefix}.data.source.artifactPaths is required", "add `artifactPaths:`")
     for index, step in enumerate(template.data.transformation if template.data is not None else ()):
         here = (*path, "data", "transformation", index, "expression")
         check_expression(report, step.expression, here, f"{prefix}.data.transformation[{index}].expression")
+
+
+def _check_probe(report: Report, probe: argo.Probe | None, path: Path, prefix: str) -> None:
+    if probe is None:
+        return
+    ways = [way for way in (probe.exec, probe.grpc, probe.http_get, probe.tcp_socket) if way is not None]
+    if len(ways) != 1:
+        what = "has several ways to ask" if ways else "has no way to ask"
+        report.add(path, f"{prefix} {what}", "give exactly one of httpGet and tcpSocket")
 
 
 def _check_environment(report: Report, part: argo.Container | argo.ScriptTemplate, path: Path, prefix: str) -> None:

@@ -1,4 +1,4 @@
-"""Resource templates: what is done, and to which manifest."""
+"""Resource templates: what is done, and to which manifest; and patches of pods."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Final
 
 from jitflow.model import argo
 from jitflow.model.problems import Refused
-from jitflow.spec._nodes import parse
+from jitflow.spec._nodes import MAP, parse
 from jitflow.spec.places import Path
 from jitflow.spec.validation._report import Report, has_tag, suggest
 
@@ -49,14 +49,23 @@ def _check_manifest(report: Report, template: argo.Template, resource: argo.Reso
         remedy = suggest(source.artifact.name, names, "name an input artifact of this template")
         report.add((*path, "manifestFrom", "artifact", "name"), message, remedy)
     if resource.manifest:
-        _check_yaml(report, resource.manifest, (*path, "manifest"), prefix)
+        check_yaml(report, resource.manifest, (*path, "manifest"), f"{prefix}.manifest")
 
 
-def _check_yaml(report: Report, text: str, path: Path, prefix: str) -> None:
-    """Check that a manifest is YAML, whatever its tags will become."""
+def check_yaml(report: Report, text: str, path: Path, prefix: str, *, mapping: bool = False) -> None:
+    """Check that a text is YAML, whatever its tags will become; `mapping`: with named parts."""
     try:
-        parse(_TAG.sub("x", text))
+        roots = parse(_TAG.sub("x", text))
     except Refused as error:
         problem = error.problems[0]
         place = f" ({problem.place.line}:{problem.place.column})" if problem.place is not None and problem.place.line else ""
-        report.add(path, f"{prefix}.manifest must be a valid yaml: {problem.message}{place}", "mend it at this line and column")
+        report.add(path, f"{prefix} must be a valid yaml: {problem.message}{place}", "mend it at this line and column")
+        return
+    if mapping and (len(roots) != 1 or roots[0].kind != MAP):
+        report.add(path, f"{prefix} must be an object", "write it like `containers: [{name: main, …}]`")
+
+
+def check_pod_patch(report: Report, patch: str | None, path: Path, prefix: str) -> None:
+    """Check a `podSpecPatch`, unless its form comes from a tag. `prefix` ends in a dot."""
+    if patch and not has_tag(patch):
+        check_yaml(report, patch, (*path, "podSpecPatch"), f"{prefix}podSpecPatch", mapping=True)
