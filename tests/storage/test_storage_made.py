@@ -20,6 +20,7 @@ from jitflow.objects import ObjectStore
 from jitflow.ports.errors import AccessRefused, ObjectMissing, RemoteUnknown
 from jitflow.storage.credentials import Credentials
 from jitflow.storage.made import AllStores
+from jitflow.storage.remotes import RemoteConfig
 from jitflow.storage.staging import Staging
 from jitflow.testing.s3_server import S3Server
 
@@ -131,6 +132,51 @@ def test_encryption_is_asked_of_a_configured_store(s3: S3Server, tmp_path: Path)
 
     asyncio.run(main())
     assert (root / "y").read_bytes() == Path(__file__).read_bytes()
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"gcs": argo.GCSArtifact(bucket="b", key="k", service_account_key_secret=selector("id"))},
+        {"gcs": argo.GCSArtifact(bucket="b", key="k")},
+        {"azure": argo.AzureArtifact(endpoint="http://127.0.0.1:1", container="c", blob="k", account_key_secret=selector("id"))},
+        {"azure": argo.AzureArtifact(endpoint="http://127.0.0.1:1", container="c", blob="k")},
+        {"oss": argo.OSSArtifact(endpoint="http://127.0.0.1:1", bucket="b", key="k", secret_key_secret=selector("id"))},
+        {"oss": argo.OSSArtifact(endpoint="http://127.0.0.1:1", bucket="b", key="k", security_token="t", use_sdk_creds=True)},
+        {"hdfs": argo.HDFSArtifact(addresses=("127.0.0.1:1",), path="/k", hdfs_user="u", krb_service_principal_name="h/n")},
+        {
+            "s3": argo.S3Artifact(
+                endpoint="127.0.0.1:1",
+                key="k",
+                role_arn="r",
+                region="eu",
+                session_token_secret=selector("id"),
+                encryption_options=argo.S3EncryptionOptions(server_side_customer_key_secret=selector("id")),
+            )
+        },
+        {
+            "s3": argo.S3Artifact(
+                endpoint="s3.amazonaws.com",
+                key="k",
+                use_sdk_creds=True,
+                encryption_options=argo.S3EncryptionOptions(kms_key_id="i"),
+            )
+        },
+    ],
+)
+def test_rclone_takes_what_is_made_of_every_kind_of_location(tmp_path: Path, fields: dict[str, object]) -> None:
+    """An option that rclone does not know is refused when the remote is made; nobody is asked for it."""
+    found = origin_of(argo.Artifact(name="a", **fields), "ns")  # type: ignore[arg-type]
+    assert found is not None
+    origin = found[0]
+
+    async def main() -> None:
+        options = Credentials(await secrets(id="{}")).options(origin)
+        async with opened() as rclone:
+            await rclone.configure(RemoteConfig(name=origin.name, type=origin.kind, options=options))
+            assert rclone.remotes == (origin.name,)
+
+    asyncio.run(main())
 
 
 def test_hosts_that_may_not_be_asked(s3: S3Server, tmp_path: Path) -> None:

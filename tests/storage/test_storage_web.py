@@ -119,6 +119,41 @@ def test_a_size_that_is_not_told_is_learned_outside_the_primary(web: FileServer,
     assert not store.left()
 
 
+def test_what_did_not_wait_long_enough_is_read_again(web: FileServer, tmp_path: Path) -> None:
+    """Its size is known by then, and so it needs no third read."""
+    web.has_lengths = False
+    store = Store(tmp_path, at(web))
+
+    async def main() -> None:
+        info = await store.store.stat(store.ref)
+        with pytest.raises(SourceChanged):
+            await store.store.fetch(info, store.target, ignore)
+        waiting = store.staging.waiting(store.ref)
+        assert waiting is not None
+        given_up = store.staging.claim(waiting)
+        assert given_up is not None
+        given_up.unlink()
+        again = await store.store.stat(store.ref)
+        assert again.size_bytes == len(DATA)
+        await store.store.fetch(again, store.target, ignore)
+
+    asyncio.run(main())
+    assert store.target.read_bytes() == DATA
+    assert not store.left()
+
+
+def test_no_more_waits_than_there_is_room_for(tmp_path: Path) -> None:
+    staging = Staging(tmp_path / "staging", 100)
+    staging.open()
+    for number, size in enumerate((60, 30, 40)):
+        path = staging.new()
+        path.write_bytes(bytes(size))
+        staging.keep(path, ObjectInfo(ref=ObjectRef(remote="r", path=str(number)), size_bytes=size, version="v"))
+    assert [staging.waiting(ObjectRef(remote="r", path=str(number))) is not None for number in range(3)] == [False, True, True]
+    assert sum(path.stat().st_size for path in staging.root.iterdir()) == 70
+    assert staging.size(ObjectRef(remote="r", path="0"), "v") == 60
+
+
 def test_without_a_version_every_look_sees_another_object(web: FileServer, tmp_path: Path) -> None:
     web.has_etags = False
     store = Store(tmp_path, at(web))

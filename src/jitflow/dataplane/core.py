@@ -172,7 +172,7 @@ def advice(error: BaseException) -> str:
 def remedy(remote: str, then: str) -> str:
     """Return what people can do about a store that does not serve them."""
     if is_made(remote):
-        return f"check the artifact's location and the Secrets that it names, and {then}"
+        return f"check the artifact's location and the Secrets that it names, or configure the store as a remote, and {then}"
     return f"check remote {remote} (jitflow remote test {remote}) and {then}"
 
 

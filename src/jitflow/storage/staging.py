@@ -17,7 +17,7 @@ from jitflow.ports.errors import DiskFull, FixRequest
 from jitflow.storage import files
 
 KEPT = 16
-"""So many wait at once; the oldest is given up, and read again if it is still wanted."""
+"""So many wait at once, no larger together than one may be; the oldest is given up, and read again if it is still wanted."""
 
 SIZES_KEPT = 10_000
 
@@ -65,10 +65,13 @@ class Staging:
         self._sizes[info.ref, info.version] = info.size_bytes
         if len(self._sizes) > SIZES_KEPT:
             self._sizes.popitem(last=False)
-        if len(self._waiting) > KEPT:
-            old = self._waiting.popitem(last=False)[1]
         if old is not None:
             files.remove(old.path)
+        while len(self._waiting) > 1 and (len(self._waiting) > KEPT or self._bytes() > self.limit_bytes):
+            files.remove(self._waiting.popitem(last=False)[1].path)
+
+    def _bytes(self) -> int:
+        return sum(one.info.size_bytes for one in self._waiting.values())
 
     def waiting(self, ref: ObjectRef) -> ObjectInfo | None:
         """Return what waits of an object."""

@@ -107,6 +107,9 @@ class WebStore:
                 return info
             path = self._staging.new()
             size = await session.read(response, path, self._staging.limit_bytes, lambda _: None)
+        if size == info.size_bytes and _may_be_same(found.version, info.version):
+            await asyncio.to_thread(move, path, target)
+            return info
         self._staging.keep(path, ObjectInfo(ref=info.ref, size_bytes=size, version=found.version, modified=found.modified))
         raise SourceChanged(f"{info.ref}: it has {size:,} bytes, which was not known before it was read")
 
