@@ -1,6 +1,8 @@
 """The doctor tries what it speaks of."""
 
 import asyncio
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -62,3 +64,20 @@ def test_closing_twice_is_harmless(make: type[SandboxExecutor], tmp_path: Path) 
         await executor.close()
 
     asyncio.run(scene())
+
+
+def test_where_addresses_cannot_be_had_pods_share_the_machines_and_it_is_told() -> None:
+    # One filter with a listener is all that a process may have: this one has it already, and nobody answers.
+    code = """
+import asyncio, os
+from jitflow.executors import doctor
+from jitflow.executors._spawner import seccomp
+(listener,) = seccomp.listener()
+assert seccomp.listener() == ()
+os.close(listener)
+checks = {check.name: check for check in asyncio.run(doctor())}
+addresses = checks["addresses of daemons"]
+print(addresses.ok, "share the ports" in addresses.detail, bool(addresses.remedy), checks["executor process"].ok)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=100)
+    assert done.stdout.split() == ["False", "True", "True", "True"]
