@@ -167,6 +167,32 @@ def test_a_patched_template_runs_patched(tmp_path: Path) -> None:
     assert (pod.command, pod.working_dir) == (("/tool", "patched"), "/there")
 
 
+def test_pods_start_when_the_claims_are_made(tmp_path: Path) -> None:
+    made = asyncio.Event()
+
+    class Keeper:
+        async def make(self, namespace: str, claims: Collection[argo.PersistentVolumeClaim]) -> None:
+            await made.wait()
+
+        async def drop(self, namespace: str, names: Collection[str]) -> None:
+            """Nothing is kept."""
+
+    async def scenario() -> None:
+        world = World(tmp_path, lambda _: ScriptedEnd())
+        async with world.engine() as engine:
+            engine._claims = Keeper()
+            claims = "volumeClaimTemplates: [{metadata: {name: d}, spec: {}}]"
+            run = await engine.create(
+                workflow(f"entrypoint: a\n{claims}\ntemplates: [{{name: a, container: {{image: i, command: [x]}}}}]")
+            )
+            await asyncio.sleep(0.1)
+            assert world.machine.started == {}
+            made.set()
+            await phase(engine, run.uid, "Succeeded")
+
+    asyncio.run(scenario())
+
+
 def test_a_deleted_workflow_takes_its_claims_along(tmp_path: Path) -> None:
     dropped: list[tuple[str, list[str]]] = []
 

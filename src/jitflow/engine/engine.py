@@ -564,7 +564,8 @@ class Engine:
             case EmitMetrics() | ShowClocks():
                 self._meter(run, effect)
             case MakeClaims():
-                self._owner.spawn(self._claims.make(effect.namespace, effect.claims), f"make the claims of {run.uid}")
+                self._pods.hold_back(run.uid)
+                self._owner.spawn(self._make_claims(run.uid, effect), f"make the claims of {run.uid}")
             case DropClaims():
                 self._owner.spawn(self._claims.drop(effect.namespace, effect.names), f"drop the claims of {run.uid}")
             case ServePlugins():
@@ -612,6 +613,12 @@ class Engine:
 
     def _limit(self, lock: Lock) -> int:
         return limit_of(lock, self._objects)
+
+    async def _make_claims(self, uid: str, effect: MakeClaims) -> None:
+        try:
+            await self._claims.make(effect.namespace, effect.claims)
+        finally:
+            self._pods.let_go(uid)
 
     def _close_run(self, run: LiveRun) -> None:
         self._timers.cancel_all(run.uid)

@@ -4,6 +4,7 @@ A pod's way: data (its inputs are fetched) -> slot (it waits for a place) -> sta
 look-ahead a pod gets its place first and fetches its inputs while holding it.
 """
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
 
@@ -108,6 +109,7 @@ class PodKeeper:
         self._pods: dict[str, _LivePod] = {}
         self._known: set[str] = set()
         self._news: dict[str, PodNews] = {}
+        self._held: dict[str, asyncio.Event] = {}
         self._warned: set[tuple[str, str]] = set()
 
     def adopted(self, keys: Sequence[str]) -> None:
@@ -228,6 +230,15 @@ class PodKeeper:
         self._news.pop(key, None)
         self._owner.spawn(self._executor.forget(key), f"forget {key}")
 
+    def hold_back(self, uid: str) -> None:
+        """Start no pod of a run until `let_go`: something that they need is being made."""
+        self._held[uid] = asyncio.Event()
+
+    def let_go(self, uid: str) -> None:
+        """What the pods of a run need is there, or cannot be made."""
+        if (held := self._held.pop(uid, None)) is not None:
+            held.set()
+
     def close_run(self, uid: str) -> None:
         """A run has ended: its future is withdrawn."""
         self._warned = {entry for entry in self._warned if entry[0] != uid}
@@ -248,6 +259,8 @@ class PodKeeper:
     async def _start(self, key: str, pod: _LivePod) -> None:
         assert pod.lease is not None, "a pod starts with a lease"
         config = self._config
+        if (held := self._held.get(pod.uid)) is not None:
+            await held.wait()
         try:
             built = build_pod(
                 key,
