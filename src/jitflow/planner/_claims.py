@@ -171,6 +171,16 @@ class Claims:
         self._envelope = None
         self.stirred = True
 
+    def freed(self, item: Item) -> None:
+        """Note that a transient replica has left the primary, for good or until its next reader needs it."""
+        if self._envelope is None:
+            return
+        reader = self._items.first_reader(item)
+        if reader is None:
+            self._envelope.dead(item)
+        else:
+            self._envelope.left(item, reader)
+
     def envelope(self) -> Envelope | None:
         """Return what the rest needs in order, None if nothing that it writes stays in the primary."""
         if self._envelope is None and self._items.transients:

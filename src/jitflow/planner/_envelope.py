@@ -64,6 +64,7 @@ class Envelope:
         self._steps = list(steps)
         self._place = {step.seq: place for place, step in enumerate(self._steps)}
         self._head = 0
+        self._last = {item: place for place, step in enumerate(self._steps) for item in step.inputs if item.transient}
         self._peaks = Peaks(_sequential(self._steps, held))
 
     def head(self) -> "Step | None":
@@ -81,6 +82,19 @@ class Envelope:
         self._peaks.drop(place)
         if step.leaves and self._head < place:
             self._peaks.add(self._head, place, step.leaves)
+
+    def dead(self, item: "Item") -> None:
+        """Note that a result is gone for good: the order counts on it up to its last reader there, which has run ahead."""
+        self._free(item, self._last.get(item, -1) + 1)
+
+    def left(self, item: "Item", reader: "Step") -> None:
+        """Note that a result has left until `reader` needs it."""
+        self._free(item, self._place.get(reader.seq, 0))
+
+    def _free(self, item: "Item", end: int) -> None:
+        self.head()
+        if item.bytes and end > self._head:
+            self._peaks.add(self._head, end, -item.bytes)
 
     def peak(self, step: "Step | None" = None) -> int:
         """Return the largest need from the first unclaimed step up to `step`; of that first one without."""

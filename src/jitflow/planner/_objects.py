@@ -207,6 +207,8 @@ class ObjectEvents:
     def evicted(self, ref: ObjectRef) -> None:
         """A replica's bytes are free."""
         item = self._items.table[ref]
+        if item.transient:
+            self._claims.freed(item)
         stale = item.stale
         self._items.gone(item)
         if stale and not item.claims:

@@ -269,3 +269,17 @@ def starts(graph: Graph, order: Sequence[int], *, workers: int, rate_Bps: float)
         ends[n] = begun[n] + graph.run_s[n]
         heapq.heappush(free, ends[n])
     return begun
+
+
+def peak(graph: Graph, order: Sequence[int]) -> int:
+    """Return the room that an order needs when its steps run one after another and no result leaves before its last reader."""
+    left = list(graph.readers)
+    live = most = 0
+    for n in order:
+        made = sum(graph.made_bytes[one] for one in graph.made[n])
+        most = max(most, live + made + sum(graph.far_bytes[one] for one in graph.far[n]))
+        live += sum(graph.made_bytes[one] for one in graph.made[n] if graph.readers[one])
+        for one in graph.reads[n]:
+            left[one] -= 1
+            live -= 0 if left[one] else graph.made_bytes[one]
+    return most

@@ -27,7 +27,7 @@ _REACHES = (0.02, 0.1, 0.3)
 
 
 class _Kind(NamedTuple):
-    """An order, and what is done when room is short: `envelope`, `eager`, or nothing before it must."""
+    """An order, and what is done when room is short: `envelope`, `eager`, `both`, or nothing before it must."""
 
     order: str
     room: str = ""
@@ -175,10 +175,14 @@ _KINDS: Final = (
     _Kind("soon", "eager"),
     _Kind("post", "eager"),
     _Kind("cp", "eager"),
+    _Kind("post", "both"),
     _Kind("mem", "envelope"),
     _Kind("aff", "envelope"),
     _Kind("soon", "envelope"),
     _Kind("list", "envelope"),
+    _Kind("list", "both"),
+    _Kind("mem", "both"),
+    _Kind("soon", "both"),
     _Kind("mem"),
     _Kind("aff"),
     _Kind("mem", "eager"),
@@ -221,4 +225,4 @@ def _beside(graph: Graph, plan: Plan, noise: Noise, reach: float, kind: _Kind) -
 def _plan(starts: dict[str, float], graph: Graph, kind: _Kind) -> Plan:
     pace = max(max(starts.values(), default=0.0) / max(1, len(graph)), _APART_S)
     name = f"{kind.order} {kind.room}".strip()
-    return Plan(starts=starts, envelope=kind.room == "envelope", eager=kind.room == "eager", pace_s=pace, name=name, reason=name)
+    return Plan(starts=starts, envelope=kind.room in {"envelope", "both"}, eager=kind.room in {"eager", "both"}, pace_s=pace, name=name, reason=name)
