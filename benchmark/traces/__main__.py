@@ -11,11 +11,11 @@ import json
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from multiprocessing import get_context
 from pathlib import Path
 
-from benchmark.traces import tables
+from benchmark.traces import large, shared, tables
 from benchmark.traces.grid import BLIND, EFFORT, OURS, Row, Task, measure
 from benchmark.traces.workloads import BANDWIDTHS, FRACTIONS
 from jitflow.planner import Effort
@@ -35,7 +35,10 @@ def main() -> int:
         )
         return 2
     os.nice(5)
-    return _grid(arguments, paths)
+    if arguments.large:
+        print(large.report())
+        return 0
+    return _together(arguments, paths) if arguments.together else _grid(arguments, paths)
 
 
 def _arguments() -> argparse.Namespace:
@@ -53,6 +56,8 @@ def _arguments() -> argparse.Namespace:
         "--thrift", type=float, default=EFFORT.thrift, help="how much slower a plan may be that moves fewer bytes"
     )
     parser.add_argument("--sigma", type=float, default=0.0, help="lognormal error of run times and rate")
+    parser.add_argument("--together", action="store_true", help="run several workflows in one store")
+    parser.add_argument("--large", action="store_true", help="measure decisions in a workflow of 10,000 steps and 100,000 files")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--output", type=Path, default=Path("build/bench"))
@@ -80,13 +85,32 @@ def _grid(arguments: argparse.Namespace, paths: Sequence[Path]) -> int:
         for bandwidth in arguments.bandwidths
     ]
     if arguments.policies:
-        tasks = [Task(**{**vars(task), "policies": arguments.policies}) for task in tasks]
+        tasks = [replace(task, policies=arguments.policies) for task in tasks]
     rows: list[Row] = []
     with get_context("spawn").Pool(arguments.processes) as pool:
         for number, found in enumerate(pool.imap(measure, tasks), 1):
             rows += found
             print(_progress(number, len(tasks), found), flush=True)
     _write(rows, arguments)
+    return 0
+
+
+def _together(arguments: argparse.Namespace, paths: Sequence[Path]) -> int:
+    effort = Effort(events=arguments.events, restarts=arguments.restarts, seed=arguments.seed, thrift=arguments.thrift)
+    fraction = int(arguments.fractions[0]) if len(arguments.fractions) == 1 else shared.FRACTION
+    tasks = shared.tasks(paths, arguments.bandwidths, fraction, effort)
+    rows: list[shared.Row] = []
+    with get_context("spawn").Pool(arguments.processes) as pool:
+        for number, found in enumerate(pool.imap(shared.measure, tasks), 1):
+            rows += found
+            print(f"{number}/{len(tasks)} {', '.join(f'{row.policy} {row.ratio:.3f}' for row in found)}", flush=True)
+    if not rows:
+        print("none of the mixes is in the folder", file=sys.stderr)
+        return 2
+    text = shared.report(rows) + "\n"
+    (arguments.output / "traces-together.json").write_text(json.dumps([asdict(row) for row in rows], indent=1) + "\n")
+    (arguments.output / "traces-together.md").write_text(text)
+    print("\n" + text)
     return 0
 
 

@@ -10,7 +10,7 @@ from jitflow.planner import Effort, Plan, choose, without_estimates
 
 OURS = "jitflow"
 BLIND = "jitflow, no estimates"
-EFFORT = Effort(events=60_000, restarts=24)
+EFFORT = Effort(events=24_000, restarts=20)
 MODES = ("exact", "noisy", "together")
 
 

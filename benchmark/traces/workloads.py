@@ -148,7 +148,12 @@ def rate(trace: Trace, bandwidth: str) -> float:
     if bandwidth != "bal":
         return float(bandwidth) * _MB
     moved = max(sum(trace.sizes[file] for file in files) for files in (trace.external, trace.finals))
-    return max(_SLOWEST_BALANCED_BPS, moved / max(trace.critical_s, trace.compute_s / WORKERS))
+    return balanced(moved, max(trace.critical_s, trace.compute_s / WORKERS))
+
+
+def balanced(moved: int, compute_s: float) -> float:
+    """Return the rate at which these bytes take as long as computing does."""
+    return max(_SLOWEST_BALANCED_BPS, moved / compute_s)
 
 
 def load(path: Path) -> Trace:

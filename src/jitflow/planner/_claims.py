@@ -1,6 +1,7 @@
 """Claims: a step gets everything it needs at once, or nothing; in the global order, with the first one protected."""
 
 import heapq
+from collections import deque
 from collections.abc import Callable
 from enum import Enum, auto
 
@@ -16,6 +17,7 @@ from jitflow.planner.commands import Command, Grant, Refuse
 
 _SCAN = 64
 _TRUSTED_SCANS = 32
+_NEAR = 1024
 
 
 class _Verdict(Enum):
@@ -65,6 +67,8 @@ class Claims:
         self._ahead = bypass
         self._spills = Spills(items)
         self._envelope: Envelope | None = None
+        self._near: deque[Step] = deque(maxlen=_NEAR)
+        """Steps whose inputs have come for others."""
         self.running = 0
         self.shortages = 0
         """How often a ready step found no room."""
@@ -162,7 +166,30 @@ class Claims:
                 self.shortages += verdict is not _Verdict.LATER
                 if verdict is _Verdict.NO_ROOM and head is None:
                     head = step
+        self._scan_near(head)
         return head
+
+    def near(self, item: Item) -> None:
+        """Note that an item has come: steps of other workflows that read it too had better run while it is here."""
+        if len(item.readers) > 1:
+            self._near.extend(step for _, _, step in item.readers[:_SCAN] if step.phase is Phase.ASKED)
+
+    def _scan_near(self, head: Step | None) -> None:
+        """Claim steps whose inputs are here, out of order, if places would stand empty otherwise."""
+        for _ in range(min(_SCAN, len(self._near))):
+            idle = self.active - self.lacking < self._workers and self.active < self._most
+            if not idle or (head is not None and head.bypassed >= self._bypass):
+                return
+            step = self._near.popleft()
+            if step.listed is None or any(item.state is not ReplicaState.RESIDENT for item in step.inputs):
+                continue
+            verdict, reserve = self._try(step)
+            if verdict is not _Verdict.FITS:
+                self._near.append(step)
+                return
+            if head is not None:
+                head.bypassed += 1
+            self._claim(step, reserve)
 
     # -- the rest of the work, one step after another ----------------------------------------------------------------------
 

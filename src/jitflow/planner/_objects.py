@@ -171,6 +171,8 @@ class ObjectEvents:
         item.last_used = self._items.tick()
         self._items.move(item, "arrive")
         self._claims.arrived(item)
+        if len(self._steps.workflows) > 1:
+            self._claims.near(item)
         # A result that has just come may be what has to leave for the next step.
         self._claims.stirred |= item.dirty
         for step in list(item.blocked.values()):

@@ -9,6 +9,9 @@ from jitflow.planner._items import Item, Items, Key
 from jitflow.planner._order import positions
 from jitflow.planner._sizes import declared
 
+_HASTE = 0.5
+"""Time in a workflow's plan counts by this against time of arrival: what came first is rather finished."""
+
 
 class Phase(IntEnum):
     """Where a step stands."""
@@ -111,8 +114,11 @@ class Steps:
     def place(self, uid: WorkflowUid, steps: Sequence[FutureStep], starts: Mapping[StepId, float] | None = None) -> list[Key]:
         """Return the key of each announced step, from when it would start if there were no other workflow."""
         flow = self.workflow(uid)
-        known = starts or {name: step.key[0] - flow.arrival_s for name, step in flow.steps.items()}
-        places = positions(known, [step.id for step in steps], flow.pace_s)
+        if starts is not None:
+            known = {name: start * _HASTE for name, start in starts.items()}
+        else:
+            known = {name: step.key[0] - flow.arrival_s for name, step in flow.steps.items()}
+        places = positions(known, [step.id for step in steps], flow.pace_s * _HASTE)
         return [(flow.arrival_s + place, flow.number) for place in places]
 
     @property

@@ -111,7 +111,10 @@ class _Search:
         )
         spent = self.effort.events - self.left
         reason = f"{plan.name}: best of {len(self.tried)} plans that ended, in {spent:,} simulated events"
-        return replace(plan, makespan_s=outcome.makespan_s, reason=reason)
+        # Beside other workflows the plan is measured in the time that this one would take alone.
+        scale = outcome.makespan_s / max(_APART_S, *plan.starts.values()) if outcome.makespan_s else 1.0
+        starts = {name: start * scale for name, start in plan.starts.items()}
+        return replace(plan, starts=starts, pace_s=plan.pace_s * scale, makespan_s=outcome.makespan_s, reason=reason)
 
 
 def _graph(steps: Sequence[FutureStep], run_s: float) -> tuple[Graph, Sequence[FutureStep]]:
@@ -142,20 +145,20 @@ def _soonest(graph: Graph, setting: Setting, noise: Noise | None, kind: _Kind) -
 
 
 def _post(graph: Graph, setting: Setting, noise: Noise | None, kind: _Kind) -> Plan:
-    return _by_position(graph, _orders.depth(graph, noise), kind)
+    return _by_position(graph, _orders.depth(graph, noise), kind, setting.options.workers)
 
 
 def _lean(graph: Graph, setting: Setting, noise: Noise | None, kind: _Kind) -> Plan:
-    return _by_position(graph, _orders.lean(graph, noise), kind)
+    return _by_position(graph, _orders.lean(graph, noise), kind, setting.options.workers)
 
 
 def _near(graph: Graph, setting: Setting, noise: Noise | None, kind: _Kind) -> Plan:
-    return _by_position(graph, _orders.near(graph, noise), kind)
+    return _by_position(graph, _orders.near(graph, noise), kind, setting.options.workers)
 
 
 def _listed(graph: Graph, setting: Setting, noise: Noise | None, kind: _Kind) -> Plan:
     order = _orders.listed(graph) if noise is None else _orders.shuffled(graph, noise)
-    return _by_position(graph, order, kind)
+    return _by_position(graph, order, kind, setting.options.workers)
 
 
 _PLANS: Final[dict[str, Callable[[Graph, Setting, Noise | None, _Kind], Plan]]] = {
@@ -203,10 +206,9 @@ def _by_time(graph: Graph, order: Sequence[int], setting: Setting, kind: _Kind) 
     return _plan(starts, graph, kind)
 
 
-def _by_position(graph: Graph, order: Sequence[int], kind: _Kind) -> Plan:
+def _by_position(graph: Graph, order: Sequence[int], kind: _Kind, workers: int = 1) -> Plan:
     """Return a plan of an order in which steps follow each other evenly."""
-    span = max(sum(graph.run_s), 1.0)
-    pace = max(span / max(1, len(graph)), _APART_S)
+    pace = max(sum(graph.run_s) / max(1, workers * len(graph)), _APART_S) if any(graph.run_s) else 1.0
     return _plan({graph.ids[n]: at * pace for at, n in enumerate(order)}, graph, kind)
 
 
@@ -225,4 +227,11 @@ def _beside(graph: Graph, plan: Plan, noise: Noise, reach: float, kind: _Kind) -
 def _plan(starts: dict[str, float], graph: Graph, kind: _Kind) -> Plan:
     pace = max(max(starts.values(), default=0.0) / max(1, len(graph)), _APART_S)
     name = f"{kind.order} {kind.room}".strip()
-    return Plan(starts=starts, envelope=kind.room in {"envelope", "both"}, eager=kind.room in {"eager", "both"}, pace_s=pace, name=name, reason=name)
+    return Plan(
+        starts=starts,
+        envelope=kind.room in {"envelope", "both"},
+        eager=kind.room in {"eager", "both"},
+        pace_s=pace,
+        name=name,
+        reason=name,
+    )
