@@ -260,6 +260,27 @@ def test_hooks_2_each_item_has_its_own() -> None:
     assert end_of(run)[0] == "Failed"
 
 
+def test_hooks_2_of_a_loop_in_a_dag() -> None:
+    """Hooks 2: of a DAG's loop each item has its exit handler, and the loop as a whole the other hooks."""
+    hooks = "hooks: {exit: {template: echo}, run: {template: echo, expression: tasks.a.status == 'Running'}, bad: {template: echo, expression: tasks.a.status == 'Failed'}}"
+    run = begun(
+        f"dag: {{tasks: [{{name: a, template: echo, withItems: [one, two], {hooks}}}, {{name: b, template: echo, depends: a || a.Failed}}]}}"
+    )
+    assert [name for name in run.names() if "." in name.removeprefix("wf.")] == ["wf.a.hooks.run"]
+    run.end("wf.a(0:one)")
+    run.end("wf.a(1:two)", 1)
+    assert "wf.a.hooks.bad" not in run.names(), "the items have exit handlers"
+    run.end("wf.a(0:one).onExit")
+    run.end("wf.a(1:two).onExit")
+    assert (run.phase("wf.a"), run.phase("wf.a.hooks.bad")) == ("Failed", "Pending")
+    run.end("wf.a.hooks.bad")
+    assert "wf.b" not in run.names()
+    run.end("wf.a.hooks.run")
+    assert run.phase("wf.b") == "Pending"
+    run.play()
+    assert run.names().count("wf.a.onExit") == 0
+
+
 def test_hooks_2_not_for_what_did_not_run() -> None:
     """Hooks 2: what was skipped or omitted has no exit handler."""
     run = played("steps: [[{name: a, template: echo, when: 'false', onExit: echo}]]")

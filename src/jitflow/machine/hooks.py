@@ -20,10 +20,17 @@ EXIT = "exit"
 
 
 def of(turn: Turn, node: Node) -> Mapping[str, CompiledHook]:
-    """Return the hooks of a node: those of its task, if it is the node that stands for the task or for one item of its loop."""
-    if not node.boundary or node.retried or node.hook or node.task < 0 or node.type == types.TASK_GROUP:
+    """Return the hooks of a node: those of its task, if it is the node that stands for the task or for one item of its loop.
+
+    As in Argo, of a DAG's loop each item has the exit handler, and the whole loop the other hooks.
+    """
+    if not node.boundary or node.retried or node.hook or node.task < 0:
         return {}
-    return turn.task_of(node).hooks
+    found = turn.task_of(node).hooks
+    whole = node.type == types.TASK_GROUP
+    if found and (whole or turn.nodes[node.owner].type == types.TASK_GROUP):
+        return {name: hook for name, hook in found.items() if (name == EXIT) is not whole}
+    return found
 
 
 def look(turn: Turn, node: Node) -> None:

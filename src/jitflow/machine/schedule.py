@@ -73,7 +73,10 @@ def _start_items(turn: Turn, owner: Node, draft: Node, items: list[str], reason:
     boundary = turn.nodes[draft.boundary]
     if owner.type == types.DAG:
         group = turn.child(owner.id, draft.key)
-        owner = group or turn.add(changed(draft, type=types.TASK_GROUP, phase=phases.RUNNING, started_at=turn.now))
+        if group is None:
+            group = turn.add(changed(draft, type=types.TASK_GROUP, phase=phases.RUNNING, started_at=turn.now))
+            turn.rules.look(turn, group)
+        owner = turn.nodes[group.id]
         turn.settle_later(owner)
     task = turn.program.template(boundary.template).tasks[draft.task]
     base = owner.name if owner.type == types.TASK_GROUP else f"{owner.name}.{task.name}"
