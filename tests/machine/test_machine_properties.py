@@ -64,7 +64,7 @@ def tasks(draw: st.DrawFn, number: int, templates: list[str]) -> dict[str, Any]:
         task["with_items"] = tuple(draw(st.lists(st.sampled_from(["a", "b(c)", 3, {"k": "v"}]), min_size=1, max_size=4)))
         task["arguments"] = argo.Arguments(parameters=(argo.Parameter(name="x", value="{{item}}"),))
     if draw(st.integers(0, 5)) == 0:
-        task["when"] = draw(st.sampled_from(["true", "1 > 2", "{{item}} == a" if "with_items" in task else "a == a"]))
+        task["when"] = draw(st.sampled_from(["true", "1 > 2", "'{{item}}' == a" if "with_items" in task else "a == a"]))
     return task
 
 

@@ -371,6 +371,22 @@ def test_templating_8_the_pods_name_is_that_of_the_attempt() -> None:
     assert arguments(run, "wf[0].a(0)") == [run.launch("wf[0].a(0)").pod_name]
 
 
+@pytest.mark.parametrize(
+    ("name", "found"),
+    [("{{workflow.parameters.p}}", "one"), ("{{steps.w.outputs.parameters.p}}", "two"), ("{{steps.gone.outputs.result}}", None)],
+)
+def test_templating_8_volumes_of_the_workflow(name: str, found: str | None) -> None:
+    """Templating 8: the workflow's volumes may be named by its parameters, and by outputs of earlier steps."""
+    run = begun(
+        "steps: [[{name: w, template: write}], [{name: a, template: echo}]]",
+        spec=f"arguments: {{parameters: [{{name: p, value: one}}]}}\nvolumes: [{{name: v, configMap: {{name: '{name}'}}}}]",
+    )
+    run.end("wf[0].w", parameters={"p": "two"})
+    (volume,) = run.launch("wf[1].a").workflow_level.volumes
+    assert volume.config_map is not None
+    assert volume.config_map.name == (name if found is None else found)
+
+
 # -- 9 ----------------------------------------------------------------------------------------------------------------
 
 

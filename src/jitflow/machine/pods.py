@@ -56,7 +56,7 @@ class PodKind:
                 node_id=node.id,
                 pod_name=names.pod_name(turn.program.name, keys.name_of(node.template), node.name, node.id),
                 template=_replace(body, inputs=node.inputs, outputs=outputs, metadata=metadata),
-                workflow_level=pod_defaults(turn, scope),
+                workflow_level=pod_defaults(turn, node, scope),
                 capture_result=captures(turn, node),
                 logs=planned_logs(turn, node, template),
                 deadline_s=deadline_s,
@@ -100,17 +100,27 @@ def timer_key(node_id: str) -> str:
     return f"timeout/{node_id}"
 
 
-def pod_defaults(turn: Turn, scope: Scope) -> PodDefaults:
-    """Return what a pod takes from its workflow."""
+def pod_defaults(turn: Turn, node: Node, scope: Scope) -> PodDefaults:
+    """Return what a pod takes from its workflow; the tags there may stand for outputs of earlier steps beside the pod's own."""
+    around = turn.task_scope(turn.nodes[node.boundary]) if node.boundary else None
+
+    def lookup(tag: str) -> str | None:
+        if around is None or not tag.startswith(("steps.", "tasks.")):
+            return scope(tag)
+        try:
+            return around(tag)
+        except Problem:
+            return None
+
     metadata = turn.program.metadata
     patch = turn.program.spec.pod_spec_patch
     return PodDefaults(
         namespace=metadata.namespace or "",
         workflow_name=turn.program.name,
         workflow_uid=metadata.uid or "",
-        volumes=turn.program.volumes,
+        volumes=tuple(volume.render(lookup) for volume in turn.program.compiled_volumes),
         pod_spec_patch=tags.substitute(patch, scope) if patch else "",
-        node_selector=turn.program.spec.node_selector,
+        node_selector={key: tags.substitute(value, scope) for key, value in turn.program.spec.node_selector.items()},
         repository=None if turn.run.repository.default else turn.run.store,
         priority=turn.program.spec.priority or 0,
     )

@@ -382,6 +382,11 @@ class Program:
         return (*self.spec.volumes, *claimed)
 
     @cached_property
+    def compiled_volumes(self) -> "tuple[tags.Compiled[argo.Volume], ...]":
+        """The volumes, split at their tags: a claim's or ConfigMap's name may be a parameter."""
+        return tuple(tags.compile_struct(volume) for volume in self.volumes)
+
+    @cached_property
     def constants(self) -> dict[str, str]:
         """Values of the `workflow.…` tags that never change."""
         metadata, spec = self.metadata, self.spec

@@ -37,14 +37,14 @@ class TaskKind:
         turn.add(changed(node, phase=phases.PENDING, started_at=turn.now, due=due))
         own_plugins = template.kind == "plugin" and bool(turn.program.spec.executor_plugins)
         if own_plugins:
-            _serve_plugins(turn)
+            _serve_plugins(turn, node)
         turn.emit(
             RunTask(
                 key=node.id,
                 node_id=node.id,
                 kind=template.kind,
                 template=msgspec.structs.replace(body, inputs=node.inputs, outputs=outputs),
-                workflow_level=pod_defaults(turn, scope),
+                workflow_level=pod_defaults(turn, node, scope),
                 own_plugins=own_plugins,
             )
         )
@@ -52,11 +52,11 @@ class TaskKind:
             turn.emit(StartTimer(key=timer_key(node.id), due=due))
 
 
-def _serve_plugins(turn: Turn) -> None:
+def _serve_plugins(turn: Turn, node: Node) -> None:
     """Ask for the workflow's own plugins, once: they serve all its templates."""
     if not turn.run.plugins:
         turn.run = msgspec.structs.replace(turn.run, plugins=True)
-        level = msgspec.structs.replace(pod_defaults(turn, Scope(turn.values)), pod_spec_patch="")
+        level = msgspec.structs.replace(pod_defaults(turn, node, Scope(turn.values)), pod_spec_patch="")
         turn.emit(ServePlugins(key=PLUGINS_KEY, plugins=turn.program.spec.executor_plugins, workflow_level=level))
 
 
