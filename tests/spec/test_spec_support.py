@@ -70,7 +70,6 @@ TEMPLATE = "  templates:\n  - name: a\n    container: {image: i}\n"
         (TEMPLATE + "    resourceClaims: [{name: r}]\n", "8:5"),
         (TEMPLATE + "    sidecars: [{name: s, lifecycle: {}}]\n", "8:26"),
         (TEMPLATE + "    initContainers: [{name: s, lifecycle: {}}]\n", "8:32"),
-        (TEMPLATE + "    outputs: {artifacts: [{name: d, path: /d, artifactGC: {strategy: Never}}]}\n", "8:47"),
     ],
 )
 def test_what_is_not_supported_is_refused_where_it_stands(text: str, where: str):

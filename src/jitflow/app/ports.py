@@ -27,6 +27,11 @@ class Change(Protocol):
         """Return the run's newest row."""
         ...
 
+    @property
+    def ends(self) -> bool:
+        """Return whether the run has ended with this change."""
+        ...
+
 
 class Engine(Protocol):
     """Runs workflows. Every method may raise `Refused` for what the request asks and `PortError` for what fails below."""
@@ -46,8 +51,8 @@ class Engine(Protocol):
         """Return a workflow with its status, live or finished."""
         ...
 
-    async def delete(self, uid: str) -> None:
-        """Remove a run, ending it first where it still runs."""
+    async def delete(self, uid: str, *, force: bool = False) -> None:
+        """Remove a run, ending it first where it still runs; `force`: even if its artifacts cannot be deleted."""
         ...
 
     async def check(self, workflow: argo.Workflow) -> Estimate:

@@ -292,9 +292,9 @@ class Service:
 
     # Workflows: control.
 
-    async def delete(self, namespace: str, name: str, *, uid: str = "") -> None:
-        """Remove a workflow; one that runs is terminated first."""
-        await self._engine.delete(self.find(namespace, name, uid=uid).uid)
+    async def delete(self, namespace: str, name: str, *, uid: str = "", force: bool = False) -> None:
+        """Remove a workflow; one that runs is terminated first. `force`: even if its artifacts cannot be deleted."""
+        await self._engine.delete(self.find(namespace, name, uid=uid).uid, force=force)
 
     async def suspend(self, namespace: str, name: str) -> argo.Workflow:
         """Start nothing new in the workflow."""

@@ -187,7 +187,7 @@ def _object_changed(change: ObjectChange, engine: Engine) -> None:
 
 
 def _ended(change: Change, scheduler: Scheduler) -> None:
-    if change.kind == "MODIFIED" and change.row.finished_at is not None:
+    if change.ends:
         scheduler.run_ended(change.row)
 
 

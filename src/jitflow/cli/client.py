@@ -128,9 +128,9 @@ class Client:
         """Return one workflow."""
         return self._json("GET", _path("workflows", namespace, name))
 
-    def delete_workflow(self, namespace: str, name: str) -> None:
-        """Delete one workflow."""
-        self._send("DELETE", _path("workflows", namespace, name))
+    def delete_workflow(self, namespace: str, name: str, *, force: bool = False) -> None:
+        """Delete one workflow; `force`: even if its artifacts cannot be deleted."""
+        self._send("DELETE", _path("workflows", namespace, name), params={"force": "true"} if force else None)
 
     def control_workflow(self, action: str, namespace: str, name: str, **options: Any) -> dict[str, Any]:
         """Send `suspend`, `resume`, `stop`, `terminate` or `retry` and return the workflow."""

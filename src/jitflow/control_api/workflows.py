@@ -19,6 +19,7 @@ from jitflow.app.submit import SubmitOptions
 from jitflow.control_api.requests import (
     SubmitBody,
     decode,
+    flag,
     log_query,
     number,
     read_control,
@@ -144,7 +145,7 @@ class WorkflowRoutes:
     async def delete(self, request: Request) -> Response:
         """Remove one workflow."""
         namespace, name = request.path_params["namespace"], request.path_params["name"]
-        await self._service.delete(namespace, name)
+        await self._service.delete(namespace, name, force=flag(request, "force"))
         return answer({})
 
     async def suspend(self, request: Request) -> Response:

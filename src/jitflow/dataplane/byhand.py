@@ -7,14 +7,14 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from jitflow.dataplane.core import Core, advice
-from jitflow.dataplane.inside import parents
+from jitflow.dataplane.inside import lies_below, parents
 from jitflow.dataplane.leases import Leases
 from jitflow.dataplane.lookups import stat_all
 from jitflow.model.data import FutureInput, FutureStep, ObjectInfo, ObjectRef, Replica, ReplicaState
 from jitflow.model.problems import Problem, Refused
 from jitflow.planner import ItemView
 from jitflow.ports.dataplane import DataEvent, Lease, LeaseRefused, Waiting
-from jitflow.ports.errors import FixRequest, ObjectMissing
+from jitflow.ports.errors import FixRequest, ObjectMissing, Retryable
 
 _UID = ""
 """The workflow of steps that people make by hand."""
@@ -114,6 +114,25 @@ class ByHand:
         core.pump()
         await future
         await core.journal.durable()
+
+    async def discard(self, ref: ObjectRef) -> None:
+        """Delete an object far away and here (see `DataPlane.discard`)."""
+        core = self._core
+        attempt = 0
+        while True:
+            attempt += 1
+            try:
+                await core.storage.delete(ref)
+                break
+            except Retryable:
+                if attempt >= core.tuning.attempts:
+                    raise
+            await core.clock.sleep(core.tuning.backoff(attempt))
+        parts = [other for other in (*core.rows, *core.infos) if lies_below(other, ref)] if ref.is_prefix else []
+        for other in dict.fromkeys((ref, *parents(ref), *parts)):
+            core.infos.pop(other, None)
+            core.planner.changed(other)
+        core.pump()
 
     def gone(self, ref: ObjectRef) -> None:
         """A replica has been removed."""

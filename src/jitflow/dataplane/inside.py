@@ -16,6 +16,11 @@ def parents(ref: ObjectRef) -> list[ObjectRef]:
     return [ObjectRef(remote=ref.remote, path="/".join(parts[:count]) + "/") for count in range(len(parts), 0, -1)]
 
 
+def lies_below(ref: ObjectRef, prefix: ObjectRef) -> bool:
+    """Return whether an object is part of a directory."""
+    return ref.remote == prefix.remote and ref.path.startswith(prefix.path)
+
+
 def lies_in(ref: ObjectRef, written: Container[ObjectRef]) -> bool:
     """Return whether an object is among those written, or may be below one of them that turns out to be a directory."""
     if ref in written:

@@ -180,6 +180,11 @@ class LocalDataPlane:
             self._core.planner.ended(step)
             self._core.pump()
 
+    async def discard(self, ref: ObjectRef) -> None:
+        """Delete an object far away and here (see `DataPlane.discard`)."""
+        async with self._stageout.alone(ref):
+            await self._by_hand.discard(ref)
+
     def withdraw(self, uid: WorkflowUid) -> None:
         """The workflow has ended (see `DataPlane.withdraw`)."""
         self._gathered.withdraw(uid)

@@ -1,7 +1,8 @@
 """Outputs of ended steps: into the primary where they fit, and to their secondaries, with a promise that survives restarts."""
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import msgspec
@@ -125,14 +126,27 @@ class StageOut:
             else:
                 self._proved(output, info)
             self._save(obligation)
-        self._busy[output.ref] -= 1
-        if not self._busy[output.ref]:
-            del self._busy[output.ref], self._turns[output.ref]
+        self._leave(output.ref)
         if obligation.finished and self.obligations.get(obligation.step) is obligation:
             self._tell(obligation)
             if obligation.orphan:
                 self._forget(obligation)
         self._core.pump()
+
+    def _leave(self, ref: ObjectRef) -> None:
+        self._busy[ref] -= 1
+        if not self._busy[ref]:
+            del self._busy[ref], self._turns[ref]
+
+    @asynccontextmanager
+    async def alone(self, ref: ObjectRef) -> AsyncGenerator[None]:
+        """Let uploads of an object end first, and wait as long as the context is open."""
+        self._busy[ref] = self._busy.get(ref, 0) + 1
+        try:
+            async with self._turns.setdefault(ref, asyncio.Lock()):
+                yield
+        finally:
+            self._leave(ref)
 
     def unproven(self) -> Iterator[ObjectRef]:
         """Iterate over the outputs that are on their way to their secondaries."""

@@ -12,3 +12,5 @@ class Change(Struct, frozen=True, kw_only=True):
 
     kind: Literal["ADDED", "MODIFIED", "DELETED"]
     row: RunRow
+    ends: bool = False
+    """Whether the run has ended with this change."""

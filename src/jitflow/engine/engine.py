@@ -9,6 +9,7 @@ import msgspec
 
 from jitflow import machine
 from jitflow.engine.changes import Change
+from jitflow.engine.garbage import GarbageCollector
 from jitflow.engine.images import Images
 from jitflow.engine.janitor import Janitor
 from jitflow.engine.limits import ClaimKeeper, Memos, NoClaimKeeper, NoMemos, limit_of
@@ -32,6 +33,8 @@ from jitflow.model.pods import PodEnd
 from jitflow.model.problems import Refused
 from jitflow.model.runs import (
     CloseWorkflow,
+    DeleteArtifacts,
+    DeletionRequested,
     DropClaims,
     Effect,
     EmitMetrics,
@@ -74,6 +77,10 @@ MAX_EVENTS = 10_000
 
 KEPT_DOCUMENTS = 64
 """Finished workflows whose documents stay in memory."""
+
+GC_WAIT_S = 15.0
+GC_LOOK_S = 0.05
+"""A deletion waits so long for artifacts to be deleted before it is left to go on by itself."""
 
 KEPT_NODES = 1_000
 """A document with more nodes is read from the store each time."""
@@ -121,6 +128,7 @@ class Engine:
         self._meters = meters or CustomMetrics(clock.now)
         self._throttle = throttle or Throttle()
         self._plugins = plugins
+        self._garbage = GarbageCollector(store, dataplane, self._owner, locator, self._tell_finished)
         self._janitor = Janitor(store, clock, self._owner, self.delete)
         self._owned = Owned(store, objects, self._delete_quietly)
         self._timers = Timers(clock, lambda uid, key: self._post(uid, TimerFired(key=key)))
@@ -169,6 +177,7 @@ class Engine:
             self._pod_ended(end)
         self._serve_locks()
         self._begin_postponed(runs)
+        await self._resume_garbage()
         self.owner_gone()
 
     def _begin_postponed(self, runs: Sequence[LiveRun]) -> None:
@@ -325,23 +334,79 @@ class Engine:
                 self._finished.popitem(last=False)
         return document
 
-    async def delete(self, uid: str) -> None:
+    async def delete(self, uid: str, *, force: bool = False) -> None:
         """Remove a run and its logs; one that still runs is terminated first.
 
+        The artifacts that it gives up are deleted before; where that takes long, it goes on when this has returned.
+
+        Args:
+            uid: the run.
+            force: leave artifacts that are not deleted yet where they are.
+
         Raises:
-            Refused: there is no such run (code `not_found`).
+            Refused: there is no such run (code `not_found`), or artifacts could not be deleted: then it stays.
         """
         run = self._runs.get(uid)
-        if run is not None:
+        if run is not None and run.state.run.finished_at is None:
             await self.send(uid, ShutdownRequested(strategy="Terminate"))
-            while uid in self._runs:
+            while (run := self._runs.get(uid)) is not None and run.state.run.finished_at is None:
                 await self._clock.sleep(0.02)
+        state = await self._state_of(uid)
+        if state is None:
+            raise Refused(f"there is no workflow with uid {uid!r}", code="not_found")
+        if force or not machine.holds_back(state):
+            await self._remove(uid)
+            return
+        await self._tell_finished(uid, DeletionRequested())
+        for _ in range(int(GC_WAIT_S / GC_LOOK_S)):
+            if not self._garbage.is_busy(uid):
+                break
+            await self._clock.sleep(GC_LOOK_S)
+        state = await self._state_of(uid)
+        if state is not None and state.run.gc_error:
+            message = f"workflow {state.program.name} is not deleted, for its artifacts could not be: {state.run.gc_error}"
+            raise Refused(f"{message}; delete it again when that is mended, or with force to leave them", code="conflict")
+
+    async def _tell_finished(self, uid: str, event: Event) -> None:
+        """Deliver an event to a run that has ended; one that is to be deleted goes when nothing holds it back any more."""
+        run = self._runs.get(uid) or await self._load(uid)
+        if run is None:
+            await self._garbage.forget(uid)
+            return
+        run = self._runs.setdefault(uid, run)
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._enqueue(run, event, future)
+        await future
+        self._finished.pop(uid, None)
+        if run.state.run.finished_at is None:
+            return
+        if not run.inbox:
+            self._runs.pop(uid, None)
+        if not run.state.run.gc_open:
+            await self._garbage.forget(uid)
+        if run.state.run.deleting is not None and not machine.holds_back(run.state):
+            await self._remove(uid)
+
+    async def _resume_garbage(self) -> None:
+        """Go on with the artifacts of finished runs that were being deleted."""
+        for uid in await self._garbage.pending():
+            run = await self._load(uid)
+            effects = [] if run is None else [one for one in run.open_effects.values() if isinstance(one, DeleteArtifacts)]
+            for effect in effects:
+                self._garbage.start(uid, effect)
+            if run is None or (not effects and run.state.run.finished_at is not None):
+                await self._garbage.forget(uid)
+                if run is not None and run.state.run.deleting is not None and not machine.holds_back(run.state):
+                    await self._remove(uid)
+
+    async def _remove(self, uid: str) -> None:
         stored = await self._store.load(uid)
         if stored is None:
-            raise Refused(f"there is no workflow with uid {uid!r}", code="not_found")
+            return
         self._finished.pop(uid, None)
         self._janitor.forget(uid)
         await self._store.remove(uid)
+        await self._garbage.forget(uid)
         program = machine.restore(stored.header, ()).program
         if program.claims:
             names = [(claim.metadata and claim.metadata.name) or "" for claim in program.claims]
@@ -497,14 +562,17 @@ class Engine:
 
     async def _commit(self, run: LiveRun, turn: Turn, header: bytes | None, *, kind: str) -> None:
         ended = turn.state.run
-        if ended.finished_at is not None and run.state.run.finished_at is None:
+        ends = ended.finished_at is not None and run.state.run.finished_at is None
+        if any(isinstance(effect, DeleteArtifacts) for effect in turn.effects.values()):
+            await self._garbage.remember(run.uid)
+        if ends and ended.finished_at is not None:
             await self._janitor.remember(run.uid, turn.state.program.spec, ended.phase, ended.finished_at)
         notes, run.notes = run.notes, []
         row = self._row_of(turn.state, run.row)
         sequence = await self._store.commit(turn.commit(row, header, notes))
         run.row = msgspec.structs.replace(row, sequence=sequence)
         run.state = turn.state
-        self._tell(msgspec.convert({"kind": kind, "row": run.row}, Change))
+        self._tell(msgspec.convert({"kind": kind, "row": run.row, "ends": ends}, Change))
 
     def _row_of(self, state: machine.State, row: RunRow) -> RunRow:
         summary = machine.summary(state)
@@ -563,6 +631,8 @@ class Engine:
         match effect:
             case EmitMetrics() | ShowClocks():
                 self._meter(run, effect)
+            case DeleteArtifacts():
+                self._garbage.start(run.uid, effect)
             case MakeClaims():
                 self._pods.hold_back(run.uid)
                 self._owner.spawn(self._make_claims(run.uid, effect), f"make the claims of {run.uid}")

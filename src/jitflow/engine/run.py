@@ -8,6 +8,7 @@ import msgspec
 from jitflow import machine
 from jitflow.model.runs import (
     CloseWorkflow,
+    DeleteArtifacts,
     DropClaims,
     Effect,
     EmitMetrics,
@@ -38,6 +39,7 @@ AnyEffect = (
     | EmitMetrics
     | ShowClocks
     | ServePlugins
+    | DeleteArtifacts
 )
 
 _encoder = msgspec.json.Encoder()

@@ -9,6 +9,7 @@ from jitflow.machine.again import refusal
 from jitflow.machine.archives import container_of
 from jitflow.machine.deciding import decide
 from jitflow.machine.forecast import MAX_STEPS, ForecastStep, forecast, has_data
+from jitflow.machine.garbage import holds_back
 from jitflow.machine.names import node_id, pod_name
 from jitflow.machine.node import Node, decode_node, encode_node
 from jitflow.machine.phases import IllegalMove
@@ -33,6 +34,7 @@ __all__ = [
     "has_data",
     "header_differs",
     "history",
+    "holds_back",
     "holds_locks",
     "is_ended",
     "memoization_refusal",

@@ -97,6 +97,8 @@ def _retry_refusal(state: State, event: RetryRequested) -> str:
     phase = state.run.phase
     if state.run.finished_at is None:
         return f"Cannot retry a workflow in phase {phase or 'Pending'}"
+    if state.run.gc_open or state.run.deleting is not None:
+        return "Cannot retry a workflow whose artifacts are being deleted"
     if phase == phases.SUCCEEDED and not (event.restart_successful and event.selector):
         return "To retry a succeeded workflow, set the options restartSuccessful and nodeFieldSelector"
     return ""

@@ -2,7 +2,7 @@
 
 import msgspec
 
-from jitflow.machine import again, daemons, locks, phases, pods, relocks, tasks, workflow
+from jitflow.machine import again, daemons, garbage, locks, phases, pods, relocks, tasks, workflow
 from jitflow.machine import node as types
 from jitflow.machine.node import Node, changed
 from jitflow.machine.rules import RULES
@@ -10,6 +10,8 @@ from jitflow.machine.state import Decision, State
 from jitflow.machine.turn import Turn
 from jitflow.model.objects import NO_OBJECTS, Objects
 from jitflow.model.runs import (
+    ArtifactsDeleted,
+    DeletionRequested,
     Event,
     LabelsSet,
     LocksAwaited,
@@ -60,6 +62,8 @@ def decide(state: State, event: Event, now: float, objects: Objects = NO_OBJECTS
         node = turn.find(event.node_id)
         if node is not None and node.phase in {phases.PENDING, phases.RUNNING} and not node.held and tasks.is_task(turn, node):
             _task_event(turn, node, event)
+    elif isinstance(event, DeletionRequested | ArtifactsDeleted):
+        garbage.take(turn, event)
     elif not again.refusal(state, event):
         _workflow_event(turn, event)
     turn.work()

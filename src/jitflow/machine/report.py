@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 import msgspec
 from msgspec import Struct
 
-from jitflow.machine import locks, names, phases, shares, times
+from jitflow.machine import garbage, locks, names, phases, shares, times
 from jitflow.machine import node as types
 from jitflow.machine import templates as keys
 from jitflow.machine.edges import Edges
@@ -94,6 +94,7 @@ def status(state: State, now: float) -> argo.WorkflowStatus:
         message=run.message or None,
         conditions=_conditions(state),
         outputs=run.outputs,
+        artifact_gc_status=garbage.status(state),
         artifact_repository_ref=run.repository,
         synchronization=locks.status(_holders(state)),
         stored_templates={keys.stored_key(key): template for key, template in run.stored.items()},
@@ -106,7 +107,13 @@ def workflow_document(state: State, now: float) -> argo.Workflow:
     """Return the manifest with its status, the labels that tell its phase, and how it is stopped or suspended."""
     workflow, run = state.workflow, state.run
     own = state.program.metadata
-    metadata = _replace(own, labels=_labels(state), annotations=_patched(own.annotations, run.patched_annotations))
+    metadata = _replace(
+        own,
+        labels=_labels(state),
+        annotations=_patched(own.annotations, run.patched_annotations),
+        finalizers=garbage.finalizers(state, own.finalizers),
+        deletion_timestamp=times.rfc3339(run.deleting) or None,
+    )
     spec = workflow.spec
     if run.suspended != bool(spec.suspend):
         spec = _replace(spec, suspend=True if run.suspended else None)
@@ -165,6 +172,7 @@ def _conditions(state: State) -> tuple[argo.Condition, ...]:
         return ()
     error = state.run.metrics_error
     more = (argo.Condition(type="MetricsError", status="True", message=error),) if error else ()
+    more = (*more, *garbage.conditions(state.run))
     if state.run.finished_at is not None:
         return (argo.Condition(type="PodRunning", status="False"), argo.Condition(type="Completed", status="True"), *more)
     running = state.counts.active_pods > 0

@@ -91,6 +91,16 @@ class Run(Struct, frozen=True, kw_only=True, array_like=True):
     """Where artifacts without a location lie; it stays as it was when the workflow was created."""
     archive_logs: bool = False
     """The server archives the logs of all pods."""
+    gc_processed: tuple[str, ...] = ()
+    """Strategies of artifact garbage collection whose time has come."""
+    gc_open: tuple[str, ...] = ()
+    """Those whose artifacts are being deleted."""
+    gc_recouped: tuple[str, ...] = ()
+    """Those of which the outcome is known."""
+    gc_error: str = ""
+    """What could not be deleted, and why."""
+    deleting: float | None = None
+    """When somebody asked for the workflow's deletion."""
     plugins: bool = False
     """Its own executor plugins were asked for."""
 

@@ -3,7 +3,7 @@
 import msgspec
 
 from jitflow.expr import tags
-from jitflow.machine import hooks, locks, metering, names, phases, pods, relocks, retries, selectors, suspends, tasks
+from jitflow.machine import garbage, hooks, locks, metering, names, phases, pods, relocks, retries, selectors, suspends, tasks
 from jitflow.machine import node as types
 from jitflow.machine import templates as keys
 from jitflow.machine.expressions import value_of
@@ -203,6 +203,7 @@ def _end(turn: Turn, phase: str, message: str) -> None:
         turn.run = _replace(turn.run, plugins=False)
     if turn.program.claims:
         _drop_claims(turn, phase)
+    garbage.completed(turn)
     turn.emit(CloseWorkflow(key=CLOSE_KEY))
     good = phase == phases.SUCCEEDED
     text = "Workflow completed" if good else message or f"Workflow {phase}"

@@ -153,6 +153,25 @@ class TaskEnded(Event, frozen=True, kw_only=True):
     outputs: argo.Outputs | None = None
 
 
+class DeletionRequested(Event, frozen=True, kw_only=True):
+    """A finished workflow is to be deleted; its artifacts go first, as far as their strategies say so."""
+
+
+class ArtifactFate(Struct, frozen=True, kw_only=True):
+    """What became of an artifact that was to be deleted; `error` is empty if it is gone."""
+
+    node_id: str
+    name: str
+    error: str = ""
+
+
+class ArtifactsDeleted(Event, frozen=True, kw_only=True):
+    """The artifacts of a strategy are deleted, each or some of them."""
+
+    strategy: str
+    results: tuple[ArtifactFate, ...] = ()
+
+
 class Effect(Struct, frozen=True, kw_only=True, tag=True):
     """Something to do after the commit; performing it twice is harmless. `key` is unique within the run."""
 
@@ -293,6 +312,25 @@ class ShowClocks(Effect, frozen=True, kw_only=True):
 
     gauges: tuple[Sample, ...]
     since: float
+
+
+class Garbage(Struct, frozen=True, kw_only=True):
+    """An output artifact of a node that is to be deleted."""
+
+    node_id: str
+    artifact: argo.Artifact
+
+
+class DeleteArtifacts(Effect, frozen=True, kw_only=True):
+    """Delete artifacts of a finished workflow where they lie. Open until that was tried; doing it twice is harmless.
+
+    `repository`: where key-only locations lie, None for the server's own.
+    """
+
+    strategy: str
+    garbage: tuple[Garbage, ...]
+    namespace: str = ""
+    repository: argo.ArtifactRepository | None = None
 
 
 class CloseWorkflow(Effect, frozen=True, kw_only=True):

@@ -111,6 +111,16 @@ class DataPlane(Protocol):
         """
         ...
 
+    async def discard(self, ref: ObjectRef) -> None:
+        """Delete an object (everything below a prefix) in its far store, with patience, and forget its replica.
+
+        What is not there is no error; a replica that a step reads goes when it has ended.
+
+        Raises:
+            PortError: it could not be deleted.
+        """
+        ...
+
     def withdraw(self, uid: WorkflowUid) -> None:
         """The workflow ended or was cancelled: forget its future, give up waiting leases; stage-outs go on."""
         ...

@@ -66,6 +66,8 @@ _KERBEROS = "rclone uses the Kerberos tickets of the service's user; get them wi
 _NO_CLUSTER = "there is no Kubernetes that would give it out"
 _CLAIMS = "a claim is a directory of this machine"
 _KEPT = "the server keeps it"
+_NO_POD_GC = "what a pod leaves is removed when its outputs are far away; its log stays as long as the workflow"
+_NO_GC_POD = "the server deletes artifacts itself, with the credentials of their remote; no pod does it"
 _IMAGES = "images are not pulled; their names are mapped by the settings"
 
 
@@ -109,7 +111,11 @@ FEATURES: Final[tuple[Feature, ...]] = (
         "volumes workflowMetadata workflowTemplateRef",
     ),
     *_supported("WorkflowSpec", "archiveLogs"),
-    *_refused("WorkflowSpec", "artifactGC", "artifact garbage collection is not supported by this version"),
+    *_supported("WorkflowSpec", "artifactGC"),
+    *_supported("WorkflowLevelArtifactGC", "forceFinalizerRemoval strategy"),
+    *_ignored("WorkflowLevelArtifactGC", "podMetadata podSpecPatch serviceAccountName", _NO_GC_POD),
+    *_supported("ArtifactGC", "strategy"),
+    *_ignored("ArtifactGC", "podMetadata serviceAccountName", _NO_GC_POD),
     *_supported("WorkflowSpec", "artifactRepositoryRef"),
     *_supported("ArtifactRepositoryRef", "configMap key"),
     *_ignored("WorkflowSpec", "dnsConfig hostAliases", "pods resolve names as the machine does; change it there"),
@@ -138,7 +144,8 @@ FEATURES: Final[tuple[Feature, ...]] = (
     *_ignored("WorkflowSpec", "automountServiceAccountToken serviceAccountName executor", _IDENTITY),
     *_ignored("WorkflowSpec", "dnsPolicy hostNetwork", "pods use the network of the machine"),
     *_ignored("WorkflowSpec", "imagePullSecrets", _IMAGES),
-    *_ignored("WorkflowSpec", "podDisruptionBudget podGC", _POD_OBJECT),
+    *_ignored("WorkflowSpec", "podDisruptionBudget", _POD_OBJECT),
+    *_ignored("WorkflowSpec", "podGC", _NO_POD_GC),
     *_supported("WorkflowSpec", "podMetadata"),
     *_supported("Metadata", "annotations labels"),
     *_ignored("WorkflowSpec", "podResources", _SIZES),
@@ -278,7 +285,7 @@ FEATURES: Final[tuple[Feature, ...]] = (
     # Artifacts
     *_supported("Artifact", "archive from fromExpression globalName mode name optional path plugin raw s3 subPath"),
     *_ignored("Artifact", "archiveLogs", "it means something in an archiveLocation only"),
-    *_refused("Artifact", "artifactGC", "artifact garbage collection is not supported by this version"),
+    *_supported("Artifact", "artifactGC"),
     *_supported("Artifact", "artifactory azure gcs git hdfs http oss"),
     *_refused("Artifact", "deleted", "an artifact that was deleted cannot be used"),
     *_supported("Artifact", "recurseMode"),

@@ -64,6 +64,7 @@ class FakeChange(msgspec.Struct, frozen=True, kw_only=True):
 
     kind: str
     row: RunRow
+    ends: bool = False
 
 
 class FakeEngine:
@@ -156,7 +157,7 @@ class FakeEngine:
         self._check()
         return self._workflows.get(uid)
 
-    async def delete(self, uid: str) -> None:
+    async def delete(self, uid: str, *, force: bool = False) -> None:
         """Remove a workflow."""
         self._check()
         self._workflows.pop(uid)

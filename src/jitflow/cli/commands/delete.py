@@ -34,10 +34,11 @@ def delete(
     namespace: NamespaceOption = DEFAULT_NAMESPACE,
     everything: Annotated[bool, typer.Option("--all", help="All workflows of the namespace.")] = False,
     selector: SelectorOption = "",
+    force: Annotated[bool, typer.Option("--force", help="Even if artifacts that are to go with them cannot be deleted.")] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     output: TableOption = TableFormat.TABLE,
 ) -> None:
-    """Delete workflows, with their logs and their state; what they stored far away stays."""
+    """Delete workflows, with their logs and their state; of what they stored far away, what their `artifactGC` gives up."""
     if bool(names) == bool(everything or selector):
         raise InputRefused("name the workflows to delete, or give --all or --selector")
     with connect(server) as client:
@@ -46,7 +47,7 @@ def delete(
             chosen = _all(client, namespace, selector)
             if chosen and not yes:
                 confirm(f"Delete {plural(len(chosen), 'workflow')} of namespace {namespace}?")
-        deleted, refused = _delete(client, namespace, chosen)
+        deleted, refused = _delete(client, namespace, chosen, force=force)
     if output is TableFormat.JSON:
         print_json([{"name": name, "deleted": True} for name in deleted])
     if refused:
@@ -60,13 +61,13 @@ def _all(client: Client, namespace: str, selector: str) -> list[str]:
     return [str(item["metadata"]["name"]) for item in found.get("items") or []]
 
 
-def _delete(client: Client, namespace: str, names: list[str]) -> tuple[list[str], list[str]]:
+def _delete(client: Client, namespace: str, names: list[str], *, force: bool) -> tuple[list[str], list[str]]:
     deleted: list[str] = []
     refused: list[str] = []
     for name in names:
         try:
             found = resolve(client, namespace, name)
-            client.delete_workflow(namespace, found)
+            client.delete_workflow(namespace, found, force=force)
         except (ApiError, CliError) as error:
             refused.append(f"{name}: {error}")
         else:

@@ -20,6 +20,7 @@ from jitflow.spec import support
 from jitflow.spec.documents import Document
 from jitflow.spec.places import Places
 from jitflow.spec.validation._arguments import check_arguments, check_supplied
+from jitflow.spec.validation._artifacts import check_gc
 from jitflow.spec.validation._bindings import check_binding
 from jitflow.spec.validation._calls import Beside, Call, Templates
 from jitflow.spec.validation._cron import check_cron, started_by
@@ -152,6 +153,7 @@ def _check_own(report: Report, spec: argo.WorkflowSpec) -> None:
     check_plugins(report, spec.executor_plugins, ("spec",))
     check_pod_gc(report, spec.pod_gc)
     check_pod_patch(report, spec.pod_spec_patch, ("spec",), "spec.")
+    check_gc(report, spec.artifact_gc, ("spec",), "spec")
     check_hooks(report, spec.hooks, ("spec",), "hooks.")
     if spec.active_deadline_seconds is not None and spec.active_deadline_seconds < 0:
         message = "spec.activeDeadlineSeconds must not be negative"

@@ -22,6 +22,9 @@ _KEY_FIELDS: Final = {"gcs": "key", "oss": "key", "azure": "blob", "hdfs": "path
 _ADDRESS_FIELDS: Final = {"http": "url", "artifactory": "url", "git": "repo"}
 _REMOTE_PATH = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+@ -]*:")
 
+GC_STRATEGIES: Final = ("OnWorkflowCompletion", "OnWorkflowDeletion", "Never")
+"""When artifacts may be deleted."""
+
 Role = Literal["argument", "input", "output"]
 
 
@@ -172,6 +175,13 @@ def _check_remote_path(report: Report, location: argo.PluginArtifact, path: Path
         report.add((*path, "plugin", "key"), f"{prefix}.plugin.key: the path {complaint}", "write it like remote:path/to/object")
 
 
+def check_gc(report: Report, gc: argo.ArtifactGC | argo.WorkflowLevelArtifactGC | None, path: Path, prefix: str) -> None:
+    """Check when artifacts are deleted."""
+    if gc is not None and gc.strategy and gc.strategy not in GC_STRATEGIES:
+        message = f"{prefix}.artifactGC.strategy unknown strategy '{gc.strategy}'"
+        report.add((*path, "artifactGC", "strategy"), message, f"use one of {', '.join(GC_STRATEGIES)}")
+
+
 def _check_rest(report: Report, artifact: argo.Artifact, path: Path, prefix: str) -> None:
     if artifact.mode is not None and not 0 <= artifact.mode <= 0o777:
         report.add(
@@ -186,6 +196,7 @@ def _check_rest(report: Report, artifact: argo.Artifact, path: Path, prefix: str
         if level is not None and not -2 <= level <= 9:
             here = (*path, "archive", "tar", "compressionLevel")
             report.add(here, f"{prefix}.archive.tar.compressionLevel must be between -2 and 9, got {level}", "write 0 to 9")
+    check_gc(report, artifact.artifact_gc, path, prefix)
     check_global_name(report, artifact.global_name, path, prefix)
 
 
