@@ -245,3 +245,34 @@ def test_a_plugin_of_the_settings(server: Server, s3: S3Server) -> None:
     )
     assert answer.status_code == 400
     assert "artifact_plugins.other" in answer.text
+
+
+def test_what_can_never_fit_is_told_when_its_size_is_known(s3: S3Server, web: FileServer, tmp_path: Path) -> None:
+    """Three pages whose sizes are not told go through a primary that holds one; one that is larger ends its step."""
+    for number in range(3):
+        (web.root / f"page{number}").write_bytes(bytes([number]) * 700_000)
+    (web.root / "large").write_bytes(bytes(3_000_000))
+    web.has_lengths = False
+    own = settings_for(s3, primary={"capacity": "1MB", "stall_s": 2.0})
+    with Server(tmp_path / "home", own) as server:
+        steps = "\n".join(
+            f"    - {{name: s{number}, template: read, arguments: {{artifacts: [{{name: a, http: {{url: '{web.url}/page{number}'}}}}]}}}}"
+            for number in range(3)
+        )
+        spec = f"""spec:
+  entrypoint: main
+  templates:
+  - name: main
+    dag:
+      tasks:
+{steps.replace("    - ", "      - ")}
+  - name: read
+    inputs: {{artifacts: [{{name: a, path: /in/a}}]}}
+    container: {{image: busybox, command: [sh, -c], args: ["test $(wc -c < /in/a) = 700000"]}}
+"""
+        workflow = outcome(server, spec)
+        assert workflow["status"]["phase"] == "Succeeded", workflow["status"]["nodes"]
+        assert server.get("/data/v1/primary")["fill"]["peak_bytes"] <= 1_000_000
+        failed = outcome(server, READER.format(location=f"http: {{url: '{web.url}/large'}}", command="true"))
+        assert failed["status"]["phase"] == "Error"
+        assert "more than 1,000,000 bytes" in failed["status"]["message"]
