@@ -1,5 +1,6 @@
 """Artifacts of every kind of location, through a whole server: the web, git, stores with secrets of their own, repositories."""
 
+import json
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -255,17 +256,15 @@ def test_what_can_never_fit_is_told_when_its_size_is_known(s3: S3Server, web: Fi
     web.has_lengths = False
     own = settings_for(s3, primary={"capacity": "1MB", "stall_s": 2.0})
     with Server(tmp_path / "home", own) as server:
-        steps = "\n".join(
-            f"    - {{name: s{number}, template: read, arguments: {{artifacts: [{{name: a, http: {{url: '{web.url}/page{number}'}}}}]}}}}"
-            for number in range(3)
-        )
+        tasks = [
+            {"name": f"s{number}", "template": "read", "arguments": {"artifacts": [{"name": "a", "http": {"url": url}}]}}
+            for number, url in enumerate(f"{web.url}/page{number}" for number in range(3))
+        ]
         spec = f"""spec:
   entrypoint: main
   templates:
   - name: main
-    dag:
-      tasks:
-{steps.replace("    - ", "      - ")}
+    dag: {{tasks: {json.dumps(tasks)}}}
   - name: read
     inputs: {{artifacts: [{{name: a, path: /in/a}}]}}
     container: {{image: busybox, command: [sh, -c], args: ["test $(wc -c < /in/a) = 700000"]}}
