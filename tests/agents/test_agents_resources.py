@@ -100,7 +100,7 @@ def test_a_workflow_that_cannot_run_is_kept_as_kubectl_would_keep_it(server: Ser
     kept = server.get(f"{WORKFLOWS}/hollow")
     assert kept["status"]["phase"] == "Error"
     assert '"malformed" not found' in kept["status"]["message"]
-    wrong = {"action": "create", "manifest": CHILD % "x y", "successCondition": "status.phase == Error"}
+    wrong = {"action": "create", "manifest": CHILD % "x y", "successCondition": "status.phase == Failed"}
     assert result(server, steps(wrong))["status"]["phase"] == "Succeeded"
 
 
@@ -146,7 +146,7 @@ def test_a_restart_creates_nothing_twice_and_goes_on_waiting(server: Server) -> 
         ({"action": "delete", "flags": ["cm", "a", "-n", "other"]}, "namespace 'other'"),
         ({"action": "get", "flags": ["cm", "a", "--raw"]}, "the flag '--raw' is not known"),
         ({"action": "delete", "flags": ["cm"]}, "needs names"),
-        ({"action": "create", "manifest": "{"}, "cannot be read"),
+        ({"action": "create", "manifest": "{{=sprig.trim(' [')}}"}, "cannot be read"),
         ({"action": "create", "manifest": CHILD.replace("suspend", "suspended") % "1"}, "exit code 64"),
     ],
 )

@@ -242,7 +242,9 @@ class WorkflowPlugins:
         pod = build_pod(
             plugin.key, plan, lease, environment=config.environment, grace_s=config.grace_s, now=now, around=config.around
         )
-        return replace(pod, files=(*pod.files, PodFile(path=TOKEN_PATH, content=self._token(plugin).encode())))
+        files = (*pod.files, PodFile(path=TOKEN_PATH, content=self._token(plugin).encode()))
+        # The agent looks for plugins at the machine's localhost, whatever the kernel allows: hence no address of its own.
+        return replace(pod, files=files, address="")
 
 
 def _key(uid: str, name: str, start: int) -> str:
