@@ -18,7 +18,7 @@ export PYTHONDONTWRITEBYTECODE := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check bench conformance fuzz generate dist clean bench-traces
+.PHONY: help demo test check bench conformance fuzz generate dist clean bench-traces fuzz-planner
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -55,6 +55,9 @@ conformance: $(DEV) ## run manifests and compare their ends: MANIFESTS=folder EX
 
 fuzz: $(DEV) ## fuzz manifests and expressions for ten minutes: SECONDS=600
 	@$(BIN)/python -m benchmark.fuzz --seconds $(or $(SECONDS),600)
+
+fuzz-planner: $(DEV) ## hold the planner's invariants in random runs: RUNS=200000 of each of the largest properties
+	PLANNER_RUNS=$(or $(RUNS),200000) $(BIN)/pytest -p no:cacheprovider -q --timeout 0 tests/planner/test_planner_properties.py
 
 generate: $(DEV) ## write the generated files again: SWAGGER=swagger.json takes a newer API description
 	$(BIN)/python -m jitflow.spec._generate_types $(if $(SWAGGER),--swagger "$(SWAGGER)")

@@ -10,7 +10,7 @@ from jitflow.planner import Effort, Plan, choose, without_estimates
 
 OURS = "jitflow"
 BLIND = "jitflow, no estimates"
-EFFORT = Effort(events=24_000, restarts=20)
+EFFORT = Effort(events=30_000, restarts=40, thrift=0.005)
 MODES = ("exact", "noisy", "together")
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from random import Random
 
 import pytest
-from benchmark.traces import baselines, bound, drive, grid, tables
+from benchmark.traces import baselines, bound, drive, grid, large, shared, tables
 from benchmark.traces.link import Pipe
 from benchmark.traces.workloads import Point, Task, Trace, load, point, sorted_by_parents
 from hypothesis import given, settings
@@ -144,6 +144,29 @@ def test_a_trace_is_read_as_it_is_written(tmp_path: Path) -> None:
     )
     assert "C = 100 %: mean" in text
     assert "small" in text
+
+
+def test_workflows_that_read_the_same_fetch_it_once(tmp_path: Path) -> None:
+    tasks = [{"id": f"t_{n}", "parents": [], "inputFiles": ["x"], "outputFiles": [f"o{n}"]} for n in range(3)]
+    files = [{"id": name, "sizeInBytes": size} for name, size in (("x", 10 * MB), ("o0", 1), ("o1", 2), ("o2", 3))]
+    times = [{"id": f"t_{n}", "runtimeInSeconds": 5} for n in range(3)]
+    path = tmp_path / "1000genome-small.json"
+    path.write_text(json.dumps({"workflow": {"specification": {"tasks": tasks, "files": files}, "execution": {"tasks": times}}}))
+    (task,) = shared.tasks([path], ["50"], 100, Effort(events=500, restarts=0))
+    assert task.same
+    rows = shared.measure(task)
+    assert [row.policy for row in rows] == [grid.OURS, grid.BLIND]
+    for row in rows:
+        assert row.finished
+        assert row.ratio >= 1
+        assert row.bytes_down == 10 * MB
+        assert len(row.slowdowns) == 4
+    assert "same inputs: makespan / bound, mean" in shared.report(rows)
+
+
+def test_a_large_workflow_is_measured() -> None:
+    assert len(large.workflow(50).tasks) == 50
+    assert "decisions under pressure" in large.report(150)
 
 
 def test_tasks_are_listed_behind_their_parents() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-TARGETS = {"demo", "test", "check", "bench", "conformance", "fuzz", "generate", "clean", "bench-traces"}
+TARGETS = {"demo", "test", "check", "bench", "conformance", "fuzz", "generate", "clean", "bench-traces", "fuzz-planner"}
 TEXT = {".py", ".md", ".toml", ".yaml", ".yml", ".sql", ".json", ".cfg", ".txt", ".sh", ""}
 # Written apart, so that this file does not find itself.
 MACHINE_PATHS = re.compile("|".join(re.escape("/" + name + "/") for name in ("work", "root")))

@@ -15,7 +15,7 @@ from jitflow.planner import Plan
 pytestmark = pytest.mark.pure
 
 RUNS = int(os.environ.get("PLANNER_RUNS", "130"))
-"""Random runs of each of the two largest properties; `make test PYTEST_FLAGS=…` keeps to the default."""
+"""Random runs of each of the two largest properties: more of them in CI, and many more with `make fuzz-planner`."""
 
 SIZES = (0, 1, 7, 10, 50)
 

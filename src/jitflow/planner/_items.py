@@ -132,6 +132,8 @@ class Items:
         self.burdens: dict[ObjectRef, Item] = {}
         """Transient replicas that only the primary has and no step holds: room that a spill can free."""
         self.transients: dict[ObjectRef, Item] = {}
+        self._latest: list[tuple[Key, int, int, Item]] = []
+        """Burdens in the order in which they leave: (negated next use, negated size, tick)."""
         self.spilling = 0
         """Bytes that become free when they have reached their far stores: on their way, and held by nobody."""
         self._victims: list[tuple[Rank, ObjectRef, int, Item]] = []
@@ -198,12 +200,35 @@ class Items:
         """Note whether the item is room that a transfer to its far store will free, or could."""
         burden = item.state is ReplicaState.RESIDENT and item.dirty and not item.claims
         if burden and item.transient and not item.spilling:
-            self.burdens[item.ref] = item
+            if item.ref not in self.burdens:
+                self.burdens[item.ref] = item
+                self.offer_burden(item)
         else:
             self.burdens.pop(item.ref, None)
         leaving = size if burden and (item.spilling or not item.transient) else 0
         self.spilling += leaving - item.burden
         item.burden = leaving
+
+    def offer_burden(self, item: Item) -> None:
+        """Enter a burden into the order in which they leave."""
+        heapq.heappush(self._latest, (*self._lateness(item), self.tick(), item))
+        if len(self._latest) > 4 * len(self.burdens) + _HEAP_SLACK:
+            self._latest = [(*self._lateness(one), self.tick(), one) for one in self.burdens.values()]
+            heapq.heapify(self._latest)
+
+    def pop_burden(self) -> Item | None:
+        """Return the burden that is read last, the larger of equals, and take it off the order."""
+        while self._latest:
+            use, size, _, item = heapq.heappop(self._latest)
+            if self.burdens.get(item.ref) is item:
+                if (use, size) == self._lateness(item):
+                    return item
+                self.offer_burden(item)
+        return None
+
+    def _lateness(self, item: Item) -> tuple[Key, int]:
+        use = self.next_use(item)
+        return ((-use[0], -use[1]) if use is not None else (float("-inf"), 0)), -item.bytes
 
     def reserve(self, change: int) -> None:
         """Add to (or take from) the bytes that are held for what running steps will write."""

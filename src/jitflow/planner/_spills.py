@@ -1,6 +1,6 @@
 """Live results that have to leave the primary for a while, because what comes next does not fit beside them."""
 
-from jitflow.planner._items import Item, Items, Key
+from jitflow.planner._items import Item, Items
 from jitflow.planner.commands import Command, Store
 
 
@@ -16,14 +16,12 @@ class Spills:
         need -= self._items.spilling
         if need <= 0:
             return
-        for item in sorted(self._items.burdens.values(), key=self._lateness, reverse=True):
-            if need <= 0:
+        while need > 0:
+            item = self._items.pop_burden()
+            if item is None:
                 return
             need -= item.bytes
             self._send(item, out, why)
-
-    def _lateness(self, item: Item) -> tuple[Key, int]:
-        return (self._items.next_use(item) or (float("inf"), 0), item.bytes)
 
     def _send(self, item: Item, out: list[Command], why: str) -> None:
         item.spilling = True

@@ -20,6 +20,9 @@ from jitflow.planner.simulate import Arrival, Outcome, Setting, simulate
 _APART_S = 1e-4
 _UID = "planned"
 _NOISE = 0.6
+_SHARE = 3
+_LEAST_PER_STEP = 4
+"""Events of one plan: a share of what is left, but enough for a workflow that needs no result to come and go."""
 _FAMILIES = 4
 """Random restarts are of the so many best kinds."""
 _REACHES = (0.02, 0.1, 0.3)
@@ -34,12 +37,15 @@ class _Kind(NamedTuple):
 
 
 class Effort(Struct, frozen=True, kw_only=True):
-    """How hard to look. `events`: simulated at most; `restarts`: random orders tried at most, drawn from `seed`.
+    """How hard to look. `events`, or `events_per_step` if that is more: simulated at most.
+
+    `restarts`: random orders tried at most, drawn from `seed`.
 
     `thrift`: a plan that is slower by no more than this share is better if it moves fewer bytes.
     """
 
     events: int = 200_000
+    events_per_step: int = 60
     restarts: int = 16
     seed: int = 0
     thrift: float = 0.02
@@ -66,7 +72,8 @@ class _Search:
         self.setting = setting
         self.graph, self.steps = _graph(steps, setting.run_s)
         self.tried: list[tuple[Plan, Outcome, _Kind]] = []
-        self.left = effort.events
+        self.left = max(effort.events, effort.events_per_step * len(self.steps)) if effort.events else 0
+        self.spent = 0
         self.best_s = float("inf")
 
     def run(self) -> None:
@@ -95,8 +102,11 @@ class _Search:
         if self.left <= 0:
             return False
         arrival = Arrival(uid=_UID, steps=tuple(self.steps), plan=plan)
-        outcome = simulate([arrival], self.setting, until_s=self.best_s * (1 + self.effort.thrift), events=self.left)
+        # No plan may spend what others need: one that lets everything come and go takes many events, and is seldom the best.
+        most = max(self.left // _SHARE, _LEAST_PER_STEP * len(self.steps))
+        outcome = simulate([arrival], self.setting, until_s=self.best_s * (1 + self.effort.thrift), events=min(self.left, most))
         self.left -= outcome.events
+        self.spent += outcome.events
         if outcome.cut or outcome.unfinished:
             return False
         self.tried.append((plan, outcome, kind))
@@ -109,7 +119,7 @@ class _Search:
             (one for one in self.tried if one[1].makespan_s <= self.best_s * (1 + self.effort.thrift)),
             key=lambda one: (one[1].fetched_bytes + one[1].stored_bytes, one[1].makespan_s),
         )
-        spent = self.effort.events - self.left
+        spent = self.spent
         reason = f"{plan.name}: best of {len(self.tried)} plans that ended, in {spent:,} simulated events"
         # Beside other workflows the plan is measured in the time that this one would take alone.
         scale = outcome.makespan_s / max(_APART_S, *plan.starts.values()) if outcome.makespan_s else 1.0
@@ -170,9 +180,9 @@ _PLANS: Final[dict[str, Callable[[Graph, Setting, Noise | None, _Kind], Plan]]] 
     "list": _listed,
 }
 _KINDS: Final = (
+    _Kind("post", "envelope"),
     _Kind("cp"),
     _Kind("soon"),
-    _Kind("post", "envelope"),
     _Kind("post"),
     _Kind("list", "eager"),
     _Kind("soon", "eager"),
