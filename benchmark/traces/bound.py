@@ -37,7 +37,8 @@ def bound(trace: Trace, rate_Bps: float, capacity: int) -> float:
 
 def together(arrivals: Sequence[tuple[Trace, float]], rate_Bps: float, capacity: int, *, shared: bool = False) -> float:
     """Return the bound for workflows that arrive at given times; with `shared` inputs of equal name are the same."""
-    flows = [(paths(trace, rate_Bps, at), at) for trace, at in arrivals]
+    first = min(at for _, at in arrivals)
+    flows = [(paths(trace, rate_Bps, at, first if shared else at), at) for trace, at in arrivals]
     terms = [critical(flow) for flow, _ in flows]
     terms.append(work([flow for flow, _ in flows]))
     terms.append(downlink(flows, rate_Bps, shared=shared))
@@ -48,8 +49,8 @@ def together(arrivals: Sequence[tuple[Trace, float]], rate_Bps: float, capacity:
     return max(terms)
 
 
-def paths(trace: Trace, rate_Bps: float, arrival_s: float = 0.0) -> Paths:
-    """Return the heads and tails of a workflow's steps."""
+def paths(trace: Trace, rate_Bps: float, arrival_s: float = 0.0, fetched_from_s: float = 0.0) -> Paths:
+    """Return the heads and tails of a workflow's steps; its inputs may be on their way before it arrives."""
     external = set(trace.external)
     finals = set(trace.finals)
     head: dict[str, float] = {}
@@ -57,7 +58,7 @@ def paths(trace: Trace, rate_Bps: float, arrival_s: float = 0.0) -> Paths:
     for task in trace.tasks:
         first = sum(trace.sizes[file] for file in task.inputs if file in external)
         missing = any(file in external for file in task.inputs)
-        ready = arrival_s + (LATENCY_S + first / rate_Bps if missing else 0.0)
+        ready = max(arrival_s, fetched_from_s + (LATENCY_S + first / rate_Bps if missing else 0.0))
         head[task.name] = max(ready, max((head[name] + trace.table[name].run_s for name in task.parents), default=0.0))
     children: dict[str, list[Task]] = {}
     for task in trace.tasks:
