@@ -131,8 +131,13 @@ def test_an_outcome_that_is_told_twice_changes_nothing():
 def test_a_workflow_is_not_retried_while_its_artifacts_are_deleted():
     run = ended(exit_code=1)
     assert "being deleted" in machine.refusal(run.state, RetryRequested())
-    tell(run, COMPLETION)
+    tell(run, COMPLETION, early="far:x: no right")
     assert machine.refusal(run.state, RetryRequested()) == ""
+    run.send(RetryRequested())
+    run.end("wf", artifacts=(CollectedArtifact(name="early", source="/early", size_bytes=1),))
+    run.save("wf")
+    assert to_delete(run, COMPLETION) == ["early"], "what the retry made goes too"
+    assert run.state.run.gc_error == ""
 
 
 def test_archived_logs_go_with_the_workflows_strategy():

@@ -1,10 +1,12 @@
 """Artifacts over Argo's paths: from the primary, from the far store, directories as lists, nothing beyond them."""
 
+import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
-from benchmark.service import Server
+from benchmark.service import Server, venv_program
 from tests.service.service_kit import WORKFLOWS, ended, settings_for, submit
 
 from jitflow.testing.s3_server import S3Server
@@ -141,6 +143,21 @@ def test_what_is_not_there_and_what_is_beyond_is_refused(
     answer = server.call("GET", path.replace("NAME", name))
     assert answer.status_code == status, answer.text
     assert answer.json()["message"]
+
+
+def test_the_command_line_copies_artifacts(made: tuple[Server, str, dict[str, Any]], tmp_path: Path) -> None:
+    server, name, _ = made
+    program = [venv_program("jitflow"), "cp", name, str(tmp_path / "got")]
+    done = subprocess.run(program, env=server.environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    got = tmp_path / "got" / name
+    assert (got / "tree" / "sub" / "numbers").read_text() == NUMBERS
+    assert (got / "tree" / "<i>&.txt").read_text() == "<b>\n"
+    assert (got / "main-logs" / "main.log").read_text() == "said\n"
+    assert (got / "packed" / "packed.tgz").exists()
+    wrong = subprocess.run([*program, "--artifact", "none"], env=server.environment, capture_output=True, text=True, check=False)
+    assert wrong.returncode == 1
+    assert "no such output artifacts" in wrong.stderr
 
 
 def test_an_archived_log_is_read_when_the_local_one_is_gone(made: tuple[Server, str, dict[str, Any]]) -> None:

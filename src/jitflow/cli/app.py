@@ -21,6 +21,7 @@ COMMANDS: dict[str, str] = {
     "get": "Show a workflow as a tree.",
     "watch": "Show a workflow live until it ends.",
     "logs": "Print the logs of a workflow or of one step.",
+    "cp": "Copy output artifacts of a workflow into a directory.",
     "stop": "Stop workflows; their exit handlers still run.",
     "terminate": "End workflows at once; no exit handlers.",
     "suspend": "Start no new steps of workflows.",

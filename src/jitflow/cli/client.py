@@ -4,8 +4,10 @@ Follows (`follow_workflow`, `follow_logs`) outlive a restart of the server: they
 pauses and give nothing twice.
 """
 
+import re
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, Self, TypeVar
 from urllib.parse import quote
 
@@ -16,7 +18,9 @@ from jitflow.cli import views
 from jitflow.cli.wire import (
     NOT_FOUND,
     ApiError,
+    ArtifactPlace,
     ClientError,
+    DirectoryEntry,
     Endpoint,
     Envelope,
     Head,
@@ -239,6 +243,32 @@ class Client:
             connected = True
             seen.restart()
 
+    # -- artifacts
+
+    def save_artifact(self, place: ArtifactPlace, target: Path, path: str = "") -> Iterator[tuple[Path, int]]:
+        """Copy an artifact into a directory, made if need be; yield each file that was written and its bytes.
+
+        `path`: the part of a directory that is meant, with a slash at its end.
+        """
+        url = self.url.rstrip("/") + place.url_path + quote(path)
+        headers = self._headers() | {"accept": "application/json"}
+        listing = b""
+        try:
+            with self._http.stream("GET", url, headers=headers) as response:
+                if response.status_code != httpx.codes.OK:
+                    check(response.status_code, response.read())
+                found = _FILE_NAME.search(response.headers.get("content-disposition", ""))
+                if found is None:
+                    listing = response.read()
+                else:
+                    yield _written(target / _safe(path.rpartition("/")[2] or found[1]), response)
+                    return
+        except httpx.HTTPError as error:
+            raise _lost(self.url, error) from error
+        for entry in decode(listing, Items[DirectoryEntry]).items or ():
+            below = f"{path}{entry.name}" + ("/" if entry.is_directory else "")
+            yield from self.save_artifact(place, target / _safe(entry.name) if entry.is_directory else target, below)
+
     # -- jitflow's own
 
     def explain(self, manifest: dict[str, Any]) -> Estimate:
@@ -416,6 +446,23 @@ class Client:
                     continue
             return
         raise error
+
+
+_FILE_NAME = re.compile(r'filename="([^"]*)"')
+
+
+def _safe(name: str) -> str:
+    """Return a name that stays in its directory, whatever the server says."""
+    if name in {"", ".", ".."} or "/" in name or "\0" in name:
+        raise ApiError(2, f"the server names a file {name!r}, which cannot be written", 200)
+    return name
+
+
+def _written(target: Path, response: httpx.Response) -> tuple[Path, int]:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with target.open("wb") as file:
+        size = sum(file.write(chunk) for chunk in response.iter_bytes())
+    return target, size
 
 
 def _tail(*parts: str) -> str:

@@ -8,6 +8,7 @@ ClientError
 from collections.abc import Iterator
 from http import HTTPStatus
 from typing import Any, Generic, TypeVar
+from urllib.parse import quote
 
 import msgspec
 from msgspec import Struct
@@ -132,6 +133,28 @@ def decode(body: bytes | msgspec.Raw, kind: type[T]) -> T:
         return msgspec.json.decode(body, type=kind)
     except msgspec.MsgspecError as error:
         raise ApiError(2, f"the server's answer cannot be read ({error}); is it a jitflow server?", 200) from error
+
+
+class DirectoryEntry(Struct, frozen=True):
+    """A name in a directory artifact."""
+
+    name: str
+    is_directory: bool = False
+
+
+class ArtifactPlace(Struct, frozen=True):
+    """An output artifact of a node of a workflow."""
+
+    namespace: str
+    workflow: str
+    node: str
+    name: str
+
+    @property
+    def url_path(self) -> str:
+        """Return where the server serves it; what lies below it follows."""
+        parts = (self.namespace, "workflows", self.workflow, self.node, "outputs", self.name)
+        return "/artifact-files/" + "/".join(quote(part, safe="") for part in parts) + "/"
 
 
 def check(status: int, body: bytes) -> None:

@@ -127,6 +127,7 @@ def retry(turn: Turn, event: RetryRequested) -> None:
 def _anew(run: Run) -> Run:
     """Return a run that has not begun; what was settled when the workflow was created stays."""
     run = _replace(run, phase="", message="", started_at=None, finished_at=None, labels={}, locking="", locks=())
+    run = _replace(run, gc_processed=(), gc_recouped=(), gc_error="")
     return _replace(run, suspended=False, shutdown="", shutdown_message="", expired=False, metrics_error="")
 
 

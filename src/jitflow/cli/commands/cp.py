@@ -1,0 +1,54 @@
+"""`jitflow cp`."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from jitflow.cli.commands import single
+from jitflow.cli.connect import connect, resolve
+from jitflow.cli.errors import CliError
+from jitflow.cli.options import DEFAULT_NAMESPACE, NameArgument, NamespaceOption, ServerOption, TableFormat, TableOption
+from jitflow.cli.output import print_json, say
+from jitflow.cli.wire import ArtifactPlace
+
+app, command = single("jitflow cp @latest results --artifact report")
+
+
+@command
+def cp(
+    name: NameArgument,
+    directory: Annotated[Path, typer.Argument(metavar="DIRECTORY", help="Where to: NODE/ARTIFACT/… below it.")],
+    *,
+    server: ServerOption = "",
+    namespace: NamespaceOption = DEFAULT_NAMESPACE,
+    step: Annotated[str, typer.Option(metavar="NAME", help="Only of this step: its id or its name in the tree.")] = "",
+    artifact: Annotated[str, typer.Option(metavar="NAME", help="Only artifacts of this name.")] = "",
+    output: TableOption = TableFormat.TABLE,
+) -> None:
+    """Copy output artifacts of a workflow into a directory, as they are stored."""
+    with connect(server) as client:
+        found = resolve(client, namespace, name)
+        nodes = client.get_workflow(namespace, found).get("status", {}).get("nodes") or {}
+        places = _places(namespace, found, nodes, step, artifact)
+        if not places:
+            raise CliError(f"workflow {found} has no such output artifacts; `jitflow get {found} -o yaml` shows what it has")
+        rows: list[dict[str, Any]] = []
+        for place in places:
+            for path, size in client.save_artifact(place, directory / place.node / place.name):
+                rows.append({"path": str(path), "size_bytes": size})
+                if output is TableFormat.TABLE:
+                    say(f"{path} ({size:,} bytes)")
+    if output is TableFormat.JSON:
+        print_json(rows)
+
+
+def _places(namespace: str, workflow: str, nodes: dict[str, Any], step: str, artifact: str) -> list[ArtifactPlace]:
+    """Return the artifacts that are meant, those of pods only: what is above them names the same ones."""
+    return [
+        ArtifactPlace(namespace, workflow, node["id"], one["name"])
+        for node in nodes.values()
+        if node.get("type") == "Pod" and (not step or step in {node["id"], node["name"], node.get("displayName")})
+        for one in (node.get("outputs") or {}).get("artifacts") or ()
+        if not one.get("deleted") and (not artifact or one["name"] == artifact)
+    ]
