@@ -144,6 +144,7 @@ def test_a_link_that_is_cut_or_stands_still_is_told_to_all(s3: S3Server, tmp_pat
                 assert {type(result) for result in task.result()} <= kinds, task.result()
                 assert os.listdir(tmp_path) == []
                 link.resume()
+        async with opened(s3.remote("far")) as storage:
             await fetch_all(storage, infos, tmp_path)
         assert len(os.listdir(tmp_path)) == 8
 
