@@ -198,6 +198,10 @@ class Service:
         """Return the runs with a label, newest first."""
         return [row for row in self._index.newest(namespace) if row.labels.get(label) == value]
 
+    def finished(self, phase: str) -> list[RunRow]:
+        """Return the runs that have ended in a phase."""
+        return [row for row in self._index.newest("") if row.phase == phase and row.finished_at is not None]
+
     async def end(self, row: RunRow) -> None:
         """Terminate a run; one that has ended already is left alone."""
         with contextlib.suppress(Refused):

@@ -12,9 +12,11 @@ from starlette.applications import Starlette
 from jitflow.agents import DataAgent, HostRules, HttpAgent, Plugin, PluginAgent, ResourceAgent
 from jitflow.app import Service
 from jitflow.app.ports import Change
+from jitflow.app.retention import Retention
 from jitflow.app.schedules import Scheduler
 from jitflow.app.tokens import ensure_token
 from jitflow.bootstrap.claims import ClaimDirectories
+from jitflow.bootstrap.defaults import workflow_defaults
 from jitflow.bootstrap.home import Home
 from jitflow.bootstrap.remotes import ARTIFACTS, Registry, configured
 from jitflow.bootstrap.system import RandomIds, SystemClock
@@ -34,7 +36,7 @@ from jitflow.model.pods import PodImage
 from jitflow.objects import Change as ObjectChange
 from jitflow.objects import MemoStore, ObjectStore
 from jitflow.ports.executor import Executor
-from jitflow.settings import Settings, SettingsError, parse_bytes
+from jitflow.settings import RetentionSettings, Settings, SettingsError, parse_bytes
 from jitflow.storage.credentials import Credentials
 from jitflow.storage.daemon import RcloneDaemon
 from jitflow.storage.made import AllStores
@@ -139,6 +141,7 @@ async def open_stack(settings: Settings) -> AsyncGenerator[Stack]:
             locator=registry.locator,
             config=config,
             plugins=own_plugins,
+            defaults=workflow_defaults(settings.workflow_defaults),
         )
         stack.push_async_callback(engine.close)
         stack.callback(objects.subscribe(lambda change: _object_changed(change, engine)))
@@ -163,7 +166,9 @@ async def open_stack(settings: Settings) -> AsyncGenerator[Stack]:
         scheduler = Scheduler(objects, service, clock, owner.spawn)
         scheduler.open()
         stack.callback(scheduler.close)
-        stack.callback(engine.subscribe(lambda change: _ended(change, scheduler)))
+        retention = Retention(kept(settings.retention), service, owner.spawn)
+        retention.open()
+        stack.callback(engine.subscribe(lambda change: _ended(change, scheduler, retention)))
         app = make_app(
             service,
             token,
@@ -186,9 +191,15 @@ def _object_changed(change: ObjectChange, engine: Engine) -> None:
         engine.owner_gone(change.value.metadata.uid or "-")
 
 
-def _ended(change: Change, scheduler: Scheduler) -> None:
+def _ended(change: Change, scheduler: Scheduler, retention: Retention) -> None:
     if change.ends:
         scheduler.run_ended(change.row)
+        retention.run_ended(change.row)
+
+
+def kept(retention: RetentionSettings) -> dict[str, int]:
+    """Return how many finished workflows of each phase are kept."""
+    return {"Succeeded": retention.completed, "Failed": retention.failed, "Error": retention.errored}
 
 
 def all_stores(settings: Settings, home: Home, storage: RcloneStorage, objects: ObjectStore) -> AllStores:

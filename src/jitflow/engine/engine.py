@@ -110,9 +110,11 @@ class Engine:
         throttle: Throttle | None = None,
         repository: argo.ArtifactRepositoryRefStatus = repositories.SERVER,
         plugins: WorkflowPlugins | None = None,
+        defaults: argo.Workflow | None = None,
     ) -> None:
         """Hold the adapters; `open` begins. `locator` is asked anew each time: remotes come and go."""
         self._repository = repository
+        self._defaults = defaults
         self._store = store
         self._executor = executor
         self._dataplane = dataplane
@@ -121,6 +123,7 @@ class Engine:
         self._objects = Remembering(objects, memos or NoMemos())
         self._locator = locator
         self._archive_logs = config.archive_logs
+        self._host = config.around.host_name
         self._lookahead = Lookahead(dataplane, locator, lambda uid: uid in self._runs, objects, enabled=config.lookahead)
         self._owner = Owner(self._task_failed)
         self._locks = LockTable(self._limit)
@@ -257,7 +260,13 @@ class Engine:
             if old is None or refusal:
                 raise Refused(refusal)
             state = machine.resubmitted(
-                workflow, old, now=now, objects=self._objects, repository=self._repository, archive_logs=self._archive_logs
+                workflow,
+                old,
+                now=now,
+                objects=self._objects,
+                repository=self._repository,
+                archive_logs=self._archive_logs,
+                defaults=self._defaults,
             )
         else:
             state = self._new_state(workflow, invalid)
@@ -319,7 +328,7 @@ class Engine:
         """Return the workflow with its status, or None."""
         run = self._runs.get(uid)
         if run is not None:
-            return machine.workflow_document(run.state, self._clock.now())
+            return machine.workflow_document(run.state, self._clock.now(), self._host)
         if uid in self._finished:
             self._finished.move_to_end(uid)
             return self._finished[uid]
@@ -327,7 +336,7 @@ class Engine:
         if stored is None:
             return None
         state = machine.restore(stored.header, [body for _, body in stored.nodes])
-        document = machine.workflow_document(state, self._clock.now())
+        document = machine.workflow_document(state, self._clock.now(), self._host)
         if len(stored.nodes) <= KEPT_NODES:
             self._finished[uid] = document
             while len(self._finished) > KEPT_DOCUMENTS:
@@ -454,6 +463,7 @@ class Engine:
             invalid=invalid,
             repository=self._repository,
             archive_logs=self._archive_logs,
+            defaults=self._defaults,
         )
 
     async def _check(self, uid: str, state: machine.State) -> Estimate:

@@ -9,7 +9,7 @@ from jitflow.machine import node as types
 from jitflow.machine.node import Node
 from jitflow.machine.problems import Problem
 from jitflow.machine.program import CompiledTemplate
-from jitflow.machine.resources import CPU, MEMORY, duration_of
+from jitflow.machine.resources import CPU, MEMORY, asked_by, taken
 from jitflow.machine.scope import Scope
 from jitflow.machine.turn import Turn
 from jitflow.model import argo
@@ -62,14 +62,13 @@ class _Variables(Mapping[str, str]):
 
     def _resources(self, name: str) -> str:
         """Return the sum over the pods below: it costs a look at each of them, for those who ask."""
-        total, todo = 0, [self._node]
+        found, todo = 0, [self._node]
         while todo:
             node = todo.pop()
-            if node.type == types.POD and node.started_at is not None:
-                lasted_s = max(0.0, (node.finished_at or self._turn.now) - node.started_at)
-                total += duration_of(self._turn.template_of(node).source, lasted_s)[name]
+            if node.type == types.POD:
+                found += taken(node, asked_by(self._turn.template_of(node)), self._turn.now).get(name, 0)
             todo += self._turn.children(node.id)
-        return str(total)
+        return str(found)
 
 
 def begun(turn: Turn, node: Node, template: CompiledTemplate) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 import msgspec
 from msgspec import Struct
 
-from jitflow.machine import garbage, locks, names, phases, shares, times
+from jitflow.machine import garbage, locks, names, phases, resources, shares, times
 from jitflow.machine import node as types
 from jitflow.machine import templates as keys
 from jitflow.machine.edges import Edges
@@ -75,17 +75,25 @@ def holds_locks(state: State, node_id: str) -> bool:
     return node is not None and node.locking == locks.HELD
 
 
-def status(state: State, now: float) -> argo.WorkflowStatus:
+class _Facts(Struct, frozen=True, kw_only=True):
+    """What the nodes' statuses share: sums over those below each, and the machine's name."""
+
+    progress: Mapping[str, str]
+    resources: Mapping[str, dict[str, int]]
+    host: str
+
+
+def status(state: State, now: float, host: str = "") -> argo.WorkflowStatus:
     """Return the workflow's status as Argo writes it. Costs as much as there are nodes and edges.
 
     Args:
         state: the workflow.
-        now: seconds since the epoch; nothing in the status depends on it yet.
+        now: seconds since the epoch.
+        host: the name of the machine on which pods run.
     """
-    del now
     run = state.run
     edges = Edges(state)
-    progress = _progress(state.nodes)
+    facts = _Facts(progress=_progress(state.nodes), resources=resources.by_node(state, now), host=host)
     return argo.WorkflowStatus(
         phase=run.phase or phases.PENDING,
         started_at=times.rfc3339(run.started_at) or None,
@@ -99,11 +107,12 @@ def status(state: State, now: float) -> argo.WorkflowStatus:
         synchronization=locks.status(_holders(state)),
         stored_templates={keys.stored_key(key): template for key, template in run.stored.items()},
         stored_workflow_template_spec=state.program.own_spec if state.workflow.spec.workflow_template_ref else None,
-        nodes={one.id: one for node in edges.nodes for one in _statuses(state, node, edges, progress.get(node.id, ""))},
+        resources_duration=facts.resources.get("", {}),
+        nodes={one.id: one for node in edges.nodes for one in _statuses(state, node, edges, facts)},
     )
 
 
-def workflow_document(state: State, now: float) -> argo.Workflow:
+def workflow_document(state: State, now: float, host: str = "") -> argo.Workflow:
     """Return the manifest with its status, the labels that tell its phase, and how it is stopped or suspended."""
     workflow, run = state.workflow, state.run
     own = state.program.metadata
@@ -119,7 +128,7 @@ def workflow_document(state: State, now: float) -> argo.Workflow:
         spec = _replace(spec, suspend=True if run.suspended else None)
     if run.shutdown:
         spec = _replace(spec, shutdown=run.shutdown)
-    return _replace(workflow, metadata=metadata, spec=spec, status=status(state, now))
+    return _replace(workflow, metadata=metadata, spec=spec, status=status(state, now, host))
 
 
 def _is_called_by_reference(node: Node) -> bool:
@@ -195,9 +204,9 @@ def _progress(nodes: Mapping[str, Node]) -> dict[str, str]:
     return {node_id: f"{done}/{total}" for node_id, (done, total) in sums.items()}
 
 
-def _statuses(state: State, node: Node, edges: Edges, progress: str) -> list[argo.NodeStatus]:
+def _statuses(state: State, node: Node, edges: Edges, facts: _Facts) -> list[argo.NodeStatus]:
     """Return the status of a node, and of the containers of one that is a container set."""
-    own = _replace(_node_status(node, edges, progress), display_name=title(state.program, node))
+    own = _replace(_node_status(node, edges, facts), display_name=title(state.program, node))
     group = state.program.template(node.template).source.container_set if node.type == types.POD else None
     if group is None:
         return [own]
@@ -234,7 +243,12 @@ def _statuses(state: State, node: Node, edges: Edges, progress: str) -> list[arg
     return found
 
 
-def _node_status(node: Node, edges: Edges, progress: str) -> argo.NodeStatus:
+def _host(node: Node, facts: _Facts) -> str | None:
+    """Return where a pod runs, when it has begun."""
+    return facts.host or None if node.type == types.POD and node.phase not in {phases.PENDING, phases.WAITING} else None
+
+
+def _node_status(node: Node, edges: Edges, facts: _Facts) -> argo.NodeStatus:
     return argo.NodeStatus(
         id=node.id,
         name=node.name,
@@ -257,5 +271,7 @@ def _node_status(node: Node, edges: Edges, progress: str) -> argo.NodeStatus:
         node_flag=_flag(node),
         daemoned=True if node.is_daemon else None,
         pod_ip=node.ip or None,
-        progress=progress or None,
+        progress=facts.progress.get(node.id) or None,
+        host_node_name=_host(node, facts),
+        resources_duration=facts.resources.get(node.id, {}) if node.is_fulfilled else {},
     )

@@ -31,6 +31,7 @@ def resubmitted(
     objects: Objects,
     repository: argo.ArtifactRepositoryRefStatus = repositories.SERVER,
     archive_logs: bool = False,
+    defaults: argo.Workflow | None = None,
 ) -> State:
     """Return the state of a new workflow that keeps what succeeded in an old one.
 
@@ -44,8 +45,9 @@ def resubmitted(
         objects: see `new_state`.
         repository: see `new_state`; the old workflow's own one goes on, for its artifacts lie there.
         archive_logs: see `new_state`.
+        defaults: see `new_state`.
     """
-    fresh = new_state(workflow, now=now, objects=objects, repository=repository, archive_logs=archive_logs)
+    fresh = new_state(workflow, now=now, objects=objects, repository=repository, archive_logs=archive_logs, defaults=defaults)
     if fresh.run.invalid:
         return fresh
     nodes = dict(old.nodes)

@@ -12,7 +12,7 @@ from jitflow.machine.graph import counts_as_bad, dag_plan, dooms, fails_fast
 from jitflow.machine.node import Key, Node, decode_node
 from jitflow.machine.program import Program
 from jitflow.model import argo, repositories
-from jitflow.model.effective import MissingTemplate, effective_spec, with_config_values
+from jitflow.model.effective import MissingTemplate, effective_spec, with_config_values, with_defaults
 from jitflow.model.objects import NO_OBJECTS, Objects
 from jitflow.model.runs import Effect, Note
 
@@ -180,6 +180,7 @@ def new_state(
     invalid: str = "",
     repository: argo.ArtifactRepositoryRefStatus = repositories.SERVER,
     archive_logs: bool = False,
+    defaults: argo.Workflow | None = None,
 ) -> State:
     """Return the state of a workflow that has not begun. Its manifest must be valid and have a name.
 
@@ -190,12 +191,15 @@ def new_state(
         invalid: why the workflow cannot run, if that is known: it will end in Error as soon as it begins.
         repository: where artifacts without a location lie if neither the workflow nor its namespace says.
         archive_logs: whether the server archives the logs of all pods.
+        defaults: what the server says where a workflow says nothing.
     """
     workflow = msgspec.structs.replace(workflow, status=None)
+    if defaults is not None:
+        workflow = with_defaults(workflow, defaults)
     spec, namespace = None, (workflow.metadata and workflow.metadata.namespace) or ""
     try:
         if workflow.spec.workflow_template_ref is not None:
-            spec = effective_spec(workflow, objects)
+            spec = effective_spec(workflow, objects, defaults.spec if defaults is not None else None)
         arguments = (spec or workflow.spec).arguments
         if any(p.value_from is not None and p.value_from.config_map_key_ref for p in (arguments or argo.Arguments()).parameters):
             arguments = with_config_values(arguments or argo.Arguments(), namespace, objects)

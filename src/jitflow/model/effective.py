@@ -31,11 +31,26 @@ def template_spec(reference: argo.WorkflowTemplateRef, namespace: str, objects: 
     return found.spec
 
 
-def effective_spec(workflow: argo.Workflow, objects: Objects) -> argo.WorkflowSpec:
+def with_defaults(workflow: argo.Workflow, defaults: argo.Workflow) -> argo.Workflow:
+    """Return a workflow with what the server's defaults say where it says nothing; its own word goes first.
+
+    As in Argo, the spec of one that refers to a template stays as it is: the defaults go below the template's, see
+    `effective_spec`.
+    """
+    own, more = workflow.metadata or argo.ObjectMeta(), defaults.metadata or argo.ObjectMeta()
+    labels, annotations = {**more.labels, **own.labels}, {**more.annotations, **own.annotations}
+    workflow = msgspec.structs.replace(workflow, metadata=msgspec.structs.replace(own, labels=labels, annotations=annotations))
+    if workflow.spec.workflow_template_ref is not None:
+        return workflow
+    return msgspec.structs.replace(workflow, spec=merged_spec(defaults.spec, workflow.spec))
+
+
+def effective_spec(workflow: argo.Workflow, objects: Objects, defaults: argo.WorkflowSpec | None = None) -> argo.WorkflowSpec:
     """Return the spec that a workflow runs with.
 
     Without `workflowTemplateRef` it is the workflow's own. Else the two are merged as Kubernetes merges a strategic patch (the
-    workflow's word goes before the template's, arguments by name), see `workflow/util` in Argo's sources.
+    workflow's word goes before the template's, arguments by name), see `workflow/util` in Argo's sources. `defaults` of the
+    server go below both.
 
     Raises:
         MissingTemplate: the template is not there.
@@ -44,7 +59,8 @@ def effective_spec(workflow: argo.Workflow, objects: Objects) -> argo.WorkflowSp
     if spec.workflow_template_ref is None:
         return spec
     namespace = (workflow.metadata and workflow.metadata.namespace) or ""
-    return merged_spec(template_spec(spec.workflow_template_ref, namespace, objects), spec)
+    under = template_spec(spec.workflow_template_ref, namespace, objects)
+    return merged_spec(under if defaults is None else merged_spec(defaults, under), spec)
 
 
 def config_value(reference: argo.ConfigMapKeySelector, namespace: str, objects: Objects) -> str | None:

@@ -1,7 +1,7 @@
 """The tree of settings with its defaults. `docs/reference/settings.md` is kept equal to it by a test."""
 
 import re
-from typing import Literal
+from typing import Any, Literal
 
 from msgspec import Struct, field
 
@@ -126,12 +126,23 @@ class PluginSettings(_Strict, frozen=True, kw_only=True):
     token: str = ""
 
 
+class RetentionSettings(_Strict, frozen=True, kw_only=True):
+    """How many finished workflows are kept of each kind, the newest; 0: all. `completed` means those that have succeeded."""
+
+    completed: int = 0
+    failed: int = 0
+    errored: int = 0
+
+
 class Settings(_Strict, frozen=True, kw_only=True):
     """Everything that can be set. `home`: state, pods, primary, artifacts. `max_pods` 0: one for each processor.
 
     `parallelism` and `namespace_parallelism`: workflows at once in all and in each namespace; 0: no limit.
 
     `archive_logs`: keep the log of each pod as an artifact, whatever the manifests say.
+
+    `workflow_defaults`: what holds for every workflow where it says nothing itself, a table with `metadata` and `spec` as in a
+    manifest, or the path of a YAML file with them.
 
     `node_labels`: labels of this machine that node selectors of manifests may name, besides its architecture, system and name.
     """
@@ -153,4 +164,6 @@ class Settings(_Strict, frozen=True, kw_only=True):
     artifact_plugins: dict[str, ArtifactPluginSettings] = field(default_factory=dict[str, ArtifactPluginSettings])
     http: HttpSettings = HttpSettings()
     plugins: dict[str, PluginSettings] = field(default_factory=dict[str, PluginSettings])
+    retention: RetentionSettings = RetentionSettings()
+    workflow_defaults: str | dict[str, Any] = ""
     images: dict[str, ImageSettings] = field(default_factory=dict[str, ImageSettings])
