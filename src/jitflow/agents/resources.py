@@ -9,6 +9,7 @@ import msgspec
 import yaml
 from msgspec.structs import replace
 
+from jitflow.agents._jq import jq_text
 from jitflow.agents._kubectl import WORKFLOW, Fields, Target, kind_named, read_flags
 from jitflow.agents._outputs import collected
 from jitflow.agents._patches import json_patch
@@ -218,7 +219,7 @@ class ResourceAgent:
                     message = f"main: Error (exit code 64): failure condition '{resource.failure_condition}' evaluated true"
                     return TaskResult(phase="Failed", message=message)
                 if succeeded(fields):
-                    outputs = collected(task.template, result=None, found=_values(task.template, document))
+                    outputs = collected(task.template, result=None, found=await _values(task.template, document))
                     return TaskResult(phase="Succeeded", outputs=outputs)
                 await woken.wait()
         finally:
@@ -292,7 +293,7 @@ def _targets(target: Target, manifest: str) -> list[Target]:
     return found
 
 
-def _values(template: argo.Template, document: Tree) -> dict[str, str]:
+async def _values(template: argo.Template, document: Tree) -> dict[str, str]:
     """Return the values of output parameters that are taken from the object."""
     found: dict[str, str] = {}
     for parameter in (template.outputs or argo.Outputs()).parameters:
@@ -301,7 +302,7 @@ def _values(template: argo.Template, document: Tree) -> dict[str, str]:
             if source.json_path:
                 found[parameter.name] = queries.template(source.json_path, document)
             elif source.jq_filter:
-                found[parameter.name] = queries.jq_text(source.jq_filter, document)
+                found[parameter.name] = await jq_text(source.jq_filter, document)
         except queries.QueryError:
             if source.default is None:
                 raise

@@ -16,6 +16,7 @@ from jitflow.app.names import check_namespace
 from jitflow.app.present import outline, plain
 from jitflow.app.service import Page, Service
 from jitflow.app.submit import SubmitOptions
+from jitflow.control_api import large
 from jitflow.control_api.requests import (
     SubmitBody,
     decode,
@@ -140,7 +141,8 @@ class WorkflowRoutes:
         if fields.wants_only_row(""):
             return answer(fields.apply(outline(self._service.find(namespace, name, uid=uid))))
         workflow = await self._service.get(namespace, name, uid=uid)
-        return answer(fields.apply(plain(workflow)) if fields else workflow)
+        body = await large.encoded(await large.wanted(workflow, fields) if fields else workflow)
+        return Response(body, media_type="application/json")
 
     async def delete(self, request: Request) -> Response:
         """Remove one workflow."""
@@ -236,11 +238,11 @@ class WorkflowRoutes:
 
         async def pump(emit: Emit) -> None:
             async def sink(kind: str, value: argo.Workflow | dict[str, Any]) -> None:
-                result: dict[str, Any] = {"type": kind, "object": value}
-                if fields:
-                    wanted = fields.apply({"result": {"type": kind, "object": plain(value)}})
-                    result = {"type": kind, **wanted.get("result", {})}
-                await emit((_encode(result),))
+                if isinstance(value, argo.Workflow) and fields:
+                    value = await large.wanted(value, fields, below="result.object")
+                elif fields:
+                    value = fields.apply({"result": {"object": value}}).get("result", {}).get("object", {})
+                await emit((b'{"type":' + _encode(kind) + b',"object":' + await large.encoded(value) + b"}",))
 
             try:
                 async with asyncio.timeout(limit_s):

@@ -2,13 +2,13 @@
 
 import asyncio
 import contextlib
-from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
 from jitflow import machine
 from jitflow.engine.changes import Change
+from jitflow.engine.documents import Documents
 from jitflow.engine.garbage import GarbageCollector
 from jitflow.engine.images import Images
 from jitflow.engine.janitor import Janitor
@@ -75,15 +75,9 @@ Listener = Callable[[Change], None]
 MAX_EVENTS = 10_000
 """Lines of history returned at once."""
 
-KEPT_DOCUMENTS = 64
-"""Finished workflows whose documents stay in memory."""
-
 GC_WAIT_S = 15.0
 GC_LOOK_S = 0.05
 """A deletion waits so long for artifacts to be deleted before it is left to go on by itself."""
-
-KEPT_NODES = 1_000
-"""A document with more nodes is read from the store each time."""
 
 _log = logger("engine")
 
@@ -123,7 +117,6 @@ class Engine:
         self._objects = Remembering(objects, memos or NoMemos())
         self._locator = locator
         self._archive_logs = config.archive_logs
-        self._host = config.around.host_name
         self._lookahead = Lookahead(dataplane, locator, lambda uid: uid in self._runs, objects, enabled=config.lookahead)
         self._owner = Owner(self._task_failed)
         self._locks = LockTable(self._limit)
@@ -148,7 +141,7 @@ class Engine:
         self._tasks = TaskKeeper(self._owner, agents or {}, self._post)
         self._runs: dict[str, LiveRun] = {}
         self._listeners: set[Listener] = set()
-        self._finished: OrderedDict[str, argo.Workflow] = OrderedDict()
+        self._documents = Documents(clock.now, config.around.host_name)
         self._early: list[PodEnd] | None = []
 
     # -- life ---------------------------------------------------------------------------------------------------------
@@ -315,7 +308,7 @@ class Engine:
         refusal = machine.refusal(run.state, event)
         if refusal:
             raise Refused(refusal)
-        self._finished.pop(uid, None)
+        self._documents.forget(uid)
         self._janitor.forget(uid)
         run = self._runs.setdefault(uid, run)
         if isinstance(event, RetryRequested):
@@ -328,20 +321,12 @@ class Engine:
         """Return the workflow with its status, or None."""
         run = self._runs.get(uid)
         if run is not None:
-            return machine.workflow_document(run.state, self._clock.now(), self._host)
-        if uid in self._finished:
-            self._finished.move_to_end(uid)
-            return self._finished[uid]
+            return await self._documents.of(run.state)
+        kept = self._documents.finished(uid)
+        if kept is not None:
+            return kept
         stored = await self._store.load(uid)
-        if stored is None:
-            return None
-        state = machine.restore(stored.header, [body for _, body in stored.nodes])
-        document = machine.workflow_document(state, self._clock.now(), self._host)
-        if len(stored.nodes) <= KEPT_NODES:
-            self._finished[uid] = document
-            while len(self._finished) > KEPT_DOCUMENTS:
-                self._finished.popitem(last=False)
-        return document
+        return None if stored is None else await self._documents.of_stored(uid, stored)
 
     async def delete(self, uid: str, *, force: bool = False) -> None:
         """Remove a run and its logs; one that still runs is terminated first.
@@ -386,7 +371,7 @@ class Engine:
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._enqueue(run, event, future)
         await future
-        self._finished.pop(uid, None)
+        self._documents.forget(uid)
         if run.state.run.finished_at is None:
             return
         if not run.inbox:
@@ -412,7 +397,7 @@ class Engine:
         stored = await self._store.load(uid)
         if stored is None:
             return
-        self._finished.pop(uid, None)
+        self._documents.forget(uid)
         self._janitor.forget(uid)
         await self._store.remove(uid)
         await self._garbage.forget(uid)
@@ -701,6 +686,7 @@ class Engine:
             self._pods.let_go(uid)
 
     def _close_run(self, run: LiveRun) -> None:
+        self._documents.let_go()
         self._timers.cancel_all(run.uid)
         self._pods.close_run(run.uid)
         self._tasks.close_run(run.uid)

@@ -1,8 +1,25 @@
 """The arrows between nodes as Argo draws them: children and outbound nodes, derived from owners and dependencies."""
 
+import heapq
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
+
 from jitflow.machine import node as types
 from jitflow.machine.node import Key, Node
 from jitflow.machine.state import NO_CHILDREN, State
+
+T = TypeVar("T")
+_RUN = 2_000
+"""So many items are sorted at once: longer lists would keep the interpreter, which threads share, for too long."""
+
+
+def in_order(items: Iterable[T], key: Callable[[T], Any]) -> list[T]:
+    """Return the items sorted; what a thread does besides goes on meanwhile."""
+    listed = list(items)
+    if len(listed) <= _RUN:
+        return sorted(listed, key=key)
+    runs = [sorted(listed[at : at + _RUN], key=key) for at in range(0, len(listed), _RUN)]
+    return list(heapq.merge(*runs, key=key))
 
 
 class Edges:
@@ -14,7 +31,7 @@ class Edges:
         self._outbound: dict[str, tuple[str, ...]] = {}
         self._arrows: dict[str, list[str]] = {}
         shown = (node for node in state.nodes.values() if node.is_shown)
-        self.nodes = sorted(shown, key=lambda node: (node.depth, node.key, node.name))
+        self.nodes = in_order(shown, key=lambda node: (node.depth, node.key, node.name))
         for node in self.nodes:
             for parent in self._parents(node):
                 self._arrows.setdefault(parent, []).append(node.id)
@@ -32,7 +49,7 @@ class Edges:
 
     def _owned(self, node_id: str) -> list[Node]:
         owned = self._state.children.get(node_id, NO_CHILDREN)
-        found = [self._state.nodes[owned[key]] for key in sorted(owned)]
+        found = [self._state.nodes[owned[key]] for key in in_order(owned, key=lambda key: key)]
         return [node for node in found if node.is_shown and not node.is_hook]
 
     def _child(self, owner: str, key: Key) -> Node | None:

@@ -24,8 +24,8 @@ call, which Argo's server leaves out too. What is *ignored* is accepted and has 
 Expressions are expr-lang with Argo's own functions and those of sprig; `when` is govaluate. Where they differ from the Go
 libraries on purpose: an expression is bounded in length, depth, steps and the size of what it makes; regular expressions are
 matched in linear time and know no back references; an empty list that `concat` makes is `[]`, not `null`; sprig functions
-that read the environment, look up hosts, or make keys, passwords or random values are left out. jq filters that could run
-without end (`repeat`, `range`, `recurse`, `reduce` and the like) are refused.
+that read the environment, look up hosts, or make keys, passwords or random values are left out. a jq filter has
+seconds and a gigabyte, and no modules.
 
 Secrets and ConfigMaps, WorkflowTemplates, CronWorkflows, WorkflowEventBindings and PersistentVolumeClaims are kept by the
 server itself: there is no Kubernetes behind it. A claim is a directory of the machine.
