@@ -110,3 +110,14 @@ def test_a_workflow_that_is_stopped_ends_its_plugins(server: Server) -> None:
     assert server.call("PUT", f"{WORKFLOWS}/{name}/terminate", {}).status_code == 200
     ended(server, name)
     until(server, name, lambda _: not listens(port), within_s=20)
+
+
+def test_a_plugin_is_not_left_behind_by_a_server_that_stops_as_its_workflow_ends(server: Server) -> None:
+    port = free_port()
+    name = submit(server, manifest(port))
+    assert ended(server, name)["status"]["phase"] == "Succeeded"
+    server.stop()
+    limit = time.monotonic() + 20
+    while listens(port):
+        assert time.monotonic() < limit, "the plugin still runs"
+        time.sleep(0.05)

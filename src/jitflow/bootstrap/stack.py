@@ -143,7 +143,7 @@ async def open_stack(settings: Settings) -> AsyncGenerator[Stack]:
             plugins=own_plugins,
             defaults=workflow_defaults(settings.workflow_defaults),
         )
-        stack.push_async_callback(engine.close)
+        stack.push_async_callback(_stop, engine, own_plugins)
         stack.callback(objects.subscribe(lambda change: _object_changed(change, engine)))
         await engine.open()
         service = Service(
@@ -183,6 +183,11 @@ async def open_stack(settings: Settings) -> AsyncGenerator[Stack]:
 def _workflows(service: Service) -> Figures:
     values = [((("phase", phase),), float(count)) for phase, count in sorted(service.phases().items())]
     return {"argo_workflows_gauge": ("Workflows by phase", values)}
+
+
+async def _stop(engine: Engine, plugins: WorkflowPlugins) -> None:
+    await plugins.finish()
+    await engine.close()
 
 
 def _object_changed(change: ObjectChange, engine: Engine) -> None:

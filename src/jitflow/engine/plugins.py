@@ -90,6 +90,7 @@ class WorkflowPlugins:
         self._owner = owner
         self._token_of = token_of
         self._known: set[str] = set()
+        self._ending: set[str] = set()
         self._nothing = Locator(remotes={}, repository=ObjectRef(remote="", path=""))
         """Plugins have no artifacts."""
         self._last_start: dict[tuple[str, str], int] = {}
@@ -105,7 +106,16 @@ class WorkflowPlugins:
             uid, name, start = _parts(key)
             self._last_start[uid, name] = max(start, self._last_start.get((uid, name), 0))
             if key.partition(".")[0] not in unfinished:
-                self._owner.spawn(self._executor.terminate(key, self._grace_s), f"end {key}")
+                self._end(key)
+
+    async def finish(self) -> None:
+        """End what is to end before the server stops: until it starts again, nobody would."""
+        for key in sorted(self._ending):
+            await self._executor.terminate(key, self._grace_s)
+
+    def _end(self, key: str) -> None:
+        self._ending.add(key)
+        self._owner.spawn(self._executor.terminate(key, self._grace_s), f"end {key}")
 
     def serve(self, uid: str, effect: ServePlugins) -> None:
         """Start the plugins of a workflow. Harmless to repeat."""
@@ -120,13 +130,14 @@ class WorkflowPlugins:
             plugin.wanted = False
             plugin.ended.set()
             if plugin.starts:
-                self._owner.spawn(self._executor.terminate(plugin.key, self._grace_s), f"end {plugin.key}")
+                self._end(plugin.key)
 
     def pod_ended(self, end: PodEnd) -> bool:
         """Take note of a pod's end, if it is a plugin's."""
         if not is_plugin(end.key):
             return False
         self._known.discard(end.key)
+        self._ending.discard(end.key)
         plugin = self._pods.pop(end.key, None)
         if plugin is not None:
             plugin.last = end
