@@ -328,3 +328,12 @@ def test_an_empty_entry_of_a_list_of_texts_is_an_empty_text():
     container = workflow(text).spec.templates[0].container
     assert container is not None
     assert container.args == ("", "x")
+
+
+def test_numbers_that_no_integer_holds():
+    found = spec.from_json({"kind": "Workflow", "spec": {"templates": [{"name": "a", "plugin": {"p": {"n": 10**30}}}]}}).manifest
+    assert isinstance(found, argo.Workflow)
+    assert found.spec.templates[0].plugin == {"p": {"n": 1e30}}
+    for large in (10**30, 1e30):
+        with pytest.raises(Refused, match="is too large a number"):
+            spec.from_json({"kind": "Workflow", "spec": {"retryStrategy": {"limit": large}}})

@@ -22,6 +22,8 @@ from jitflow.spec._scalars import as_text, decimal_text
 from jitflow.spec.places import Path, Places
 
 MAX_PROBLEMS: Final = 50
+_LARGEST: Final = 2**63
+"""Whole numbers from here on are none, as in Go; where anything may stand they become numbers with a fraction."""
 _ABSENT: Final = object()
 _NEVER_EMPTY: Final = {("Parameter", "enum"): "should contain at least one value"}
 """Lists that may be left out, but not be empty."""
@@ -115,6 +117,8 @@ def _plan_union(parts: tuple[Any, ...]) -> Read:
         value = node.value
         if value is None and node.kind == SCALAR:
             return _ABSENT
+        if isinstance(value, int | float) and abs(value) >= _LARGEST:
+            return reader.wrong(path, f"{_name(node)} is too large a number")
         if node.kind == SCALAR and isinstance(value, str | int) and not isinstance(value, bool):
             return value
         if node.kind == SCALAR and isinstance(value, float) and math.isfinite(value):
@@ -312,9 +316,11 @@ def _read_any(reader: Reader, node: Node, path: Path) -> Any:
     if node.kind == LIST:
         return [_read_any(reader, inner, (*path, index)) for index, inner in enumerate(node.value)]
     value = node.value
+    if isinstance(value, int) and abs(value) >= _LARGEST:
+        value = float(value) if abs(value) < 10**300 else math.inf
     if isinstance(value, float):
         if not math.isfinite(value):
             reader.wrong(path, f"{_name(node)} is not a number that JSON has", "put it in quotes")
             return None
-        return int(value) if value.is_integer() and abs(value) < 1e21 else value
+        return int(value) if value.is_integer() and abs(value) < _LARGEST else value
     return value
