@@ -12,6 +12,7 @@ import pytest
 from jitflow.bootstrap.system import RandomIds, SystemClock
 from jitflow.dataplane import LocalDataPlane
 from jitflow.engine import Change, Engine, Images, Locator, RemoteName
+from jitflow.engine.limits import ClaimKeeper
 from jitflow.engine.podkeeper import PodKeeperConfig
 from jitflow.engine.throttle import Throttle
 from jitflow.model import argo
@@ -56,6 +57,7 @@ class World:
         self.script = script
         self.changes: list[Change] = []
         self.meters: CustomMetrics | None = None
+        self.claims: ClaimKeeper | None = None
         self.limits = (0, 0)
         self.executor = FakeExecutor(script, self.machine)
         self._folder = folder
@@ -74,6 +76,7 @@ class World:
             images=Images({}),
             locator=lambda: locator,
             meters=self.meters,
+            claims=self.claims,
             throttle=Throttle(*self.limits),
             config=PodKeeperConfig(max_pods=max_pods, lookahead=lookahead, environment={}, grace_s=1.0),
         )

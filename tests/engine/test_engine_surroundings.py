@@ -179,8 +179,8 @@ def test_pods_start_when_the_claims_are_made(tmp_path: Path) -> None:
 
     async def scenario() -> None:
         world = World(tmp_path, lambda _: ScriptedEnd())
+        world.claims = Keeper()
         async with world.engine() as engine:
-            engine._claims = Keeper()
             claims = "volumeClaimTemplates: [{metadata: {name: d}, spec: {}}]"
             run = await engine.create(
                 workflow(f"entrypoint: a\n{claims}\ntemplates: [{{name: a, container: {{image: i, command: [x]}}}}]")
@@ -205,8 +205,8 @@ def test_a_deleted_workflow_takes_its_claims_along(tmp_path: Path) -> None:
 
     async def scenario() -> None:
         world = World(tmp_path, lambda _: ScriptedEnd(exit_code=1))
+        world.claims = Keeper()
         async with world.engine() as engine:
-            engine._claims = Keeper()
             claims = "volumeClaimTemplates: [{metadata: {name: d}, spec: {}}]"
             text = f"entrypoint: a\n{claims}\ntemplates: [{{name: a, container: {{image: i, command: [x]}}}}]"
             run = await engine.create(workflow(text))

@@ -12,11 +12,11 @@ from jitflow.engine.documents import Documents
 from jitflow.engine.garbage import GarbageCollector
 from jitflow.engine.images import Images
 from jitflow.engine.janitor import Janitor
-from jitflow.engine.limits import ClaimKeeper, Memos, NoClaimKeeper, NoMemos, limit_of
+from jitflow.engine.limits import ClaimKeeper, Memos, NoClaimKeeper, NoMemos
 from jitflow.engine.locations import Locator
-from jitflow.engine.locks import LockTable
 from jitflow.engine.lookahead import Lookahead
 from jitflow.engine.owned import Owned
+from jitflow.engine.performing import Keepers, Performer, Voice
 from jitflow.engine.plugins import WorkflowPlugins, keys_of
 from jitflow.engine.podkeeper import PodKeeper, PodKeeperConfig, pod_key
 from jitflow.engine.remembering import Remembering
@@ -32,31 +32,15 @@ from jitflow.model.objects import NO_OBJECTS, Objects
 from jitflow.model.pods import PodEnd
 from jitflow.model.problems import Refused
 from jitflow.model.runs import (
-    CloseWorkflow,
     DeleteArtifacts,
     DeletionRequested,
-    DropClaims,
-    Effect,
-    EmitMetrics,
     Event,
-    KillPod,
     LaunchPod,
-    Lock,
-    LocksAwaited,
-    LocksRefused,
-    LocksTaken,
-    MakeClaims,
     Note,
     OutputsSaved,
     PodEnded,
     RetryRequested,
-    RunTask,
-    SaveMemo,
-    ServePlugins,
-    ShowClocks,
     ShutdownRequested,
-    StartTimer,
-    TakeLocks,
     TimerFired,
     WorkflowPostponed,
     WorkflowStarted,
@@ -68,7 +52,7 @@ from jitflow.ports.errors import VersionConflict
 from jitflow.ports.executor import Executor
 from jitflow.ports.store import RunRow, StateStore
 from jitflow.telemetry import logger
-from jitflow.telemetry.metrics import CustomMetrics, Figures, MetricsError
+from jitflow.telemetry.metrics import CustomMetrics, Figures
 
 Listener = Callable[[Change], None]
 
@@ -119,15 +103,12 @@ class Engine:
         self._archive_logs = config.archive_logs
         self._lookahead = Lookahead(dataplane, locator, lambda uid: uid in self._runs, objects, enabled=config.lookahead)
         self._owner = Owner(self._task_failed)
-        self._locks = LockTable(self._limit)
         self._claims = claims or NoClaimKeeper()
-        self._meters = meters or CustomMetrics(clock.now)
         self._throttle = throttle or Throttle()
         self._plugins = plugins
         self._garbage = GarbageCollector(store, dataplane, self._owner, locator, self._tell_finished)
         self._janitor = Janitor(store, clock, self._owner, self.delete)
         self._owned = Owned(store, objects, self._delete_quietly)
-        self._timers = Timers(clock, lambda uid, key: self._post(uid, TimerFired(key=key)))
         self._pods = PodKeeper(
             executor=executor,
             dataplane=dataplane,
@@ -138,7 +119,23 @@ class Engine:
             post=self._post,
             note=self._add_note,
         )
-        self._tasks = TaskKeeper(self._owner, agents or {}, self._post)
+        self._timers = Timers(clock, lambda uid, key: self._post(uid, TimerFired(key=key)))
+        self._performer = Performer(
+            Keepers(
+                pods=self._pods,
+                tasks=TaskKeeper(self._owner, agents or {}, self._post),
+                timers=self._timers,
+                objects=self._objects,
+                claims=self._claims,
+                meters=meters or CustomMetrics(clock.now),
+                garbage=self._garbage,
+                plugins=plugins,
+            ),
+            Voice(post=self._post, note=self._add_note, closed=self._closed),
+            owner=self._owner,
+            clock=clock,
+            locator=locator,
+        )
         self._runs: dict[str, LiveRun] = {}
         self._listeners: set[Listener] = set()
         self._documents = Documents(clock.now, config.around.host_name)
@@ -164,14 +161,12 @@ class Engine:
         # The whole future first: what is not known to be needed could be evicted for the first step that asks.
         for run in runs:
             self._lookahead.announce(run)
-            for effect in run.open_effects.values():
-                if isinstance(effect, TakeLocks) and machine.holds_locks(run.state, effect.node_id):
-                    self._locks.adopt((run.uid, effect.node_id), effect.locks)
+            self._performer.adopt_locks(run)
         for run in runs:
             self._resume(run, ends)
         for end in early:
             self._pod_ended(end)
-        self._serve_locks()
+        self._performer.open_locks()
         self._begin_postponed(runs)
         await self._resume_garbage()
         self.owner_gone()
@@ -216,7 +211,7 @@ class Engine:
         ended = [effect for effect in launches if machine.is_ended(run.state, effect.node_id)]
         surviving = [effect for effect in launches if effect not in ended and self._pods.survives(run.uid, effect.node_id)]
         for effect in ended:
-            self._perform(run, effect)
+            self._performer.perform(run, effect)
             end = ends.get(pod_key(run.uid, effect.node_id))
             if end is not None:
                 self._pods.ended(run.uid, effect.node_id, end)
@@ -224,10 +219,10 @@ class Engine:
                 lost = "the pod's directory is gone: its outputs cannot be saved any more"
                 self._post(run.uid, OutputsSaved(node_id=effect.node_id, error=lost))
         for effect in surviving:
-            self._perform(run, effect)
+            self._performer.perform(run, effect)
         for effect in run.open_effects.values():
             if effect not in ended and effect not in surviving:
-                self._perform(run, effect)
+                self._performer.perform(run, effect)
 
     # -- use ----------------------------------------------------------------------------------------------------------
 
@@ -287,7 +282,7 @@ class Engine:
                 raise Refused(f'workflows.argoproj.io "{name}" already exists', code="conflict") from error
             raise
         self._lookahead.announce(run)
-        self._perform_all(run, turn)
+        self._performer.perform_all(run, turn)
         self._drained(run)
         return run.row
 
@@ -485,7 +480,11 @@ class Engine:
                 "What waits: pods for data or a place, nodes and workflows for locks",
                 [
                     ((("queue", name),), float(count))
-                    for name, count in (*waiting.items(), ("locks", self._locks.waiting), ("workflows", self._throttle.waiting))
+                    for name, count in (
+                        *waiting.items(),
+                        ("locks", self._performer.waiting_for_locks),
+                        ("workflows", self._throttle.waiting),
+                    )
                 ],
             ),
             "jitflow_live_workflows": ("Workflows that the engine drives", [((), float(len(self._runs)))]),
@@ -541,7 +540,7 @@ class Engine:
             raise
         # Outputs are handed over before the steps that read them ask for their data.
         self._follow_up(run, batch)
-        self._perform_all(run, turn)
+        self._performer.perform_all(run, turn)
 
     def _follow_up(self, run: LiveRun, batch: list[tuple[Event, asyncio.Future[None] | None]]) -> None:
         """Do what had to wait until the events were durable."""
@@ -582,115 +581,12 @@ class Engine:
             version=row.version + 1,
         )
 
-    # -- effects ------------------------------------------------------------------------------------------------------
-
-    def _perform_all(self, run: LiveRun, turn: Turn) -> None:
-        for key in turn.done:
-            effect = run.open_effects.pop(key, None)
-            if isinstance(effect, TakeLocks):
-                self._locks.release((run.uid, effect.node_id))
-                self._serve_locks()
-            elif isinstance(effect, ShowClocks):
-                self._meters.stop_clock(run.uid, key)
-            elif isinstance(effect, ServePlugins) and self._plugins is not None:
-                self._plugins.close(run.uid)
-            self._timers.cancel(run.uid, key)
-            self._tasks.cancel(run.uid, key)
-        for effect in turn.effects.values():
-            if effect.key not in turn.done:
-                run.open_effects[effect.key] = effect
-                self._perform(run, effect)
-            elif isinstance(effect, KillPod | CloseWorkflow | SaveMemo | DropClaims | EmitMetrics):
-                self._perform(run, effect)
-
-    def _perform(self, run: LiveRun, effect: Effect) -> None:
-        match effect:
-            case LaunchPod():
-                ended = machine.is_ended(run.state, effect.node_id)
-                self._pods.launch(run.uid, effect, self._locator(), ended=ended)
-            case KillPod():
-                self._pods.kill(run.uid, effect)
-            case RunTask():
-                self._tasks.start(run.uid, effect)
-            case StartTimer():
-                self._timers.start(run.uid, effect.key, effect.due)
-            case CloseWorkflow():
-                self._close_run(run)
-            case TakeLocks():
-                self._take_locks(run, effect)
-            case _:
-                self._perform_aside(run, effect)
-
-    def _perform_aside(self, run: LiveRun, effect: Effect) -> None:
-        """Do what no node waits for."""
-        match effect:
-            case EmitMetrics() | ShowClocks():
-                self._meter(run, effect)
-            case DeleteArtifacts():
-                self._garbage.start(run.uid, effect)
-            case MakeClaims():
-                self._pods.hold_back(run.uid)
-                self._owner.spawn(self._make_claims(run.uid, effect), f"make the claims of {run.uid}")
-            case DropClaims():
-                self._owner.spawn(self._claims.drop(effect.namespace, effect.names), f"drop the claims of {run.uid}")
-            case ServePlugins():
-                if self._plugins is not None:
-                    self._plugins.serve(run.uid, effect)
-            case SaveMemo():
-                self._owner.spawn(self._objects.save(effect), f"remember {effect.memo_key} in {effect.cache}")
-            case _:
-                raise TypeError(f"no effect: {effect!r}")
-
-    def _meter(self, run: LiveRun, effect: EmitMetrics | ShowClocks) -> None:
-        """Take values of custom metrics; one that cannot be taken is told in the history and hurts nobody."""
-        for sample in effect.samples if isinstance(effect, EmitMetrics) else effect.gauges:
-            try:
-                if isinstance(effect, ShowClocks):
-                    self._meters.start_clock(run.uid, effect.key, sample, effect.since)
-                else:
-                    self._meters.take(sample)
-            except MetricsError as error:
-                _log.warning("metric not taken", workflow=run.row.name, reason=str(error))
-                self._add_note(run.uid, Note(at=self._clock.now(), kind="Warning", reason="MetricsError", message=str(error)))
-
-    def _take_locks(self, run: LiveRun, effect: TakeLocks) -> None:
-        if not machine.holds_locks(run.state, effect.node_id):
-            holder = (run.uid, effect.node_id)
-            self._locks.ask(holder, effect.locks, priority=effect.priority, created_at=effect.created_at)
-            self._serve_locks()
-
-    def _serve_locks(self) -> None:
-        """Tell those that wait for locks who has them now."""
-        if self._early is not None:
-            return  # at the start, all that hold locks are known before anybody gets one
-        for request, message, possible in self._locks.serve():
-            uid, node_id = request.holder
-            if not possible:
-                self._post(uid, LocksRefused(node_id=node_id, message=message))
-            elif message:
-                self._post(uid, LocksAwaited(node_id=node_id, message=message))
-            else:
-                self._post(uid, LocksTaken(node_id=node_id))
-
     def objects_changed(self) -> None:
         """The limit of a semaphore may be another one now."""
-        self._serve_locks()
+        self._performer.serve_locks()
 
-    def _limit(self, lock: Lock) -> int:
-        return limit_of(lock, self._objects)
-
-    async def _make_claims(self, uid: str, effect: MakeClaims) -> None:
-        try:
-            await self._claims.make(effect.namespace, effect.claims)
-        finally:
-            self._pods.let_go(uid)
-
-    def _close_run(self, run: LiveRun) -> None:
+    def _closed(self, run: LiveRun) -> None:
         self._documents.let_go()
-        self._timers.cancel_all(run.uid)
-        self._pods.close_run(run.uid)
-        self._tasks.close_run(run.uid)
-        self._meters.forget_clocks(run.uid)
         self._give_up(run.uid)
 
     async def _stored(self, uid: str) -> LiveRun:
