@@ -7,7 +7,7 @@
    boundary's and without `.` or `[n].`; the root's is the workflow's. Attempts are `name(0)` and flagged as retried, hooks `name.hooks.h`
    and flagged as hooked, an exit handler `name.onExit`, the containers of a set `name.ctr`, of type Container, their boundary the pod.
 3. `boundaryID` is the Steps or DAG node around, `outboundNodes` the last leaves, `templateName` or `templateRef` and `templateScope` say
-   what runs; `progress` is "n/m".
+   what runs; `progress` is "n/m"; `estimatedDuration` is what a node took in an earlier workflow of the template that succeeded.
 4. The workflow's phase is the root's; Skipped and Omitted count as Succeeded. The status has phase, times, progress, message, nodes,
    outputs, conditions (`Completed`) and stored templates; labels tell the phase and whether it is over.
 """
@@ -133,6 +133,24 @@ def test_names_3_what_runs_and_how_far_it_is() -> None:
     run.send(PodStarted(node_id=run.node("wf[0].a").id))
     run.end("wf[0].a")
     assert (shown(run).progress, shown_node(run, "wf").progress, shown_node(run, "wf[0].a").progress) == ("1/2", "1/2", "1/1")
+
+
+def test_names_3_what_an_earlier_workflow_took_is_expected() -> None:
+    """Names 3: `estimatedDuration` in whole seconds, by the node's name without the workflow's; nothing of what failed."""
+    earlier = begun("steps: [[{name: a, template: echo}]]")
+    earlier.send(PodStarted(node_id=earlier.node("wf[0].a").id))
+    earlier.now += 7.4
+    earlier.end("wf[0].a")
+    assert shown(earlier).phase == "Succeeded"
+    taken = machine.durations(earlier.state)
+    assert taken.keys() == {"", "[0]", "[0].a"}
+    assert taken[""] == taken["[0]"] == 7
+    run = begun("steps: [[{name: a, template: echo}], [{name: new, template: echo}]]")
+    run.state = machine.expecting(run.state, taken)
+    assert shown(run).estimated_duration == shown_node(run, "wf[0]").estimated_duration == 7
+    run.end("wf[0].a")
+    assert shown_node(run, "wf[1].new").estimated_duration is None
+    assert machine.durations(played("steps: [[{name: a, template: fail}]]").state) == {}
 
 
 @pytest.mark.parametrize(

@@ -36,10 +36,11 @@ class Change(Protocol):
 class Engine(Protocol):
     """Runs workflows. Every method may raise `Refused` for what the request asks and `PortError` for what fails below."""
 
-    async def create(self, workflow: argo.Workflow, *, invalid: str = "", after: str = "") -> RunRow:
+    async def create(self, workflow: argo.Workflow, *, invalid: str = "", after: str = "", like: str = "") -> RunRow:
         """Take a loaded and validated workflow, give it a uid, make it durable and let it run.
 
-        `invalid`: why it cannot run, if it is to be kept all the same: ended in Error.
+        `invalid`: why it cannot run, if it is to be kept all the same: ended in Error. `like`: the uid of an earlier run that
+        says how long this one will take.
         """
         ...
 

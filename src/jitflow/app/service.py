@@ -22,7 +22,7 @@ from jitflow.app.ports import Engine, RemoteInfo, Remotes
 from jitflow.app.present import document, labels_of
 from jitflow.app.refs import parse_ref
 from jitflow.app.selectors import FieldSelector, instant, label_selector
-from jitflow.app.submit import SubmitOptions, from_resource, resubmission
+from jitflow.app.submit import CLUSTER_TEMPLATE_LABEL, CRON_LABEL, TEMPLATE_LABEL, SubmitOptions, from_resource, resubmission
 from jitflow.app.watch import Watch
 from jitflow.model import argo, runs
 from jitflow.model.data import ObjectInfo, Replica
@@ -224,10 +224,19 @@ class Service:
             return workflow
         self._naming.add(key)
         try:
-            row = await self._engine.create(workflow, invalid=invalid, after=after)
+            row = await self._engine.create(workflow, invalid=invalid, after=after, like=self._like(workflow, namespace))
         finally:
             self._naming.discard(key)
         return await self.document(row) or document(workflow, row)
+
+    def _like(self, workflow: argo.Workflow, namespace: str) -> str:
+        """Return the uid of the newest run of the same template or schedule that succeeded, empty without one."""
+        labels = workflow.metadata.labels if workflow.metadata is not None else {}
+        for label in (TEMPLATE_LABEL, CLUSTER_TEMPLATE_LABEL, CRON_LABEL):
+            if label in labels:
+                same = self.labelled(namespace, label, labels[label])
+                return next((row.uid for row in same if row.phase == "Succeeded"), "")
+        return ""
 
     async def submit(self, namespace: str, kind: str, name: str, options: SubmitOptions) -> argo.Workflow:
         """Make a workflow of a template or a schedule and let it run.

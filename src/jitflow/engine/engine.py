@@ -9,6 +9,7 @@ import msgspec
 from jitflow import machine
 from jitflow.engine.changes import Change
 from jitflow.engine.documents import Documents
+from jitflow.engine.expectations import Expectations
 from jitflow.engine.garbage import GarbageCollector
 from jitflow.engine.images import Images
 from jitflow.engine.janitor import Janitor
@@ -136,6 +137,7 @@ class Engine:
             clock=clock,
             locator=locator,
         )
+        self._expectations = Expectations(self._state_of)
         self._runs: dict[str, LiveRun] = {}
         self._listeners: set[Listener] = set()
         self._documents = Documents(clock.now, config.around.host_name)
@@ -226,13 +228,14 @@ class Engine:
 
     # -- use ----------------------------------------------------------------------------------------------------------
 
-    async def create(self, workflow: argo.Workflow, *, invalid: str = "", after: str = "") -> RunRow:
+    async def create(self, workflow: argo.Workflow, *, invalid: str = "", after: str = "", like: str = "") -> RunRow:
         """Take a validated workflow: give it a uid, look its inputs up, make it durable, and begin.
 
         Args:
             workflow: the manifest.
             invalid: why it cannot run, if that is known and it is to be kept all the same, ended in Error.
             after: the uid of a failed run whose successes it takes over.
+            like: the uid of a run of the same template that succeeded: this one is expected to take as long.
 
         Raises:
             Refused: an input is missing, a remote refuses, it can never fit, the name is taken (code `conflict`), or the run
@@ -258,6 +261,8 @@ class Engine:
             )
         else:
             state = self._new_state(workflow, invalid)
+        if like:
+            state = machine.expecting(state, await self._expectations.like(like))
         metadata = state.program.metadata
         has_data = not state.run.invalid and machine.has_data(state, self._objects)
         if has_data:

@@ -8,6 +8,7 @@ size of the workflow: composite nodes count their children, nothing looks at all
 from jitflow.machine.again import refusal
 from jitflow.machine.archives import container_of
 from jitflow.machine.deciding import decide
+from jitflow.machine.estimates import durations, expecting
 from jitflow.machine.forecast import MAX_STEPS, ForecastStep, forecast, has_data
 from jitflow.machine.garbage import holds_back
 from jitflow.machine.names import node_id, pod_name
@@ -28,8 +29,10 @@ __all__ = [
     "container_of",
     "decide",
     "decode_node",
+    "durations",
     "encode_header",
     "encode_node",
+    "expecting",
     "forecast",
     "has_data",
     "header_differs",

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 import msgspec
 from msgspec import Struct
 
-from jitflow.machine import garbage, locks, names, phases, resources, shares, times
+from jitflow.machine import estimates, garbage, locks, names, phases, resources, shares, times
 from jitflow.machine import node as types
 from jitflow.machine import templates as keys
 from jitflow.machine.edges import Edges
@@ -99,6 +99,7 @@ def status(state: State, now: float, host: str = "") -> argo.WorkflowStatus:
         started_at=times.rfc3339(run.started_at) or None,
         finished_at=times.rfc3339(run.finished_at) or None,
         progress=state.progress,
+        estimated_duration=estimates.of(state, state.program.name),
         message=run.message or None,
         conditions=_conditions(state),
         outputs=run.outputs,
@@ -206,7 +207,8 @@ def _progress(nodes: Mapping[str, Node]) -> dict[str, str]:
 
 def _statuses(state: State, node: Node, edges: Edges, facts: _Facts) -> list[argo.NodeStatus]:
     """Return the status of a node, and of the containers of one that is a container set."""
-    own = _replace(_node_status(node, edges, facts), display_name=title(state.program, node))
+    expected = estimates.of(state, node.name)
+    own = _replace(_node_status(node, edges, facts), display_name=title(state.program, node), estimated_duration=expected)
     group = state.program.template(node.template).source.container_set if node.type == types.POD else None
     if group is None:
         return [own]

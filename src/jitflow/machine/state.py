@@ -103,6 +103,8 @@ class Run(Struct, frozen=True, kw_only=True, array_like=True):
     """When somebody asked for the workflow's deletion."""
     plugins: bool = False
     """Its own executor plugins were asked for."""
+    estimates: dict[str, int] = {}
+    """Seconds that nodes are expected to take, by their names without the workflow's."""
 
     @property
     def store(self) -> argo.ArtifactRepository:

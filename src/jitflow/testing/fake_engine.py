@@ -87,7 +87,7 @@ class FakeEngine:
             error, self.fail = self.fail, None
             raise error
 
-    async def create(self, workflow: argo.Workflow, *, invalid: str = "", after: str = "") -> RunRow:
+    async def create(self, workflow: argo.Workflow, *, invalid: str = "", after: str = "", like: str = "") -> RunRow:
         """Take a workflow; it is Running at once."""
         self._check()
         metadata = workflow.metadata or argo.ObjectMeta()
