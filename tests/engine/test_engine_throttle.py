@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 from test_engine_runs import World, phase, pods, workflow
 
 from jitflow.engine.throttle import POSTPONED, Throttle
+from jitflow.model.problems import Refused
+from jitflow.model.runs import RetryRequested
 
 pytestmark = pytest.mark.pure
 
@@ -81,6 +83,40 @@ def test_a_workflow_over_the_limit_is_pending_over_a_restart_and_begins_when_one
             assert key.startswith(third.uid)
             world.executor.finish(key)
             found = await phase(engine, third.uid, "Succeeded")
+            assert found.status is not None
+            assert not found.status.message
+
+    asyncio.run(scenario())
+
+
+def test_a_workflow_that_runs_again_waits_for_its_place_over_a_restart(tmp_path: Path) -> None:
+    """SEMANTICS parallelism of the server: a retried workflow stands in the queue like a new one."""
+
+    async def scenario() -> None:
+        world = World(tmp_path, None)
+        world.limits = (1, 0)
+        async with world.engine(max_pods=4) as engine:
+            again = await engine.create(workflow(ONE, "again"))
+            (key,) = await pods(world, 1)
+            world.executor.finish(key, exit_code=1)
+            await phase(engine, again.uid, "Failed")
+            other = await engine.create(workflow(ONE, "other"))
+            (key,) = await pods(world, 1)
+            await engine.send(again.uid, RetryRequested())
+            found = await phase(engine, again.uid, "Pending")
+            assert found.status is not None
+            assert found.status.message == POSTPONED
+            with pytest.raises(Refused, match="Cannot retry a workflow in phase Pending"):
+                await engine.send(again.uid, RetryRequested())
+        async with world.engine(max_pods=4) as engine:
+            await asyncio.sleep(0.03)
+            assert await pods(world, 1) == [key]
+            world.executor.finish(key)
+            await phase(engine, other.uid, "Succeeded")
+            (key,) = await pods(world, 1)
+            assert key.startswith(again.uid)
+            world.executor.finish(key)
+            found = await phase(engine, again.uid, "Succeeded")
             assert found.status is not None
             assert not found.status.message
 

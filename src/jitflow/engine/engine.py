@@ -311,11 +311,16 @@ class Engine:
         self._documents.forget(uid)
         self._janitor.forget(uid)
         run = self._runs.setdefault(uid, run)
-        if isinstance(event, RetryRequested):
-            self._throttle.hold(uid, run.row.namespace)
+        if isinstance(event, RetryRequested) and not self._has_place_again(run):
+            event = msgspec.structs.replace(event, postponed=POSTPONED)
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._enqueue(run, event, future)
         await future
+
+    def _has_place_again(self, run: LiveRun) -> bool:
+        """Ask for a place for a finished run: it goes on when others have ended, like one that is new."""
+        priority = run.state.program.spec.priority or 0
+        return self._throttle.ask(run.uid, run.row.namespace, priority=priority, created_at=run.row.created_at)
 
     async def fetch(self, uid: str) -> argo.Workflow | None:
         """Return the workflow with its status, or None."""

@@ -32,7 +32,9 @@ class Throttle:
         self._running[uid] = namespace
 
     def ask(self, uid: str, namespace: str, *, priority: int, created_at: float) -> bool:
-        """Return whether a workflow may begin at once; else it waits, and `admit` names it when it may."""
+        """Return whether a workflow may begin at once; else it waits, and `admit` names it when it may. Harmless to repeat."""
+        if uid in self._running:
+            return True
         if not self._waiting_before(namespace) and self._has_place(namespace):
             self._running[uid] = namespace
             return True

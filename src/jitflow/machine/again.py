@@ -12,7 +12,7 @@ from jitflow.machine.pods import kill_key
 from jitflow.machine.program import Program
 from jitflow.machine.state import COMPOSITES, Run, State, recount
 from jitflow.machine.turn import Turn
-from jitflow.machine.workflow import STRATEGIES
+from jitflow.machine.workflow import STRATEGIES, postpone
 from jitflow.model import argo
 from jitflow.model.runs import (
     Event,
@@ -121,7 +121,10 @@ def retry(turn: Turn, event: RetryRequested) -> None:
     state = recount(program, run, (node for node in nodes.values() if node.id not in plan.deleted))
     turn.rebase(state, removed=plan.deleted, changed=plan.reset)
     turn.note("WorkflowRetried", "Workflow runs again from its failed nodes")
-    turn.begin()
+    if event.postponed:
+        postpone(turn, event.postponed)
+    else:
+        turn.begin()
 
 
 def _anew(run: Run) -> Run:

@@ -108,6 +108,8 @@ class RetryRequested(Event, frozen=True, kw_only=True):
     restart_successful: bool = False
     selector: str = ""
     parameters: tuple[str, ...] = ()
+    postponed: str = ""
+    """Why it does not go on at once: it does with `WorkflowStarted`."""
 
 
 class LocksTaken(Event, frozen=True, kw_only=True):
