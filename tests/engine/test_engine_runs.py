@@ -288,3 +288,23 @@ def test_what_pods_say_of_their_progress_is_shown_also_what_they_said_while_nobo
             await progress(engine, row.uid, "80/81")
 
     asyncio.run(scenario())
+
+
+def test_a_workflow_that_runs_again_goes_on_after_a_restart(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        world = World(tmp_path, None)
+        async with world.engine() as engine:
+            row = await engine.create(workflow(TWO))
+            (key,) = await pods(world, 1)
+            world.executor.finish(key, exit_code=1)
+            await phase(engine, row.uid, "Failed")
+            await engine.send(row.uid, RetryRequested())
+            (key,) = await pods(world, 1)
+        async with world.engine() as engine:
+            for _ in range(2):
+                (key,) = await pods(world, 1)
+                world.executor.finish(key)
+                await asyncio.sleep(0.05)
+            await phase(engine, row.uid, "Succeeded")
+
+    asyncio.run(scenario())

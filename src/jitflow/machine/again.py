@@ -12,7 +12,7 @@ from jitflow.machine.pods import kill_key
 from jitflow.machine.program import Program
 from jitflow.machine.state import COMPOSITES, Run, State, recount
 from jitflow.machine.turn import Turn
-from jitflow.machine.workflow import STRATEGIES, postpone
+from jitflow.machine.workflow import CLOSE_KEY, STRATEGIES, postpone
 from jitflow.model import argo
 from jitflow.model.runs import (
     Event,
@@ -120,6 +120,7 @@ def retry(turn: Turn, event: RetryRequested) -> None:
             turn.close(kill_key(node_id))
     state = recount(program, run, (node for node in nodes.values() if node.id not in plan.deleted))
     turn.rebase(state, removed=plan.deleted, changed=plan.reset)
+    turn.close(CLOSE_KEY)  # of its end, which a restart would perform again
     turn.note("WorkflowRetried", "Workflow runs again from its failed nodes")
     if event.postponed:
         postpone(turn, event.postponed)
