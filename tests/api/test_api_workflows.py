@@ -485,6 +485,12 @@ def test_extras_tell_what_jitflow_knows() -> None:
         assert (await client.get("/api/jit/v1/timeline?since=99999999999")).json()["transfers"] == []
         failure(await client.get("/api/jit/v1/timeline?since=nan"), 400, 3)
         failure(await client.get("/api/jit/v1/workflows/argo/none/data"), 404, 5)
+        found = (await client.get("/api/jit/v1/workflows/argo/@latest/why?node=a")).json()
+        assert found["summary"] == "one.a does not run: waiting for data: far:a; all of its data is expected in about 7 s"
+        assert (found["data"]["step"], found["data"]["objects"][0]["done_bytes"]) == (f"{uid}/node", 3)
+        failure(await client.get(f"{base}/why?node=none"), 404, 5)
+        failure(await client.get(f"{base}/why"), 400, 3)
+        failure(await client.get("/api/jit/v1/workflows/argo/none/why?node=a"), 404, 5)
 
     play(scenario)
 

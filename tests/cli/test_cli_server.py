@@ -230,6 +230,21 @@ def test_run_at_a_server(live: Live, jitflow: Jitflow, tmp_path: Path) -> None:
     assert "already exists" in again.stderr
 
 
+def test_why(jitflow: Jitflow, name: str) -> None:
+    for which in (name, "@latest"):
+        found = jitflow("why", which, "align")
+        assert (found.exit_code, found.stdout.splitlines()[0]) == (
+            0,
+            f"{name}.align does not run: waiting for data: far:a; all of its data is expected in about 7 s",
+        )
+    text = " ".join(found.stdout.split())
+    assert "data: fetching, 3 B of 10 B here expected: in about 7s waited: 3s for its data" in text
+    assert "transferring 10 B 7s far:a 3 B of 10 B" in text
+    assert json.loads(jitflow("why", name, "align", "-o", "json").stdout)["data"]["phase"] == "fetching"
+    missing = jitflow("why", name, "none")
+    assert (missing.exit_code, missing.stderr) == (1, 'error: no node "none"\n')
+
+
 def test_explain_and_dry_run(jitflow: Jitflow, tmp_path: Path) -> None:
     (tmp_path / "hello.yaml").write_text(MANIFEST)
     assert json.loads(jitflow("explain", tmp_path / "hello.yaml", "-o", "json").stdout)["capacity_bytes"] == 100

@@ -6,7 +6,8 @@ from typing import Protocol
 from msgspec import Struct
 
 from jitflow.model import argo
-from jitflow.model.data import ObjectRef
+from jitflow.model.data import ObjectRef, StepId
+from jitflow.model.reasons import NodeReason
 from jitflow.model.runs import Event, Note
 from jitflow.ports.dataplane import Estimate
 from jitflow.ports.store import RunRow
@@ -70,6 +71,14 @@ class Engine(Protocol):
 
     async def locate(self, uid: str, artifact: argo.Artifact) -> ObjectRef | None:
         """Return where an artifact of a run's status lies, None if that is in no store."""
+        ...
+
+    async def why(self, uid: str, node: str) -> NodeReason:
+        """Return a node, named by its id, name or display name, with what stands in its way; raises `Refused` for none."""
+        ...
+
+    def name_of(self, step: StepId) -> str:
+        """Return the name of the node that a step is, its id for one of a run that has ended."""
         ...
 
     async def notes(self, uid: str) -> Sequence[Note]:

@@ -24,9 +24,11 @@ from jitflow.app.refs import parse_ref
 from jitflow.app.selectors import FieldSelector, instant, label_selector
 from jitflow.app.submit import CLUSTER_TEMPLATE_LABEL, CRON_LABEL, TEMPLATE_LABEL, SubmitOptions, from_resource, resubmission
 from jitflow.app.watch import Watch
+from jitflow.app.why import why
 from jitflow.model import argo, runs
 from jitflow.model.data import ObjectInfo, Replica
 from jitflow.model.problems import Refused
+from jitflow.model.reasons import Why
 from jitflow.objects import ObjectStore
 from jitflow.ports.clock import Clock, Ids
 from jitflow.ports.dataplane import Estimate, PrimaryAdmin, PrimaryFill, StepData, TransferRecord
@@ -388,6 +390,19 @@ class Service:
     async def step_data(self, namespace: str, name: str) -> Sequence[StepData]:
         """Return where the data of a workflow's steps stands."""
         return self._primary.step_data(self.find(namespace, name).uid)
+
+    async def why(self, namespace: str, name: str, node: str) -> Why:
+        """Return why a node does not run yet, and where its data stands; of one that has begun, what it read.
+
+        Raises:
+            Refused: there is no such workflow or node, or several nodes have that name.
+        """
+        row = self.find(namespace, name)
+        if not node:
+            raise Refused("which node? give its id, name or display name as node=…")
+        found = await self._engine.why(row.uid, node)
+        data = self._primary.standing(f"{row.uid}/{found.node_id}") if found.is_pod else None
+        return why(row.namespace, row.name, found, data, self._engine.name_of)
 
     async def timeline(self, *, since: float = 0.0) -> tuple[Sequence[TransferRecord], Sequence[tuple[float, int]]]:
         """Return finished transfers and the primary's fill over time."""

@@ -19,6 +19,7 @@ COMMANDS: dict[str, str] = {
     "apply": "Keep templates, schedules, ConfigMaps and the like at a server.",
     "list": "List workflows.",
     "get": "Show a workflow as a tree.",
+    "why": "Say why a node does not run yet, and where its data stands.",
     "watch": "Show a workflow live until it ends.",
     "logs": "Print the logs of a workflow or of one step.",
     "cp": "Copy output artifacts of a workflow into a directory.",

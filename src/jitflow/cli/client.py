@@ -34,6 +34,7 @@ from jitflow.cli.wire import (
     lines,
 )
 from jitflow.model.data import Replica
+from jitflow.model.reasons import Why
 from jitflow.ports.dataplane import Estimate, PrimaryFill, StepData
 
 T = TypeVar("T")
@@ -279,6 +280,11 @@ class Client:
         """Return where the data of a workflow's steps stands."""
         body = self._send("GET", f"/api/jit/v1{_tail('workflows', namespace, name, 'data')}")
         return decode(body, Items[StepData]).items or ()
+
+    def why(self, namespace: str, name: str, node: str) -> Why:
+        """Return why a node does not run yet, and where its data stands."""
+        path = f"/api/jit/v1{_tail('workflows', namespace, name, 'why')}"
+        return decode(self._send("GET", path, params={"node": node}), Why)
 
     def workflow_notes(self, namespace: str, name: str) -> list[dict[str, Any]]:
         """Return a workflow's history: `at` (seconds since the epoch), `reason`, `message`, `kind`, `node_id`."""

@@ -27,6 +27,7 @@ class JitRoutes:
             ("GET", "/api/jit/v1/timeline", self.timeline),
             ("GET", _ONE + "/data", self.data),
             ("GET", _ONE + "/notes", self.notes),
+            ("GET", _ONE + "/why", self.why),
         ]
         return [Route(path, handler, methods=[method]) for method, path, handler in table]
 
@@ -44,6 +45,11 @@ class JitRoutes:
         """Return where the data of a workflow's steps stands."""
         rows = await self._service.step_data(request.path_params["namespace"], request.path_params["name"])
         return answer({"items": rows})
+
+    async def why(self, request: Request) -> Response:
+        """Say why a node does not run yet, and where its data stands."""
+        path, node = request.path_params, request.query_params.get("node", "")
+        return answer(await self._service.why(path["namespace"], path["name"], node))
 
     async def notes(self, request: Request) -> Response:
         """Return a workflow's history."""

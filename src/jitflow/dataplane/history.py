@@ -1,13 +1,14 @@
 """What was moved, how full the primary was, how fast the links are: kept over restarts, bounded."""
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 
 import msgspec
 
 from jitflow.dataplane import records
 from jitflow.dataplane.journal import Journal
-from jitflow.dataplane.records import Counters
+from jitflow.dataplane.records import Counters, ReadDoc
+from jitflow.model.data import ObjectRef, StepId
 from jitflow.ports.dataplane import TransferRecord
 from jitflow.ports.store import StateStore
 
@@ -29,6 +30,7 @@ class History:
         self._transfers: deque[tuple[int, TransferRecord]] = deque()
         self._fill: deque[tuple[int, float, int]] = deque()
         self._fetched: dict[str, None] = {}
+        self._read: dict[StepId, ReadDoc] = {}
         self._number = 0
         self._moved: dict[str, int] = {}
 
@@ -42,6 +44,8 @@ class History:
         for key, row in await store.items(records.FILL):
             self._fill.append((int(key), *msgspec.json.decode(row, type=tuple[float, int])))
         self._fetched = dict.fromkeys(key for key, _ in await store.items(records.FETCHED))
+        read = [(step, msgspec.json.decode(row, type=ReadDoc)) for step, row in await store.items(records.READ)]
+        self._read = dict(sorted(read, key=lambda one: one[1].granted_at))
         self._number = max((entries[-1][0] for entries in (self._transfers, self._fill) if entries), default=0)
 
     def _next(self) -> tuple[int, str]:
@@ -101,6 +105,34 @@ class History:
         """Return transfers that ended and fill samples that were taken since a time."""
         transfers = [record for _, record in self._transfers if record.finished_at >= time]
         return transfers, [(at, used) for _, at, used in self._fill if at >= time]
+
+    # -- what steps read ---------------------------------------------------------------------------------------------------
+
+    def read(self, step: StepId, doc: ReadDoc) -> None:
+        """Note what a step has read."""
+        self._read.pop(step, None)
+        self._read[step] = doc
+        self._journal.put(records.READ, step, records.encode(doc))
+        if len(self._read) > _KEPT:
+            oldest = next(iter(self._read))
+            del self._read[oldest]
+            self._journal.put(records.READ, oldest, None)
+
+    def what_read(self, step: StepId) -> ReadDoc | None:
+        """Return what a step that has ended had read, None if that is not known (any more)."""
+        return self._read.get(step)
+
+    def last_moves(self, refs: Container[ObjectRef], until: float) -> dict[ObjectRef, TransferRecord]:
+        """Return for each object the last transfer that was in time for a step that began at `until`.
+
+        That is the last one that had brought it here, or, of an output, that had begun to take it away.
+        """
+        found: dict[ObjectRef, TransferRecord] = {}
+        for _, one in self._transfers:
+            at = one.finished_at if one.direction == "in" else one.started_at
+            if one.ref in refs and at <= until and (one.outcome == "ok" or one.direction == "out"):
+                found[one.ref] = one
+        return found
 
     # -- rates -------------------------------------------------------------------------------------------------------------
 

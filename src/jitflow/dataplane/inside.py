@@ -82,6 +82,10 @@ class Gathered:
                 self._core.planner.changed(ref)
         return False
 
+    def waits(self, step: StepId) -> bool:
+        """Return whether a step is held."""
+        return step in self._held
+
     def released(self) -> list[tuple[WorkflowUid, FutureStep]]:
         """Return the held steps, to be asked for again, for something was proven."""
         held, self._held = list(self._held.values()), {}

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from jitflow.dataplane import records
 from jitflow.dataplane.core import Core
 from jitflow.dataplane.progress import Progress
-from jitflow.dataplane.records import LeaseDoc
+from jitflow.dataplane.records import LeaseDoc, ReadDoc
 from jitflow.model.data import FutureStep, ReplicaState, StepId, WorkflowUid
 from jitflow.ports.dataplane import Lease, Waiting
 from jitflow.ports.store import StateStore
@@ -26,6 +26,7 @@ class Leases:
         self._progress = progress
         self._refuse = refuse
         self._waiting: dict[StepId, tuple[WorkflowUid, FutureStep]] = {}
+        self._asked_at: dict[StepId, float] = {}
         self._told: dict[StepId, tuple[float, str]] = {}
         self._held: dict[StepId, LeaseDoc] = {}
         self._restored: set[StepId] = set()
@@ -65,6 +66,7 @@ class Leases:
         self._restored.discard(step.id)
         if step.id not in self._held:
             self._waiting[step.id] = (uid, step)
+            self._asked_at.setdefault(step.id, self._core.clock.now())
         self._core.planner.ask(uid, step)
         self._core.pump()
         if step.id in self._waiting:
@@ -82,7 +84,15 @@ class Leases:
         if asked is not None:
             wait = core.planner.wait(step)
             reserve = wait.reserve_bytes if wait else 0
-            doc = LeaseDoc(uid=asked[0], step=asked[1], reserve_bytes=reserve, absent=core.planner.absent(step))
+            now = core.clock.now()
+            doc = LeaseDoc(
+                uid=asked[0],
+                step=asked[1],
+                reserve_bytes=reserve,
+                absent=core.planner.absent(step),
+                asked_at=self._asked_at.pop(step, now),
+                granted_at=now,
+            )
             self._held[step] = doc
             core.journal.put(records.LEASE, step, records.encode(doc))
         if doc is None:
@@ -105,8 +115,29 @@ class Leases:
         self._waiting.pop(step, None)
         self._told.pop(step, None)
         self._restored.discard(step)
-        if self._held.pop(step, None) is not None:
+        self._asked_at.pop(step, None)
+        doc = self._held.pop(step, None)
+        if doc is not None:
             self._core.journal.put(records.LEASE, step, None)
+            self._core.history.read(step, self._read(doc))
+
+    def _read(self, doc: LeaseDoc) -> ReadDoc:
+        absent, rows = set(doc.absent), self._core.rows
+        inputs = tuple(
+            (one.ref, rows[one.ref].size_bytes if one.ref in rows else one.size_bytes or 0)
+            for one in doc.step.inputs
+            if one.ref not in absent
+        )
+        return ReadDoc(inputs=inputs, absent=doc.absent, asked_at=doc.asked_at, granted_at=doc.granted_at)
+
+    def asked_at(self, step: StepId) -> float | None:
+        """Return since when a step waits, None for one that does not."""
+        return self._asked_at.get(step)
+
+    def reading(self, step: StepId) -> ReadDoc | None:
+        """Return what a step reads that has its lease, None if it has none."""
+        doc = self._held.get(step)
+        return self._read(doc) if doc is not None else None
 
     def withdraw(self, uid: WorkflowUid) -> None:
         """Give up what a workflow waits for, and leases of an earlier life that nobody asked for again."""

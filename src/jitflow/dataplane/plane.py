@@ -19,10 +19,12 @@ from jitflow.dataplane.lookups import Lookups
 from jitflow.dataplane.primary import PrimaryDirectory, delete
 from jitflow.dataplane.progress import Progress
 from jitflow.dataplane.stageout import StageOut
+from jitflow.dataplane.standing import GATHERED, Standing
 from jitflow.dataplane.tasks import Owner
 from jitflow.dataplane.transfers import Transfers
 from jitflow.model.data import FutureStep, ObjectRef, Replica, StepId, WorkflowUid
 from jitflow.model.problems import Refused
+from jitflow.model.reasons import StepStanding
 from jitflow.planner import Bypass, Cancel, Command, Evict, Fetch, Grant, Look, Planner, PlannerOptions, Refuse, Store, Take
 from jitflow.ports.clock import Clock
 from jitflow.ports.dataplane import (
@@ -104,6 +106,14 @@ class LocalDataPlane:
         self._by_hand = ByHand(core, self._leases)
         self._inside = Inside(core)
         self._gathered = Gathered(core, self._stageout.unproven)
+        self._standing = Standing(
+            core,
+            self._progress,
+            self._leases,
+            self._gathered,
+            lookups=self._lookups,
+            transfers=self._transfers,
+        )
         core.perform = self._perform
         core.partial_bytes = self._transfers.partial_bytes
 
@@ -164,7 +174,7 @@ class LocalDataPlane:
             self._listener(Lease(step=step.id))
             return
         if self._gathered.holds(uid, step):
-            self._emit(Waiting(step=step.id, message="waiting for outputs that it reads as a directory to reach their far store"))
+            self._emit(Waiting(step=step.id, message=GATHERED))
         else:
             self._leases.ask(uid, self._inside.outer(step))
 
@@ -275,6 +285,10 @@ class LocalDataPlane:
     def step_data(self, uid: WorkflowUid) -> Sequence[StepData]:
         """Return where the data of a workflow's steps stands (see `PrimaryAdmin.step_data`)."""
         return self._progress.steps(uid)
+
+    def standing(self, step: StepId) -> StepStanding:
+        """Return where a step's inputs stand or came from (see `PrimaryAdmin.standing`)."""
+        return self._standing.of(step)
 
     async def timeline(self, *, since: float = 0.0) -> tuple[Sequence[TransferRecord], Sequence[tuple[float, int]]]:
         """Return finished transfers and the fill since a time (see `PrimaryAdmin.timeline`)."""

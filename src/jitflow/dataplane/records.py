@@ -14,6 +14,7 @@ TRANSFER: Final = "transfer"
 FILL: Final = "fill"
 FETCHED: Final = "fetched"
 COUNTERS: Final = "dataplane"
+READ: Final = "read"
 
 
 class LeaseDoc(Struct, frozen=True, kw_only=True):
@@ -23,6 +24,17 @@ class LeaseDoc(Struct, frozen=True, kw_only=True):
     step: FutureStep
     reserve_bytes: int = 0
     absent: tuple[ObjectRef, ...] = ()
+    asked_at: float = 0.0
+    granted_at: float = 0.0
+
+
+class ReadDoc(Struct, frozen=True, kw_only=True):
+    """What a step that has ended had read, and when it asked for it and got it."""
+
+    inputs: tuple[tuple[ObjectRef, int], ...]
+    absent: tuple[ObjectRef, ...] = ()
+    asked_at: float = 0.0
+    granted_at: float = 0.0
 
 
 class OutputDoc(Struct, kw_only=True):

@@ -19,19 +19,21 @@ from jitflow.engine.lookahead import Lookahead
 from jitflow.engine.owned import Owned
 from jitflow.engine.performing import Keepers, Performer, Voice
 from jitflow.engine.plugins import WorkflowPlugins, keys_of
-from jitflow.engine.podkeeper import PodKeeper, PodKeeperConfig, pod_key
+from jitflow.engine.podkeeper import PodKeeper, PodKeeperConfig, pod_key, step_id
 from jitflow.engine.remembering import Remembering
 from jitflow.engine.run import LiveRun, Turn, decode_effect, decode_note
+from jitflow.engine.standing import with_holders, with_pod
 from jitflow.engine.taskkeeper import TaskKeeper
 from jitflow.engine.tasks import Owner
 from jitflow.engine.throttle import POSTPONED, Throttle
 from jitflow.engine.timers import Timers
 from jitflow.machine.times import rfc3339
 from jitflow.model import argo, repositories
-from jitflow.model.data import ObjectRef
+from jitflow.model.data import ObjectRef, StepId
 from jitflow.model.objects import NO_OBJECTS, Objects
 from jitflow.model.pods import PodEnd
 from jitflow.model.problems import Refused
+from jitflow.model.reasons import NodeReason
 from jitflow.model.runs import (
     DeleteArtifacts,
     DeletionRequested,
@@ -465,6 +467,29 @@ class Engine:
         noted = [decode_note(body) for _, body in await self._store.events(uid, limit=MAX_EVENTS)]
         state = await self._state_of(uid)
         return machine.history(state, noted) if state is not None else noted
+
+    async def why(self, uid: str, node: str) -> NodeReason:
+        """Return a node, named by its id, name or display name, with what stands in its way.
+
+        Raises:
+            Refused: there is no such run or node, or several nodes have that name.
+        """
+        state = await self._state_of(uid)
+        if state is None:
+            raise Refused(f"there is no workflow with uid {uid!r}", code="not_found")
+        found = machine.why(state, node, now=self._clock.now(), objects=self._objects)
+        found = with_pod(found, self._pods.standing(uid, found.node_id))
+        holders = self._performer.holders(uid, found.node_id)
+        return with_holders(found, sorted(self.name_of(step_id(*holder)) for holder in holders))
+
+    def name_of(self, step: StepId) -> str:
+        """Return the name of the node that a step is; of an empty node the workflow's, and its id if the run has ended."""
+        uid, _, node_id = step.partition("/")
+        run = self._runs.get(uid)
+        node = run.state.nodes.get(node_id) if run is not None else None
+        if node is not None:
+            return node.name
+        return node_id or (run.row.name if run is not None else uid)
 
     async def _state_of(self, uid: str) -> machine.State | None:
         run = self._runs.get(uid)

@@ -46,6 +46,12 @@ class LockTable:
         """How many wait."""
         return len(self._waiting)
 
+    def holders(self, waiter: Holder) -> list[Holder]:
+        """Return who holds what a waiting one wants."""
+        request = self._waiting.get(waiter)
+        wanted = request.locks if request is not None else ()
+        return sorted({holder for lock in wanted for holder in self._held.get(lock.name, set())} - {waiter})
+
     def adopt(self, holder: Holder, locks: tuple[Lock, ...]) -> None:
         """Let a holder keep what it held before a restart, whatever the limits say now."""
         self._locks[holder] = locks

@@ -87,6 +87,10 @@ class Performer:
         """How many nodes and workflows wait for locks."""
         return self._locks.waiting
 
+    def holders(self, uid: str, node_id: str) -> list[tuple[str, str]]:
+        """Return who holds the locks that a node (the workflow for an empty id) waits for: uids and nodes' ids."""
+        return self._locks.holders((uid, node_id))
+
     def perform_all(self, run: LiveRun, turn: Turn) -> None:
         """Close what a change closes, and perform what it asks for."""
         for key in turn.done:

@@ -16,6 +16,7 @@ from jitflow.engine.locations import Locator
 from jitflow.engine.pods import PodPlan, build_pod, plan_pod, step_id
 from jitflow.engine.readiness import commands_of, probes_of, until_ready
 from jitflow.engine.slots import Slots
+from jitflow.engine.standing import PodStanding
 from jitflow.engine.surroundings import Surroundings, unschedulable
 from jitflow.engine.tasks import Owner
 from jitflow.model.data import ObjectRef
@@ -60,6 +61,8 @@ class _LivePod(msgspec.Struct, kw_only=True):
     phase: PodPhase
     lease: Lease | None = None
     kill_after: float | None = None
+    obstacle: str = ""
+    """Why no node can take it."""
 
     @property
     def priority(self) -> int:
@@ -125,6 +128,16 @@ class PodKeeper:
         phases = [pod.phase for pod in self._pods.values()]
         return self._slots.held, {phase.value: phases.count(phase) for phase in (PodPhase.DATA, PodPhase.SLOT)}
 
+    def standing(self, uid: str, node_id: str) -> PodStanding | None:
+        """Return where a node's pod is on its way, None if it has none now."""
+        key = pod_key(uid, node_id)
+        pod = self._pods.get(key)
+        if pod is None:
+            return None
+        slots = self._slots
+        phase, before = (PodPhase.SLOT, slots.before(key)) if slots.waits(key) else (pod.phase, 0)
+        return PodStanding(phase=phase, obstacle=pod.obstacle, before=before, held=slots.held, places=slots.limit)
+
     def launch(self, uid: str, effect: LaunchPod, locator: Locator, *, ended: bool = False) -> None:
         """Get the pod's data, then run it. Harmless to repeat. `ended`: it ran, only its outputs are to be saved."""
         key = pod_key(uid, effect.node_id)
@@ -139,10 +152,10 @@ class PodKeeper:
         self._warn_of_image(uid, plan)
         pod = _LivePod(uid=uid, node_id=effect.node_id, plan=plan, phase=PodPhase.DATA)
         self._pods[key] = pod
-        obstacle = "" if ended or key in self._known else unschedulable(effect, self._config.around)
-        if obstacle:
+        pod.obstacle = "" if ended or key in self._known else unschedulable(effect, self._config.around)
+        if pod.obstacle:
             # As in Kubernetes, it stays Pending: a node that fits may come, or the deadline.
-            self._post(uid, PodWaits(node_id=effect.node_id, message=obstacle))
+            self._post(uid, PodWaits(node_id=effect.node_id, message=pod.obstacle))
         elif ended:
             # Its outputs were not all proven when the server stopped: its end, told again, hands them over again.
             pod.phase = PodPhase.RUNNING

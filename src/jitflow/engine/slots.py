@@ -29,6 +29,21 @@ class Slots:
         """How many wait for a place."""
         return len(self._waiting)
 
+    @property
+    def limit(self) -> int:
+        """How many places there are."""
+        return self._limit
+
+    def before(self, key: str) -> int:
+        """Return how many wait for a place before a key that waits."""
+        number, _ = self._waiting[key]
+        order = sorted(entry for entry in self._queue if self._waiting.get(entry[2], (-1,))[0] == entry[1])
+        return next((place for place, entry in enumerate(order) if entry[1] == number), 0)
+
+    def waits(self, key: str) -> bool:
+        """Return whether a key waits for a place."""
+        return key in self._waiting
+
     def hold(self, key: str) -> None:
         """Count a pod that runs already, even beyond the limit."""
         self._holders.add(key)

@@ -17,6 +17,7 @@ from jitflow.machine.phases import IllegalMove
 from jitflow.machine.report import Summary, history, holds_locks, is_ended, status, summary, workflow_document
 from jitflow.machine.resubmits import memoization_refusal, resubmitted
 from jitflow.machine.state import Decision, State, encode_header, header_differs, new_state, restore
+from jitflow.machine.why import why
 
 __all__ = [
     "MAX_STEPS",
@@ -49,5 +50,6 @@ __all__ = [
     "resubmitted",
     "status",
     "summary",
+    "why",
     "workflow_document",
 ]

@@ -51,6 +51,7 @@ class ForecastStep(Struct, frozen=True, kw_only=True, gc=False):
     certain: bool = True
     unknown: bool = False
     body: argo.Template | None = None
+    name: str = ""
 
 
 class _Place(Struct, frozen=True, kw_only=True):
@@ -219,6 +220,7 @@ class _Forecaster:
             certain=place.certain,
             unknown=place.unknown or not inputs.complete,
             body=self._body(template, scope),
+            name=node.name,
         )
         self._levels[node.id] = level
         self._steps.append((level, 0 if node.phase == phases.RUNNING else 1, step))

@@ -4,7 +4,7 @@ import heapq
 
 from msgspec import Struct
 
-from jitflow.model.data import ReplicaState
+from jitflow.model.data import ObjectRef, ReplicaState
 from jitflow.planner._items import Item, Items, Key, Source
 from jitflow.planner._room import Room
 from jitflow.planner._sizes import OutputSizes
@@ -53,6 +53,11 @@ class Fetches:
     def want(self, item: Item, step: Step) -> None:
         """Queue an item that a claimed step waits for."""
         heapq.heappush(self._urgent, (step.key, self._items.tick(), item))
+
+    def queued(self) -> tuple[ObjectRef, ...]:
+        """Return what claimed steps wait for and is not under way yet, the most urgent first."""
+        entries = sorted(self._urgent, key=lambda entry: entry[:2])
+        return tuple(dict.fromkeys(item.ref for _, _, item in entries if item.state is ReplicaState.QUEUED))
 
     def foresee(self, item: Item) -> None:
         """Queue an item that some coming step reads, to be fetched ahead, or looked up if its size is not known."""

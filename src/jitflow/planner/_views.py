@@ -42,6 +42,8 @@ class ItemView(Struct, frozen=True, kw_only=True):
     missing: bool
     uploading: bool
     """An output that is on its way to its secondary, or will be as soon as it is offered."""
+    writer: StepId | None = None
+    """The announced step that will write it."""
 
 
 class Wait(Struct, frozen=True, kw_only=True):
@@ -72,6 +74,7 @@ def view(items: Items, item: Item) -> ItemView:
         next_step=reader.id if reader else None,
         missing=item.source is Source.MISSING,
         uploading=item.uploading,
+        writer=item.producer.id if item.producer is not None else None,
     )
 
 

@@ -247,6 +247,10 @@ class Planner(ObjectEvents):
         """Return what is known of every object."""
         return (view(self._items, item) for item in list(self._items))
 
+    def queued(self) -> tuple[ObjectRef, ...]:
+        """Return the objects that claimed steps wait for and that are not under way yet, in the order in which they will be."""
+        return self._fetches.queued()
+
     def wait(self, step_id: StepId) -> Wait | None:
         """Return what a step waits for, None for a step that is not known."""
         step = self._steps.table.get(step_id)

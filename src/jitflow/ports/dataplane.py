@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from jitflow.model.data import FutureStep, ObjectRef, Replica, StepId, WorkflowUid
 from jitflow.model.pods import CollectedArtifact
+from jitflow.model.reasons import StepStanding
 
 
 class Lease(Struct, frozen=True, kw_only=True):
@@ -188,6 +189,13 @@ class PrimaryAdmin(Protocol):
 
     def step_data(self, uid: WorkflowUid) -> Sequence[StepData]:
         """Return where the data of a workflow's announced or running steps stands."""
+        ...
+
+    def standing(self, step: StepId) -> StepStanding:
+        """Return where each input of a step stands and when it is expected, or, once the step has begun, where it came from.
+
+        Known of the last steps that had data, also over a restart; a step that is not known has no phase.
+        """
         ...
 
     async def timeline(self, *, since: float = 0.0) -> tuple[Sequence[TransferRecord], Sequence[tuple[float, int]]]:

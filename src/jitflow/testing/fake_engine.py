@@ -14,6 +14,7 @@ from jitflow.model import argo, runs
 from jitflow.model.data import ObjectInfo, ObjectRef, Replica, ReplicaState
 from jitflow.model.pods import LogLine, Pod, PodKey
 from jitflow.model.problems import Refused
+from jitflow.model.reasons import NodeReason, ObjectStanding, Obstacle, StepStanding
 from jitflow.objects import ObjectStore
 from jitflow.ports.dataplane import Estimate, PrimaryFill, StepData, TransferRecord
 from jitflow.ports.errors import FixRequest, ObjectMissing
@@ -192,6 +193,19 @@ class FakeEngine:
         self._check()
         return ObjectRef(remote="far", path=artifact.s3.key or "") if artifact.s3 is not None else None
 
+    async def why(self, uid: str, node: str) -> NodeReason:
+        """Return a pod that waits for its data, unless it is called `none`."""
+        self._check()
+        if node == "none":
+            raise Refused(f'no node "{node}"', code="not_found")
+        name = f"{self._rows[uid].name}.{node}"
+        waits = (Obstacle(kind="data", message="waits for its data"),)
+        return NodeReason(node_id="node", name=name, display_name=node, phase="Pending", is_pod=True, obstacles=waits)
+
+    def name_of(self, step: str) -> str:
+        """Return the node's id."""
+        return step.partition("/")[2]
+
     async def notes(self, uid: str) -> Sequence[runs.Note]:
         """Return one note."""
         self._check()
@@ -336,6 +350,14 @@ class FakePrimary:
     def step_data(self, uid: str) -> Sequence[StepData]:
         """Return one row."""
         return (StepData(step=f"{uid}/node", phase="fetching", bytes_total=10, bytes_done=3),)
+
+    def standing(self, step: str) -> StepStanding:
+        """Return a step that waits for one object."""
+        one = ObjectStanding(
+            ref="far:a", state="transferring", message="3 B of 10 B", size_bytes=10, done_bytes=3, expected_s=7.0
+        )
+        reason = "waiting for data: far:a"
+        return StepStanding(step=step, phase="fetching", reason=reason, objects=(one,), expected_s=7.0, waited_s=3.0)
 
     async def timeline(self, *, since: float = 0.0) -> tuple[Sequence[TransferRecord], Sequence[tuple[float, int]]]:
         """Return one transfer, if it is late enough."""
