@@ -138,6 +138,11 @@ def test_claims_are_mounted_directories() -> None:
     assert (volume.source, volume.sub_path, volume.read_only) == ("/claims/default/data", "x", True)
 
 
+def test_a_volume_that_says_no_more_than_its_name_is_an_empty_directory() -> None:
+    (volume,) = mounted({}, mountPath="below/root").volumes
+    assert (volume.source, volume.memory, volume.path) == ("", False, "/below/root")
+
+
 def test_node_selectors_are_matched_against_this_machine() -> None:
     fits = launch({"container": CONTAINER, "nodeSelector": {"kubernetes.io/arch": "amd64"}})
     assert unschedulable(fits, AROUND) == ""

@@ -78,6 +78,24 @@ def test_several_documents():
     assert spec.load_one(HEAD + "spec: {}", kinds=["Workflow"]).kind == "Workflow"
 
 
+def test_fields_that_argo_4_made_lists_are_read_in_their_older_form():
+    cron = "kind: CronWorkflow\nmetadata: {name: c}\nspec:\n  schedule: '*/5 * * * *'\n  workflowSpec:\n    synchronization: {mutex: {name: m}, semaphore: {configMapKeyRef: {name: c, key: k}}}\n"
+    found = spec.load_one(cron).manifest
+    assert isinstance(found, argo.CronWorkflow)
+    assert found.spec.schedules == ("*/5 * * * *",)
+    locks = found.spec.workflow_spec.synchronization
+    assert locks is not None
+    assert [mutex.name for mutex in locks.mutexes] == ["m"]
+    assert [it.config_map_key_ref.key for it in locks.semaphores if it.config_map_key_ref] == ["k"]
+    both = spec.load_one(cron.replace("  schedule:", "  schedules: ['@daily']\n  schedule:")).manifest
+    assert isinstance(both, argo.CronWorkflow)
+    assert both.spec.schedules == ("@daily", "*/5 * * * *")
+    with pytest.raises(Refused, match="expected a string, got an object"):
+        spec.load_one(cron.replace("'*/5 * * * *'", "{a: b}"))
+    with pytest.raises(Refused, match='unknown field "mutex"'):
+        spec.load_one(HEAD + "spec: {mutex: {name: m}}")
+
+
 def test_anchors_and_merges():
     text = (
         "spec:\n  arguments:\n    parameters:\n    - &one {name: a, value: x}\n    - *one\n"

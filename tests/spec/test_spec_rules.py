@@ -115,6 +115,8 @@ ACCEPTED = {
     "outputs that are given": ("suspend: {}\noutputs: {parameters: [{name: o, valueFrom: {supplied: {}, default: d}}]}", ""),
     "outputs with a value": ("container: {image: i}\noutputs: {parameters: [{name: o, value: v}]}", ""),
     "outputs of a resource": ("resource: {action: get}\noutputs: {parameters: [{name: o, valueFrom: {jqFilter: .a}}, {name: u, valueFrom: {jsonPath: '{.a}'}}]}", ""),
+    "outputs in the working directory": ("container: {image: i, workingDir: /w}\noutputs: {parameters: [{name: o, valueFrom: {path: o.txt}}], artifacts: [{name: a, path: ./out/a}]}", ""),
+    "inputs and mounts below the root": ("inputs: {artifacts: [{name: a, path: in/a, raw: {data: x}}]}\nvolumes: [{name: v}]\ncontainer: {image: i, volumeMounts: [{name: v, mountPath: v}]}", ""),
     "global names by value": ("inputs: {parameters: [{name: z, value: q}]}\ncontainer: {image: i}\noutputs: {parameters: [{name: o, globalName: '{{inputs.parameters.z}}', valueFrom: {path: /o}}]}", ""),
     # Kinds
     "a set of containers": ("containerSet: {containers: [{name: main, image: i}, {name: b, image: i, dependencies: [main]}]}\noutputs: {parameters: [{name: o, valueFrom: {path: /o}}]}", ""),

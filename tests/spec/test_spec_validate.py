@@ -227,9 +227,9 @@ BAD = [
     (container("args: ['{{item.x}}']"), 8, "templates.a: failed to resolve {{item.x}}"),
     (container("env: [{name: 'A=B', value: x}]"), 8, "templates.a.container.env[0].name 'A=B' is invalid"),
     (
-        container("volumeMounts: [{name: v, mountPath: v}]", "    volumes: [{name: v}]\n"),
+        container("volumeMounts: [{name: v, mountPath: v/../w}]", "    volumes: [{name: v}]\n"),
         8,
-        "volumeMounts[0].mountPath 'v' must be absolute",
+        "volumeMounts[0].mountPath 'v/../w' must not have a `..` segment",
     ),
     (
         container("volumeMounts: [{name: v, mountPath: /v, subPath: ../x}]", "    volumes: [{name: v}]\n"),
@@ -262,7 +262,7 @@ BAD = [
     (leaf("    inputs: {parameters: [{name: a}]}\n"), 5, "templates.a inputs.parameters.a was not supplied"),
     (artifact("path: /d"), 5, "templates.a inputs.artifacts.d was not supplied"),
     (artifact("raw: {data: x}"), 9, "error in templates.a.inputs.artifacts.d: Artifact 'd' did not specify a path"),
-    (artifact("path: d, raw: {data: x}"), 9, "error in templates.a.inputs.artifacts.d: path 'd' must be absolute"),
+    (artifact("path: ., raw: {data: x}"), 9, "error in templates.a.inputs.artifacts.d: path '.' must not be the root directory"),
     (artifact("path: /, raw: {data: x}"), 9, "path '/' must not be the root directory"),
     (artifact("path: /a/../b, raw: {data: x}"), 9, "Directory traversal is not permitted"),
     (artifact('path: "/a\\n", raw: {data: x}'), 9, "must not have control characters"),
@@ -312,9 +312,9 @@ BAD = [
         "templates.a.outputs.parameters.o.path must be specified for Container templates",
     ),
     (
-        leaf("    outputs: {parameters: [{name: o, valueFrom: {path: o}}]}\n"),
+        leaf("    outputs: {parameters: [{name: o, valueFrom: {path: ../o}}]}\n"),
         9,
-        "templates.a.outputs.parameters.o.path 'o' must be absolute",
+        "templates.a.outputs.parameters.o.path '../o' must not have a `..` segment",
     ),
     (
         "  entrypoint: a\n  templates:\n  - {name: a, suspend: {}, outputs: {parameters: [{name: o, valueFrom: {path: /o}}]}}\n",

@@ -13,7 +13,7 @@ from jitflow.engine.images import Images
 from jitflow.engine.locations import Locator
 from jitflow.engine.patches import patched
 from jitflow.engine.readiness import command_of_probe
-from jitflow.engine.surroundings import Surroundings, mounts
+from jitflow.engine.surroundings import Surroundings, in_root, mounts
 from jitflow.engine.surroundings import environment as own_environment
 from jitflow.expr.durations import parse_quantity
 from jitflow.machine import container_of
@@ -274,7 +274,7 @@ def _files(template: argo.Template) -> tuple[PodFile, ...]:
     for artifact in template.inputs.artifacts if template.inputs else ():
         if artifact.raw is not None and artifact.path:
             mode = 0o644 if artifact.mode is None else artifact.mode
-            files.append(PodFile(path=artifact.path, content=artifact.raw.data.encode(), mode=mode))
+            files.append(PodFile(path=in_root(artifact.path), content=artifact.raw.data.encode(), mode=mode))
     return tuple(files)
 
 
@@ -291,7 +291,12 @@ def _inputs(plan: PodPlan, lease: Lease, output_paths: Sequence[str]) -> tuple[P
         delivery = _delivery(artifact, Path(source), output_paths)
         recurse = bool(artifact.recurse_mode)
         item = PodInput(
-            name=artifact.name, path=artifact.path, source=source, delivery=delivery, mode=artifact.mode, recurse=recurse
+            name=artifact.name,
+            path=in_root(artifact.path),
+            source=source,
+            delivery=delivery,
+            mode=artifact.mode,
+            recurse=recurse,
         )
         inputs.append(item)
     return tuple(inputs)
@@ -301,7 +306,7 @@ def _delivery(artifact: argo.Artifact, source: Path, output_paths: Sequence[str]
     """Bind what can be read in place; unpack what is packed; copy what the pod may write over, as it does in working trees."""
     if source.is_file() and _is_packed(artifact, source):
         return Delivery.UNPACK
-    inside = f"{(artifact.path or '').rstrip('/')}/"
+    inside = f"{in_root(artifact.path or '').rstrip('/')}/"
     if (
         artifact.mode is not None
         or artifact.git is not None

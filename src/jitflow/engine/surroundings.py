@@ -182,6 +182,11 @@ def _secret(name: str, launch: LaunchPod, around: Surroundings) -> dict[str, byt
 # -- volumes ----------------------------------------------------------------------------------------------------------
 
 
+def in_root(path: str) -> str:
+    """Return where something is mounted: as in Kubernetes, a relative path begins at the root."""
+    return path if not path or path.startswith("/") else f"/{path}"
+
+
 def mounts(
     template: argo.Template,
     wanted: Sequence[argo.VolumeMount],
@@ -225,14 +230,14 @@ def _with_sub_path(mount: argo.VolumeMount, env: Mapping[str, str]) -> argo.Volu
 def _mounted(volume: argo.Volume, mount: argo.VolumeMount, launch: LaunchPod, around: Surroundings) -> PodVolume:
     claim = volume.persistent_volume_claim
     empty = volume.empty_dir
-    if claim is None and empty is None and volume.ephemeral is None:
+    if claim is None and empty is None and volume.ephemeral is None and volume != argo.Volume(name=volume.name):
         raise Refused(
             f"the volume {volume.name!r} is of a kind that does not exist here; use emptyDir, a claim, a ConfigMap or a Secret"
         )
     limit = empty.size_limit if empty is not None else None
     return PodVolume(
         name=mount.name,
-        path=mount.mount_path or "",
+        path=in_root(mount.mount_path or ""),
         source=around.claims.path(launch.workflow_level.namespace, claim.claim_name) if claim is not None else "",
         sub_path=mount.sub_path or "",
         read_only=bool(mount.read_only or (claim is not None and claim.read_only)),
@@ -312,7 +317,7 @@ def _is_secret(volume: argo.Volume) -> bool:
 
 def _files(mount: argo.VolumeMount, shown: Iterable[tuple[str, bytes, int]], *, secret: bool) -> list[PodFile]:
     """Return the files of a volume where a container mounts it; `subPath` mounts one file, or what lies below a directory."""
-    base, part = (mount.mount_path or "").rstrip("/"), (mount.sub_path or "").strip("/")
+    base, part = in_root(mount.mount_path or "").rstrip("/"), (mount.sub_path or "").strip("/")
     files: list[PodFile] = []
     for path, content, mode in shown:
         if ".." in path.split("/") or path.startswith("/"):

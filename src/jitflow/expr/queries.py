@@ -59,16 +59,16 @@ def first(path: str, text: Any) -> Any:
 
 
 def template(text: str, document: Any) -> str:
-    """Return a kubectl JSONPath template, `{.metadata.name}`, filled in.
+    """Return a kubectl JSONPath template, `{.metadata.name}`, filled in. As kubectl does, a path that finds nothing is empty.
 
     Raises:
-        QueryError: it cannot be read, or a path finds nothing.
+        QueryError: it cannot be read.
     """
     parts: list[str] = []
     for plain, body in _pieces(text):
         parts.append(plain)
         if body:
-            parts.append(_filled(body, document, text))
+            parts.append(_filled(body, document))
     return "".join(parts)
 
 
@@ -103,12 +103,10 @@ def _path_of(body: str) -> str:
     return _quoted_dots(path) if "\\." in path else path
 
 
-def _filled(body: str, document: Any, text: str) -> str:
+def _filled(body: str, document: Any) -> str:
     if body[:1] in {'"', "'"}:
         return body[1:-1].encode().decode("unicode_escape")
     found = jsonpath(_path_of(body), document)
-    if not found:
-        raise QueryError(f"JSONPath {text!r}: {body} is not found")
     return " ".join(value if isinstance(value, str) else to_json(value) for value in found)
 
 

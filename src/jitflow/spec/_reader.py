@@ -27,6 +27,11 @@ _LARGEST: Final = 2**63
 _ABSENT: Final = object()
 _NEVER_EMPTY: Final = {("Parameter", "enum"): "should contain at least one value"}
 """Lists that may be left out, but not be empty."""
+_OLDER: Final = {
+    "CronWorkflowSpec": {"schedule": "schedules"},
+    "Synchronization": {"mutex": "mutexes", "semaphore": "semaphores"},
+}
+"""Fields of Argo 3 that Argo 4 made lists: they are read as lists of one."""
 _SHOWN = {MAP: "an object", LIST: "a list"}
 
 T = TypeVar("T", bound=argo.Base)
@@ -203,6 +208,8 @@ def _plan_struct(kind: type[argo.Base]) -> Read:
     types = {field.encode_name: field.type for field in fields}
     required = [field.encode_name for field in fields if field.required]
     readers: dict[str, Read] = {}
+    older = _OLDER.get(kind.__name__, {})
+    types |= {name: get_args(types[newer])[0] for name, newer in older.items()}
 
     def read(reader: Reader, node: Node, path: Path) -> Any:
         reader.spend(path)
@@ -223,12 +230,20 @@ def _plan_struct(kind: type[argo.Base]) -> Read:
             value = field(reader, value_node, here)
             if value is not _ABSENT:
                 result[name] = value
+        _listed(result, older)
         for name in required:
             if name not in result and len(reader.problems) == before:
                 reader.wrong(path, f"{name} is required", f"add `{name}:`")
         return result
 
     return read
+
+
+def _listed(result: dict[str, Any], older: dict[str, str]) -> None:
+    """Move what stands in an older field to the list that took its place; an empty text is nothing."""
+    for name in older.keys() & result.keys():
+        single = result.pop(name)
+        result[older[name]] = [*result.get(older[name], ()), *([single] if single != "" else [])]
 
 
 def _plan_field(kind: type[argo.Base], name: str, declared: Any) -> Read:

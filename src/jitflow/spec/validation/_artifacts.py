@@ -55,15 +55,16 @@ def key_complaint(key: str) -> str:
 
 
 def path_complaint(path: str) -> str:
-    """Return what is wrong with a path in a pod; empty when nothing is."""
+    """Return what is wrong with a path in a pod; empty when nothing is.
+
+    It may be relative: an output's to the working directory of the container, another one's to the root.
+    """
     text = _TAG.sub("/x", path)
     if _CONTROL.search(text):
         return "must not have control characters"
-    if not text.startswith("/"):
-        return "must be absolute"
     if ".." in text.split("/"):
         return "must not have a `..` segment: Directory traversal is not permitted"
-    if not text.strip("/"):
+    if not text.strip("/."):
         return "must not be the root directory"
     return ""
 
@@ -112,7 +113,7 @@ def _check_path(report: Report, artifact: argo.Artifact, path: Path, prefix: str
         return
     complaint = path_complaint(artifact.path)
     if complaint:
-        report.add((*path, "path"), f"error in {prefix}: path '{artifact.path}' {complaint}", "give an absolute path in the pod")
+        report.add((*path, "path"), f"error in {prefix}: path '{artifact.path}' {complaint}", "give a path in the pod")
 
 
 def _check_keys(report: Report, artifact: argo.Artifact, path: Path, prefix: str) -> None:

@@ -88,7 +88,7 @@ def check_mount(report: Report, mount: argo.VolumeMount, path: Path, name: str, 
     """
     complaint = path_complaint(mount.mount_path) if mount.mount_path else ""
     if complaint:
-        report.add((*path, "mountPath"), f"{name}.mountPath '{mount.mount_path}' {complaint}", "give an absolute path in the pod")
+        report.add((*path, "mountPath"), f"{name}.mountPath '{mount.mount_path}' {complaint}", "give a path in the pod")
     if mount.sub_path and (mount.sub_path.startswith("/") or ".." in mount.sub_path.split("/")):
         message = f"{name}.subPath '{mount.sub_path}' must be a relative path without `..`"
         report.add((*path, "subPath"), message, "name a directory in the volume")

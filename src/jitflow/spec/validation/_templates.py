@@ -122,7 +122,7 @@ def _check_parameter_path(report: Report, template: argo.Template, source: argo.
         return
     complaint = path_complaint(source.path)
     if complaint:
-        report.add((*path, "path"), f"{name}.path '{source.path}' {complaint}", "give an absolute path in the pod")
+        report.add((*path, "path"), f"{name}.path '{source.path}' {complaint}", "give a path in the pod")
 
 
 def check_limits(report: Report, template: argo.Template, path: Path) -> None:
