@@ -140,15 +140,19 @@ def test_limits_of_semaphores() -> None:
         body = {"type": "DATABASE", "key": "k", "limit": 2}
         await ok(await client.post("/api/v1/sync/argo", json=body))
         failure(await client.post("/api/v1/sync/argo", json=body), 409, 6)
-        assert (await ok(await client.get("/api/v1/sync/argo/k")))["limit"] == 2
+        path = "/api/v1/sync/argo/k?type=DATABASE"
+        assert (await ok(await client.get(path)))["limit"] == 2
         await ok(await client.put("/api/v1/sync/argo/k", json={**body, "limit": 5}))
-        assert (await ok(await client.get("/api/v1/sync/argo/k")))["limit"] == 5
-        await ok(await client.delete("/api/v1/sync/argo/k"))
-        failure(await client.get("/api/v1/sync/argo/k"), 404, 5)
+        assert (await ok(await client.get(path)))["limit"] == 5
+        await ok(await client.delete(path))
+        failure(await client.get(path), 404, 5)
+        failure(await client.put("/api/v1/sync/argo/k", json=body), 404, 5)
+        await ok(await client.delete(path))
         for wrong in (
             {"key": "k", "limit": 0},
             {"limit": 1},
             {"key": "k", "limit": 1, "type": "CONFIGMAP"},
+            {"key": "k", "limit": 1},
             {"key": "k", "limit": "x"},
         ):
             failure(await client.post("/api/v1/sync/argo", json=wrong), 400, 3)
@@ -157,6 +161,31 @@ def test_limits_of_semaphores() -> None:
         found = world.objects.find(ConfigMap, "argo", "c")
         assert found is not None
         assert found.data == {"k": "3"}
+
+    play(scenario)
+
+
+def test_limits_in_config_maps_are_what_is_meant_unless_the_database_is_named() -> None:
+    """SEMANTICS part 3 sync: the type is CONFIGMAP by default, as in swagger."""
+
+    async def scenario(client: httpx.AsyncClient, world: World) -> None:
+        del world
+        path = "/api/v1/sync/argo"
+        made = await ok(await client.post(path, json={"cmName": "c", "key": "k", "limit": 3}))
+        assert made["type"] == "CONFIGMAP"
+        assert (await ok(await client.get(f"{path}/k?cmName=c")))["limit"] == 3
+        failure(await client.get(f"{path}/k?cmName=c&type=ELSEWHERE"), 400, 3)
+        failure(await client.get(f"{path}/k"), 400, 3)
+        failure(await client.put(f"{path}/other", json={"cmName": "c", "limit": 1}), 404, 5)
+        await ok(await client.put(f"{path}/k", json={"cmName": "c", "limit": 4}))
+        await ok(await client.delete(f"{path}/other?cmName=c"))
+        failure(await client.delete(f"{path}/k?cmName=gone"), 404, 5)
+        await ok(await client.delete(f"{path}/k?cmName=c"))
+        failure(await client.get(f"{path}/k?cmName=c"), 404, 5)
+        broken = {"kind": "ConfigMap", "metadata": {"name": "c"}, "data": {"k": "many"}}
+        await ok(await client.put("/api/jit/v1/objects/argo/ConfigMap/c", json=broken))
+        failure(await client.get(f"{path}/k?cmName=c"), 400, 3)
+        await ok(await client.put(f"{path}/k", json={"cmName": "c", "limit": 1}))
 
     play(scenario)
 

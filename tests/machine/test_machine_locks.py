@@ -214,3 +214,37 @@ def test_the_deadline_of_a_workflow_that_runs_again_counts_anew():
     run.now += 1000
     run.send(RetryRequested())
     assert "deadline" in run.effects
+
+
+def test_locks_may_be_named_after_the_node_that_wants_them():
+    """SEMANTICS synchronization: names may be templated, with what only the node's own template knows."""
+    run = Run(workflow(LEAF.replace("MORE", "").replace("{name: m}", "{name: 'm-{{pod.name}}'}")))
+    run.begin()
+    effect = run.effects["locks/wf"]
+    assert isinstance(effect, TakeLocks)
+    assert [lock.name for lock in effect.locks] == ["default/Mutex/m-wf", "default/ConfigMap/c/k"]
+
+
+@pytest.mark.parametrize("strategy", ["Stop", "Terminate"])
+@pytest.mark.parametrize(
+    ("main", "name"),
+    [
+        ("steps: [[{name: a, template: t}, {name: b, template: t}]]", "wf[0].b"),
+        ("dag: {tasks: [{name: a, template: t}, {name: b, template: t}]}", "wf.b"),
+    ],
+)
+@pytest.mark.parametrize("more", ["", 'retryStrategy: {limit: "1"}'])
+def test_a_node_that_waits_for_its_locks_fails_when_the_workflow_is_stopped(strategy: str, main: str, name: str, more: str):
+    """SEMANTICS stop: pending nodes fail with the strategy as their message, and none is left open."""
+    run = Run(workflow(LEAF.replace("entrypoint: t", "entrypoint: main").replace("MORE", more) + f"- {{name: main, {main}}}\n"))
+    run.begin()
+    first = name.replace("b", "a")
+    take_locks(run, first)
+    await_locks(run, name)
+    run.send(ShutdownRequested(strategy=strategy))
+    message = f"Stopped with strategy '{strategy}'"
+    assert (run.node(name).phase, run.node(name).message) == ("Failed", message)
+    run.end(f"{first}(0)" if more else first, 143)
+    assert (run.state.run.phase, run.state.run.message) == ("Failed", message)
+    assert all(node.is_fulfilled for node in run.state.nodes.values())
+    assert not [key for key in run.effects if key.startswith("locks/")]

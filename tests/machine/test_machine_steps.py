@@ -427,3 +427,16 @@ def test_two_names_with_one_hash_get_two_ids() -> None:
 def test_forbidden_moves_raise() -> None:
     with pytest.raises(machine.IllegalMove, match="n: Skipped -> Running is no legal move"):
         phases.check("n", "Skipped", "Running")
+
+
+@pytest.mark.parametrize("fail_fast", ["true", "false"])
+def test_fail_fast_of_the_template_ends_a_dag_with_its_own_message(fail_fast: str) -> None:
+    """SEMANTICS parallelism: with `parallelism` and `failFast` a failed child fails the DAG, though `depends` would forgive it."""
+    tasks = "[{name: a, template: echo}, {name: b, template: echo}, {name: c, template: echo, depends: a.Failed}]"
+    dag = f"dag: {{failFast: {fail_fast}, tasks: {tasks}}}"
+    run = Run(workflow(templates(f"- {{name: main, parallelism: 1, failFast: true, {dag}}}")))
+    run.begin()
+    run.end("wf.a", 1)
+    assert run.names() == ["wf", "wf.a"]
+    message = "template has failed or errored children and failFast enabled"
+    assert (run.state.run.phase, run.state.run.message) == ("Failed", message)

@@ -26,7 +26,7 @@ class Limit(Struct, frozen=True, kw_only=True, rename={"config_map": "cmName"}):
     config_map: str = ""
     key: str = ""
     limit: int = 0
-    type: str = DATABASE
+    type: str = CONFIG_MAP
 
 
 class Objects:
@@ -137,8 +137,9 @@ class Objects:
         """Return how many may hold a semaphore.
 
         Raises:
-            Refused: it has no limit (`not_found`).
+            Refused: it has no limit (`not_found`), or what stands there is no number.
         """
+        _check_place(limit)
         if limit.type == DATABASE:
             found = self._store.find(SyncLimit, limit.namespace, limit.key)
             if found is not None:
@@ -146,31 +147,47 @@ class Objects:
         else:
             config = self._store.find(ConfigMap, limit.namespace, limit.config_map)
             if config is not None and limit.key in config.data:
-                text = config.data[limit.key]
-                return replace(limit, limit=int(text) if text.strip().isdigit() else 0)
-        raise Refused(f"there is no sync limit for the key {limit.key!r}", code="not_found")
+                text = config.data[limit.key].strip()
+                if not text.isdigit():
+                    raise Refused(
+                        f"the value of {limit.key!r} in ConfigMap {limit.config_map!r} is no whole number: {text[:40]!r}"
+                    )
+                return replace(limit, limit=int(text))
+        raise _no_limit(limit)
 
     async def update_limit(self, limit: Limit) -> Limit:
-        """Set how many may hold a semaphore that has a limit."""
+        """Set how many may hold a semaphore that has a limit.
+
+        Raises:
+            Refused: it has none (`not_found`), or the limit cannot be.
+        """
         _check_limit(limit)
-        self.get_limit(limit)
         if limit.type == DATABASE:
+            self.get_limit(limit)
             metadata = argo.ObjectMeta(name=limit.key, namespace=limit.namespace)
             await self._store.apply(SyncLimit(metadata=metadata, limit=limit.limit), limit.namespace)
             return limit
         config = self._store.find(ConfigMap, limit.namespace, limit.config_map)
-        if config is not None:
-            await self._store.replace(replace(config, data={**config.data, limit.key: str(limit.limit)}), limit.namespace)
+        if config is None or limit.key not in config.data:
+            raise _no_limit(limit)
+        await self._store.replace(replace(config, data={**config.data, limit.key: str(limit.limit)}), limit.namespace)
         return limit
 
     async def delete_limit(self, limit: Limit) -> None:
-        """Forget how many may hold a semaphore; one without a limit is no error."""
+        """Forget how many may hold a semaphore; one without a limit is no error.
+
+        Raises:
+            Refused: there is no such ConfigMap (`not_found`).
+        """
+        _check_place(limit)
         if limit.type == DATABASE:
             if self._store.find(SyncLimit, limit.namespace, limit.key) is not None:
                 await self._store.delete(SyncLimit, limit.namespace, limit.key)
             return
         config = self._store.find(ConfigMap, limit.namespace, limit.config_map)
-        if config is not None and limit.key in config.data:
+        if config is None:
+            raise Refused(f'configmaps "{limit.config_map}" not found', code="not_found")
+        if limit.key in config.data:
             data = {key: value for key, value in config.data.items() if key != limit.key}
             await self._store.replace(replace(config, data=data), limit.namespace)
 
@@ -192,13 +209,21 @@ def shown(value: Any) -> Any:
     return without_values(value) if isinstance(value, Secret) else value
 
 
-def _check_limit(limit: Limit) -> None:
+def _no_limit(limit: Limit) -> Refused:
+    return Refused(f"there is no sync limit for the key {limit.key!r}", code="not_found")
+
+
+def _check_place(limit: Limit) -> None:
     if limit.type not in {DATABASE, CONFIG_MAP}:
         raise Refused(f"the type of a sync limit is {DATABASE} or {CONFIG_MAP}, not {limit.type[:40]!r}")
     if limit.type == CONFIG_MAP and not limit.config_map:
         raise Refused("a sync limit in a ConfigMap needs its name: give `cmName`")
     if not limit.key:
         raise Refused("a sync limit needs a `key`")
+
+
+def _check_limit(limit: Limit) -> None:
+    _check_place(limit)
     if limit.limit <= 0:
         raise Refused("the limit must be greater than zero")
 

@@ -11,7 +11,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from jitflow.app.fields import Fields
-from jitflow.app.objects import DATABASE, Limit, Objects
+from jitflow.app.objects import CONFIG_MAP, Limit, Objects
 from jitflow.control_api.requests import YAML_TYPES, decode, flag
 from jitflow.control_api.workflows import answer
 from jitflow.model.problems import Refused
@@ -150,7 +150,7 @@ class ObjectRoutes:
     async def get_limit(self, request: Request) -> Response:
         """Return a limit."""
         query = request.query_params
-        return answer(self._objects.get_limit(_limit_of(request, query.get("cmName", ""), query.get("type", DATABASE))))
+        return answer(self._objects.get_limit(_limit_of(request, query.get("cmName", ""), query.get("type", CONFIG_MAP))))
 
     async def update_limit(self, request: Request) -> Response:
         """Change a limit."""
@@ -159,7 +159,7 @@ class ObjectRoutes:
     async def delete_limit(self, request: Request) -> Response:
         """Forget a limit."""
         query = request.query_params
-        await self._objects.delete_limit(_limit_of(request, query.get("cmName", ""), query.get("type", DATABASE)))
+        await self._objects.delete_limit(_limit_of(request, query.get("cmName", ""), query.get("type", CONFIG_MAP)))
         return answer({})
 
     # -- objects that Argo Server has no paths for --------------------------------------------------------------------

@@ -60,7 +60,8 @@ def limit_of(lock: Lock, objects: Objects) -> int:
     if not lock.config_map:
         found = objects.find(SyncLimit, lock.namespace, lock.key)
         if found is None:
-            raise MissingLimit(f"the semaphore {lock.name} has no limit: set one with POST /api/v1/sync/{lock.namespace}")
+            how = f"POST /api/v1/sync/{lock.namespace} and type DATABASE"
+            raise MissingLimit(f"the semaphore {lock.name} has no limit: set one with {how}")
         return found.limit
     config = objects.find(ConfigMap, lock.namespace, lock.config_map)
     text = None if config is None else config.data.get(lock.key)

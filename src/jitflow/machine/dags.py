@@ -68,13 +68,14 @@ class DagKind:
         if frame.left and not frame.doomed and not reason:
             return
         template, plan = turn.template_of(node), dag_plan(turn.program, node)
-        phase = _phase(turn, node, plan, template)
+        # As in Argo: the template's `failFast` ends the DAG whatever its tasks would make of it.
+        phase = "" if reason == FAIL_FAST else _phase(turn, node, plan, template)
         if frame.left:
             for index in plan.needed:
                 turn.waits.pop((node.id, index), None)
         if phase:
             turn.finish(node, phase)
-        elif frame.left:
+        elif frame.left or reason == FAIL_FAST:
             turn.finish(node, phases.FAILED, reason)
         else:
             self._succeed(turn, node, template)

@@ -377,7 +377,8 @@ class Turn(Ledger):
         if template.sync is None or node.retried or node.locking == locks.HELD:
             return False
         namespace = self.program.metadata.namespace or ""
-        wanted = locks.wanted(template.sync, Scope(self.values, inputs=node.inputs), namespace)
+        own = Scope(self.values, inputs=node.inputs, local=own_values(self, node, template))
+        wanted = locks.wanted(template.sync, own, namespace)
         if not wanted:
             return False
         self.add(locks.waiting(node if template.retry is None else changed(node, type=types.RETRY), wanted))
@@ -413,6 +414,12 @@ class Turn(Ledger):
         """A node can never have its locks."""
         self.close(locks.key_of(node.id))
         self._refuse(changed(node, locking="", limiter=""), Problem(message))
+
+    def locks_given_up(self, node: Node, reason: str) -> None:
+        """A node waits for its locks no longer: it shows already, so it fails."""
+        self.close(locks.key_of(node.id))
+        begun = changed(node, locking="", locks=(), limiter="", seq=0, phase=phases.RUNNING, started_at=self.now)
+        self.finish(self.add(begun), phases.FAILED, reason)
 
     def _how_to_run(self, draft: Node) -> tuple[CompiledTemplate, Kind]:
         if draft.depth > MAX_DEPTH:

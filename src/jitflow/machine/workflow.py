@@ -274,6 +274,8 @@ def _halt(turn: Turn) -> None:
 def _drop(turn: Turn, node: Node, reason: str) -> None:
     if not node.is_waiting:
         relocks.give_up(turn, node)
+    elif node.locking:
+        turn.locks_given_up(node, reason)
     elif node.owner:
         turn.discard(node)
     else:
