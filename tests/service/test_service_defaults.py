@@ -39,7 +39,7 @@ def test_defaults_hold_and_only_the_newest_are_kept(tmp_path: Path) -> None:
     [
         ({"specs": {}}, ["'specs'", "`metadata` and `spec`"]),
         ({"spec": {"entrypiont": "x"}}, ["entrypiont"]),
-        ({"spec": {"hostAliases": [{"ip": "1.2.3.4"}]}}, ["hostAliases"]),
+        ({"spec": {"arguments": {"parameters": [{"nam": "x"}]}}}, ["nam"]),
         ("/no/such/file.yaml", ["/no/such/file.yaml", "cannot read"]),
     ],
 )

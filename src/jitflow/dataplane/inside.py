@@ -151,6 +151,7 @@ class Inside:
             return None
         for prefix in parents(ref):
             item = core.planner.item(prefix)
-            if prefix in core.rows or (item is not None and item.uploading):
+            # An output is dirty from when it is taken in until it is proven; it has no row yet while it is moved.
+            if prefix in core.rows or (item is not None and (item.uploading or item.dirty)):
                 return prefix
         return None
