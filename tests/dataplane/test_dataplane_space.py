@@ -136,6 +136,38 @@ def test_directories_come_and_go_whole(tmp_path: Path) -> None:
     going(tmp_path, 300, story)
 
 
+def test_what_lies_in_an_output_is_read_at_every_moment_of_its_way_out(tmp_path: Path) -> None:
+    async def story(kit: Kit) -> None:
+        out, part = ref("result/"), ref("result/x")
+        kit.plane.acquire("w", a_step("s", outputs=[(out, None)]))
+        await kit.until(lambda: kit.lease("s"))
+        made = tmp_path / "pods" / "result"
+        made.mkdir()
+        (made / "x").write_bytes(b"x" * 70)
+        given = OutputObject(ref=out, artifact=CollectedArtifact(name="o", source=str(made), size_bytes=70, is_directory=True))
+        kit.plane.release("w/s", [given])
+        readers: list[str] = []
+        open_readers: set[str] = set()
+
+        def served() -> bool:
+            for name in [name for name in open_readers if kit.lease(name) or kit.refusal(name)]:
+                open_readers.discard(name)
+                kit.plane.release(f"w/{name}", [])
+            return not open_readers
+
+        while kit.staged("s") is None:
+            readers.append(f"reader-{len(readers)}")
+            open_readers.add(readers[-1])
+            kit.plane.acquire("w", a_step(readers[-1], part))
+            await asyncio.sleep(0)
+            served()
+        assert len(readers) > 5
+        await kit.until(served)
+        assert {kit.refusal(name) for name in readers} == {""}
+
+    going(tmp_path, 300, story)
+
+
 def test_optional_inputs_may_be_missing(tmp_path: Path) -> None:
     async def story(kit: Kit) -> None:
         there = kit.far.put("there", 10)
