@@ -96,6 +96,16 @@ def test_fields_that_argo_4_made_lists_are_read_in_their_older_form():
         spec.load_one(HEAD + "spec: {mutex: {name: m}}")
 
 
+def test_identities_and_rights_beside_manifests_are_passed_over():
+    role = "apiVersion: rbac.authorization.k8s.io/v1\nkind: Role\nmetadata: {name: r}\nrules: [{verbs: [get]}]\n"
+    account = "kind: ServiceAccount\nmetadata: {name: a}\n"
+    assert spec.load_one(f"{account}---\n{role}---\n{HEAD}spec: {{}}").kind == "Workflow"
+    with pytest.raises(Refused, match="unknown kind 'Role'"):
+        spec.load(role)
+    with pytest.raises(Refused, match="unknown kind 'Deployment'"):
+        spec.load(f"{HEAD}spec: {{}}\n---\nkind: Deployment\n")
+
+
 def test_anchors_and_merges():
     text = (
         "spec:\n  arguments:\n    parameters:\n    - &one {name: a, value: x}\n    - *one\n"

@@ -68,8 +68,8 @@ TEMPLATE = "  templates:\n  - name: a\n    container: {image: i}\n"
     [
         (TEMPLATE + "  volumes: [{name: v, hostPath: {path: /etc}}]\n", "8:23"),
         (TEMPLATE + "    resourceClaims: [{name: r}]\n", "8:5"),
-        (TEMPLATE + "    sidecars: [{name: s, lifecycle: {}}]\n", "8:26"),
-        (TEMPLATE + "    initContainers: [{name: s, lifecycle: {}}]\n", "8:32"),
+        (TEMPLATE + "    sidecars: [{name: s, lifecycle: {postStart: {exec: {command: [a]}}}}]\n", "8:38"),
+        (TEMPLATE + "    initContainers: [{name: s, lifecycle: {postStart: {}}}]\n", "8:44"),
     ],
 )
 def test_what_is_not_supported_is_refused_where_it_stands(text: str, where: str):
@@ -83,7 +83,8 @@ def test_what_is_not_supported_is_refused_where_it_stands(text: str, where: str)
 
 def test_kubernetes_only_fields_are_ignored_with_a_reason():
     text = (
-        HEAD + TEMPLATE + "    tolerations: [{key: k}]\n    metadata: {labels: {a: b}}\n    daemon: false\n    sidecars: []\n"
+        HEAD + TEMPLATE + "    tolerations: [{key: k}]\n    metadata: {labels: {a: b}}\n    daemon: false\n"
+        "    sidecars: [{name: s, lifecycle: {preStop: {sleep: {seconds: 1}}}}]\n"
         "    nodeSelector: {}\n  serviceAccountName: me\n  podGC: {strategy: OnPodSuccess}\n  securityContext: {runAsUser: 1}\n"
     )
     document = spec.load_one(text)
@@ -93,6 +94,7 @@ def test_kubernetes_only_fields_are_ignored_with_a_reason():
     assert set(uses) == {
         "$.spec.serviceAccountName",
         "$.spec.podGC",
+        "$.spec.templates[0].sidecars[0].lifecycle.preStop",
         "$.spec.securityContext",
         "$.spec.templates[0].tolerations",
     }

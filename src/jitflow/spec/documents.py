@@ -35,6 +35,10 @@ CORE_KINDS: Final = frozenset({"ConfigMap", "Secret", "PersistentVolumeClaim"})
 """Kinds of Kubernetes' own core, `apiVersion: v1`."""
 
 
+_PASSED_OVER: Final = frozenset({"ServiceAccount", "Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding", "Namespace"})
+"""Kinds that often stand in one file with manifests, and say what there is nothing of here: identities and their rights."""
+
+
 class Document(Struct, frozen=True, kw_only=True):
     """One manifest, and where its parts stand in the text."""
 
@@ -45,6 +49,8 @@ class Document(Struct, frozen=True, kw_only=True):
 
 def load(text: str, source: str = "") -> tuple[Document, ...]:
     """Return the manifests of a YAML or JSON text, which may hold several documents.
+
+    Identities and their rights that stand beside manifests are passed over.
 
     Args:
         text: the text.
@@ -60,7 +66,7 @@ def load(text: str, source: str = "") -> tuple[Document, ...]:
         place = Place(line=1, column=1, source=source)
         raise Refused(Problem(message="there is no manifest in the text", place=place, remedy=remedy))
     problems: list[Problem] = []
-    for root in roots:
+    for root in [root for root in roots if not _is_passed_over(root)] or roots:
         try:
             documents.append(_document(root, Places(root, source), coerce=True))
         except Refused as error:
@@ -68,6 +74,10 @@ def load(text: str, source: str = "") -> tuple[Document, ...]:
     if problems:
         raise Refused(problems)
     return tuple(documents)
+
+
+def _is_passed_over(root: Node) -> bool:
+    return root.kind == MAP and _text_of(root, "kind") in _PASSED_OVER
 
 
 def _roots(text: str, source: str) -> list[Node]:

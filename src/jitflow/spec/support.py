@@ -75,11 +75,7 @@ def _of_container(kind: str) -> tuple[Feature, ...]:
     """Return the rows that containers and scripts share."""
     return (
         *_supported(kind, "args command env envFrom image volumeMounts workingDir"),
-        *_refused(
-            kind,
-            "lifecycle",
-            "no kubelet runs container lifecycle hooks; do the work in the command, or in hooks of the template",
-        ),
+        *_supported(kind, "lifecycle"),
         *_ignored(kind, "livenessProbe startupProbe", "no kubelet probes containers; use timeout and retryStrategy"),
         *_refused(kind, "restartPolicy restartPolicyRules", "containers are not restarted in place; use retryStrategy"),
         *_supported(kind, "tty"),
@@ -213,6 +209,10 @@ FEATURES: Final[tuple[Feature, ...]] = (
     # Containers and scripts
     *_supported("ScriptTemplate", "source"),
     *(row for kind in ("Container", "ScriptTemplate", "ContainerNode", "UserContainer") for row in _of_container(kind)),
+    *_refused(
+        "Lifecycle", "postStart", "no kubelet runs it; do the work in the command, or in hooks of the template"
+    ),
+    *_ignored("Lifecycle", "preStop stopSignal", "a container that is ended gets SIGTERM, and SIGKILL after the time of grace"),
     *_ignored("Container", "name", "the container of a template is always called main"),
     *_ignored("ScriptTemplate", "name", "the container of a template is always called main"),
     *_supported("EnvVar", "name value"),
