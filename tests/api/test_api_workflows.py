@@ -480,6 +480,10 @@ def test_extras_tell_what_jitflow_knows() -> None:
         assert note["reason"] == "WorkflowRunning"
         explained = await client.post("/api/jit/v1/explain", json={"workflow": manifest("new")})
         assert (explained.json()["objects"], explained.json()["rows"]) == (1, [["far:a", 10, "absent", 1]])
+        for path in (f"{base}/explain", "/api/jit/v1/workflows/argo/@latest/explain", "/api/jit/v1/explain"):
+            left = (await client.get(path)).json()
+            assert (left["objects"], left["to_move_bytes"]) == (1, 10)
+        failure(await client.get("/api/jit/v1/workflows/argo/none/explain"), 404, 5)
         timeline = (await client.get("/api/jit/v1/timeline")).json()
         assert [transfer["direction"] for transfer in timeline["transfers"]] == ["in"]
         assert (await client.get("/api/jit/v1/timeline?since=99999999999")).json()["transfers"] == []

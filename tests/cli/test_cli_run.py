@@ -251,7 +251,9 @@ def test_submit_waits_and_dry_runs(jitflow: Jitflow, server: Stub, file: Path) -
 ESTIMATE: dict[str, Any] = {
     "objects": 22, "distinct_bytes": 2_000_000, "resident_bytes": 500_000, "to_move_bytes": 1_500_000, "peak_bytes": 900_000,
     "capacity_bytes": 1_000_000, "smallest_capacity_bytes": 400_000, "unknown": 3, "link_Bps": 1e6, "transfer_s": 1.5,
-    "expected_s": 12.0, "rows": [[f"far:{index}", index * 1000 or None, "absent", 2] for index in range(22)],
+    "expected_s": 12.0, "on_demand_s": 20.0, "steps": 8, "timed": 5, "compute_s": 8.0,
+    "compute_chain": ["wf.a", "wf.b"], "chain_s": 0.5, "transfer_chain": [f"wf.{n}" for n in range(9)], "too_large": False,
+    "rows": [[f"far:{index}", index * 1000 or None, "absent", 2] for index in range(22)],
 }  # fmt: skip
 
 
@@ -264,7 +266,10 @@ def test_explain(jitflow: Jitflow, server: Stub, file: Path) -> None:
         "objects: 22 objects, 2.0 MB, 3 more not known yet",
         "bytes to move: 1.5 MB",
         "time to move them: 1.5s at 1.0 MB/s",
-        "expected run time: 12s",
+        "expected run time: 12s (run times of 3 of 8 steps are not known and count as nothing)",
+        "without look-ahead: 20s",
+        "longest computing: 8s: wf.a → wf.b",
+        "longest transfers: 500ms: wf.0 → wf.1 → … 6 more … → wf.8",
         "peak of the primary: 900 kB",
         "smallest that works: 400 kB",
         "- absent 2 far:0",

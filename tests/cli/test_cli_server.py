@@ -245,6 +245,17 @@ def test_why(jitflow: Jitflow, name: str) -> None:
     assert (missing.exit_code, missing.stderr) == (1, 'error: no node "none"\n')
 
 
+def test_explain_of_what_runs(jitflow: Jitflow, name: str) -> None:
+    for arguments in (("explain", name), ("explain", "@latest"), ("explain", "--all")):
+        found = jitflow(*arguments)
+        assert found.exit_code == 0, found.stderr
+        assert "20 B\nhere already:        10 B\nbytes to move:       10 B\n" in found.stdout, arguments
+    assert json.loads(jitflow("explain", "--all", "-o", "json").stdout)["to_move_bytes"] == 10
+    assert jitflow("explain", "nobody").exit_code == 1
+    nothing = jitflow("explain")
+    assert (nothing.exit_code, nothing.stderr.startswith("error: name a manifest or a workflow")) == (2, True)
+
+
 def test_explain_and_dry_run(jitflow: Jitflow, tmp_path: Path) -> None:
     (tmp_path / "hello.yaml").write_text(MANIFEST)
     assert json.loads(jitflow("explain", tmp_path / "hello.yaml", "-o", "json").stdout)["capacity_bytes"] == 100

@@ -3,10 +3,11 @@
 import time
 
 import pytest
+from msgspec.structs import replace
 from planner_world import ref
 
 from jitflow.model.data import FutureInput, FutureOutput, FutureStep
-from jitflow.planner import Arrival, Link, Planner, PlannerOptions, Setting, explain, simulate
+from jitflow.planner import Arrival, Link, Planner, PlannerOptions, Setting, explain, longest, simulate
 
 pytestmark = pytest.mark.pure
 
@@ -108,3 +109,36 @@ def test_an_output_that_does_not_fit_goes_straight_to_its_place_and_lost_inputs_
     outcome = explain(steps, capacity_bytes=60, link=Link(rate_Bps=100.0), options=OPTIONS)
     assert outcome.ended["c"] >= outcome.ended["a"]
     assert set(outcome.ended) | set(outcome.unfinished) == {"a", "b", "c"}
+
+
+def test_without_looking_ahead_a_place_stands_empty_while_its_step_fetches() -> None:
+    steps = [step(str(n), (f"x{n}", 100), run_s=1.0) for n in range(4)]
+    one_place = PlannerOptions(transfers=1, workers=1, default_output_bytes=0)
+    setting = Setting(capacity_bytes=400, link=Link(rate_Bps=100.0), options=one_place)
+    on_demand = simulate([Arrival(uid="w", steps=tuple(steps))], replace(setting, ahead=False))
+    # One second to fetch and one to compute, four times over.
+    assert on_demand.makespan_s == pytest.approx(8.0)
+    assert on_demand.waited_s == pytest.approx(1 + 3 + 5 + 7)
+    assert simulate([Arrival(uid="w", steps=tuple(steps))], setting).makespan_s == pytest.approx(5.0)
+    chain = [step("a", ("x", 100), run_s=1.0), step("b", ("y", 100), run_s=1.0, after=("a",)), step("c", after=("b",), run_s=1.0)]
+    assert simulate([Arrival(uid="w", steps=tuple(chain))], replace(setting, ahead=False)).makespan_s == pytest.approx(5.0)
+    too_large = [step("big", ("x", 500)), step("small", ("y", 100))]
+    outcome = simulate([Arrival(uid="w", steps=tuple(too_large))], replace(setting, ahead=False))
+    assert (list(outcome.refused), list(outcome.ended)) == (["big"], ["small"])
+
+
+def test_the_longest_chain_weighs_most_and_leaves_out_what_weighs_nothing() -> None:
+    barrier = ("a", "b")
+    steps = [step("a"), step("b"), step("c", after=barrier), step("d", after=barrier), step("e", after=("c", "elsewhere"))]
+    found = longest(steps, {"a": 1.0, "b": 2.0, "d": 3.0, "e": 4.0})
+    assert (found.length, found.steps) == (6.0, ("b", "e"))
+    assert longest([], {}).steps == ()
+    assert longest(list(reversed(steps)), {"a": 9.0}).steps == ("a",)
+
+
+def test_the_longest_chain_of_wide_barriers_is_found_in_no_time() -> None:
+    first = tuple(f"a{n}" for n in range(5000))
+    steps = [*(step(name) for name in first), *(step(f"b{n}", after=first) for n in range(5000))]
+    began = time.perf_counter()
+    assert longest(steps, {"a7": 1.0, "b3": 1.0}).steps == ("a7", "b3")
+    assert time.perf_counter() - began < 2.0

@@ -61,6 +61,10 @@ class Engine(Protocol):
         """Say what running a workflow would take; raises `Refused` where it cannot run."""
         ...
 
+    async def outlook(self, uids: Sequence[str] = ()) -> Estimate:
+        """Say what is left of runs that have not ended, of all if none is given; raises `Refused` for one that has ended."""
+        ...
+
     def subscribe(self, listener: Callable[[Change], None]) -> Callable[[], None]:
         """Call the listener on the event loop with each durable change; return how to stop that."""
         ...

@@ -387,6 +387,10 @@ class Service:
         """Return the history of a run."""
         return await self._engine.notes(self.find(namespace, name).uid)
 
+    async def outlook(self, namespace: str = "", name: str = "") -> Estimate:
+        """Return what is left of a workflow that runs; without a name of all that run, together in the primary."""
+        return await self._engine.outlook((self.find(namespace, name).uid,) if name else ())
+
     async def step_data(self, namespace: str, name: str) -> Sequence[StepData]:
         """Return where the data of a workflow's steps stands."""
         return self._primary.step_data(self.find(namespace, name).uid)

@@ -12,7 +12,7 @@ from jitflow.cli.loading import load
 
 COMMANDS: dict[str, str] = {
     "run": "Run a manifest and show it live until it ends.",
-    "explain": "Say what running a manifest would take, before it runs.",
+    "explain": "Say what running a manifest would take, or what is left of what runs.",
     "lint": "Check manifests, without a server.",
     "server": "Serve the APIs until stopped.",
     "submit": "Submit manifests to a server.",

@@ -276,6 +276,11 @@ class Client:
         """Return what running a manifest would take."""
         return decode(self._send("POST", "/api/jit/v1/explain", body={"workflow": manifest}), Estimate)
 
+    def outlook(self, namespace: str = "", name: str = "") -> Estimate:
+        """Return what is left of a workflow that runs, without a name of all that run."""
+        path = _tail("workflows", namespace, name, "explain") if name else "/explain"
+        return decode(self._send("GET", f"/api/jit/v1{path}"), Estimate)
+
     def workflow_data(self, namespace: str, name: str) -> tuple[StepData, ...]:
         """Return where the data of a workflow's steps stands."""
         body = self._send("GET", f"/api/jit/v1{_tail('workflows', namespace, name, 'data')}")

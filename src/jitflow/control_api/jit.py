@@ -24,6 +24,8 @@ class JitRoutes:
         """Return the table."""
         table: list[tuple[str, str, Callable[[Request], Awaitable[Response]]]] = [
             ("POST", "/api/jit/v1/explain", self.explain),
+            ("GET", "/api/jit/v1/explain", self.outlook),
+            ("GET", _ONE + "/explain", self.outlook),
             ("GET", "/api/jit/v1/timeline", self.timeline),
             ("GET", _ONE + "/data", self.data),
             ("GET", _ONE + "/notes", self.notes),
@@ -35,6 +37,11 @@ class JitRoutes:
         """Say what running a manifest would move and take."""
         sent = await read_manifest(request)
         return answer(await self._service.explain(sent.manifest, source=sent.source, size_bytes=sent.size_bytes))
+
+    async def outlook(self, request: Request) -> Response:
+        """Say what is left of a workflow that runs, or of all that run."""
+        path = request.path_params
+        return answer(await self._service.outlook(path.get("namespace", ""), path.get("name", "")))
 
     async def timeline(self, request: Request) -> Response:
         """Return finished transfers and the primary's fill."""

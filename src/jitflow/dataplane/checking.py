@@ -1,32 +1,51 @@
 """Before a workflow runs: do its inputs exist, can it ever fit, what will it take."""
 
-import asyncio
 from collections.abc import Sequence
 
 from msgspec.structs import replace
 
 from jitflow.dataplane.core import Core, advice, remedy
+from jitflow.dataplane.foreseeing import foreseen
 from jitflow.dataplane.inside import below, lies_in, parents
 from jitflow.dataplane.lookups import Answers, stat_all
-from jitflow.model.data import FutureInput, FutureStep, ObjectInfo, ObjectRef, ReplicaState
+from jitflow.model.data import FutureInput, FutureStep, ObjectInfo, ObjectRef, ReplicaState, WorkflowUid
 from jitflow.model.origins import is_open
 from jitflow.model.problems import Problem, Refused
-from jitflow.planner import Link, explain, footprint
+from jitflow.planner import footprint
 from jitflow.ports.dataplane import Estimate
 from jitflow.ports.errors import FixRequest, ObjectMissing
 
 _STEPS_NAMED = 5
-_READS_SIMULATED = 2000
-_NOMINAL_BPS = 50e6
-"""The link that is assumed where only the peak is of interest."""
 
 
-async def check(core: Core, steps: Sequence[FutureStep]) -> Estimate:
+async def check(core: Core, uid: WorkflowUid, steps: Sequence[FutureStep]) -> Estimate:
     """Look everything up that comes from outside the workflow, and say what it will take.
 
     Raises:
         Refused: an input cannot be had, or a step can never fit.
     """
+    external = _external(steps)
+    answers = await stat_all(core, [ref for ref in external if not _dirty(core, ref)])
+    _refuse_missing(core, answers, external)
+    _note(core, answers)
+    sized = [_sized(core, step, answers) for step in steps]
+    _refuse_too_large(core, sized)
+    return await foreseen(core, _estimate(core, sized, external, answers), [(uid, sized)])
+
+
+async def outlook(core: Core, workflows: Sequence[tuple[WorkflowUid, Sequence[FutureStep]]]) -> Estimate:
+    """Say what is still to come of workflows that run, from what is known of their objects."""
+    together = [step for _, steps in workflows for step in steps]
+    external = _external(together)
+    answers: Answers = {ref: core.infos[ref] for ref in external if ref in core.infos}
+    rows = (core.rows[ref] for ref in external if ref in core.rows)
+    answers.update((row.ref, ObjectInfo(ref=row.ref, size_bytes=row.size_bytes)) for row in rows)
+    sized = [(uid, [_sized(core, step, answers) for step in steps]) for uid, steps in workflows]
+    return await foreseen(core, _estimate(core, [step for _, steps in sized for step in steps], external, answers), sized)
+
+
+def _external(steps: Sequence[FutureStep]) -> dict[ObjectRef, bool]:
+    """Return what comes from outside these steps, and whether all of them can do without it for now."""
     produced = {output.ref for step in steps for output in step.outputs}
     around = {prefix for ref in produced for prefix in parents(ref)}
     external: dict[ObjectRef, bool] = {}
@@ -34,15 +53,7 @@ async def check(core: Core, steps: Sequence[FutureStep]) -> Estimate:
         for one in step.inputs:
             if not lies_in(one.ref, produced) and below(one.ref) not in around:
                 external[one.ref] = external.get(one.ref, True) and (one.optional or one.late)
-    answers = await stat_all(core, [ref for ref in external if not _dirty(core, ref)])
-    _refuse_missing(core, answers, external)
-    _note(core, answers)
-    sized = [_sized(core, step, answers) for step in steps]
-    _refuse_too_large(core, sized)
-    estimate = _estimate(core, sized, external, answers)
-    if estimate.objects and sum(len(step.inputs) + 2 for step in sized) <= _READS_SIMULATED:
-        return await asyncio.to_thread(_foreseen, core, estimate, sized)
-    return estimate
+    return external
 
 
 def _dirty(core: Core, ref: ObjectRef) -> bool:
@@ -161,20 +172,6 @@ def _estimate(core: Core, steps: Sequence[FutureStep], external: dict[ObjectRef,
         expected_s=None,
         rows=tuple(sorted(rows)),
     )
-
-
-def _foreseen(core: Core, estimate: Estimate, steps: Sequence[FutureStep]) -> Estimate:
-    """Add what a simulation says: the peak, and where the link's rate is known, the time."""
-    resident = {ref: row.size_bytes for ref, row in core.rows.copy().items() if not row.dirty}
-    outcome = explain(
-        steps,
-        capacity_bytes=estimate.capacity_bytes,
-        link=Link(rate_Bps=estimate.link_Bps or _NOMINAL_BPS),
-        options=core.planner.options,
-        resident=resident if sum(resident.values()) <= estimate.capacity_bytes else {},
-    )
-    known = estimate.link_Bps is not None and not outcome.unfinished
-    return replace(estimate, peak_bytes=outcome.peak_bytes, expected_s=outcome.makespan_s if known else None)
 
 
 def _rate(core: Core, refs: dict[ObjectRef, bool]) -> float | None:

@@ -9,7 +9,7 @@ import msgspec
 
 from jitflow.dataplane import records
 from jitflow.dataplane.byhand import ByHand
-from jitflow.dataplane.checking import check
+from jitflow.dataplane.checking import check, outlook
 from jitflow.dataplane.core import Core, Tuning, workflow_of
 from jitflow.dataplane.history import History
 from jitflow.dataplane.inside import Gathered, Inside
@@ -161,7 +161,11 @@ class LocalDataPlane:
 
     async def check(self, uid: WorkflowUid, steps: Sequence[FutureStep]) -> Estimate:
         """Say what a workflow will take (see `DataPlane.check`)."""
-        return await check(self._core, steps)
+        return await check(self._core, uid, steps)
+
+    async def outlook(self, workflows: Sequence[tuple[WorkflowUid, Sequence[FutureStep]]]) -> Estimate:
+        """Say what is still to come of workflows that run (see `DataPlane.outlook`)."""
+        return await outlook(self._core, workflows)
 
     def announce(self, uid: WorkflowUid, steps: Sequence[FutureStep]) -> None:
         """Say what a workflow will read and write (see `DataPlane.announce`)."""

@@ -15,13 +15,14 @@ from jitflow.engine.images import Images
 from jitflow.engine.janitor import Janitor
 from jitflow.engine.limits import ClaimKeeper, Memos, NoClaimKeeper, NoMemos
 from jitflow.engine.locations import Locator
-from jitflow.engine.lookahead import Lookahead
+from jitflow.engine.lookahead import Lookahead, with_names
 from jitflow.engine.owned import Owned
 from jitflow.engine.performing import Keepers, Performer, Voice
 from jitflow.engine.plugins import WorkflowPlugins, keys_of
 from jitflow.engine.podkeeper import PodKeeper, PodKeeperConfig, pod_key, step_id
 from jitflow.engine.remembering import Remembering
 from jitflow.engine.run import LiveRun, Turn, decode_effect, decode_note
+from jitflow.engine.runtimes import RunTimes
 from jitflow.engine.standing import with_holders, with_pod
 from jitflow.engine.taskkeeper import TaskKeeper
 from jitflow.engine.tasks import Owner
@@ -139,6 +140,7 @@ class Engine:
             clock=clock,
             locator=locator,
         )
+        self._run_times = RunTimes(store, clock, self._owner)
         self._expectations = Expectations(self._state_of)
         self._runs: dict[str, LiveRun] = {}
         self._listeners: set[Listener] = set()
@@ -158,6 +160,7 @@ class Engine:
         if self._plugins is not None:
             self._plugins.adopted(adopted, self._runs.keys())
         await self._janitor.open(self._runs.keys())
+        await self._run_times.open()
         await self._owned.open()
         early, self._early = self._early or [], None
         ends = {end.key: end for end in early}
@@ -192,6 +195,7 @@ class Engine:
         self._timers.close()
         self._janitor.close()
         await self._owner.close()
+        await self._run_times.save()
         await self._dataplane.close()
         await self._executor.close()
 
@@ -432,7 +436,23 @@ class Engine:
         Raises:
             Refused: an input is missing, a remote is unknown or refuses, or it can never fit.
         """
-        return await self._check("explain", self._new_state(workflow))
+        state = self._new_state(workflow)
+        future = self._lookahead.outlook("explain", state, self._run_times.of, self._clock.now())
+        return with_names(await self._dataplane.check(future.uid, future.steps), future.names)
+
+    async def outlook(self, uids: Sequence[str] = ()) -> Estimate:
+        """Say what is left of runs that have not ended, together in the primary; of all of them if none is given.
+
+        Raises:
+            Refused: one of them has ended, or is not there.
+        """
+        ended = [uid for uid in uids if uid not in self._runs]
+        if ended:
+            raise Refused("it has ended: nothing of it is still to come", code="conflict")
+        now, run_s = self._clock.now(), self._run_times.of
+        found = [self._lookahead.outlook(uid, self._runs[uid].state, run_s, now) for uid in uids or list(self._runs)]
+        estimate = await self._dataplane.outlook([(one.uid, one.steps) for one in found])
+        return with_names(estimate, {step: name for one in found for step, name in one.names.items()})
 
     async def locate(self, uid: str, artifact: argo.Artifact) -> ObjectRef | None:
         """Return where an artifact of a run's status lies, None if that is in no store.
@@ -581,6 +601,7 @@ class Engine:
         """Do what had to wait until the events were durable."""
         for event, future in batch:
             if isinstance(event, PodEnded):
+                self._run_times.learn(run.state, event.node_id, event.end)
                 self._pods.ended(run.uid, event.node_id, event.end)
             elif isinstance(event, OutputsSaved):
                 self._pods.forget(run.uid, event.node_id)

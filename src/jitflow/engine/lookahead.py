@@ -2,7 +2,10 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from jitflow import machine
 from jitflow.engine.locations import Locator
@@ -10,10 +13,18 @@ from jitflow.engine.pods import declared_output_bytes, future_of, located, step_
 from jitflow.engine.run import LiveRun
 from jitflow.model.data import FutureStep, StepId
 from jitflow.model.objects import Objects
-from jitflow.ports.dataplane import DataPlane
+from jitflow.ports.dataplane import DataPlane, Estimate
 
 PAUSE_PER_COST = 20
 """Looking ahead again takes at most about one part in so many of the time."""
+
+
+class Outlook(Struct, frozen=True, kw_only=True):
+    """What is still to come of a workflow, and the names of its steps."""
+
+    uid: str
+    steps: list[FutureStep]
+    names: dict[StepId, str]
 
 
 class Lookahead:
@@ -53,11 +64,25 @@ class Lookahead:
 
     def steps(self, uid: str, state: machine.State) -> tuple[list[FutureStep], bool]:
         """Return the steps to come with the objects they read and write, and whether some are not known yet."""
+        return self._located(uid, state, machine.forecast(state, objects=self._objects))
+
+    def outlook(self, uid: str, state: machine.State, run_s: Callable[[str], float | None], now: float) -> Outlook:
+        """Return the steps to come with how long they run as far as that was learned, and their names."""
+        coming = machine.forecast(state, objects=self._objects)
+        steps, _ = self._located(uid, state, coming)
+        timed: list[FutureStep] = []
+        for step, one in zip(steps, coming, strict=True):
+            node = state.nodes.get(one.node_id)
+            ran_s = now - node.started_at if node is not None and node.phase == "Running" and node.started_at is not None else 0.0
+            whole_s = run_s(one.fingerprint)
+            timed.append(replace(step, run_s=max(0.0, whole_s - ran_s)) if whole_s is not None else step)
+        return Outlook(uid=uid, steps=timed, names={step.id: one.name for step, one in zip(steps, coming, strict=True)})
+
+    def _located(self, uid: str, state: machine.State, steps: Sequence[machine.ForecastStep]) -> tuple[list[FutureStep], bool]:
         namespace = state.program.metadata.namespace or ""
         locator = self._locator().within(namespace, None if state.run.repository.default else state.run.store)
         barriers: dict[int, tuple[StepId, ...]] = {}
         found: list[FutureStep] = []
-        steps = machine.forecast(state, objects=self._objects)
         hidden = any(step.unknown for step in steps)
         for step in steps:
             # Steps behind one barrier share a tuple here too: those who walk it look at it once.
@@ -77,3 +102,11 @@ class Lookahead:
                 )
             )
         return found, hidden
+
+
+def with_names(estimate: Estimate, names: Mapping[StepId, str]) -> Estimate:
+    """Let an estimate name steps as people know them."""
+    compute = tuple(names.get(step, step) for step in estimate.compute_chain)
+    return replace(
+        estimate, compute_chain=compute, transfer_chain=tuple(names.get(step, step) for step in estimate.transfer_chain)
+    )

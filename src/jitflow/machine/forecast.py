@@ -52,6 +52,8 @@ class ForecastStep(Struct, frozen=True, kw_only=True, gc=False):
     unknown: bool = False
     body: argo.Template | None = None
     name: str = ""
+    fingerprint: str = ""
+    """What its run time is learned by."""
 
 
 class _Place(Struct, frozen=True, kw_only=True):
@@ -221,6 +223,7 @@ class _Forecaster:
             unknown=place.unknown or not inputs.complete,
             body=self._body(template, scope),
             name=node.name,
+            fingerprint=template.fingerprint,
         )
         self._levels[node.id] = level
         self._steps.append((level, 0 if node.phase == phases.RUNNING else 1, step))

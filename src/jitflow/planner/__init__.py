@@ -3,6 +3,7 @@
 from jitflow.planner._plan import Plan
 from jitflow.planner._sizes import footprint, smallest_capacity
 from jitflow.planner._views import Bytes, ItemView, Wait
+from jitflow.planner.chains import Chain, longest
 from jitflow.planner.commands import Bypass, Cancel, Command, Evict, Fetch, Grant, Look, Refuse, Store, Take
 from jitflow.planner.planner import Planner, PlannerOptions
 from jitflow.planner.portfolio import Effort, choose, without_estimates
@@ -15,6 +16,7 @@ __all__ = [
     "Bypass",
     "Bytes",
     "Cancel",
+    "Chain",
     "Command",
     "Effort",
     "Evict",
@@ -36,6 +38,7 @@ __all__ = [
     "choose",
     "explain",
     "footprint",
+    "longest",
     "moved",
     "simulate",
     "smallest_capacity",

@@ -38,13 +38,17 @@ class Arrival(Struct, frozen=True, kw_only=True):
 
 
 class Setting(Struct, frozen=True, kw_only=True):
-    """Where workflows run. `run_s`: assumed of steps that do not say; `resident`: what is in the primary at the start."""
+    """Where workflows run. `run_s`: assumed of steps that do not say; `resident`: what is in the primary at the start.
+
+    `ahead`: False where nothing is known ahead: a step takes a place first and fetches what it reads while it holds it.
+    """
 
     capacity_bytes: int
     link: Link
     options: PlannerOptions
     run_s: float = 0.0
     resident: dict[ObjectRef, int] = {}
+    ahead: bool = True
 
 
 class Outcome(Struct, frozen=True, kw_only=True):
@@ -224,7 +228,8 @@ class _World:
     def _fire(self) -> None:
         _, _, kind, what = heapq.heappop(self.timers)
         if isinstance(what, Arrival):
-            self.planner.announce(what.uid, what.steps, what.plan)
+            if self.setting.ahead:
+                self.planner.announce(what.uid, what.steps, what.plan)
             for step in what.steps:
                 if not self.blockers[step.id]:
                     self._ask(step.id)
@@ -237,9 +242,27 @@ class _World:
             self._end(what)
 
     def _ask(self, name: StepId) -> None:
-        uid, step = self.steps[name]
         self.asked_at[name] = self.now
-        self.planner.ask(uid, step)
+        if self.setting.ahead:
+            self.planner.ask(*self.steps[name])
+        else:
+            self._queue(name)
+
+    def _queue(self, name: StepId) -> None:
+        """Let a step wait for a place."""
+        self._count += 1
+        heapq.heappush(self.waiting, (self._count, name))
+
+    def _granted(self, name: StepId) -> None:
+        self.waited += self.now - self.asked_at[name]
+        if self.setting.ahead:
+            self._queue(name)
+        else:
+            self._begin(name)
+
+    def _begin(self, name: StepId) -> None:
+        run_s = self.steps[name][1].run_s
+        self._timer(self.now + (self.setting.run_s if run_s is None else run_s), "end", name)
 
     def _end(self, name: StepId) -> None:
         self.free += 1
@@ -258,18 +281,24 @@ class _World:
         self.planner.uploaded(ref, self.sizes[ref])
 
     def _pump(self) -> None:
-        while commands := self.planner.decide(self.now):
-            for command in commands:
-                self._obey(command)
+        self._decide()
         while self.free and self.waiting:
             _, name = heapq.heappop(self.waiting)
             self.free -= 1
-            run_s = self.steps[name][1].run_s
-            self._timer(self.now + (self.setting.run_s if run_s is None else run_s), "end", name)
+            if self.setting.ahead:
+                self._begin(name)
+            else:
+                self.planner.ask(*self.steps[name])
+                self._decide()
         latency = self.setting.link.latency_s
         while (ref := self.up.next_queued()) is not None:
             self.leaving[ref] = True
             self._timer(self.now + latency, "up", ref)
+
+    def _decide(self) -> None:
+        while commands := self.planner.decide(self.now):
+            for command in commands:
+                self._obey(command)
 
     def _obey(self, command: Command) -> None:
         match command:
@@ -289,13 +318,12 @@ class _World:
                 self.up.unqueue(ref)
                 self.up.queue(ref, urgent=True)
             case Grant(step=name):
-                self.waited += self.now - self.asked_at[name]
-                self._count += 1
-                heapq.heappush(self.waiting, (self._count, name))
+                self._granted(name)
             case Look(ref=ref):
                 self.planner.size_known(ref, self.sizes.setdefault(ref, 0))
             case Refuse(step=name, message=message):
                 self.refused[name] = message
+                self.free += not self.setting.ahead
             case _:
                 # A cancelled transfer runs on here: no workflow is ever withdrawn in this world.
                 pass

@@ -75,6 +75,19 @@ class Estimate(Struct, frozen=True, kw_only=True):
     expected_s: float | None = None
     rows: tuple[tuple[str, int | None, str, int], ...] = ()
     """For each object: its reference, size, state here, number of steps that read it."""
+    steps: int = 0
+    timed: int = 0
+    """How many steps are to come, and of how many of them a run time was learned; the others are taken to need none."""
+    on_demand_s: float | None = None
+    """What is expected if every step took a place first and fetched its inputs while it held it."""
+    compute_s: float = 0.0
+    """The longest chain of run times, and the steps on it."""
+    compute_chain: tuple[StepId, ...] = ()
+    chain_s: float | None = None
+    """The longest chain of transfers that no step of it can do without, and the steps on it that have any."""
+    transfer_chain: tuple[StepId, ...] = ()
+    too_large: bool = False
+    """The workflow is too large to be simulated: nothing is said of its time but what adding up gives."""
 
 
 class DataPlane(Protocol):
@@ -95,6 +108,10 @@ class DataPlane(Protocol):
             Refused: an input does not exist, a remote is unknown or refuses, a step can never fit (says the smallest capacity
                 that would do).
         """
+        ...
+
+    async def outlook(self, workflows: Sequence[tuple[WorkflowUid, Sequence[FutureStep]]]) -> Estimate:
+        """Say what is still to come of workflows that run, together in the primary as it is now; nothing is looked up."""
         ...
 
     def announce(self, uid: WorkflowUid, steps: Sequence[FutureStep]) -> None:

@@ -179,6 +179,19 @@ class FakeEngine:
             rows=(("far:a", 10, "absent", 1),),
         )
 
+    async def outlook(self, uids: Sequence[str] = ()) -> Estimate:
+        """Return an estimate that tells how many runs are meant."""
+        self._check()
+        return Estimate(
+            objects=len(uids) or len(self._rows),
+            distinct_bytes=20,
+            resident_bytes=10,
+            to_move_bytes=10,
+            peak_bytes=20,
+            capacity_bytes=100,
+            smallest_capacity_bytes=10,
+        )
+
     def subscribe(self, listener: Callable[[Change], None]) -> Callable[[], None]:
         """Tell the listener of changes."""
         self._listeners.append(listener)

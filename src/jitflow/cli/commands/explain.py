@@ -1,17 +1,20 @@
 """`jitflow explain`."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from jitflow.cli.client import ApiError
 from jitflow.cli.commands import single
+from jitflow.cli.connect import connect, resolve
 from jitflow.cli.errors import InputRefused
 from jitflow.cli.formats import duration, plural, rate, size
 from jitflow.cli.launch import Wishes, requests
 from jitflow.cli.manifests import refused_by_server, shown
 from jitflow.cli.options import (
+    DEFAULT_NAMESPACE,
     EntrypointOption,
     ParameterFileOption,
     ParameterOption,
@@ -25,34 +28,64 @@ from jitflow.cli.serving import any_server
 from jitflow.ports.dataplane import Estimate
 
 _MOST_ROWS = 20
+_MOST_IN_CHAIN = 6
 
 app, command = single("jitflow explain workflow.yaml -p year=2024")
 
 
 @command
 def explain(
-    file: Annotated[str, typer.Argument(metavar="FILE", help="A manifest; - for standard input.", show_default=False)],
+    target: Annotated[
+        str,
+        typer.Argument(
+            metavar="[FILE|WORKFLOW]", help="A manifest (- for standard input), or a workflow that runs.", show_default=False
+        ),
+    ] = "",
     *,
     parameters: ParameterOption = None,
     parameter_file: ParameterFileOption = "",
     entrypoint: EntrypointOption = "",
     namespace: SubmitNamespaceOption = "",
-    everything: Annotated[bool, typer.Option("--all", help="List every object, however many.")] = False,
+    everything: Annotated[
+        bool, typer.Option("--all", help="All workflows that run; of one: every object, however many.")
+    ] = False,
     server: ServerOption = "",
     output: TableOption = TableFormat.TABLE,
 ) -> None:
-    """Say what running a manifest would take: objects, bytes to move, time on this link, room in the primary. Runs nothing."""
-    asked = requests(file, Wishes(parameters or (), parameter_file, entrypoint=entrypoint, namespace=namespace))
+    """Say what running a manifest would take, or what is left of workflows that run: objects, bytes, time, room. Runs nothing."""
+    if is_manifest(target):
+        found = _of_manifest(target, Wishes(parameters or (), parameter_file, entrypoint=entrypoint, namespace=namespace), server)
+    elif target or everything:
+        with connect(server) as client:
+            where = namespace or DEFAULT_NAMESPACE
+            found = client.outlook(where, resolve(client, where, target)) if target else client.outlook()
+    else:
+        raise InputRefused("name a manifest or a workflow, or ask for all workflows that run with --all")
+    if output is TableFormat.JSON:
+        print_json(found)
+    else:
+        _print(found, everything=everything and bool(target))
+
+
+def is_manifest(target: str) -> bool:
+    """Return whether an argument names a file: it is there, or nothing that a workflow could be called."""
+    return (
+        target == "-" or "/" in target or target.endswith((".yaml", ".yml", ".json")) or (target != "" and Path(target).is_file())
+    )
+
+
+def _of_manifest(file: str, wishes: Wishes, server: str) -> Estimate:
+    asked = requests(file, wishes)
     if len(asked) != 1:
         raise InputRefused(f"{shown(file)}: holds {len(asked)} workflows; explain them one by one")
     with any_server(server) as client:
         try:
-            found = client.explain(asked[0].body)
+            return client.explain(asked[0].body)
         except ApiError as error:
             raise refused_by_server(error, file) from error
-    if output is TableFormat.JSON:
-        print_json(found)
-        return
+
+
+def _print(found: Estimate, *, everything: bool) -> None:
     for label, text in facts(found):
         typer.echo(f"{label + ':':20} {text}")
     rows = found.rows if everything else found.rows[:_MOST_ROWS]
@@ -74,8 +107,36 @@ def facts(found: Estimate) -> Iterator[tuple[str, str]]:
     link = f" at {rate(found.link_Bps)}" if found.link_Bps else ""
     moved = duration(found.transfer_s) if found.transfer_s is not None else "not known: nothing was measured on this link yet"
     yield "time to move them", f"{moved}{link if found.transfer_s is not None else ''}"
-    yield "expected run time", duration(found.expected_s) if found.expected_s is not None else "not known yet"
+    yield from _times(found)
     yield "peak of the primary", size(found.peak_bytes)
     yield "capacity", size(found.capacity_bytes)
     fits = "" if found.smallest_capacity_bytes <= found.capacity_bytes else " (more than there is: it would be refused)"
     yield "smallest that works", f"{size(found.smallest_capacity_bytes)}{fits}"
+
+
+def _times(found: Estimate) -> Iterator[tuple[str, str]]:
+    """Yield how long it will take, with what that is worth."""
+    unknown = "not known: too many objects to simulate" if found.too_large else "not known yet"
+    yield "expected run time", (duration(found.expected_s) if found.expected_s is not None else unknown) + _worth(found)
+    if found.on_demand_s is not None:
+        yield "without look-ahead", duration(found.on_demand_s)
+    if found.compute_chain:
+        yield "longest computing", f"{duration(found.compute_s)}: {_chain(found.compute_chain)}"
+    if found.transfer_chain:
+        time = duration(found.chain_s) if found.chain_s is not None else "not known yet"
+        yield "longest transfers", f"{time}: {_chain(found.transfer_chain)}"
+
+
+def _worth(found: Estimate) -> str:
+    """Return of how many steps no run time is known."""
+    untimed = found.steps - found.timed
+    if not untimed:
+        return ""
+    return f" (run times of {untimed:,} of {plural(found.steps, 'step')} are not known and count as nothing)"
+
+
+def _chain(steps: Sequence[str]) -> str:
+    """Return a chain of steps, its middle left out where it is long."""
+    if len(steps) <= _MOST_IN_CHAIN:
+        return " → ".join(steps)
+    return f"{' → '.join(steps[:2])} → … {len(steps) - 3:,} more … → {steps[-1]}"

@@ -1,0 +1,68 @@
+"""What a simulation of the planner says of workflows before they run, or of what is left of them."""
+
+import asyncio
+from collections.abc import Sequence
+
+from msgspec.structs import replace
+
+from jitflow.dataplane.core import Core
+from jitflow.model.data import FutureStep, ObjectRef, StepId, WorkflowUid
+from jitflow.planner import Arrival, Link, Outcome, Setting, longest, simulate
+from jitflow.ports.dataplane import Estimate
+
+_READS_SIMULATED = 2000
+_NOMINAL_BPS = 50e6
+"""The link that is assumed where only the peak is of interest."""
+
+Workflows = Sequence[tuple[WorkflowUid, Sequence[FutureStep]]]
+
+
+async def foreseen(core: Core, estimate: Estimate, workflows: Workflows) -> Estimate:
+    """Add the chains, and what a simulation says: the peak, and where the link's rate is known, the times."""
+    steps = [step for _, some in workflows for step in some]
+    resident = {ref: row.size_bytes for ref, row in core.rows.items()}
+    estimate = _with_chains(estimate, steps, resident)
+    if not estimate.objects:
+        return estimate
+    if sum(len(step.inputs) + 2 for step in steps) > _READS_SIMULATED:
+        return replace(estimate, too_large=True)
+    arrivals = [Arrival(uid=uid, steps=tuple(some)) for uid, some in workflows]
+    fits = sum(resident.values()) <= estimate.capacity_bytes
+    setting = Setting(
+        capacity_bytes=estimate.capacity_bytes,
+        link=Link(rate_Bps=estimate.link_Bps or _NOMINAL_BPS),
+        options=core.planner.options,
+        resident=resident if fits else {},
+    )
+    ahead = await asyncio.to_thread(simulate, arrivals, setting)
+    if estimate.link_Bps is None:
+        return replace(estimate, peak_bytes=ahead.peak_bytes)
+    alone = await asyncio.to_thread(simulate, arrivals, replace(setting, ahead=False))
+    return replace(estimate, peak_bytes=ahead.peak_bytes, expected_s=_makespan(ahead), on_demand_s=_makespan(alone))
+
+
+def _makespan(outcome: Outcome) -> float | None:
+    return None if outcome.unfinished else outcome.makespan_s
+
+
+def _with_chains(estimate: Estimate, steps: Sequence[FutureStep], here: dict[ObjectRef, int]) -> Estimate:
+    """Add the longest chain of run times, and the longest of transfers over a link that each has for itself."""
+    compute = longest(steps, {step.id: step.run_s for step in steps if step.run_s})
+    produced = {output.ref for step in steps for output in step.outputs}
+    fetched: dict[StepId, float] = {}
+    seen = set(here) | produced
+    for step in steps:
+        # An object that several steps read is counted for the first of them: it comes only once.
+        fresh = {one.ref: one.size_bytes or 0 for one in step.inputs if one.ref not in seen}
+        seen.update(fresh)
+        fetched[step.id] = float(sum(fresh.values()))
+    transfer = longest(steps, fetched)
+    return replace(
+        estimate,
+        steps=len(steps),
+        timed=sum(step.run_s is not None for step in steps),
+        compute_s=compute.length,
+        compute_chain=compute.steps,
+        chain_s=transfer.length / estimate.link_Bps if estimate.link_Bps else None,
+        transfer_chain=transfer.steps,
+    )

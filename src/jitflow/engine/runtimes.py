@@ -1,0 +1,77 @@
+"""How long steps run, learned from those that succeeded: by template, over all workflows and restarts."""
+
+from typing import Final
+
+import msgspec
+from msgspec import Struct
+
+from jitflow import machine
+from jitflow.engine.tasks import Owner
+from jitflow.model.pods import PodEnd
+from jitflow.ports.clock import Clock
+from jitflow.ports.store import StateStore
+
+RUN_TIME: Final = "runtime"
+KEPT = 10_000
+"""Templates of which something is remembered; the ones that were not seen for longest are forgotten."""
+
+_NEW_WEIGHT = 0.2
+_SAVE_AFTER_S = 1.0
+
+
+class RunTime(Struct, frozen=True, kw_only=True):
+    """What a template's steps took: a mean in which the newer ones count more, and when the last one ended."""
+
+    mean_s: float
+    count: int
+    seen_at: float
+
+
+class RunTimes:
+    """Learns run times. Writes late and many at once: losing the last ones in a crash does no harm."""
+
+    def __init__(self, store: StateStore, clock: Clock, owner: Owner) -> None:
+        """Keep them in `store`."""
+        self._store = store
+        self._clock = clock
+        self._owner = owner
+        self._known: dict[str, RunTime] = {}
+        self._unsaved: set[str] = set()
+
+    async def open(self) -> None:
+        """Read what was learned before."""
+        read = [(key, msgspec.json.decode(body, type=RunTime)) for key, body in await self._store.items(RUN_TIME)]
+        self._known = dict(sorted(read, key=lambda one: one[1].seen_at))
+
+    def learn(self, state: machine.State, node_id: str, end: PodEnd) -> None:
+        """Take note of a pod that has ended; of one that failed nothing is learned."""
+        node = state.nodes.get(node_id)
+        if node is None or end.exit_code != 0 or not 0 < end.started_at <= end.finished_at:
+            return
+        key, ran_s = state.program.template(node.template).fingerprint, end.finished_at - end.started_at
+        old = self._known.pop(key, None)
+        count = old.count + 1 if old is not None else 1
+        mean_s = ran_s if old is None else old.mean_s + max(1 / count, _NEW_WEIGHT) * (ran_s - old.mean_s)
+        self._known[key] = RunTime(mean_s=mean_s, count=count, seen_at=end.finished_at)
+        if not self._unsaved:
+            self._owner.spawn(self._save_soon(), "save run times")
+        self._unsaved.add(key)
+        if len(self._known) > KEPT:
+            oldest = next(iter(self._known))
+            del self._known[oldest]
+            self._unsaved.add(oldest)
+
+    def of(self, fingerprint: str) -> float | None:
+        """Return how long a template's steps run, None if none was seen."""
+        found = self._known.get(fingerprint)
+        return found.mean_s if found is not None else None
+
+    async def save(self) -> None:
+        """Write what was learned since the last time."""
+        unsaved, self._unsaved = self._unsaved, set()
+        rows = ((key, self._known.get(key)) for key in sorted(unsaved))
+        await self._store.put(RUN_TIME, [(key, msgspec.json.encode(row) if row is not None else None) for key, row in rows])
+
+    async def _save_soon(self) -> None:
+        await self._clock.sleep(_SAVE_AFTER_S)
+        await self.save()
