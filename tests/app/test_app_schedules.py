@@ -6,10 +6,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from jitflow.app.schedules import Scheduler
 from jitflow.expr.schedules import Schedule, ScheduleError
 from jitflow.model import argo
+from jitflow.model.problems import Refused
 from jitflow.objects import ObjectStore
 from jitflow.ports.store import RunRow
 from jitflow.testing.fake_engine import PlainSealer
@@ -69,9 +71,13 @@ class Runs:
         self.started: list[argo.Workflow] = []
         self.ended: list[str] = []
         self.removed: list[str] = []
+        self.invalid = ""
 
-    async def start(self, workflow: argo.Workflow, namespace: str) -> argo.Workflow:
+    async def start(self, workflow: argo.Workflow, namespace: str, *, kept: bool = True) -> argo.Workflow:
         metadata = workflow.metadata or argo.ObjectMeta()
+        if self.invalid:
+            assert not kept
+            raise Refused(self.invalid)
         self.started.append(workflow)
         row = RunRow(
             uid=metadata.name or "", namespace=namespace, name=metadata.name or "", phase="Running", labels=metadata.labels
@@ -116,6 +122,11 @@ class Stage:
         for _ in range(3):
             self.scheduler._changed.set()
             await asyncio.sleep(0.002)
+
+    async def suspend(self, *, suspended: bool) -> None:
+        found = self.objects.find(argo.CronWorkflow, "ns", "c")
+        assert found is not None
+        await self.objects.replace(replace(found, spec=replace(found.spec, suspend=suspended)), "ns")
 
     def names(self) -> list[str]:
         return [(workflow.metadata and workflow.metadata.name) or "" for workflow in self.runs.started]
@@ -272,3 +283,40 @@ def test_one_missed_run_is_caught_up_within_the_deadline(deadline_s: int | None,
         assert stage.names() == [f"c-{int(NOON)}"] * expected
 
     play(scenario, missed, opened=False)
+
+
+def test_an_invalid_workflow_is_a_condition_of_its_schedule_until_it_is_mended() -> None:
+    """SEMANTICS cron: condition SpecError; no workflow is made, and the schedule is tried again when it is due."""
+
+    async def scenario(stage: Stage) -> None:
+        stage.runs.invalid = "template name 'gone' undefined"
+        await stage.pass_to(NOON + 61)
+        (condition,) = stage.status().conditions
+        assert (condition.type, condition.status) == ("SpecError", "True")
+        assert condition.message == "cannot validate Workflow: template name 'gone' undefined"
+        assert not stage.status().last_scheduled_time
+        stage.runs.invalid = ""
+        await stage.pass_to(NOON + 121)
+        assert stage.status().conditions == ()
+        assert stage.names() == [f"c-{int(NOON + 120)}"]
+
+    play(scenario, cron())
+
+
+def test_a_schedule_that_is_new_or_goes_on_starts_nothing_that_was_due_before() -> None:
+    async def scenario(stage: Stage) -> None:
+        await stage.pass_to(NOON + 65)
+        await stage.objects.create(cron(), "ns")
+        await stage.pass_to(NOON + 66)
+        assert stage.names() == []
+        await stage.pass_to(NOON + 121)
+        assert stage.names() == [f"c-{int(NOON + 120)}"]
+        await stage.suspend(suspended=True)
+        await stage.pass_to(NOON + 190)
+        await stage.suspend(suspended=False)
+        await stage.pass_to(NOON + 200)
+        assert len(stage.names()) == 1
+        await stage.pass_to(NOON + 241)
+        assert stage.names()[1:] == [f"c-{int(NOON + 240)}"]
+
+    play(scenario)

@@ -440,6 +440,26 @@ def test_claims_are_made_and_dropped_after_success():
     assert [effect.names for effect in dropped.effects if isinstance(effect, DropClaims)] == [("wf-d",)]
 
 
+@pytest.mark.parametrize(("strategy", "code", "kept"), [("Success", 0, False), ("Success", 1, True), ("Completion", 1, False)])
+def test_the_status_tells_of_claims_while_they_are_there(strategy: str, code: int, kept: bool):
+    """SEMANTICS status: persistentVolumeClaims, until volumeClaimGC gives them up; a workflow that runs again has them again."""
+    text = (
+        f"entrypoint: work\nvolumeClaimGC: {{strategy: OnWorkflow{strategy}}}\n"
+        "volumeClaimTemplates: [{metadata: {name: d}, spec: {}}]\n"
+        "templates: [{name: work, container: {image: i, volumeMounts: [{name: d, mountPath: /d}]}}]"
+    )
+    run = driven(text)
+    source = argo.PersistentVolumeClaimVolumeSource(claim_name="wf-d")
+    there = (argo.Volume(name="d", persistent_volume_claim=source),)
+    assert machine.status(run.state, run.now).persistent_volume_claims == there
+    run.end("wf", exit_code=code)
+    assert machine.status(run.state, run.now).persistent_volume_claims == (there if kept else ())
+    if code:
+        made = run.send(RetryRequested())
+        assert [effect for effect in made.effects if isinstance(effect, MakeClaims)]
+        assert machine.status(run.state, run.now).persistent_volume_claims == there
+
+
 def test_labels_are_worked_out_when_the_workflow_begins():
     """SEMANTICS Templates by reference: workflowMetadata.labels/labelsFrom (expression must be a string)."""
     text = (

@@ -32,8 +32,8 @@ _log = logger("schedules")
 class Runs(Protocol):
     """What a schedule does with workflows."""
 
-    async def start(self, workflow: argo.Workflow, namespace: str) -> argo.Workflow:
-        """Let a workflow run; one that cannot is kept, ended in Error."""
+    async def start(self, workflow: argo.Workflow, namespace: str, *, kept: bool = True) -> argo.Workflow:
+        """Let a workflow run; one that cannot is kept, ended in Error, or else refused."""
         ...
 
     def labelled(self, namespace: str, label: str, value: str) -> list[RunRow]:
@@ -62,12 +62,14 @@ class Scheduler:
         self._clock = clock
         self._spawn = spawn
         self._looked_at = 0.0
+        self._known: dict[tuple[str, str], tuple[str, argo.CronWorkflowSpec, float]] = {}
         self._changed = asyncio.Event()
         self._stop: Callable[[], None] | None = None
 
     def open(self) -> None:
         """Begin: first with what was missed while nobody looked, where a schedule allows that."""
         self._looked_at = self._clock.now()
+        self._learn()
         self._stop = self._objects.subscribe(self._hear)
         self._spawn(self._run(), "schedules")
 
@@ -86,8 +88,10 @@ class Scheduler:
             await self._catch_up(cron)
         while True:
             self._changed.clear()
+            self._learn()
             now = self._clock.now()
-            due = [at for cron in self._objects.list(argo.CronWorkflow) if (at := self._next(cron, self._looked_at)) is not None]
+            crons = self._objects.list(argo.CronWorkflow)
+            due = [at for cron in crons if (at := self._next(cron, self._since(cron))) is not None]
             wait_s = min(max(0.0, min(due, default=now + LONGEST_SLEEP_S) - now), LONGEST_SLEEP_S)
             if wait_s > 0:
                 try:
@@ -98,11 +102,25 @@ class Scheduler:
                     pass
             await self._start_due()
 
-    async def _start_due(self) -> None:
-        since, now = self._looked_at, self._clock.now()
-        self._looked_at = now
+    def _learn(self) -> None:
+        """Remember since when each schedule is as it is: one that is new, or goes on, starts nothing that was due before."""
+        now, known = self._clock.now(), self._known
+        self._known = {}
         for cron in self._objects.list(argo.CronWorkflow):
-            at = self._next(cron, since)
+            before = known.get(_key(cron))
+            uid = (cron.metadata and cron.metadata.uid) or ""
+            same = before is not None and before[:2] == (uid, cron.spec)
+            self._known[_key(cron)] = before if before is not None and same else (uid, cron.spec, now)
+
+    def _since(self, cron: argo.CronWorkflow) -> float:
+        known = self._known.get(_key(cron))
+        return self._looked_at if known is None else max(self._looked_at, known[2])
+
+    async def _start_due(self) -> None:
+        now = self._clock.now()
+        found = [(cron, self._next(cron, self._since(cron))) for cron in self._objects.list(argo.CronWorkflow)]
+        self._looked_at = now
+        for cron, at in found:
             if at is not None and at <= now:
                 await self._guarded(cron, at)
 
@@ -158,7 +176,15 @@ class Scheduler:
             for row in active:
                 await self._runs.end(row)
         workflow = from_cron(cron, at, name=f"{_name(cron)}-{int(at)}")
-        await self._runs.start(workflow, namespace)
+        try:
+            await self._runs.start(workflow, namespace, kept=False)
+        except Refused as error:
+            if error.code != "invalid":
+                raise
+            _log.warning("schedule's workflow is invalid", cron=_name(cron), reason=str(error))
+            message = f"cannot validate Workflow: {error}"[:1000]
+            await self._tell(cron, conditions=(argo.Condition(type="SpecError", status="True", message=message),))
+            return
         stamp = datetime.fromtimestamp(int(at), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         await self._tell(cron, last_scheduled_time=stamp, phase=ACTIVE, conditions=())
 
@@ -249,6 +275,10 @@ class Scheduler:
 
 def _name(cron: argo.CronWorkflow) -> str:
     return (cron.metadata and cron.metadata.name) or ""
+
+
+def _key(cron: argo.CronWorkflow) -> tuple[str, str]:
+    return (cron.metadata and cron.metadata.namespace) or "", _name(cron)
 
 
 def _seconds(text: str) -> float:

@@ -163,15 +163,17 @@ class Service:
         namespace = namespace or self.namespace
         return await self.take(read, namespace, dry_run=dry_run)
 
-    async def start(self, workflow: argo.Workflow, namespace: str) -> argo.Workflow:
+    async def start(self, workflow: argo.Workflow, namespace: str, *, kept: bool = True) -> argo.Workflow:
         """Let a workflow run that nobody waits for: one that cannot is kept, ended in Error, as Argo's controller does it.
 
         Raises:
-            Refused: the name exists (`conflict`), or cannot be one.
+            Refused: the name exists (`conflict`), or cannot be one; or the workflow cannot run and is not to be kept.
         """
         try:
             read = await self._read(to_builtins(workflow), namespace, source="", size_bytes=0)
         except Refused as error:
+            if not kept:
+                raise
             missing = missing_template(workflow, namespace, self._objects)
             return await self.take(workflow, namespace, invalid=missing or f"invalid spec: {error}")
         return await self.take(read, namespace)

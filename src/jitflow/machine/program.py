@@ -378,14 +378,19 @@ class Program:
         return tuple(found)
 
     @cached_property
-    def volumes(self) -> tuple[argo.Volume, ...]:
-        """The workflow's volumes, those of its claims included."""
+    def claimed(self) -> tuple[argo.Volume, ...]:
+        """The volumes of the workflow's own claims."""
         claimed: list[argo.Volume] = []
         for claim in self.spec.volume_claim_templates:
             name = (claim.metadata and claim.metadata.name) or ""
             source = argo.PersistentVolumeClaimVolumeSource(claim_name=f"{self.name}-{name}")
             claimed.append(argo.Volume(name=name, persistent_volume_claim=source))
-        return (*self.spec.volumes, *claimed)
+        return tuple(claimed)
+
+    @cached_property
+    def volumes(self) -> tuple[argo.Volume, ...]:
+        """The workflow's volumes, those of its claims included."""
+        return (*self.spec.volumes, *self.claimed)
 
     @cached_property
     def compiled_volumes(self) -> "tuple[tags.Compiled[argo.Volume], ...]":

@@ -12,6 +12,7 @@ from jitflow.machine.edges import Edges
 from jitflow.machine.node import Node
 from jitflow.machine.state import State
 from jitflow.machine.titles import title
+from jitflow.machine.workflow import has_claims
 from jitflow.model import argo
 from jitflow.model.runs import Note
 
@@ -103,6 +104,7 @@ def status(state: State, now: float, host: str = "") -> argo.WorkflowStatus:
         message=run.message or None,
         conditions=_conditions(state),
         outputs=run.outputs,
+        persistent_volume_claims=state.program.claimed if has_claims(state.program, run) else (),
         artifact_gc_status=garbage.status(state),
         artifact_repository_ref=run.repository,
         synchronization=locks.status(_holders(state)),

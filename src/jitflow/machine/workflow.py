@@ -9,8 +9,10 @@ from jitflow.machine import templates as keys
 from jitflow.machine.expressions import value_of
 from jitflow.machine.node import Node
 from jitflow.machine.problems import Problem
+from jitflow.machine.program import Program
 from jitflow.machine.retries import Retries
 from jitflow.machine.scope import Scope
+from jitflow.machine.state import Run
 from jitflow.machine.turn import BROKEN_ENTRY, EXIT_ERROR, Turn
 from jitflow.model.runs import (
     CloseWorkflow,
@@ -202,7 +204,7 @@ def _end(turn: Turn, phase: str, message: str) -> None:
         turn.close(tasks.PLUGINS_KEY)
         turn.run = _replace(turn.run, plugins=False)
     if turn.program.claims:
-        _drop_claims(turn, phase)
+        _drop_claims(turn)
     garbage.completed(turn)
     turn.emit(CloseWorkflow(key=CLOSE_KEY))
     good = phase == phases.SUCCEEDED
@@ -210,12 +212,21 @@ def _end(turn: Turn, phase: str, message: str) -> None:
     turn.note(f"Workflow{phase}", text, kind="Normal" if good else "Warning")
 
 
-def _drop_claims(turn: Turn, phase: str) -> None:
-    """Delete the workflow's volume claims if its `volumeClaimGC` says so: after success, or after any end."""
-    turn.close(CLAIMS_KEY)
-    gc = turn.program.spec.volume_claim_gc
+def has_claims(program: Program, run: Run) -> bool:
+    """Return whether the workflow's volume claims are there: from its beginning until they are given up."""
+    return bool(run.phase) and not run.invalid and not _gives_up_claims(program, run)
+
+
+def _gives_up_claims(program: Program, run: Run) -> bool:
+    """Return whether `volumeClaimGC` lets the claims go now: after success, or after any end."""
+    gc = program.spec.volume_claim_gc
     strategy = (gc.strategy if gc is not None else None) or "OnWorkflowSuccess"
-    if phase == phases.SUCCEEDED or strategy == "OnWorkflowCompletion":
+    return run.phase == phases.SUCCEEDED or (run.finished_at is not None and strategy == "OnWorkflowCompletion")
+
+
+def _drop_claims(turn: Turn) -> None:
+    turn.close(CLAIMS_KEY)
+    if _gives_up_claims(turn.program, turn.run):
         names = tuple((claim.metadata and claim.metadata.name) or "" for claim in turn.program.claims)
         turn.emit(DropClaims(key=DROP_KEY, namespace=turn.program.metadata.namespace or "", names=names))
         turn.close(DROP_KEY)
