@@ -122,6 +122,7 @@ ACCEPTED = {
     "a set of containers": ("containerSet: {containers: [{name: main, image: i}, {name: b, image: i, dependencies: [main]}]}\noutputs: {parameters: [{name: o, valueFrom: {path: /o}}]}", ""),
     "a set without main, without outputs": ("containerSet: {containers: [{name: a, image: i}]}", ""),
     "a resource to be made": ("resource: {action: create, manifest: \"a: {{=asInt(workflow.parameters.x)}}\\nb: '{{workflow.name}}'\"}", ""),
+    "a resource with tags inside braces": ("resource: {action: create, manifest: \"a: {b: {c: {{=asInt('1')}}}, d: '{{workflow.name}}'}\"}", ""),
     "a resource by an artifact": ("inputs: {artifacts: [{name: f, path: /f, raw: {data: x}}]}\nresource: {action: apply, manifestFrom: {artifact: {name: f}}}", ""),
     "an action by value": ("inputs: {parameters: [{name: z}]}\nresource: {action: '{{inputs.parameters.z}}', manifest: 'a: 1'}", "arguments: {parameters: [{name: z, value: apply}]}"),
     "a plugin": ("plugin: {hello: {}}", ""),

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from typing import Final
 
+from jitflow.expr import tags
 from jitflow.model import argo
 from jitflow.model.problems import Refused
 from jitflow.spec._nodes import MAP, parse
@@ -14,7 +14,6 @@ from jitflow.spec.validation._report import Report, has_tag, suggest
 ACTIONS: Final = ("get", "create", "apply", "delete", "replace", "patch")
 _MERGES: Final = ("strategic", "merge", "json")
 _WITHOUT_MANIFEST: Final = ("get", "delete")
-_TAG = re.compile(r"\{\{.*?\}\}+", re.DOTALL)
 
 
 def check_resource(report: Report, template: argo.Template, path: Path) -> None:
@@ -52,10 +51,21 @@ def _check_manifest(report: Report, template: argo.Template, resource: argo.Reso
         check_yaml(report, resource.manifest, (*path, "manifest"), f"{prefix}.manifest")
 
 
+def _filled(text: str) -> str:
+    """Return a text with a word for each tag, which ends where it does when it is filled in: braces of YAML may follow."""
+    parts: list[str] = []
+    end = 0
+    for tag in sorted(tags.find_all(text), key=lambda tag: tag.start):
+        if tag.start >= end:
+            parts += [text[end : tag.start], "x"]
+            end = tag.end
+    return "".join([*parts, text[end:]])
+
+
 def check_yaml(report: Report, text: str, path: Path, prefix: str, *, mapping: bool = False) -> None:
     """Check that a text is YAML, whatever its tags will become; `mapping`: with named parts."""
     try:
-        roots = parse(_TAG.sub("x", text))
+        roots = parse(_filled(text))
     except Refused as error:
         problem = error.problems[0]
         place = f" ({problem.place.line}:{problem.place.column})" if problem.place is not None and problem.place.line else ""
