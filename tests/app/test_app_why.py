@@ -41,6 +41,8 @@ def test_what_has_ended_says_how_and_how_long_it_waited():
     ended = node(phase="Failed", message="exit code 1", started_at=10.0, finished_at=14.5)
     assert line(ended, data) == "wf.a has ended, Failed after 4.5 s: exit code 1; waited 3.0 s for its data"
     assert line(node(phase="Running"), data) == "wf.a runs; waited 3.0 s for its data"
+    saving = Obstacle(kind="saving", message="its outputs are being sent")
+    assert line(node(saving, phase="Succeeded")) == "wf.a has ended, Succeeded; its outputs are being sent"
     assert line(node(phase="Skipped", started_at=1.0, finished_at=1.0)) == "wf.a has ended, Skipped"
 
 

@@ -4,6 +4,7 @@ import pytest
 from machine_driver import T0, Run, workflow
 
 from jitflow import machine
+from jitflow.model.pods import CollectedArtifact
 from jitflow.model.problems import Refused
 from jitflow.model.reasons import NodeReason
 from jitflow.model.runs import PodStarted, SuspendRequested
@@ -167,3 +168,40 @@ def test_an_unknown_node_and_one_name_of_several_are_refused():
         why(run, "same")
     run.end("wf[0].l[0].same")
     assert why(run, "same").name == "wf[0].r[0].same", "the one that has not ended is meant"
+
+
+def test_outputs_on_their_way_are_told_of_the_node_and_of_the_workflow():
+    text = """
+        entrypoint: main
+        templates:
+        - name: main
+          steps: [[{name: a, template: work}]]
+        - name: work
+          container: {image: busybox, command: [work]}
+          outputs: {artifacts: [{name: out, path: /out, s3: {key: k}}]}
+        """
+    run = Run(workflow(text))
+    run.begin()
+    run.end("wf[0].a", artifacts=(CollectedArtifact(name="out", source="/x", size_bytes=1),))
+    assert kinds(why(run, "a")) == ["saving"]
+    assert kinds(why(run, "wf")) == ["saving"]
+    run.save("wf[0].a")
+    assert (kinds(why(run, "a")), kinds(why(run, "wf"))) == ([], [])
+
+
+def test_a_step_behind_a_suspension_names_it():
+    text = """
+        entrypoint: main
+        templates:
+        - name: main
+          steps: [[{name: first, template: work}], [{name: approve, template: pause}], [{name: last, template: work}]]
+        - {name: pause, suspend: {}}
+        - name: work
+          container: {image: busybox, command: [work]}
+        """
+    run = Run(workflow(text))
+    run.begin()
+    assert why(run, "last").obstacles[0].nodes == ("wf[0].first",)
+    run.end("wf[0].first")
+    (one,) = why(run, "last").obstacles
+    assert (one.kind, one.message) == ("parents", "waits for wf[1].approve, which has not ended")

@@ -49,7 +49,8 @@ def summary(node: NodeReason, data: StepStanding | None) -> str:
         took = node.finished_at - node.started_at if node.finished_at is not None and node.started_at is not None else None
         after = f" after {took:.1f} s" if took is not None and node.phase not in {"Skipped", "Omitted"} else ""
         more = f": {node.message}" if node.message else ""
-        return f"{node.name} has ended, {node.phase}{after}{more}{waited}"
+        still = "".join(f"; {one.message}" for one in node.obstacles)
+        return f"{node.name} has ended, {node.phase}{after}{more}{waited}{still}"
     if node.obstacles:
         return f"{node.name} {_joined(node.obstacles)}{_soon(data)}"
     if node.phase == "Running":

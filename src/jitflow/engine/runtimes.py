@@ -7,6 +7,7 @@ from msgspec import Struct
 
 from jitflow import machine
 from jitflow.engine.tasks import Owner
+from jitflow.machine.problems import Problem
 from jitflow.model.pods import PodEnd
 from jitflow.ports.clock import Clock
 from jitflow.ports.store import StateStore
@@ -48,7 +49,11 @@ class RunTimes:
         node = state.nodes.get(node_id)
         if node is None or end.exit_code != 0 or not 0 < end.started_at <= end.finished_at:
             return
-        key, ran_s = state.program.template(node.template).fingerprint, end.finished_at - end.started_at
+        try:
+            key = state.program.template(node.template).fingerprint
+        except Problem:
+            return  # a template of another object that this process has not read
+        ran_s = end.finished_at - end.started_at
         old = self._known.pop(key, None)
         count = old.count + 1 if old is not None else 1
         mean_s = ran_s if old is None else old.mean_s + max(1 / count, _NEW_WEIGHT) * (ran_s - old.mean_s)

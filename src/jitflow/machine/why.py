@@ -13,6 +13,7 @@ from jitflow.model.problems import Problem, Refused
 from jitflow.model.reasons import NodeReason, Obstacle
 
 _NAMED = 5
+_NO_PODS = (types.PROGRESSING - {types.POD}) | {types.RETRY}
 
 
 def why(state: State, wanted: str, *, now: float, objects: Objects = NO_OBJECTS) -> NodeReason:
@@ -84,8 +85,12 @@ def _reason(state: State, node: Node, obstacles: tuple[Obstacle, ...]) -> NodeRe
 
 def _obstacles(state: State, node: Node, now: float) -> tuple[Obstacle, ...]:
     """Return what holds a node back that is there: nothing if it works or has ended."""
+    if node.saving:
+        return (Obstacle(kind="saving", message="its outputs are being sent to their far store"),)
     if node.is_fulfilled:
-        return (Obstacle(kind="hooks", message="has ended; its hooks run still"),) if node.hooking else ()
+        return (Obstacle(kind="hooks", message="its hooks run still"),) if node.hooking else ()
+    if node.held:
+        return (Obstacle(kind="saving", message="outputs of the workflow are being sent to their far store"),)
     if node.locking == locks.WANTED:
         wanted = ", ".join(node.locks)
         return (Obstacle(kind="lock", message=f"waits for {wanted}" + (f" ({node.message})" if node.message else "")),)
@@ -161,11 +166,22 @@ def _before(state: State, step: ForecastStep, known: dict[str, str]) -> Iterable
     if open_ones:
         waiting = tuple(state.nodes[one].name if one in state.nodes else known.get(one, one) for one in open_ones)
         yield Obstacle(kind="parents", message=f"waits for {_listed(waiting)}, which {_have(waiting)} not ended", nodes=waiting)
-    if not step.certain:
+    others = [] if open_ones else _other_work(state, step)
+    if others:
+        text = f"waits for {_listed(node.name for node in others)}, which {_have(others)} not ended"
+        yield Obstacle(kind="parents", message=text, nodes=tuple(node.name for node in others))
+    elif not step.certain:
         yield Obstacle(kind="condition", message="may not run at all: what decides that is not known yet")
 
 
-def _have(found: Sequence[str]) -> str:
+def _other_work(state: State, step: ForecastStep) -> list[Node]:
+    """Return what works around a step and is no pod: steps are foreseen as following pods alone."""
+    around = {node.id for node in state.nodes.values() if step.name.startswith((f"{node.name}.", f"{node.name}["))}
+    live = (node for node in state.nodes.values() if node.type in _NO_PODS and not node.is_fulfilled)
+    return sorted((node for node in live if node.boundary in around), key=lambda node: node.name)
+
+
+def _have(found: Sequence[object]) -> str:
     return "has" if len(found) == 1 else "have"
 
 

@@ -8,8 +8,8 @@ from jitflow.model.data import StepId
 class Obstacle(Struct, frozen=True, kw_only=True):
     """One thing that stands in a node's way. `nodes`: names of those it waits for.
 
-    `kind`: `parents`, `lock`, `parallelism`, `place`, `data`, `suspended`, `backoff`, `steps`, `hooks`, `postponed`, `condition`,
-    `machine` (no place here fits it) or `starting`.
+    `kind`: `parents`, `lock`, `parallelism`, `place`, `data`, `suspended`, `backoff`, `steps`, `hooks`, `saving`, `postponed`,
+    `condition`, `machine` (no place here fits it) or `starting`.
     """
 
     kind: str
