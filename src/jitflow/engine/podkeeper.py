@@ -136,7 +136,14 @@ class PodKeeper:
             return None
         slots = self._slots
         phase, before = (PodPhase.SLOT, slots.before(key)) if slots.waits(key) else (pod.phase, 0)
-        return PodStanding(phase=phase, obstacle=pod.obstacle, before=before, held=slots.held, places=slots.limit)
+        return PodStanding(
+            phase=phase,
+            has_data=pod.lease is not None,
+            obstacle=pod.obstacle,
+            before=before,
+            held=slots.held,
+            places=slots.limit,
+        )
 
     def launch(self, uid: str, effect: LaunchPod, locator: Locator, *, ended: bool = False) -> None:
         """Get the pod's data, then run it. Harmless to repeat. `ended`: it ran, only its outputs are to be saved."""

@@ -13,10 +13,11 @@ _NAMED = 3
 class PodStanding(Struct, frozen=True, kw_only=True):
     """Where a pod is on its way. `before`: how many wait for a place before it; `held` of `places` are taken.
 
-    `obstacle`: why no node can take it.
+    `obstacle`: why no node can take it. `has_data`: False where a pod takes its place before its data is fetched.
     """
 
     phase: str
+    has_data: bool = True
     obstacle: str = ""
     before: int = 0
     held: int = 0
