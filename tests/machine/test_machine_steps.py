@@ -8,6 +8,7 @@ from machine_driver import Run, pod_end, workflow
 
 from jitflow import machine
 from jitflow.machine import names, phases
+from jitflow.model import argo
 from jitflow.model.runs import LaunchPod, PodEnded, PodStarted, PodWaits, WorkflowStarted
 
 pytestmark = pytest.mark.pure
@@ -440,3 +441,46 @@ def test_fail_fast_of_the_template_ends_a_dag_with_its_own_message(fail_fast: st
     assert run.names() == ["wf", "wf.a"]
     message = "template has failed or errored children and failFast enabled"
     assert (run.state.run.phase, run.state.run.message) == ("Failed", message)
+
+
+NAMED = """
+entrypoint: main
+arguments: {parameters: [{name: z, value: q}]}
+templates:
+- name: main
+  inputs: {parameters: [{name: z}]}
+  KIND
+- name: echo
+  inputs: {parameters: [{name: p, value: none}]}
+  container: {image: busybox, command: [echo, "{{inputs.parameters.p}}"]}
+"""
+STEPS_NAMED = """steps:
+  - - {name: "s-{{inputs.parameters.z}}", template: echo}
+    - {name: "{{workflow.parameters.z}}-loop", template: echo, withItems: [x]}
+  - - {name: end, template: echo, arguments: {parameters: [{name: p, value: "{{steps.s-q.outputs.result}}"}]}}"""
+DAG_NAMED = """dag:
+    tasks:
+    - {name: "s-{{inputs.parameters.z}}", template: echo}
+    - {name: "{{workflow.parameters.z}}-loop", template: echo, withItems: [x], depends: s-q}
+    - name: end
+      template: echo
+      depends: s-q.Succeeded && q-loop
+      arguments: {parameters: [{name: p, value: "{{tasks.s-q.outputs.result}}"}]}"""
+
+
+@pytest.mark.parametrize(("kind", "first", "loop", "end"), [
+    (STEPS_NAMED, "wf[0].s-q", "wf[0].q-loop(0:x)", "wf[1].end"),
+    (DAG_NAMED, "wf.s-q", "wf.q-loop(0:x)", "wf.end"),
+])  # fmt: skip
+def test_tags_in_the_names_of_steps_and_tasks_are_replaced(kind: str, first: str, loop: str, end: str) -> None:
+    """SEMANTICS templating: the whole template is text, names included; others refer to what the name has become."""
+    run = Run(workflow(NAMED.replace("KIND", kind)))
+    run.begin()
+    assert run.launch(first).capture_result
+    run.end(first, result="told")
+    run.end(loop)
+    assert run.node(first).display_name == "s-q"
+    (parameter,) = (run.node(end).inputs or argo.Inputs()).parameters
+    assert parameter.value == "told"
+    run.play()
+    assert run.state.run.phase == "Succeeded"

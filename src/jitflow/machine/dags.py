@@ -68,14 +68,13 @@ class DagKind:
         if frame.left and not frame.doomed and not reason:
             return
         template, plan = turn.template_of(node), dag_plan(turn.program, node)
-        # As in Argo: the template's `failFast` ends the DAG whatever its tasks would make of it.
-        phase = "" if reason == FAIL_FAST else _phase(turn, node, plan, template)
+        phase = _phase(turn, node, plan, template)
         if frame.left:
             for index in plan.needed:
                 turn.waits.pop((node.id, index), None)
         if phase:
-            turn.finish(node, phase)
-        elif frame.left or reason == FAIL_FAST:
+            turn.finish(node, phase, FAIL_FAST if reason == FAIL_FAST else "")
+        elif frame.left:
             turn.finish(node, phases.FAILED, reason)
         else:
             self._succeed(turn, node, template)
@@ -109,7 +108,7 @@ def _consider(turn: Turn, node: Node, task: Task) -> None:
     if task.depends is not None and not _allowed(turn, node, task):
         reason = turn.halted(exit_handler=node.exit_handler)
         if not reason:
-            draft = turn.draft(f"{node.name}.{task.name}", owner=node, boundary=node, task=task)
+            draft = turn.draft(f"{node.name}.{turn.task_name(node, task)}", owner=node, boundary=node, task=task)
             turn.did_not_run(draft, phases.OMITTED, OMITTED)
         return
     if not turn.halted(exit_handler=node.exit_handler):
@@ -120,7 +119,8 @@ def _allowed(turn: Turn, node: Node, task: Task) -> bool:
     template = turn.template_of(node)
 
     def has(name: str, result: str) -> bool:
-        child = turn.child(node.id, (template.by_name[name], -1))
+        index = template.index_of(name)
+        child = turn.child(node.id, (index, -1)) if index is not None else None
         return child is not None and _result(turn, child, result)
 
     return task.depends is None or task.depends.evaluate(has, forgiven(template, task))

@@ -374,7 +374,8 @@ def _holds(template: CompiledTemplate, task: Task, future: FutureTasks, *, skipp
     """Evaluate `depends`, with every uncertain task taken as Skipped or as Succeeded."""
 
     def has(name: str, result: str) -> bool:
-        outcome = future.outcomes.get(template.by_name[name])
+        index = template.index_of(name)
+        outcome = future.outcomes.get(index) if index is not None else None
         if outcome is None:
             return False
         phase = phases.SKIPPED if skipped and not outcome.certain else outcome.phase

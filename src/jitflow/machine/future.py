@@ -145,7 +145,7 @@ class FutureTasks:
         return outcome.artifacts[name]
 
     def _outcome(self, task: str) -> Outcome | None:
-        index = self._template.by_name.get(task)
+        index = self._template.index_of(task)
         if index is None:
             return None
         if index not in self.outcomes:

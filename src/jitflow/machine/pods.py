@@ -130,7 +130,7 @@ def captures(turn: Turn, node: Node) -> bool:
     """Return whether somebody reads the node's `outputs.result`."""
     if not node.boundary or node.task < 0:
         return False
-    return turn.task_of(node).name in turn.template_of(turn.nodes[node.boundary]).captures
+    return turn.template_of(turn.nodes[node.boundary]).is_captured(turn.task_of(node))
 
 
 def _scope(turn: Turn, node: Node, template: CompiledTemplate) -> Scope:

@@ -19,6 +19,7 @@ from jitflow.model import argo
 from jitflow.model.effective import MissingTemplate, template_spec
 from jitflow.model.objects import NO_OBJECTS, Objects
 
+_TAG = re.compile(r"\{\{[^{}]*\}\}")
 _RESULT_REFERENCE: Final = re.compile(r"(?:steps|tasks)(?:\.([A-Za-z0-9_-]+)|\['([^']+)'\])\.outputs\.result")
 _OWN_NAMES: Final = ("retries", "lastRetry", "node.name", "steps.name", "tasks.name")
 _STRFTIME_LETTERS: Final = "aAbBcdDeFhHIjlmMnprRStTuUVwWxXyYzZ"
@@ -119,6 +120,7 @@ class Task:
         self.index = index
         self.group = group
         self.name = source.name or ""
+        self.late_name = tags.compile_text(self.name) if "{{" in self.name else None
         self.template = template
         self.dynamic = tags.compile_text(template) if "{{" in template else None
         self.arguments = CompiledArguments(source.arguments)
@@ -134,6 +136,12 @@ class Task:
         self.dependencies: tuple[int, ...] = ()
         self.dependents: tuple[int, ...] = ()
         self.depends: depends_language.Depends | None = None
+
+    def goes_by(self, name: str) -> bool:
+        """Whether the task may have a name, whatever the tags of its own are."""
+        if self.late_name is None:
+            return name == self.name
+        return re.fullmatch("[-a-zA-Z0-9]*".join(re.escape(part) for part in _TAG.split(self.name)), name) is not None
 
 
 class Plan:
@@ -237,6 +245,18 @@ class CompiledTemplate:
         text = msgspec.json.encode(self.source).decode()
         return frozenset(dotted or quoted for dotted, quoted in _RESULT_REFERENCE.findall(text))
 
+    def index_of(self, name: str) -> int | None:
+        """Return the index of the task that others call so; a name with tags is called by what they stand for."""
+        found = self.by_name.get(name)
+        if found is None:
+            late = [task.index for task in self.tasks if task.late_name is not None and task.goes_by(name)]
+            return late[0] if len(late) == 1 else None
+        return found
+
+    def is_captured(self, task: Task) -> bool:
+        """Whether somebody reads a task's standard output."""
+        return task.name in self.captures or (task.late_name is not None and any(map(task.goes_by, self.captures)))
+
     @cached_property
     def target(self) -> tags.Text:
         """The DAG's target, split at its tags."""
@@ -250,14 +270,17 @@ class CompiledTemplate:
         """
         plan = self._plans.get(target)
         if plan is None:
-            names = target.split()
-            for name in names:
-                if name not in self.by_name:
-                    raise Problem(f"target '{name}' is not defined")
+            asked = tuple(self._index(name, "target '{}' is not defined") for name in target.split())
             leaves = tuple(task.index for task in self.tasks if not task.dependents)
-            plan = Plan(self.tasks, tuple(self.by_name[name] for name in names) if names else leaves)
+            plan = Plan(self.tasks, asked or leaves)
             self._plans[target] = plan
         return plan
+
+    def _index(self, name: str, complaint: str) -> int:
+        found = self.index_of(name)
+        if found is None:
+            raise Problem(complaint.format(name))
+        return found
 
     def _template_key(self, task: argo.WorkflowStep | argo.DAGTask, index: int) -> str:
         """Return the key of a task's template, see `templates`."""
@@ -288,7 +311,7 @@ class CompiledTemplate:
             elif source.dependencies:
                 task.depends = depends_language.from_dependencies(source.dependencies)
             names = task.depends.names() if task.depends else ()
-            task.dependencies = tuple(self.by_name[name] for name in names)
+            task.dependencies = tuple(self._index(name, "dependency '{}' not defined") for name in names)
             for dependency in task.dependencies:
                 dependents[dependency].append(task.index)
         for task in self.tasks:

@@ -23,7 +23,7 @@ MAX_SEQUENCE = 1_000_000
 
 def schedule(turn: Turn, owner: Node, boundary: Node, task: Task) -> None:
     """Start a task of a boundary below `owner` (a step group or a DAG), or its loop, or skip it."""
-    name = f"{owner.name}.{task.name}"
+    name = f"{owner.name}.{turn.task_name(boundary, task)}"
     draft = turn.draft(name, owner=owner, boundary=boundary, task=task)
     scope = turn.task_scope(boundary)
     try:
@@ -79,7 +79,7 @@ def _start_items(turn: Turn, owner: Node, draft: Node, items: list[str], reason:
         owner = turn.nodes[group.id]
         turn.settle_later(owner)
     task = turn.program.template(boundary.template).tasks[draft.task]
-    base = owner.name if owner.type == types.TASK_GROUP else f"{owner.name}.{task.name}"
+    base = owner.name if owner.type == types.TASK_GROUP else f"{owner.name}.{turn.task_name(boundary, task)}"
     for index, item in enumerate(items):
         if turn.child(owner.id, (task.index, index)) is not None:
             continue

@@ -67,7 +67,7 @@ class StepsKind:
         group = turn.child(node.id, (-1, number)) if number >= 0 else None
         for index in template.groups[number] if group is not None else ():
             task = template.tasks[index]
-            if group is not None and task.loops and task.name in template.captures:
+            if group is not None and task.loops and template.is_captured(task):
                 check_results(item_nodes(turn, group.id, index), f"steps.{task.name}.outputs.result")
 
     def _add_group(self, turn: Turn, node: Node, number: int) -> Node:

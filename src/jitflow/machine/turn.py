@@ -273,6 +273,19 @@ class Turn(Ledger):
             exit_handler=boundary.exit_handler,
         )
 
+    def task_name(self, boundary: Node, task: Task) -> str:
+        """Return a task's name, its tags replaced; as it is written where that makes it the name of another task."""
+        if task.late_name is None:
+            return task.name
+        scope = Scope(self.values, inputs=boundary.inputs)
+        others = (other for other in self.template_of(boundary).tasks if other is not task)
+        try:
+            name = task.late_name.render(scope)
+            taken = {other.name if other.late_name is None else other.late_name.render(scope) for other in others}
+        except Problem:
+            return task.name
+        return task.name if name in taken else name
+
     def _named(self, task: Task, boundary: Node, item: str) -> str:
         """Return the key of a template whose name holds tags, as far as they can be replaced now."""
         assert task.dynamic is not None, "only such tasks are named late"

@@ -55,7 +55,7 @@ class LiveTasks:
 
     def value(self, task: str, field: str) -> str | None:
         """Return a field of a task's node, see `TaskOutputs.value`."""
-        index = self._template.by_name.get(task)
+        index = self._template.index_of(task)
         if index is None or field.startswith("outputs.artifacts."):
             return None
         compiled = self._template.tasks[index]
@@ -72,7 +72,7 @@ class LiveTasks:
 
     def artifact(self, task: str, name: str) -> argo.Artifact | None:
         """Return an output artifact of a task's node, see `TaskOutputs.artifact`."""
-        index = self._template.by_name.get(task)
+        index = self._template.index_of(task)
         node = self._node(self._template.tasks[index]) if index is not None else None
         outputs = (node.outputs if node is not None else None) or NO_OUTPUTS
         return next((artifact for artifact in outputs.artifacts if artifact.name == name), None)
