@@ -1,6 +1,7 @@
 """What only the engine knows of a node that does not run: places, the pod's way, holders of locks."""
 
 import pytest
+from msgspec.structs import replace
 
 from jitflow.engine.slots import Slots
 from jitflow.engine.standing import PodStanding, with_holders, with_pod
@@ -21,9 +22,9 @@ def test_a_pod_tells_what_it_waits_for_on_its_way():
     assert told(PodStanding(phase="data"), reason(message="waiting for data: far:a")) == [("data", "waiting for data: far:a")]
     assert told(PodStanding(phase="data", obstacle="no node fits")) == [("machine", "no node fits")]
     place = "waits for a place to run: 2 of 2 are taken, 3 wait before it"
-    full = {"before": 3, "held": 2, "places": 2}
-    assert told(PodStanding(phase="slot", **full)) == [("place", f"its data is here; {place}")]
-    assert told(PodStanding(phase="slot", has_data=False, **full)) == [("place", place)]
+    full = PodStanding(phase="slot", before=3, held=2, places=2)
+    assert told(full) == [("place", f"its data is here; {place}")]
+    assert told(replace(full, has_data=False)) == [("place", place)]
     assert [kind for kind, _ in told(PodStanding(phase="starting"))] == ["starting"]
     assert told(PodStanding(phase="running")) == []
     assert told(None) == []

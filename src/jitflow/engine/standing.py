@@ -33,9 +33,8 @@ def with_pod(reason: NodeReason, pod: PodStanding | None) -> NodeReason:
             kind = "machine" if pod.obstacle else "data"
             found = Obstacle(kind=kind, message=pod.obstacle or reason.message or "waits for its data")
         case "slot":
-            text = (
-                f"its data is here; waits for a place to run: {pod.held} of {pod.places} are taken, {pod.before} wait before it"
-            )
+            first = "its data is here; " if pod.has_data else ""
+            text = f"{first}waits for a place to run: {pod.held} of {pod.places} are taken, {pod.before} wait before it"
             found = Obstacle(kind="place", message=text)
         case "starting":
             found = Obstacle(kind="starting", message="its data is here; its pod is being started")
