@@ -484,3 +484,17 @@ def test_tags_in_the_names_of_steps_and_tasks_are_replaced(kind: str, first: str
     assert parameter.value == "told"
     run.play()
     assert run.state.run.phase == "Succeeded"
+
+
+def test_steps_know_on_which_machine_others_ran() -> None:
+    """SEMANTICS variables: steps.X.hostNodeName, of what has run in a pod."""
+    body = """- name: main
+  steps:
+  - - {name: a, template: echo}
+  - - {name: b, template: echo, arguments: {parameters: [{name: x, value: "{{steps.a.hostNodeName}}"}]}}"""
+    run = Run(workflow(templates(body)))
+    run.begin()
+    run.send(PodStarted(node_id=run.node("wf[0].a").id, host="box"))
+    run.end("wf[0].a")
+    (parameter,) = (run.node("wf[1].b").inputs or argo.Inputs()).parameters
+    assert parameter.value == "box"

@@ -300,7 +300,7 @@ class PodKeeper:
             return
         if pod.phase is PodPhase.STARTING:
             pod.phase = PodPhase.RUNNING
-        self._post(pod.uid, PodStarted(node_id=pod.node_id))
+        self._post(pod.uid, PodStarted(node_id=pod.node_id, host=config.around.host_name))
         self._await_ready(key, pod)
         if pod.kill_after is not None:
             await self._executor.terminate(key, pod.kill_after)

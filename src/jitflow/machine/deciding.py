@@ -76,7 +76,7 @@ def _pod_event(turn: Turn, node: Node, event: NodeEvent) -> None:
     lives = node.phase in {phases.PENDING, phases.RUNNING} and not node.held
     match event:
         case PodStarted() if node.phase == phases.PENDING:
-            pods.started(turn, node)
+            pods.started(turn, node, event.host)
         case PodReady() if lives and not node.killed and not node.daemoned:
             daemons.ready(turn, node, event.address)
         case PodWaits() if node.phase == phases.PENDING:

@@ -182,8 +182,10 @@ def _seconds(value: int | str | None) -> float | None:
         raise Problem(str(error)) from error
 
 
-def started(turn: Turn, node: Node) -> None:
-    """The pod runs."""
+def started(turn: Turn, node: Node, host: str = "") -> None:
+    """The pod runs on a machine."""
+    if host and host != turn.run.host:
+        turn.run = _replace(turn.run, host=host)
     phases.check(node.id, node.phase, phases.RUNNING)
     if node.timeout is not None:
         turn.close(timer_key(node.id))

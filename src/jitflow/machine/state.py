@@ -105,6 +105,8 @@ class Run(Struct, frozen=True, kw_only=True, array_like=True):
     """Its own executor plugins were asked for."""
     estimates: dict[str, int] = {}
     """Seconds that nodes are expected to take, by their names without the workflow's."""
+    host: str = ""
+    """The machine on which its pods run, when the first does."""
 
     @property
     def store(self) -> argo.ArtifactRepository:

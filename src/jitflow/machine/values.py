@@ -68,7 +68,7 @@ class LiveTasks:
             raise Unresolved(f"failed to resolve {{{{{_tag(self._boundary, task, field)}}}}}")
         if field.startswith("outputs."):
             return self._output(node, compiled, field.removeprefix("outputs."), _tag(self._boundary, task, field))
-        return _field(node, field)
+        return _field(node, field, self._view.run.host)
 
     def artifact(self, task: str, name: str) -> argo.Artifact | None:
         """Return an output artifact of a task's node, see `TaskOutputs.artifact`."""
@@ -131,7 +131,7 @@ def _tag(boundary: Node, task: str, field: str) -> str:
     return f"{'tasks' if boundary.type == types.DAG else 'steps'}.{task}.{field}"
 
 
-def _field(node: Node, field: str) -> str | None:
+def _field(node: Node, field: str, host: str) -> str | None:
     match field:
         case "id":
             return node.id
@@ -145,6 +145,8 @@ def _field(node: Node, field: str) -> str | None:
             return times.rfc3339(node.finished_at)
         case "ip":
             return node.ip
+        case "hostNodeName":
+            return host if host and node.type in {types.POD, types.RETRY} else None
         case _:
             return None
 

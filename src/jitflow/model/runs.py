@@ -21,9 +21,10 @@ class WorkflowPostponed(Event, frozen=True, kw_only=True):
 
 
 class PodStarted(Event, frozen=True, kw_only=True):
-    """The pod of a node is running under its parent. `images`: names without a mapping, told as a warning."""
+    """The pod of a node is running under its parent, on the machine `host`."""
 
     node_id: str
+    host: str = ""
 
 
 class PodReady(Event, frozen=True, kw_only=True):
