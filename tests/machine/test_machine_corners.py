@@ -205,3 +205,18 @@ def test_what_was_repeated_is_remembered_by_its_retry_node() -> None:
     again = played(text, objects=objects)
     assert [len(run.launched) for run in (first, again)] == [2, 0]
     assert (again.node("wf").type, again.names()) == ("Retry", ["wf"])
+
+
+@pytest.mark.parametrize("name", ["@", "@x", "@cluster:", "@cluster:a", "@namespaced:a:b", "@cluster:a:b:c"])
+def test_names_that_look_like_keys_of_templates_are_only_names(name: str) -> None:
+    """A hook's template, or one whose name is worked out, may be called anything: it is not found then, and nothing else."""
+    echo = "{name: echo, container: {image: i, command: [x]}}"
+    hook = f'{{name: a, template: echo, hooks: {{exit: {{template: "{name}"}}}}}}'
+    hooked = Run(workflow(f"entrypoint: main\ntemplates: [{{name: main, steps: [[{hook}]]}}, {echo}]"))
+    hooked.begin()
+    hooked.end("wf[0].a")
+    assert hooked.state.run.finished_at is not None
+    item = f"{{name: a, template: '{{{{item}}}}', withItems: ['{name}']}}"
+    named = Run(workflow(f"entrypoint: main\ntemplates: [{{name: main, steps: [[{item}]]}}]"))
+    named.begin()
+    assert named.state.run.phase in {"Error", "Failed"}

@@ -97,7 +97,7 @@ def _start(turn: Turn, node: Node, name: str, number: int, hook: CompiledHook) -
             id=turn.new_id(full),
             name=full,
             display_name=names.display_name(full, boundary.name),
-            template=keys.home_of(boundary.template) + hook.template if not hook.template.startswith("@") else hook.template,
+            template=keys.home_of(boundary.template) + hook.template if not keys.is_of_another(hook.template) else hook.template,
             scope=keys.scope_of(boundary.template, turn.program.name),
             boundary=boundary.id,
             owner=node.id,

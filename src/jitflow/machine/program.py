@@ -363,7 +363,7 @@ class Program:
         if slash:
             source = self.template(parent).tasks[int(place)].source.inline
         else:
-            source = self._stored.get(key) if key.startswith("@") else self._sources.get(key)
+            source = self._stored.get(key) if keys.is_of_another(key) else self._sources.get(key)
         if source is None:
             raise Problem(f"template {key} not found")
         return source

@@ -19,10 +19,15 @@ def key_of(reference: argo.TemplateRef) -> str:
     return f"@{scope}:{reference.name or ''}:{reference.template or ''}"
 
 
+def is_of_another(key: str) -> bool:
+    """Return whether a key stands for a template of another object; names that people chose may begin with `@` too."""
+    return key.startswith((f"@{NAMESPACED}:", f"@{CLUSTER}:")) and key.count(":") > 1
+
+
 def home_of(key: str) -> str:
     """Return what stands before the names that a template uses: empty in the workflow, else `@SCOPE:RESOURCE:`."""
     base = base_of(key)
-    return base[: base.rindex(":") + 1] if base.startswith("@") else ""
+    return base[: base.rindex(":") + 1] if is_of_another(base) else ""
 
 
 def base_of(key: str) -> str:
@@ -46,7 +51,7 @@ def scope_of(key: str, workflow: str) -> str:
 
 def reference_of(key: str) -> argo.TemplateRef | None:
     """Return the `templateRef` that a key stands for, None for the workflow's own and inline templates."""
-    if not key.startswith("@") or "/" in key:
+    if "/" in key or not is_of_another(key):
         return None
     scope, resource, name = key[1:].split(":", 2)
     return argo.TemplateRef(name=resource, template=name, cluster_scope=True if scope == CLUSTER else None)

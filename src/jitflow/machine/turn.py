@@ -438,7 +438,7 @@ class Turn(Ledger):
         if draft.depth > MAX_DEPTH:
             raise Unresolved(TOO_DEEP)
         base = keys.base_of(draft.template)
-        if base.startswith("@") and base not in self.run.stored:
+        if keys.is_of_another(base) and base not in self.run.stored:
             self.run = _replace(self.run, stored={**self.run.stored, base: self.program.fetch(base, self.objects)})
         template = self.program.template(draft.template)
         kind = self.rules.kinds.get(template.kind)
