@@ -220,3 +220,19 @@ def test_names_that_look_like_keys_of_templates_are_only_names(name: str) -> Non
     named = Run(workflow(f"entrypoint: main\ntemplates: [{{name: main, steps: [[{item}]]}}]"))
     named.begin()
     assert named.state.run.phase in {"Error", "Failed"}
+
+
+def test_what_json_cannot_say_is_an_error_of_the_expression() -> None:
+    """A function, or a map that holds some: a tag that gives one stays as it is, a parameter that gives one is an error."""
+    echo = "{name: echo, inputs: {parameters: [{name: x}]}, container: {image: i, command: [x]}}"
+
+    def steps(value: str) -> Run:
+        step = f"{{name: a, template: echo, arguments: {{parameters: [{{name: x, {value}}}]}}}}"
+        run = Run(workflow(f"entrypoint: main\ntemplates: [{{name: main, steps: [[{step}]]}}, {echo}]"), checked=False)
+        run.begin()
+        return run
+
+    assert steps('value: "{{=sprig}}"').state.run.phase == "Running"
+    for source in ("sprig", "[sprig.trim]", "{'a': asInt}"):
+        failed = steps(f'valueFrom: {{expression: "{source}"}}')
+        assert failed.state.run.phase in {"Error", "Failed"}

@@ -45,7 +45,10 @@ class DataAgent:
                 value = compile_expression(step.expression).evaluate({"data": value})
             except LangError as error:
                 return TaskResult(phase="Error", message=f"transformation {number} {step.expression!r}: {error}")
-        result = to_json(value)
+        try:
+            result = to_json(value)
+        except LangError as error:
+            return TaskResult(phase="Error", message=f"the result of the transformations: {error}")
         if len(result.encode()) > MAX_RESULT_BYTES:
             raise Refused(f"the result is longer than {MAX_RESULT_BYTES} bytes; filter more of the listing out")
         return TaskResult(phase="Succeeded", outputs=collected(task.template, result=result))

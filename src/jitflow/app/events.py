@@ -87,6 +87,7 @@ def _parameter(parameter: argo.Parameter, env: Mapping[str, Any]) -> argo.Parame
         return parameter
     try:
         value = compile_expression(source.event).evaluate(env)
+        value = value if value is None or isinstance(value, str) else to_json(value)
     except LangError:
         if source.default is None:
             raise
@@ -95,4 +96,4 @@ def _parameter(parameter: argo.Parameter, env: Mapping[str, Any]) -> argo.Parame
         if source.default is None:
             raise Refused(f"the parameter {parameter.name!r}: {source.event!r} gives nothing, and there is no default")
         value = source.default
-    return argo.Parameter(name=parameter.name, value=value if isinstance(value, str) else to_json(value))
+    return argo.Parameter(name=parameter.name, value=value)

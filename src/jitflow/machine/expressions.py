@@ -160,7 +160,7 @@ def truth(text: str, names: Names) -> bool:
     """
     value = value_of(text, names)
     if not isinstance(value, bool):
-        raise Problem(f"unable to cast expression result '{to_json(value)}' to bool")
+        raise Problem(f"unable to cast expression result '{as_text(value)}' to bool")
     return value
 
 
@@ -168,11 +168,18 @@ def rendered(text: str, names: Names) -> str | None:
     """Return what an expression tag is replaced by, None if it stays as it is, for it cannot be evaluated (yet)."""
     try:
         value = compile_expression(text).evaluate(Environment(names))
-    except LangError:
+        return None if value is None else as_text(value)
+    except (LangError, Problem):
         return None
-    return None if value is None else as_text(value)
 
 
 def as_text(value: Any) -> str:
-    """Return a value as a parameter holds it: texts as they are, all else as JSON."""
-    return value if isinstance(value, str) else to_json(value)
+    """Return a value as a parameter holds it: texts as they are, all else as JSON.
+
+    Raises:
+        Problem: JSON has no such value (a function).
+    """
+    try:
+        return value if isinstance(value, str) else to_json(value)
+    except LangError as error:
+        raise Problem(f"failed to evaluate expression: {error}") from error

@@ -31,7 +31,8 @@ from jitflow.expr.lang.lexer import MAX_TEXT
 from jitflow.expr.lang.parser import MAX_DEPTH, parse
 from jitflow.expr.lang.problems import Failure, LangError, UnknownName
 from jitflow.expr.lang.references import references
-from jitflow.expr.lang.values import Duration, Moment, printed, to_json
+from jitflow.expr.lang.values import Duration, Moment, printed
+from jitflow.expr.lang.values import to_json as _to_json
 
 __all__ = [
     "MAX_DEPTH", "MAX_TEXT", "Duration", "Expression", "Failure", "LangError", "Lazy", "Moment", "UnknownName", "Value",
@@ -87,3 +88,17 @@ def compile_expression(text: str) -> Expression:
         LangError: the text is not an expression.
     """
     return Expression(text)
+
+
+def to_json(value: Value) -> str:
+    """Return the JSON of an expression's value, as Go marshals it.
+
+    Raises:
+        LangError: JSON has no such value.
+    """
+    try:
+        return _to_json(value)
+    except RecursionError as error:
+        raise LangError("the value nests too deeply") from error
+    except Failure as fault:
+        raise LangError(str(fault)) from fault
