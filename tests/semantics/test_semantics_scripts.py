@@ -11,7 +11,6 @@
 5. A command that a signal ended has the code 128+n; one that could not be started 64.
 """
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,9 +18,7 @@ from typing import Any
 import pytest
 from benchmark.service import Server
 from semantics_kit import refused
-from tests.service.service_kit import ended, submit
-
-PYTHON = sys.executable
+from tests.service.service_kit import PYTHON, ended, submit
 
 TEMPLATES = {
     "by-sh": 'script: {image: i, command: [sh], source: \'echo "$0 $#"; stat -c %a "$0"\'}',

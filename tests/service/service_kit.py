@@ -1,6 +1,8 @@
 """A real server in a process of its own, a real S3 far store, and a link between them that can be made bad."""
 
 import asyncio
+import os
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -13,6 +15,8 @@ from benchmark.service import Server
 from jitflow.testing.s3_server import S3Server
 from jitflow.testing.slow_link import SlowLink
 
+PYTHON = os.path.realpath(sys.executable)
+"""The interpreter itself, not a link to it: a virtual environment below `/tmp` is not seen in pods."""
 WORKFLOWS = "/api/v1/workflows/default"
 FINAL = {"Succeeded", "Failed", "Error"}
 

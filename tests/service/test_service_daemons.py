@@ -2,14 +2,13 @@
 
 import json
 import socket
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from benchmark.service import Server
-from tests.service.service_kit import ended, settings_for, submit, until
+from tests.service.service_kit import PYTHON, ended, settings_for, submit, until
 
 from jitflow.testing.s3_server import S3Server
 
@@ -69,10 +68,10 @@ ASKS = "import urllib.request, sys; urllib.request.urlopen('http://localhost:' +
 @pytest.mark.parametrize("kind", ["httpGet", "exec"])
 def test_a_daemon_serves_others_over_a_restart_and_ends_with_its_dag(kind: str, s3: S3Server, tmp_path: Path) -> None:
     port = _free_port()
-    command = json.dumps([sys.executable, "-c", ASKS, str(port)])
+    command = json.dumps([PYTHON, "-c", ASKS, str(port)])
     probe = "httpGet: {path: /, port: web}" if kind == "httpGet" else f"timeoutSeconds: 20, exec: {{command: {command}}}"
     with Server(tmp_path / "home", settings_for(s3, max_pods=1)) as server:
-        name = submit(server, SERVED.format(python=sys.executable, port=port, probe=probe))
+        name = submit(server, SERVED.format(python=PYTHON, port=port, probe=probe))
 
         def phase(workflow: dict[str, Any], task: str) -> str:
             nodes = workflow["status"].get("nodes") or {}

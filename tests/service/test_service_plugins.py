@@ -2,7 +2,6 @@
 
 import json
 import socket
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 
 import pytest
 from benchmark.service import Server, free_port
-from tests.service.service_kit import WORKFLOWS, ended, submit, until
+from tests.service.service_kit import PYTHON, WORKFLOWS, ended, submit, until
 
 PLUGIN = """
 import json, sys, time
@@ -49,7 +48,7 @@ def server(tmp_path: Path) -> Iterator[Server]:
 def manifest(port: int, begins: str = "serves", **wanted: str) -> str:
     """Return a workflow whose two nodes are done by its own plugin."""
     container = {
-        "name": "mine", "image": "python", "command": [sys.executable, "-c", PLUGIN], "args": [str(port), begins],
+        "name": "mine", "image": "python", "command": [PYTHON, "-c", PLUGIN], "args": [str(port), begins],
         "ports": [{"containerPort": port}],
     }  # fmt: skip
     plugins = [{"metadata": {"name": "mine"}, "spec": {"sidecar": {"container": container}}}]

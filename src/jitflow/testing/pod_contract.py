@@ -21,6 +21,9 @@ from jitflow.model.pods import ContainerRole, Pod, PodContainer, PodEnd, PodFile
 from jitflow.ports.executor import Executor
 from jitflow.testing.executor_contract import PATIENCE_S, Harness, opened
 
+PYTHON = os.path.realpath(sys.executable)
+"""The interpreter itself, not a link to it: a virtual environment below `/tmp` is not seen in pods."""
+
 _SERVER = """
 import socket, sys
 listeners = []
@@ -96,12 +99,12 @@ def _ask(host: str, port: int) -> str:
 
 
 def _python(key: str, code: str, *arguments: object, **fields: object) -> Pod:
-    command = (sys.executable, "-I", "-c", code, *(str(argument) for argument in arguments))
+    command = (PYTHON, "-I", "-c", code, *(str(argument) for argument in arguments))
     return Pod(key=key, name=key, image=PodImage(name="host"), command=command, grace_s=5.0, **fields)  # type: ignore[arg-type]
 
 
 def _container(name: str, role: ContainerRole, code: str, *arguments: object) -> PodContainer:
-    command = (sys.executable, "-I", "-c", code, *(str(argument) for argument in arguments))
+    command = (PYTHON, "-I", "-c", code, *(str(argument) for argument in arguments))
     return PodContainer(name=name, role=role, image=PodImage(name="host"), command=command)
 
 
@@ -262,7 +265,7 @@ class PodContract(ABC):
 
     def test_a_probe_sees_what_its_container_serves(self, tmp_path: Path) -> None:
         port = free_port()
-        probe = PodProbe(command=(sys.executable, "-I", "-c", _CLIENT, "localhost", str(port)), period_s=0.2, timeout_s=20.0)
+        probe = PodProbe(command=(PYTHON, "-I", "-c", _CLIENT, "localhost", str(port)), period_s=0.2, timeout_s=20.0)
         side = structs.replace(_container("side", ContainerRole.SIDECAR, _SERVER, port, "served"), probe=probe)
         main = _container("main", ContainerRole.MAIN, "import time; time.sleep(600)")
         pod = Pod(key="run.a", name="a", image=PodImage(name="host"), command=(), containers=(main, side), address="127.65.8.1")
