@@ -7,7 +7,7 @@ import shlex
 import shutil
 import tempfile
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -32,6 +32,7 @@ from jitflow.storage.binary import with_parent
 from jitflow.storage.credentials import Credentials, redactor_of
 from jitflow.storage.files import remove
 from jitflow.storage.staging import Limits, Staging, check_room, move
+from jitflow.storage.unlisted import Unlisted
 from jitflow.storage.web import Guard
 
 PROTOCOLS = "https:http:ssh:git"
@@ -67,8 +68,10 @@ _FAULTS: tuple[tuple[str, type[PortError], str], ...] = (
 )  # fmt: skip
 
 
-class GitStore:
+class GitStore(Unlisted):
     """The working tree of one repository at one revision; implements `Storage` for the reference of one origin."""
+
+    NO_LISTING = "a git repository cannot be listed; read it as an artifact"
 
     def __init__(self, origin: Origin, credentials: Credentials, guard: Guard, staging: Staging, limits: Limits) -> None:
         """Start no program yet."""
@@ -91,27 +94,6 @@ class GitStore:
         if waiting is not None and (waiting.version == version or version.startswith(_SEEN)):
             return waiting
         return ObjectInfo(ref=ref, size_bytes=self._staging.size(ref, version), version=version)
-
-    async def stat_many(self, refs: Sequence[ObjectRef]) -> dict[ObjectRef, ObjectInfo | Exception]:
-        """See `Storage.stat_many`."""
-        found: dict[ObjectRef, ObjectInfo | Exception] = {}
-        for ref in refs:
-            try:
-                found[ref] = await self.stat(ref)
-            except PortError as error:
-                found[ref] = error
-        return found
-
-    async def list(self, ref: ObjectRef, *, recursive: bool = False) -> AsyncIterator[ObjectInfo]:
-        """A repository cannot be listed.
-
-        Raises:
-            FixRequest: always.
-        """
-        del recursive
-        if ref.remote:
-            raise FixRequest(f"{ref}: a git repository cannot be listed; read it as an artifact")
-        yield ObjectInfo(ref=ref, size_bytes=0)
 
     async def fetch(self, info: ObjectInfo, target: Path, progress: Progress) -> ObjectInfo:
         """See `Storage.fetch`. A clone waits until there is room for it, for its size is known only then."""

@@ -4,7 +4,7 @@ import asyncio
 import ssl
 import tempfile
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from functools import lru_cache
 from pathlib import Path
@@ -31,6 +31,7 @@ from jitflow.ports.storage import Progress
 from jitflow.storage.credentials import Credentials, redactor_of
 from jitflow.storage.files import partial_path, remove
 from jitflow.storage.staging import Limits, Staging, check_room, disk_error, move
+from jitflow.storage.unlisted import Unlisted
 
 Guard = Callable[[str], Awaitable[None]]
 """Refuses hosts (`host` or `host:port`) that may not be asked."""
@@ -45,8 +46,10 @@ _BODY_UNKNOWN = (400, 403, 405, 406, 411, 500, 501)
 """Answers to HEAD of servers that know GET only, or URLs that were signed for it."""
 
 
-class WebStore:
+class WebStore(Unlisted):
     """Objects of one web server; implements `Storage` for the references of one origin."""
+
+    NO_LISTING = "a web server cannot be listed; name the objects"
 
     def __init__(self, origin: Origin, credentials: Credentials, guard: Guard, staging: Staging, limits: Limits) -> None:
         """Ask nobody yet."""
@@ -72,27 +75,6 @@ class WebStore:
         if _length(response) is None:
             return msgspec.structs.replace(found, size_bytes=self._staging.size(ref, found.version))
         return found
-
-    async def stat_many(self, refs: Sequence[ObjectRef]) -> dict[ObjectRef, ObjectInfo | Exception]:
-        """See `Storage.stat_many`."""
-        answers = await asyncio.gather(*(self.stat(ref) for ref in refs), return_exceptions=True)
-        found: dict[ObjectRef, ObjectInfo | Exception] = {}
-        for ref, answer in zip(refs, answers, strict=True):
-            if isinstance(answer, BaseException) and not isinstance(answer, Exception):
-                raise answer
-            found[ref] = answer
-        return found
-
-    async def list(self, ref: ObjectRef, *, recursive: bool = False) -> AsyncIterator[ObjectInfo]:
-        """A web server cannot be listed.
-
-        Raises:
-            FixRequest: always.
-        """
-        del recursive
-        if ref.remote:
-            raise FixRequest(f"{ref}: a web server cannot be listed; name the objects")
-        yield ObjectInfo(ref=ref, size_bytes=0)
 
     async def fetch(self, info: ObjectInfo, target: Path, progress: Progress) -> ObjectInfo:
         """See `Storage.fetch`. What does not have the size that it was said to have waits until there is room for it."""
