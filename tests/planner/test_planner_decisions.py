@@ -238,6 +238,19 @@ def test_an_earlier_workflow_comes_first_whoever_asks_first() -> None:
     assert fetched(planner) == ["e"]
 
 
+@pytest.mark.parametrize(
+    ("weight", "order"), [(1.0, "x0 y0 x1 y1 x2 y2"), (4.0, "x0 y0 y1 y2 x1 x2"), (0.25, "x0 y0 x1 x2 y1 y2")]
+)
+def test_a_workflow_of_more_weight_advances_faster_beside_others(weight: float, order: str) -> None:
+    for first in (1.0, weight):
+        planner = a_planner(1000, transfers=1)
+        heavy = [step(f"b{n}", (f"y{n}", 10)) for n in range(3)]
+        planner.announce("a", [step(f"a{n}", (f"x{n}", 10)) for n in range(3)])
+        planner.announce("b", heavy, weight=first)
+        planner.announce("b", heavy, weight=weight)
+        assert fetched(planner) == order.split()
+
+
 def test_an_output_to_come_is_not_looked_for_far_away() -> None:
     planner = a_planner(100)
     planner.announce("w", [step("1", outputs=(("o", 10),)), step("2", ("o", None))])

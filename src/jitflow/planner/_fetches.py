@@ -2,25 +2,13 @@
 
 import heapq
 
-from msgspec import Struct
-
 from jitflow.model.data import ObjectRef, ReplicaState
 from jitflow.planner._items import Item, Items, Key, Source
+from jitflow.planner._lanes import Ahead, Lane, Lanes, Limits
 from jitflow.planner._room import Room
 from jitflow.planner._sizes import OutputSizes
 from jitflow.planner._steps import Phase, Step
 from jitflow.planner.commands import Cancel, Command, Fetch, Look
-
-
-class Limits(Struct, frozen=True, kw_only=True):
-    """How much moves at once; see `PlannerOptions`."""
-
-    transfers: int
-    window: int
-    part_bytes: int = 0
-    fill_streams: int = 0
-    fill_bytes: int = 0
-
 
 _SKIPPED_PER_PASS = 8
 _LOOKS_AT_ONCE = 512
@@ -31,32 +19,28 @@ _SPARE_SHARE = 4
 class Fetches:
     """The queues of transfers and look-ups."""
 
-    def __init__(self, items: Items, room: Room, sizes: OutputSizes, *, limits: Limits, claims_at_once: int) -> None:
-        """Keep to the limits; there are `claims_at_once` claims at most."""
+    def __init__(self, items: Items, room: Room, sizes: OutputSizes, *, limits: Limits, window: int, claims_at_once: int) -> None:
+        """Keep to the limits on each link, and to `window` objects ahead of claims; there are `claims_at_once` at most."""
         self._items = items
         self._room = room
         self._sizes = sizes
         self._claims_at_once = claims_at_once
-        self._limits = limits
-        self._urgent: list[tuple[Key, int, Item]] = []
-        self._soft: list[tuple[bool, Key, int, Item]] = []
+        self._window = window
+        self.lanes = Lanes(limits)
         self._delayed: list[tuple[float, int, Item]] = []
         self._looks: list[tuple[bool, Key, int, Item]] = []
         self.looking = 0
-        self.active = 0
-        """Streams: each part of an object is one."""
-        self._flying = 0
         self._cancels: list[Item] = []
 
     # -- queues ------------------------------------------------------------------------------------------------------------
 
     def want(self, item: Item, step: Step) -> None:
         """Queue an item that a claimed step waits for."""
-        heapq.heappush(self._urgent, (step.key, self._items.tick(), item))
+        heapq.heappush(self.lanes.of(item).urgent, (step.key, self._items.tick(), item))
 
     def queued(self) -> tuple[ObjectRef, ...]:
         """Return what claimed steps wait for and is not under way yet, the most urgent first."""
-        entries = sorted(self._urgent, key=lambda entry: entry[:2])
+        entries = sorted((entry for lane in self.lanes.all() for entry in lane.urgent), key=lambda entry: entry[:2])
         return tuple(dict.fromkeys(item.ref for _, _, item in entries if item.state is ReplicaState.QUEUED))
 
     def foresee(self, item: Item) -> None:
@@ -67,7 +51,7 @@ class Fetches:
         if step is None or _comes_later(item, step):
             return
         if item.source is Source.FAR and item.size is not None:
-            heapq.heappush(self._soft, (not step.spec.certain, step.key, self._items.tick(), item))
+            heapq.heappush(self.lanes.of(item).soft, (not step.spec.certain, step.key, self._items.tick(), item))
         elif item.source is Source.UNKNOWN:
             self.look(item, step, urgent=False)
 
@@ -112,72 +96,68 @@ class Fetches:
                 self.foresee(item)
 
     def _claimed(self, now: float, out: list[Command]) -> bool:
-        """Start transfers that claimed steps wait for; return whether none of them waits for room or a free transfer."""
-        while self._urgent:
-            if self._full():
-                return False
-            _, _, item = self._urgent[0]
+        """Start transfers that claimed steps wait for; return whether none of them waits for room."""
+        lanes = [lane for lane in self.lanes.all() if lane.urgent]
+        if len(lanes) > 1:
+            lanes.sort(key=lambda lane: lane.urgent[0][:2])
+        return all(self._claimed_over(lane, now, out) for lane in lanes)
+
+    def _claimed_over(self, lane: Lane, now: float, out: list[Command]) -> bool:
+        """Start such transfers over one link; return whether none of them waits for room."""
+        urgent = lane.urgent
+        while urgent and not lane.full:
+            _, _, item = urgent[0]
             if item.state is ReplicaState.QUEUED and item.obtainable and item.retry_at <= now:
                 step = next(iter(item.waiters.values()))
                 if not self._room.make(item.bytes, out, f"room for {item.ref}, for which {step.id} waits"):
                     return False
-                self._start(item, step, out, urgent=True)
-            heapq.heappop(self._urgent)
+                self._start(lane, item, step, out, urgent=True)
+            heapq.heappop(urgent)
         return True
 
-    def _full(self) -> bool:
-        """Return whether another transfer would only slow the others down."""
-        limits = self._limits
-        if self.active >= limits.transfers:
-            return True
-        return 0 < limits.fill_streams <= self.active and self._flying >= limits.fill_bytes
-
-    def _start(self, item: Item, step: Step, out: list[Command], *, urgent: bool) -> None:
-        parts = 1
-        if self._limits.part_bytes:
-            parts = max(1, min(self._limits.transfers - self.active, item.bytes // self._limits.part_bytes))
-        item.parts = parts
-        self.active += parts
-        self._flying += item.bytes
+    def _start(self, lane: Lane, item: Item, step: Step, out: list[Command], *, urgent: bool) -> None:
+        parts = lane.start(item)
         self._items.move(item, "start")
         reason = f"{step.id} waits for it" if urgent else f"read ahead for {step.id}"
         out.append(Fetch(ref=item.ref, size_bytes=item.bytes, urgent=urgent, step=step.id, reason=reason, parts=parts))
 
     def done(self, item: Item) -> None:
         """Note that a transfer has ended, either way."""
-        self.active -= item.parts
-        self._flying -= item.bytes
-        item.parts = 0
+        self.lanes.of(item).done(item)
 
     def _ahead(self, now: float, out: list[Command], head: Step | None, bypass: int) -> None:
-        skipped: list[tuple[bool, Key, int, Item]] = []
-        spare = self._spare() if self._soft else 0
-        while self._soft and not self._full() and self._items.ahead < self._limits.window:
-            if len(skipped) > _SKIPPED_PER_PASS:
+        """Read ahead over the links on which nothing waits for claimed steps, in the order in which it will be read."""
+        lanes = [lane for lane in self.lanes.all() if lane.soft and not lane.urgent]
+        skipped: list[tuple[Lane, Ahead]] = []
+        spare = self._spare() if lanes else 0
+        while self._items.ahead < self._window and len(skipped) <= _SKIPPED_PER_PASS:
+            lanes = [lane for lane in lanes if lane.soft and not lane.full]
+            if not lanes:
                 break
-            entry = heapq.heappop(self._soft)
+            lane = min(lanes, key=lambda lane: lane.soft[0][:3]) if len(lanes) > 1 else lanes[0]
+            entry = heapq.heappop(lane.soft)
             item = entry[3]
             step = self._candidate(entry, now)
             if step is None:
                 continue
             harmless = head is None or item in head.inputs
             if not harmless and head is not None and head.bypassed >= bypass:
-                skipped.append(entry)
+                skipped.append((lane, entry))
                 continue
             leaving = self._items.leaving
             if self._items.fixed + item.bytes > self._items.capacity or not self._room.make(
                 item.bytes + spare, out, f"room for {item.ref}, read earlier", before=step.key
             ):
-                skipped.append(entry)
+                skipped.append((lane, entry))
                 if self._items.leaving != leaving:
                     break
                 continue
             if not harmless and head is not None:
                 head.bypassed += 1
-            self._start(item, step, out, urgent=False)
+            self._start(lane, item, step, out, urgent=False)
             self._items.mark_ahead(item, True)
-        for entry in skipped:
-            heapq.heappush(self._soft, entry)
+        for lane, entry in skipped:
+            heapq.heappush(lane.soft, entry)
 
     def _spare(self) -> int:
         """Return what to leave free for what the next steps will write.
@@ -187,7 +167,7 @@ class Fetches:
         wanted = self._claims_at_once * self._sizes.largest()
         return max(0, min(wanted, self._items.capacity // _SPARE_SHARE) - self._items.held)
 
-    def _candidate(self, entry: tuple[bool, Key, int, Item], now: float) -> Step | None:
+    def _candidate(self, entry: Ahead, now: float) -> Step | None:
         """Return the step for which to fetch an item ahead, None if the entry says nothing true any more."""
         item = entry[3]
         if item.state is not ReplicaState.ABSENT or not item.obtainable or item.retry_at > now:

@@ -4,8 +4,9 @@ from msgspec import Struct
 
 from jitflow.model.data import ObjectRef, ReplicaState, StepId
 from jitflow.planner._claims import Claims
-from jitflow.planner._fetches import Fetches, Limits
+from jitflow.planner._fetches import Fetches
 from jitflow.planner._items import Item, Items, Source
+from jitflow.planner._lanes import Limits
 from jitflow.planner._outputs import Outputs
 from jitflow.planner._room import Room
 from jitflow.planner._sizes import DEFAULT_OUTPUT_BYTES, OutputSizes
@@ -16,12 +17,14 @@ _S = ReplicaState
 
 
 class PlannerOptions(Struct, frozen=True, kw_only=True):
-    """Limits. `transfers` at once; `workers`: steps that run at once (claims ahead and bypasses are multiples of it).
+    """Limits. `transfers` at once over each link (see `Planner.set_link`).
 
-    `slots`: grants at once, 0 if somebody else sees to that. `window`: objects that may be fetched ahead of their claims.
-    `part_bytes`: objects are moved in ranges of at least this size at once, 0 for in one piece. `fill_streams`, `fill_bytes`: no
-    further transfer is begun while so many run and so many bytes are under way: the link is full (0: no such limit).
-    `default_output_bytes`: assumed of an output of unknown size.
+    `workers`: steps that run at once (claims ahead and bypasses are multiples of it); `slots`: grants at once, 0 if somebody else
+    sees to that. `window`: objects that may be fetched ahead of their claims. `part_bytes`: objects are moved in ranges of at
+    least this size at once, 0 for in one piece. `fill_streams`, `fill_bytes`: no further transfer is begun while so many run and
+    so many bytes are under way: the link is full (0: no such limit).
+
+    `default_output_bytes`: assumed of an output of which nothing is known.
     """
 
     transfers: int = 8
@@ -57,11 +60,11 @@ class ObjectEvents:
             self._sizes,
             limits=Limits(
                 transfers=options.transfers,
-                window=options.window,
                 part_bytes=options.part_bytes,
                 fill_streams=options.fill_streams,
                 fill_bytes=options.fill_bytes,
             ),
+            window=options.window,
             claims_at_once=most,
         )
         self._outputs = Outputs(self._items, self._room)

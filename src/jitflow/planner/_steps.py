@@ -74,13 +74,16 @@ class Step:
 class Workflow:
     """A workflow's steps, when it came, and how fast its steps follow each other while nothing better is known."""
 
-    __slots__ = ("arrival_s", "eager", "envelope", "front", "number", "pace_s", "steps", "withdrawn")
+    __slots__ = ("arrival_s", "eager", "envelope", "front", "haste", "number", "pace_s", "steps", "weight", "withdrawn")
 
     def __init__(self, number: int, arrival_s: float) -> None:
         """Know no steps."""
         self.number = number
         self.arrival_s = arrival_s
         self.pace_s = 1.0
+        self.weight = 1.0
+        self.haste = _HASTE
+        """Seconds in the order for each second of the plan, as its keys are now."""
         self.front = 0
         self.envelope = True
         self.eager = False
@@ -114,11 +117,14 @@ class Steps:
     def place(self, uid: WorkflowUid, steps: Sequence[FutureStep], starts: Mapping[StepId, float] | None = None) -> list[Key]:
         """Return the key of each announced step, from when it would start if there were no other workflow."""
         flow = self.workflow(uid)
+        haste = _HASTE / flow.weight
         if starts is not None:
-            known = {name: start * _HASTE for name, start in starts.items()}
+            known = {name: start * haste for name, start in starts.items()}
         else:
-            known = {name: step.key[0] - flow.arrival_s for name, step in flow.steps.items()}
-        places = positions(known, [step.id for step in steps], flow.pace_s * _HASTE)
+            scale = haste / flow.haste
+            known = {name: (step.key[0] - flow.arrival_s) * scale for name, step in flow.steps.items()}
+        flow.haste = haste
+        places = positions(known, [step.id for step in steps], flow.pace_s * haste)
         return [(flow.arrival_s + place, flow.number) for place in places]
 
     @property

@@ -42,12 +42,14 @@ class Planner(ObjectEvents):
 
     # -- the future --------------------------------------------------------------------------------------------------------
 
-    def announce(self, uid: WorkflowUid, steps: Sequence[FutureStep], plan: Plan | None = None) -> None:
+    def announce(self, uid: WorkflowUid, steps: Sequence[FutureStep], plan: Plan | None = None, *, weight: float = 1.0) -> None:
         """Say what a workflow will read and write; replaces what was announced (not what was asked) before.
 
-        Without a plan the steps come in the order of the list, one branch after another.
+        Without a plan the steps come in the order of the list, one branch after another. Beside others a workflow of twice the
+        `weight` advances as if its steps took half the time: it waits less for them, and they more for it.
         """
         flow = self._steps.workflow(uid)
+        flow.weight = weight
         concerned = [step for step in _ordered(steps, plan) if step.inputs or step.outputs]
         if plan is not None:
             flow.envelope, flow.eager, flow.pace_s = plan.envelope, plan.eager, plan.pace_s
@@ -212,6 +214,32 @@ class Planner(ObjectEvents):
         if capacity != self._items.capacity:
             self._items.capacity = capacity
             self._claims.stirred = True
+
+    def set_link(
+        self,
+        remote: str,
+        *,
+        transfers: int | None = None,
+        part_bytes: int | None = None,
+        rate_Bps: float | None = None,
+        stream_Bps: float | None = None,
+        latency_s: float | None = None,
+    ) -> None:
+        """Say what the link to a far store can do; None leaves what was said before (at first: the options).
+
+        Args:
+            remote: the name of the far store.
+            transfers: streams at once over this link; each range of an object is one.
+            part_bytes: objects are moved in ranges of at least this size at once, 0 for in one piece.
+            rate_Bps: what all streams together give.
+            stream_Bps: what one stream gives. With both rates known no more is begun than fills the link.
+            latency_s: how long a transfer takes before its first byte.
+        """
+        said = {
+            "transfers": transfers, "part_bytes": part_bytes, "rate_Bps": rate_Bps, "stream_Bps": stream_Bps,
+            "latency_s": latency_s,
+        }  # fmt: skip
+        self._fetches.lanes.set(remote, {name: value for name, value in said.items() if value is not None})
 
     # -- views -------------------------------------------------------------------------------------------------------------
 

@@ -38,7 +38,9 @@ class Arrival(Struct, frozen=True, kw_only=True):
 
 
 class Setting(Struct, frozen=True, kw_only=True):
-    """Where workflows run. `run_s`: assumed of steps that do not say; `resident`: what is in the primary at the start.
+    """Where workflows run. `link`: to every far store that is not among the `links`, which are named after theirs.
+
+    `run_s`: assumed of steps that do not say; `resident`: what is in the primary at the start.
 
     `ahead`: False where nothing is known ahead: a step takes a place first and fetches what it reads while it holds it.
     """
@@ -49,6 +51,7 @@ class Setting(Struct, frozen=True, kw_only=True):
     run_s: float = 0.0
     resident: dict[ObjectRef, int] = {}
     ahead: bool = True
+    links: dict[str, Link] = {}
 
 
 class Outcome(Struct, frozen=True, kw_only=True):
@@ -152,6 +155,15 @@ class _Pipe:
                 return
 
 
+class _Way:
+    """The link to a far store: both directions."""
+
+    def __init__(self, link: Link, most: int) -> None:
+        self.down = _Pipe(link, _MANY)
+        self.up = _Pipe(link, most)
+        self.latency_s = link.latency_s
+
+
 class _World:
     """Obeys the planner and lets time pass."""
 
@@ -159,8 +171,12 @@ class _World:
         self.setting = setting
         self.planner = Planner(setting.capacity_bytes, setting.options)
         self.now = 0.0
-        self.down = _Pipe(setting.link, _MANY)
-        self.up = _Pipe(setting.link, setting.options.transfers)
+        self.usual = _Way(setting.link, setting.options.transfers)
+        self.ways = {remote: _Way(link, setting.options.transfers) for remote, link in sorted(setting.links.items())}
+        self.all_ways = (self.usual, *self.ways.values())
+        for remote, link in sorted(setting.links.items()):
+            stream_Bps = min(link.stream_Bps, link.rate_Bps)
+            self.planner.set_link(remote, rate_Bps=link.rate_Bps, stream_Bps=stream_Bps, latency_s=link.latency_s)
         self.timers: list[tuple[float, int, str, object]] = []
         self.steps: dict[StepId, tuple[WorkflowUid, FutureStep]] = {}
         self.blockers: dict[StepId, int] = {}
@@ -209,21 +225,30 @@ class _World:
         while self.events < events:
             self._pump()
             timer = self.timers[0][0] if self.timers else _NEVER
-            down, up = self.down.next_end(), self.up.next_end()
-            soonest = min(timer, down, up)
+            soonest, first, upward = timer, None, False
+            for way in self.all_ways:
+                down, up = way.down.next_end(), way.up.next_end()
+                if down < soonest:
+                    soonest, first, upward = down, way, False
+                if up < soonest:
+                    soonest, first, upward = up, way, True
             if soonest >= until_s or soonest == _NEVER:
                 self.cut = soonest != _NEVER
                 return
             self.events += 1
             self.now = soonest
-            self.down.advance(soonest)
-            self.up.advance(soonest)
-            if soonest == timer:
+            for way in self.all_ways:
+                way.down.advance(soonest)
+                way.up.advance(soonest)
+            if first is None:
                 self._fire()
-            elif soonest == down:
-                self.planner.arrived(self.down.pop())
+            elif upward:
+                self._uploaded(first.up.pop())
             else:
-                self._uploaded(self.up.pop())
+                self.planner.arrived(first.down.pop())
+
+    def _way(self, ref: ObjectRef) -> _Way:
+        return self.ways.get(ref.remote, self.usual)
 
     def _fire(self) -> None:
         _, _, kind, what = heapq.heappop(self.timers)
@@ -235,9 +260,9 @@ class _World:
                     self._ask(step.id)
         elif isinstance(what, ObjectRef):
             if kind == "down":
-                self.down.join(what, self.sizes[what], self.parts.pop(what, 1))
+                self._way(what).down.join(what, self.sizes[what], self.parts.pop(what, 1))
             elif self.leaving.pop(what, False):
-                self.up.join(what, self.sizes[what])
+                self._way(what).up.join(what, self.sizes[what])
         elif isinstance(what, str):
             self._end(what)
 
@@ -290,10 +315,10 @@ class _World:
             else:
                 self.planner.ask(*self.steps[name])
                 self._decide()
-        latency = self.setting.link.latency_s
-        while (ref := self.up.next_queued()) is not None:
-            self.leaving[ref] = True
-            self._timer(self.now + latency, "up", ref)
+        for way in self.all_ways:
+            while (ref := way.up.next_queued()) is not None:
+                self.leaving[ref] = True
+                self._timer(self.now + way.latency_s, "up", ref)
 
     def _decide(self) -> None:
         while commands := self.planner.decide(self.now):
@@ -305,18 +330,18 @@ class _World:
             case Fetch(ref=ref, size_bytes=size, parts=parts):
                 self.fetched += size
                 self.parts[ref] = parts
-                self._timer(self.now + self.setting.link.latency_s, "down", ref)
+                self._timer(self.now + self._way(ref).latency_s, "down", ref)
             case Evict(ref=ref):
                 self._drop(ref)
             case Take(ref=ref):
                 self.planner.taken(ref)
                 if ref not in self.transient:
-                    self.up.queue(ref, urgent=False)
+                    self._way(ref).up.queue(ref, urgent=False)
             case Bypass(ref=ref):
-                self.up.queue(ref, urgent=True)
+                self._way(ref).up.queue(ref, urgent=True)
             case Store(ref=ref):
-                self.up.unqueue(ref)
-                self.up.queue(ref, urgent=True)
+                self._way(ref).up.unqueue(ref)
+                self._way(ref).up.queue(ref, urgent=True)
             case Grant(step=name):
                 self._granted(name)
             case Look(ref=ref):
@@ -329,12 +354,12 @@ class _World:
                 pass
 
     def _drop(self, ref: ObjectRef) -> None:
-        if ref in self.transient and not self.up.unqueue(ref):
+        if ref in self.transient and not self._way(ref).up.unqueue(ref):
             if self.leaving.get(ref):
                 self.leaving[ref] = False
-                self.up.release()
+                self._way(ref).up.release()
             else:
-                self.up.leave(ref)
+                self._way(ref).up.leave(ref)
         self.planner.evicted(ref)
 
 
