@@ -45,6 +45,7 @@ class Peaks:
         """Return the largest number from `start` up to before `end`."""
         most = _NOTHING
         place = start
+        end = min(end, len(self._values))
         while place < end:
             block, within = divmod(place, _BLOCK)
             stop = (block + 1) * _BLOCK

@@ -74,12 +74,14 @@ class Step:
 class Workflow:
     """A workflow's steps, when it came, and how fast its steps follow each other while nothing better is known."""
 
-    __slots__ = ("arrival_s", "eager", "envelope", "front", "haste", "number", "pace_s", "steps", "weight", "withdrawn")
+    __slots__ = ("arrival_s", "eager", "envelope", "front", "gone", "haste", "number", "pace_s", "steps", "weight", "withdrawn")
 
     def __init__(self, number: int, arrival_s: float) -> None:
         """Know no steps."""
         self.number = number
         self.arrival_s = arrival_s
+        self.gone: set[StepId] = set()
+        """Steps that are over since the last announcement began."""
         self.pace_s = 1.0
         self.weight = 1.0
         self.haste = _HASTE
@@ -146,7 +148,9 @@ class Steps:
         refs = dict.fromkeys(one.ref for one in spec.inputs)
         step = Step(spec, uid, key, self._items.tick(), [self._items.of(ref) for ref in refs])
         self.table[spec.id] = step
-        self.workflow(uid).steps[spec.id] = step
+        flow = self.workflow(uid)
+        flow.steps[spec.id] = step
+        flow.gone.discard(spec.id)
         for item in step.inputs:
             self._items.add_reader(item, step)
         for output in spec.outputs:
@@ -168,6 +172,7 @@ class Steps:
         flow = self.workflows.get(step.uid)
         if flow is not None:
             flow.steps.pop(step.id, None)
+            flow.gone.add(step.id)
             if flow.withdrawn and not flow.steps:
                 del self.workflows[step.uid]
         for item in step.inputs:

@@ -4,7 +4,7 @@ Events go in through methods, decisions come out of `decide(now)` as commands; e
 of an event is logarithmic in the number of steps and objects (plus the objects of the steps it touches).
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from jitflow.model.data import FutureStep, ObjectRef, ReplicaState, StepId, WorkflowUid
 from jitflow.planner._audit import audit
@@ -17,6 +17,8 @@ from jitflow.planner._views import Bytes, ItemView, Wait, view, wait_of
 from jitflow.planner.commands import Command, Grant
 
 _S = ReplicaState
+_PIECE = 1000
+"""Reads that are announced at once: a few milliseconds of work."""
 
 
 class Planner(ObjectEvents):
@@ -48,30 +50,64 @@ class Planner(ObjectEvents):
         Without a plan the steps come in the order of the list, one branch after another. Beside others a workflow of twice the
         `weight` advances as if its steps took half the time: it waits less for them, and they more for it.
         """
+        for _ in self.announcing(uid, steps, plan, weight=weight):
+            pass
+
+    def announcing(
+        self, uid: WorkflowUid, steps: Sequence[FutureStep], plan: Plan | None = None, *, weight: float = 1.0
+    ) -> Iterator[None]:
+        """Announce in pieces, each of about as much work: other events and decisions may come between them.
+
+        Of a workflow's announcements only one may be under way; one that is given up leaves a mixture of two orders, no more.
+        """
         flow = self._steps.workflow(uid)
         flow.weight = weight
+        flow.gone = set()
         concerned = [step for step in _ordered(steps, plan) if step.inputs or step.outputs]
         if plan is not None:
             flow.envelope, flow.eager, flow.pace_s = plan.envelope, plan.eager, plan.pace_s
         keys = self._steps.place(uid, concerned, plan.starts if plan is not None else None)
         named = {step.id for step in concerned}
-        for old in [step for step in flow.steps.values() if step.phase is Phase.FUTURE and step.id not in named]:
-            self._forget(old)
+        pieces = _Pieces()
+        for old in [step for step in flow.steps.values() if step.id not in named]:
+            yield from pieces.after(len(old.inputs))
+            if old.phase is Phase.FUTURE:
+                self._forget(old)
         fresh: list[Step] = []
         for spec, key in zip(concerned, keys, strict=True):
-            known = self._steps.table.get(spec.id)
-            if known is not None and known.phase is Phase.FUTURE and known.spec != spec:
-                self._forget(known)
-                known = None
-            if known is None:
-                fresh.append(self._enter(spec, uid, key))
-            elif known.awaits and known.key != key:
-                self._steps.rekey(known, key)
-                fresh.append(known)
+            step = self._announced(uid, spec, key) if spec.id not in flow.gone else None
+            if step is not None:
+                fresh.append(step)
+            yield from pieces.after(len(spec.inputs) if step is not None else 0)
         for step in fresh:
-            for item in step.inputs:
+            for item in step.inputs if step.awaits else ():
                 self._fetches.foresee(item)
+            yield from pieces.after(len(step.inputs))
         self._claims.replanned()
+
+    def _announced(self, uid: WorkflowUid, spec: FutureStep, key: Key) -> Step | None:
+        """Enter a step or give it its new place; return it if its place is new."""
+        known = self._steps.table.get(spec.id)
+        if known is None:
+            return self._enter(spec, uid, key)
+        if known.phase is Phase.FUTURE and (known.spec.inputs, known.spec.outputs) != (spec.inputs, spec.outputs):
+            return self._replace(known, spec, key)
+        if known.awaits and known.key != key:
+            self._steps.rekey(known, key)
+            return known
+        return None
+
+    def _replace(self, known: Step, spec: FutureStep, key: Key) -> Step:
+        """Enter a step anew, for other objects are known of it now; what both read stays needed all the while."""
+        for item in known.inputs:
+            item.uses += 1
+        self._forget(known)
+        step = self._enter(spec, known.uid, key)
+        for item in known.inputs:
+            self._items.drop_reader(item)
+            self._items.settle(item)
+            self._after_release(item)
+        return step
 
     def _enter(self, spec: FutureStep, uid: WorkflowUid, key: Key) -> Step:
         step = self._steps.add(spec, uid, key)
@@ -92,12 +128,8 @@ class Planner(ObjectEvents):
             return
         if step is not None and step.phase is not Phase.FUTURE:
             return
-        key = step.key if step is not None else self._steps.front_key(uid)
-        if step is not None and step.spec != spec:
-            self._forget(step)
-            step = None
-        if step is None:
-            step = self._enter(spec, uid, key)
+        if step is None or not _same_objects(step.spec, spec):
+            step = self._replace(step, spec, step.key) if step else self._enter(spec, uid, self._steps.front_key(uid))
             for item in step.inputs:
                 self._fetches.foresee(item)
         step.phase = Phase.ASKED
@@ -298,15 +330,43 @@ class Planner(ObjectEvents):
         return audit(self._items, self._steps, self._claims.running)
 
 
+class _Pieces:
+    """Counts work into pieces of about the same size."""
+
+    def __init__(self) -> None:
+        self._left = _PIECE
+
+    def after(self, reads: int) -> Iterator[None]:
+        """Count a step with so many reads; yield where the piece is full."""
+        self._left -= 1 + reads
+        if self._left <= 0:
+            self._left = _PIECE
+            yield
+
+
+def _same_objects(announced: FutureStep, asked: FutureStep) -> bool:
+    """Return whether a step asks for what was announced of it; the announcement says more of it, so it stands."""
+    return [(one.ref, one.optional) for one in announced.inputs] == [(one.ref, one.optional) for one in asked.inputs] and [
+        (one.ref, one.size_bytes) for one in announced.outputs
+    ] == [(one.ref, one.size_bytes) for one in asked.outputs]
+
+
 def _ordered(steps: Sequence[FutureStep], plan: Plan | None) -> Sequence[FutureStep]:
-    """Return the steps as a plan has them; those that it does not know stay behind the one that they follow in the list."""
+    """Return the steps as a plan has them; one that it does not know follows what it waits for, or else what it follows here."""
     if plan is None:
         return depth_first(steps)
-    last, keyed = -1.0, list[tuple[float, int, FutureStep]]()
-    for place, step in enumerate(steps):
-        last = plan.starts.get(step.id, last)
-        keyed.append((last, place, step))
-    return [step for _, _, step in sorted(keyed, key=lambda entry: entry[:2])]
+    starts: dict[StepId, float] = {}
+    barriers: dict[int, float] = {}
+    last = -1.0
+    for step in steps:
+        start = plan.starts.get(step.id)
+        if start is None and step.after:
+            # Steps behind one barrier share a tuple, which is looked at once.
+            start = barriers.get(id(step.after))
+            if start is None:
+                start = barriers[id(step.after)] = max((starts[name] for name in step.after if name in starts), default=last)
+        last = starts[step.id] = last if start is None else start
+    return sorted(steps, key=lambda step: starts[step.id])
 
 
 __all__ = ["Planner", "PlannerOptions"]

@@ -57,9 +57,14 @@ def without_estimates(steps: Sequence[FutureStep]) -> Plan:
     return _by_position(graph, _orders.depth(graph), _Kind("post", "envelope"))
 
 
-def choose(steps: Sequence[FutureStep], setting: Setting, effort: Effort | None = None) -> Plan:
-    """Return the plan under which a workflow alone in the primary ends first, of those that the effort allows to try."""
-    search = _Search(steps, setting, effort or Effort())
+def choose(
+    steps: Sequence[FutureStep], setting: Setting, effort: Effort | None = None, stop: Callable[[], bool] = lambda: False
+) -> Plan:
+    """Return the plan under which a workflow alone in the primary ends first, of those that the effort allows to try.
+
+    Nothing more is tried once `stop` says so; for equal answers to equal questions leave it out.
+    """
+    search = _Search(steps, setting, effort or Effort(), stop)
     search.run()
     return search.chosen() if search.tried else without_estimates(steps)
 
@@ -67,8 +72,9 @@ def choose(steps: Sequence[FutureStep], setting: Setting, effort: Effort | None 
 class _Search:
     """Tries plans until the effort is spent: first each kind of order, then variations of the best of them."""
 
-    def __init__(self, steps: Sequence[FutureStep], setting: Setting, effort: Effort) -> None:
+    def __init__(self, steps: Sequence[FutureStep], setting: Setting, effort: Effort, stop: Callable[[], bool]) -> None:
         self.effort = effort
+        self.stop = stop
         self.setting = setting
         self.graph, self.steps = _graph(steps, setting.run_s)
         self.tried: list[tuple[Plan, Outcome, _Kind]] = []
@@ -85,7 +91,7 @@ class _Search:
                 roomy.add(kind.order)
         noise = Noise(self.effort.seed)
         for number in range(self.effort.restarts):
-            if not self.tried or self.left <= 0:
+            if not self.tried or self.left <= 0 or self.stop():
                 return
             self.tried.sort(key=lambda one: one[1].makespan_s)
             if number % 2:
@@ -99,12 +105,13 @@ class _Search:
 
     def _try(self, plan: Plan, kind: _Kind) -> bool:
         """Simulate a plan and keep what came of it; return whether there was always room."""
-        if self.left <= 0:
+        if self.left <= 0 or self.stop():
             return False
         arrival = Arrival(uid=_UID, steps=tuple(self.steps), plan=plan)
         # No plan may spend what others need: one that lets everything come and go takes many events, and is seldom the best.
         most = max(self.left // _SHARE, _LEAST_PER_STEP * len(self.steps))
-        outcome = simulate([arrival], self.setting, until_s=self.best_s * (1 + self.effort.thrift), events=min(self.left, most))
+        until_s = self.best_s * (1 + self.effort.thrift)
+        outcome = simulate([arrival], self.setting, until_s=until_s, events=min(self.left, most), stop=self.stop)
         self.left -= outcome.events
         self.spent += outcome.events
         if outcome.cut or outcome.unfinished:

@@ -6,7 +6,7 @@ most `stream_Bps`; a transfer begins to move `latency_s` after it was started.
 
 import heapq
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from msgspec import Struct
 
@@ -16,6 +16,7 @@ from jitflow.planner.commands import Bypass, Command, Evict, Fetch, Grant, Look,
 from jitflow.planner.planner import Planner, PlannerOptions
 
 _EVENTS_PER_STEP = 64
+_BETWEEN_STOPS = 32
 _NEVER = float("inf")
 _MANY = 1 << 30
 
@@ -220,9 +221,11 @@ class _World:
         self._count += 1
         heapq.heappush(self.timers, (at, self._count, kind, what))
 
-    def run(self, until_s: float, events: int) -> None:
-        """Let things happen until nothing is left to happen, the time has come, or there were so many events."""
+    def run(self, until_s: float, events: int, stop: Callable[[], bool]) -> None:
+        """Let things happen until nothing is left to happen, the time has come, there were so many events, or `stop` says so."""
         while self.events < events:
+            if not self.events % _BETWEEN_STOPS and stop():
+                return
             self._pump()
             timer = self.timers[0][0] if self.timers else _NEVER
             soonest, first, upward = timer, None, False
@@ -363,14 +366,22 @@ class _World:
         self.planner.evicted(ref)
 
 
-def simulate(arrivals: Sequence[Arrival], setting: Setting, *, until_s: float = _NEVER, events: int | None = None) -> Outcome:
+def simulate(
+    arrivals: Sequence[Arrival],
+    setting: Setting,
+    *,
+    until_s: float = _NEVER,
+    events: int | None = None,
+    stop: Callable[[], bool] = lambda: False,
+) -> Outcome:
     """Run workflows under the planner in a simulated world and say what came of it.
 
-    Nothing is simulated after `until_s`, nor more than so many `events`; what has not ended by then is unfinished.
+    Nothing is simulated after `until_s`, nor more than so many `events`, nor after `stop` has said so, which is asked now and
+    then; what has not ended by then is unfinished.
     """
     world = _World(arrivals, setting)
     bound = _EVENTS_PER_STEP * (len(world.steps) + 16) + 4 * sum(len(step.inputs) for _, step in world.steps.values())
-    world.run(until_s, min(bound, events) if events is not None else bound)
+    world.run(until_s, min(bound, events) if events is not None else bound, stop)
     return Outcome(
         makespan_s=world.last,
         peak_bytes=world.planner.bytes.peak,
