@@ -13,6 +13,7 @@ import pytest
 import uvicorn
 from typer.testing import CliRunner, Result
 
+from jitflow.access import Gate, Tokens
 from jitflow.cli.app import app
 from jitflow.control_api import make_app
 from jitflow.data_api import routes
@@ -55,7 +56,10 @@ class Live:
         async def begin() -> None:
             self.world.service.closing = asyncio.Event()
             await self.world.service.open()
-            application = make_app(self.world.service, TOKEN, extra=routes(self.world.service))
+            tokens = Tokens(self.world.store, self.world.clock, lambda work, _: work.close())
+            application = make_app(
+                self.world.service, Gate(TOKEN, tokens=tokens), tokens=tokens, extra=routes(self.world.service)
+            )
             config = uvicorn.Config(
                 application,
                 port=self.port,
@@ -295,3 +299,32 @@ def test_version_and_token(jitflow: Jitflow, monkeypatch: pytest.MonkeyPatch) ->
     refused = jitflow("list")
     assert refused.exit_code == 1
     assert "JITFLOW_TOKEN" in refused.stderr
+
+
+def test_tokens(jitflow: Jitflow, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = jitflow("token", "create", "ci", "--role", "viewer@default", "--scope", "workflows", "--expires", "30d")
+    assert made.exit_code == 0, made.stderr
+    token = made.stdout.strip()
+    assert token.startswith("jft_")
+    listed = jitflow("token", "list")
+    assert ("viewer@default" in listed.stdout, token in listed.stdout) == (True, False)
+    assert jitflow("token", "whoami").stdout == "local (jitflow): admin@*; scopes: everything\n"
+    monkeypatch.setenv("JITFLOW_TOKEN", token)
+    assert jitflow("token", "whoami").stdout == "ci (jitflow): viewer@default; scopes: workflows\n"
+    assert jitflow("list").exit_code == 0
+    refused = jitflow("list", "-A")
+    assert refused.exit_code == 0
+    refused = jitflow("token", "list")
+    assert (refused.exit_code, "may not tokens.manage" in refused.stderr) == (1, True)
+    monkeypatch.setenv("JITFLOW_TOKEN", TOKEN)
+    assert jitflow("token", "revoke", "ci").exit_code == 0
+    monkeypatch.setenv("JITFLOW_TOKEN", token)
+    refused = jitflow("list")
+    assert (refused.exit_code, "token not valid" in refused.stderr) == (1, True)
+
+
+@pytest.mark.parametrize(("option", "value"), [("--role", "root@x"), ("--expires", "soon"), ("--expires", "0d")])
+def test_tokens_that_cannot_be_made(jitflow: Jitflow, option: str, value: str) -> None:
+    given = ["--role", "viewer"] if option == "--expires" else []
+    refused = jitflow("token", "create", "x", *given, option, value)
+    assert (refused.exit_code, value in refused.stderr) == (2, True)

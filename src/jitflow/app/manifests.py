@@ -48,7 +48,8 @@ def read_workflow(
             )
         )
     metadata = workflow.metadata or argo.ObjectMeta()
-    placed = replace(workflow, metadata=replace(metadata, namespace=metadata.namespace or namespace or None))
+    # What it refers to is looked for where it is sent, whatever the manifest says of itself.
+    placed = replace(workflow, metadata=replace(metadata, namespace=namespace or metadata.namespace or None))
     spec.validate(placed, document.places, objects=objects, lint=lint)
     return workflow
 
@@ -92,15 +93,11 @@ def missing_template(workflow: argo.Workflow, namespace: str, objects: Objects) 
     return ""
 
 
-def prepare(
-    workflow: argo.Workflow, namespace: str, ids: Ids, *, is_taken: Callable[[str], bool] = lambda name: False
-) -> argo.Workflow:
-    """Return the workflow with its namespace and name, without what only a server may say of it.
-
-    A generated name that is taken is drawn again, a few times.
+def placed_in(workflow: argo.Workflow, namespace: str) -> argo.Workflow:
+    """Return the workflow in a namespace.
 
     Raises:
-        Refused: the namespace is another one than the request's, or the name is missing or not valid.
+        Refused: it says that it belongs to another one, or the name is none of a namespace.
     """
     metadata = workflow.metadata or argo.ObjectMeta()
     check_namespace(namespace)
@@ -111,6 +108,21 @@ def prepare(
         )
         remedy = "remove metadata.namespace, or send it to that namespace"
         raise Refused(Problem(message=message, place=Place(path="$.metadata.namespace"), remedy=remedy))
+    return replace(workflow, metadata=replace(metadata, namespace=namespace))
+
+
+def prepare(
+    workflow: argo.Workflow, namespace: str, ids: Ids, *, is_taken: Callable[[str], bool] = lambda name: False
+) -> argo.Workflow:
+    """Return the workflow with its namespace and name, without what only a server may say of it.
+
+    A generated name that is taken is drawn again, a few times.
+
+    Raises:
+        Refused: the namespace is another one than the request's, or the name is missing or not valid.
+    """
+    workflow = placed_in(workflow, namespace)
+    metadata = workflow.metadata or argo.ObjectMeta()
     if metadata.name:
         name = check_name(metadata.name)
     elif metadata.generate_name:

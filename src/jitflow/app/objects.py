@@ -83,14 +83,23 @@ class Objects:
             raise Refused(f'{resource(kind)} "{name}" not found', code="not_found")
         return shown(found)
 
-    def list(self, kind: str, namespace: str = "", *, labels: str = "", name_pattern: str = "") -> Sequence[Any]:
-        """Return the objects of a kind; of all namespaces if none is given."""
+    def list(
+        self,
+        kind: str,
+        namespace: str = "",
+        *,
+        labels: str = "",
+        name_pattern: str = "",
+        visible: frozenset[str] | None = None,
+    ) -> Sequence[Any]:
+        """Return the objects of a kind; of all namespaces if none is given, but only of those that are `visible` (None: all)."""
         selects = label_selector(labels)
         found = self._store.list(kind_of(kind), namespace)
         return [
             shown(value)
             for value in found
-            if selects((value.metadata or argo.ObjectMeta()).labels)
+            if (visible is None or kind in CLUSTER_KINDS or (value.metadata or argo.ObjectMeta()).namespace in visible)
+            and selects((value.metadata or argo.ObjectMeta()).labels)
             and name_pattern in ((value.metadata or argo.ObjectMeta()).name or "")
         ]
 

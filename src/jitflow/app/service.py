@@ -14,7 +14,7 @@ from jitflow.app.artifacts import Artifacts
 from jitflow.app.events import Happening, triggered
 from jitflow.app.index import RunIndex
 from jitflow.app.logs import LogQuery, LogSink
-from jitflow.app.manifests import Manifest, missing_template, prepare, read_aside, read_unchecked
+from jitflow.app.manifests import Manifest, missing_template, placed_in, prepare, read_aside, read_unchecked
 from jitflow.app.names import check_name, check_namespace
 from jitflow.app.objects import Objects
 from jitflow.app.podlogs import PodLogs
@@ -46,9 +46,13 @@ MAX_PAGE = 10_000
 
 
 class Selection(Struct, frozen=True, kw_only=True):
-    """Which runs a list or a watch is about; texts as in Argo's listOptions."""
+    """Which runs a list or a watch is about; texts as in Argo's listOptions.
+
+    `visible`: the namespaces that may be seen at all; None: every one.
+    """
 
     namespace: str = ""
+    visible: frozenset[str] | None = None
     labels: str = ""
     fields: str = ""
     name_filter: str = ""
@@ -141,7 +145,7 @@ class Service:
     async def explain(self, manifest: Manifest, namespace: str = "", *, source: str = "", size_bytes: int = 0) -> Estimate:
         """Return what running a manifest would move and take."""
         workflow = await self._read(manifest, namespace, source=source, size_bytes=size_bytes)
-        return await self._engine.check(workflow)
+        return await self._engine.check(placed_in(workflow, namespace or self.namespace))
 
     async def _read(
         self, manifest: Manifest, namespace: str, *, source: str, size_bytes: int, lint: bool = False
@@ -491,7 +495,11 @@ def _selector(selection: Selection) -> Callable[[RunRow], bool]:
     after = instant(selection.created_after) if selection.created_after else None
     before = instant(selection.finished_before) if selection.finished_before else None
 
+    visible = selection.visible
+
     def selects(row: RunRow) -> bool:
+        if visible is not None and row.namespace not in visible:
+            return False
         if after is not None and row.created_at <= after:
             return False
         if before is not None and (row.finished_at is None or row.finished_at >= before):

@@ -17,12 +17,11 @@ from jitflow.app.schedules import Scheduler
 from jitflow.app.tokens import ensure_token
 from jitflow.bootstrap.claims import ClaimDirectories
 from jitflow.bootstrap.defaults import workflow_defaults
+from jitflow.bootstrap.front import Behind, open_front
 from jitflow.bootstrap.home import Home
 from jitflow.bootstrap.remotes import ARTIFACTS, Registry, configured
 from jitflow.bootstrap.system import RandomIds, SystemClock
 from jitflow.bootstrap.vault import Vault
-from jitflow.control_api import LOOPBACK_HOSTS, make_app
-from jitflow.data_api import routes as data_routes
 from jitflow.dataplane import LocalDataPlane, Tuning
 from jitflow.engine import Engine, Images
 from jitflow.engine.plugins import WorkflowPlugins
@@ -68,10 +67,7 @@ async def open_stack(settings: Settings) -> AsyncGenerator[Stack]:
     home = Home(Path(settings.home))
     home.make()
     token = ensure_token(home.token)
-    fixed = [(configured(name, remote), remote.endpoints) for name, remote in settings.remotes.items()]
-    if ARTIFACTS in settings.remotes:
-        raise SettingsError(f"remotes.{ARTIFACTS}: this name is taken by jitflow's own artifacts; choose another")
-    fixed.append((RemoteConfig(name=ARTIFACTS, type="local", options={"root": str(home.artifacts)}), ()))
+    fixed = fixed_remotes(settings, home)
     async with AsyncExitStack() as stack:
         durability = settings.durability.upper()
         store = await stack.enter_async_context(SqliteStore.open(home.state, synchronous=durability))
@@ -169,14 +165,9 @@ async def open_stack(settings: Settings) -> AsyncGenerator[Stack]:
         retention = Retention(kept(settings.retention), service, owner.spawn)
         retention.open()
         stack.callback(engine.subscribe(lambda change: _ended(change, scheduler, retention)))
-        app = make_app(
-            service,
-            token,
-            extra=data_routes(service),
-            hosts=(*LOOPBACK_HOSTS, *settings.server.names),
-            metrics=Exposition(meters, lambda: {**_workflows(service), **engine.figures()}),
-            open_metrics=settings.server.open_metrics,
-        )
+        metrics = Exposition(meters, lambda: {**_workflows(service), **engine.figures()})
+        behind = Behind(service=service, store=store, clock=clock, owner=owner, metrics=metrics)
+        app = await open_front(settings, token, behind)
         yield Stack(app=app, token=token, end_streams=service.closing.set)
 
 
@@ -205,6 +196,18 @@ def _ended(change: Change, scheduler: Scheduler, retention: Retention) -> None:
 def kept(retention: RetentionSettings) -> dict[str, int]:
     """Return how many finished workflows of each phase are kept."""
     return {"Succeeded": retention.completed, "Failed": retention.failed, "Error": retention.errored}
+
+
+def fixed_remotes(settings: Settings, home: Home) -> list[tuple[RemoteConfig, tuple[str, ...]]]:
+    """Return the remotes of the settings and that of jitflow's own artifacts, each with the endpoints that mean it.
+
+    Raises:
+        SettingsError: one cannot be used.
+    """
+    fixed = [(configured(name, remote), remote.endpoints) for name, remote in settings.remotes.items()]
+    if ARTIFACTS in settings.remotes:
+        raise SettingsError(f"remotes.{ARTIFACTS}: this name is taken by jitflow's own artifacts; choose another")
+    return [*fixed, (RemoteConfig(name=ARTIFACTS, type="local", options={"root": str(home.artifacts)}), ())]
 
 
 def all_stores(settings: Settings, home: Home, storage: RcloneStorage, objects: ObjectStore) -> AllStores:

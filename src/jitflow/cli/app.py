@@ -32,6 +32,7 @@ COMMANDS: dict[str, str] = {
     "delete": "Delete workflows.",
     "remote": "Far stores: list, add, remove, test.",
     "data": "Objects and the primary: list, stage, pin, evict, fill.",
+    "token": "Tokens: create, list, revoke; and who you are.",
     "doctor": "Check what works on this machine.",
     "version": "Print the versions.",
 }

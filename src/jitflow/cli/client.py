@@ -270,6 +270,24 @@ class Client:
             below = f"{path}{entry.name}" + ("/" if entry.is_directory else "")
             yield from self.save_artifact(place, target / _safe(entry.name) if entry.is_directory else target, below)
 
+    # -- who may do what
+
+    def create_token(self, wish: dict[str, Any]) -> dict[str, Any]:
+        """Make a token; the answer's `token` is shown this once."""
+        return self._json("POST", "/api/jit/v1/tokens", body=wish)
+
+    def tokens(self) -> list[dict[str, Any]]:
+        """Return the tokens that this caller may manage."""
+        return list(self._json("GET", "/api/jit/v1/tokens").get("items") or [])
+
+    def revoke_token(self, name: str) -> dict[str, Any]:
+        """Revoke a token, named by its id or name."""
+        return self._json("DELETE", "/api/jit/v1/tokens" + _tail(name))
+
+    def whoami(self) -> dict[str, Any]:
+        """Return who the server takes the caller for."""
+        return self._json("GET", "/api/jit/v1/whoami")
+
     # -- jitflow's own
 
     def explain(self, manifest: dict[str, Any]) -> Estimate:

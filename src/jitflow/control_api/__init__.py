@@ -7,18 +7,21 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
+from jitflow.access import OPEN, Gate, Tokens
 from jitflow.app.service import Service
 from jitflow.control_api import about
 from jitflow.control_api import metrics as metrics_routes
 from jitflow.control_api.artifacts import ArtifactRoutes
 from jitflow.control_api.errors import Code, failure, failure_of
+from jitflow.control_api.guards import guarded
 from jitflow.control_api.jit import JitRoutes
 from jitflow.control_api.objects import ObjectRoutes
-from jitflow.control_api.shell import LOOPBACK_HOSTS, MAX_BODY_BYTES, OPEN_PATHS, Shell
+from jitflow.control_api.shell import LOOPBACK_HOSTS, MAX_BODY_BYTES, Shell
+from jitflow.control_api.tokens import TokenRoutes
 from jitflow.control_api.workflows import WorkflowRoutes
 from jitflow.telemetry.metrics import Exposition
 
-__all__ = ["LOOPBACK_HOSTS", "MAX_BODY_BYTES", "OPEN_PATHS", "make_app", "routes"]
+__all__ = ["LOOPBACK_HOSTS", "MAX_BODY_BYTES", "make_app", "routes"]
 
 
 def routes(service: Service) -> list[BaseRoute]:
@@ -33,19 +36,21 @@ def routes(service: Service) -> list[BaseRoute]:
 
 def make_app(
     service: Service,
-    token: str,
+    key: Gate | str,
     *,
+    tokens: Tokens | None = None,
     extra: Sequence[BaseRoute] = (),
     hosts: Collection[str] = LOOPBACK_HOSTS,
     control: bool = True,
     metrics: Exposition | None = None,
     open_metrics: bool = False,
 ) -> Starlette:
-    """Return the application: the Control API (unless `control` is False) and `extra` routes behind one token.
+    """Return the application: the Control API (unless `control` is False) and `extra` routes behind one gate.
 
     Args:
         service: the use-cases, opened before the first request.
-        token: what every call but `/healthz` must carry.
+        key: who may come in; a text is the one token that every call but `/healthz` must carry.
+        tokens: what `/api/jit/v1/tokens` manages; None: there is no such path.
         extra: routes of other rooms, as `data_api.routes(service)`.
         hosts: names beside the loopback ones that requests may address; `*` allows all.
         control: whether workflows are served.
@@ -53,12 +58,14 @@ def make_app(
         open_metrics: whether `/metrics` needs no token.
     """
     measured = metrics_routes.routes(metrics) if metrics is not None else []
-    table = [*about.routes(), *measured, *extra, *(routes(service) if control else ()), *about.other_routes()]
-    app = Starlette(routes=table, exception_handlers={404: _refuse, 405: _refuse})
+    managed = TokenRoutes(tokens).routes() if tokens is not None else []
+    table = [*about.routes(), *managed, *measured, *extra, *(routes(service) if control else ()), *about.other_routes()]
+    open_paths = OPEN | {metrics_routes.PATH} if open_metrics else OPEN
+    app = Starlette(routes=guarded(table, open_paths=open_paths), exception_handlers={404: _refuse, 405: _refuse})
     app.router.redirect_slashes = False
-    open_paths = OPEN_PATHS | {metrics_routes.PATH} if open_metrics else OPEN_PATHS
+    gate = Gate(key) if isinstance(key, str) else key
     answered = metrics.answered if metrics is not None else None
-    app.add_middleware(Shell, token=token, hosts=hosts, open_paths=open_paths, answered=answered)  # pyright: ignore[reportArgumentType]
+    app.add_middleware(Shell, gate=gate, hosts=hosts, open_paths=open_paths, answered=answered)  # pyright: ignore[reportArgumentType]
     return app
 
 

@@ -8,6 +8,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
+from jitflow.access import described
+from jitflow.control_api.guards import identity_of
 from jitflow.control_api.workflows import answer
 from jitflow.model.problems import Refused
 
@@ -33,6 +35,7 @@ def routes() -> list[BaseRoute]:
         Route("/api/v1/info", _info, methods=["GET"]),
         Route("/api/v1/userinfo", _userinfo, methods=["GET"]),
         Route("/api/v1/version", _version, methods=["GET"]),
+        Route("/api/jit/v1/whoami", _whoami, methods=["GET"]),
     ]
 
 
@@ -52,8 +55,31 @@ async def _info(_: Request) -> Response:
     return answer({"managedNamespace": "", "links": [], "columns": [], "navColor": "", "modals": modals})
 
 
-async def _userinfo(_: Request) -> Response:
-    return answer({"subject": "token", "issuer": "jitflow", "groups": []})
+async def _userinfo(request: Request) -> Response:
+    identity = identity_of(request)
+    body = {
+        "issuer": identity.issuer,
+        "subject": identity.subject,
+        "groups": [*identity.groups, *described(identity.grants)],
+        "name": identity.subject,
+        "email": identity.email,
+    }
+    return answer({key: value for key, value in body.items() if value})
+
+
+async def _whoami(request: Request) -> Response:
+    identity = identity_of(request)
+    return answer(
+        {
+            "subject": identity.subject,
+            "issuer": identity.issuer,
+            "grants": identity.grants,
+            "scopes": sorted(identity.scopes),
+            "groups": identity.groups,
+            "token": identity.token,
+            "expires_at": identity.expires_at,
+        }
+    )
 
 
 async def _version(_: Request) -> Response:

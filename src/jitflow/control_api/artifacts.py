@@ -13,8 +13,10 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response, StreamingResponse
 from starlette.routing import BaseRoute, Route
 
+from jitflow.access import Permission
 from jitflow.app.artifacts import Directory, Entry, File, Wanted
 from jitflow.app.service import Service
+from jitflow.control_api.guards import require
 from jitflow.control_api.workflows import answer
 from jitflow.model.problems import Refused
 from jitflow.ports.store import RunRow
@@ -78,7 +80,9 @@ class ArtifactRoutes:
     def _row(self, request: Request) -> RunRow:
         params = request.path_params
         if "uid" in params:
-            return self._service.of_uid(params["uid"])
+            row = self._service.of_uid(params["uid"])
+            require(request, Permission.ARTIFACTS_READ, row.namespace)
+            return row
         return self._service.find(params["namespace"], params["name"])
 
     async def _send(self, request: Request, row: RunRow, *, inputs: bool, path: str = "") -> Response:

@@ -45,6 +45,7 @@ _REFUSALS = {
     "not_found": Code.NOT_FOUND,
     "conflict": Code.ALREADY_EXISTS,
     "unavailable": Code.UNAVAILABLE,
+    "denied": Code.PERMISSION_DENIED,
     "no_artifact": Code.INTERNAL,  # as Argo Server answers it
 }
 

@@ -6,7 +6,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
+from jitflow.access import Permission
+from jitflow.app.names import check_namespace
 from jitflow.app.service import Service
+from jitflow.control_api.guards import require
 from jitflow.control_api.requests import read_manifest, seconds
 from jitflow.control_api.workflows import answer
 
@@ -36,7 +39,10 @@ class JitRoutes:
     async def explain(self, request: Request) -> Response:
         """Say what running a manifest would move and take."""
         sent = await read_manifest(request)
-        return answer(await self._service.explain(sent.manifest, source=sent.source, size_bytes=sent.size_bytes))
+        namespace = check_namespace(request.query_params.get("namespace", "") or sent.namespace or self._service.namespace)
+        require(request, Permission.WORKFLOWS_READ, namespace)
+        found = await self._service.explain(sent.manifest, namespace, source=sent.source, size_bytes=sent.size_bytes)
+        return answer(found)
 
     async def outlook(self, request: Request) -> Response:
         """Say what is left of a workflow that runs, or of all that run."""

@@ -10,8 +10,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
+from jitflow.access import Permission
 from jitflow.app.fields import Fields
 from jitflow.app.objects import CONFIG_MAP, Limit, Objects
+from jitflow.control_api.guards import visible
 from jitflow.control_api.requests import YAML_TYPES, decode, flag
 from jitflow.control_api.workflows import answer
 from jitflow.model.problems import Refused
@@ -96,6 +98,7 @@ class ObjectRoutes:
             request.path_params.get("namespace", ""),
             labels=query.get("listOptions.labelSelector", ""),
             name_pattern=query.get("namePattern", ""),
+            visible=visible(request, Permission.SECRETS_READ if kind == "Secret" else Permission.OBJECTS_READ),
         )
         body: dict[str, Any] = {
             "apiVersion": "argoproj.io/v1alpha1",

@@ -6,10 +6,12 @@ import msgspec
 from msgspec import Struct
 from starlette.requests import Request
 
+from jitflow.access import Permission
 from jitflow.app.logs import LogQuery
 from jitflow.app.manifests import Manifest
 from jitflow.app.service import Selection
 from jitflow.app.submit import SubmitOptions
+from jitflow.control_api.guards import visible
 from jitflow.model.problems import Refused
 
 T = TypeVar("T")
@@ -50,9 +52,13 @@ class SubmitBody(Struct, frozen=True, rename="camel"):
 
 
 class Submission(Struct, frozen=True, kw_only=True):
-    """A manifest as it was sent, whether only to try, its name in messages, and the length of the body."""
+    """A manifest as it was sent, whether only to try, its name in messages, and the length of the body.
+
+    `namespace`: what the body says of it, empty if that is nothing, or not known before the manifest is read.
+    """
 
     manifest: Manifest
+    namespace: str = ""
     dry_run: bool = False
     source: str = ""
     size_bytes: int = 0
@@ -108,7 +114,10 @@ async def read_manifest(request: Request) -> Submission:
     parsed = decode(body, CreateBody)
     if parsed.workflow is None:
         raise Refused('the body has no workflow; send {"workflow": {…}}')
-    return Submission(manifest=parsed.workflow, dry_run=parsed.is_dry, size_bytes=len(body))
+    metadata = parsed.workflow.get("metadata")
+    own = metadata.get("namespace") if isinstance(metadata, dict) else None
+    namespace = parsed.namespace or (own if isinstance(own, str) else "")
+    return Submission(manifest=parsed.workflow, dry_run=parsed.is_dry, size_bytes=len(body), namespace=namespace)
 
 
 def flag(request: Request, name: str) -> bool:
@@ -160,6 +169,7 @@ def selection(request: Request) -> Selection:
     query = request.query_params
     return Selection(
         namespace=request.path_params.get("namespace", ""),
+        visible=visible(request, Permission.WORKFLOWS_READ),
         labels=query.get("listOptions.labelSelector", ""),
         fields=query.get("listOptions.fieldSelector", ""),
         name_filter=query.get("nameFilter", ""),

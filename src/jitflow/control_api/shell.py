@@ -1,6 +1,6 @@
 """What stands before every route: who may come in, how much may be sent, and how errors leave."""
 
-import hmac
+import asyncio
 import logging
 from collections.abc import Callable, Collection, Iterable
 from urllib.parse import unquote
@@ -8,12 +8,13 @@ from urllib.parse import unquote
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from jitflow.access import OPEN, Denied, Gate, Identity
 from jitflow.control_api.errors import INTERNAL_MESSAGE, Code, Failure, failure, failure_of
 
 MAX_BODY_BYTES = 4 * 1024 * 1024
 LOOPBACK_HOSTS = frozenset({"127.0.0.1", "localhost", "[::1]"})
-OPEN_PATHS = frozenset({"/healthz"})
-"""Paths that need no token: they tell nothing but that the server lives."""
+IDENTITY = "jitflow.identity"
+"""Where a request's scope holds who sends it."""
 
 _SECURITY_HEADERS = (
     (b"x-content-type-options", b"nosniff"),
@@ -31,27 +32,25 @@ class TooLarge(Exception):
 
 
 class Shell:
-    """Wraps an application; nothing reaches it without the token and a name that this server goes by."""
+    """Wraps an application; nothing reaches it from nobody, or under a name that this server does not go by."""
 
     def __init__(
         self,
         app: ASGIApp,
-        token: str,
+        gate: Gate,
         *,
         hosts: Collection[str] = LOOPBACK_HOSTS,
-        open_paths: Collection[str] = OPEN_PATHS,
+        open_paths: Collection[str] = OPEN,
         answered: Callable[[str, int], None] | None = None,
     ) -> None:
         """Hold the application. `hosts`: names (without port) that requests may address; `*` allows all.
 
-        `open_paths` need no token; `answered` is told the method and status of each answer.
+        `gate` knows who may come in; `open_paths` need no token; `answered` is told the method and status of each answer.
 
         The names protect a server on the loopback address from web pages that let their own name point to it.
         """
-        if not token:
-            raise ValueError("a server without a token is open to everybody")
         self._app = app
-        self._expected = f"Bearer {token}".encode()
+        self._gate = gate
         self._open_paths = frozenset(open_paths)
         self._answered = answered or (lambda _method, _status: None)
         self._hosts = None if "*" in hosts else frozenset(host.lower() for host in hosts) | LOOPBACK_HOSTS
@@ -63,11 +62,11 @@ class Shell:
             return
         answer = _Answer(send, lambda status: self._answered(scope["method"], status))
         try:
-            refusal = self._refusal(scope)
+            refusal = await self._refusal(scope)
             if refusal is not None:
                 await answer.fail(refusal)
                 return
-            await self._app(scope, _limited(receive), answer.send)
+            await self._app(scope, _limited(receive, self._gate, scope.get(IDENTITY)), answer.send)
         except ClientDisconnect:
             return
         except TooLarge:
@@ -79,19 +78,22 @@ class Shell:
                 _log.exception("request failed: %s %s", scope["method"], scope["path"])
             await answer.fail(known or failure(Code.INTERNAL, INTERNAL_MESSAGE))
 
-    def _refusal(self, scope: Scope) -> Failure | None:
+    async def _refusal(self, scope: Scope) -> Failure | None:
         if scope["path"] in self._open_paths:
             return None
         headers = _Headers(scope["headers"])
         if self._hosts is not None and _host_name(headers.host) not in self._hosts:
             message = "this server does not go by the name in the Host header; add the name to its allowed hosts"
             return failure(Code.PERMISSION_DENIED, message)
-        if hmac.compare_digest(headers.authorization, self._expected):
-            return None
-        if headers.cookie and hmac.compare_digest(_cookie_authorization(headers.cookie), self._expected):
-            return _foreign_origin(scope["method"], headers)
-        message = "token not valid; send the header `Authorization: Bearer <token>` with the token of this server"
-        return failure(Code.UNAUTHENTICATED, message)
+        found = await self._gate.identify(headers.authorization)
+        if isinstance(found, Denied) and headers.cookie and not headers.authorization:
+            found = await self._gate.identify(_cookie_authorization(headers.cookie))
+            if not isinstance(found, Denied) and (foreign := _foreign_origin(scope["method"], headers)) is not None:
+                return foreign
+        if isinstance(found, Denied):
+            return failure(Code.UNAUTHENTICATED, found.message)
+        scope[IDENTITY] = found
+        return None
 
 
 class _Headers:
@@ -141,20 +143,40 @@ def _too_large() -> Failure:
     return failure(Code.INVALID_ARGUMENT, f"the body is longer than {MAX_BODY_BYTES} bytes", status=413)
 
 
-def _limited(receive: Receive) -> Receive:
-    """Return a `receive` that stops at the limit, whatever Content-Length said."""
+def _limited(receive: Receive, gate: Gate, identity: Identity | None) -> Receive:
+    """Return a `receive` that stops at the limit, whatever Content-Length said.
+
+    After the body it tells of a client that went away, or that may no longer be here: a stream ends with its token.
+    """
     size = 0
+    complete = False
 
     async def counted() -> Message:
-        nonlocal size
+        nonlocal size, complete
+        if complete and identity is not None:
+            return await _while_valid(receive, gate, identity)
         message = await receive()
         if message["type"] == "http.request":
             size += len(message.get("body", b""))
+            complete = not message.get("more_body", False)
             if size > MAX_BODY_BYTES:
                 raise TooLarge
         return message
 
     return counted
+
+
+async def _while_valid(receive: Receive, gate: Gate, identity: Identity) -> Message:
+    """Return the next message, or that the client has gone as soon as its token is revoked or expires."""
+    try:
+        async with asyncio.timeout(gate.left_s(identity)) as limit:
+            stop = gate.when_revoked(identity, lambda: limit.reschedule(0.0))
+            try:
+                return await receive()
+            finally:
+                stop()
+    except TimeoutError:
+        return {"type": "http.disconnect"}
 
 
 class _Answer:

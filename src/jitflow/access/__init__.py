@@ -1,0 +1,29 @@
+"""Who may come in, and what they may do: tokens, roles, and the table of what each route needs."""
+
+from jitflow.access.gate import Denied, Gate, Verifier
+from jitflow.access.roles import ALL, LOWEST, Identity, Limits, Permission, Role, described, owner
+from jitflow.access.table import NEEDS, OPEN, Need, Where, denied, need_of
+from jitflow.access.tokens import TokenInfo, Tokens, TokenWish
+
+__all__ = [
+    "ALL",
+    "LOWEST",
+    "NEEDS",
+    "OPEN",
+    "Denied",
+    "Gate",
+    "Identity",
+    "Limits",
+    "Need",
+    "Permission",
+    "Role",
+    "TokenInfo",
+    "TokenWish",
+    "Tokens",
+    "Verifier",
+    "Where",
+    "denied",
+    "described",
+    "need_of",
+    "owner",
+]

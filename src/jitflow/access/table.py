@@ -1,0 +1,181 @@
+"""The one table that says which permission each route needs. A route that is not here is not served."""
+
+from collections.abc import Mapping
+from enum import Enum
+from typing import Final
+
+from msgspec import Struct
+
+from jitflow.access.roles import ALL, Identity, Permission
+
+P = Permission
+
+
+class Where(Enum):
+    """In which namespace a permission is needed."""
+
+    PATH = "the namespace of the path"
+    EVERYWHERE = "all namespaces: what is asked for belongs to none"
+    SOMEWHERE = "any namespace: the handler shows only what may be seen"
+
+
+class Need(Struct, frozen=True):
+    """What a route needs."""
+
+    permission: Permission
+    where: Where = Where.PATH
+
+    def refusal(self, identity: Identity, path: Mapping[str, str]) -> str:
+        """Return why somebody may not call the route with these path parameters, empty if they may."""
+        need = _refined(self, path)
+        if need.where is Where.SOMEWHERE:
+            held, place = identity.may_somewhere(need.permission), "any namespace"
+        elif need.where is Where.EVERYWHERE:
+            held, place = identity.may(need.permission, ALL), "all namespaces"
+        else:
+            namespace = path.get("namespace", "")
+            held, place = identity.may(need.permission, namespace), f"namespace {namespace[:80]!r}"
+        return "" if held else denied(identity, need.permission, place)
+
+
+def denied(identity: Identity, permission: Permission, place: str) -> str:
+    """Return what somebody is told who lacks a permission."""
+    return (
+        f"permission denied: {identity.subject[:80]!r} may not {permission} in {place}; "
+        "an administrator can make a token that may (`jitflow token create`)"
+    )
+
+
+def _refined(need: Need, path: Mapping[str, str]) -> Need:
+    """Return what a route of objects of any kind needs for the kind that it is called with."""
+    kind = path.get("kind", "")
+    if need.permission not in {P.OBJECTS_READ, P.OBJECTS_WRITE}:
+        return need
+    if kind == "Secret":
+        return Need(P.SECRETS_READ if need.permission is P.OBJECTS_READ else P.SECRETS_WRITE, need.where)
+    if kind == "ClusterWorkflowTemplate":
+        return Need(need.permission, Where.SOMEWHERE if need.permission is P.OBJECTS_READ else Where.EVERYWHERE)
+    return need
+
+
+_WORKFLOWS: Final = "/api/v1/workflows/{namespace}"
+_WORKFLOW: Final = _WORKFLOWS + "/{name}"
+_JIT: Final = "/api/jit/v1/workflows/{namespace}/{name}"
+_OBJECTS: Final = "/api/jit/v1/objects/{namespace}/{kind}"
+_FILES: Final = "/artifact-files/{namespace}/{kind}/{id}/{node}/{side}/{artifact}"
+_NODE: Final = "/{node}/{artifact}"
+_SYNC: Final = "/api/v1/sync/{namespace}"
+_METHODS: Final = ("GET", "POST", "PUT", "DELETE", "PATCH")
+
+OPEN: Final = frozenset({"/healthz"})
+"""Paths that need no token: they tell nothing but that the server lives."""
+
+
+def _collection(base: str, *, read: Where, write: Where) -> dict[tuple[str, str], Need]:
+    return {
+        ("GET", base): Need(P.OBJECTS_READ, read),
+        ("POST", base): Need(P.OBJECTS_WRITE, write),
+        ("POST", base + "/lint"): Need(P.OBJECTS_READ, read),
+        ("GET", base + "/{name}"): Need(P.OBJECTS_READ, read),
+        ("PUT", base + "/{name}"): Need(P.OBJECTS_WRITE, write),
+        ("DELETE", base + "/{name}"): Need(P.OBJECTS_WRITE, write),
+    }
+
+
+NEEDS: Final[Mapping[tuple[str, str], Need]] = {
+    # Argo Server's API.
+    ("GET", "/api/v1/info"): Need(P.ABOUT_READ, Where.SOMEWHERE),
+    ("GET", "/api/v1/userinfo"): Need(P.ABOUT_READ, Where.SOMEWHERE),
+    ("GET", "/api/v1/version"): Need(P.ABOUT_READ, Where.SOMEWHERE),
+    **{(method, "/api/v1/{rest:path}"): Need(P.ABOUT_READ, Where.SOMEWHERE) for method in _METHODS},
+    ("GET", "/api/v1/workflows/"): Need(P.WORKFLOWS_READ, Where.SOMEWHERE),
+    ("GET", _WORKFLOWS): Need(P.WORKFLOWS_READ),
+    ("POST", _WORKFLOWS): Need(P.WORKFLOWS_CREATE),
+    ("POST", _WORKFLOWS + "/lint"): Need(P.WORKFLOWS_READ),
+    ("POST", _WORKFLOWS + "/submit"): Need(P.WORKFLOWS_CREATE),
+    ("GET", _WORKFLOW): Need(P.WORKFLOWS_READ),
+    ("DELETE", _WORKFLOW): Need(P.WORKFLOWS_DELETE),
+    **{
+        ("PUT", f"{_WORKFLOW}/{action}"): Need(P.WORKFLOWS_CONTROL)
+        for action in ("suspend", "resume", "stop", "terminate", "retry", "set")
+    },
+    ("PUT", _WORKFLOW + "/resubmit"): Need(P.WORKFLOWS_CREATE),
+    ("GET", _WORKFLOW + "/log"): Need(P.WORKFLOWS_LOGS),
+    ("GET", _WORKFLOW + "/{pod}/log"): Need(P.WORKFLOWS_LOGS),
+    ("GET", "/api/v1/workflow-events/"): Need(P.WORKFLOWS_READ, Where.SOMEWHERE),
+    ("GET", "/api/v1/workflow-events/{namespace}"): Need(P.WORKFLOWS_READ),
+    ("POST", "/api/v1/events/{namespace}/"): Need(P.EVENTS_SEND),
+    ("POST", "/api/v1/events/{namespace}/{discriminator}"): Need(P.EVENTS_SEND),
+    **_collection("/api/v1/workflow-templates/{namespace}", read=Where.PATH, write=Where.PATH),
+    **_collection("/api/v1/cron-workflows/{namespace}", read=Where.PATH, write=Where.PATH),
+    **_collection("/api/v1/cluster-workflow-templates", read=Where.SOMEWHERE, write=Where.EVERYWHERE),
+    ("GET", "/api/v1/workflow-templates/"): Need(P.OBJECTS_READ, Where.SOMEWHERE),
+    ("GET", "/api/v1/cron-workflows/"): Need(P.OBJECTS_READ, Where.SOMEWHERE),
+    ("PUT", "/api/v1/cron-workflows/{namespace}/{name}/suspend"): Need(P.OBJECTS_WRITE),
+    ("PUT", "/api/v1/cron-workflows/{namespace}/{name}/resume"): Need(P.OBJECTS_WRITE),
+    ("GET", "/api/v1/workflow-event-bindings/"): Need(P.OBJECTS_READ, Where.SOMEWHERE),
+    ("GET", "/api/v1/workflow-event-bindings/{namespace}"): Need(P.OBJECTS_READ),
+    ("POST", _SYNC): Need(P.SYNC_WRITE),
+    ("GET", _SYNC + "/{key}"): Need(P.SYNC_READ),
+    ("PUT", _SYNC + "/{key}"): Need(P.SYNC_WRITE),
+    ("DELETE", _SYNC + "/{key}"): Need(P.SYNC_WRITE),
+    # Artifacts.
+    **{
+        ("GET", path): Need(P.ARTIFACTS_READ)
+        for path in (
+            _FILES,
+            _FILES + "/{path:path}",
+            "/artifacts/{namespace}/{name}" + _NODE,
+            "/input-artifacts/{namespace}/{name}" + _NODE,
+        )
+    },
+    ("GET", "/artifacts-by-uid/{uid}" + _NODE): Need(P.ARTIFACTS_READ, Where.SOMEWHERE),
+    ("GET", "/input-artifacts-by-uid/{uid}" + _NODE): Need(P.ARTIFACTS_READ, Where.SOMEWHERE),
+    # What jitflow knows beyond Argo.
+    ("POST", "/api/jit/v1/explain"): Need(P.WORKFLOWS_READ, Where.SOMEWHERE),
+    ("GET", "/api/jit/v1/explain"): Need(P.WORKFLOWS_READ, Where.EVERYWHERE),
+    ("GET", _JIT + "/explain"): Need(P.WORKFLOWS_READ),
+    ("GET", "/api/jit/v1/timeline"): Need(P.DATA_READ, Where.EVERYWHERE),
+    ("GET", _JIT + "/data"): Need(P.WORKFLOWS_READ),
+    ("GET", _JIT + "/notes"): Need(P.WORKFLOWS_READ),
+    ("GET", _JIT + "/why"): Need(P.WORKFLOWS_READ),
+    ("GET", _OBJECTS): Need(P.OBJECTS_READ),
+    ("POST", _OBJECTS): Need(P.OBJECTS_WRITE),
+    ("GET", _OBJECTS + "/{name}"): Need(P.OBJECTS_READ),
+    ("PUT", _OBJECTS + "/{name}"): Need(P.OBJECTS_WRITE),
+    ("DELETE", _OBJECTS + "/{name}"): Need(P.OBJECTS_WRITE),
+    # Who may do what.
+    ("GET", "/api/jit/v1/whoami"): Need(P.ABOUT_READ, Where.SOMEWHERE),
+    ("GET", "/api/jit/v1/tokens"): Need(P.TOKENS_MANAGE, Where.SOMEWHERE),
+    ("POST", "/api/jit/v1/tokens"): Need(P.TOKENS_MANAGE, Where.SOMEWHERE),
+    ("GET", "/api/jit/v1/tokens/{id}"): Need(P.TOKENS_MANAGE, Where.SOMEWHERE),
+    ("DELETE", "/api/jit/v1/tokens/{id}"): Need(P.TOKENS_MANAGE, Where.SOMEWHERE),
+    # Far stores and the primary belong to no namespace.
+    ("GET", "/data/v1/remotes"): Need(P.DATA_READ, Where.EVERYWHERE),
+    ("POST", "/data/v1/remotes"): Need(P.REMOTES_WRITE, Where.EVERYWHERE),
+    ("GET", "/data/v1/remotes/{name}"): Need(P.DATA_READ, Where.EVERYWHERE),
+    ("DELETE", "/data/v1/remotes/{name}"): Need(P.REMOTES_WRITE, Where.EVERYWHERE),
+    ("POST", "/data/v1/remotes/{name}/test"): Need(P.DATA_READ, Where.EVERYWHERE),
+    ("GET", "/data/v1/objects"): Need(P.DATA_READ, Where.EVERYWHERE),
+    ("GET", "/data/v1/stat"): Need(P.DATA_READ, Where.EVERYWHERE),
+    ("GET", "/data/v1/primary"): Need(P.DATA_READ, Where.EVERYWHERE),
+    ("POST", "/data/v1/primary/stage"): Need(P.DATA_WRITE, Where.EVERYWHERE),
+    ("POST", "/data/v1/primary/pin"): Need(P.DATA_WRITE, Where.EVERYWHERE),
+    ("POST", "/data/v1/primary/unpin"): Need(P.DATA_WRITE, Where.EVERYWHERE),
+    ("POST", "/data/v1/primary/evict"): Need(P.DATA_WRITE, Where.EVERYWHERE),
+    # Measurements of all workflows.
+    ("GET", "/metrics"): Need(P.METRICS_READ, Where.EVERYWHERE),
+}
+"""(method, path as the router has it) -> what it needs. HEAD needs what GET needs."""
+
+
+def need_of(method: str, path: str) -> Need:
+    """Return what a route needs.
+
+    Raises:
+        LookupError: the table has no such route.
+    """
+    found = NEEDS.get(("GET" if method == "HEAD" else method, path))
+    if found is None:
+        raise LookupError(f"the route {method} {path} names no permission: add it to jitflow.access.table")
+    return found

@@ -1,0 +1,93 @@
+"""The whole HTTP application over fakes, with real tokens: one for each kind of caller."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Any, TypeVar
+
+import httpx
+from starlette.applications import Starlette
+from starlette.routing import Route
+
+from jitflow.access import ALL, Gate, Limits, Role, Tokens, TokenWish, owner
+from jitflow.control_api import make_app
+from jitflow.data_api import routes as data_routes
+from jitflow.telemetry.metrics import CustomMetrics, Exposition
+from jitflow.testing.fake_engine import World
+
+T = TypeVar("T")
+
+OWN = "the-servers-own-token"
+HERE, THERE = "team-a", "team-b"
+MANIFEST: dict[str, Any] = {
+    "metadata": {"name": "one"},
+    "spec": {"entrypoint": "main", "templates": [{"name": "main", "container": {"image": "busybox", "command": ["true"]}}]},
+}
+GRANTS: dict[str, dict[str, Role]] = {
+    "viewer": {HERE: Role.VIEWER},
+    "operator": {HERE: Role.OPERATOR},
+    "admin": {HERE: Role.ADMIN},
+    "elsewhere": {THERE: Role.ADMIN},
+    "viewer-of-all": {ALL: Role.VIEWER},
+    "operator-of-all": {ALL: Role.OPERATOR},
+    "admin-of-all": {ALL: Role.ADMIN},
+}
+
+
+class House:
+    """An application and tokens to try it with; `main` plays a scenario in its event loop."""
+
+    def __init__(self) -> None:
+        self.world = World()
+        self.tokens = Tokens(self.world.store, self.world.clock, self._spawn)
+        self.gate = Gate(OWN, tokens=self.tokens, now=self.world.clock.now)
+        self.keys: dict[str, str] = {"own": OWN}
+        self._background: list[Awaitable[Any]] = []
+        self.app = self._app()
+
+    def _app(self) -> Starlette:
+        return make_app(
+            self.world.service,
+            self.gate,
+            tokens=self.tokens,
+            extra=data_routes(self.world.service),
+            metrics=Exposition(CustomMetrics(self.world.clock.now), dict),
+        )
+
+    def _spawn(self, work: Any, _name: str) -> None:
+        self._background.append(asyncio.get_running_loop().create_task(work))
+
+    async def open(self) -> None:
+        await self.world.service.open()
+        await self.tokens.open()
+        for name, grants in GRANTS.items():
+            self.keys[name] = await self.key(name, grants)
+        self.keys["expired"] = await self.key("expired", {ALL: Role.ADMIN}, expires_in_s=1.0)
+
+    async def key(self, name: str, grants: dict[str, Role], **more: Any) -> str:
+        """Return a new token."""
+        return (await self.tokens.create(TokenWish(name=name, grants=grants, **more), owner()))[1]
+
+    def client(self, key: str = "") -> httpx.AsyncClient:
+        headers = {"authorization": f"Bearer {self.keys.get(key, key)}"} if key else {}
+        return httpx.AsyncClient(transport=httpx.ASGITransport(self.app), base_url="http://127.0.0.1:2746", headers=headers)
+
+    async def ask(self, key: str, method: str, path: str, **more: Any) -> httpx.Response:
+        async with self.client(key) as client:
+            return await client.request(method, path, **more)
+
+    def play(self, scenario: Callable[["House"], Awaitable[T]]) -> T:
+        async def run() -> T:
+            await self.open()
+            return await scenario(self)
+
+        return asyncio.run(run())
+
+    def routes(self) -> Iterator[tuple[str, str]]:
+        """Yield every route of the application: method and path as the router has it."""
+        for route in self.app.routes:
+            assert isinstance(route, Route)
+            for method in sorted(route.methods or ()):
+                yield method, route.path
+
+
+__all__ = ["ALL", "GRANTS", "HERE", "MANIFEST", "OWN", "THERE", "House", "Limits", "Role"]
