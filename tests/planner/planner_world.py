@@ -13,7 +13,9 @@ from jitflow.planner import (
     Command,
     Evict,
     Fetch,
+    Forget,
     Grant,
+    Hurry,
     Look,
     Plan,
     Planner,
@@ -84,11 +86,16 @@ class World:
                 assert one not in self.flying, "one transfer per object"
                 assert one not in self.disk, "fetched although it is here"
                 assert one in self.far, "fetched although it is nowhere"
+                assert self.begun.pop(one, size) == size
                 self.flying[one] = size
                 self.fetches[one] = self.fetches.get(one, 0) + 1
                 self.pending.append(("fetch", one))
                 fetching = sum(1 for kind, _ in self.pending if kind in {"fetch", "cancelled"})
-                assert fetching <= self.planner.options.transfers
+                assert fetching <= self.planner.options.transfers * (2 if self.planner.options.yielding else 1)
+            case Hurry(ref=one):
+                assert one in self.flying
+            case Forget(ref=one):
+                del self.begun[one]
             case Cancel(ref=one):
                 assert one in self.flying
                 self.cancelling.add(one)
@@ -102,6 +109,7 @@ class World:
                 self.pending.append(("evict", one))
             case Take(ref=one, size_bytes=size):
                 assert one not in self.disk
+                self.begun.pop(one, None)
                 self.flying[one] = size
                 self.pending.append(("take", one))
             case Bypass(ref=one):
@@ -160,17 +168,26 @@ class World:
         if one in self.cancelling:
             self.cancelling.discard(one)
             if self.random.random() < 0.5:
-                assert self.planner.fetch_failed(one, retry_at=self.now) == ()
+                assert self.planner.fetch_failed(one, retry_at=self.now, begun=self.keeps(one, size)) == ()
                 return
         if self.random.random() < self.fail:
-            self.planner.fetch_failed(one, retry_at=self.now + self.random.random())
+            retry_at = self.now + self.random.random()
+            self.planner.fetch_failed(one, retry_at=retry_at, begun=self.keeps(one, size))
             return
+        self.planner.coming(one, size // 2)
         if self.random.random() < self.lost:
             self.refuse(self.planner.fetch_failed(one))
             return
         assert size == self.far[one]
         self.disk[one] = size
         self.planner.arrived(one)
+
+    def keeps(self, one: ObjectRef, size: int) -> bool:
+        """Return whether an interrupted transfer leaves what has come."""
+        if self.random.random() < 0.5:
+            self.begun[one] = size
+            return True
+        return False
 
     def refuse(self, names: Iterable[str]) -> None:
         for name in names:
@@ -214,6 +231,7 @@ class World:
         self.written.update(outputs)
         self.planner.ended(name, outputs)
 
+    begun: dict[ObjectRef, int] = field(default_factory=dict)
     written: dict[ObjectRef, int] = field(default_factory=dict)
 
     def advance(self) -> None:
@@ -247,7 +265,7 @@ class World:
         assert self.planner.audit() == ()
         assert books.used <= capacity
         assert books.fixed <= capacity
-        real = sum(self.disk.values()) + sum(self.flying.values()) + sum(self.held.values())
+        real = sum(self.disk.values()) + sum(self.flying.values()) + sum(self.begun.values()) + sum(self.held.values())
         assert real == books.used
         assert all(one in self.disk for one in self.dirty)
 

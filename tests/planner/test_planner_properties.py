@@ -55,6 +55,7 @@ def world_of(
         workers=workers,
         window=random.choice((1, 4, 64)),
         default_output_bytes=random.choice((0, 20)),
+        yielding=random.random() < 0.5,
     )
     world.fail = fail
     return world, plans

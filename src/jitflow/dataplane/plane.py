@@ -25,7 +25,22 @@ from jitflow.dataplane.transfers import Transfers
 from jitflow.model.data import FutureStep, ObjectRef, Replica, StepId, WorkflowUid
 from jitflow.model.problems import Refused
 from jitflow.model.reasons import StepStanding
-from jitflow.planner import Bypass, Cancel, Command, Evict, Fetch, Grant, Look, Planner, PlannerOptions, Refuse, Store, Take
+from jitflow.planner import (
+    Bypass,
+    Cancel,
+    Command,
+    Evict,
+    Fetch,
+    Forget,
+    Grant,
+    Hurry,
+    Look,
+    Planner,
+    PlannerOptions,
+    Refuse,
+    Store,
+    Take,
+)
 from jitflow.ports.clock import Clock
 from jitflow.ports.dataplane import (
     DataEvent,
@@ -213,10 +228,8 @@ class LocalDataPlane:
         match command:
             case Look():
                 self._lookups.look(command)
-            case Fetch():
-                self._transfers.fetch(command)
-            case Cancel(ref=ref):
-                self._transfers.cancel(ref)
+            case Fetch() | Hurry() | Cancel() | Forget():
+                self._transfers.perform(command)
             case Evict(ref=ref):
                 self._evict(ref)
             case Store():

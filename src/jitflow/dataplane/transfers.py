@@ -9,7 +9,7 @@ from jitflow.dataplane.core import Core, advice
 from jitflow.dataplane.lookups import refusal, stat_one
 from jitflow.dataplane.primary import delete, measure
 from jitflow.model.data import ObjectInfo, ObjectRef, StepId
-from jitflow.planner import Fetch
+from jitflow.planner import Cancel, Fetch, Forget, Hurry
 from jitflow.ports.dataplane import TransferRecord
 from jitflow.ports.errors import Corrupt, DiskFull, Retryable, SourceChanged
 
@@ -55,8 +55,19 @@ class Transfers:
         self._changes: dict[ObjectRef, int] = {}
         self.errors: dict[ObjectRef, str] = {}
 
-    def fetch(self, command: Fetch) -> None:
-        """Begin a transfer."""
+    def perform(self, command: Fetch | Hurry | Cancel | Forget) -> None:
+        """Do what the planner says of a transfer."""
+        match command:
+            case Fetch():
+                self._fetch(command)
+            case Hurry():
+                self._hurry(command)
+            case Cancel(ref=ref):
+                self._cancel(ref)
+            case Forget():
+                pass  # nothing is left of a transfer that has failed
+
+    def _fetch(self, command: Fetch) -> None:
         core = self._core
         flight = Flight(
             ref=command.ref,
@@ -69,8 +80,12 @@ class Transfers:
         self.flights[command.ref] = flight
         flight.task = core.owner.start(self._run(flight), f"fetch {command.ref}")
 
-    def cancel(self, ref: ObjectRef) -> None:
-        """Give a transfer up."""
+    def _hurry(self, command: Hurry) -> None:
+        flight = self.flights.get(command.ref)
+        if flight is not None:
+            flight.step, flight.reason = command.step, command.reason
+
+    def _cancel(self, ref: ObjectRef) -> None:
         flight = self.flights.get(ref)
         if flight is not None and flight.task is not None:
             flight.cancelled = True

@@ -4,7 +4,7 @@ from jitflow.planner._plan import Plan
 from jitflow.planner._sizes import footprint, smallest_capacity
 from jitflow.planner._views import Bytes, ItemView, Wait
 from jitflow.planner.chains import Chain, longest
-from jitflow.planner.commands import Bypass, Cancel, Command, Evict, Fetch, Grant, Look, Refuse, Store, Take
+from jitflow.planner.commands import Bypass, Cancel, Command, Evict, Fetch, Forget, Grant, Hurry, Look, Refuse, Store, Take
 from jitflow.planner.planner import Planner, PlannerOptions
 from jitflow.planner.portfolio import Effort, choose, without_estimates
 from jitflow.planner.replicas import MOVES, IllegalMove, moved
@@ -21,7 +21,9 @@ __all__ = [
     "Effort",
     "Evict",
     "Fetch",
+    "Forget",
     "Grant",
+    "Hurry",
     "IllegalMove",
     "ItemView",
     "Link",

@@ -16,9 +16,11 @@ def audit(items: Items, steps: Steps, running_count: int) -> tuple[str, ...]:
     holding = [step for step in steps.table.values() if step.phase in {Phase.CLAIMED, Phase.GRANTED}]
     running = [step for step in holding if step.phase is Phase.GRANTED]
     table = list(items)
+    begun = [item for item in table if item.begun]
     present = [item for item in table if item.state not in {ReplicaState.ABSENT, ReplicaState.QUEUED}]
     expect("fixed", items.fixed, sum(item.bytes for item in table if item.held) + sum(step.reserve for step in holding))
-    expect("used", items.used, sum(item.bytes for item in present) + sum(step.reserve for step in running))
+    expect("used", items.used, sum(item.bytes for item in [*present, *begun]) + sum(step.reserve for step in running))
+    expect("begun", set(items.begun), {item.ref for item in begun})
     expect("loose", items.loose, sum(item.bytes for item in present if item.loose))
     expect("leaving", items.leaving, sum(item.bytes for item in present if item.state is ReplicaState.EVICTING))
     resident = [item for item in present if item.state is ReplicaState.RESIDENT]

@@ -294,6 +294,8 @@ class Claims:
                 if item.state is ReplicaState.ABSENT:
                     items.move(item, "want")
                     self._fetches.want(item, step)
+                elif item.state is ReplicaState.TRANSFERRING:
+                    self._fetches.hurry(item, step)
         if step.lacking:
             self.lacking += 1
         else:

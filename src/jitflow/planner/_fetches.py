@@ -8,7 +8,7 @@ from jitflow.planner._lanes import Ahead, Lane, Lanes, Limits
 from jitflow.planner._room import Room
 from jitflow.planner._sizes import OutputSizes
 from jitflow.planner._steps import Phase, Step
-from jitflow.planner.commands import Cancel, Command, Fetch, Look
+from jitflow.planner.commands import Cancel, Command, Fetch, Hurry, Look
 
 _SKIPPED_PER_PASS = 8
 _LOOKS_AT_ONCE = 512
@@ -19,24 +19,34 @@ _SPARE_SHARE = 4
 class Fetches:
     """The queues of transfers and look-ups."""
 
-    def __init__(self, items: Items, room: Room, sizes: OutputSizes, *, limits: Limits, window: int, claims_at_once: int) -> None:
+    def __init__(
+        self, items: Items, room: Room, sizes: OutputSizes, *, limits: Limits, yielding: bool, window: int, claims_at_once: int
+    ) -> None:
         """Keep to the limits on each link, and to `window` objects ahead of claims; there are `claims_at_once` at most."""
         self._items = items
         self._room = room
         self._sizes = sizes
         self._claims_at_once = claims_at_once
         self._window = window
-        self.lanes = Lanes(limits)
+        self.lanes = Lanes(limits, yielding=yielding)
         self._delayed: list[tuple[float, int, Item]] = []
         self._looks: list[tuple[bool, Key, int, Item]] = []
         self.looking = 0
         self._cancels: list[Item] = []
+        self._hurries: dict[ObjectRef, Step] = {}
 
     # -- queues ------------------------------------------------------------------------------------------------------------
 
     def want(self, item: Item, step: Step) -> None:
         """Queue an item that a claimed step waits for."""
         heapq.heappush(self.lanes.of(item).urgent, (step.key, self._items.tick(), item))
+
+    def hurry(self, item: Item, step: Step) -> None:
+        """A claimed step waits for an item that is on its way already."""
+        lane = self.lanes.of(item)
+        if lane.yielding and item.parts and not item.urgent:
+            lane.hurry(item)
+            self._hurries[item.ref] = step
 
     def queued(self) -> tuple[ObjectRef, ...]:
         """Return what claimed steps wait for and is not under way yet, the most urgent first."""
@@ -82,6 +92,9 @@ class Fetches:
             if item.cancelled and item.state is ReplicaState.TRANSFERRING:
                 out.append(Cancel(ref=item.ref, reason="no step needs it any more"))
         self._cancels.clear()
+        for ref, step in self._hurries.items():
+            out.append(Hurry(ref=ref, step=step.id, reason=f"{step.id} waits for it"))
+        self._hurries.clear()
         self._wake(now)
         if self._claimed(now, out):
             self._ahead(now, out, head, bypass)
@@ -105,18 +118,19 @@ class Fetches:
     def _claimed_over(self, lane: Lane, now: float, out: list[Command]) -> bool:
         """Start such transfers over one link; return whether none of them waits for room."""
         urgent = lane.urgent
-        while urgent and not lane.full:
+        while urgent and not lane.crowded:
             _, _, item = urgent[0]
             if item.state is ReplicaState.QUEUED and item.obtainable and item.retry_at <= now:
                 step = next(iter(item.waiters.values()))
-                if not self._room.make(item.bytes, out, f"room for {item.ref}, for which {step.id} waits"):
+                why = f"room for {item.ref}, for which {step.id} waits"
+                if not self._room.make(item.bytes - item.used, out, why, but=item):
                     return False
                 self._start(lane, item, step, out, urgent=True)
             heapq.heappop(urgent)
         return True
 
     def _start(self, lane: Lane, item: Item, step: Step, out: list[Command], *, urgent: bool) -> None:
-        parts = lane.start(item)
+        parts = lane.start(item, urgent=urgent)
         self._items.move(item, "start")
         reason = f"{step.id} waits for it" if urgent else f"read ahead for {step.id}"
         out.append(Fetch(ref=item.ref, size_bytes=item.bytes, urgent=urgent, step=step.id, reason=reason, parts=parts))
@@ -124,6 +138,7 @@ class Fetches:
     def done(self, item: Item) -> None:
         """Note that a transfer has ended, either way."""
         self.lanes.of(item).done(item)
+        self._hurries.pop(item.ref, None)
 
     def _ahead(self, now: float, out: list[Command], head: Step | None, bypass: int) -> None:
         """Read ahead over the links on which nothing waits for claimed steps, in the order in which it will be read."""
@@ -146,7 +161,7 @@ class Fetches:
                 continue
             leaving = self._items.leaving
             if self._items.fixed + item.bytes > self._items.capacity or not self._room.make(
-                item.bytes + spare, out, f"room for {item.ref}, read earlier", before=step.key
+                item.bytes - item.used + spare, out, f"room for {item.ref}, read earlier", before=step.key, but=item
             ):
                 skipped.append((lane, entry))
                 if self._items.leaving != leaving:

@@ -37,9 +37,9 @@ class Item:
     """One object: what is known of it, where it stands, who reads it."""
 
     __slots__ = (
-        "ahead", "blocked", "burden", "cancelled", "claims", "dirty", "fixed", "kept", "last_used", "looking", "loose",
-        "parts", "producer", "rank", "readers", "ref", "retry_at", "settled", "size", "source", "spilling", "stale", "state",
-        "tally", "transient", "uploading", "used", "uses", "waiters",
+        "ahead", "begun", "blocked", "burden", "cancelled", "claims", "dirty", "fixed", "flying", "kept", "last_used", "looking",
+        "loose", "parts", "producer", "rank", "readers", "ref", "retry_at", "settled", "size", "source", "spilling", "stale",
+        "state", "tally", "transient", "uploading", "urgent", "used", "uses", "waiters",
     )  # fmt: skip
 
     def __init__(self, ref: ObjectRef) -> None:
@@ -59,8 +59,14 @@ class Item:
         self.spilling = False
         self.parts = 0
         """Streams in which it is on its way."""
+        self.flying = 0
+        """Bytes of it that have not come yet."""
+        self.urgent = False
+        """On its way because a step waits for it."""
         self.burden = 0
         """Bytes of it that become free when it has reached its far store."""
+        self.begun = False
+        """Not on its way, but a part of it has come and lies in space of its whole size."""
         self.looking = False
         self.cancelled = False
         self.ahead = False
@@ -79,7 +85,7 @@ class Item:
         self.loose = False
         self.rank: Rank = (0, 0.0, 0.0, 0)
         self.tally: tuple[int, int, int] = _NOTHING
-        self.settled: tuple[ReplicaState, bool, bool, bool, int | None, bool] | None = None
+        self.settled: tuple[ReplicaState, bool, bool, bool, int | None, bool, bool] | None = None
         """What the ledger was brought up to date with last."""
 
     @property
@@ -132,6 +138,8 @@ class Items:
         self.burdens: dict[ObjectRef, Item] = {}
         """Transient replicas that only the primary has and no step holds: room that a spill can free."""
         self.transients: dict[ObjectRef, Item] = {}
+        self.begun: dict[ObjectRef, Item] = {}
+        """Objects that are neither here nor on their way, of which a part lies on the disk."""
         self._latest: list[tuple[Key, int, int, Item]] = []
         """Burdens in the order in which they leave: (negated next use, negated size, tick)."""
         self.spilling = 0
@@ -157,12 +165,14 @@ class Items:
     def move(self, item: Item, cause: str) -> None:
         """Move a replica through the table and settle it."""
         item.state = moved(item.state, cause)
+        if cause == "start":
+            item.begun = False
         self.settle(item)
 
     def settle(self, item: Item) -> None:
         """Bring the sums up to date with an item that may have changed."""
         state = item.state
-        now = (state, item.claims > 0, item.dirty, item.kept, item.size, item.spilling)
+        now = (state, item.claims > 0, item.dirty, item.kept, item.size, item.spilling, item.begun)
         if now != item.settled:
             item.settled = now
             self._settle(item, state, item.size or 0)
@@ -173,7 +183,11 @@ class Items:
         held = item.held
         resident = state is ReplicaState.RESIDENT
         fixed = size if held else 0
-        used = 0 if state is ReplicaState.ABSENT or state is ReplicaState.QUEUED else size
+        used = 0 if (state is ReplicaState.ABSENT or state is ReplicaState.QUEUED) and not item.begun else size
+        if item.begun:
+            self.begun[item.ref] = item
+        elif self.begun:
+            self.begun.pop(item.ref, None)
         self.fixed += fixed - item.fixed
         item.fixed = fixed
         if used != item.used:
@@ -242,7 +256,8 @@ class Items:
 
     def _prune(self, item: Item) -> None:
         """Forget an item of which nothing but the name is left."""
-        if not (item.uses or item.claims or item.blocked or item.uploading or item.producer or item.looking or item.dirty):
+        wanted = item.uses or item.claims or item.blocked or item.uploading or item.producer or item.looking
+        if not (wanted or item.dirty or item.begun):
             self.table.pop(item.ref, None)
             if item.transient:
                 self.transients.pop(item.ref, None)

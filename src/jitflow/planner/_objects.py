@@ -22,7 +22,8 @@ class PlannerOptions(Struct, frozen=True, kw_only=True):
     `workers`: steps that run at once (claims ahead and bypasses are multiples of it); `slots`: grants at once, 0 if somebody else
     sees to that. `window`: objects that may be fetched ahead of their claims. `part_bytes`: objects are moved in ranges of at
     least this size at once, 0 for in one piece. `fill_streams`, `fill_bytes`: no further transfer is begun while so many run and
-    so many bytes are under way: the link is full (0: no such limit).
+    so many bytes are under way: the link is full (0: no such limit). `yielding`: a transfer that a step waits for is begun beside
+    those that are read ahead, which give way to it.
 
     `default_output_bytes`: assumed of an output of which nothing is known.
     """
@@ -34,6 +35,7 @@ class PlannerOptions(Struct, frozen=True, kw_only=True):
     part_bytes: int = 0
     fill_streams: int = 0
     fill_bytes: int = 0
+    yielding: bool = False
     default_output_bytes: int = DEFAULT_OUTPUT_BYTES
 
     @property
@@ -64,6 +66,7 @@ class ObjectEvents:
                 fill_streams=options.fill_streams,
                 fill_bytes=options.fill_bytes,
             ),
+            yielding=options.yielding,
             window=options.window,
             claims_at_once=most,
         )
@@ -148,6 +151,8 @@ class ObjectEvents:
         if item.size == size_bytes:
             return
         self._unclaim_waiters(item)
+        if item.begun:
+            self._room.forget(item, self._out, "it has another size now")
         item.size = size_bytes
         asked = {step.id: step for _, _, step in item.readers if step.phase is Phase.ASKED}
         for step in asked.values():
@@ -162,6 +167,12 @@ class ObjectEvents:
         return steps
 
     # -- transfers ---------------------------------------------------------------------------------------------------------
+
+    def coming(self, ref: ObjectRef, done_bytes: int) -> None:
+        """So much of a fetch has come."""
+        item = self._items.table.get(ref)
+        if item is not None and item.parts:
+            self._fetches.lanes.of(item).came(item, done_bytes)
 
     def arrived(self, ref: ObjectRef) -> None:
         """A fetch is complete: the replica is resident."""
@@ -182,8 +193,15 @@ class ObjectEvents:
             self._claims.examine(step, self._out, self._forget)
         self._release(item)
 
-    def fetch_failed(self, ref: ObjectRef, *, retry_at: float | None = None) -> tuple[StepId, ...]:
-        """A fetch ended without its object, which leaves no bytes behind.
+    def begun(self, ref: ObjectRef, size_bytes: int) -> None:
+        """A part of an object was in the primary when the service started, in space of its whole size."""
+        item = self._items.of(ref)
+        if item.state is _S.ABSENT:
+            item.size, item.begun = size_bytes, True
+            self._items.settle(item)
+
+    def fetch_failed(self, ref: ObjectRef, *, retry_at: float | None = None, begun: bool = False) -> tuple[StepId, ...]:
+        """A fetch ended without its object. `begun`: a part of it stays, in the space of the whole, until `Forget`.
 
         With `retry_at` it is tried again from then on, if still wanted. Without, it is given up, and the asked steps that waited
         for it are returned; they stay, unclaimed, until `refused` is called for them.
@@ -192,6 +210,7 @@ class ObjectEvents:
         self._fetches.done(item)
         item.cancelled = False
         claimed = item.claims > 0
+        item.begun = begun and retry_at is not None
         self._items.move(item, "fail")
         if ref not in self._items.table:
             return ()

@@ -1,7 +1,7 @@
 """Room on the disk: who has to go when bytes are about to come."""
 
 from jitflow.planner._items import Item, Items, Key
-from jitflow.planner.commands import Command, Evict
+from jitflow.planner.commands import Command, Evict, Forget
 
 _VICTIMS_PER_SOFT_FETCH = 256
 
@@ -13,28 +13,53 @@ class Room:
         """Work on these items."""
         self._items = items
 
-    def make(self, size: int, out: list[Command], why: str, *, before: Key | None = None) -> bool:
+    def make(self, size: int, out: list[Command], why: str, *, before: Key | None = None, but: Item | None = None) -> bool:
         """Return whether `size` bytes may be used now; where not, begin the evictions that will allow it.
 
-        With `before`, only replicas go that are read later than that (do no harm), and none goes if that is not enough.
+        With `before`, only replicas go that are read later than that (do no harm), and none goes if that is not enough. What has
+        come of interrupted transfers, except of `but`, goes at once: first what nobody wants, last what somebody does.
         """
         items = self._items
         missing = items.used + size - items.capacity
         if missing <= 0:
             return True
         need = missing - items.leaving
+        if need > 0 and items.begun:
+            need -= self._forget(need, out, why, but, wanted=False)
         if need > 0:
             victims = self._victims(need, before)
             for victim in victims:
                 self.evict(victim, out, why)
-        return False
+            need -= sum(victim.bytes for victim in victims)
+            if need > 0 and items.begun and before is None:
+                self._forget(need, out, why, but, wanted=True)
+        return items.used + size <= items.capacity
+
+    def _forget(self, need: int, out: list[Command], why: str, but: Item | None, *, wanted: bool) -> int:
+        """Give up parts that have come of objects until so many bytes are free; return how many are."""
+        free = 0
+        for item in list(self._items.begun.values()):
+            if free >= need:
+                break
+            if item is not but and (wanted or not (item.uses or item.claims)):
+                free += item.bytes
+                self.forget(item, out, why)
+        return free
+
+    def forget(self, item: Item, out: list[Command], why: str) -> None:
+        """Give up what has come of an object."""
+        item.begun = False
+        out.append(Forget(ref=item.ref, reason=why))
+        self._items.settle(item)
 
     def shrink(self, out: list[Command]) -> None:
         """Evict until the used bytes fit the capacity (it may have become smaller)."""
         excess = self._items.used - self._items.leaving - self._items.capacity
         if excess > 0:
-            for victim in self._victims(excess, None):
-                self.evict(victim, out, "the capacity became smaller")
+            why = "the capacity became smaller"
+            excess -= self._forget(excess, out, why, None, wanted=True)
+            for victim in self._victims(excess, None) if excess > 0 else ():
+                self.evict(victim, out, why)
 
     def evict(self, item: Item, out: list[Command], why: str) -> None:
         """Decide the removal of a loose replica."""

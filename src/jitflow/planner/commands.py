@@ -34,8 +34,23 @@ class Cancel(Struct, frozen=True, kw_only=True):
     reason: str
 
 
+class Hurry(Struct, frozen=True, kw_only=True):
+    """A claimed step waits now for a transfer that was read ahead, which yields no longer; nothing answers."""
+
+    ref: ObjectRef
+    step: StepId
+    reason: str
+
+
 class Evict(Struct, frozen=True, kw_only=True):
     """Remove a replica; answered by `evicted` when its bytes are free."""
+
+    ref: ObjectRef
+    reason: str
+
+
+class Forget(Struct, frozen=True, kw_only=True):
+    """Remove at once what has come of an object whose transfer was interrupted; nothing answers."""
 
     ref: ObjectRef
     reason: str
@@ -80,4 +95,4 @@ class Refuse(Struct, frozen=True, kw_only=True):
     message: str
 
 
-Command = Look | Fetch | Cancel | Evict | Store | Take | Bypass | Grant | Refuse
+Command = Look | Fetch | Hurry | Cancel | Forget | Evict | Store | Take | Bypass | Grant | Refuse

@@ -256,6 +256,9 @@ class Planner(ObjectEvents):
         rate_Bps: float | None = None,
         stream_Bps: float | None = None,
         latency_s: float | None = None,
+        fill_streams: int | None = None,
+        fill_bytes: int | None = None,
+        part_streams: int | None = None,
     ) -> None:
         """Say what the link to a far store can do; None leaves what was said before (at first: the options).
 
@@ -266,10 +269,13 @@ class Planner(ObjectEvents):
             rate_Bps: what all streams together give.
             stream_Bps: what one stream gives. With both rates known no more is begun than fills the link.
             latency_s: how long a transfer takes before its first byte.
+            fill_streams: no more is begun while so many streams run and `fill_bytes` are still to come.
+            fill_bytes: see there.
+            part_streams: ranges of one object at once; with it `fill_streams` is not computed from the rates.
         """
         said = {
             "transfers": transfers, "part_bytes": part_bytes, "rate_Bps": rate_Bps, "stream_Bps": stream_Bps,
-            "latency_s": latency_s,
+            "latency_s": latency_s, "fill_streams": fill_streams, "fill_bytes": fill_bytes, "part_streams": part_streams,
         }  # fmt: skip
         self._fetches.lanes.set(remote, {name: value for name, value in said.items() if value is not None})
 
