@@ -8,7 +8,7 @@ import httpx
 from starlette.applications import Starlette
 from starlette.routing import Route
 
-from jitflow.access import ALL, Gate, Limits, Role, Tokens, TokenWish, owner
+from jitflow.access import ALL, Gate, Limits, Role, Tokens, TokenWish, Verifier, owner
 from jitflow.control_api import make_app
 from jitflow.data_api import routes as data_routes
 from jitflow.telemetry.metrics import CustomMetrics, Exposition
@@ -36,10 +36,10 @@ GRANTS: dict[str, dict[str, Role]] = {
 class House:
     """An application and tokens to try it with; `main` plays a scenario in its event loop."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, verifier: Verifier | None = None) -> None:
         self.world = World()
         self.tokens = Tokens(self.world.store, self.world.clock, self._spawn)
-        self.gate = Gate(OWN, tokens=self.tokens, now=self.world.clock.now)
+        self.gate = Gate(OWN, tokens=self.tokens, verifier=verifier, now=self.world.clock.now)
         self.keys: dict[str, str] = {"own": OWN}
         self._background: list[Awaitable[Any]] = []
         self.app = self._app()

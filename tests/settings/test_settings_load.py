@@ -42,6 +42,14 @@ def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
         ("grace_s = -1", ["grace_s"]),
         ("[remotes.far]\noptions = {}", ["remotes", "type"]),
         ("[images.x]\nroot = '/no/such/root'", ['images."x".root', "/no/such/root"]),
+        ("[oidc]\naudience = 'x'", ["oidc.issuer"]),
+        ("[oidc]\nissuer = 'http://login.example.org'\naudience = 'x'", ["oidc.issuer", "https"]),
+        ("[oidc]\nissuer = 'https://login.example.org'", ["oidc.audience"]),
+        ("[oidc]\nissuer = 'https://login.example.org'\naudience = 'x'", ["oidc.roles"]),
+        (
+            "[oidc]\nissuer = 'https://a'\naudience = 'x'\nalgorithms = ['HS256']\nroles = [{claim='a',value='b',role='viewer'}]",
+            ["RS256"],
+        ),
         ("a = \n", ["not TOML", "line 1"]),
     ],
 )

@@ -62,7 +62,11 @@ class Gate:
             tokens.listen(self._revoked)
 
     async def identify(self, authorization: bytes) -> Identity | Denied:
-        """Return who sends a request with this header."""
+        """Return who sends a request with this header.
+
+        Raises:
+            Refused: nobody can tell at present (`unavailable`).
+        """
         if not authorization.startswith(_SCHEME):
             return Denied(_INVALID)
         token = authorization[len(_SCHEME) :]
@@ -73,6 +77,8 @@ class Gate:
                 return await self._verifier.verify(token)
             found = self._tokens.identify(token) if self._tokens is not None else None
         except Refused as error:
+            if error.code == "unavailable":
+                raise
             return Denied(str(error))
         return found or Denied(_INVALID)
 

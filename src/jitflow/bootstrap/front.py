@@ -3,14 +3,14 @@
 from msgspec import Struct
 from starlette.applications import Starlette
 
-from jitflow.access import Gate, Tokens
+from jitflow.access import Gate, Role, Tokens, Verifier
 from jitflow.app import Service
 from jitflow.control_api import LOOPBACK_HOSTS, make_app
 from jitflow.data_api import routes as data_routes
 from jitflow.engine.tasks import Owner
 from jitflow.ports.clock import Clock
 from jitflow.ports.store import StateStore
-from jitflow.settings import Settings
+from jitflow.settings import OidcSettings, Settings, SettingsError
 from jitflow.telemetry.metrics import Exposition
 
 
@@ -28,12 +28,38 @@ async def open_front(settings: Settings, token: str, behind: Behind) -> Starlett
     """Return the application, which lets in who holds `token` or what the store knows of."""
     tokens = Tokens(behind.store, behind.clock, behind.owner.spawn)
     await tokens.open()
+    verifier = verifier_of(settings.oidc, behind.clock) if settings.oidc.issuer else None
     return make_app(
         behind.service,
-        Gate(token, tokens=tokens, now=behind.clock.now),
+        Gate(token, tokens=tokens, verifier=verifier, now=behind.clock.now),
         tokens=tokens,
         extra=data_routes(behind.service),
         hosts=(*LOOPBACK_HOSTS, *settings.server.names),
         metrics=behind.metrics,
         open_metrics=settings.server.open_metrics,
     )
+
+
+def verifier_of(oidc: OidcSettings, clock: Clock) -> Verifier:
+    """Return what recognises the issuer's tokens.
+
+    Raises:
+        SettingsError: PyJWT is not installed.
+    """
+    try:
+        from jitflow.access.oidc import Issuer, OidcVerifier, RoleRule  # noqa: PLC0415 - only who has an issuer pays for it
+    except ImportError as error:
+        raise SettingsError("oidc.issuer: tokens of an issuer need PyJWT; install `jitflow[oidc]`") from error
+    rules = tuple(
+        RoleRule(claim=rule.claim, value=rule.value, role=Role(rule.role), namespaces=rule.namespaces) for rule in oidc.roles
+    )
+    issuer = Issuer(
+        issuer=oidc.issuer,
+        audience=oidc.audience,
+        rules=rules,
+        jwks_url=oidc.jwks_url,
+        algorithms=oidc.algorithms,
+        leeway_s=oidc.leeway_s,
+        subject_claim=oidc.subject_claim,
+    )
+    return OidcVerifier(issuer, now=clock.now)

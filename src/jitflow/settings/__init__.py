@@ -4,6 +4,8 @@ from jitflow.settings._load import load, resolve_secret
 from jitflow.settings._tree import (
     ArtifactPluginSettings,
     ImageSettings,
+    OidcRoleSettings,
+    OidcSettings,
     PrimarySettings,
     RemoteSettings,
     RepositorySettings,
@@ -17,6 +19,8 @@ from jitflow.settings._tree import (
 __all__ = [
     "ArtifactPluginSettings",
     "ImageSettings",
+    "OidcRoleSettings",
+    "OidcSettings",
     "PrimarySettings",
     "RemoteSettings",
     "RepositorySettings",

@@ -5,10 +5,11 @@ import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
 
-from jitflow.settings._tree import Settings, SettingsError, parse_bytes
+from jitflow.settings._tree import OidcSettings, Settings, SettingsError, parse_bytes
 
 # Environment variable -> path in the tree. All others come from the file.
 _VARIABLES: dict[str, tuple[str, ...]] = {
@@ -21,6 +22,9 @@ _VARIABLES: dict[str, tuple[str, ...]] = {
     "JITFLOW_PRIMARY": ("primary", "path"),
     "JITFLOW_PRIMARY_CAPACITY": ("primary", "capacity"),
 }
+
+_ALGORITHMS = frozenset({"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"})
+"""Signatures by key pairs: with a shared secret, who can verify could forge."""
 
 
 def load(path: Path | None = None, environment: Mapping[str, str] | None = None) -> Settings:
@@ -104,12 +108,36 @@ def _check(settings: Settings, source: Path) -> None:
         (0 <= settings.server.port <= 65535, "server.port must be between 0 and 65535"),
         (settings.grace_s >= 0, "grace_s must not be negative"),
     )
+    limits += _oidc_limits(settings.oidc)
     for holds, message in limits:
         if not holds:
             raise SettingsError(f"{source}: {message}")
     for name, image in settings.images.items():
         if image.root and not Path(image.root).is_dir():
             raise SettingsError(f'{source}: images."{name}".root: {image.root} is not a directory')
+
+
+def _oidc_limits(oidc: OidcSettings) -> tuple[tuple[bool, str], ...]:
+    if not oidc.issuer:
+        return ((oidc == OidcSettings(), "oidc.issuer is missing: the other settings of oidc mean nothing without it"),)
+    return (
+        (_is_safe(oidc.issuer), "oidc.issuer must be an https URL (http only at this machine)"),
+        (not oidc.jwks_url or _is_safe(oidc.jwks_url), "oidc.jwks_url must be an https URL (http only at this machine)"),
+        (bool(oidc.audience), "oidc.audience is missing: tokens that the issuer made for others would open this server"),
+        (bool(oidc.roles), "oidc.roles is missing: nobody would get in"),
+        (
+            bool(oidc.algorithms) and set(oidc.algorithms) <= _ALGORITHMS,
+            f"oidc.algorithms may hold {', '.join(sorted(_ALGORITHMS))}",
+        ),
+        (0 <= oidc.leeway_s <= 600, "oidc.leeway_s must be between 0 and 600"),
+    )
+
+
+def _is_safe(url: str) -> bool:
+    found = urlsplit(url)
+    if found.scheme == "http":
+        return found.hostname in {"127.0.0.1", "localhost", "::1"}
+    return found.scheme == "https" and bool(found.hostname)
 
 
 def _config_home(environment: Mapping[str, str]) -> Path:

@@ -51,6 +51,35 @@ class ServerSettings(_Strict, frozen=True, kw_only=True):
     open_metrics: bool = False
 
 
+class OidcRoleSettings(_Strict, frozen=True, kw_only=True):
+    """Who gets a role: tokens whose `claim` is `value`, or a list that holds it; `*` stands for any value.
+
+    `claim` may be a path with dots. `namespaces`: where the role holds, `*` for all.
+    """
+
+    claim: str
+    value: str
+    role: Literal["viewer", "operator", "admin"]
+    namespaces: tuple[str, ...] = ("*",)
+
+
+class OidcSettings(_Strict, frozen=True, kw_only=True):
+    """An OpenID Connect issuer whose JWTs open this server; no `issuer`: none does.
+
+    `audience`: what their `aud` must name. `jwks_url`: where its keys are; empty: where its discovery document says.
+    `algorithms`: signatures that are taken. `leeway_s`: by so much clocks may differ. `subject_claim`: who somebody is.
+    `roles`: what claims give; a token that they give nothing is refused.
+    """
+
+    issuer: str = ""
+    audience: str = ""
+    jwks_url: str = ""
+    algorithms: tuple[str, ...] = ("RS256", "ES256", "EdDSA")
+    leeway_s: float = 30.0
+    subject_claim: str = "sub"
+    roles: tuple[OidcRoleSettings, ...] = ()
+
+
 class PrimarySettings(_Strict, frozen=True, kw_only=True):
     """The near store. `path` empty: `primary` below the home. `capacity`: the hard limit for everything in it.
 
@@ -158,6 +187,7 @@ class Settings(_Strict, frozen=True, kw_only=True):
     archive_logs: bool = False
     node_labels: dict[str, str] = field(default_factory=dict[str, str])
     server: ServerSettings = ServerSettings()
+    oidc: OidcSettings = OidcSettings()
     primary: PrimarySettings = PrimarySettings()
     remotes: dict[str, RemoteSettings] = field(default_factory=dict[str, RemoteSettings])
     artifact_repository: RepositorySettings = RepositorySettings()
