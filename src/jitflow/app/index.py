@@ -1,11 +1,14 @@
 """The rows of all runs in memory: names, lists and watches are answered from here, without the store."""
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 
 from jitflow.app.ports import Change
 from jitflow.ports.store import RunRow
 
 Listener = Callable[[Change], None]
+
+_GONE_KEPT = 10_000
 
 
 class RunIndex:
@@ -17,6 +20,7 @@ class RunIndex:
         self._by_name: dict[tuple[str, str], list[str]] = {}
         self._listeners: set[Listener] = set()
         self.sequence = 0
+        self._gone: deque[tuple[int, RunRow]] = deque(maxlen=_GONE_KEPT)
 
     def fill(self, rows: Iterable[RunRow]) -> None:
         """Take the store's rows in, oldest first; what changes told meanwhile stays."""
@@ -56,6 +60,12 @@ class RunIndex:
         rows = reversed(self._rows.values())
         return rows if not namespace else (row for row in rows if row.namespace == namespace)
 
+    def deleted(self, after: int | None, namespace: str) -> Iterator[RunRow]:
+        """Yield the rows of runs that were deleted since the sequence `after`, as far as that is remembered; none for None."""
+        if after is None:
+            return
+        yield from (row for at, row in self._gone if at >= after >= row.sequence and namespace in {"", row.namespace})
+
     def _put(self, row: RunRow) -> None:
         known = self._rows.get(row.uid)
         if known is not None and known.version > row.version:
@@ -68,6 +78,7 @@ class RunIndex:
     def _drop(self, row: RunRow) -> None:
         if self._rows.pop(row.uid, None) is None:
             return
+        self._gone.append((self.sequence, row))
         key = (row.namespace, row.name)
         uids = [uid for uid in self._by_name.get(key, ()) if uid != row.uid]
         if uids:

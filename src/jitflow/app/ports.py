@@ -1,6 +1,6 @@
 """What the use-cases need of the rooms below and of the one that puts everything together."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol
 
 from msgspec import Struct
@@ -31,6 +31,20 @@ class Change(Protocol):
     @property
     def ends(self) -> bool:
         """Return whether the run has ended with this change."""
+        ...
+
+    @property
+    def nodes(self) -> Sequence[str]:
+        """Return the ids of the nodes that were added or changed."""
+        ...
+
+    @property
+    def removed(self) -> Sequence[str]:
+        """Return the ids of the nodes that are no more."""
+        ...
+
+    def views(self, ids: Iterable[str]) -> Sequence[argo.NodeStatus]:
+        """Return how some nodes are after the change, without what follows from other nodes (children, sums)."""
         ...
 
 

@@ -11,6 +11,7 @@ import msgspec
 from msgspec import Struct, to_builtins
 
 from jitflow.app.artifacts import Artifacts
+from jitflow.app.deltas import Deltas
 from jitflow.app.events import Happening, triggered
 from jitflow.app.index import RunIndex
 from jitflow.app.logs import LogQuery, LogSink
@@ -378,6 +379,11 @@ class Service:
             after=after,
             only_rows=only_rows,
         )
+
+    def deltas(self, selection: Selection, *, after: int | None = None) -> Deltas:
+        """Return a view of the selected runs whose `run(sink)` tells what has changed of each."""
+        selects = _selector(selection)
+        return Deltas(self._engine, self._index, namespace=selection.namespace, selects=selects, after=after)
 
     async def logs(self, namespace: str, name: str, query: LogQuery) -> Callable[[LogSink], Coroutine[None, None, None]]:
         """Return the coroutine function that sends the wanted log lines to a sink.

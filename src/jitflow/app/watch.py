@@ -42,11 +42,16 @@ class Watch:
         self._pending: dict[str, RunRow | None] = {}
         self._deleted: dict[str, RunRow] = {}
         self._arrived = asyncio.Event()
-        for row in reversed([row for row in index.newest(namespace) if selects(row)]):
+        for row in sorted((row for row in index.newest(namespace) if selects(row)), key=lambda row: row.sequence):
             if after is not None and row.sequence <= after:
                 self._known.add(row.uid)
             else:
                 self._pending[row.uid] = row
+        for row in index.deleted(after, namespace):
+            if selects(row):
+                self._known.add(row.uid)
+                self._pending[row.uid] = None
+                self._deleted[row.uid] = row
 
     async def run(self, sink: WatchSink) -> None:
         """Tell the sink of the present and of every change, until cancelled."""
@@ -65,14 +70,13 @@ class Watch:
         if self._namespace and row.namespace != self._namespace:
             return
         gone = change.kind == "DELETED" or not self._selects(row)
+        # To the end: a client that begins again after the last sequence that it was told has missed nothing before it.
+        self._pending.pop(row.uid, None)
         if not gone:
             self._pending[row.uid] = row
         elif row.uid in self._known:
             self._pending[row.uid] = None
             self._deleted[row.uid] = row
-        else:
-            # The client never heard of it: nothing to take back.
-            self._pending.pop(row.uid, None)
         self._arrived.set()
 
     async def _tell_next(self, sink: WatchSink) -> None:

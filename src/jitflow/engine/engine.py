@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import Callable, Mapping, Sequence
+from typing import Literal
 
 import msgspec
 
@@ -610,7 +611,7 @@ class Engine:
         if any(isinstance(event, PodEnded) for event, _ in batch):
             self._lookahead.announce_soon(run)
 
-    async def _commit(self, run: LiveRun, turn: Turn, header: bytes | None, *, kind: str) -> None:
+    async def _commit(self, run: LiveRun, turn: Turn, header: bytes | None, *, kind: Literal["ADDED", "MODIFIED"]) -> None:
         ended = turn.state.run
         ends = ended.finished_at is not None and run.state.run.finished_at is None
         if any(isinstance(effect, DeleteArtifacts) for effect in turn.effects.values()):
@@ -622,7 +623,8 @@ class Engine:
         sequence = await self._store.commit(turn.commit(row, header, notes))
         run.row = msgspec.structs.replace(row, sequence=sequence)
         run.state = turn.state
-        self._tell(msgspec.convert({"kind": kind, "row": run.row, "ends": ends}, Change))
+        changed, removed = tuple(turn.nodes), tuple(turn.removed)
+        self._tell(Change(kind=kind, row=run.row, ends=ends, nodes=changed, removed=removed, state=run.state))
 
     def _row_of(self, state: machine.State, row: RunRow) -> RunRow:
         summary = machine.summary(state)

@@ -14,7 +14,7 @@ from jitflow.machine.garbage import holds_back
 from jitflow.machine.names import node_id, pod_name
 from jitflow.machine.node import Node, decode_node, encode_node
 from jitflow.machine.phases import IllegalMove
-from jitflow.machine.report import Summary, history, holds_locks, is_ended, status, summary, workflow_document
+from jitflow.machine.report import Summary, history, holds_locks, is_ended, node_views, status, summary, workflow_document
 from jitflow.machine.resubmits import memoization_refusal, resubmitted
 from jitflow.machine.state import Decision, State, encode_header, header_differs, new_state, restore
 from jitflow.machine.why import why
@@ -44,6 +44,7 @@ __all__ = [
     "memoization_refusal",
     "new_state",
     "node_id",
+    "node_views",
     "pod_name",
     "refusal",
     "restore",

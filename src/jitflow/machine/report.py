@@ -115,6 +115,22 @@ def status(state: State, now: float, host: str = "") -> argo.WorkflowStatus:
     )
 
 
+def node_views(state: State, ids: Iterable[str], host: str = "") -> list[argo.NodeStatus]:
+    """Return what the statuses of some nodes say of these nodes alone: no arrows to others, no sums over what lies below.
+
+    Costs as much as there are ids; nodes that are not there, or not shown, are left out.
+    """
+    facts = _Facts(progress={}, resources={}, host=host)
+    found = (state.nodes.get(node_id) for node_id in ids)
+    views: list[argo.NodeStatus] = []
+    for node in found:
+        if node is not None and node.is_shown:
+            done, total = shares.own(node)
+            progress = f"{done}/{total}" if total else None
+            views.append(_replace(_own_status(node, facts), display_name=title(state.program, node), progress=progress))
+    return views
+
+
 def workflow_document(state: State, now: float, host: str = "") -> argo.Workflow:
     """Return the manifest with its status, the labels that tell its phase, and how it is stopped or suspended."""
     workflow, run = state.workflow, state.run
@@ -253,6 +269,11 @@ def _host(node: Node, facts: _Facts) -> str | None:
 
 
 def _node_status(node: Node, edges: Edges, facts: _Facts) -> argo.NodeStatus:
+    outbound = edges.outbound(node) if node.type in {types.STEPS, types.DAG} and node.is_fulfilled else ()
+    return _replace(_own_status(node, facts), children=edges.children(node), outbound_nodes=outbound)
+
+
+def _own_status(node: Node, facts: _Facts) -> argo.NodeStatus:
     return argo.NodeStatus(
         id=node.id,
         name=node.name,
@@ -266,8 +287,6 @@ def _node_status(node: Node, edges: Edges, facts: _Facts) -> argo.NodeStatus:
         template_ref=keys.reference_of(node.template) if _is_called_by_reference(node) else None,
         template_scope=node.scope or None,
         boundary_id=node.boundary or None,
-        children=edges.children(node),
-        outbound_nodes=edges.outbound(node) if node.type in {types.STEPS, types.DAG} and node.is_fulfilled else (),
         started_at=times.rfc3339(node.started_at) or None,
         finished_at=times.rfc3339(node.finished_at) or None,
         inputs=node.inputs,

@@ -1,7 +1,7 @@
 """An engine without pods, and fakes of what else the use-cases need: for tests of the APIs and of clients."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -66,6 +66,13 @@ class FakeChange(msgspec.Struct, frozen=True, kw_only=True):
     kind: str
     row: RunRow
     ends: bool = False
+    nodes: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+    all_nodes: Mapping[str, argo.NodeStatus] = {}
+
+    def views(self, ids: Iterable[str]) -> Sequence[argo.NodeStatus]:
+        """Return some nodes as they are after the change."""
+        return [self.all_nodes[node_id] for node_id in ids if node_id in self.all_nodes]
 
 
 class FakeEngine:
@@ -105,15 +112,17 @@ class FakeEngine:
         status = argo.WorkflowStatus(phase="Running", started_at="2023-11-14T22:13:20Z", progress="0/1")
         return await self._commit(replace(workflow, status=status), row, "ADDED")
 
-    async def _commit(self, workflow: argo.Workflow, row: RunRow, kind: str) -> RunRow:
+    async def _commit(
+        self, workflow: argo.Workflow, row: RunRow, kind: str, nodes: Sequence[argo.NodeStatus] = ()
+    ) -> RunRow:
         row = replace(row, sequence=await self._store.commit(Commit(row=row, header=msgspec.json.encode(workflow))))
         self._workflows[row.uid] = workflow
         self._rows[row.uid] = row
-        self._tell(kind, row)
+        found = workflow.status.nodes if workflow.status is not None else {}
+        self._tell(FakeChange(kind=kind, row=row, nodes=tuple(node.id or "" for node in nodes), all_nodes=found))
         return row
 
-    def _tell(self, kind: str, row: RunRow) -> None:
-        change = FakeChange(kind=kind, row=row)
+    def _tell(self, change: FakeChange) -> None:
         for listener in tuple(self._listeners):
             listener(change)
 
@@ -131,7 +140,7 @@ class FakeEngine:
         )
         finished_at = self._clock.now() if ends else None
         row = replace(row, phase=phase, message=message, finished_at=finished_at, version=row.version + 1)
-        return await self._commit(replace(workflow, status=status), row, "MODIFIED")
+        return await self._commit(replace(workflow, status=status), row, "MODIFIED", nodes)
 
     async def send(self, uid: str, event: runs.Event) -> None:
         """Keep the event and do to the phase or spec what it does at once."""
@@ -163,7 +172,7 @@ class FakeEngine:
         self._check()
         self._workflows.pop(uid)
         await self._store.remove(uid)
-        self._tell("DELETED", self._rows.pop(uid))
+        self._tell(FakeChange(kind="DELETED", row=self._rows.pop(uid)))
 
     async def check(self, workflow: argo.Workflow) -> Estimate:
         """Return an estimate that tells the number of templates."""
