@@ -8,8 +8,11 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import httpx
+import pytest
 import uvicorn
 
+from jitflow.app.deltas import Delta
+from jitflow.app.service import Selection
 from jitflow.control_api import make_app
 from jitflow.control_api.streams import Stream
 from jitflow.data_api import routes as data_routes
@@ -173,6 +176,129 @@ def test_a_watch_may_want_few_fields_and_a_short_time() -> None:
         (line,) = answer.text.splitlines()
         wanted = {"metadata": {"name": "one"}, "status": {"phase": "Running"}}
         assert json.loads(line) == {"result": {"type": "ADDED", "object": wanted}}
+
+    play(scenario)
+
+
+DELTAS = "/api/jit/v1/workflow-deltas/argo"
+
+
+def step(name: str, phase: str, message: str = "") -> argo.NodeStatus:
+    return argo.NodeStatus(id=name, name=name, display_name=name, type="Pod", phase=phase, message=message or None)
+
+
+def test_deltas_tell_only_what_has_changed() -> None:
+    async def scenario(server: Server) -> None:
+        uid = await server.make("old")
+        await server.world.engine.move(uid, "Running", nodes=[step("a", "Running"), step("b", "Running")])
+        async with server.client.stream("GET", DELTAS) as response:
+            lines = Lines(response)
+            whole = (await lines.next())["result"]
+            assert (whole["type"], whole["complete"], set(whole["nodes"])) == ("ADDED", True, {"a", "b"})
+            await server.world.engine.move(uid, "Running", nodes=[step("b", "Succeeded")])
+            change = (await lines.next())["result"]
+            assert change["type"] == "MODIFIED"
+            assert {name: node["phase"] for name, node in change["nodes"].items()} == {"b": "Succeeded"}
+            assert change["workflow"]["metadata"]["name"] == "old"
+            assert "complete" not in change
+            assert change["sequence"] > whole["sequence"]
+            await server.make("new")
+            added = (await lines.next())["result"]
+            assert (added["type"], added["workflow"]["metadata"]["name"], added["complete"]) == ("ADDED", "new", True)
+            await server.world.service.delete("argo", "new")
+            gone = (await lines.next())["result"]
+            assert (gone["type"], gone["workflow"]["metadata"]["name"]) == ("DELETED", "new")
+        await server.quiet()
+
+    play(scenario)
+
+
+@pytest.mark.parametrize("path", [WATCH, DELTAS])
+def test_a_stream_that_begins_again_misses_nothing(path: str) -> None:
+    async def scenario(server: Server) -> None:
+        kept, changed, dropped = [await server.make(name) for name in ("kept", "changed", "dropped")]
+        version = (await server.client.get("/api/v1/workflows/argo")).json()["metadata"]["resourceVersion"]
+        await server.world.engine.move(changed, "Succeeded")
+        await server.world.service.delete("argo", "dropped")
+        async with server.client.stream("GET", f"{path}?listOptions.resourceVersion={version}") as response:
+            lines = Lines(response)
+            told = [(await lines.next())["result"] for _ in range(2)]
+        names = {one["type"]: (one.get("object") or one["workflow"])["metadata"]["uid"] for one in told}
+        assert names in ({"ADDED": changed, "DELETED": dropped}, {"MODIFIED": changed, "DELETED": dropped})
+        assert kept not in names.values()
+
+    play(scenario)
+
+
+def test_a_stream_tells_in_the_order_of_its_sequence() -> None:
+    async def scenario(server: Server) -> None:
+        first, second = await server.make("first"), await server.make("second")
+        await server.world.engine.move(first, "Running", message="later than the second")
+        async with server.client.stream("GET", WATCH) as response:
+            lines = Lines(response)
+            told = [(await lines.next())["result"]["object"]["metadata"] for _ in range(2)]
+        assert [one["uid"] for one in told] == [second, first]
+        assert int(told[0]["resourceVersion"]) < int(told[1]["resourceVersion"])
+
+    play(scenario)
+
+
+def test_a_reader_too_slow_for_what_changed_is_told_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("jitflow.app.deltas._HELD_RUNS", 1)
+
+    async def scenario(server: Server) -> None:
+        uids = [await server.make(f"wf-{number}", annotations={"a": "x"}) for number in range(4)]
+        for uid in uids:
+            await server.world.engine.move(uid, "Running", nodes=[step("a", "Running"), step("b", "Running")])
+        changes = server.world.service.deltas(Selection(namespace="argo"), after=server.world.service.sequence)
+        told: list[Delta] = []
+        ready = asyncio.Event()
+
+        async def sink(delta: Delta) -> None:
+            await ready.wait()
+            told.append(delta)
+
+        async with asyncio.TaskGroup() as group:
+            following = group.create_task(changes.run(sink))
+            await asyncio.sleep(0)
+            for uid in uids:
+                await server.world.engine.move(uid, "Running", nodes=[step("b", "Succeeded")])
+            for uid in uids:
+                await server.world.engine.move(uid, "Running", nodes=[step("a", "Succeeded")])
+            ready.set()
+            while {one.workflow["metadata"]["uid"]: one for one in told}.keys() != set(uids) or len(told) < 4:
+                await asyncio.sleep(0.01)
+            following.cancel()
+        assert any(one.complete for one in told)
+        for uid in uids:
+            nodes: dict[str, str] = {}
+            for one in told:
+                if one.workflow["metadata"]["uid"] == uid:
+                    nodes |= {name: node.phase or "" for name, node in one.nodes.items()}
+            assert nodes == {"a": "Succeeded", "b": "Succeeded"}
+
+    play(scenario)
+
+
+def test_what_happens_is_told_as_kubernetes_events() -> None:
+    async def scenario(server: Server) -> None:
+        await server.make("before")
+        async with server.client.stream("GET", "/api/v1/stream/events/argo") as response:
+            lines = Lines(response)
+            uid = await server.make("one")
+            told = [(await lines.next())["result"]]
+            for node in (step("one.a", "Running"), step("one.a", "Failed", "exit code 1")):
+                await server.world.engine.move(uid, "Running", nodes=[node])
+                told.append((await lines.next())["result"])
+            await server.world.engine.move(uid, "Failed", message="child failed")
+            told.append((await lines.next())["result"])
+        assert [(one["type"], one["reason"], one["message"]) for one in told] == [
+            ("Normal", "WorkflowRunning", "Workflow Running"),
+            ("Normal", "WorkflowNodeRunning", "Running node one.a"),
+            ("Warning", "WorkflowNodeFailed", "Failed node one.a: exit code 1"),
+            ("Warning", "WorkflowFailed", "child failed"),
+        ]
+        assert {one["involvedObject"]["name"] for one in told} == {"one"}
 
     play(scenario)
 

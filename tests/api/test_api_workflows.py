@@ -370,7 +370,8 @@ def test_what_is_not_there() -> None:
         failure(await client.get("/api/v1/workflow-templates/argo/none"), 404, 5)
         failure(await client.get("/api/v1/archived-workflows"), 501, 12)
         failure(await client.post("/api/v1/workflows/argo/submit", json={}), 400, 3)
-        failure(await client.get("/api/v1/stream/events/argo"), 501, 12)
+        for path in ("sensors/argo", "event-sources/argo/one", "stream/sensors/argo", "stream/event-sources/argo/logs"):
+            assert "could not find the requested resource" in failure(await client.get(f"/api/v1/{path}"), 404, 5)
 
     play(scenario)
 

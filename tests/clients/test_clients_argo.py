@@ -14,7 +14,6 @@ import argo_workflows
 import pytest
 from argo_workflows import models
 from argo_workflows.api import (
-    archived_workflow_service_api,
     artifact_service_api,
     cluster_workflow_template_service_api,
     cron_workflow_service_api,
@@ -303,35 +302,9 @@ def test_cron_workflows(client: argo_workflows.ApiClient) -> None:
 # -- archived workflows, events, about -----------------------------------------------------------------------------------
 
 
-def test_archived_workflows(client: argo_workflows.ApiClient, workflows: workflow_service_api.WorkflowServiceApi) -> None:
-    api = archived_workflow_service_api.ArchivedWorkflowServiceApi(client)
-    name = name_of(create(workflows, command="exit 1", prefix="old-"))
-    uid = until(workflows, name, {"Failed"})["metadata"]["uid"]
-    workflows.delete_workflow(NAMESPACE, name)
-    listed = api.list_archived_workflows(namespace=NAMESPACE, name_prefix="old-", **LOOSE)
-    assert [one["metadata"]["uid"] for one in listed["items"]] == [uid]
-    assert name_of(api.get_archived_workflow(uid, **LOOSE)) == name
-    assert "workflows.argoproj.io/phase" in api.list_archived_workflow_label_keys(namespace=NAMESPACE, **LOOSE)["items"]
-    values = api.list_archived_workflow_label_values(
-        list_options_label_selector="workflows.argoproj.io/phase", namespace=NAMESPACE, **LOOSE
-    )
-    assert "Failed" in values["items"]
-    resubmit = models.IoArgoprojWorkflowV1alpha1ResubmitArchivedWorkflowRequest(uid=uid, name=name, namespace=NAMESPACE)
-    other = name_of(api.resubmit_archived_workflow(uid, resubmit, **LOOSE))
-    assert other != name
-    retry = models.IoArgoprojWorkflowV1alpha1RetryArchivedWorkflowRequest(uid=uid, name=name, namespace=NAMESPACE)
-    assert name_of(api.retry_archived_workflow(uid, retry, **LOOSE)) == name
-    until(workflows, name, {"Failed"})
-    until(workflows, other, {"Failed"})
-    workflows.delete_workflow(NAMESPACE, name)
-    assert api.delete_archived_workflow(uid) == {}
-    with pytest.raises(argo_workflows.exceptions.NotFoundException):
-        api.get_archived_workflow(uid, **LOOSE)
-
-
 def test_events(client: argo_workflows.ApiClient) -> None:
     api = event_service_api.EventServiceApi(client)
-    assert api.receive_event(NAMESPACE, "anything", {"what": "happened"}, _check_input_type=False, _content_type="application/json") == {}
+    assert api.receive_event(NAMESPACE, "anything", {"what": "happened"}) == {}
     listed = api.list_workflow_event_bindings(NAMESPACE, **LOOSE)
     assert listed["items"] is None
 

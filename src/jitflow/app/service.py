@@ -130,6 +130,11 @@ class Service:
         """How many streams follow the runs now."""
         return self._index.listeners
 
+    @property
+    def sequence(self) -> int:
+        """The sequence of the newest change."""
+        return self._index.sequence
+
     def phases(self) -> dict[str, int]:
         """Return how many workflows there are in each phase."""
         return dict(Counter(row.phase or "Pending" for row in self._index.newest("")))

@@ -13,6 +13,7 @@ from jitflow.control_api import about
 from jitflow.control_api import metrics as metrics_routes
 from jitflow.control_api.artifacts import ArtifactRoutes
 from jitflow.control_api.errors import Code, failure, failure_of
+from jitflow.control_api.following import FollowingRoutes
 from jitflow.control_api.guards import guarded
 from jitflow.control_api.jit import JitRoutes
 from jitflow.control_api.objects import ObjectRoutes
@@ -31,6 +32,7 @@ def routes(service: Service) -> list[BaseRoute]:
         *ArtifactRoutes(service).routes(),
         *ObjectRoutes(service.library).routes(),
         *JitRoutes(service).routes(),
+        *FollowingRoutes(service).routes(),
     ]
 
 

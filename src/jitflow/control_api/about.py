@@ -4,12 +4,14 @@ import platform
 import sys
 from importlib.metadata import version
 
+from msgspec import Struct
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from jitflow.access import described
 from jitflow.control_api.guards import identity_of
+from jitflow.control_api.requests import decode
 from jitflow.control_api.workflows import answer
 from jitflow.model.problems import Refused
 
@@ -18,14 +20,18 @@ _OTHER_ROOMS = frozenset(
         "archived-workflows",
         "archived-workflows-label-keys",
         "archived-workflows-label-values",
-        "event-sources",
-        "sensors",
-        "stream",
-        "tracking",
     }
 )
 """Parts of Argo Server's API that are not served yet."""
+_ARGO_EVENTS = {"event-sources": "eventsources", "sensors": "sensors"}
+"""What belongs to Argo Events: answered as an Argo does whose cluster has no such objects."""
 _METHODS = ["GET", "POST", "PUT", "DELETE", "PATCH"]
+
+
+class _Tracked(Struct, frozen=True):
+    """Body of a tracked event."""
+
+    name: str | None = None
 
 
 def routes() -> list[BaseRoute]:
@@ -35,6 +41,7 @@ def routes() -> list[BaseRoute]:
         Route("/api/v1/info", _info, methods=["GET"]),
         Route("/api/v1/userinfo", _userinfo, methods=["GET"]),
         Route("/api/v1/version", _version, methods=["GET"]),
+        Route("/api/v1/tracking/event", _tracked, methods=["POST"]),
         Route("/api/jit/v1/whoami", _whoami, methods=["GET"]),
     ]
 
@@ -99,8 +106,17 @@ async def _version(_: Request) -> Response:
     )
 
 
+async def _tracked(request: Request) -> Response:
+    """Take what Argo's page tells of its use; nothing is kept."""
+    decode(await request.body(), _Tracked)
+    return answer({})
+
+
 async def _unserved(request: Request) -> Response:
     parts = request.url.path.removeprefix("/api/v1/").split("/")
     if parts[0] in _OTHER_ROOMS:
         raise Refused(f"{request.method} {request.url.path[:200]} is not served by this version of jitflow", code="unimplemented")
+    kind = _ARGO_EVENTS.get(parts[1] if parts[0] == "stream" and len(parts) > 1 else parts[0])
+    if kind is not None:
+        raise Refused(f"the server could not find the requested resource (get {kind}.argoproj.io)", code="not_found")
     raise Refused(f"there is nothing at {request.url.path[:200]}", code="not_found")

@@ -164,6 +164,21 @@ def seconds(request: Request, name: str) -> float | None:
     return value
 
 
+def sequence(request: Request) -> int | None:
+    """Return the resource version after which changes are wanted, None for everything.
+
+    Raises:
+        Refused: it is none of this server's.
+    """
+    text = request.query_params.get("listOptions.resourceVersion", "")
+    if text in {"", "0"}:
+        return None
+    try:
+        return number(request, "listOptions.resourceVersion")
+    except Refused:
+        raise Refused(f"resourceVersion {text[:40]!r} is none of this server's; leave it out to begin anew") from None
+
+
 def selection(request: Request) -> Selection:
     """Return which runs a list or watch is about."""
     query = request.query_params

@@ -26,10 +26,10 @@ from jitflow.control_api.requests import (
     read_control,
     read_manifest,
     selection,
+    sequence,
 )
 from jitflow.control_api.streams import Emit, Stream, prefers_events
 from jitflow.model import argo
-from jitflow.model.problems import Refused
 
 _encode = msgspec.json.Encoder().encode
 _BASE = "/api/v1/workflows/{namespace}"
@@ -233,7 +233,9 @@ class WorkflowRoutes:
     async def watch(self, request: Request) -> Stream:
         """Tell of every change."""
         fields = Fields(request.query_params.get("fields", ""))
-        watch = self._service.watch(selection(request), after=_after(request), only_rows=fields.wants_only_row("result.object."))
+        watch = self._service.watch(
+            selection(request), after=sequence(request), only_rows=fields.wants_only_row("result.object.")
+        )
         limit_s = number(request, "listOptions.timeoutSeconds")
 
         async def pump(emit: Emit) -> None:
@@ -263,14 +265,3 @@ class WorkflowRoutes:
             await send_logs(sink)
 
         return Stream(pump, events=prefers_events(request), closing=self._service.closing)
-
-
-def _after(request: Request) -> int | None:
-    """Return the sequence after which changes are wanted, None for all."""
-    text = request.query_params.get("listOptions.resourceVersion", "")
-    if text in {"", "0"}:
-        return None
-    try:
-        return number(request, "listOptions.resourceVersion")
-    except Refused:
-        raise Refused(f"resourceVersion {text[:40]!r} is none of this server's; leave it out to begin anew") from None

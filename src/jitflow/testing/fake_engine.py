@@ -112,9 +112,7 @@ class FakeEngine:
         status = argo.WorkflowStatus(phase="Running", started_at="2023-11-14T22:13:20Z", progress="0/1")
         return await self._commit(replace(workflow, status=status), row, "ADDED")
 
-    async def _commit(
-        self, workflow: argo.Workflow, row: RunRow, kind: str, nodes: Sequence[argo.NodeStatus] = ()
-    ) -> RunRow:
+    async def _commit(self, workflow: argo.Workflow, row: RunRow, kind: str, nodes: Sequence[argo.NodeStatus] = ()) -> RunRow:
         row = replace(row, sequence=await self._store.commit(Commit(row=row, header=msgspec.json.encode(workflow))))
         self._workflows[row.uid] = workflow
         self._rows[row.uid] = row
