@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from jitflow.bootstrap.system import RandomIds, SystemClock
-from jitflow.dataplane import LocalDataPlane
+from jitflow.dataplane import LocalDataPlane, PrimaryDirectory
 from jitflow.engine import Engine, Images, Locator, RemoteName
 from jitflow.engine.podkeeper import PodKeeperConfig
 from jitflow.model import argo
@@ -98,12 +98,12 @@ def run(agent: Agent, wanted: RunTask) -> TaskResult:
 @asynccontextmanager
 async def engine(folder: Path, store: MemoryStore, agents: Mapping[str, Agent]) -> AsyncIterator[Engine]:
     """An engine over a store that outlives it."""
-    clock = SystemClock()
+    clock, far = SystemClock(), FakeStorage(["far"])
     locator = Locator(remotes={"far": RemoteName(type="s3")}, repository=ObjectRef(remote="far", path="artifacts"))
     opened = Engine(
         store=store,
         executor=FakeExecutor(None, FakeMachine()),
-        dataplane=LocalDataPlane(folder / "primary", 10_000_000, FakeStorage(["far"]), store, clock),
+        dataplane=LocalDataPlane(PrimaryDirectory(folder / "primary", far), 10_000_000, far, store, clock),
         clock=clock,
         ids=RandomIds(),
         images=Images({}),

@@ -6,11 +6,12 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from jitflow.dataplane import LocalDataPlane, Tuning
+from jitflow.dataplane import LocalDataPlane, PrimaryDirectory, Tuning
 from jitflow.model.data import FutureInput, FutureOutput, FutureStep, ObjectInfo, ObjectRef
 from jitflow.model.pods import CollectedArtifact
 from jitflow.ports.dataplane import DataEvent, Lease, LeaseRefused, OutputObject, StagedOut, Waiting
 from jitflow.ports.errors import ObjectMissing, RemoteUnknown, SourceChanged
+from jitflow.ports.primary import Primary
 from jitflow.testing.memory_store import MemoryStore
 
 CHUNK = 64
@@ -181,7 +182,10 @@ class Kit:
 
     def make(self) -> LocalDataPlane:
         options = {"default_output_bytes": 0, "free_floor_bytes": 0, "tuning": Tuning(draw=lambda: 0.5), **self.options}
-        return LocalDataPlane(self.root, self.capacity, self.far, self.store, self.clock, **options)  # type: ignore[arg-type]
+        return LocalDataPlane(self.primary(), self.capacity, self.far, self.store, self.clock, **options)  # type: ignore[arg-type]
+
+    def primary(self) -> Primary:
+        return PrimaryDirectory(self.root, self.far)
 
     async def start(self) -> LocalDataPlane:
         await self.plane.open(self.events.append)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from far_store import Kit, a_step, ref
 
-from jitflow.dataplane import LocalDataPlane
+from jitflow.dataplane import LocalDataPlane, PrimaryDirectory
 from jitflow.ports.dataplane import DataEvent, Lease, LeaseRefused, OutputObject, StagedOut
 from jitflow.storage.daemon import RcloneDaemon
 from jitflow.storage.rclone_storage import RcloneStorage
@@ -74,10 +74,14 @@ def test_a_workflow_over_rclone_and_sqlite(tmp_path: Path) -> None:  # noqa: C90
         await storage.open()
         try:
             async with SqliteStore.open(tmp_path / "state.db") as store:
-                plane = LocalDataPlane(tmp_path / "primary", CAPACITY, storage, store, WallClock(), transfers=2, workers=2)
+                plane = LocalDataPlane(
+                    PrimaryDirectory(tmp_path / "primary", storage), CAPACITY, storage, store, WallClock(), transfers=2, workers=2
+                )
                 await life(plane, 3)
             async with SqliteStore.open(tmp_path / "state.db") as store:
-                plane = LocalDataPlane(tmp_path / "primary", CAPACITY, storage, store, WallClock(), transfers=2, workers=2)
+                plane = LocalDataPlane(
+                    PrimaryDirectory(tmp_path / "primary", storage), CAPACITY, storage, store, WallClock(), transfers=2, workers=2
+                )
                 twice = await life(plane, 8)
             assert twice == 0
             for n in range(8):

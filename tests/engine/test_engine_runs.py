@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from jitflow.bootstrap.system import RandomIds, SystemClock
-from jitflow.dataplane import LocalDataPlane
+from jitflow.dataplane import LocalDataPlane, PrimaryDirectory
 from jitflow.engine import Change, Engine, Images, Locator, RemoteName
 from jitflow.engine.limits import ClaimKeeper
 from jitflow.engine.podkeeper import PodKeeperConfig
@@ -70,7 +70,9 @@ class World:
         engine = Engine(
             store=self.store,
             executor=self.executor,
-            dataplane=LocalDataPlane(self._folder / "primary", 10_000_000, self.far, self.store, clock),
+            dataplane=LocalDataPlane(
+                PrimaryDirectory(self._folder / "primary", self.far), 10_000_000, self.far, self.store, clock
+            ),
             clock=clock,
             ids=RandomIds(),
             images=Images({}),

@@ -15,7 +15,7 @@ from jitflow.model import argo
 from jitflow.model.data import ObjectInfo, ObjectRef
 from jitflow.model.problems import Refused
 from jitflow.ports.dataplane import PrimaryAdmin
-from jitflow.ports.errors import ObjectMissing
+from jitflow.ports.errors import ObjectMissing, Retryable
 from jitflow.ports.storage import Storage
 from jitflow.ports.store import RunRow
 
@@ -75,9 +75,11 @@ class _Raw(File):
 class _Object(File):
     """An object, read from its replica if it is there when the reading begins."""
 
-    def __init__(self, ref: ObjectRef, size_bytes: int, storage: Storage, local: Path | None) -> None:
+    def __init__(
+        self, ref: ObjectRef, size_bytes: int, storage: Storage, local: Path | None, near: ObjectRef | None = None
+    ) -> None:
         super().__init__(posixpath.basename(ref.path), size_bytes)
-        self._ref = ref
+        self._ref = near or ref
         self._storage = storage
         self._local = local
 
@@ -152,6 +154,10 @@ class Artifacts:
             found = await asyncio.to_thread(_look, local, ref)
             if found is not None:
                 return found if isinstance(found, Directory) else _Object(ref, found, self._storage, local)
+        near = self._primary.near(ref)
+        if near is not None and not near.is_prefix:
+            with contextlib.suppress(ObjectMissing, Retryable):
+                return _Object(ref, (await self._storage.stat(near)).size_bytes, self._storage, None, near)
         if not ref.is_prefix:
             try:
                 info = await self._storage.stat(ref)

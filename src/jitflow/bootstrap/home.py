@@ -28,6 +28,7 @@ class Home:
         self.state = root / "state.db"
         self.pods = root / "executor"
         self.primary = root / "primary"
+        self.scratch = root / "scratch"
         self.artifacts = root / "artifacts"
         self.token = root / "token"
         self.key = root / "secret.key"

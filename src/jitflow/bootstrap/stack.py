@@ -22,7 +22,7 @@ from jitflow.bootstrap.home import Home
 from jitflow.bootstrap.remotes import ARTIFACTS, Registry, configured
 from jitflow.bootstrap.system import RandomIds, SystemClock
 from jitflow.bootstrap.vault import Vault
-from jitflow.dataplane import LocalDataPlane, Tuning
+from jitflow.dataplane import LocalDataPlane, PrimaryDirectory, RemotePrimary, Scratch, Tuning
 from jitflow.engine import Engine, Images
 from jitflow.engine.plugins import WorkflowPlugins
 from jitflow.engine.podkeeper import PodKeeperConfig
@@ -31,10 +31,12 @@ from jitflow.engine.tasks import Owner
 from jitflow.engine.throttle import Throttle
 from jitflow.executors import ProcessExecutor, SandboxExecutor
 from jitflow.model import argo
+from jitflow.model.data import ObjectRef
 from jitflow.model.pods import PodImage
 from jitflow.objects import Change as ObjectChange
 from jitflow.objects import MemoStore, ObjectStore
 from jitflow.ports.executor import Executor
+from jitflow.ports.primary import Primary
 from jitflow.settings import RetentionSettings, Settings, SettingsError, parse_bytes
 from jitflow.storage.credentials import Credentials
 from jitflow.storage.daemon import RcloneDaemon
@@ -83,7 +85,7 @@ async def open_stack(settings: Settings) -> AsyncGenerator[Stack]:
         stack.push_async_callback(registry.close)
         await registry.load(fixed)
         dataplane = LocalDataPlane(
-            Path(settings.primary.path) if settings.primary.path else home.primary,
+            primary_of(settings, home, stores),
             parse_bytes(settings.primary.capacity),
             stores,
             store,
@@ -216,6 +218,21 @@ def all_stores(settings: Settings, home: Home, storage: RcloneStorage, objects: 
     staging.open()
     hosts = HostRules(settings.http.allowed_hosts)
     return AllStores(storage, Credentials(objects), hosts.check, staging, stall_s=settings.primary.stall_s)
+
+
+def primary_of(settings: Settings, home: Home, stores: AllStores) -> Primary:
+    """Return the near store that the settings choose.
+
+    Raises:
+        SettingsError: its remote is not configured.
+    """
+    chosen = settings.primary
+    if not chosen.remote:
+        return PrimaryDirectory(Path(chosen.path) if chosen.path else home.primary, stores)
+    if chosen.remote not in settings.remotes:
+        raise SettingsError(f"primary.remote: the remote {chosen.remote!r} is not configured; add [remotes.{chosen.remote}]")
+    scratch = Scratch(Path(chosen.path) if chosen.path else home.scratch, parse_bytes(chosen.scratch or chosen.capacity))
+    return RemotePrimary(ObjectRef(remote=chosen.remote, path=chosen.prefix.strip("/")), stores, scratch)
 
 
 def make_executor(settings: Settings, home: Home) -> Executor:

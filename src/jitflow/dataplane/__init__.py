@@ -1,6 +1,9 @@
-"""The planner's async shell: transfers, the primary directory, the catalogue, stage-out."""
+"""The planner's async shell: transfers, the primary, the catalogue, stage-out."""
 
 from jitflow.dataplane.core import Tuning
 from jitflow.dataplane.plane import LocalDataPlane
+from jitflow.dataplane.primary import PrimaryDirectory
+from jitflow.dataplane.remote_primary import RemotePrimary
+from jitflow.dataplane.scratch import Scratch
 
-__all__ = ["LocalDataPlane", "Tuning"]
+__all__ = ["LocalDataPlane", "PrimaryDirectory", "RemotePrimary", "Scratch", "Tuning"]

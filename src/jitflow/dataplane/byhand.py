@@ -146,10 +146,24 @@ class ByHand:
             view, row = self._core.planner.item(whole), self._core.rows.get(whole)
             if row is None or view is None or view.state is not ReplicaState.RESIDENT:
                 continue
-            root = self._core.primary.path(row.location)
+            root = self._core.primary.local(row.location)
+            if root is None:
+                return None
             path = root / ref.path.removeprefix(whole.path) if whole != ref else root
             # Links inside of a directory must not lead out of it.
             return path if path.resolve().is_relative_to(root.resolve()) and path.exists() else None
+        return None
+
+    def near(self, ref: ObjectRef) -> ObjectRef | None:
+        """Return the object of a near remote that holds a replica (see `PrimaryAdmin.near`)."""
+        for whole in (ref, *parents(ref)):
+            view, row = self._core.planner.item(whole), self._core.rows.get(whole)
+            if row is None or view is None or view.state is not ReplicaState.RESIDENT:
+                continue
+            found = self._core.primary.remote(row.location)
+            if found is None or not whole.is_prefix:
+                return found
+            return ObjectRef(remote=found.remote, path=f"{found.path}/{ref.path.removeprefix(whole.path)}")
         return None
 
     def replicas(self) -> Sequence[Replica]:

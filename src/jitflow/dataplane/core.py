@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from jitflow.dataplane import records
 from jitflow.dataplane.history import History
 from jitflow.dataplane.journal import Journal
-from jitflow.dataplane.primary import PrimaryDirectory
 from jitflow.dataplane.tasks import Owner
 from jitflow.model.data import ObjectInfo, ObjectRef, Replica, ReplicaState, StepId
 from jitflow.model.origins import is_made
@@ -16,6 +15,7 @@ from jitflow.planner import Command, Planner
 from jitflow.ports.clock import Clock
 from jitflow.ports.dataplane import DataEvent
 from jitflow.ports.errors import PortError
+from jitflow.ports.primary import Held, Primary
 from jitflow.ports.storage import Storage
 
 log = logging.getLogger("jitflow.dataplane")
@@ -48,7 +48,7 @@ class Core:
         self,
         *,
         planner: Planner,
-        primary: PrimaryDirectory,
+        primary: Primary,
         storage: Storage,
         journal: Journal,
         history: History,
@@ -122,9 +122,12 @@ class Core:
     def measure_disk(self) -> None:
         """Let the planner use no more than the disk has, whatever the capacity is."""
         self._ceiling_at = self.clock.now()
+        free = self.primary.free_bytes()
+        if free is None:
+            return
         books = self.planner.bytes
         written = books.resident + books.leaving + self.partial_bytes()
-        self.planner.set_ceiling(written + max(0, self.primary.free_bytes() - self._free_floor_bytes))
+        self.planner.set_ceiling(written + max(0, free - self._free_floor_bytes))
 
     # -- the catalogue -----------------------------------------------------------------------------------------------------
 
@@ -138,18 +141,24 @@ class Core:
         if self.rows.pop(ref, None) is not None:
             self.journal.put(records.REPLICA, str(ref), None)
 
-    def new_row(self, ref: ObjectRef, size_bytes: int, version: str, *, dirty: bool = False, token: str = "") -> Replica:
-        """Return the row of a replica that is about to get its name."""
-        location = self.primary.location(ref, token or version)
+    def new_row(self, ref: ObjectRef, held: Held, location: str, *, version: str = "", dirty: bool = False) -> Replica:
+        """Return the row of a replica."""
         return Replica(
             ref=ref,
-            size_bytes=size_bytes,
+            size_bytes=held.size_bytes,
             state=ReplicaState.RESIDENT,
             location=location,
             dirty=dirty,
             version=version,
             last_used_at=self.clock.now(),
+            stamp=held.stamp,
         )
+
+    async def remove(self, location: str) -> None:
+        """Free what lies at a location of the primary."""
+        rest = self.primary.remove(location)
+        if rest is not None:
+            await rest
 
     def know(self, ref: ObjectRef, info: ObjectInfo) -> None:
         """Remember what a far store said of `ref`; `info.ref` ends in `/` where it turned out to be a directory."""

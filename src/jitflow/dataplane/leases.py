@@ -1,17 +1,23 @@
 """Leases: asked for, waited for, given, returned; given ones are remembered over a restart, for their pods may survive it."""
 
+import logging
 from collections.abc import Callable, Container
+from pathlib import Path
 
 import msgspec
 from msgspec.structs import replace
 
 from jitflow.dataplane import records
-from jitflow.dataplane.core import Core
+from jitflow.dataplane.core import Core, advice
 from jitflow.dataplane.progress import Progress
 from jitflow.dataplane.records import LeaseDoc, ReadDoc
-from jitflow.model.data import FutureStep, ReplicaState, StepId, WorkflowUid
+from jitflow.model.data import FutureStep, ObjectRef, Replica, ReplicaState, StepId, WorkflowUid
 from jitflow.ports.dataplane import Lease, Waiting
+from jitflow.ports.errors import Corrupt, DiskFull, PortError, Retryable, SourceChanged
+from jitflow.ports.primary import Lost
 from jitflow.ports.store import StateStore
+
+log = logging.getLogger("jitflow.dataplane")
 
 _TELL_EVERY_S = 0.5
 _TOLD_PER_ROUND = 500
@@ -28,6 +34,7 @@ class Leases:
         self._waiting: dict[StepId, tuple[WorkflowUid, FutureStep]] = {}
         self._asked_at: dict[StepId, float] = {}
         self._told: dict[StepId, tuple[float, str]] = {}
+        self._delivering: set[StepId] = set()
         self._held: dict[StepId, LeaseDoc] = {}
         self._restored: set[StepId] = set()
         self._telling = False
@@ -48,6 +55,7 @@ class Leases:
                 core.planner.resume(doc.uid, spec, doc.reserve_bytes)
                 self._held[key] = doc
                 self._restored.add(key)
+                core.primary.resume(key, list(self._rows(doc).values()))
             else:
                 core.journal.put(records.LEASE, key, None)
         if self._restored:
@@ -95,20 +103,91 @@ class Leases:
             )
             self._held[step] = doc
             core.journal.put(records.LEASE, step, records.encode(doc))
-        if doc is None:
+        if doc is not None:
+            self._hand_over(doc)
+
+    def _hand_over(self, doc: LeaseDoc) -> None:
+        """Tell where the inputs of a step lie, as soon as its pod can read them there."""
+        core, step = self._core, doc.step.id
+        rows = self._rows(doc)
+        try:
+            paths = core.primary.at_hand(list(rows.values()))
+        except Lost as error:
+            self._lost(doc, error)
             return
+        if paths is not None:
+            self._tell_where(doc, rows, paths)
+        elif step not in self._delivering:
+            self._delivering.add(step)
+            core.owner.start(self._deliver(doc, rows), f"deliver to {step}")
+
+    def _rows(self, doc: LeaseDoc) -> dict[ObjectRef, Replica]:
         absent = set(doc.absent)
-        rows = {one.ref: core.rows[one.ref] for one in doc.step.inputs if one.ref not in absent}
+        return {one.ref: self._core.rows[one.ref] for one in doc.step.inputs if one.ref not in absent}
+
+    async def _deliver(self, doc: LeaseDoc, rows: dict[ObjectRef, Replica]) -> None:
+        core, step = self._core, doc.step.id
+        attempt = 0
+        try:
+            while self._held.get(step) is doc:
+                attempt += 1
+                try:
+                    paths = await core.primary.deliver(step, list(rows.values()))
+                except (Retryable, DiskFull, Corrupt, SourceChanged):
+                    if attempt >= core.tuning.attempts:
+                        raise
+                    await core.clock.sleep(core.tuning.backoff(attempt))
+                else:
+                    break
+            else:
+                return
+        except Lost as error:
+            self._delivering.discard(step)
+            self._lost(doc, error)
+        except PortError as error:
+            self._delivering.discard(step)
+            self._refuse(step, f"its inputs could not be delivered from {core.primary.label}: {advice(error)}")
+            core.pump()
+        else:
+            self._delivering.discard(step)
+            if self._held.get(step) is doc:
+                self._tell_where(doc, rows, paths)
+            else:
+                core.primary.give_back(step)
+        finally:
+            self._delivering.discard(step)
+
+    def _tell_where(self, doc: LeaseDoc, rows: dict[ObjectRef, Replica], paths: dict[str, Path]) -> None:
+        core = self._core
+        now = core.clock.now()
+        for ref in rows:
+            if (known := core.rows.get(ref)) is not None:
+                core.rows[ref] = replace(known, last_used_at=now)
         lease = Lease(
-            step=step,
-            paths={ref: str(core.primary.path(row.location)) for ref, row in rows.items()},
+            step=doc.step.id,
+            paths={ref: str(paths[row.location]) for ref, row in rows.items()},
             sizes={ref: row.size_bytes for ref, row in rows.items()},
             absent=doc.absent,
         )
-        now = core.clock.now()
-        for ref, row in rows.items():
-            core.rows[ref] = replace(row, last_used_at=now)
         core.emit(lease)
+
+    def _lost(self, doc: LeaseDoc, error: Lost) -> None:
+        """Fetch what somebody has changed or removed anew, and let the step wait for it."""
+        core, step = self._core, doc.step.id
+        lost = [ref for ref, row in self._rows(doc).items() if row.location in error.locations]
+        log.warning("%s; fetched anew: %s", error, ", ".join(str(ref) for ref in lost))
+        unproven = [ref for ref in lost if core.rows[ref].dirty]
+        if unproven:
+            self._refuse(step, f"input {unproven[0]} is an output that had not reached its far store: {error}")
+            core.pump()
+            return
+        del self._held[step]
+        core.primary.give_back(step)
+        core.journal.put(records.LEASE, step, None)
+        core.planner.refused(step)
+        for ref in lost:
+            core.planner.damaged(ref)
+        self.ask(doc.uid, doc.step)
 
     def returned(self, step: StepId) -> None:
         """A step has ended or will never start."""
@@ -118,6 +197,7 @@ class Leases:
         self._asked_at.pop(step, None)
         doc = self._held.pop(step, None)
         if doc is not None:
+            self._core.primary.give_back(step)
             self._core.journal.put(records.LEASE, step, None)
             self._core.history.read(step, self._read(doc))
 
@@ -190,10 +270,9 @@ class Leases:
             for step in self._waiting:
                 wait = core.planner.wait(step)
                 if wait is not None and wait.phase == "space" and wait.need_bytes:
-                    root = core.primary.root
+                    label = core.primary.label
                     self._refuse(
                         step,
-                        f"no space is left on the disk of the primary ({root}): the step needs {wait.need_bytes:,} bytes more; "
-                        "free some and retry",
+                        f"no space is left on {label}: the step needs {wait.need_bytes:,} bytes more; free some and retry",
                     )
                     return

@@ -1,9 +1,9 @@
 """The data plane in this process: the planner's async shell."""
 
-import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -16,7 +16,7 @@ from jitflow.dataplane.inside import Gathered, Inside
 from jitflow.dataplane.journal import Journal
 from jitflow.dataplane.leases import Leases
 from jitflow.dataplane.lookups import Lookups
-from jitflow.dataplane.primary import PrimaryDirectory, delete
+from jitflow.dataplane.primary import same
 from jitflow.dataplane.progress import Progress
 from jitflow.dataplane.stageout import StageOut
 from jitflow.dataplane.standing import GATHERED, Standing
@@ -55,6 +55,7 @@ from jitflow.ports.dataplane import (
     TransferRecord,
     Waiting,
 )
+from jitflow.ports.primary import Primary
 from jitflow.ports.storage import Storage
 from jitflow.ports.store import StateStore
 
@@ -68,7 +69,7 @@ class LocalDataPlane:
 
     def __init__(
         self,
-        primary_dir: Path,
+        primary: Primary,
         capacity_bytes: int,
         storage: Storage,
         store: StateStore,
@@ -81,10 +82,10 @@ class LocalDataPlane:
         free_floor_bytes: int = _FREE_FLOOR_BYTES,
         tuning: Tuning | None = None,
     ) -> None:
-        """Use `primary_dir` (made at `open`) for at most `capacity_bytes`.
+        """Use `primary` for at most `capacity_bytes`.
 
         Args:
-            primary_dir: an empty or new directory, or one that a data plane made.
+            primary: the near store.
             capacity_bytes: what the primary may hold, resident and under way together.
             storage: the far stores.
             store: where the catalogue and the promises are kept.
@@ -103,7 +104,7 @@ class LocalDataPlane:
         journal = Journal(store)
         self._core = core = Core(
             planner=Planner(capacity_bytes, options),
-            primary=PrimaryDirectory(primary_dir),
+            primary=primary,
             storage=storage,
             journal=journal,
             history=History(journal, clock.now),
@@ -138,13 +139,14 @@ class LocalDataPlane:
         """Load the catalogue, compare it with the disk, go on with what was under way (see `DataPlane.open`)."""
         core = self._core
         self._listener = listener
-        await asyncio.to_thread(core.primary.open)
+        await core.primary.open()
         await core.history.load(self._store)
         await self._stageout.load(self._store)
         for obligation in self._stageout.obligations.values():
             self._gathered.wrote(obligation.uid, (output.ref for output in obligation.outputs))
         await self._load_catalogue()
         await self._leases.load(self._store, self._stageout.obligations)
+        await core.primary.settle()
         self._owner.start(core.journal.run(), "journal")
         self._stageout.resume()
         core.pump()
@@ -152,14 +154,18 @@ class LocalDataPlane:
     async def _load_catalogue(self) -> None:
         core = self._core
         rows = [msgspec.json.decode(body, type=Replica) for _, body in await self._store.items(records.REPLICA)]
-        sizes = {row.location: row.size_bytes for row in rows}
-        present = await asyncio.to_thread(core.primary.reconcile, sizes)
+        contents = await core.primary.contents()
+        held = contents.held
+        known = {row.location for row in rows if row.location in held and same(row, held[row.location])}
+        strangers = [name for name in contents.strangers if name.startswith("objects/")]
+        for name in (*(held.keys() - known), *strangers):
+            await core.remove(name)
         promised = {
             one.location for obligation in self._stageout.obligations.values() for one in obligation.outputs if not one.proven
         }
         for row in sorted(rows, key=lambda row: row.last_used_at):
             core.rows[row.ref] = row
-            if row.location not in present:
+            if row.location not in known:
                 core.drop_row(row.ref)
                 continue
             core.planner.found(row.ref, row.size_bytes, dirty=row.dirty, kept=row.kept)
@@ -169,6 +175,7 @@ class LocalDataPlane:
     async def close(self) -> None:
         """Stop transfers and write the catalogue (see `DataPlane.close`)."""
         self._core.closing = True
+        await self._core.primary.close()
         await self._owner.close()
         await self._core.journal.flush()
 
@@ -248,14 +255,14 @@ class LocalDataPlane:
     def _evict(self, ref: ObjectRef) -> None:
         """Free a replica's bytes: a file at once, a tree in the background."""
         row = self._core.rows[ref]
-        trash = self._core.primary.hide(row.location)
-        if trash is None:
+        rest = self._core.primary.remove(row.location)
+        if rest is None:
             self._gone(ref)
         else:
-            self._owner.start(self._empty(ref, trash), f"evict {ref}")
+            self._owner.start(self._empty(ref, rest), f"evict {ref}")
 
-    async def _empty(self, ref: ObjectRef, trash: Path) -> None:
-        await asyncio.to_thread(delete, trash)
+    async def _empty(self, ref: ObjectRef, rest: Coroutine[Any, Any, None]) -> None:
+        await rest
         self._gone(ref)
         self._core.pump()
 
@@ -314,6 +321,10 @@ class LocalDataPlane:
     def local(self, ref: ObjectRef) -> Path | None:
         """Return the file or directory that holds an object (see `PrimaryAdmin.local`)."""
         return self._by_hand.local(ref)
+
+    def near(self, ref: ObjectRef) -> ObjectRef | None:
+        """Return the object of a near remote that holds another one (see `PrimaryAdmin.near`)."""
+        return self._by_hand.near(ref)
 
     async def stage(self, ref: ObjectRef) -> Replica:
         """Fetch an object now (see `PrimaryAdmin.stage`)."""

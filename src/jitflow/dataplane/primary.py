@@ -1,4 +1,4 @@
-"""The primary's directory.
+"""The primary as a directory of this machine.
 
     <root>/.jitflow-primary     says that the directory is ours
     <root>/objects/ab/<sha256>  complete, verified replicas: a file or a directory each
@@ -7,34 +7,48 @@
 Nothing partial is ever below `objects`. Nothing outside `objects` and `incoming` is ever touched.
 """
 
+import asyncio
 import errno
 import hashlib
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Coroutine, Sequence
 from pathlib import Path
+from typing import Any
 
-from jitflow.model.data import ObjectRef
+from jitflow.dataplane.names import is_location, location_of
+from jitflow.model.data import ObjectInfo, ObjectRef, Replica, StepId
 from jitflow.model.problems import Problem, Refused
+from jitflow.ports.errors import Corrupt
+from jitflow.ports.primary import Contents, Held, Lost, Received
+from jitflow.ports.storage import Progress, Storage
 
 _MARKER = ".jitflow-primary"
 _MARKER_TEXT = "This directory is a primary store of jitflow: it creates and deletes files in objects/ and incoming/.\n"
+_NOTHING = Held(size_bytes=-1)
 
 
 class PrimaryDirectory:
-    """Files and directories below one root."""
+    """Files and directories below one root; implements `jitflow.ports.primary.Primary`."""
 
-    def __init__(self, root: Path) -> None:
-        """Use this directory; `open` makes it."""
+    def __init__(self, root: Path, storage: Storage) -> None:
+        """Use this directory (`open` makes it), and `storage` to reach the far stores."""
         self.root = root
+        self._storage = storage
         self._count = 0
 
-    def open(self) -> None:
-        """Make the directory ready, with nothing in `incoming`.
+    @property
+    def label(self) -> str:
+        """See `Primary.label`."""
+        return f"the disk of the primary ({self.root})"
 
-        Raises:
-            Refused: it holds files and is not ours, or it cannot be made.
-        """
+    # -- life --------------------------------------------------------------------------------------------------------------
+
+    async def open(self) -> None:
+        """See `Primary.open`."""
+        await asyncio.to_thread(self._open)
+
+    def _open(self) -> None:
         try:
             self.root.mkdir(parents=True, exist_ok=True)
             marker = self.root / _MARKER
@@ -58,80 +72,186 @@ class PrimaryDirectory:
                 delete(entry)
         incoming.mkdir(exist_ok=True)
 
-    def reconcile(self, sizes: Mapping[str, int]) -> set[str]:
-        """Compare `objects` with the catalogue (location -> bytes): remove what it does not know or what has another size.
+    async def close(self) -> None:
+        """See `Primary.close`."""
 
-        Returns the locations that are there.
-        """
-        present: set[str] = set()
+    # -- what is there -----------------------------------------------------------------------------------------------------
+
+    def location(self, ref: ObjectRef, token: str) -> str:
+        """See `Primary.location`."""
+        return location_of(ref, token)
+
+    async def contents(self) -> Contents:
+        """See `Primary.contents`."""
+        return await asyncio.to_thread(self._contents)
+
+    def _contents(self) -> Contents:
+        held: dict[str, Held] = {}
+        strangers: dict[str, int] = {}
+        for entry in self.root.iterdir():
+            if entry.name not in {_MARKER, "objects", "incoming"}:
+                strangers[entry.name] = measure(entry)
         for shelf in (self.root / "objects").iterdir():
-            entries = list(shelf.iterdir()) if shelf.is_dir() and not shelf.is_symlink() else []
+            entries = list(shelf.iterdir()) if shelf.is_dir() and not shelf.is_symlink() else [shelf]
             for entry in entries:
-                location = f"objects/{shelf.name}/{entry.name}"
-                if location in sizes and measure(entry) == sizes[location]:
-                    present.add(location)
+                name = entry.relative_to(self.root).as_posix()
+                if is_location(name):
+                    held[name] = look(entry)
                 else:
-                    delete(entry)
-            if not entries:
-                delete(shelf)
-        return present
+                    strangers[name] = measure(entry)
+        return Contents(held=held, strangers=strangers)
 
-    def location(self, ref: ObjectRef, version: str) -> str:
-        """Return where a replica of this version lies, relative to the root."""
-        name = hashlib.sha256(f"{ref}@{version}".encode()).hexdigest()
-        return f"objects/{name[:2]}/{name}"
-
-    def path(self, location: str) -> Path:
-        """Return the path of a location."""
+    def local(self, location: str) -> Path | None:
+        """See `Primary.local`."""
         return self.root / location
 
-    def incoming(self) -> Path:
-        """Return a new path for something on its way."""
-        self._count += 1
-        return self.root / "incoming" / str(self._count)
+    def remote(self, location: str) -> ObjectRef | None:
+        """See `Primary.remote`."""
+        del location
+        return None
 
-    def place(self, source: Path, location: str) -> None:
-        """Give something complete its final name, in one step; it must lie on the primary's file system."""
-        target = self.root / location
-        target.parent.mkdir(exist_ok=True)
-        source.rename(target)
+    def free_bytes(self) -> int | None:
+        """See `Primary.free_bytes`."""
+        stat = os.statvfs(self.root)
+        return stat.f_bavail * stat.f_frsize
 
-    def take(self, source: Path, location: str) -> None:
-        """Move an output in: by name where it lies on the same file system, else by a copy. Blocks."""
+    # -- in and out --------------------------------------------------------------------------------------------------------
+
+    async def receive(self, info: ObjectInfo, location: str, progress: Progress) -> Received:
+        """See `Primary.receive`."""
+        temporary = self._incoming()
         try:
-            self.place(source, location)
+            read = await self._storage.fetch(info, temporary, progress)
+            held = await asyncio.to_thread(look, temporary) if info.ref.is_prefix else look(temporary)
+            check_size(info, held.size_bytes)
+            self._place(temporary, location)
+        except BaseException:
+            await asyncio.shield(asyncio.to_thread(delete, temporary))
+            raise
+        return Received(read=read, held=held)
+
+    async def take(self, source: Path, location: str) -> Held:
+        """See `Primary.take`: by name where it lies on the same file system, else by a copy."""
+        return await asyncio.to_thread(self._take, source, location)
+
+    def _take(self, source: Path, location: str) -> Held:
+        try:
+            self._place(source, location)
         except OSError as error:
             if error.errno != errno.EXDEV:
                 raise
-            copy = self.incoming()
+            copy = self._incoming()
             try:
                 if source.is_dir():
                     shutil.copytree(source, copy, symlinks=True)
                 else:
                     shutil.copyfile(source, copy)
-                self.place(copy, location)
+                self._place(copy, location)
             except BaseException:
                 delete(copy)
                 raise
             delete(source)
+        return look(self.root / location)
 
-    def hide(self, location: str) -> Path | None:
-        """Take a replica's name away and return what is left to be deleted, None if a file could be deleted at once."""
+    async def send(self, location: str, ref: ObjectRef, progress: Progress) -> ObjectInfo:
+        """See `Primary.send`."""
+        return await self._storage.store(self.root / location, ref, progress)
+
+    def _incoming(self) -> Path:
+        """Return a new path for something on its way."""
+        self._count += 1
+        return self.root / "incoming" / str(self._count)
+
+    def _place(self, source: Path, location: str) -> None:
+        """Give something complete its final name, in one step; it must lie on the primary's file system."""
+        target = self.root / location
+        target.parent.mkdir(exist_ok=True)
+        source.rename(target)
+
+    def remove(self, location: str) -> Coroutine[Any, Any, None] | None:
+        """See `Primary.remove`: a file at once, a tree out of the way and in the background."""
         path = self.root / location
         try:
             path.unlink()
         except FileNotFoundError:
             return None
         except (IsADirectoryError, PermissionError):
-            trash = self.incoming()
+            trash = self._incoming()
             path.rename(trash)
-            return trash
+            return asyncio.to_thread(delete, trash)
         return None
 
-    def free_bytes(self) -> int:
-        """Return how much the file system has left for this user."""
-        stat = os.statvfs(self.root)
-        return stat.f_bavail * stat.f_frsize
+    # -- to pods -----------------------------------------------------------------------------------------------------------
+
+    def at_hand(self, replicas: Sequence[Replica]) -> dict[str, Path] | None:
+        """See `Primary.at_hand`: files are looked at now, trees take longer."""
+        if any(one.ref.is_prefix for one in replicas):
+            return None
+        return self._intact(replicas)
+
+    async def deliver(self, step: StepId, replicas: Sequence[Replica]) -> dict[str, Path]:
+        """See `Primary.deliver`."""
+        del step
+        return await asyncio.to_thread(self._intact, replicas)
+
+    def _intact(self, replicas: Sequence[Replica]) -> dict[str, Path]:
+        paths: dict[str, Path] = {}
+        lost: list[Replica] = []
+        for one in replicas:
+            path = paths[one.location] = self.root / one.location
+            if not same(one, look(path)):
+                lost.append(one)
+        if lost:
+            names = ", ".join(str(one.ref) for one in lost[:3])
+            raise Lost(f"somebody has changed or removed files of the primary: {names}", [one.location for one in lost])
+        return paths
+
+    def resume(self, step: StepId, replicas: Sequence[Replica]) -> None:
+        """See `Primary.resume`: what is read in place needs nothing."""
+
+    async def settle(self) -> None:
+        """See `Primary.settle`."""
+
+    def give_back(self, step: StepId) -> None:
+        """See `Primary.give_back`."""
+
+
+def check_size(info: ObjectInfo, size_bytes: int) -> None:
+    """Compare what has come with what was announced.
+
+    Raises:
+        Corrupt: it has another size.
+    """
+    if size_bytes != info.size_bytes:
+        raise Corrupt(f"{info.ref} arrived with {size_bytes:,} bytes instead of {info.size_bytes:,}")
+
+
+def same(replica: Replica, held: Held) -> bool:
+    """Return whether what lies at a replica's location is still the replica, as far as size and stamp tell."""
+    if replica.size_bytes != held.size_bytes:
+        return False
+    kind, _, value = replica.stamp.partition(":")
+    kind_now, _, value_now = held.stamp.partition(":")
+    return kind != kind_now or value == value_now
+
+
+def look(path: Path) -> Held:
+    """Return the size and stamp of a file or a tree; -1 bytes if there is nothing. Links count as what they are."""
+    try:
+        seen = os.lstat(path)
+        if not path.is_dir() or path.is_symlink():
+            return Held(size_bytes=seen.st_size, stamp=f"mtime:{seen.st_mtime_ns}")
+    except OSError:
+        return _NOTHING
+    total = 0
+    digest = hashlib.sha1(usedforsecurity=False)
+    for folder, folders, files in os.walk(path):
+        folders.sort()
+        for name in sorted(files):
+            seen = os.lstat(os.path.join(folder, name))
+            total += seen.st_size
+            digest.update(f"{os.path.relpath(folder, path)}/{name}\0{seen.st_size} {seen.st_mtime_ns}\0".encode(errors="replace"))
+    return Held(size_bytes=total, stamp=f"tree:{digest.hexdigest()}")
 
 
 def measure(path: Path) -> int:

@@ -15,7 +15,8 @@ from jitflow.dataplane.transfers import Flight
 from jitflow.model.data import ObjectInfo, ObjectRef, StepId, WorkflowUid
 from jitflow.planner import Bypass, Take
 from jitflow.ports.dataplane import OutputObject, StagedOut, TransferRecord
-from jitflow.ports.errors import Corrupt, DiskFull, Retryable
+from jitflow.ports.errors import Corrupt, DiskFull, PortError, Retryable
+from jitflow.ports.primary import Held
 from jitflow.ports.store import StateStore
 
 
@@ -117,8 +118,8 @@ class StageOut:
         turn = self._turns.setdefault(output.ref, asyncio.Lock())
         async with turn:
             try:
-                path = await self._take_in(obligation, output, answer)
-                info = await self._send(output, path, obligation.step)
+                await self._take_in(obligation, output, answer)
+                info = await self._send(output, obligation.step)
             except asyncio.CancelledError:
                 raise
             except Exception as error:
@@ -163,12 +164,12 @@ class StageOut:
 
     # -- into the primary --------------------------------------------------------------------------------------------------
 
-    async def _take_in(self, obligation: Obligation, output: OutputDoc, answer: asyncio.Future[bool] | None) -> Path:
-        """Return the file to send: the replica if the output was admitted, else its source."""
+    async def _take_in(self, obligation: Obligation, output: OutputDoc, answer: asyncio.Future[bool] | None) -> None:
+        """Take an output into the primary if it is admitted: it has a location then, and is sent from there."""
         core = self._core
         row = core.rows.get(output.ref)
         if output.location and row is not None and row.location == output.location:
-            return core.primary.path(output.location)
+            return
         source = Path(output.source)
         output.location = ""
         if answer is None:
@@ -179,29 +180,29 @@ class StageOut:
             answer = self._answers[output.ref] = asyncio.get_running_loop().create_future()
             core.planner.offer(output.ref, output.size_bytes)
             core.pump()
-        if not await answer:
-            return source
-        return await self._move_in(obligation, output, source)
+        if await answer:
+            await self._move_in(obligation, output, source)
 
-    async def _move_in(self, obligation: Obligation, output: OutputDoc, source: Path) -> Path:
+    async def _move_in(self, obligation: Obligation, output: OutputDoc, source: Path) -> None:
         core = self._core
-        row = core.new_row(output.ref, output.size_bytes, "", dirty=True, token=f"{obligation.step} {core.clock.now()}")
-        output.location = row.location
+        location = core.primary.location(output.ref, f"{obligation.step} {core.clock.now()}")
+        row = core.new_row(output.ref, Held(size_bytes=output.size_bytes), location, dirty=True)
+        output.location = location
         self._save(obligation)
         core.put_row(row)
         try:
             await core.journal.durable()
-            await asyncio.to_thread(core.primary.take, source, row.location)
-        except OSError:
+            held = await core.primary.take(source, location)
+        except (OSError, PortError):
             # No room or no right here is no reason to lose the result: it is sent from where it lies.
             output.location = ""
             core.drop_row(output.ref)
             core.planner.take_failed(output.ref)
             core.pump()
-            return source
+            return
+        core.put_row(msgspec.structs.replace(row, stamp=held.stamp))
         core.planner.taken(output.ref)
         core.pump()
-        return core.primary.path(row.location)
 
     def take(self, command: Take) -> None:
         """The planner admits an output."""
@@ -218,7 +219,7 @@ class StageOut:
 
     # -- to the secondary --------------------------------------------------------------------------------------------------
 
-    async def _send(self, output: OutputDoc, path: Path, step: StepId) -> ObjectInfo:
+    async def _send(self, output: OutputDoc, step: StepId) -> ObjectInfo:
         """Upload with patience."""
         core = self._core
         attempt = 0
@@ -226,18 +227,18 @@ class StageOut:
             attempt += 1
             async with self._slots:
                 try:
-                    return await self._upload(output, path, step)
+                    return await self._upload(output, step)
                 except (Retryable, Corrupt, DiskFull):
                     if attempt >= core.tuning.attempts:
                         raise
             await core.clock.sleep(core.tuning.backoff(attempt))
 
-    async def _upload(self, output: OutputDoc, path: Path, step: StepId) -> ObjectInfo:
+    async def _upload(self, output: OutputDoc, step: StepId) -> ObjectInfo:
         core = self._core
         flight = Flight(
             ref=output.ref,
             direction="out",
-            size_bytes=output.size_bytes if output.size_bytes >= 0 else measure(path),
+            size_bytes=output.size_bytes if output.size_bytes >= 0 else measure(Path(output.source)),
             started_at=core.clock.now(),
             reason=f"output of {step}",
             step=step,
@@ -246,7 +247,7 @@ class StageOut:
         self.flights[output.ref] = flight
         outcome, text = "cancelled", ""
         try:
-            info = await core.storage.store(path, output.ref, lambda done: self._progress(flight, done))
+            info = await self._copy(output, flight)
             _compare(flight, info)
         except Exception as error:
             outcome, text = "failed", advice(error)
@@ -270,6 +271,12 @@ class StageOut:
                 steps=(step,),
             )
             core.history.finished(record)
+
+    async def _copy(self, output: OutputDoc, flight: Flight) -> ObjectInfo:
+        """Copy from the primary where it is there, else from where the step left it."""
+        if output.location:
+            return await self._core.primary.send(output.location, output.ref, lambda done: self._progress(flight, done))
+        return await self._core.storage.store(Path(output.source), output.ref, lambda done: self._progress(flight, done))
 
     def _progress(self, flight: Flight, done: int) -> None:
         done = min(done, flight.size_bytes)

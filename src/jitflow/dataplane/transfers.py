@@ -3,11 +3,9 @@
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from jitflow.dataplane.core import Core, advice
 from jitflow.dataplane.lookups import refusal, stat_one
-from jitflow.dataplane.primary import delete, measure
 from jitflow.model.data import ObjectInfo, ObjectRef, StepId
 from jitflow.planner import Cancel, Fetch, Forget, Hurry
 from jitflow.ports.dataplane import TransferRecord
@@ -97,11 +95,9 @@ class Transfers:
 
     async def _run(self, flight: Flight) -> None:
         core = self._core
-        temporary = core.primary.incoming()
         try:
-            info = await self._patiently(flight, temporary)
+            info = await self._patiently(flight)
         except asyncio.CancelledError:
-            await asyncio.shield(asyncio.to_thread(delete, temporary))
             if not flight.cancelled or core.closing:
                 raise
             self._ended(flight, "cancelled")
@@ -111,7 +107,6 @@ class Transfers:
             core.planner.fetch_failed(flight.ref, retry_at=core.clock.now())
             core.planner.size_known(flight.ref, resized.size_bytes)
         except Exception as error:
-            await asyncio.to_thread(delete, temporary)
             self._failed(flight, error)
         else:
             self._attempts.pop(flight.ref, None)
@@ -121,25 +116,24 @@ class Transfers:
             core.planner.arrived(flight.ref)
         core.pump()
 
-    async def _patiently(self, flight: Flight, temporary: Path) -> ObjectInfo:
+    async def _patiently(self, flight: Flight) -> ObjectInfo:
         """Fetch; if the source has changed since it was looked up, look again and fetch once more."""
         core = self._core
         ref = flight.ref
         try:
-            return await self._copy(flight, temporary)
+            return await self._copy(flight)
         except SourceChanged:
             self._changes[ref] = self._changes.get(ref, 0) + 1
             if self._changes[ref] > 1:
                 raise
-        await asyncio.to_thread(delete, temporary)
         info = await stat_one(core, ref)
         core.know(ref, info)
         if info.size_bytes != flight.size_bytes:
             raise _Resized(ref, info.size_bytes)
-        return await self._copy(flight, temporary)
+        return await self._copy(flight)
 
-    async def _copy(self, flight: Flight, temporary: Path) -> ObjectInfo:
-        """Fetch, verify, enter into the catalogue, name."""
+    async def _copy(self, flight: Flight) -> ObjectInfo:
+        """Fetch, verify, enter into the catalogue."""
         core = self._core
         ref = flight.ref
         info = core.infos.get(ref)
@@ -149,16 +143,16 @@ class Transfers:
         if info.size_bytes != flight.size_bytes:
             raise SourceChanged(f"{ref} has {info.size_bytes:,} bytes and not {flight.size_bytes:,}")
         flight.remote_mark = core.history.mark(ref.remote)
-        got = await core.storage.fetch(info, temporary, lambda done: self._progress(flight, done))
+        location = core.primary.location(ref, info.version or f"{core.clock.now()}")
+        received = await core.primary.receive(info, location, lambda done: self._progress(flight, done))
         self._progress(flight, flight.size_bytes)
-        size = await asyncio.to_thread(measure, temporary) if info.ref.is_prefix else measure(temporary)
-        if size != flight.size_bytes:
-            raise Corrupt(f"{ref} arrived with {size:,} bytes instead of {flight.size_bytes:,}")
-        row = core.new_row(ref, size, got.version or info.version)
-        core.put_row(row)
-        await core.journal.durable()
-        core.primary.place(temporary, row.location)
-        return got
+        core.put_row(core.new_row(ref, received.held, location, version=received.read.version or info.version))
+        try:
+            await core.journal.durable()
+        except BaseException:
+            await asyncio.shield(core.remove(location))
+            raise
+        return received.read
 
     def _progress(self, flight: Flight, done: int) -> None:
         done = min(done, flight.size_bytes)
@@ -215,8 +209,8 @@ class Transfers:
 
     def _message(self, ref: ObjectRef, error: Exception) -> str:
         if isinstance(error, DiskFull):
-            root = self._core.primary.root
-            return f"input {ref}: no space is left on the disk of the primary ({root}); free some and retry ({advice(error)})"
+            label = self._core.primary.label
+            return f"input {ref}: no space is left on {label}; free some and retry ({advice(error)})"
         if isinstance(error, SourceChanged):
             return f"input {ref} changes while it is read ({advice(error)}); wait until nobody writes it and retry"
         return refusal(ref, error)

@@ -53,6 +53,7 @@ class Replica(Struct, frozen=True, kw_only=True):
     `dirty`: an output not yet proven at its secondary; such a replica is never evicted.
     `kept`: somebody asked to keep it (a pin without a step).
     `location`: its file or directory below the primary's root.
+    `stamp`: what tells that nobody has changed it there since; empty where that cannot be told.
     """
 
     ref: ObjectRef
@@ -63,6 +64,7 @@ class Replica(Struct, frozen=True, kw_only=True):
     kept: bool = False
     version: str = ""
     last_used_at: float = 0.0
+    stamp: str = ""
 
 
 class FutureInput(Struct, frozen=True, kw_only=True):

@@ -310,6 +310,10 @@ class Claims:
                 self._items.drop_reader(item)
                 self._items.settle(item)
 
+    def holding(self, item: Item) -> list[Step]:
+        """Return the steps that claim an item and have not started."""
+        return [step for step in self._steps.table.values() if step.phase is Phase.CLAIMED and item in step.inputs]
+
     def unclaim(self, step: Step, phase: Phase) -> None:
         """Give a step's claims back; it is `phase` from now on."""
         items = self._items

@@ -37,8 +37,8 @@ class Item:
     """One object: what is known of it, where it stands, who reads it."""
 
     __slots__ = (
-        "ahead", "begun", "blocked", "burden", "cancelled", "claims", "dirty", "fixed", "flying", "kept", "last_used", "looking",
-        "loose", "parts", "producer", "rank", "readers", "ref", "retry_at", "settled", "size", "source", "spilling", "stale",
+        "ahead", "begun", "blocked", "burden", "cancelled", "claims", "damaged", "dirty", "fixed", "flying", "kept", "last_used",
+        "looking", "loose", "parts", "producer", "rank", "readers", "ref", "retry_at", "settled", "size", "source", "spilling", "stale",
         "state", "tally", "transient", "uploading", "urgent", "used", "uses", "waiters",
     )  # fmt: skip
 
@@ -52,6 +52,8 @@ class Item:
         self.kept = False
         self.stale = False
         """Its far copy has changed: evict when nobody reads it."""
+        self.damaged = False
+        """Somebody has changed the replica itself: nobody may get it any more."""
         self.uploading = False
         """An output on its way to the secondary without a replica: not to be had yet."""
         self.transient = False
@@ -102,7 +104,7 @@ class Item:
     @property
     def obtainable(self) -> bool:
         """Whether a step that needs it can be promised it."""
-        if self.size is None:
+        if self.size is None or self.damaged:
             return False
         if self.state is ReplicaState.RESIDENT or self.state is ReplicaState.TRANSFERRING:
             return True
@@ -343,7 +345,7 @@ class Items:
     def gone(self, item: Item) -> None:
         """End the removal of a replica."""
         self.leaving -= item.bytes
-        item.stale = False
+        item.stale = item.damaged = False
         self.mark_ahead(item, False)
         self.move(item, "gone")
 

@@ -130,6 +130,25 @@ class ObjectEvents:
         if item.loose:
             self._room.evict(item, self._out, "its source has changed")
 
+    def damaged(self, ref: ObjectRef) -> None:
+        """A replica is not what it was any more: nobody gets it from now on; it goes when those that read it have ended."""
+        item = self._items.table.get(ref)
+        if item is None or item.dirty or item.state is not _S.RESIDENT:
+            return
+        item.stale = item.damaged = True
+        if item.kept:
+            item.kept = False
+            self._items.kept -= item.bytes
+        for step in self._claims.holding(item):
+            self._claims.unclaim(step, Phase.ASKED)
+            self._claims.examine(step, self._out, self._forget)
+        asked = {step.id: step for _, _, step in item.readers if step.phase is Phase.ASKED}
+        for step in asked.values():
+            self._claims.examine(step, self._out, self._forget)
+        self._items.settle(item)
+        if item.loose:
+            self._room.evict(item, self._out, "somebody has changed or removed it")
+
     def _looked(self, item: Item) -> None:
         if item.looking:
             item.looking = False
@@ -233,10 +252,12 @@ class ObjectEvents:
         item = self._items.table[ref]
         if item.transient:
             self._claims.freed(item)
-        stale = item.stale
+        stale, damaged = item.stale, item.damaged
         self._items.gone(item)
         if stale and not item.claims:
-            item.source = Source.UNKNOWN
+            item.source = Source.FAR if damaged else Source.UNKNOWN
+        if damaged:
+            self._had(item)
         if item.claims:
             self._items.move(item, "want")
             for step in list(item.waiters.values())[:1]:

@@ -226,6 +226,10 @@ class PrimaryAdmin(Protocol):
         """
         ...
 
+    def near(self, ref: ObjectRef) -> ObjectRef | None:
+        """Return the object of a remote that holds an object, or the part of a directory's replica, in the primary; else None."""
+        ...
+
     async def stage(self, ref: ObjectRef) -> Replica:
         """Fetch an object now and return its replica when it is resident.
 

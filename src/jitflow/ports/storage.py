@@ -4,10 +4,31 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
+from msgspec import Struct
+
 from jitflow.model.data import ObjectInfo, ObjectRef
 
 Progress = Callable[[int], None]
 """Called now and then with the bytes done so far of one transfer."""
+
+
+class Copied(Struct, frozen=True, kw_only=True):
+    """What was read in one store, and what another one says of the copy."""
+
+    read: ObjectInfo
+    written: ObjectInfo
+
+
+class Copying(Protocol):
+    """Stores that can copy between each other, not through files of this machine where they need none."""
+
+    async def copy(self, info: ObjectInfo, target: ObjectRef, progress: Progress) -> Copied:
+        """Copy an object to another name, a prefix to another prefix, and verify it there.
+
+        Raises:
+            SourceChanged: its size or version differs from `info`. Corrupt: the copy differs. As `Storage.fetch` and `store`.
+        """
+        ...
 
 
 class Storage(Protocol):

@@ -81,13 +81,19 @@ class OidcSettings(_Strict, frozen=True, kw_only=True):
 
 
 class PrimarySettings(_Strict, frozen=True, kw_only=True):
-    """The near store. `path` empty: `primary` below the home. `capacity`: the hard limit for everything in it.
+    """The near store: a directory, or `prefix` of a `remote`. `capacity`: the hard limit for everything in it.
+
+    `path` empty: `primary` below the home. With a remote it is the directory from which pods read copies (empty: `scratch` below
+    the home), of at most `scratch` (empty: like `capacity`).
 
     `transfers`: transfers at once. `lookahead`: fetch what coming steps read; without it each step fetches its own inputs when it
     has got its place to run. `stall_s`: a transfer without progress for so long is given up and tried again.
     """
 
     path: str = ""
+    remote: str = ""
+    prefix: str = ""
+    scratch: str | int = ""
     capacity: str | int = "10GiB"
     transfers: int = 8
     lookahead: bool = True

@@ -7,8 +7,9 @@ from pathlib import Path
 
 from jitflow.model.data import ObjectInfo, ObjectRef
 from jitflow.ports.errors import FixRequest, ObjectMissing
-from jitflow.ports.storage import Progress
+from jitflow.ports.storage import Copied, Progress
 from jitflow.storage import keys, wire
+from jitflow.storage.between import Between
 from jitflow.storage.calls import Calls
 from jitflow.storage.copies import Copies
 from jitflow.storage.daemon import RcloneDaemon
@@ -54,6 +55,7 @@ class RcloneStorage:
         self._streams = asyncio.Semaphore(max_streams)
         self._lookup = Lookup(self._queries, self._remotes)
         self._copies = Copies(self._transfers, self._lookup)
+        self._between = Between(self._transfers, self._lookup)
 
     # -- life ------------------------------------------------------------------------------------------------------------
 
@@ -166,6 +168,10 @@ class RcloneStorage:
     async def store(self, source: Path, ref: ObjectRef, progress: Progress) -> ObjectInfo:
         """See `Storage.store`."""
         return await self._copies.store(source, ref, progress)
+
+    async def copy(self, info: ObjectInfo, target: ObjectRef, progress: Progress) -> Copied:
+        """See `Copying.copy`."""
+        return await self._between.copy(info, target, progress)
 
     async def delete(self, ref: ObjectRef) -> None:
         """See `Storage.delete`."""

@@ -398,6 +398,10 @@ class FakePrimary:
         self._replicas[ref] = replace(self._replicas[ref], kept=keep)
         return self._replicas[ref]
 
+    def near(self, ref: ObjectRef) -> ObjectRef | None:
+        """See `PrimaryAdmin.near`."""
+        return None
+
     def local(self, ref: ObjectRef) -> Path | None:
         """Return None: replicas are only names here."""
         return None

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from jitflow.model.data import ObjectInfo, ObjectRef
 from jitflow.ports.errors import Corrupt, FixRequest, ObjectMissing, PortError, RemoteUnknown, SourceChanged, Stalled
-from jitflow.ports.storage import Progress
+from jitflow.ports.storage import Copied, Progress
 
 PIECE_BYTES = 64 * 1024
 """Bytes that a read gives at once."""
@@ -159,6 +159,23 @@ class FakeStorage:
         for path, data in sent.items():
             self.put(ObjectRef(remote=ref.remote, path=path), data)
         return await self.stat(ref) if sent else ObjectInfo(ref=ref, size_bytes=0, count=0)
+
+    async def copy(self, info: ObjectInfo, target: ObjectRef, progress: Progress) -> Copied:
+        """See `Copying.copy`; faults of either name happen."""
+        self._raise_scripted(target)
+        self.seen.fetched.append(info.ref)
+        before = await self.stat(info.ref)
+        if info.version and info.version != before.version:
+            raise SourceChanged(f"{info.ref}: it changed since it was looked up")
+        read = {path.removeprefix(info.ref.path): found.data for path, found in self._members(info.ref).items()}
+        spoilt = await self._move(info.ref, before.size_bytes, progress)
+        if (await self.stat(info.ref)).version != before.version:
+            raise SourceChanged(f"{info.ref}: it changed while it was read")
+        if spoilt:
+            raise Corrupt(f"{target}: the store has something else")
+        for name, data in read.items():
+            self.put(ObjectRef(remote=target.remote, path=target.path + name), data)
+        return Copied(read=before, written=await self.stat(target))
 
     async def delete(self, ref: ObjectRef) -> None:
         """See `Storage.delete`."""

@@ -1,0 +1,137 @@
+"""The near store as the data plane needs it: complete objects under opaque locations, and a way to hand them to pods."""
+
+from collections.abc import Coroutine, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from msgspec import Struct
+
+from jitflow.model.data import ObjectInfo, ObjectRef, Replica, StepId
+from jitflow.ports.errors import GiveUp
+from jitflow.ports.storage import Progress
+
+
+class Held(Struct, frozen=True, kw_only=True):
+    """What lies at a location.
+
+    `stamp`: `kind:value`, another value once somebody has changed it; empty where that cannot be told.
+    """
+
+    size_bytes: int
+    stamp: str = ""
+
+
+class Received(Struct, frozen=True, kw_only=True):
+    """An object that has come: what was read of it far away, and what lies in the primary now."""
+
+    read: ObjectInfo
+    held: Held
+
+
+class Contents(Struct, frozen=True, kw_only=True):
+    """Everything that is in the primary. `strangers`: what jitflow has not put there, by name, with its bytes."""
+
+    held: Mapping[str, Held]
+    strangers: Mapping[str, int] = {}
+
+
+class Lost(GiveUp):
+    """Replicas are not there any more, or somebody has changed them; `locations` says which."""
+
+    def __init__(self, message: str, locations: Sequence[str]) -> None:
+        """Say which."""
+        super().__init__(message)
+        self.locations = tuple(locations)
+
+
+class Primary(Protocol):
+    """The near store. Locations are relative to its root; what has one is whole and verified, or it is not there.
+
+    The ledger of bytes is the caller's: whoever calls `receive` or `take` has reserved the space. Every method may raise
+    `jitflow.ports.errors`; nothing partial is left behind under a location.
+    """
+
+    @property
+    def label(self) -> str:
+        """Return what people call it."""
+        ...
+
+    async def open(self) -> None:
+        """Make it ready, with nothing of unfinished transfers left.
+
+        Raises:
+            Refused: it holds what is not ours, or cannot be used.
+        """
+        ...
+
+    async def close(self) -> None:
+        """End what is under way."""
+        ...
+
+    def location(self, ref: ObjectRef, token: str) -> str:
+        """Return where a replica lies; another `token` (a version) gives another location."""
+        ...
+
+    async def contents(self) -> Contents:
+        """Return what is there now."""
+        ...
+
+    async def receive(self, info: ObjectInfo, location: str, progress: Progress) -> Received:
+        """Bring an object (a prefix as a tree) from its far store, verified.
+
+        Raises:
+            SourceChanged: it is another one than `info` says. Corrupt, DiskFull, Retryable as they are.
+        """
+        ...
+
+    async def take(self, source: Path, location: str) -> Held:
+        """Take a file or directory of this machine in; `source` may be gone afterwards."""
+        ...
+
+    async def send(self, location: str, ref: ObjectRef, progress: Progress) -> ObjectInfo:
+        """Copy a replica to a far store and verify it there; return what that store says of it."""
+        ...
+
+    def remove(self, location: str) -> Coroutine[Any, Any, None] | None:
+        """Take a replica's name away; None if its bytes are free, else awaiting the result frees them. Nothing there is fine."""
+        ...
+
+    def at_hand(self, replicas: Sequence[Replica]) -> dict[str, Path] | None:
+        """Return where a pod can read these in place, by location, if that is known without waiting.
+
+        Raises:
+            Lost: some are gone or changed.
+        """
+        ...
+
+    async def deliver(self, step: StepId, replicas: Sequence[Replica]) -> dict[str, Path]:
+        """Put replicas where a pod can read them, until `give_back`; return where, by location.
+
+        Raises:
+            Lost: some are gone or changed.
+        """
+        ...
+
+    def resume(self, step: StepId, replicas: Sequence[Replica]) -> None:
+        """Note after a restart that a step's pod may still read what was delivered to it."""
+        ...
+
+    async def settle(self) -> None:
+        """Remove what was delivered to pods of an earlier life, but for those of `resume`."""
+        ...
+
+    def give_back(self, step: StepId) -> None:
+        """The step reads no longer."""
+        ...
+
+    def local(self, location: str) -> Path | None:
+        """Return the file or directory of this machine that holds a replica, None if there is none."""
+        ...
+
+    def remote(self, location: str) -> ObjectRef | None:
+        """Return the object of a remote that holds a replica, None if it lies on this machine."""
+        ...
+
+    def free_bytes(self) -> int | None:
+        """Return how much more its disk could hold, None if nobody knows."""
+        ...
