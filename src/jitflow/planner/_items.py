@@ -38,8 +38,8 @@ class Item:
 
     __slots__ = (
         "ahead", "begun", "blocked", "burden", "cancelled", "claims", "damaged", "dirty", "fixed", "flying", "kept", "last_used",
-        "looking", "loose", "parts", "producer", "rank", "readers", "ref", "retry_at", "settled", "size", "source", "spilling", "stale",
-        "state", "tally", "transient", "uploading", "urgent", "used", "uses", "waiters",
+        "looking", "loose", "parts", "producer", "rank", "readers", "ref", "retry_at", "settled", "size", "source", "spilling",
+        "stale", "state", "tally", "transient", "uploading", "urgent", "used", "uses", "waiters",
     )  # fmt: skip
 
     def __init__(self, ref: ObjectRef) -> None:
