@@ -82,6 +82,8 @@ class Claims:
         self._fixed_then = 0
         self._lacking_then = 0
         self._scans = 0
+        self._bounded = False
+        """Whether the envelope holds in this scan."""
 
     # -- asking ------------------------------------------------------------------------------------------------------------
 
@@ -133,6 +135,7 @@ class Claims:
             return
         self.stirred = False
         self._scans += 1
+        self._bounded = self._steps.bounded
         before = self.active
         self.head = self._scan(out, forget)
         if self.head is not None:
@@ -151,7 +154,7 @@ class Claims:
             if place >= len(ready) or self.active >= self._most or (head is not None and head.bypassed >= self._bypass):
                 break
             step = ready[place][2]
-            if head is not None and self._hopeless(step):
+            if self._crowded(step) or (head is not None and self._hopeless(step)):
                 place += 1
                 continue
             verdict, reserve = self._try(step)
@@ -226,10 +229,10 @@ class Claims:
 
     def _crowds(self, step: Step) -> bool:
         """Return whether a claim out of order could force a result out of the primary before the order has come to it."""
-        if not step.leaves or not self._steps.bounded:
+        if not step.leaves or not self._bounded:
             return False
         envelope = self.envelope()
-        return envelope is not None and envelope.head() is not step and envelope.peak(step) + step.leaves > self._items.capacity
+        return envelope is not None and envelope.head() is not step and envelope.reach(step) + step.leaves > self._items.capacity
 
     def _spill(self, head: Step, out: list[Command]) -> None:
         """Send live results away if what comes next cannot fit otherwise."""
@@ -245,6 +248,11 @@ class Claims:
     def _hopeless(self, step: Step) -> bool:
         """Return whether a step behind the head did not fit lately and cannot fit now, without counting its bytes again."""
         return self._scans - step.tried < _TRUSTED_SCANS and self._items.fixed + step.missing > self._items.capacity
+
+    def _crowded(self, step: Step) -> bool:
+        """Return whether a step is held back as one before it was, which is plain without counting anything."""
+        envelope = self._envelope if self._bounded and step.leaves else None
+        return envelope is not None and envelope.crowded(step, self._items.capacity)
 
     def _try(self, step: Step) -> tuple["_Verdict", int]:
         """Return whether a ready step can be claimed now, and what would be reserved for its outputs."""

@@ -65,6 +65,8 @@ class Envelope:
         self._steps = list(steps)
         self._place = {step.seq: place for place, step in enumerate(self._steps)}
         self._head = 0
+        self._reached: tuple[int, int] | None = None
+        """The largest need up to a place, as it was worked out last; what comes later can only need more."""
         self._last = {item: place for place, step in enumerate(self._steps) for item in step.inputs if item.transient}
         self._peaks = Peaks(_sequential(self._steps, held))
 
@@ -80,6 +82,7 @@ class Envelope:
         if place is None:
             return
         self.head()
+        self._reached = None
         self._peaks.drop(place)
         if step.leaves and self._head < place:
             self._peaks.add(self._head, place, step.leaves)
@@ -95,18 +98,32 @@ class Envelope:
     def _free(self, item: "Item", end: int) -> None:
         self.head()
         if item.bytes and end > self._head:
+            self._reached = None
             self._peaks.add(self._head, end, -item.bytes)
 
-    def peak(self, step: "Step | None" = None) -> int:
-        """Return the largest need from the first unclaimed step up to `step`; of that first one without."""
+    def peak(self) -> int:
+        """Return the need of the first unclaimed step."""
         self.head()
-        place = self._head if step is None else self._place.get(step.seq, self._head)
-        return self._peaks.largest(self._head, place + 1)
+        return self._peaks.largest(self._head, self._head + 1)
 
-    def ahead(self, count: int) -> int:
-        """Return the largest need of the next steps."""
+    def reach(self, step: "Step") -> int:
+        """Return the largest need from the first unclaimed step up to this one; cheap if asked of steps in their order."""
         self.head()
-        return self._peaks.largest(self._head, min(len(self._steps), self._head + count))
+        place = self._place.get(step.seq, self._head)
+        reached = self._reached
+        if reached is not None and reached[0] <= place:
+            most = max(reached[1], self._peaks.largest(reached[0] + 1, place + 1))
+        else:
+            most = self._peaks.largest(self._head, place + 1)
+        self._reached = (place, most)
+        return most
+
+    def crowded(self, step: "Step", capacity: int) -> bool:
+        """Return whether a step plainly cannot run ahead, as one before it reaches too far already."""
+        reached = self._reached
+        if reached is None or reached[1] + step.leaves <= capacity:
+            return False
+        return self._place.get(step.seq, 0) > max(reached[0], self._head)
 
 
 def _sequential(steps: Sequence["Step"], held: int) -> list[int]:

@@ -74,7 +74,20 @@ class Step:
 class Workflow:
     """A workflow's steps, when it came, and how fast its steps follow each other while nothing better is known."""
 
-    __slots__ = ("arrival_s", "eager", "envelope", "front", "gone", "haste", "number", "pace_s", "steps", "weight", "withdrawn")
+    __slots__ = (
+        "arrival_s",
+        "eager",
+        "envelope",
+        "front",
+        "gone",
+        "haste",
+        "joined",
+        "number",
+        "pace_s",
+        "steps",
+        "weight",
+        "withdrawn",
+    )
 
     def __init__(self, number: int, arrival_s: float) -> None:
         """Know no steps."""
@@ -87,6 +100,8 @@ class Workflow:
         self.haste = _HASTE
         """Seconds in the order for each second of the plan, as its keys are now."""
         self.front = 0
+        self.joined: dict[StepId, float] = {}
+        """Places after the arrival of steps that come with those of others, for they read the same."""
         self.envelope = True
         self.eager = False
         self.withdrawn = False
@@ -121,13 +136,18 @@ class Steps:
         flow = self.workflow(uid)
         haste = _HASTE / flow.weight
         if starts is not None:
-            known = {name: start * haste for name, start in starts.items()}
+            known = {name: flow.joined.get(name, start * haste) for name, start in starts.items()}
         else:
             scale = haste / flow.haste
             known = {name: (step.key[0] - flow.arrival_s) * scale for name, step in flow.steps.items()}
         flow.haste = haste
         places = positions(known, [step.id for step in steps], flow.pace_s * haste)
         return [(flow.arrival_s + place, flow.number) for place in places]
+
+    @property
+    def front(self) -> float:
+        """Return about where the first workflow stands in the order if it is on time: before what a new one brings."""
+        return (self.now - (self._began or 0.0)) * _HASTE
 
     @property
     def bounded(self) -> bool:

@@ -12,6 +12,7 @@ from jitflow.planner._items import Item, Key, Source
 from jitflow.planner._objects import ObjectEvents, PlannerOptions
 from jitflow.planner._order import depth_first
 from jitflow.planner._plan import Plan
+from jitflow.planner._sharing import joined
 from jitflow.planner._steps import Phase, Step
 from jitflow.planner._views import Bytes, ItemView, Wait, view, wait_of
 from jitflow.planner.commands import Command, Grant
@@ -63,10 +64,7 @@ class Planner(ObjectEvents):
         flow = self._steps.workflow(uid)
         flow.weight = weight
         flow.gone = set()
-        concerned = [step for step in _ordered(steps, plan) if step.inputs or step.outputs]
-        if plan is not None:
-            flow.envelope, flow.eager, flow.pace_s = plan.envelope, plan.eager, plan.pace_s
-        keys = self._steps.place(uid, concerned, plan.starts if plan is not None else None)
+        concerned, keys = self._placed(uid, [step for step in _ordered(steps, plan) if step.inputs or step.outputs], plan)
         named = {step.id for step in concerned}
         pieces = _Pieces()
         for old in [step for step in flow.steps.values() if step.id not in named]:
@@ -84,6 +82,20 @@ class Planner(ObjectEvents):
                 self._fetches.foresee(item)
             yield from pieces.after(len(step.inputs))
         self._claims.replanned()
+
+    def _placed(self, uid: WorkflowUid, steps: list[FutureStep], plan: Plan | None) -> tuple[list[FutureStep], list[Key]]:
+        """Return the steps of a workflow in their order, with their keys."""
+        flow = self._steps.workflow(uid)
+        if plan is not None:
+            flow.envelope, flow.eager, flow.pace_s = plan.envelope, plan.eager, plan.pace_s
+        keys = self._steps.place(uid, steps, plan.starts if plan is not None else None)
+        if len(self._steps.workflows) == 1 or flow.steps:
+            return steps, keys
+        joins = joined(self._items, steps, [key[0] for key in keys], front=self._steps.front)
+        if not joins:
+            return steps, keys
+        flow.joined = {name: at - flow.arrival_s for name, at in joins.items()}
+        return sorted(steps, key=lambda step: joins[step.id]), [(at, flow.number) for at in sorted(joins.values())]
 
     def _announced(self, uid: WorkflowUid, spec: FutureStep, key: Key) -> Step | None:
         """Enter a step or give it its new place; return it if its place is new."""
