@@ -9,7 +9,7 @@ from starlette.applications import Starlette
 from starlette.routing import Route
 
 from jitflow.access import ALL, Gate, Limits, Role, Tokens, TokenWish, Verifier, owner
-from jitflow.control_api import make_app
+from jitflow.control_api import Rules, make_app
 from jitflow.data_api import routes as data_routes
 from jitflow.telemetry.metrics import CustomMetrics, Exposition
 from jitflow.testing.fake_engine import World
@@ -36,7 +36,8 @@ GRANTS: dict[str, dict[str, Role]] = {
 class House:
     """An application and tokens to try it with; `main` plays a scenario in its event loop."""
 
-    def __init__(self, *, verifier: Verifier | None = None) -> None:
+    def __init__(self, *, verifier: Verifier | None = None, rules: Rules | None = None) -> None:
+        self._rules = rules or Rules()
         self.world = World()
         self.tokens = Tokens(self.world.store, self.world.clock, self._spawn)
         self.gate = Gate(OWN, tokens=self.tokens, verifier=verifier, now=self.world.clock.now)
@@ -51,6 +52,7 @@ class House:
             tokens=self.tokens,
             extra=data_routes(self.world.service),
             metrics=Exposition(CustomMetrics(self.world.clock.now), dict),
+            rules=self._rules,
         )
 
     def _spawn(self, work: Any, _name: str) -> None:

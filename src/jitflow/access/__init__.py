@@ -1,6 +1,7 @@
 """Who may come in, and what they may do: tokens, roles, and the table of what each route needs."""
 
 from jitflow.access.gate import Denied, Gate, Verifier
+from jitflow.access.limits import Buckets
 from jitflow.access.roles import ALL, LOWEST, Identity, Limits, Permission, Role, described, owner
 from jitflow.access.table import NEEDS, OPEN, Need, Where, denied, need_of
 from jitflow.access.tokens import TokenInfo, Tokens, TokenWish
@@ -10,6 +11,7 @@ __all__ = [
     "LOWEST",
     "NEEDS",
     "OPEN",
+    "Buckets",
     "Denied",
     "Gate",
     "Identity",

@@ -3,14 +3,14 @@
 from msgspec import Struct
 from starlette.applications import Starlette
 
-from jitflow.access import Gate, Role, Tokens, Verifier
+from jitflow.access import Gate, Limits, Role, Tokens, Verifier
 from jitflow.app import Service
-from jitflow.control_api import LOOPBACK_HOSTS, make_app
+from jitflow.control_api import LOOPBACK_HOSTS, Rules, make_app
 from jitflow.data_api import routes as data_routes
 from jitflow.engine.tasks import Owner
 from jitflow.ports.clock import Clock
 from jitflow.ports.store import StateStore
-from jitflow.settings import OidcSettings, Settings, SettingsError
+from jitflow.settings import OidcSettings, ServerSettings, Settings, SettingsError, parse_bytes
 from jitflow.telemetry.metrics import Exposition
 
 
@@ -37,7 +37,14 @@ async def open_front(settings: Settings, token: str, behind: Behind) -> Starlett
         hosts=(*LOOPBACK_HOSTS, *settings.server.names),
         metrics=behind.metrics,
         open_metrics=settings.server.open_metrics,
+        rules=rules_of(settings.server),
     )
+
+
+def rules_of(server: ServerSettings) -> Rules:
+    """Return how much may be asked, and by whose pages."""
+    limits = Limits(requests_per_s=server.requests_per_s, burst=server.burst, body_bytes=parse_bytes(server.max_body))
+    return Rules(limits=limits, body_timeout_s=server.body_timeout_s, cors_origins=server.cors_origins)
 
 
 def verifier_of(oidc: OidcSettings, clock: Clock) -> Verifier:

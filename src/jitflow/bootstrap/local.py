@@ -14,6 +14,7 @@ import msgspec
 import uvicorn
 
 from jitflow import telemetry
+from jitflow.bootstrap.connections import protocol, tls
 from jitflow.bootstrap.home import Home, ServerInfo
 from jitflow.bootstrap.stack import open_stack
 from jitflow.bootstrap.system import calm_collector
@@ -47,6 +48,7 @@ async def serve(
     settings: Settings, *, on_ready: Callable[[ServerInfo], None] | None = None, stop: asyncio.Event | None = None
 ) -> None:
     """Serve until a signal (in the main thread) or `stop`; `on_ready` is called when requests are answered."""
+    context = tls(settings.server)
     listener = _listen(settings.server.host, settings.server.port)
     home = Home(Path(settings.home))
     try:
@@ -54,7 +56,8 @@ async def serve(
             config = uvicorn.Config(
                 stack.app,
                 loop="asyncio",  # processes start here: uvloop forks the whole server for each of them
-                http="auto",
+                http=protocol(settings.server),
+                ssl_context_factory=None if context is None else lambda _config, _default: context,
                 ws="none",
                 lifespan="off",
                 log_level="warning",
@@ -63,7 +66,7 @@ async def serve(
                 date_header=False,
                 timeout_graceful_shutdown=DRAIN_S,
             )
-            info = ServerInfo(url=_url_of(listener), token=stack.token, pid=os.getpid())
+            info = ServerInfo(url=_url_of(listener, encrypted=context is not None), token=stack.token, pid=os.getpid())
 
             def tell() -> None:
                 home.write_server(info.url)
@@ -196,6 +199,7 @@ def _listen(host: str, port: int) -> socket.socket:
     return listener
 
 
-def _url_of(listener: socket.socket) -> str:
+def _url_of(listener: socket.socket, *, encrypted: bool) -> str:
     host, port = listener.getsockname()[:2]
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    scheme = "https" if encrypted else "http"
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"

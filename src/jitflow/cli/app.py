@@ -122,8 +122,20 @@ def root(
     version: Annotated[
         bool, typer.Option("--version", help="Print the version and leave.", callback=_version, is_eager=True)
     ] = False,
+    ca: Annotated[
+        str,
+        typer.Option(
+            "--ca",
+            envvar="JITFLOW_CA",
+            metavar="FILE",
+            help="PEM certificates that a server named by URL is checked with, instead of this machine's.",
+            show_default=False,
+        ),
+    ] = "",
 ) -> None:
     """Run Argo workflows whose data is far away: each step finds its inputs near, just in time."""
+    if ca:
+        os.environ["JITFLOW_CA"] = ca
 
 
 def main() -> None:

@@ -15,6 +15,7 @@ import httpx
 import msgspec
 
 from jitflow.cli import views
+from jitflow.cli.trust import trust
 from jitflow.cli.wire import (
     NOT_FOUND,
     ApiError,
@@ -73,7 +74,7 @@ class Client:
         # Proxies of the environment are for the outside world; a server is named by its own address.
         local = httpx.URL(endpoint.url).host in {"127.0.0.1", "localhost", "::1"}
         timeout = httpx.Timeout(timeout_s, connect=min(timeout_s, _CONNECT_S))
-        self._http = httpx.Client(timeout=timeout, trust_env=not local, follow_redirects=False)
+        self._http = httpx.Client(timeout=timeout, trust_env=not local, follow_redirects=False, verify=trust(endpoint))
 
     def another(self, *, timeout_s: float | None = None) -> "Client":
         """Return a client of the same server with connections of its own, for another thread to own and close."""

@@ -3,7 +3,9 @@
 import os
 from pathlib import Path
 
-from jitflow.bootstrap.home import Home
+import msgspec
+
+from jitflow.bootstrap.home import Home, ServerInfo
 from jitflow.cli.client import Client, ClientError, Endpoint
 from jitflow.cli.errors import CliError
 from jitflow.settings import SettingsError, load
@@ -37,19 +39,28 @@ def find(server: str = "") -> Endpoint | None:
     token = os.environ.get("JITFLOW_TOKEN", "")
     if url and "://" not in url:
         url = f"http://{url}"
+    ca = os.environ.get("JITFLOW_CA", "")
     if url and token:
-        return Endpoint(url, token)
+        return Endpoint(url, token, ca)
     local = find_local()
     if not url:
-        return Endpoint(local.url, token or local.token) if local else None
+        return msgspec.structs.replace(local, token=token or local.token) if local else None
     # The local server's token goes to no other server.
-    return Endpoint(url, local.token if local and local.url.rstrip("/") == url.rstrip("/") else "")
+    if local and local.url.rstrip("/") == url.rstrip("/"):
+        return local
+    return Endpoint(url, "", ca)
 
 
 def find_local() -> Endpoint | None:
     """Return the server that runs for this data home, or None."""
     info = Home(Path(load().home)).find_server()
-    return Endpoint(info.url, info.token) if info else None
+    return own(info) if info else None
+
+
+def own(info: ServerInfo) -> Endpoint:
+    """Return a server of these settings: the certificate that they name is the only one that it may show."""
+    certificate = load().server.certificate
+    return Endpoint(info.url, info.token, certificate, pinned=bool(certificate))
 
 
 def resolve(client: Client, namespace: str, name: str) -> str:

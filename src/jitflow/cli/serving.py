@@ -4,8 +4,8 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from jitflow.cli.client import Client, Endpoint
-from jitflow.cli.connect import client_of, find
+from jitflow.cli.client import Client
+from jitflow.cli.connect import client_of, find, own
 from jitflow.cli.loading import load
 
 
@@ -19,5 +19,5 @@ def any_server(server: str = "") -> Iterator[Client]:
         return
     # The display owns the terminal: of the server's own log only errors are worth a line, unless somebody asks for more.
     load("jitflow.telemetry").configure(level=os.environ.get("JITFLOW_LOG_LEVEL") or "error")
-    with load("jitflow.bootstrap.local").serve_in_thread() as info, Client(Endpoint(info.url, info.token)) as client:
+    with load("jitflow.bootstrap.local").serve_in_thread() as info, Client(own(info)) as client:
         yield client

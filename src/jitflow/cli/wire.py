@@ -40,10 +40,15 @@ class ServerLost(ClientError):
 
 
 class Endpoint(Struct, frozen=True):
-    """Where a server is, and what opens it."""
+    """Where a server is, and what opens it.
+
+    `ca`: a PEM file of authorities to believe instead of the machine's; `pinned`: it holds this very server's certificate.
+    """
 
     url: str
     token: str = ""
+    ca: str = ""
+    pinned: bool = False
 
 
 class LogEntry(Struct, frozen=True, rename="camel"):

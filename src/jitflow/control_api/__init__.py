@@ -2,12 +2,14 @@
 
 from collections.abc import Collection, Sequence
 
+from msgspec import Struct
 from starlette.applications import Starlette
+from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
-from jitflow.access import OPEN, Gate, Tokens
+from jitflow.access import OPEN, Gate, Limits, Tokens
 from jitflow.app.service import Service
 from jitflow.control_api import about
 from jitflow.control_api import metrics as metrics_routes
@@ -17,12 +19,20 @@ from jitflow.control_api.following import FollowingRoutes
 from jitflow.control_api.guards import guarded
 from jitflow.control_api.jit import JitRoutes
 from jitflow.control_api.objects import ObjectRoutes
-from jitflow.control_api.shell import LOOPBACK_HOSTS, MAX_BODY_BYTES, Shell
+from jitflow.control_api.shell import BODY_TIMEOUT_S, LOOPBACK_HOSTS, MAX_BODY_BYTES, Shell
 from jitflow.control_api.tokens import TokenRoutes
 from jitflow.control_api.workflows import WorkflowRoutes
 from jitflow.telemetry.metrics import Exposition
 
-__all__ = ["LOOPBACK_HOSTS", "MAX_BODY_BYTES", "make_app", "routes"]
+__all__ = ["LOOPBACK_HOSTS", "MAX_BODY_BYTES", "Rules", "make_app", "routes"]
+
+
+class Rules(Struct, frozen=True, kw_only=True):
+    """How much a caller may ask for who has no limits of his own, and pages of which origins may call at all."""
+
+    limits: Limits = Limits()
+    body_timeout_s: float = BODY_TIMEOUT_S
+    cors_origins: tuple[str, ...] = ()
 
 
 def routes(service: Service) -> list[BaseRoute]:
@@ -46,6 +56,7 @@ def make_app(
     control: bool = True,
     metrics: Exposition | None = None,
     open_metrics: bool = False,
+    rules: Rules = Rules(),  # noqa: B008 - a frozen value
 ) -> Starlette:
     """Return the application: the Control API (unless `control` is False) and `extra` routes behind one gate.
 
@@ -58,6 +69,7 @@ def make_app(
         control: whether workflows are served.
         metrics: what `/metrics` answers; None: there is no such path.
         open_metrics: whether `/metrics` needs no token.
+        rules: how much may be asked, and by pages of which origins.
     """
     measured = metrics_routes.routes(metrics) if metrics is not None else []
     managed = TokenRoutes(tokens).routes() if tokens is not None else []
@@ -67,7 +79,17 @@ def make_app(
     app.router.redirect_slashes = False
     gate = Gate(key) if isinstance(key, str) else key
     answered = metrics.answered if metrics is not None else None
-    app.add_middleware(Shell, gate=gate, hosts=hosts, open_paths=open_paths, answered=answered)  # pyright: ignore[reportArgumentType]
+    limits = {"limits": rules.limits, "body_timeout_s": rules.body_timeout_s}
+    app.add_middleware(Shell, gate=gate, hosts=hosts, open_paths=open_paths, answered=answered, **limits)  # pyright: ignore[reportArgumentType]
+    if rules.cors_origins:
+        # Outermost: a browser asks without a token whether it may send one.
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=list(rules.cors_origins),
+            allow_methods=["GET", "POST", "PUT", "DELETE"],
+            allow_headers=["authorization", "content-type"],
+            expose_headers=["content-disposition", "content-range", "retry-after"],
+        )
     return app
 
 

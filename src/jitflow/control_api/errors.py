@@ -65,12 +65,16 @@ _MAX_MESSAGE_CHARS = 20_000
 
 
 class Failure(msgspec.Struct, frozen=True, kw_only=True):
-    """An error as it is answered. `problems` are there when a manifest was refused: each with its place and remedy."""
+    """An error as it is answered. `problems` are there when a manifest was refused: each with its place and remedy.
+
+    `retry_after_s`: when to ask again, 0 if that would change nothing.
+    """
 
     status: int
     code: Code
     message: str
     problems: tuple[Problem, ...] = ()
+    retry_after_s: int = 0
 
     def body(self) -> bytes:
         """Return Argo Server's error body."""

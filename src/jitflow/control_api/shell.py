@@ -2,16 +2,20 @@
 
 import asyncio
 import logging
+import math
+import time
 from collections.abc import Callable, Collection, Iterable
 from urllib.parse import unquote
 
+from msgspec.structs import replace
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from jitflow.access import OPEN, Denied, Gate, Identity
+from jitflow.access import OPEN, Buckets, Denied, Gate, Identity, Limits
 from jitflow.control_api.errors import INTERNAL_MESSAGE, Code, Failure, failure, failure_of
 
 MAX_BODY_BYTES = 4 * 1024 * 1024
+BODY_TIMEOUT_S = 60.0
 LOOPBACK_HOSTS = frozenset({"127.0.0.1", "localhost", "[::1]"})
 IDENTITY = "jitflow.identity"
 """Where a request's scope holds who sends it."""
@@ -28,7 +32,15 @@ _log = logging.getLogger("jitflow.control_api")
 
 
 class TooLarge(Exception):
-    """The body is longer than `MAX_BODY_BYTES`."""
+    """The body is longer than this caller's may be."""
+
+    def __init__(self, limit: int) -> None:
+        """Hold the limit in bytes."""
+        super().__init__(f"the body is longer than {limit} bytes")
+
+
+class TooSlow(Exception):
+    """The body did not come in time."""
 
 
 class Shell:
@@ -42,16 +54,21 @@ class Shell:
         hosts: Collection[str] = LOOPBACK_HOSTS,
         open_paths: Collection[str] = OPEN,
         answered: Callable[[str, int], None] | None = None,
+        limits: Limits = Limits(),  # noqa: B008 - a frozen value
+        body_timeout_s: float = BODY_TIMEOUT_S,
     ) -> None:
         """Hold the application. `hosts`: names (without port) that requests may address; `*` allows all.
 
         `gate` knows who may come in; `open_paths` need no token; `answered` is told the method and status of each answer.
+        `limits`: how much a caller may ask for who has no limits of his own; his body must arrive within `body_timeout_s`.
 
         The names protect a server on the loopback address from web pages that let their own name point to it.
         """
         self._app = app
         self._gate = gate
         self._open_paths = frozenset(open_paths)
+        self._buckets = Buckets(replace(limits, body_bytes=limits.body_bytes or MAX_BODY_BYTES))
+        self._body_timeout_s = body_timeout_s
         self._answered = answered or (lambda _method, _status: None)
         self._hosts = None if "*" in hosts else frozenset(host.lower() for host in hosts) | LOOPBACK_HOSTS
 
@@ -66,11 +83,13 @@ class Shell:
             if refusal is not None:
                 await answer.fail(refusal)
                 return
-            await self._app(scope, _limited(receive, self._gate, scope.get(IDENTITY)), answer.send)
+            await self._app(scope, self._limited(receive, scope.get(IDENTITY)), answer.send)
         except ClientDisconnect:
             return
-        except TooLarge:
-            await answer.fail(_too_large())
+        except TooLarge as error:
+            await answer.fail(failure(Code.INVALID_ARGUMENT, str(error), status=413))
+        except TooSlow:
+            await answer.fail(failure(Code.DEADLINE_EXCEEDED, "the body of the request did not come in time", status=408))
         except Exception as error:
             # The outermost place: whatever nobody foresaw ends here as one answer and one line of the log.
             known = failure_of(error)
@@ -93,7 +112,46 @@ class Shell:
         if isinstance(found, Denied):
             return failure(Code.UNAUTHENTICATED, found.message)
         scope[IDENTITY] = found
-        return None
+        return self._over_limit(found, headers)
+
+    def _over_limit(self, identity: Identity, headers: "_Headers") -> Failure | None:
+        longest = self._buckets.body_bytes(identity)
+        if headers.content_length.isdigit() and (len(headers.content_length) > 18 or int(headers.content_length) > longest):
+            return failure(Code.INVALID_ARGUMENT, str(TooLarge(longest)), status=413)
+        wait_s = self._buckets.take(identity, time.monotonic())
+        if wait_s <= 0:
+            return None
+        message = f"too many requests with this token; the next one may come in {wait_s:.1f} s"
+        return replace(failure(Code.RESOURCE_EXHAUSTED, message), retry_after_s=math.ceil(wait_s))
+
+    def _limited(self, receive: Receive, identity: Identity | None) -> Receive:
+        """Return a `receive` that stops at the limits, whatever Content-Length said.
+
+        After the body it tells of a client that went away, or that may no longer be here: a stream ends with its token.
+        """
+        longest = self._buckets.body_bytes(identity) if identity is not None else MAX_BODY_BYTES
+        loop = asyncio.get_running_loop()
+        latest = loop.time() + self._body_timeout_s
+        size = 0
+        complete = False
+
+        async def counted() -> Message:
+            nonlocal size, complete
+            if complete:
+                return await receive() if identity is None else await _while_valid(receive, self._gate, identity)
+            try:
+                async with asyncio.timeout_at(latest):
+                    message = await receive()
+            except TimeoutError:
+                raise TooSlow from None
+            if message["type"] == "http.request":
+                size += len(message.get("body", b""))
+                complete = not message.get("more_body", False)
+                if size > longest:
+                    raise TooLarge(longest)
+            return message
+
+        return counted
 
 
 class _Headers:
@@ -104,6 +162,7 @@ class _Headers:
         self.cookie = b""
         self.host = b""
         self.origin = b""
+        self.content_length = b""
         for name, value in headers:
             if name == b"authorization":
                 self.authorization = value
@@ -113,6 +172,8 @@ class _Headers:
                 self.cookie = value
             elif name == b"origin":
                 self.origin = value
+            elif name == b"content-length":
+                self.content_length = value
 
 
 def _host_name(host: bytes) -> str:
@@ -137,33 +198,6 @@ def _foreign_origin(method: str, headers: _Headers) -> Failure | None:
     if headers.origin.partition(b"://")[2] == headers.host:
         return None
     return failure(Code.PERMISSION_DENIED, "a page of another origin must send the Authorization header, not the cookie")
-
-
-def _too_large() -> Failure:
-    return failure(Code.INVALID_ARGUMENT, f"the body is longer than {MAX_BODY_BYTES} bytes", status=413)
-
-
-def _limited(receive: Receive, gate: Gate, identity: Identity | None) -> Receive:
-    """Return a `receive` that stops at the limit, whatever Content-Length said.
-
-    After the body it tells of a client that went away, or that may no longer be here: a stream ends with its token.
-    """
-    size = 0
-    complete = False
-
-    async def counted() -> Message:
-        nonlocal size, complete
-        if complete and identity is not None:
-            return await _while_valid(receive, gate, identity)
-        message = await receive()
-        if message["type"] == "http.request":
-            size += len(message.get("body", b""))
-            complete = not message.get("more_body", False)
-            if size > MAX_BODY_BYTES:
-                raise TooLarge
-        return message
-
-    return counted
 
 
 async def _while_valid(receive: Receive, gate: Gate, identity: Identity) -> Message:
@@ -203,5 +237,9 @@ class _Answer:
         headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
         if failed.code is Code.UNAUTHENTICATED:
             headers.append((b"www-authenticate", b"Bearer"))
+        if failed.retry_after_s:
+            headers.append((b"retry-after", str(failed.retry_after_s).encode()))
+        if failed.status in {408, 413}:  # what is left of the body is not read
+            headers.append((b"connection", b"close"))
         await self.send({"type": "http.response.start", "status": failed.status, "headers": headers})
         await self.send({"type": "http.response.body", "body": body})

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from jitflow.settings._tree import OidcSettings, Settings, SettingsError, parse_bytes
+from jitflow.settings._tree import OidcSettings, ServerSettings, Settings, SettingsError, parse_bytes
 
 # Environment variable -> path in the tree. All others come from the file.
 _VARIABLES: dict[str, tuple[str, ...]] = {
@@ -108,13 +108,32 @@ def _check(settings: Settings, source: Path) -> None:
         (0 <= settings.server.port <= 65535, "server.port must be between 0 and 65535"),
         (settings.grace_s >= 0, "grace_s must not be negative"),
     )
-    limits += _oidc_limits(settings.oidc)
+    limits += (*_server_limits(settings.server), *_oidc_limits(settings.oidc))
     for holds, message in limits:
         if not holds:
             raise SettingsError(f"{source}: {message}")
     for name, image in settings.images.items():
         if image.root and not Path(image.root).is_dir():
             raise SettingsError(f'{source}: images."{name}".root: {image.root} is not a directory')
+
+
+def _server_limits(server: ServerSettings) -> tuple[tuple[bool, str], ...]:
+    try:
+        body = parse_bytes(server.max_body)
+    except SettingsError as error:
+        return ((False, f"server.max_body: {error}"),)
+    return (
+        (bool(server.certificate) == bool(server.key), "server.certificate and server.key belong together: set both, or none"),
+        (all(_is_origin(origin) for origin in server.cors_origins), "server.cors_origins: write origins as https://host[:port]"),
+        (server.requests_per_s >= 0 and server.burst >= 0, "server.requests_per_s and server.burst must not be negative"),
+        (1024 <= body <= 2**30, "server.max_body must be between 1KiB and 1GiB"),
+        (server.head_timeout_s > 0 and server.body_timeout_s > 0, "server.head_timeout_s and body_timeout_s must be more than 0"),
+    )
+
+
+def _is_origin(text: str) -> bool:
+    found = urlsplit(text)
+    return found.scheme in {"http", "https"} and bool(found.hostname) and text == f"{found.scheme}://{found.netloc}"
 
 
 def _oidc_limits(oidc: OidcSettings) -> tuple[tuple[bool, str], ...]:

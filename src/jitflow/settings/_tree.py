@@ -42,13 +42,23 @@ class _Strict(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class ServerSettings(_Strict, frozen=True, kw_only=True):
     """Where the server listens. Anything but loopback must be asked for. `names`: further accepted Host names.
 
-    `open_metrics`: `/metrics` needs no token.
+    `open_metrics`: `/metrics` needs no token. `certificate` and `key`: PEM files; with them the server speaks TLS only.
+    `cors_origins`: pages that browsers may let call this server. `requests_per_s` and `burst`: what each token may ask for, 0: no
+    limit; `max_body`: the longest body. `head_timeout_s` and `body_timeout_s`: how long a request may take to arrive.
     """
 
     host: str = "127.0.0.1"
     port: int = 2746
     names: tuple[str, ...] = ()
     open_metrics: bool = False
+    certificate: str = ""
+    key: str = ""
+    cors_origins: tuple[str, ...] = ()
+    requests_per_s: float = 0.0
+    burst: int = 0
+    max_body: str | int = "4MiB"
+    head_timeout_s: float = 10.0
+    body_timeout_s: float = 60.0
 
 
 class OidcRoleSettings(_Strict, frozen=True, kw_only=True):

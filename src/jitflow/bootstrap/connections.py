@@ -1,0 +1,91 @@
+"""Connections of the server: TLS, and clients that send their requests drop by drop."""
+
+import asyncio
+import importlib.util
+import ssl
+from typing import Any, Final
+
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from jitflow.settings import ServerSettings, SettingsError
+
+MAX_HEAD_BYTES: Final = 65_536
+"""The longest head of a request: its first line and headers."""
+
+
+class _Timely:
+    """Mixed into a protocol of uvicorn: a request's head must come in time and be of a sensible length."""
+
+    head_timeout_s: float = 10.0
+    _head_timer: asyncio.TimerHandle | None = None
+    _head_bytes = 0
+
+    def connection_made(self: Any, transport: asyncio.Transport) -> None:
+        """Begin to wait for the first request."""
+        super().connection_made(transport)  # pyright: ignore[reportAttributeAccessIssue]
+        self._await_head()
+
+    def data_received(self: Any, data: bytes) -> None:
+        """Take some bytes; until they are a whole head the clock runs."""
+        super().data_received(data)  # pyright: ignore[reportAttributeAccessIssue]
+        if self.cycle is not None and not self.cycle.response_complete:
+            self._stop_waiting()
+            return
+        self._head_bytes += len(data)
+        if self._head_bytes > MAX_HEAD_BYTES:
+            self._give_up()
+        elif self._head_timer is None and not self.transport.is_closing():
+            self._await_head()
+
+    def connection_lost(self: Any, exc: Exception | None) -> None:
+        """Wait no longer."""
+        self._stop_waiting()
+        super().connection_lost(exc)  # pyright: ignore[reportAttributeAccessIssue]
+
+    def _await_head(self: Any) -> None:
+        self._head_timer = asyncio.get_running_loop().call_later(self.head_timeout_s, self._give_up)
+
+    def _stop_waiting(self: Any) -> None:
+        self._head_bytes = 0
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+
+    def _give_up(self: Any) -> None:
+        self._stop_waiting()
+        if self.cycle is None or self.cycle.response_complete:
+            self.transport.abort()
+
+
+def protocol(server: ServerSettings) -> type[Any]:
+    """Return the protocol that uvicorn speaks: the fastest that is installed, with limits."""
+    base: type[Any] = H11Protocol
+    if importlib.util.find_spec("httptools") is not None:
+        from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol  # noqa: PLC0415 - only where it is installed
+
+        base = HttpToolsProtocol
+    return type("TimelyProtocol", (_Timely, base), {"head_timeout_s": server.head_timeout_s})
+
+
+def tls(server: ServerSettings) -> ssl.SSLContext | None:
+    """Return what the server encrypts with, None if it has no certificate.
+
+    Raises:
+        SettingsError: certificate or key cannot be used.
+    """
+    if not server.certificate:
+        return None
+    files = f"server.certificate {server.certificate}, server.key {server.key}"
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    try:
+        context.load_cert_chain(server.certificate, server.key, password=_no_password)
+    except ssl.SSLError as error:
+        raise SettingsError(f"{files}: they are no PEM files that belong together: {error}") from error
+    except OSError as error:
+        raise SettingsError(f"{files}: {error.strerror}") from error
+    return context
+
+
+def _no_password() -> str:
+    raise SettingsError("server.key: the key is encrypted; give one without a pass phrase, readable only by the server")
