@@ -18,7 +18,7 @@ export PYTHONDONTWRITEBYTECODE := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check bench conformance fuzz generate dist clean bench-traces fuzz-planner
+.PHONY: help demo test check bench conformance fuzz generate dist clean bench-traces bench-original fuzz-planner
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -49,6 +49,9 @@ bench: $(DEV) ## measure the cost of a step beside make, Snakemake and Prefect (
 
 bench-traces: $(DEV) ## drive the planner over recorded workflows, against a bound: TRACES=folder BENCH_FLAGS="--only montage"
 	@$(BIN)/python -m benchmark.traces --traces "$(TRACES)" $(BENCH_FLAGS)
+
+bench-original: $(DEV) ## run the original system's workflows with real transfers (about half an hour): SETS=table BENCH_FLAGS="--only base"
+	@$(BIN)/python -m benchmark.original $(if $(SETS),--sets "$(SETS)") $(BENCH_FLAGS)
 
 conformance: $(DEV) ## run manifests and compare their ends: MANIFESTS=folder EXPECTED=table.tsv
 	@$(BIN)/python -m benchmark.conformance --manifests "$(MANIFESTS)" --expected "$(EXPECTED)" $(CONFORMANCE_FLAGS)

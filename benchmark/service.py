@@ -157,6 +157,16 @@ class Server:
         """Send a text as the body of a POST."""
         return self._client().post(path, content=text, headers={"Content-Type": "application/yaml"})
 
+    @contextmanager
+    def events(self, path: str, **params: Any) -> Iterator[Iterator[dict[str, Any]]]:
+        """Open a stream of events and yield what it tells, one document after the other, for as long as the block lasts."""
+        headers = {"Accept": "text/event-stream"}
+        with self._client().stream("GET", path, params=params, headers=headers) as response:
+            if response.is_error:
+                response.read()
+                checked(response)
+            yield (json.loads(line.removeprefix("data:"))["result"] for line in response.iter_lines() if line.startswith("data:"))
+
     def _client(self) -> httpx.Client:
         if self._http is None:
             token = (self.home / "token").read_text().strip()

@@ -28,9 +28,23 @@ class S3Server:
 
     DIRECTORY_CACHE_S = 0.1
 
-    def __init__(self, root: Path, *, port: int = 0, program: str = "", key_id: str = "", secret: str = "") -> None:
-        """Remember what to serve; without credentials random ones are made."""
+    def __init__(
+        self,
+        root: Path,
+        *,
+        port: int = 0,
+        program: str = "",
+        key_id: str = "",
+        secret: str = "",
+        hash_cache: Path | None = None,
+    ) -> None:
+        """Remember what to serve; without credentials random ones are made.
+
+        `hash_cache`: a directory where the hashes of objects are kept. Without it all objects of a folder are read and hashed
+        again for each answer, which costs what no real store needs: name one where time is measured over large objects.
+        """
         self.root = root
+        self._hash_cache = hash_cache
         self.key_id = key_id or f"AK{secrets.token_hex(8).upper()}"
         self.secret = secret or secrets.token_hex(20)
         self.port = port
@@ -70,10 +84,12 @@ class S3Server:
             raise RuntimeError(f"{self.endpoint} is in use by another server")
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed by stop
         command = [
-            str(find_rclone(self._program)), "serve", "s3", str(self.root), "--addr", f"127.0.0.1:{self.port}", "--config", "",
+            str(find_rclone(self._program)), "serve", "s3", self._served(), "--addr", f"127.0.0.1:{self.port}", "--config", "",
             "--vfs-cache-mode", "off", "--dir-cache-time", f"{self.DIRECTORY_CACHE_S}s", "--poll-interval", "0",
             "--log-level", "ERROR",
         ]  # fmt: skip
+        if self._hash_cache:
+            command += ["--cache-dir", str(self._hash_cache)]
         self._process = subprocess.Popen(
             with_parent(command),
             stdin=subprocess.DEVNULL,
@@ -89,6 +105,13 @@ class S3Server:
                 self.stop()
                 raise RuntimeError(f"rclone serve s3 does not answer at {self.endpoint}: {said or 'it said nothing'}")
             time.sleep(0.02)
+
+    def _served(self) -> str:
+        """Return what rclone is to serve."""
+        if self._hash_cache is None:
+            return str(self.root)
+        quoted = str(self.root.absolute()).replace("'", "''")
+        return f":hasher,remote='{quoted}',hashes=md5,max_age=off:"
 
     def stop(self) -> None:
         """Stop; once stopped it can be started again at the same port."""
