@@ -91,7 +91,9 @@ class FarStore:
         for other in sorted(self.objects):
             yield self._info(other)
 
-    async def fetch(self, info: ObjectInfo, target: Path, progress: Callable[[int], None]) -> ObjectInfo:
+    async def fetch(
+        self, info: ObjectInfo, target: Path, progress: Callable[[int], None], *, parts: int = 1, kept: Path | None = None
+    ) -> ObjectInfo:
         self.before_fetch(info.ref)
         await self._enter("fetch", info.ref)
         now = self._info(info.ref)

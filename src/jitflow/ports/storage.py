@@ -54,8 +54,21 @@ class Storage(Protocol):
         """Yield what lies below a prefix, directories as prefixes with size 0 when not recursive."""
         ...
 
-    async def fetch(self, info: ObjectInfo, target: Path, progress: Progress) -> ObjectInfo:
+    async def fetch(
+        self, info: ObjectInfo, target: Path, progress: Progress, *, parts: int = 1, kept: Path | None = None
+    ) -> ObjectInfo:
         """Copy an object to a new local file (a prefix to a new directory) and verify it; return what was read.
+
+        The first call of `progress` may tell of bytes that had come before.
+
+        Args:
+            info: what was said of the object.
+            target: a path that does not exist.
+            progress: told the bytes done.
+            parts: in how many ranges to read a large object at once, where its store gives ranges.
+            kept: a directory on the target's disk in which what has come of a large object stays (in space of the object's whole
+                size) when the rest does not: a fetch with the same directory goes on from there, in this process or a later one.
+                It is gone when the object has come, or when what it holds is wrong. Without one, nothing is ever left.
 
         Raises:
             SourceChanged: its size or version differs from `info`. Corrupt: the bytes that arrived differ. DiskFull.

@@ -2,16 +2,18 @@
 
 import asyncio
 import os
-from contextlib import suppress
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 from jitflow.model.data import ObjectInfo, ObjectRef
-from jitflow.ports.errors import Busy, Corrupt, FixRequest, Retryable, SourceChanged, Unreachable
+from jitflow.ports.errors import Busy, Corrupt, FixRequest, ObjectMissing, Retryable, SourceChanged, Unreachable
 from jitflow.ports.storage import Progress
 from jitflow.storage import files, keys, wire
 from jitflow.storage.batches import Batches
 from jitflow.storage.calls import Calls
 from jitflow.storage.lookup import Lookup, config_of
+from jitflow.storage.ranges import IgnoresRanges, Ranges
 from jitflow.storage.remotes import RemoteConfig
 
 SMALL_BYTES = 8 * 2**20
@@ -24,30 +26,66 @@ STORE_PAUSE_S = 0.2
 class Copies:
     """Fetches and stores."""
 
-    def __init__(self, transfers: Calls, lookup: Lookup) -> None:
-        """Use `transfers` for the copies and `lookup` to verify them."""
+    def __init__(self, transfers: Calls, lookup: Lookup, ranges: Ranges) -> None:
+        """Use `transfers` for the copies, `ranges` for those of large objects, and `lookup` to verify them."""
         self._transfers = transfers
         self._lookup = lookup
         self._batches = Batches(transfers)
+        self._ranges = ranges
 
     async def close(self) -> None:
         """End what is under way for several callers at once."""
         await self._batches.close()
+        self._ranges.close()
 
-    async def fetch(self, info: ObjectInfo, target: Path, progress: Progress) -> ObjectInfo:
+    async def fetch(
+        self, info: ObjectInfo, target: Path, progress: Progress, *, parts: int = 1, kept: Path | None = None
+    ) -> ObjectInfo:
         """See `Storage.fetch`."""
-        self._lookup.known(info.ref)
+        remote = self._lookup.known(info.ref)
         keys.check(info.ref)
         before = info if info.version else await self._lookup.stat(info.ref)
+        if not before.ref.is_prefix and self._ranges.takes(remote, before) and not (await self._lookup.traits(remote)).is_near:
+            with suppress(IgnoresRanges):
+                return await self._fetch_ranges(before, target, progress, parts=parts, kept=kept)
+        read = await self._fetch_whole(before, target, progress)
+        if kept is not None:
+            await asyncio.to_thread(files.remove, kept)
+        return read
+
+    async def _fetch_whole(self, before: ObjectInfo, target: Path, progress: Progress) -> ObjectInfo:
         partial = files.partial_path(target)
         try:
-            if info.ref.is_prefix:
+            if before.ref.is_prefix:
                 read = await self._fetch_tree(before, partial, progress)
             else:
                 read = await self._fetch_file(before, partial, progress)
             await asyncio.to_thread(_publish, partial, target)
         finally:
             await asyncio.shield(asyncio.to_thread(files.remove, partial))
+        progress(read.size_bytes)
+        return read
+
+    async def _fetch_ranges(
+        self, before: ObjectInfo, target: Path, progress: Progress, *, parts: int, kept: Path | None
+    ) -> ObjectInfo:
+        """Fetch a large object in ranges; what has come of it stays in `kept` unless it turns out to be wrong."""
+        remote = self._lookup.known(before.ref)
+        root = kept or files.partial_path(target)
+        keep = False
+        try:
+            async with self._blaming(before):
+                path = await self._ranges.fetch(remote, before, root, parts, progress)
+            read = before if remote.check_hashes and files.common_hash(before.hashes) else await self._unchanged(before)
+            if remote.check_hashes:
+                await self._compare(before, read, path)
+            await asyncio.to_thread(_publish, path, target)
+        except (Retryable, asyncio.CancelledError):
+            keep = kept is not None
+            raise
+        finally:
+            if not keep:
+                await asyncio.shield(asyncio.to_thread(files.remove, root))
         progress(read.size_bytes)
         return read
 
@@ -91,11 +129,17 @@ class Copies:
         return after
 
     async def _copy(self, before: ObjectInfo, method: str, request: wire.Request, total_bytes: int, progress: Progress) -> None:
-        """Copy from a store; a failure is blamed on a change of the source if there was one."""
+        """Copy from a store."""
         subject = str(before.ref)
-        try:
+        async with self._blaming(before):
             await self._transfers.run(method, request, subject=subject, total_bytes=total_bytes, progress=progress)
-        except Corrupt as error:
+
+    @asynccontextmanager
+    async def _blaming(self, before: ObjectInfo) -> AsyncGenerator[None]:
+        """Take a failure to read an object for a change of it if there was one."""
+        try:
+            yield
+        except (Corrupt, ObjectMissing) as error:
             await self._blame(before, str(error))
         except Unreachable:
             # Who reads an object that was made shorter sees the connection end early.

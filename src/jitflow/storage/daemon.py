@@ -140,21 +140,22 @@ class RcloneDaemon:
         Raises:
             PortError: as `RcClient.call`; `Unreachable` when rclone is not up in time.
         """
-        if not self._ready.is_set():
-            await self._wait_ready(subject)
-        if self._client is None:
-            raise Broken(f"{subject}: the storage is not open")
-        return await self._client.call(method, params, subject=subject)
+        return await (await self.client(subject)).call(method, params, subject=subject)
 
     async def read(self, fs: str, remote: str, *, span: str, stall_s: float, subject: str) -> AsyncGenerator[bytes]:
         """Yield an object's bytes, waiting for rclone where it is just being started again; see `RcClient.read`."""
+        client = await self.client(subject)
+        async with aclosing(client.read(fs, remote, span=span, stall_s=stall_s, subject=subject)) as chunks:
+            async for chunk in chunks:
+                yield chunk
+
+    async def client(self, subject: str) -> RcClient:
+        """Return what speaks with rclone, waiting for rclone where it is just being started again."""
         if not self._ready.is_set():
             await self._wait_ready(subject)
         if self._client is None:
             raise Broken(f"{subject}: the storage is not open")
-        async with aclosing(self._client.read(fs, remote, span=span, stall_s=stall_s, subject=subject)) as chunks:
-            async for chunk in chunks:
-                yield chunk
+        return self._client
 
     async def _wait_ready(self, subject: str) -> None:
         if self._supervisor is None:

@@ -95,8 +95,11 @@ class GitStore(Unlisted):
             return waiting
         return ObjectInfo(ref=ref, size_bytes=self._staging.size(ref, version), version=version)
 
-    async def fetch(self, info: ObjectInfo, target: Path, progress: Progress) -> ObjectInfo:
-        """See `Storage.fetch`. A clone waits until there is room for it, for its size is known only then."""
+    async def fetch(
+        self, info: ObjectInfo, target: Path, progress: Progress, *, parts: int = 1, kept: Path | None = None
+    ) -> ObjectInfo:
+        """See `Storage.fetch`; always in one piece. A clone waits until there is room for it, for its size is known only then."""
+        del parts, kept
         ready = self._staging.claim(info)
         if ready is None:
             path = self._staging.new()

@@ -79,9 +79,11 @@ class AllStores:
         async for info in (await self._of(ref.remote)).list(ref, recursive=recursive):
             yield info
 
-    async def fetch(self, info: ObjectInfo, target: Path, progress: Progress) -> ObjectInfo:
+    async def fetch(
+        self, info: ObjectInfo, target: Path, progress: Progress, *, parts: int = 1, kept: Path | None = None
+    ) -> ObjectInfo:
         """See `Storage.fetch`."""
-        return await (await self._of(info.ref.remote)).fetch(info, target, progress)
+        return await (await self._of(info.ref.remote)).fetch(info, target, progress, parts=parts, kept=kept)
 
     async def read(self, ref: ObjectRef, *, offset: int = 0, count: int | None = None) -> AsyncIterator[bytes]:
         """See `Storage.read`."""

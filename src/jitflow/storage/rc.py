@@ -10,9 +10,10 @@ from urllib.parse import quote
 import httpcore
 import msgspec
 
-from jitflow.ports.errors import Broken, PortError, Stalled, Unreachable
+from jitflow.ports.errors import Broken, Corrupt, PortError, Stalled, Unreachable
 from jitflow.storage.faults import shorten, translate
 from jitflow.storage.redact import Redactor
+from jitflow.storage.streams import Stream
 from jitflow.storage.wire import Failure
 
 CONNECT_S = 5.0
@@ -30,6 +31,7 @@ class RcClient:
 
     def __init__(self, socket_path: str, user: str, password: str, redact: Redactor) -> None:
         """Prepare; nothing is connected before the first call."""
+        self._socket_path = socket_path
         self._pools = [
             httpcore.AsyncConnectionPool(uds=socket_path, max_connections=None, keepalive_expiry=30) for _ in range(POOLS)
         ]
@@ -98,6 +100,19 @@ class RcClient:
             raise Stalled(f"{subject}: nothing moved for {stall_s:g} s; try again later") from error
         except _LOST as error:
             raise Unreachable(f"{subject}: the stream broke ({type(error).__name__}); read it again") from error
+
+    def stream(self, fs: str, remote: str, *, start: int, end: int, stall_s: float) -> Stream:
+        """Return a request for a range of an object, to be run in a thread."""
+        url = f"/{quote(f'[{fs}]', safe='')}/{quote(remote, errors='surrogatepass')}"
+        lines = [f"GET {url} HTTP/1.1", *(f"{name}: {value}" for name, value in self._headers)]
+        request = "\r\n".join([*lines, f"Range: bytes={start}-{end - 1}", "Connection: close", "", ""])
+        return Stream(self._socket_path, request.encode(), size_bytes=end - start, timeout_s=stall_s)
+
+    def refusal(self, status: int, said: bytes, subject: str) -> PortError:
+        """Return what a refusal to give bytes means."""
+        if status == 416:
+            return Corrupt(f"{subject}: it is shorter than it was said to be")
+        return translate(self._redact(said.decode(errors="replace")), status, subject)
 
     def _failure(self, method: str, answer: httpcore.Response, subject: str) -> PortError:
         try:

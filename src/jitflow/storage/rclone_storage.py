@@ -14,6 +14,7 @@ from jitflow.storage.calls import Calls
 from jitflow.storage.copies import Copies
 from jitflow.storage.daemon import RcloneDaemon
 from jitflow.storage.lookup import Lookup, config_of
+from jitflow.storage.ranges import Ranges
 from jitflow.storage.rc import RcClient
 from jitflow.storage.remotes import Provider, Providers, RemoteConfig, pushed, secret_values, validate
 from jitflow.storage.watch import Watch
@@ -54,7 +55,7 @@ class RcloneStorage:
         self._stall_s = stall_s
         self._streams = asyncio.Semaphore(max_streams)
         self._lookup = Lookup(self._queries, self._remotes)
-        self._copies = Copies(self._transfers, self._lookup)
+        self._copies = Copies(self._transfers, self._lookup, Ranges(daemon, stall_s, max_transfers))
         self._between = Between(self._transfers, self._lookup)
 
     # -- life ------------------------------------------------------------------------------------------------------------
@@ -146,9 +147,11 @@ class RcloneStorage:
         """See `Storage.test`."""
         await self._lookup.entries(ObjectRef(remote=remote, path=""), recursive=False)
 
-    async def fetch(self, info: ObjectInfo, target: Path, progress: Progress) -> ObjectInfo:
+    async def fetch(
+        self, info: ObjectInfo, target: Path, progress: Progress, *, parts: int = 1, kept: Path | None = None
+    ) -> ObjectInfo:
         """See `Storage.fetch`."""
-        return await self._copies.fetch(info, target, progress)
+        return await self._copies.fetch(info, target, progress, parts=parts, kept=kept)
 
     async def read(self, ref: ObjectRef, *, offset: int = 0, count: int | None = None) -> AsyncGenerator[bytes]:
         """See `Storage.read`."""

@@ -76,8 +76,11 @@ class WebStore(Unlisted):
             return msgspec.structs.replace(found, size_bytes=self._staging.size(ref, found.version))
         return found
 
-    async def fetch(self, info: ObjectInfo, target: Path, progress: Progress) -> ObjectInfo:
-        """See `Storage.fetch`. What does not have the size that it was said to have waits until there is room for it."""
+    async def fetch(
+        self, info: ObjectInfo, target: Path, progress: Progress, *, parts: int = 1, kept: Path | None = None
+    ) -> ObjectInfo:
+        """See `Storage.fetch`; always in one piece. What is larger or smaller than it was said to be waits for room."""
+        del parts, kept
         ready = self._staging.claim(info)
         if ready is not None:
             await asyncio.to_thread(move, ready, target)

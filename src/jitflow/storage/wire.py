@@ -66,6 +66,11 @@ class FsInfo(Struct, frozen=True, rename="pascal"):
     features: Features = Features()
     hashes: list[str] | None = None
 
+    @property
+    def is_near(self) -> bool:
+        """Whether the store is this machine: nothing is gained by several streams."""
+        return self.features.is_local
+
 
 class Transferring(Struct, frozen=True):
     """A transfer under way, in the answer of `core/stats`."""

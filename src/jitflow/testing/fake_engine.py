@@ -319,7 +319,9 @@ class FakeStorage:
             if known.remote == ref.remote and known.path.startswith(ref.path):
                 yield ObjectInfo(ref=known, size_bytes=size)
 
-    async def fetch(self, info: ObjectInfo, target: Path, progress: Progress) -> ObjectInfo:
+    async def fetch(
+        self, info: ObjectInfo, target: Path, progress: Progress, *, parts: int = 1, kept: Path | None = None
+    ) -> ObjectInfo:
         """Refuse: there are no bytes here."""
         raise FixRequest("this storage holds no bytes")
 

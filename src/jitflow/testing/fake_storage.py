@@ -2,12 +2,14 @@
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Iterable, Sequence
+import shutil
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from jitflow.model.data import ObjectInfo, ObjectRef
-from jitflow.ports.errors import Corrupt, FixRequest, ObjectMissing, PortError, RemoteUnknown, SourceChanged, Stalled
+from jitflow.ports.errors import Corrupt, FixRequest, ObjectMissing, PortError, RemoteUnknown, Retryable, SourceChanged, Stalled
 from jitflow.ports.storage import Copied, Progress
 
 PIECE_BYTES = 64 * 1024
@@ -48,6 +50,7 @@ class Transfers:
     fetched: list[ObjectRef] = field(default_factory=list)
     stored: list[ObjectRef] = field(default_factory=list)
     looked_up: list[ObjectRef] = field(default_factory=list)
+    parts: dict[ObjectRef, int] = field(default_factory=dict)
     running: int = 0
     most_running: int = 0
 
@@ -119,16 +122,20 @@ class FakeStorage:
                 told.add(head)
                 yield ObjectInfo(ref=ObjectRef(remote=ref.remote, path=f"{prefix.path}{head}/"), size_bytes=0, count=0)
 
-    async def fetch(self, info: ObjectInfo, target: Path, progress: Progress) -> ObjectInfo:
+    async def fetch(
+        self, info: ObjectInfo, target: Path, progress: Progress, *, parts: int = 1, kept: Path | None = None
+    ) -> ObjectInfo:
         """See `Storage.fetch`."""
         ref = info.ref
+        self.seen.parts[ref] = parts
         self._raise_scripted(ref)
         self.seen.fetched.append(ref)
         before = await self.stat(ref)
         if info.version and info.version != before.version:
             raise SourceChanged(f"{ref}: it changed since it was looked up")
         read = {path: found.data for path, found in self._members(ref).items()}
-        spoilt = await self._move(ref, before.size_bytes, progress)
+        with _keeping(kept, before, progress) as (first, told):
+            spoilt = await self._move(ref, before.size_bytes, told, first)
         if (await self.stat(ref)).version != before.version:
             raise SourceChanged(f"{ref}: it changed while it was read")
         if spoilt:
@@ -207,15 +214,15 @@ class FakeStorage:
             script.times -= 1
             raise script.error
 
-    async def _move(self, ref: ObjectRef, size: int, progress: Progress) -> bool:
-        """Pass the time that a transfer takes; return whether the bytes were spoilt on the way."""
+    async def _move(self, ref: ObjectRef, size: int, progress: Progress, first: int = 1) -> bool:
+        """Pass the time that a transfer takes from its piece `first` on; return whether the bytes were spoilt on the way."""
         script = self._scripts.get(ref, Script())
         self.seen.running += 1
         self.seen.most_running = max(self.seen.most_running, self.seen.running)
         try:
             if script.gate:
                 await script.gate.wait()
-            for piece in range(1, PIECES + 1):
+            for piece in range(first, PIECES + 1):
                 await asyncio.sleep(size / PIECES / script.rate_Bps if script.rate_Bps else 0)
                 progress(size * piece // PIECES)
                 if piece == PIECES // 2:
@@ -234,6 +241,29 @@ class FakeStorage:
             script.times -= 1
             await asyncio.sleep(self._stall_s)
             raise Stalled(f"{ref}: nothing moved for {self._stall_s:g} s")
+
+
+@contextmanager
+def _keeping(kept: Path | None, info: ObjectInfo, progress: Progress) -> Iterator[tuple[int, Progress]]:
+    """Give the piece to begin with, and a progress to tell; what has come is kept when the transfer is interrupted."""
+    note = kept / info.version if kept else None
+    done = int(note.read_text()) if note and note.exists() else 0
+
+    def tell(bytes_done: int) -> None:
+        nonlocal done
+        done = bytes_done
+        progress(bytes_done)
+
+    tell(done)
+    try:
+        yield (done * PIECES // info.size_bytes + 1 if done else 1), tell
+    except (asyncio.CancelledError, Retryable):
+        if note:
+            note.parent.mkdir(exist_ok=True)
+            note.write_text(str(done))
+        raise
+    if kept:
+        shutil.rmtree(kept, ignore_errors=True)
 
 
 def _info(ref: ObjectRef, found: _Object) -> ObjectInfo:

@@ -309,3 +309,42 @@ class StorageContract:
                 _ = [chunk async for chunk in world.storage.read(world.ref("gone"))]
 
         self._run(tmp_path, story)
+
+    def test_s17_a_large_object_comes_in_ranges(self, tmp_path: Path) -> None:
+        """S17: with its bytes in their places."""
+        data = os.urandom(2**20) * 41 + b"end"
+
+        async def story(world: StorageWorld) -> None:
+            await world.seed({"large": data})
+            info = await world.storage.stat(world.ref("large"))
+            done: list[int] = []
+            read = await world.storage.fetch(info, tmp_path / "got", done.append, parts=5)
+            assert (read.version, done[-1], done) == (info.version, len(data), sorted(done))
+            assert (tmp_path / "got").read_bytes() == data
+            assert os.listdir(tmp_path) == [name for name in os.listdir(tmp_path) if not name.startswith(".")]
+
+        self._run(tmp_path, story)
+
+    def test_s18_what_has_come_of_a_large_object_may_be_kept(self, tmp_path: Path) -> None:
+        """S18: with `kept` a later fetch may go on, and gives the object as it is; without, nothing is left."""
+        data = os.urandom(2**20) * 40
+
+        async def story(world: StorageWorld) -> None:
+            await world.seed({"large": data})
+            info = await world.storage.stat(world.ref("large"))
+            for kept in (None, tmp_path / "kept"):
+                before = set(os.listdir(tmp_path))
+                async with asyncio.TaskGroup() as group:
+                    begun = asyncio.Event()
+                    task = group.create_task(
+                        world.storage.fetch(info, tmp_path / "got", lambda done, told=begun: told.set(), kept=kept)
+                    )
+                    await begun.wait()
+                    task.cancel()
+                assert set(os.listdir(tmp_path)) - {"got"} - before <= ({"kept"} if kept else set())
+                (tmp_path / "got").unlink(missing_ok=True)
+            await world.storage.fetch(info, tmp_path / "got", _ignore, parts=2, kept=tmp_path / "kept")
+            assert (tmp_path / "got").read_bytes() == data
+            assert not (tmp_path / "kept").exists()
+
+        self._run(tmp_path, story)
