@@ -146,7 +146,13 @@ class Artifacts:
         ref = await self._engine.locate(row.uid, artifact)
         if ref is None:
             raise Refused(f"artifact {wanted.name} lies in no store that can be read here", code="no_artifact")
-        return await self._open(_below(ref, wanted.path))
+        try:
+            return await self._open(_below(ref, wanted.path))
+        except ObjectMissing:
+            if not self._primary.freed_output_of(ref):
+                raise
+            message = f"artifact {wanted.name} was handed on between steps and let go when it had been read; it is kept nowhere"
+            raise Refused(message, code="not_found") from None
 
     async def _open(self, ref: ObjectRef) -> File | Directory:
         local = self._primary.local(ref)

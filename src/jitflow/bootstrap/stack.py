@@ -106,6 +106,7 @@ async def open_stack(settings: Settings) -> AsyncGenerator[Stack]:
             environment={"PATH": os.environ.get("PATH", os.defpath)},
             grace_s=settings.grace_s,
             archive_logs=settings.archive_logs,
+            intermediates=settings.artifact_repository.intermediates,
             around=Surroundings(
                 objects=objects, claims=claims, node_labels=node_labels(settings.node_labels), host_name=platform.node()
             ),

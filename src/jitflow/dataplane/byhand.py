@@ -180,6 +180,8 @@ class ByHand:
 
 
 def _why_not(view: ItemView) -> str:
+    if view.dirty and view.transient:
+        return "it is a result that steps hand on, and nowhere else"
     if view.dirty:
         return "it is an output that has not been proven at its secondary yet"
     if view.claims:

@@ -2,7 +2,7 @@
 
 import logging
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from jitflow.dataplane import records
@@ -21,6 +21,7 @@ from jitflow.ports.storage import Storage
 log = logging.getLogger("jitflow.dataplane")
 
 _INFOS_KEPT = 200_000
+_FREED_KEPT = 20_000
 _CEILING_EVERY_S = 0.5
 
 
@@ -80,6 +81,7 @@ class Core:
         self._again = False
         self._alarm_at: float | None = None
         self._ceiling_at = float("-inf")
+        self._freed: dict[str, StepId] = {}
 
     # -- the loop of decisions ---------------------------------------------------------------------------------------------
 
@@ -128,6 +130,31 @@ class Core:
         books = self.planner.bytes
         written = books.resident + books.leaving + self.partial_bytes()
         self.planner.set_ceiling(written + max(0, free - self._free_floor_bytes))
+
+    # -- what was let go ---------------------------------------------------------------------------------------------------
+
+    def load_freed(self, documents: Sequence[tuple[str, bytes]]) -> None:
+        """Read which outputs earlier lives let go."""
+        self._freed = {key: body.decode() for key, body in documents}
+
+    def note_freed(self, ref: ObjectRef, step: StepId) -> None:
+        """An output of a step was let go, and is nowhere else; the last ones are remembered."""
+        self._freed.pop(str(ref), None)
+        self._freed[str(ref)] = step
+        self.journal.put(records.FREED, str(ref), step.encode())
+        if len(self._freed) > _FREED_KEPT:
+            oldest = next(iter(self._freed))
+            del self._freed[oldest]
+            self.journal.put(records.FREED, oldest, None)
+
+    def written_anew(self, ref: ObjectRef) -> None:
+        """An output of that name is here again."""
+        if self._freed.pop(str(ref), None) is not None:
+            self.journal.put(records.FREED, str(ref), None)
+
+    def freed_output_of(self, ref: ObjectRef) -> StepId:
+        """Return which step wrote an output that was let go; empty if there is none of that name."""
+        return self._freed.get(str(ref)) or self._freed.get(f"{ref}/") or ""
 
     # -- the catalogue -----------------------------------------------------------------------------------------------------
 

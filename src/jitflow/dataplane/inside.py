@@ -42,10 +42,11 @@ class Gathered:
     everything that was written below it so far is proven far away.
     """
 
-    def __init__(self, core: Core, pending: Callable[[], Iterable[ObjectRef]]) -> None:
-        """`pending` gives the outputs that are not proven yet."""
+    def __init__(self, core: Core, pending: Callable[[], Iterable[ObjectRef]], send: Callable[[ObjectRef], None]) -> None:
+        """`pending` gives the outputs that are not proven yet; `send` wants one to be, though it may stay in the primary."""
         self._core = core
         self._pending = pending
+        self._send = send
         self._written: dict[WorkflowUid, set[ObjectRef]] = {}
         self._held: dict[StepId, tuple[WorkflowUid, FutureStep]] = {}
 
@@ -72,7 +73,10 @@ class Gathered:
         if not gathered:
             return False
         prefixes = {below(ref) for ref in gathered}
-        if any(prefix in prefixes for ref in self._pending() for prefix in parents(ref)):
+        awaited = [ref for ref in self._pending() if any(prefix in prefixes for prefix in parents(ref))]
+        if awaited:
+            for ref in awaited:
+                self._send(ref)
             self._held[step.id] = (uid, step)
             return True
         written -= prefixes

@@ -210,6 +210,11 @@ class Leases:
         )
         return ReadDoc(inputs=inputs, absent=doc.absent, asked_at=doc.asked_at, granted_at=doc.granted_at)
 
+    def family(self, step: StepId) -> StepId:
+        """Return what a step that has asked shares with other attempts at it, empty if nothing is known."""
+        doc, asked = self._held.get(step), self._waiting.get(step)
+        return doc.step.family if doc is not None else asked[1].family if asked is not None else ""
+
     def asked_at(self, step: StepId) -> float | None:
         """Return since when a step waits, None for one that does not."""
         return self._asked_at.get(step)

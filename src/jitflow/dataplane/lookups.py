@@ -122,17 +122,23 @@ class Lookups:
         self.errors.pop(ref, None)
         absent = isinstance(answer, ObjectMissing)
         for step in planner.missing(ref, absent=absent):
-            self._refuse(step, refusal(ref, answer))
+            self._refuse(step, refusal(self._core, ref, answer))
 
     async def _later(self, ref: ObjectRef, attempt: int, *, urgent: bool) -> None:
         await self._core.clock.sleep(self._core.tuning.backoff(attempt))
         self._enqueue(ref, urgent=urgent)
 
 
-def refusal(ref: ObjectRef, error: Exception) -> str:
+def refusal(core: Core, ref: ObjectRef, error: Exception) -> str:
     """Return why an object cannot be had, naming it, its remote and what to do."""
     text = advice(error)
     name = str(ref)
+    writer = core.freed_output_of(ref)
+    if writer and isinstance(error, ObjectMissing):
+        return (
+            f"input {name}: it was handed on between steps and let go when it had been read; retry from the node that writes it "
+            f"(--restart-successful --node-field-selector id={writer.partition('/')[2]}), or submit the workflow again"
+        )
     if isinstance(error, ObjectMissing):
         advised = "check its name, or put it there, and submit again"
     elif isinstance(error, Retryable) and not is_made(ref.remote):

@@ -22,6 +22,8 @@ from jitflow.dataplane.stageout import StageOut
 from jitflow.dataplane.standing import GATHERED, Standing
 from jitflow.dataplane.tasks import Owner
 from jitflow.dataplane.transfers import Transfers
+from jitflow.dataplane.transients import Transients
+from jitflow.dataplane.uploads import Uploads
 from jitflow.model.data import FutureStep, ObjectRef, Replica, StepId, WorkflowUid
 from jitflow.model.problems import Refused
 from jitflow.model.reasons import StepStanding
@@ -116,12 +118,14 @@ class LocalDataPlane:
         )
         self._lookups = Lookups(core, self._refuse)
         self._transfers = Transfers(core, self._refuse)
-        self._stageout = StageOut(core, transfers)
+        self._uploads = Uploads(core, transfers)
+        self._transients = Transients(core)
+        self._stageout = StageOut(core, self._uploads, self._transients)
         self._progress = Progress(core, self._lookups, self._transfers, self._stageout)
         self._leases = Leases(core, self._progress, self._refuse)
         self._by_hand = ByHand(core, self._leases)
         self._inside = Inside(core)
-        self._gathered = Gathered(core, self._stageout.unproven)
+        self._gathered = Gathered(core, self._stageout.unproven, self._stageout.export)
         self._standing = Standing(
             core,
             self._progress,
@@ -144,6 +148,7 @@ class LocalDataPlane:
         await self._stageout.load(self._store)
         for obligation in self._stageout.obligations.values():
             self._gathered.wrote(obligation.uid, (output.ref for output in obligation.outputs))
+        core.load_freed(await self._store.items(records.FREED))
         await self._load_catalogue()
         await self._leases.load(self._store, self._stageout.obligations)
         await core.primary.settle()
@@ -189,9 +194,12 @@ class LocalDataPlane:
         """Say what is still to come of workflows that run (see `DataPlane.outlook`)."""
         return await outlook(self._core, workflows)
 
-    def announce(self, uid: WorkflowUid, steps: Sequence[FutureStep]) -> None:
+    def announce(self, uid: WorkflowUid, steps: Sequence[FutureStep], *, open_ended: bool = False, priority: int = 0) -> None:
         """Say what a workflow will read and write (see `DataPlane.announce`)."""
+        self._uploads.prefer(uid, priority)
         self._core.planner.announce(uid, self._gathered.announced(steps))
+        for ref in self._transients.announced(uid, steps, open_ended=open_ended):
+            self._stageout.export(ref)
         self._core.pump()
 
     def acquire(self, uid: WorkflowUid, step: FutureStep) -> None:
@@ -199,21 +207,25 @@ class LocalDataPlane:
         if not step.inputs and not step.outputs:
             self._listener(Lease(step=step.id))
             return
+        step = self._transients.marked(uid, step)
         if self._gathered.holds(uid, step):
             self._emit(Waiting(step=step.id, message=GATHERED))
         else:
             self._leases.ask(uid, self._inside.outer(step))
 
-    def release(self, step: StepId, outputs: Sequence[OutputObject]) -> None:
+    def release(self, step: StepId, outputs: Sequence[OutputObject], *, good: bool = True) -> None:
         """The step has ended (see `DataPlane.release`)."""
+        family = self._leases.family(step)
         self._inside.forget(step)
         self._gathered.forget(step)
         self._gathered.wrote(workflow_of(step), (output.ref for output in outputs))
         self._leases.returned(step)
         if not outputs and self._core.planner.wait(step) is None:
             return
-        if not outputs or not self._stageout.take_over(step, outputs):
+        if not outputs or not self._stageout.take_over(step, outputs, family, good=good):
             self._core.planner.ended(step)
+            if not outputs:
+                self._transients.ended(step, family, good=good)
             self._core.pump()
 
     async def discard(self, ref: ObjectRef) -> None:
@@ -221,12 +233,16 @@ class LocalDataPlane:
         async with self._stageout.alone(ref):
             await self._by_hand.discard(ref)
 
-    def withdraw(self, uid: WorkflowUid) -> None:
+    def withdraw(self, uid: WorkflowUid, *, good: bool = True) -> None:
         """The workflow has ended (see `DataPlane.withdraw`)."""
         self._gathered.withdraw(uid)
         self._leases.withdraw(uid)
         self._core.planner.withdraw(uid)
+        for ref in self._transients.withdraw(uid, good=good):
+            self._stageout.export(ref)
+        self._core.pump()
         self._stageout.withdraw(uid)
+        self._uploads.prefer(uid, 0)
         self._core.pump()
 
     # -- what the planner says ---------------------------------------------------------------------------------------------
@@ -240,8 +256,7 @@ class LocalDataPlane:
             case Evict(ref=ref):
                 self._evict(ref)
             case Store():
-                # Only of outputs that were announced as transient; the engine announces none.
-                log.error("the planner wants %s sent, which is on its way already", command.ref)
+                self._stageout.store(command)
             case Take():
                 self._stageout.take(command)
             case Bypass():
@@ -254,6 +269,7 @@ class LocalDataPlane:
 
     def _evict(self, ref: ObjectRef) -> None:
         """Free a replica's bytes: a file at once, a tree in the background."""
+        self._stageout.freed(ref)
         row = self._core.rows[ref]
         rest = self._core.primary.remove(row.location)
         if rest is None:
@@ -325,6 +341,10 @@ class LocalDataPlane:
     def near(self, ref: ObjectRef) -> ObjectRef | None:
         """Return the object of a near remote that holds another one (see `PrimaryAdmin.near`)."""
         return self._by_hand.near(ref)
+
+    def freed_output_of(self, ref: ObjectRef) -> StepId:
+        """Return which step wrote an output that was let go (see `PrimaryAdmin.freed_output_of`)."""
+        return self._core.freed_output_of(ref)
 
     async def stage(self, ref: ObjectRef) -> Replica:
         """Fetch an object now (see `PrimaryAdmin.stage`)."""

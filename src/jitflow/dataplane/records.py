@@ -15,6 +15,7 @@ FILL: Final = "fill"
 FETCHED: Final = "fetched"
 COUNTERS: Final = "dataplane"
 READ: Final = "read"
+FREED: Final = "freed"
 
 
 class LeaseDoc(Struct, frozen=True, kw_only=True):
@@ -38,7 +39,11 @@ class ReadDoc(Struct, frozen=True, kw_only=True):
 
 
 class OutputDoc(Struct, kw_only=True):
-    """One output to be sent to its secondary. `location`: its replica, if it was taken into the primary."""
+    """One output to be sent to its secondary. `location`: its replica, if it was taken into the primary.
+
+    `transient`: it need not be sent; then it is `parked` in the primary until its room is needed, or `freed` when it is needed no
+    more. `error`: why it could not be sent; it is kept all the same, where it is.
+    """
 
     ref: ObjectRef
     source: str
@@ -46,20 +51,45 @@ class OutputDoc(Struct, kw_only=True):
     location: str = ""
     proven: bool = False
     error: str = ""
+    transient: bool = False
+    parked: bool = False
+    freed: bool = False
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether nothing is done about it now."""
+        return self.proven or self.parked or self.freed or bool(self.error)
+
+    @property
+    def is_safe(self) -> bool:
+        """Whether steps can have it, whatever becomes of its sending."""
+        return self.proven or self.freed or bool(self.location)
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether nothing is ever to be done about it again."""
+        return self.proven or self.freed
 
 
 class Obligation(Struct, kw_only=True):
-    """The outputs of one step that has ended. `orphan`: its workflow has ended too."""
+    """The outputs of one step that has ended. `orphan`: its workflow has ended too. `good`: the step has succeeded."""
 
     step: StepId
     uid: WorkflowUid
     outputs: list[OutputDoc]
     orphan: bool = False
+    good: bool = True
+    family: StepId = ""
 
     @property
     def finished(self) -> bool:
-        """Whether every output is proven or given up."""
-        return all(one.proven or one.error for one in self.outputs)
+        """Whether every output is proven, given up, or stays in the primary."""
+        return all(one.is_settled for one in self.outputs)
+
+    @property
+    def closed(self) -> bool:
+        """Whether nothing is ever to be done about it again."""
+        return all(one.is_closed for one in self.outputs)
 
     @property
     def error(self) -> str:

@@ -12,26 +12,42 @@ from jitflow.dataplane.core import Core, advice, remedy, workflow_of
 from jitflow.dataplane.primary import measure
 from jitflow.dataplane.records import Obligation, OutputDoc
 from jitflow.dataplane.transfers import Flight
+from jitflow.dataplane.transients import Transients
+from jitflow.dataplane.turns import Rank
+from jitflow.dataplane.uploads import Uploads
 from jitflow.model.data import ObjectInfo, ObjectRef, StepId, WorkflowUid
-from jitflow.planner import Bypass, Take
-from jitflow.ports.dataplane import OutputObject, StagedOut, TransferRecord
-from jitflow.ports.errors import Corrupt, DiskFull, PortError, Retryable
+from jitflow.planner import Bypass, Store, Take
+from jitflow.ports.dataplane import OutputObject, StagedOut
+from jitflow.ports.errors import PortError
 from jitflow.ports.primary import Held
 from jitflow.ports.store import StateStore
 
+_Pair = tuple[Obligation, OutputDoc]
+
 
 class StageOut:
-    """Keeps the promise that every output reaches its secondary, or that somebody hears why not."""
+    """Keeps the promise that every output reaches its secondary, or that somebody hears why not.
 
-    def __init__(self, core: Core, transfers: int) -> None:
-        """Upload at most `transfers` at once."""
+    A transient output has reached its place when it is in the primary: it is parked there until the planner needs its room
+    (`store`), wants it gone (`freed`), or somebody wants it far away after all (`export`).
+    """
+
+    def __init__(self, core: Core, uploads: Uploads, transients: Transients) -> None:
+        """Send with `uploads`; `transients` hears of what stays in the primary."""
         self._core = core
-        self._slots = asyncio.Semaphore(transfers)
+        self._uploads = uploads
+        self._transients = transients
         self.obligations: dict[StepId, Obligation] = {}
-        self.flights: dict[ObjectRef, Flight] = {}
         self._answers: dict[ObjectRef, asyncio.Future[bool]] = {}
         self._turns: dict[ObjectRef, asyncio.Lock] = {}
         self._busy: dict[ObjectRef, int] = {}
+        self._parked: dict[ObjectRef, _Pair] = {}
+        self._spills: dict[ObjectRef, asyncio.Task[None]] = {}
+
+    @property
+    def flights(self) -> dict[ObjectRef, Flight]:
+        """Uploads under way."""
+        return self._uploads.flights
 
     # -- the promise -------------------------------------------------------------------------------------------------------
 
@@ -42,22 +58,41 @@ class StageOut:
 
     def resume(self) -> None:
         """Go on with what is not proven yet; outputs that were given up are tried again."""
-        for obligation in self.obligations.values():
+        for obligation in list(self.obligations.values()):
             for output in obligation.outputs:
-                if not output.proven:
+                if output.parked:
+                    self._restore(obligation, output)
+                elif not output.is_closed:
                     output.error = ""
                     self._begin(obligation, output, None)
 
-    def take_over(self, step: StepId, outputs: Sequence[OutputObject]) -> bool:
+    def _restore(self, obligation: Obligation, output: OutputDoc) -> None:
+        """An output was only in the primary when the server stopped."""
+        row = self._core.rows.get(output.ref)
+        if row is None or row.location != output.location:
+            output.parked, output.freed = False, True  # it was just let go
+            self._save(obligation)
+            return
+        self._parked[output.ref] = (obligation, output)
+        self._transients.keep(obligation.uid, output.ref)
+        if obligation.orphan:
+            self._core.planner.let_go(output.ref)
+
+    def take_over(self, step: StepId, outputs: Sequence[OutputObject], family: StepId, *, good: bool) -> bool:
         """Promise to send a step's outputs out; return False if that was promised before (what is known then is told again)."""
         known = self.obligations.get(step)
-        if known is not None:
+        if known is not None and not known.orphan:
             if known.finished:
                 self._tell(known)
             return False
+        if known is not None:
+            self._superseded(known)
+        uid = workflow_of(step)
         docs = [OutputDoc(ref=one.ref, source=one.artifact.source) for one in outputs]
-        obligation = Obligation(step=step, uid=workflow_of(step), outputs=docs)
+        obligation = Obligation(step=step, uid=uid, outputs=docs, good=good, family=family)
         self.obligations[step] = obligation
+        for output in docs:
+            self._classify(obligation, output)
         self._save(obligation)
         if any(one.artifact.is_directory for one in outputs):
             for output in docs:
@@ -68,6 +103,22 @@ class StageOut:
                 output.size_bytes = measure(Path(output.source))
             self._offer(obligation)
         return True
+
+    def _classify(self, obligation: Obligation, output: OutputDoc) -> None:
+        """Decide whether an output has to be sent."""
+        self._core.written_anew(output.ref)
+        output.transient = obligation.good and self._transients.is_transient(obligation.uid, output.ref)
+        if output.transient:
+            self._transients.keep(obligation.uid, output.ref)
+        else:
+            self._core.planner.export(output.ref)
+
+    def _superseded(self, old: Obligation) -> None:
+        """The step of a workflow that was retried has written its outputs anew: what is left of the old ones is of no use."""
+        for output in old.outputs:
+            if not output.is_closed and not self._busy.get(output.ref):
+                self._unpark(output.ref)
+                self._core.planner.abandoned(output.ref)
 
     async def _measure_and_offer(self, obligation: Obligation) -> None:
         for output in obligation.outputs:
@@ -85,27 +136,36 @@ class StageOut:
             self._begin(obligation, output, answer)
         self._core.planner.ended(obligation.step, offers)
         self._core.pump()
+        self._uploads.turns.reorder()
 
     def withdraw(self, uid: WorkflowUid) -> None:
-        """The workflow has ended: forget promises that were kept or given up, and the others when they are."""
+        """The workflow has ended: forget promises that were kept, and the others when they are."""
         for obligation in [one for one in self.obligations.values() if one.uid == uid]:
             obligation.orphan = True
-            if obligation.finished:
-                self._forget(obligation)
-            else:
-                self._save(obligation)
+            self._close(obligation)
+        self._uploads.turns.reorder()
+
+    def _close(self, obligation: Obligation) -> None:
+        """Forget an obligation of a workflow that has ended once there is nothing to do about it; what was given up goes."""
+        for output in obligation.outputs:
+            if output.error and not output.is_closed:
+                output.freed = True
+                self._core.planner.abandoned(output.ref)
+        if obligation.closed:
+            self._forget(obligation)
+        else:
+            self._save(obligation)
 
     def _forget(self, obligation: Obligation) -> None:
-        core = self._core
-        self.obligations.pop(obligation.step, None)
-        core.journal.put(records.STAGEOUT, obligation.step, None)
-        for output in obligation.outputs:
-            if not output.proven:
-                core.planner.abandoned(output.ref)
-        core.pump()
+        if self.obligations.get(obligation.step) is obligation:
+            del self.obligations[obligation.step]
+            self._core.journal.put(records.STAGEOUT, obligation.step, None)
 
     def _save(self, obligation: Obligation) -> None:
-        self._core.journal.put(records.STAGEOUT, obligation.step, records.encode(obligation))
+        if self.obligations.get(obligation.step) is obligation:
+            self._core.journal.put(records.STAGEOUT, obligation.step, records.encode(obligation))
+
+    # -- one output --------------------------------------------------------------------------------------------------------
 
     def _begin(self, obligation: Obligation, output: OutputDoc, answer: asyncio.Future[bool] | None) -> None:
         self._busy[output.ref] = self._busy.get(output.ref, 0) + 1
@@ -114,25 +174,40 @@ class StageOut:
         self._core.owner.start(self._see_through(obligation, output, answer), f"stage out {output.ref}")
 
     async def _see_through(self, obligation: Obligation, output: OutputDoc, answer: asyncio.Future[bool] | None) -> None:
-        """Take an output in if there is room, send it out, and tell when it was the last one of its step."""
+        """Take an output in if there is room, send it out unless it may stay, and tell when it was the last one of its step."""
         turn = self._turns.setdefault(output.ref, asyncio.Lock())
         async with turn:
             try:
                 await self._take_in(obligation, output, answer)
-                info = await self._send(output, obligation.step)
+                self._safe(obligation)
+                if output.transient and output.location:
+                    self._park(obligation, output)
+                else:
+                    self._proved(output, await self._send(obligation, output))
             except asyncio.CancelledError:
                 raise
             except Exception as error:
                 self._gave_up(output, error)
-            else:
-                self._proved(output, info)
             self._save(obligation)
         self._leave(output.ref)
+        self._ended(obligation)
+
+    async def _send(self, obligation: Obligation, output: OutputDoc, *, forever: bool = False) -> ObjectInfo:
+        return await self._uploads.send(output, obligation.step, lambda: self._rank(obligation, output), forever=forever)
+
+    def _ended(self, obligation: Obligation) -> None:
+        """Something has become of an output."""
+        self._safe(obligation)
         if obligation.finished and self.obligations.get(obligation.step) is obligation:
             self._tell(obligation)
             if obligation.orphan:
-                self._forget(obligation)
+                self._close(obligation)
         self._core.pump()
+
+    def _safe(self, obligation: Obligation) -> None:
+        """Once steps can have all that a step wrote, it needs what it has read no more."""
+        if all(output.is_safe for output in obligation.outputs):
+            self._transients.ended(obligation.step, obligation.family, good=obligation.good)
 
     def _leave(self, ref: ObjectRef) -> None:
         self._busy[ref] -= 1
@@ -150,17 +225,98 @@ class StageOut:
             self._leave(ref)
 
     def unproven(self) -> Iterator[ObjectRef]:
-        """Iterate over the outputs that are on their way to their secondaries."""
+        """Iterate over the outputs that are not at their secondaries yet."""
         return (
             output.ref
             for obligation in self.obligations.values()
-            if not obligation.finished
             for output in obligation.outputs
-            if not output.proven and not output.error
+            if not output.is_closed and not output.error
         )
 
     def _tell(self, obligation: Obligation) -> None:
         self._core.emit(StagedOut(step=obligation.step, error=obligation.error))
+
+    def _rank(self, obligation: Obligation, output: OutputDoc) -> Rank:
+        """Return an upload's place in the order: what others wait for, results that people wait for, the rest."""
+        planner = self._core.planner
+        view = planner.item(output.ref)
+        read = int(view is not None and bool(view.uses))
+        after = -self._uploads.priority(obligation.uid)
+        if output.parked or (view is not None and view.awaited):
+            return (0, 0, after)
+        if planner.lacking and output.location and view is not None and not view.claims:
+            return (0, 1 + read, after)
+        if not planner.is_busy(obligation.uid):
+            return (3 if obligation.orphan else 1, after)
+        return (2, after, read)
+
+    # -- outputs that stay -------------------------------------------------------------------------------------------------
+
+    def _park(self, obligation: Obligation, output: OutputDoc) -> None:
+        output.parked = True
+        self._parked[output.ref] = (obligation, output)
+        self._transients.keep(obligation.uid, output.ref)
+        if obligation.orphan:
+            self._core.planner.let_go(output.ref)
+
+    def _unpark(self, ref: ObjectRef) -> _Pair | None:
+        pair = self._parked.pop(ref, None)
+        if pair is not None:
+            pair[1].parked = False
+        return pair
+
+    def store(self, command: Store) -> None:
+        """The planner needs the room of an output that only the primary has."""
+        pair = self._parked.get(command.ref)
+        if pair is not None and command.ref not in self._spills:
+            self._busy[command.ref] = self._busy.get(command.ref, 0) + 1
+            task = self._core.owner.start(self._spill(*pair), f"spill {command.ref}")
+            if task is not None:
+                self._spills[command.ref] = task
+
+    async def _spill(self, obligation: Obligation, output: OutputDoc) -> None:
+        """Send an output away. There is no giving up: it is wanted, and its room too."""
+        try:
+            async with self._turns.setdefault(output.ref, asyncio.Lock()):
+                info = await self._send(obligation, output, forever=True)
+                self._unpark(output.ref)
+                self._proved(output, info)
+                self._save(obligation)
+        finally:
+            self._spills.pop(output.ref, None)
+            self._leave(output.ref)
+        self._ended(obligation)
+
+    def freed(self, ref: ObjectRef) -> None:
+        """An output that only the primary has is about to go: nobody needs it any more."""
+        spill = self._spills.get(ref)
+        if spill is not None:
+            spill.cancel()
+        pair = self._unpark(ref)
+        if pair is not None:
+            obligation, output = pair
+            output.freed = True
+            self._save(obligation)
+            self._transients.forget(obligation.uid, ref)
+            self._core.note_freed(ref, obligation.step)
+            if obligation.orphan and obligation.closed:
+                self._forget(obligation)
+
+    def export(self, ref: ObjectRef) -> None:
+        """An output that may stay in the primary is wanted at its secondary after all."""
+        for obligation, output in self._of(ref):
+            output.transient = False
+            self._transients.forget(obligation.uid, ref)
+        self._core.planner.export(ref)
+        if ref in self._spills:
+            return
+        pair = self._unpark(ref)
+        if pair is not None:
+            self._save(pair[0])
+            self._begin(*pair, None)
+
+    def _of(self, ref: ObjectRef) -> list[_Pair]:
+        return [(one, output) for one in self.obligations.values() for output in one.outputs if output.ref == ref]
 
     # -- into the primary --------------------------------------------------------------------------------------------------
 
@@ -217,72 +373,7 @@ class StageOut:
         if future is not None and not future.done():
             future.set_result(admitted)
 
-    # -- to the secondary --------------------------------------------------------------------------------------------------
-
-    async def _send(self, output: OutputDoc, step: StepId) -> ObjectInfo:
-        """Upload with patience."""
-        core = self._core
-        attempt = 0
-        while True:
-            attempt += 1
-            async with self._slots:
-                try:
-                    return await self._upload(output, step)
-                except (Retryable, Corrupt, DiskFull):
-                    if attempt >= core.tuning.attempts:
-                        raise
-            await core.clock.sleep(core.tuning.backoff(attempt))
-
-    async def _upload(self, output: OutputDoc, step: StepId) -> ObjectInfo:
-        core = self._core
-        flight = Flight(
-            ref=output.ref,
-            direction="out",
-            size_bytes=output.size_bytes if output.size_bytes >= 0 else measure(Path(output.source)),
-            started_at=core.clock.now(),
-            reason=f"output of {step}",
-            step=step,
-            remote_mark=core.history.mark(f"{output.ref.remote} (out)"),
-        )
-        self.flights[output.ref] = flight
-        outcome, text = "cancelled", ""
-        try:
-            info = await self._copy(output, flight)
-            _compare(flight, info)
-        except Exception as error:
-            outcome, text = "failed", advice(error)
-            raise
-        else:
-            outcome = "ok"
-            self._progress(flight, flight.size_bytes)
-            core.history.measured(f"{output.ref.remote} (out)", flight.remote_mark)
-            return info
-        finally:
-            self.flights.pop(output.ref, None)
-            record = TransferRecord(
-                ref=output.ref,
-                direction="out",
-                size_bytes=flight.size_bytes,
-                started_at=flight.started_at,
-                finished_at=core.clock.now(),
-                outcome=outcome,
-                reason=flight.reason,
-                error=text,
-                steps=(step,),
-            )
-            core.history.finished(record)
-
-    async def _copy(self, output: OutputDoc, flight: Flight) -> ObjectInfo:
-        """Copy from the primary where it is there, else from where the step left it."""
-        if output.location:
-            return await self._core.primary.send(output.location, output.ref, lambda done: self._progress(flight, done))
-        return await self._core.storage.store(Path(output.source), output.ref, lambda done: self._progress(flight, done))
-
-    def _progress(self, flight: Flight, done: int) -> None:
-        done = min(done, flight.size_bytes)
-        if done > flight.done_bytes:
-            self._core.history.moved(f"{flight.ref.remote} (out)", done - flight.done_bytes)
-            flight.done_bytes = done
+    # -- at the secondary --------------------------------------------------------------------------------------------------
 
     def _proved(self, output: OutputDoc, info: ObjectInfo) -> None:
         core = self._core
@@ -298,8 +389,3 @@ class StageOut:
         output.error = f"output {output.ref} could not be stored: {advice(error)}; {advised}"
         if not output.location:
             self._core.planner.abandoned(output.ref)
-
-
-def _compare(flight: Flight, info: ObjectInfo) -> None:
-    if info.size_bytes != flight.size_bytes:
-        raise Corrupt(f"{flight.ref} has {info.size_bytes:,} bytes at its secondary instead of {flight.size_bytes:,}")

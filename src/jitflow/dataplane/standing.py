@@ -82,7 +82,7 @@ class Standing:
             return ObjectStanding(ref=str(ref), state=_S.ABSENT.value, message="nothing is known of it yet")
         flight = self._transfers.flights.get(ref)
         if view.state is _S.RESIDENT:
-            text = "here; an output that is being sent to its far store" if view.dirty else "here"
+            text = _here(view)
             return _told(view, text, done_bytes=view.size_bytes or 0, expected_s=0.0)
         if flight is not None:
             return self._moving(view, flight)
@@ -144,6 +144,14 @@ class Standing:
         # Leases of an earlier version say no times.
         waited = max(0.0, doc.granted_at - doc.asked_at) if doc.granted_at else None
         return StepStanding(step=step, phase=phase, read=tuple(read), waited_s=waited, expected_s=0.0)
+
+
+def _here(view: ItemView) -> str:
+    if not view.dirty:
+        return "here"
+    return (
+        "here; steps hand it on, and it stays here" if view.transient else "here; an output that is being sent to its far store"
+    )
 
 
 def _told(

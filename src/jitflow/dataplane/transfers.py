@@ -213,4 +213,4 @@ class Transfers:
             return f"input {ref}: no space is left on {label}; free some and retry ({advice(error)})"
         if isinstance(error, SourceChanged):
             return f"input {ref} changes while it is read ({advice(error)}); wait until nobody writes it and retry"
-        return refusal(ref, error)
+        return refusal(self._core, ref, error)

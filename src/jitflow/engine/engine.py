@@ -106,7 +106,14 @@ class Engine:
         self._objects = Remembering(objects, memos or NoMemos())
         self._locator = locator
         self._archive_logs = config.archive_logs
-        self._lookahead = Lookahead(dataplane, locator, lambda uid: uid in self._runs, objects, enabled=config.lookahead)
+        self._lookahead = Lookahead(
+            dataplane,
+            locator,
+            lambda uid: uid in self._runs,
+            objects,
+            enabled=config.lookahead,
+            intermediates=config.intermediates,
+        )
         self._owner = Owner(self._task_failed)
         self._claims = claims or NoClaimKeeper()
         self._throttle = throttle or Throttle()
@@ -223,7 +230,7 @@ class Engine:
             self._performer.perform(run, effect)
             end = ends.get(pod_key(run.uid, effect.node_id))
             if end is not None:
-                self._pods.ended(run.uid, effect.node_id, end)
+                self._pods.ended(run.uid, effect.node_id, end, good=machine.is_good(run.state, effect.node_id))
             else:
                 lost = "the pod's directory is gone: its outputs cannot be saved any more"
                 self._post(run.uid, OutputsSaved(node_id=effect.node_id, error=lost))
@@ -323,6 +330,8 @@ class Engine:
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._enqueue(run, event, future)
         await future
+        if isinstance(event, RetryRequested):
+            self._lookahead.announce(run)
 
     def _has_place_again(self, run: LiveRun) -> bool:
         """Ask for a place for a finished run: it goes on when others have ended, like one that is new."""
@@ -603,7 +612,7 @@ class Engine:
         for event, future in batch:
             if isinstance(event, PodEnded):
                 self._run_times.learn(run.state, event.node_id, event.end)
-                self._pods.ended(run.uid, event.node_id, event.end)
+                self._pods.ended(run.uid, event.node_id, event.end, good=machine.is_good(run.state, event.node_id))
             elif isinstance(event, OutputsSaved):
                 self._pods.forget(run.uid, event.node_id)
             if future is not None and not future.done():

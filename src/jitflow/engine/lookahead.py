@@ -11,7 +11,8 @@ from jitflow import machine
 from jitflow.engine.locations import Locator
 from jitflow.engine.pods import declared_output_bytes, future_of, located, step_id
 from jitflow.engine.run import LiveRun
-from jitflow.model.data import FutureStep, StepId
+from jitflow.model import argo
+from jitflow.model.data import FutureStep, ObjectRef, StepId
 from jitflow.model.objects import Objects
 from jitflow.ports.dataplane import DataPlane, Estimate
 
@@ -38,8 +39,13 @@ class Lookahead:
         objects: Objects,
         *,
         enabled: bool,
+        intermediates: str = "keep",
     ) -> None:
-        """Announce to `dataplane` what `is_live`; nothing when not `enabled` (each step fetches its own inputs)."""
+        """Announce to `dataplane` what `is_live`; nothing when not `enabled` (each step fetches its own inputs).
+
+        `intermediates`: `keep` or `when-needed`, for artifacts that steps hand on to each other.
+        """
+        self._intermediates = intermediates
         self._dataplane = dataplane
         self._locator = locator
         self._is_live = is_live
@@ -53,7 +59,8 @@ class Lookahead:
             return
         began = time.perf_counter()
         steps, run.hidden_steps = self.steps(run.uid, run.state)
-        self._dataplane.announce(run.uid, steps)
+        priority = run.state.program.spec.priority or 0
+        self._dataplane.announce(run.uid, steps, open_ended=run.hidden_steps, priority=priority)
         run.announce_cost_s = time.perf_counter() - began
 
     def announce_soon(self, run: LiveRun) -> None:
@@ -64,11 +71,16 @@ class Lookahead:
 
     def steps(self, uid: str, state: machine.State) -> tuple[list[FutureStep], bool]:
         """Return the steps to come with the objects they read and write, and whether some are not known yet."""
-        return self._located(uid, state, machine.forecast(state, objects=self._objects))
+        return self._located(uid, state, self._coming(state))
+
+    def _coming(self, state: machine.State) -> tuple[machine.ForecastStep, ...]:
+        """Return the steps to come; what reads outputs unseen is a reason to send all of them to their far stores."""
+        seen = machine.is_foreseeable(state, self._objects)
+        return machine.forecast(state, objects=self._objects, intermediates=self._intermediates if seen else "")
 
     def outlook(self, uid: str, state: machine.State, run_s: Callable[[str], float | None], now: float) -> Outlook:
         """Return the steps to come with how long they run as far as that was learned, and their names."""
-        coming = machine.forecast(state, objects=self._objects)
+        coming = self._coming(state)
         steps, _ = self._located(uid, state, coming)
         timed: list[FutureStep] = []
         for step, one in zip(steps, coming, strict=True):
@@ -83,25 +95,41 @@ class Lookahead:
         locator = self._locator().within(namespace, None if state.run.repository.default else state.run.store)
         barriers: dict[int, tuple[StepId, ...]] = {}
         found: list[FutureStep] = []
-        hidden = any(step.unknown for step in steps)
+        passing: list[tuple[machine.Passing, tuple[tuple[argo.Artifact, ObjectRef], ...]]] = []
+        hidden = any(step.unknown for step in steps) or len(steps) >= machine.MAX_STEPS
+        read: set[ObjectRef] = set()
         for step in steps:
             # Steps behind one barrier share a tuple here too: those who walk it look at it once.
             after = barriers.get(id(step.after))
             if after is None:
                 after = barriers[id(step.after)] = tuple(step_id(uid, node_id) for node_id in step.after)
+            inputs, outputs = located(step.inputs, locator), located(step.outputs, locator)
+            passing.append((step.passing, outputs))
+            read.update(ref for _, ref in inputs)
             found.append(
                 future_of(
                     step_id(uid, step.node_id),
                     step.template,
-                    located(step.inputs, locator),
-                    [ref for _, ref in located(step.outputs, locator)],
+                    inputs,
+                    [ref for _, ref in outputs],
                     after=after,
                     certain=step.certain,
                     late=hidden and bool(after),
                     output_bytes=declared_output_bytes(step.body) if step.body else None,
+                    family=step_id(uid, machine.family_of(step.name)),
                 )
             )
-        return found, hidden
+        return [_passing(step, *pair, read) for step, pair in zip(found, passing, strict=True)], hidden
+
+
+def _passing(
+    step: FutureStep, names: machine.Passing, outputs: Sequence[tuple[argo.Artifact, ObjectRef]], read: set[ObjectRef]
+) -> FutureStep:
+    """Return the step with its outputs marked that need not leave the primary."""
+    if not (names.unread or names.read):
+        return step
+    may = {ref for artifact, ref in outputs if artifact.name in names.unread or (artifact.name in names.read and ref in read)}
+    return replace(step, outputs=tuple(replace(one, transient=one.ref in may) for one in step.outputs))
 
 
 def with_names(estimate: Estimate, names: Mapping[StepId, str]) -> Estimate:

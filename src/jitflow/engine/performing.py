@@ -119,8 +119,9 @@ class Performer:
         keepers = self._keepers
         match effect:
             case LaunchPod():
+                node = run.state.nodes.get(effect.node_id)
                 ended = machine.is_ended(run.state, effect.node_id)
-                keepers.pods.launch(run.uid, effect, self._locator(), ended=ended)
+                keepers.pods.launch(run.uid, effect, self._locator(), name=node.name if node else "", ended=ended)
             case KillPod():
                 keepers.pods.kill(run.uid, effect)
             case RunTask():
@@ -177,7 +178,7 @@ class Performer:
 
     def _close_run(self, run: LiveRun) -> None:
         self._keepers.timers.cancel_all(run.uid)
-        self._keepers.pods.close_run(run.uid)
+        self._keepers.pods.close_run(run.uid, good=run.state.run.phase == "Succeeded")
         self._keepers.tasks.close_run(run.uid)
         self._keepers.meters.forget_clocks(run.uid)
         self._voice.closed(run)

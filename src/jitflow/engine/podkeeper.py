@@ -73,7 +73,8 @@ class _LivePod(msgspec.Struct, kw_only=True):
 class PodKeeperConfig(msgspec.Struct, frozen=True, kw_only=True):
     """How pods are run: places, look-ahead, the environment that host-root images see, the default grace.
 
-    `archive_logs`: whether the logs of all pods are kept as artifacts.
+    `archive_logs`: whether the logs of all pods are kept as artifacts. `intermediates`: `keep` or `when-needed`, for artifacts
+    that steps hand on to each other.
     """
 
     max_pods: int
@@ -82,6 +83,7 @@ class PodKeeperConfig(msgspec.Struct, frozen=True, kw_only=True):
     grace_s: float
     around: Surroundings = Surroundings()
     archive_logs: bool = False
+    intermediates: str = "keep"
 
 
 class PodKeeper:
@@ -145,13 +147,16 @@ class PodKeeper:
             places=slots.limit,
         )
 
-    def launch(self, uid: str, effect: LaunchPod, locator: Locator, *, ended: bool = False) -> None:
-        """Get the pod's data, then run it. Harmless to repeat. `ended`: it ran, only its outputs are to be saved."""
+    def launch(self, uid: str, effect: LaunchPod, locator: Locator, *, name: str = "", ended: bool = False) -> None:
+        """Get the pod's data, then run it. Harmless to repeat.
+
+        `name`: the node's. `ended`: it ran, only its outputs are to be saved.
+        """
         key = pod_key(uid, effect.node_id)
         if key in self._pods:
             return
         try:
-            plan = plan_pod(uid, effect, locator, self._images)
+            plan = plan_pod(uid, effect, locator, self._images, name)
             probes_of(plan.launch.template, address_of(key))
         except Refused as error:
             self._post(uid, PodRefused(node_id=effect.node_id, message=str(error)))
@@ -218,8 +223,8 @@ class PodKeeper:
         if pod is not None and news is not None and news.progress:
             self._post(pod.uid, PodProgressed(node_id=pod.node_id, progress=news.progress))
 
-    def ended(self, uid: str, node_id: str, end: PodEnd) -> None:
-        """The end is in the store: free the place, hand the outputs over."""
+    def ended(self, uid: str, node_id: str, end: PodEnd, *, good: bool) -> None:
+        """The end is in the store: free the place, hand the outputs over. `good`: the node has succeeded."""
         key = pod_key(uid, node_id)
         self._slots.free(key)
         pod = self._pods.get(key)
@@ -230,7 +235,7 @@ class PodKeeper:
             return
         pod.phase = PodPhase.SAVING
         outputs = _collected(pod.plan, end)
-        self._dataplane.release(pod.plan.step.id, outputs)
+        self._dataplane.release(pod.plan.step.id, outputs, good=good)
         if not outputs:
             self._saved(uid, node_id, key, "")
 
@@ -240,7 +245,7 @@ class PodKeeper:
         pod = self._pods.pop(key, None)
         self._slots.free(key)
         if pod is not None and pod.phase is not PodPhase.SAVING:
-            self._dataplane.release(pod.plan.step.id, ())
+            self._dataplane.release(pod.plan.step.id, (), good=False)
         self.forget(uid, node_id)
 
     def forget(self, uid: str, node_id: str) -> None:
@@ -259,10 +264,10 @@ class PodKeeper:
         if (held := self._held.pop(uid, None)) is not None:
             held.set()
 
-    def close_run(self, uid: str) -> None:
-        """A run has ended: its future is withdrawn."""
+    def close_run(self, uid: str, *, good: bool) -> None:
+        """A run has ended: its future is withdrawn. `good`: it has succeeded."""
         self._warned = {entry for entry in self._warned if entry[0] != uid}
-        self._dataplane.withdraw(uid)
+        self._dataplane.withdraw(uid, good=good)
 
     def _leased(self, key: str, pod: _LivePod, lease: Lease) -> None:
         pod.lease = lease
@@ -331,7 +336,7 @@ class PodKeeper:
     def _drop(self, key: str, pod: _LivePod) -> None:
         self._pods.pop(key, None)
         self._slots.free(key)
-        self._dataplane.release(pod.plan.step.id, ())
+        self._dataplane.release(pod.plan.step.id, (), good=False)
 
     def _saved(self, uid: str, node_id: str, key: str, error: str) -> None:
         if self._pods.pop(key, None) is None:

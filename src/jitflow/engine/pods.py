@@ -16,7 +16,7 @@ from jitflow.engine.readiness import command_of_probe
 from jitflow.engine.surroundings import Surroundings, in_root, mounts
 from jitflow.engine.surroundings import environment as own_environment
 from jitflow.expr.durations import parse_quantity
-from jitflow.machine import container_of
+from jitflow.machine import container_of, family_of
 from jitflow.model import argo
 from jitflow.model.data import FutureInput, FutureOutput, FutureStep, ObjectRef, StepId
 from jitflow.model.pods import (
@@ -64,6 +64,7 @@ def future_of(
     certain: bool = True,
     late: bool = False,
     output_bytes: int | None = None,
+    family: StepId = "",
 ) -> FutureStep:
     """Return a step as the data plane knows it; its inputs need not exist yet if it is `late`."""
     return FutureStep(
@@ -71,6 +72,7 @@ def future_of(
         template=template,
         after=after,
         certain=certain,
+        family=family,
         inputs=tuple(FutureInput(ref=ref, optional=bool(artifact.optional), late=late) for artifact, ref in inputs),
         outputs=tuple(FutureOutput(ref=ref, size_bytes=output_bytes) for ref in outputs),
     )
@@ -89,8 +91,8 @@ def located(artifacts: Sequence[argo.Artifact], locator: Locator) -> tuple[tuple
     return tuple((artifact, ref) for artifact, ref in found if ref is not None)
 
 
-def plan_pod(uid: str, launch: LaunchPod, locator: Locator, images: Images) -> PodPlan:
-    """Return what a launch needs before it can run.
+def plan_pod(uid: str, launch: LaunchPod, locator: Locator, images: Images, name: str = "") -> PodPlan:
+    """Return what a launch of the node `name` needs before it can run.
 
     Raises:
         Refused: the image's entrypoint is not known, or an artifact's location names no configured remote.
@@ -107,6 +109,7 @@ def plan_pod(uid: str, launch: LaunchPod, locator: Locator, images: Images) -> P
         inputs,
         [ref for _, ref in outputs],
         output_bytes=declared_output_bytes(template),
+        family=step_id(uid, family_of(name)) if name else "",
     )
     logs = located(launch.logs, locator)
     return PodPlan(step=step, launch=launch, parts=parts, inputs=inputs, outputs=outputs, logs=logs)

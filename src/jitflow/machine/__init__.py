@@ -11,10 +11,21 @@ from jitflow.machine.deciding import decide
 from jitflow.machine.estimates import durations, expecting
 from jitflow.machine.forecast import MAX_STEPS, ForecastStep, forecast, has_data
 from jitflow.machine.garbage import holds_back
+from jitflow.machine.intermediates import Passing, family_of, is_foreseeable
 from jitflow.machine.names import node_id, pod_name
 from jitflow.machine.node import Node, decode_node, encode_node
 from jitflow.machine.phases import IllegalMove
-from jitflow.machine.report import Summary, history, holds_locks, is_ended, node_views, status, summary, workflow_document
+from jitflow.machine.report import (
+    Summary,
+    history,
+    holds_locks,
+    is_ended,
+    is_good,
+    node_views,
+    status,
+    summary,
+    workflow_document,
+)
 from jitflow.machine.resubmits import memoization_refusal, resubmitted
 from jitflow.machine.state import Decision, State, encode_header, header_differs, new_state, restore
 from jitflow.machine.why import why
@@ -25,6 +36,7 @@ __all__ = [
     "ForecastStep",
     "IllegalMove",
     "Node",
+    "Passing",
     "State",
     "Summary",
     "container_of",
@@ -34,6 +46,7 @@ __all__ = [
     "encode_header",
     "encode_node",
     "expecting",
+    "family_of",
     "forecast",
     "has_data",
     "header_differs",
@@ -41,6 +54,8 @@ __all__ = [
     "holds_back",
     "holds_locks",
     "is_ended",
+    "is_foreseeable",
+    "is_good",
     "memoization_refusal",
     "new_state",
     "node_id",

@@ -18,6 +18,7 @@ from jitflow.machine import node as types
 from jitflow.machine.arguments import ArtifactArgument, found_artifact
 from jitflow.machine.future import FutureInputs, FutureTasks, FutureValues, LiveView, Outcome, future_inputs, has_tags, known
 from jitflow.machine.graph import forgiven, plan_for
+from jitflow.machine.intermediates import NOTHING, Passing, Policy, place_of
 from jitflow.machine.node import Node
 from jitflow.machine.pods import planned_outputs
 from jitflow.machine.problems import Problem, Unknown
@@ -54,6 +55,8 @@ class ForecastStep(Struct, frozen=True, kw_only=True, gc=False):
     name: str = ""
     fingerprint: str = ""
     """What its run time is learned by."""
+    passing: Passing = NOTHING
+    """Which of its outputs need not leave the primary."""
 
 
 class _Place(Struct, frozen=True, kw_only=True):
@@ -69,12 +72,15 @@ class _Place(Struct, frozen=True, kw_only=True):
     """Templates around it."""
 
 
-def forecast(state: State, *, limit: int = MAX_STEPS, objects: Objects = NO_OBJECTS) -> tuple[ForecastStep, ...]:
+def forecast(
+    state: State, *, limit: int = MAX_STEPS, objects: Objects = NO_OBJECTS, intermediates: str = ""
+) -> tuple[ForecastStep, ...]:
     """Return the pods that run and will run, in order of need: what can start soonest comes first.
 
-    Costs as much as there are nodes and future steps; at most `limit` are returned.
+    Costs as much as there are nodes and future steps; at most `limit` are returned. `intermediates`: what becomes of artifacts
+    that steps hand on to each other (`keep` or `when-needed`); empty: nothing is said of outputs that may stay in the primary.
     """
-    return _Forecaster(state, limit, objects).run()
+    return _Forecaster(state, limit, objects, intermediates).run()
 
 
 def has_data(state: State, objects: Objects = NO_OBJECTS) -> bool:
@@ -104,7 +110,7 @@ class _FullError(Exception):
 
 
 class _Forecaster:
-    def __init__(self, state: State, limit: int, objects: Objects) -> None:
+    def __init__(self, state: State, limit: int, objects: Objects, intermediates: str = "") -> None:
         self._objects = objects
         self._limit = limit
         self._view = LiveView(state, objects)
@@ -114,6 +120,9 @@ class _Forecaster:
         self._steps: list[tuple[int, int, ForecastStep]] = []
         self._levels: dict[str, int] = {}
         self._shared: dict[int, tuple[tuple[str, ...], int]] = {}
+        self._policy = Policy(state.program, state.run, intermediates) if intermediates else None
+        self._exported: set[bytes] | None = None
+        """Where what the workflow exports lies, None as long as that is not known."""
 
     def run(self) -> tuple[ForecastStep, ...]:
         """Walk from the root."""
@@ -121,13 +130,33 @@ class _Forecaster:
             with suppress(_FullError):
                 self._walk()
         self._steps.sort(key=lambda entry: entry[:2])
-        return tuple(step for _, _, step in self._steps)
+        return tuple(self._without_exports(step) for _, _, step in self._steps)
+
+    def _without_exports(self, step: ForecastStep) -> ForecastStep:
+        """Return the step with what the workflow exports not among the outputs that may stay in the primary."""
+        if not step.passing.read:
+            return step
+        exported = self._exported
+        own = {a.name for a in step.outputs if exported is not None and place_of(a) not in exported}
+        return msgspec.structs.replace(step, passing=Passing(step.passing.unread, step.passing.read & own))
 
     def _walk(self) -> None:
         spec, name = self._program.spec, self._program.name
         ends = self._top(_Place(name=name), spec.entrypoint or "")
+        self._exported = self._exports(spec.entrypoint or "", ends)
         if spec.on_exit and self._run.shutdown != TERMINATE:
             self._top(_Place(name=exit_name(name), after=ends.last), spec.on_exit)
+
+    def _exports(self, entrypoint: str, ends: Outcome) -> set[bytes] | None:
+        if self._policy is None:
+            return None
+        try:
+            outputs = self._compiled(entrypoint).source.outputs
+        except Problem:
+            return None
+        declared = [artifact.name for artifact in outputs.artifacts] if outputs is not None else []
+        known_ones = [ends.artifacts[name] for name in declared if name in ends.artifacts]
+        return {place_of(artifact) for artifact in known_ones} if len(known_ones) == len(declared) else None
 
     def _top(self, place: _Place, template_key: str) -> Outcome:
         node = self._live(place.name)
@@ -224,6 +253,7 @@ class _Forecaster:
             body=self._body(template, scope),
             name=node.name,
             fingerprint=template.fingerprint,
+            passing=self._policy.of(template, written) if self._policy is not None else NOTHING,
         )
         self._levels[node.id] = level
         self._steps.append((level, 0 if node.phase == phases.RUNNING else 1, step))

@@ -52,6 +52,12 @@ def is_ended(state: State, node_id: str) -> bool:
     return node is None or node.is_fulfilled or bool(node.held)
 
 
+def is_good(state: State, node_id: str) -> bool:
+    """Return whether a node has succeeded."""
+    node = state.nodes.get(node_id)
+    return node is not None and (node.held or node.phase) == phases.SUCCEEDED
+
+
 def history(state: State, noted: Iterable[Note]) -> list[Note]:
     """Return a run's history, oldest first: notes, and the nodes' beginnings and ends, which are not stored twice."""
     notes = list(noted)

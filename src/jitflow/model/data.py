@@ -82,8 +82,8 @@ class FutureInput(Struct, frozen=True, kw_only=True):
 class FutureOutput(Struct, frozen=True, kw_only=True):
     """An object that a step will write; `size_bytes` is what is reserved for it.
 
-    `transient`: only the announced steps read it. It lives in the primary until they have, and reaches its far store only if its
-    room is needed before that; any other output is sent there at once.
+    `transient`: only steps of its workflow read it, or nobody. It lives in the primary until they have or the workflow has ended,
+    and reaches its far store only if its room is needed before that; any other output is sent there at once.
     """
 
     ref: ObjectRef
@@ -106,3 +106,5 @@ class FutureStep(Struct, frozen=True, kw_only=True):
     certain: bool = True
     template: str = ""
     """The template's name: run times and output sizes are learned by it."""
+    family: StepId = ""
+    """The same for all attempts at one step: what one could not do, a later one may have done. Empty: there is but one."""

@@ -38,8 +38,8 @@ class Item:
 
     __slots__ = (
         "ahead", "begun", "blocked", "burden", "cancelled", "claims", "damaged", "dirty", "fixed", "flying", "kept", "last_used",
-        "looking", "loose", "parts", "producer", "rank", "readers", "ref", "retry_at", "settled", "size", "source", "spilling",
-        "stale", "state", "tally", "transient", "uploading", "urgent", "used", "uses", "waiters",
+        "looking", "loose", "parts", "producer", "rank", "readers", "ref", "retained", "retry_at", "settled", "size", "source",
+        "spilling", "stale", "state", "tally", "transient", "uploading", "urgent", "used", "uses", "waiters",
     )  # fmt: skip
 
     def __init__(self, ref: ObjectRef) -> None:
@@ -58,6 +58,8 @@ class Item:
         """An output on its way to the secondary without a replica: not to be had yet."""
         self.transient = False
         """Only known steps read it: gone when they have, and not sent to its far store before its room is needed."""
+        self.retained = False
+        """A transient result that steps may read which are not announced: it goes when it is let go, and not before."""
         self.spilling = False
         self.parts = 0
         """Streams in which it is on its way."""
@@ -87,7 +89,7 @@ class Item:
         self.loose = False
         self.rank: Rank = (0, 0.0, 0.0, 0)
         self.tally: tuple[int, int, int] = _NOTHING
-        self.settled: tuple[ReplicaState, bool, bool, bool, int | None, bool, bool] | None = None
+        self.settled: tuple[ReplicaState, bool, bool, bool, int | None, bool, bool, bool] | None = None
         """What the ledger was brought up to date with last."""
 
     @property
@@ -174,7 +176,7 @@ class Items:
     def settle(self, item: Item) -> None:
         """Bring the sums up to date with an item that may have changed."""
         state = item.state
-        now = (state, item.claims > 0, item.dirty, item.kept, item.size, item.spilling, item.begun)
+        now = (state, item.claims > 0, item.dirty, item.kept, item.size, item.spilling, item.begun, item.transient)
         if now != item.settled:
             item.settled = now
             self._settle(item, state, item.size or 0)
@@ -255,6 +257,16 @@ class Items:
         """Add to (or take from) the used bytes."""
         self.used += change
         self.peak = max(self.peak, self.used)
+
+    def mark_transient(self, item: Item, transient: bool) -> None:
+        """Count an item as one that only known steps read, or no longer."""
+        item.transient = transient
+        if transient:
+            self.transients[item.ref] = item
+        else:
+            self.transients.pop(item.ref, None)
+            item.retained = False
+        self.settle(item)
 
     def _prune(self, item: Item) -> None:
         """Forget an item of which nothing but the name is left."""

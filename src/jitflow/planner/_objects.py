@@ -312,6 +312,27 @@ class ObjectEvents:
         if item.loose:
             self._room.evict(item, self._out, "it was never proven far away and its workflow has ended")
 
+    def retain(self, ref: ObjectRef) -> None:
+        """An output is transient, and may be read by steps that are not announced: keep it until `let_go`."""
+        item = self._items.of(ref)
+        item.retained = True
+        self._items.mark_transient(item, True)
+
+    def let_go(self, ref: ObjectRef) -> None:
+        """No step will read a transient output but those that are announced: it goes after the last of them."""
+        item = self._items.table.get(ref)
+        if item is not None and item.retained:
+            item.retained = False
+            self._release(item)
+            self._items.settle(item)
+
+    def export(self, ref: ObjectRef) -> None:
+        """A transient output is wanted at its far store after all: it is sent like any other."""
+        item = self._items.table.get(ref)
+        if item is not None and item.transient:
+            self._items.mark_transient(item, False)
+            self._claims.replanned()
+
     # -- steps -------------------------------------------------------------------------------------------------------------
 
     def _forget(self, step: Step) -> None:
@@ -333,7 +354,7 @@ class ObjectEvents:
 
     def _release(self, item: Item) -> None:
         """Let a transient replica go when every step that reads it has ended; it has no far copy then, and needs none."""
-        if not item.transient or item.uses or item.claims or item.kept or item.state is not _S.RESIDENT:
+        if not item.transient or item.retained or item.uses or item.claims or item.kept or item.state is not _S.RESIDENT:
             return
         item.dirty = item.spilling = False
         item.stale = True

@@ -44,6 +44,10 @@ class ItemView(Struct, frozen=True, kw_only=True):
     """An output that is on its way to its secondary, or will be as soon as it is offered."""
     writer: StepId | None = None
     """The announced step that will write it."""
+    awaited: bool = False
+    """Whether a step cannot go on before it is at its far store."""
+    transient: bool = False
+    """An output that only known steps read, and that may never leave the primary."""
 
 
 class Wait(Struct, frozen=True, kw_only=True):
@@ -75,6 +79,8 @@ def view(items: Items, item: Item) -> ItemView:
         missing=item.source is Source.MISSING,
         uploading=item.uploading,
         writer=item.producer.id if item.producer is not None else None,
+        awaited=bool(item.blocked),
+        transient=item.transient,
     )
 
 

@@ -299,6 +299,19 @@ class Planner(ObjectEvents):
         return self._claims.shortages
 
     @property
+    def lacking(self) -> int:
+        """How many bytes the first ready step without room lacks."""
+        head = self._claims.head
+        if head is None or head.listed is None:
+            return 0
+        return max(0, self._items.fixed + head.missing - self._items.capacity)
+
+    def is_busy(self, uid: WorkflowUid) -> bool:
+        """Return whether a workflow has steps that have not ended."""
+        flow = self._steps.workflows.get(uid)
+        return flow is not None and bool(flow.steps)
+
+    @property
     def bytes(self) -> Bytes:
         """The ledger."""
         items = self._items

@@ -114,16 +114,22 @@ class DataPlane(Protocol):
         """Say what is still to come of workflows that run, together in the primary as it is now; nothing is looked up."""
         ...
 
-    def announce(self, uid: WorkflowUid, steps: Sequence[FutureStep]) -> None:
-        """Say what a workflow will read and write from now on, in order of need; replaces what was said before."""
+    def announce(self, uid: WorkflowUid, steps: Sequence[FutureStep], *, open_ended: bool = False, priority: int = 0) -> None:
+        """Say what a workflow will read and write from now on, in order of need; replaces what was said before.
+
+        `open_ended`: steps may come that are not known yet. `priority`: the workflow's; the results of a higher one go first.
+        """
         ...
 
     def acquire(self, uid: WorkflowUid, step: FutureStep) -> None:
         """Ask for a step's lease; a `Lease` or `LeaseRefused` follows, `Waiting` before it where it takes time."""
         ...
 
-    def release(self, step: StepId, outputs: Sequence[OutputObject]) -> None:
+    def release(self, step: StepId, outputs: Sequence[OutputObject], *, good: bool = True) -> None:
         """The step has ended: unpin its inputs, take its outputs in, send them out. `StagedOut` follows if there are any.
+
+        Outputs that were announced as transient stay in the primary where they fit, and that is told as `StagedOut`. What a step
+        has read that was not `good` is kept for another attempt.
 
         The sources of the outputs may be moved; they belong to the data plane until `StagedOut`.
         """
@@ -139,8 +145,11 @@ class DataPlane(Protocol):
         """
         ...
 
-    def withdraw(self, uid: WorkflowUid) -> None:
-        """The workflow ended or was cancelled: forget its future, give up waiting leases; stage-outs go on."""
+    def withdraw(self, uid: WorkflowUid, *, good: bool = True) -> None:
+        """The workflow ended or was cancelled: forget its future, give up waiting leases; stage-outs go on.
+
+        Its transient outputs go; if it was not `good`, those are sent to their far stores that a retry would read.
+        """
         ...
 
     async def close(self) -> None:
@@ -228,6 +237,10 @@ class PrimaryAdmin(Protocol):
 
     def near(self, ref: ObjectRef) -> ObjectRef | None:
         """Return the object of a remote that holds an object, or the part of a directory's replica, in the primary; else None."""
+        ...
+
+    def freed_output_of(self, ref: ObjectRef) -> StepId:
+        """Return which step wrote an output that was let go without a copy elsewhere; empty if that is not known of it."""
         ...
 
     async def stage(self, ref: ObjectRef) -> Replica:

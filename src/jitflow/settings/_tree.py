@@ -127,11 +127,15 @@ class RepositorySettings(_Strict, frozen=True, kw_only=True):
 
     `key_format`: what their keys begin with, with tags as in Argo; empty: `{{workflow.name}}/{{pod.name}}`. A ConfigMap
     `artifact-repositories` in a workflow's namespace goes before this.
+
+    `intermediates`: artifacts in it that steps hand on to each other and the workflow does not export are kept (`keep`), or
+    live in the primary until they were read, and are sent here only if their room is needed (`when-needed`).
     """
 
     remote: str = ""
     prefix: str = ""
     key_format: str = ""
+    intermediates: Literal["keep", "when-needed"] = "keep"
 
 
 class ArtifactPluginSettings(_Strict, frozen=True, kw_only=True):

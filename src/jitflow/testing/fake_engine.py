@@ -11,7 +11,7 @@ from jitflow.app.ports import Change, RemoteInfo
 from jitflow.app.present import is_finished
 from jitflow.app.service import Service
 from jitflow.model import argo, runs
-from jitflow.model.data import ObjectInfo, ObjectRef, Replica, ReplicaState
+from jitflow.model.data import ObjectInfo, ObjectRef, Replica, ReplicaState, StepId
 from jitflow.model.pods import LogLine, Pod, PodKey
 from jitflow.model.problems import Refused
 from jitflow.model.reasons import NodeReason, ObjectStanding, Obstacle, StepStanding
@@ -407,6 +407,10 @@ class FakePrimary:
     def local(self, ref: ObjectRef) -> Path | None:
         """Return None: replicas are only names here."""
         return None
+
+    def freed_output_of(self, ref: ObjectRef) -> StepId:
+        """Return nothing: no output is let go here."""
+        return ""
 
     async def evict(self, ref: ObjectRef) -> None:
         """Remove a replica."""

@@ -1,0 +1,126 @@
+"""Uploads: one at a time for each output, with patience, in the order of what waits for them."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from jitflow.dataplane.core import Core, advice
+from jitflow.dataplane.primary import measure
+from jitflow.dataplane.records import OutputDoc
+from jitflow.dataplane.transfers import Flight
+from jitflow.dataplane.turns import Rank, Turns
+from jitflow.model.data import ObjectInfo, ObjectRef, StepId, WorkflowUid
+from jitflow.ports.dataplane import TransferRecord
+from jitflow.ports.errors import Corrupt, DiskFull, PortError, Retryable
+
+
+class Uploads:
+    """Sends files to their secondaries, and says what is on its way."""
+
+    def __init__(self, core: Core, transfers: int) -> None:
+        """Send at most `transfers` at once to each remote."""
+        self._core = core
+        self.turns = Turns(transfers, time.perf_counter)
+        self.flights: dict[ObjectRef, Flight] = {}
+        self.errors: dict[ObjectRef, str] = {}
+        """What went wrong last with an upload that is tried again."""
+        self._priorities: dict[WorkflowUid, int] = {}
+
+    def prefer(self, uid: WorkflowUid, priority: int) -> None:
+        """Let the outputs of a workflow go before those of others whose priority is lower."""
+        if priority:
+            self._priorities[uid] = priority
+        else:
+            self._priorities.pop(uid, None)
+
+    def priority(self, uid: WorkflowUid) -> int:
+        """Return a workflow's priority."""
+        return self._priorities.get(uid, 0)
+
+    async def send(self, output: OutputDoc, step: StepId, rank: Callable[[], Rank], *, forever: bool = False) -> ObjectInfo:
+        """Upload, and try again where that can help.
+
+        Args:
+            output: what it is.
+            step: which step wrote it.
+            rank: who comes first.
+            forever: try until it works, whatever is wrong.
+        """
+        core = self._core
+        attempt = 0
+        try:
+            while True:
+                attempt += 1
+                async with self.turns.turn(output.ref.remote, output.ref, rank):
+                    try:
+                        return await self._upload(output, step)
+                    except PortError as error:
+                        worth = isinstance(error, Retryable | Corrupt | DiskFull) and attempt < core.tuning.attempts
+                        if not worth and not forever:
+                            raise
+                        self.errors[output.ref] = advice(error)
+                await core.clock.sleep(core.tuning.backoff(min(attempt, core.tuning.attempts)))
+        finally:
+            self.errors.pop(output.ref, None)
+
+    async def _upload(self, output: OutputDoc, step: StepId) -> ObjectInfo:
+        core = self._core
+        flight = Flight(
+            ref=output.ref,
+            direction="out",
+            size_bytes=output.size_bytes if output.size_bytes >= 0 else measure(Path(output.source)),
+            started_at=core.clock.now(),
+            reason=f"output of {step}",
+            step=step,
+            remote_mark=core.history.mark(f"{output.ref.remote} (out)"),
+        )
+        self.flights[output.ref] = flight
+        outcome, text = "cancelled", ""
+        try:
+            info = await self._copy(output, flight)
+            _compare(flight, info)
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:
+            outcome, text = "failed", advice(error)
+            raise
+        else:
+            outcome = "ok"
+            self._progress(flight, flight.size_bytes)
+            core.history.measured(f"{output.ref.remote} (out)", flight.remote_mark)
+            return info
+        finally:
+            self.flights.pop(output.ref, None)
+            core.history.finished(_record(flight, core.clock.now(), outcome, text))
+
+    async def _copy(self, output: OutputDoc, flight: Flight) -> ObjectInfo:
+        """Copy from the primary where it is there, else from where the step left it."""
+        if output.location:
+            return await self._core.primary.send(output.location, output.ref, lambda done: self._progress(flight, done))
+        return await self._core.storage.store(Path(output.source), output.ref, lambda done: self._progress(flight, done))
+
+    def _progress(self, flight: Flight, done: int) -> None:
+        done = min(done, flight.size_bytes)
+        if done > flight.done_bytes:
+            self._core.history.moved(f"{flight.ref.remote} (out)", done - flight.done_bytes)
+            flight.done_bytes = done
+
+
+def _record(flight: Flight, now: float, outcome: str, error: str) -> TransferRecord:
+    return TransferRecord(
+        ref=flight.ref,
+        direction="out",
+        size_bytes=flight.size_bytes,
+        started_at=flight.started_at,
+        finished_at=now,
+        outcome=outcome,
+        reason=flight.reason,
+        error=error,
+        steps=(flight.step,),
+    )
+
+
+def _compare(flight: Flight, info: ObjectInfo) -> None:
+    if info.size_bytes != flight.size_bytes:
+        raise Corrupt(f"{flight.ref} has {info.size_bytes:,} bytes at its secondary instead of {flight.size_bytes:,}")
