@@ -79,7 +79,7 @@ def is_running(name: str) -> Callable[[dict[str, Any]], bool]:
 def again(server: Server, name: str, node: str = "") -> None:
     """Retry a workflow, from a node that has succeeded if one is named."""
     chosen = {"restartSuccessful": True, "nodeFieldSelector": f"id={node}"} if node else {}
-    answer = server.call("PUT", f"{WORKFLOWS}/{name}/retry", json={"namespace": "default", "name": name, **chosen})
+    answer = server.call("PUT", f"{WORKFLOWS}/{name}/retry", {"namespace": "default", "name": name, **chosen})
     assert answer.status_code == 200, answer.text
 
 
