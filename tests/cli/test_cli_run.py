@@ -254,6 +254,10 @@ ESTIMATE: dict[str, Any] = {
     "expected_s": 12.0, "on_demand_s": 20.0, "steps": 8, "timed": 5, "compute_s": 8.0,
     "compute_chain": ["wf.a", "wf.b"], "chain_s": 0.5, "transfer_chain": [f"wf.{n}" for n in range(9)], "too_large": False,
     "rows": [[f"far:{index}", index * 1000 or None, "absent", 2] for index in range(22)],
+    "plans": [{
+        "uid": "u1", "name": "soon", "reason": "soon: best of 9 plans that ended, in 800 simulated events", "makespan_s": 11.0,
+        "steps": 8, "timed": 5, "chosen_at": 1000.0, "workflow": "wf",
+    }],
 }  # fmt: skip
 
 
@@ -270,6 +274,7 @@ def test_explain(jitflow: Jitflow, server: Stub, file: Path) -> None:
         "without look-ahead: 20s",
         "longest computing: 8s: wf.a → wf.b",
         "longest transfers: 500ms: wf.0 → wf.1 → … 6 more … → wf.8",
+        "plan: soon: best of 9 plans that ended, in 800 simulated events, 11s if alone",
         "peak of the primary: 900 kB",
         "smallest that works: 400 kB",
         "- absent 2 far:0",

@@ -9,7 +9,7 @@ import pytest
 
 from jitflow.engine.images import Images
 from jitflow.engine.locations import Locator, RemoteName
-from jitflow.engine.pods import build_pod, declared_output_bytes, plan_pod
+from jitflow.engine.pods import build_pod, declared_output_bytes, declared_run_s, plan_pod
 from jitflow.model import argo
 from jitflow.model.data import ObjectRef
 from jitflow.model.pods import Archive, Delivery, Pod, PodImage
@@ -131,7 +131,22 @@ def test_outputs_and_raw_inputs() -> None:
     assert (pod.files[0].path, pod.files[0].content, pod.files[0].mode) == ("/raw", b"text", 0o700)
     plan = plan_pod("u", launch(template), LOCATOR, IMAGES)
     assert [output.size_bytes for output in plan.step.outputs] == [20 * 2**20] * 3
-    assert declared_output_bytes(launch({"container": CONTAINER}).template) is None
+    assert declared_output_bytes(launch({"container": CONTAINER}).template, "tar") is None
+
+
+def test_annotations_say_how_much_is_written_and_how_long_it_takes() -> None:
+    def saying(**annotations: str) -> argo.Template:
+        found = {f"jitflow.io/{name.replace('_', '-')}": text for name, text in annotations.items()}
+        return launch({"container": CONTAINER, "metadata": {"annotations": found}}).template
+
+    own = saying(output_size="20Mi", **{"output_size.large": "1Gi"})
+    assert (declared_output_bytes(own, "large"), declared_output_bytes(own, "other")) == (2**30, 20 * 2**20)
+    assert [declared_run_s(saying(expected_duration=text)) for text in ("90", "1h30m", "-3s")] == [90.0, 5400.0, 0.0]
+    assert declared_run_s(saying(expected_duration="{{inputs.parameters.later}}")) is None, "only the future knows"
+    with pytest.raises(Refused, match=r"jitflow.io/expected-duration is 'long', which is no duration; write one such as 90s"):
+        declared_run_s(saying(expected_duration="long"))
+    with pytest.raises(Refused, match=r"jitflow.io/output-size.large is 'big', which is no size; write one such as 20Mi"):
+        declared_output_bytes(saying(output_size="1", **{"output_size.large": "big"}), "large")
 
 
 def test_volumes() -> None:

@@ -8,7 +8,7 @@ from jitflow import machine
 from jitflow.engine.runtimes import RUN_TIME, RunTimes
 from jitflow.engine.tasks import Owner
 from jitflow.model import argo
-from jitflow.model.pods import PodEnd
+from jitflow.model.pods import CollectedArtifact, PodEnd
 from jitflow.model.runs import WorkflowStarted
 from jitflow.spec import load_one
 from jitflow.testing.memory_store import MemoryStore
@@ -38,8 +38,9 @@ def state(name: str, amount: int = 1) -> machine.State:
     return machine.decide(machine.new_state(manifest), WorkflowStarted(), 1.0).state
 
 
-def end(seconds: float, exit_code: int | None = 0) -> PodEnd:
-    return PodEnd(key="k", exit_code=exit_code, started_at=100.0, finished_at=100.0 + seconds)
+def end(seconds: float, exit_code: int | None = 0, wrote: int | None = None) -> PodEnd:
+    artifacts = () if wrote is None else (CollectedArtifact(name="out", source="/x", size_bytes=wrote),)
+    return PodEnd(key="k", exit_code=exit_code, started_at=100.0, finished_at=100.0 + seconds, artifacts=artifacts)
 
 
 def fingerprint(one: machine.State) -> str:
@@ -71,6 +72,25 @@ def test_run_times_are_means_that_follow_the_newest_and_outlive_a_restart() -> N
         again = RunTimes(store, Clock(), owner)
         await again.open()
         assert again.of(fingerprint(first)) == times.of(fingerprint(first))
+        await owner.close()
+
+    asyncio.run(run())
+
+
+def test_what_steps_write_is_learned_too() -> None:
+    async def run() -> None:
+        store, owner = MemoryStore(), Owner(lambda name, error: None)
+        times, one = RunTimes(store, Clock(), owner), state("a")
+        key = fingerprint(one)
+        assert times.written(key, "out") is None
+        for size in (100, 300):
+            assert times.learn(one, "a", end(1.0, wrote=size)) == key
+        assert times.written(key, "out") == 200
+        assert times.learn(one, "a", end(1.0, exit_code=1, wrote=900)) == ""
+        await times.save()
+        again = RunTimes(store, Clock(), owner)
+        await again.open()
+        assert (again.written(key, "out"), again.written(key, "other")) == (200, None)
         await owner.close()
 
     asyncio.run(run())

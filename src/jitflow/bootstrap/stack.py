@@ -22,7 +22,7 @@ from jitflow.bootstrap.home import Home
 from jitflow.bootstrap.remotes import ARTIFACTS, Registry, configured
 from jitflow.bootstrap.system import RandomIds, SystemClock
 from jitflow.bootstrap.vault import Vault
-from jitflow.dataplane import LocalDataPlane, PrimaryDirectory, RemotePrimary, Scratch, Tuning
+from jitflow.dataplane import LocalDataPlane, PlanProcess, PrimaryDirectory, RemotePrimary, Scratch, Tuning
 from jitflow.engine import Engine, Images
 from jitflow.engine.plugins import WorkflowPlugins
 from jitflow.engine.podkeeper import PodKeeperConfig
@@ -93,6 +93,7 @@ async def open_stack(settings: Settings) -> AsyncGenerator[Stack]:
             transfers=settings.primary.transfers,
             workers=pods_at_once(settings),
             tuning=Tuning(disk_patience_s=settings.primary.stall_s),
+            chooser=PlanProcess(),
         )
         claims = ClaimDirectories(home.volumes, objects)
         memos = MemoStore(objects)

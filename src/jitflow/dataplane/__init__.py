@@ -1,9 +1,10 @@
 """The planner's async shell: transfers, the primary, the catalogue, stage-out."""
 
+from jitflow.dataplane.choosing import PlanProcess
 from jitflow.dataplane.core import Tuning
 from jitflow.dataplane.plane import LocalDataPlane
 from jitflow.dataplane.primary import PrimaryDirectory
 from jitflow.dataplane.remote_primary import RemotePrimary
 from jitflow.dataplane.scratch import Scratch
 
-__all__ = ["LocalDataPlane", "PrimaryDirectory", "RemotePrimary", "Scratch", "Tuning"]
+__all__ = ["LocalDataPlane", "PlanProcess", "PrimaryDirectory", "RemotePrimary", "Scratch", "Tuning"]

@@ -1,6 +1,6 @@
 """Before a workflow runs: do its inputs exist, can it ever fit, what will it take."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from msgspec.structs import replace
 
@@ -11,7 +11,7 @@ from jitflow.dataplane.lookups import Answers, stat_all
 from jitflow.model.data import FutureInput, FutureStep, ObjectInfo, ObjectRef, ReplicaState, WorkflowUid
 from jitflow.model.origins import is_open
 from jitflow.model.problems import Problem, Refused
-from jitflow.planner import footprint
+from jitflow.planner import Plan, footprint
 from jitflow.ports.dataplane import Estimate
 from jitflow.ports.errors import FixRequest, ObjectMissing
 
@@ -33,15 +33,18 @@ async def check(core: Core, uid: WorkflowUid, steps: Sequence[FutureStep]) -> Es
     return await foreseen(core, _estimate(core, sized, external, answers), [(uid, sized)])
 
 
-async def outlook(core: Core, workflows: Sequence[tuple[WorkflowUid, Sequence[FutureStep]]]) -> Estimate:
-    """Say what is still to come of workflows that run, from what is known of their objects."""
+async def outlook(
+    core: Core, workflows: Sequence[tuple[WorkflowUid, Sequence[FutureStep]]], plans: Mapping[WorkflowUid, Plan]
+) -> Estimate:
+    """Say what is still to come of workflows that run, by their plans, from what is known of their objects."""
     together = [step for _, steps in workflows for step in steps]
     external = _external(together)
     answers: Answers = {ref: core.infos[ref] for ref in external if ref in core.infos}
     rows = (core.rows[ref] for ref in external if ref in core.rows)
     answers.update((row.ref, ObjectInfo(ref=row.ref, size_bytes=row.size_bytes)) for row in rows)
     sized = [(uid, [_sized(core, step, answers) for step in steps]) for uid, steps in workflows]
-    return await foreseen(core, _estimate(core, [step for _, steps in sized for step in steps], external, answers), sized)
+    estimate = _estimate(core, [step for _, steps in sized for step in steps], external, answers)
+    return await foreseen(core, estimate, sized, plans)
 
 
 def _external(steps: Sequence[FutureStep]) -> dict[ObjectRef, bool]:

@@ -1,13 +1,13 @@
 """What a simulation of the planner says of workflows before they run, or of what is left of them."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from msgspec.structs import replace
 
 from jitflow.dataplane.core import Core
 from jitflow.model.data import FutureStep, ObjectRef, StepId, WorkflowUid
-from jitflow.planner import Arrival, Link, Outcome, Setting, longest, simulate
+from jitflow.planner import Arrival, Link, Outcome, Plan, Setting, longest, simulate
 from jitflow.ports.dataplane import Estimate
 
 _READS_SIMULATED = 2000
@@ -17,7 +17,9 @@ _NOMINAL_BPS = 50e6
 Workflows = Sequence[tuple[WorkflowUid, Sequence[FutureStep]]]
 
 
-async def foreseen(core: Core, estimate: Estimate, workflows: Workflows) -> Estimate:
+async def foreseen(
+    core: Core, estimate: Estimate, workflows: Workflows, plans: Mapping[WorkflowUid, Plan] | None = None
+) -> Estimate:
     """Add the chains, and what a simulation says: the peak, and where the link's rate is known, the times."""
     steps = [step for _, some in workflows for step in some]
     resident = {ref: row.size_bytes for ref, row in core.rows.items()}
@@ -26,7 +28,7 @@ async def foreseen(core: Core, estimate: Estimate, workflows: Workflows) -> Esti
         return estimate
     if sum(len(step.inputs) + 2 for step in steps) > _READS_SIMULATED:
         return replace(estimate, too_large=True)
-    arrivals = [Arrival(uid=uid, steps=tuple(some)) for uid, some in workflows]
+    arrivals = [Arrival(uid=uid, steps=tuple(some), plan=(plans or {}).get(uid)) for uid, some in workflows]
     fits = sum(resident.values()) <= estimate.capacity_bytes
     setting = Setting(
         capacity_bytes=estimate.capacity_bytes,

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from jitflow.dataplane import records
 from jitflow.dataplane.byhand import ByHand
@@ -16,6 +17,7 @@ from jitflow.dataplane.inside import Gathered, Inside
 from jitflow.dataplane.journal import Journal
 from jitflow.dataplane.leases import Leases
 from jitflow.dataplane.lookups import Lookups
+from jitflow.dataplane.planning import Chooser, NoChooser, Planning, weight_of
 from jitflow.dataplane.primary import same
 from jitflow.dataplane.progress import Progress
 from jitflow.dataplane.stageout import StageOut
@@ -83,6 +85,7 @@ class LocalDataPlane:
         default_output_bytes: int = 1 << 20,
         free_floor_bytes: int = _FREE_FLOOR_BYTES,
         tuning: Tuning | None = None,
+        chooser: Chooser | None = None,
     ) -> None:
         """Use `primary` for at most `capacity_bytes`.
 
@@ -98,6 +101,7 @@ class LocalDataPlane:
             default_output_bytes: reserved for an output of which nothing is known.
             free_floor_bytes: what is always left free on the primary's disk.
             tuning: limits of patience.
+            chooser: chooses plans; without one workflows are gone through in the plain order.
         """
         options = PlannerOptions(transfers=transfers, workers=workers, window=window, default_output_bytes=default_output_bytes)
         self._store = store
@@ -116,6 +120,7 @@ class LocalDataPlane:
             emit=self._emit,
             free_floor_bytes=free_floor_bytes,
         )
+        self._planning = Planning(core, chooser or NoChooser())
         self._lookups = Lookups(core, self._refuse)
         self._transfers = Transfers(core, self._refuse)
         self._uploads = Uploads(core, transfers)
@@ -192,12 +197,14 @@ class LocalDataPlane:
 
     async def outlook(self, workflows: Sequence[tuple[WorkflowUid, Sequence[FutureStep]]]) -> Estimate:
         """Say what is still to come of workflows that run (see `DataPlane.outlook`)."""
-        return await outlook(self._core, workflows)
+        plans = {uid: plan for uid, _ in workflows if (plan := self._planning.plan(uid)) is not None}
+        notes = (self._planning.note(uid) for uid, _ in workflows)
+        return replace(await outlook(self._core, workflows, plans), plans=tuple(note for note in notes if note is not None))
 
     def announce(self, uid: WorkflowUid, steps: Sequence[FutureStep], *, open_ended: bool = False, priority: int = 0) -> None:
         """Say what a workflow will read and write (see `DataPlane.announce`)."""
         self._uploads.prefer(uid, priority)
-        self._core.planner.announce(uid, self._gathered.announced(steps))
+        self._planning.announce(uid, self._gathered.announced(steps), weight_of(priority))
         for ref in self._transients.announced(uid, steps, open_ended=open_ended):
             self._stageout.export(ref)
         self._core.pump()
@@ -218,6 +225,7 @@ class LocalDataPlane:
         family = self._leases.family(step)
         self._inside.forget(step)
         self._gathered.forget(step)
+        self._planning.ended(workflow_of(step), step)
         self._gathered.wrote(workflow_of(step), (output.ref for output in outputs))
         self._leases.returned(step)
         if not outputs and self._core.planner.wait(step) is None:
@@ -236,6 +244,7 @@ class LocalDataPlane:
     def withdraw(self, uid: WorkflowUid, *, good: bool = True) -> None:
         """The workflow has ended (see `DataPlane.withdraw`)."""
         self._gathered.withdraw(uid)
+        self._planning.withdraw(uid)
         self._leases.withdraw(uid)
         self._core.planner.withdraw(uid)
         for ref in self._transients.withdraw(uid, good=good):
@@ -328,7 +337,8 @@ class LocalDataPlane:
 
     def standing(self, step: StepId) -> StepStanding:
         """Return where a step's inputs stand or came from (see `PrimaryAdmin.standing`)."""
-        return self._standing.of(step)
+        found = self._standing.of(step)
+        return replace(found, plan=self._planning.place(step)) if found.phase == "waiting" or found.objects else found
 
     async def timeline(self, *, since: float = 0.0) -> tuple[Sequence[TransferRecord], Sequence[tuple[float, int]]]:
         """Return finished transfers and the fill since a time (see `PrimaryAdmin.timeline`)."""

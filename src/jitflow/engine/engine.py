@@ -106,15 +106,18 @@ class Engine:
         self._objects = Remembering(objects, memos or NoMemos())
         self._locator = locator
         self._archive_logs = config.archive_logs
+        self._owner = Owner(self._task_failed)
+        self._run_times = RunTimes(store, clock, self._owner)
         self._lookahead = Lookahead(
             dataplane,
             locator,
             lambda uid: uid in self._runs,
             objects,
+            run_times=self._run_times,
+            clock=clock,
             enabled=config.lookahead,
             intermediates=config.intermediates,
         )
-        self._owner = Owner(self._task_failed)
         self._claims = claims or NoClaimKeeper()
         self._throttle = throttle or Throttle()
         self._plugins = plugins
@@ -148,7 +151,6 @@ class Engine:
             clock=clock,
             locator=locator,
         )
-        self._run_times = RunTimes(store, clock, self._owner)
         self._expectations = Expectations(self._state_of)
         self._runs: dict[str, LiveRun] = {}
         self._listeners: set[Listener] = set()
@@ -447,7 +449,7 @@ class Engine:
             Refused: an input is missing, a remote is unknown or refuses, or it can never fit.
         """
         state = self._new_state(workflow)
-        future = self._lookahead.outlook("explain", state, self._run_times.of, self._clock.now())
+        future = self._lookahead.outlook("explain", state)
         return with_names(await self._dataplane.check(future.uid, future.steps), future.names)
 
     async def outlook(self, uids: Sequence[str] = ()) -> Estimate:
@@ -459,10 +461,11 @@ class Engine:
         ended = [uid for uid in uids if uid not in self._runs]
         if ended:
             raise Refused("it has ended: nothing of it is still to come", code="conflict")
-        now, run_s = self._clock.now(), self._run_times.of
-        found = [self._lookahead.outlook(uid, self._runs[uid].state, run_s, now) for uid in uids or list(self._runs)]
+        found = [self._lookahead.outlook(uid, self._runs[uid].state) for uid in uids or list(self._runs)]
         estimate = await self._dataplane.outlook([(one.uid, one.steps) for one in found])
-        return with_names(estimate, {step: name for one in found for step, name in one.names.items()})
+        plans = tuple(msgspec.structs.replace(plan, workflow=self.name_of(step_id(plan.uid, ""))) for plan in estimate.plans)
+        named = {step: name for one in found for step, name in one.names.items()}
+        return with_names(msgspec.structs.replace(estimate, plans=plans), named)
 
     async def locate(self, uid: str, artifact: argo.Artifact) -> ObjectRef | None:
         """Return where an artifact of a run's status lies, None if that is in no store.
@@ -489,8 +492,7 @@ class Engine:
         )
 
     async def _check(self, uid: str, state: machine.State) -> Estimate:
-        steps, _ = self._lookahead.steps(uid, state)
-        return await self._dataplane.check(uid, steps)
+        return await self._dataplane.check(uid, self._lookahead.steps(uid, state))
 
     async def notes(self, uid: str) -> Sequence[Note]:
         """Return the run's history, oldest first: what was noted, and the beginnings and ends that its nodes tell of."""
@@ -609,16 +611,17 @@ class Engine:
 
     def _follow_up(self, run: LiveRun, batch: list[tuple[Event, asyncio.Future[None] | None]]) -> None:
         """Do what had to wait until the events were durable."""
+        learned: set[str] = set()
         for event, future in batch:
             if isinstance(event, PodEnded):
-                self._run_times.learn(run.state, event.node_id, event.end)
+                learned.add(self._run_times.learn(run.state, event.node_id, event.end))
                 self._pods.ended(run.uid, event.node_id, event.end, good=machine.is_good(run.state, event.node_id))
             elif isinstance(event, OutputsSaved):
                 self._pods.forget(run.uid, event.node_id)
             if future is not None and not future.done():
                 future.set_result(None)
-        if any(isinstance(event, PodEnded) for event, _ in batch):
-            self._lookahead.announce_soon(run)
+        if learned:
+            self._lookahead.announce_soon(run, learned)
 
     async def _commit(self, run: LiveRun, turn: Turn, header: bytes | None, *, kind: Literal["ADDED", "MODIFIED"]) -> None:
         ended = turn.state.run

@@ -2,22 +2,27 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from jitflow import machine
 from jitflow.engine.locations import Locator
-from jitflow.engine.pods import declared_output_bytes, future_of, located, step_id
+from jitflow.engine.pods import declared_run_s, future_of, located, outputs_of, step_id
 from jitflow.engine.run import LiveRun
+from jitflow.engine.runtimes import RunTimes
 from jitflow.model import argo
-from jitflow.model.data import FutureStep, ObjectRef, StepId
+from jitflow.model.data import FutureOutput, FutureStep, ObjectRef, StepId
 from jitflow.model.objects import Objects
+from jitflow.model.problems import Refused
+from jitflow.ports.clock import Clock
 from jitflow.ports.dataplane import DataPlane, Estimate
 
 PAUSE_PER_COST = 20
 """Looking ahead again takes at most about one part in so many of the time."""
+_MUCH, _LITTLE_S = 1.5, 1.0
+"""A run time is another one if it has changed by such a factor and a little more."""
 
 
 class Outlook(Struct, frozen=True, kw_only=True):
@@ -38,6 +43,8 @@ class Lookahead:
         is_live: Callable[[str], bool],
         objects: Objects,
         *,
+        run_times: RunTimes,
+        clock: Clock,
         enabled: bool,
         intermediates: str = "keep",
     ) -> None:
@@ -51,46 +58,60 @@ class Lookahead:
         self._is_live = is_live
         self._enabled = enabled
         self._objects = objects
+        self._run_times = run_times
+        self._clock = clock
 
     def announce(self, run: LiveRun) -> None:
-        """Tell the data plane what the run will read and write from now on."""
+        """Tell the data plane what the run will read and write from now on, and for how long its steps will run."""
         run.announcing = False
         if not run.has_data or not self._enabled or not self._is_live(run.uid):
             return
         began = time.perf_counter()
-        steps, run.hidden_steps = self.steps(run.uid, run.state)
+        coming = self._coming(run.state)
+        steps, run.hidden_steps = self._located(run.uid, run.state, coming)
+        run.estimates = {key: self._run_times.of(key) for key in {step.fingerprint for step in coming}}
         priority = run.state.program.spec.priority or 0
         self._dataplane.announce(run.uid, steps, open_ended=run.hidden_steps, priority=priority)
         run.announce_cost_s = time.perf_counter() - began
 
-    def announce_soon(self, run: LiveRun) -> None:
-        """Look ahead again if some steps were hidden, but not all the time."""
-        if run.hidden_steps and not run.announcing:
+    def announce_soon(self, run: LiveRun, learned: Collection[str] = ()) -> None:
+        """Look ahead again if steps were hidden, or if much was `learned` of templates; but not all the time."""
+        news = run.hidden_steps or any(self._is_news(run, key) for key in learned)
+        if news and not run.announcing:
             run.announcing = True
             asyncio.get_running_loop().call_later(PAUSE_PER_COST * run.announce_cost_s, self.announce, run)
 
-    def steps(self, uid: str, state: machine.State) -> tuple[list[FutureStep], bool]:
-        """Return the steps to come with the objects they read and write, and whether some are not known yet."""
-        return self._located(uid, state, self._coming(state))
+    def _is_news(self, run: LiveRun, fingerprint: str) -> bool:
+        """Return whether the run time of a template is quite another one than was announced."""
+        if fingerprint not in run.estimates:
+            return False
+        before, now = run.estimates[fingerprint], self._run_times.of(fingerprint)
+        if before is None or now is None:
+            return before is not now
+        return max(before, now) > _MUCH * min(before, now) + _LITTLE_S
+
+    def steps(self, uid: str, state: machine.State) -> list[FutureStep]:
+        """Return the steps to come with the objects they read and write.
+
+        Raises:
+            Refused: an annotation of one cannot be used.
+        """
+        return self._located(uid, state, self._coming(state), strict=True)[0]
 
     def _coming(self, state: machine.State) -> tuple[machine.ForecastStep, ...]:
         """Return the steps to come; what reads outputs unseen is a reason to send all of them to their far stores."""
         seen = machine.is_foreseeable(state, self._objects)
         return machine.forecast(state, objects=self._objects, intermediates=self._intermediates if seen else "")
 
-    def outlook(self, uid: str, state: machine.State, run_s: Callable[[str], float | None], now: float) -> Outlook:
-        """Return the steps to come with how long they run as far as that was learned, and their names."""
+    def outlook(self, uid: str, state: machine.State) -> Outlook:
+        """Return the steps to come with how long they run as far as that is known, and their names."""
         coming = self._coming(state)
         steps, _ = self._located(uid, state, coming)
-        timed: list[FutureStep] = []
-        for step, one in zip(steps, coming, strict=True):
-            node = state.nodes.get(one.node_id)
-            ran_s = now - node.started_at if node is not None and node.phase == "Running" and node.started_at is not None else 0.0
-            whole_s = run_s(one.fingerprint)
-            timed.append(replace(step, run_s=max(0.0, whole_s - ran_s)) if whole_s is not None else step)
-        return Outlook(uid=uid, steps=timed, names={step.id: one.name for step, one in zip(steps, coming, strict=True)})
+        return Outlook(uid=uid, steps=steps, names={step.id: one.name for step, one in zip(steps, coming, strict=True)})
 
-    def _located(self, uid: str, state: machine.State, steps: Sequence[machine.ForecastStep]) -> tuple[list[FutureStep], bool]:
+    def _located(
+        self, uid: str, state: machine.State, steps: Sequence[machine.ForecastStep], *, strict: bool = False
+    ) -> tuple[list[FutureStep], bool]:
         namespace = state.program.metadata.namespace or ""
         locator = self._locator().within(namespace, None if state.run.repository.default else state.run.store)
         barriers: dict[int, tuple[StepId, ...]] = {}
@@ -103,23 +124,46 @@ class Lookahead:
             after = barriers.get(id(step.after))
             if after is None:
                 after = barriers[id(step.after)] = tuple(step_id(uid, node_id) for node_id in step.after)
-            inputs, outputs = located(step.inputs, locator), located(step.outputs, locator)
-            passing.append((step.passing, outputs))
+            inputs = located(step.inputs, locator)
+            outputs, run_s = self._estimated(state, step, locator, strict=strict)
+            passing.append((step.passing, located(step.outputs, locator)))
             read.update(ref for _, ref in inputs)
             found.append(
                 future_of(
                     step_id(uid, step.node_id),
                     step.template,
                     inputs,
-                    [ref for _, ref in outputs],
+                    outputs,
                     after=after,
                     certain=step.certain,
                     late=hidden and bool(after),
-                    output_bytes=declared_output_bytes(step.body) if step.body else None,
+                    run_s=run_s,
                     family=step_id(uid, machine.family_of(step.name)),
                 )
             )
         return [_passing(step, *pair, read) for step, pair in zip(found, passing, strict=True)], hidden
+
+    def _estimated(
+        self, state: machine.State, step: machine.ForecastStep, locator: Locator, *, strict: bool
+    ) -> tuple[list[FutureOutput], float | None]:
+        """Return what a step writes and for how long it still runs: as declared, else as learned of its template."""
+        key, outputs = step.fingerprint, located(step.outputs, locator)
+        body = step.body or argo.Template()
+        run_s: float | None = None
+        try:
+            run_s = declared_run_s(body)
+            written = outputs_of(body, outputs, lambda name: self._run_times.written(key, name))
+        except Refused:
+            if strict:
+                raise
+            # It will be said when the step is launched.
+            written = outputs_of(argo.Template(), outputs)
+        if run_s is None:
+            run_s = self._run_times.of(key)
+        node = state.nodes.get(step.node_id) if run_s is not None else None
+        if run_s is None or node is None or node.phase != "Running" or node.started_at is None:
+            return written, run_s
+        return written, max(0.0, run_s - (self._clock.now() - node.started_at))
 
 
 def _passing(

@@ -1,7 +1,7 @@
 """From a resolved template to a pod: what to run, with which files, volumes and environment."""
 
 import tarfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from msgspec import Struct
@@ -15,7 +15,7 @@ from jitflow.engine.patches import patched
 from jitflow.engine.readiness import command_of_probe
 from jitflow.engine.surroundings import Surroundings, in_root, mounts
 from jitflow.engine.surroundings import environment as own_environment
-from jitflow.expr.durations import parse_quantity
+from jitflow.expr.durations import DurationError, QuantityError, parse_duration, parse_quantity
 from jitflow.machine import container_of, family_of
 from jitflow.model import argo
 from jitflow.model.data import FutureInput, FutureOutput, FutureStep, ObjectRef, StepId
@@ -30,12 +30,14 @@ from jitflow.model.pods import (
     PodInput,
     PodOutput,
 )
-from jitflow.model.problems import Refused
+from jitflow.model.problems import Problem, Refused
 from jitflow.model.runs import LaunchPod
 from jitflow.ports.dataplane import Lease
 
 SIZE_ANNOTATION = "jitflow.io/output-size"
-"""Template annotation: bytes to reserve for each output artifact, for example `20Mi`."""
+"""Template annotation: bytes to reserve for each output artifact, for example `20Mi`; with `.NAME` behind it, for that one."""
+DURATION_ANNOTATION = "jitflow.io/expected-duration"
+"""Template annotation: how long a step of it runs, for example `90s`."""
 
 
 class PodPlan(Struct, frozen=True, kw_only=True):
@@ -58,12 +60,12 @@ def future_of(
     step: StepId,
     template: str,
     inputs: Sequence[tuple[argo.Artifact, ObjectRef]],
-    outputs: Sequence[ObjectRef],
+    outputs: Sequence[FutureOutput],
     *,
     after: tuple[StepId, ...] = (),
     certain: bool = True,
     late: bool = False,
-    output_bytes: int | None = None,
+    run_s: float | None = None,
     family: StepId = "",
 ) -> FutureStep:
     """Return a step as the data plane knows it; its inputs need not exist yet if it is `late`."""
@@ -72,17 +74,67 @@ def future_of(
         template=template,
         after=after,
         certain=certain,
+        run_s=run_s,
         family=family,
         inputs=tuple(FutureInput(ref=ref, optional=bool(artifact.optional), late=late) for artifact, ref in inputs),
-        outputs=tuple(FutureOutput(ref=ref, size_bytes=output_bytes) for ref in outputs),
+        outputs=tuple(outputs),
     )
 
 
-def declared_output_bytes(template: argo.Template) -> int | None:
-    """Return what the template's annotation says of the size of its outputs, or None."""
-    annotations = template.metadata.annotations if template.metadata else {}
-    text = annotations.get(SIZE_ANNOTATION)
-    return int(parse_quantity(text)) if text else None
+def outputs_of(
+    template: argo.Template,
+    outputs: Sequence[tuple[argo.Artifact, ObjectRef]],
+    expected: Callable[[str], int | None] = lambda _: None,
+) -> list[FutureOutput]:
+    """Return what a step writes, with the sizes that are declared or `expected` of its artifacts.
+
+    Raises:
+        Refused: a declared size is none.
+    """
+    return [
+        FutureOutput(ref=ref, size_bytes=declared_output_bytes(template, one.name), expected_bytes=expected(one.name))
+        for one, ref in outputs
+    ]
+
+
+def declared_output_bytes(template: argo.Template, artifact: str) -> int | None:
+    """Return what the template's annotations say of the size of an output artifact, None if nothing.
+
+    Raises:
+        Refused: it is no size.
+    """
+    name = f"{SIZE_ANNOTATION}.{artifact}"
+    text = _annotation(template, name)
+    if not text:
+        name, text = SIZE_ANNOTATION, _annotation(template, SIZE_ANNOTATION)
+    try:
+        return int(parse_quantity(text)) if text else None
+    except QuantityError as error:
+        raise _not_a("size", "20Mi", template, name, text) from error
+
+
+def declared_run_s(template: argo.Template) -> float | None:
+    """Return what the template's annotation says of how long its steps run, None without one.
+
+    Raises:
+        Refused: it is no duration.
+    """
+    text = _annotation(template, DURATION_ANNOTATION)
+    try:
+        return max(0.0, parse_duration(text)) if text else None
+    except DurationError as error:
+        raise _not_a("duration", "90s or 1h30m", template, DURATION_ANNOTATION, text) from error
+
+
+def _annotation(template: argo.Template, name: str) -> str:
+    text = (template.metadata.annotations if template.metadata else {}).get(name, "")
+    # What only the future knows is not known yet.
+    return "" if "{{" in text else text
+
+
+def _not_a(what: str, example: str, template: argo.Template, name: str, text: str) -> Refused:
+    message = f"template {template.name}: its annotation {name} is {text!r}, which is no {what}"
+    return Refused(Problem(message=message, remedy=f"write one such as {example}, or leave it out"))
 
 
 def located(artifacts: Sequence[argo.Artifact], locator: Locator) -> tuple[tuple[argo.Artifact, ObjectRef], ...]:
@@ -107,8 +159,7 @@ def plan_pod(uid: str, launch: LaunchPod, locator: Locator, images: Images, name
         step_id(uid, launch.node_id),
         template.name or "",
         inputs,
-        [ref for _, ref in outputs],
-        output_bytes=declared_output_bytes(template),
+        outputs_of(template, outputs),
         family=step_id(uid, family_of(name)) if name else "",
     )
     logs = located(launch.logs, locator)

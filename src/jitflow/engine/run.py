@@ -63,6 +63,8 @@ class LiveRun:
         self.hidden_steps = False
         self.announcing = False
         self.announce_cost_s = 0.0
+        self.estimates: dict[str, float | None] = {}
+        """By fingerprint, the run times that were announced."""
 
     @property
     def uid(self) -> str:

@@ -80,7 +80,7 @@ class FutureInput(Struct, frozen=True, kw_only=True):
 
 
 class FutureOutput(Struct, frozen=True, kw_only=True):
-    """An object that a step will write; `size_bytes` is what is reserved for it.
+    """An object that a step will write; `size_bytes` is what is reserved for it, `expected_bytes` only what is foreseen.
 
     `transient`: only steps of its workflow read it, or nobody. It lives in the primary until they have or the workflow has ended,
     and reaches its far store only if its room is needed before that; any other output is sent there at once.
@@ -89,6 +89,7 @@ class FutureOutput(Struct, frozen=True, kw_only=True):
     ref: ObjectRef
     size_bytes: int | None = None
     transient: bool = False
+    expected_bytes: int | None = None
 
 
 class FutureStep(Struct, frozen=True, kw_only=True):

@@ -70,7 +70,7 @@ class StepStanding(Struct, frozen=True, kw_only=True):
     """What the data plane knows of one step. `phase` is empty for a step that it does not know.
 
     `phase`: `waiting`, `fetching`, `ready`, `running`, `done`. `reason`: why it waits. `expected_s`: seconds until all its
-    objects are here. `waited_s`: from its asking for its data until it had them, or until now.
+    objects are here. `waited_s`: from its asking for its data until it had them, or until now. `plan`: its place in the order.
     """
 
     step: StepId
@@ -80,6 +80,7 @@ class StepStanding(Struct, frozen=True, kw_only=True):
     read: tuple[ObjectRead, ...] = ()
     expected_s: float | None = None
     waited_s: float | None = None
+    plan: str = ""
 
 
 class Why(Struct, frozen=True, kw_only=True):

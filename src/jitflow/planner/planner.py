@@ -18,7 +18,7 @@ from jitflow.planner._views import Bytes, ItemView, Wait, view, wait_of
 from jitflow.planner.commands import Command, Grant
 
 _S = ReplicaState
-_PIECE = 1000
+_PIECE = 400
 """Reads that are announced at once: a few milliseconds of work."""
 
 
@@ -64,9 +64,12 @@ class Planner(ObjectEvents):
         flow = self._steps.workflow(uid)
         flow.weight = weight
         flow.gone = set()
-        concerned, keys = self._placed(uid, [step for step in _ordered(steps, plan) if step.inputs or step.outputs], plan)
-        named = {step.id for step in concerned}
         pieces = _Pieces()
+        concerned = [step for step in _ordered(steps, plan) if step.inputs or step.outputs]
+        yield from pieces.after(len(concerned))
+        concerned, keys = self._placed(uid, concerned, plan)
+        named = {step.id for step in concerned}
+        yield from pieces.after(len(concerned))
         for old in [step for step in flow.steps.values() if step.id not in named]:
             yield from pieces.after(len(old.inputs))
             if old.phase is Phase.FUTURE:
@@ -102,7 +105,7 @@ class Planner(ObjectEvents):
         known = self._steps.table.get(spec.id)
         if known is None:
             return self._enter(spec, uid, key)
-        if known.phase is Phase.FUTURE and (known.spec.inputs, known.spec.outputs) != (spec.inputs, spec.outputs):
+        if known.phase is Phase.FUTURE and _data(known.spec) != _data(spec):
             return self._replace(known, spec, key)
         if known.awaits and known.key != key:
             self._steps.rekey(known, key)
@@ -373,6 +376,11 @@ class _Pieces:
         if self._left <= 0:
             self._left = _PIECE
             yield
+
+
+def _data(step: FutureStep) -> tuple[object, ...]:
+    """Return what is announced of a step's objects and is of account here."""
+    return step.inputs, [(one.ref, one.size_bytes, one.transient) for one in step.outputs]
 
 
 def _same_objects(announced: FutureStep, asked: FutureStep) -> bool:

@@ -66,7 +66,7 @@ def choose(
     """
     search = _Search(steps, setting, effort or Effort(), stop)
     search.run()
-    return search.chosen() if search.tried else without_estimates(steps)
+    return search.chosen() if search.tried else search.untried()
 
 
 class _Search:
@@ -86,6 +86,8 @@ class _Search:
         """Spend the effort."""
         roomy: set[str] = set()
         for kind in _KINDS:
+            if self.left <= 0 or self.stop():
+                return
             # Where room was never short, what is done when it is makes no difference.
             if kind.order not in roomy and self._try(_PLANS[kind.order](self.graph, self.setting, None, kind), kind):
                 roomy.add(kind.order)
@@ -119,6 +121,14 @@ class _Search:
         self.tried.append((plan, outcome, kind))
         self.best_s = min(self.best_s, outcome.makespan_s)
         return not outcome.shortages
+
+    def untried(self) -> Plan:
+        """Return a plan though none was simulated: where everything has room run times count, else sizes."""
+        graph = self.graph
+        if sum(graph.far_bytes) + sum(graph.made_bytes) > self.setting.capacity_bytes or not any(graph.run_s):
+            return without_estimates(self.steps)
+        plan = _PLANS["soon"](graph, self.setting, None, _Kind("soon"))
+        return replace(plan, reason=f"{plan.name}: there is room for everything")
 
     def chosen(self) -> Plan:
         """Return the plan that moves the fewest bytes of those that are hardly slower than the fastest."""

@@ -56,6 +56,23 @@ class OutputObject(Struct, frozen=True, kw_only=True):
     artifact: CollectedArtifact
 
 
+class PlanNote(Struct, frozen=True, kw_only=True):
+    """The plan by which a workflow is gone through, and why that one. `makespan_s`: what was simulated, alone in the primary.
+
+    `steps`: how many were to come when it was chosen, at `chosen_at`; `timed`: of how many of them a run time was known.
+    """
+
+    uid: WorkflowUid
+    name: str
+    reason: str
+    makespan_s: float | None = None
+    steps: int = 0
+    timed: int = 0
+    chosen_at: float = 0.0
+    workflow: str = ""
+    """Its name, if that is known."""
+
+
 class Estimate(Struct, frozen=True, kw_only=True):
     """What `explain` says of a manifest before it runs. Bytes and seconds.
 
@@ -88,6 +105,8 @@ class Estimate(Struct, frozen=True, kw_only=True):
     transfer_chain: tuple[StepId, ...] = ()
     too_large: bool = False
     """The workflow is too large to be simulated: nothing is said of its time but what adding up gives."""
+    plans: tuple[PlanNote, ...] = ()
+    """The plans of the workflows that have one."""
 
 
 class DataPlane(Protocol):
@@ -117,7 +136,8 @@ class DataPlane(Protocol):
     def announce(self, uid: WorkflowUid, steps: Sequence[FutureStep], *, open_ended: bool = False, priority: int = 0) -> None:
         """Say what a workflow will read and write from now on, in order of need; replaces what was said before.
 
-        `open_ended`: steps may come that are not known yet. `priority`: the workflow's; the results of a higher one go first.
+        `open_ended`: steps may come that are not known yet. `priority`: the workflow's; the results of a higher one go first, and
+        it has a larger share beside others. With run times the data plane can choose a plan that is better than this order.
         """
         ...
 

@@ -108,6 +108,9 @@ def facts(found: Estimate) -> Iterator[tuple[str, str]]:
     moved = duration(found.transfer_s) if found.transfer_s is not None else "not known: nothing was measured on this link yet"
     yield "time to move them", f"{moved}{link if found.transfer_s is not None else ''}"
     yield from _times(found)
+    for plan in found.plans:
+        alone = f", {duration(plan.makespan_s)} if alone" if plan.makespan_s is not None else ""
+        yield "plan", f"{plan.reason}{alone}" + (f" ({plan.workflow})" if len(found.plans) > 1 else "")
     yield "peak of the primary", size(found.peak_bytes)
     yield "capacity", size(found.capacity_bytes)
     fits = "" if found.smallest_capacity_bytes <= found.capacity_bytes else " (more than there is: it would be refused)"

@@ -58,5 +58,7 @@ def facts(found: Why) -> Iterator[tuple[str, str]]:
         here = sum(one.done_bytes for one in data.objects)
         yield "data", f"{data.phase}, {size(here)} of {size(sum(one.size_bytes or 0 for one in data.objects))} here"
         yield "expected", f"in about {duration(data.expected_s)}" if data.expected_s is not None else "not known"
+    if data is not None and data.plan:
+        yield "order", data.plan
     if data is not None and data.waited_s is not None:
         yield "waited", f"{duration(data.waited_s)} for its data"

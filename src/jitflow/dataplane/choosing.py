@@ -1,0 +1,185 @@
+"""Choosing a plan in a process of its own: that costs seconds of computing, in which the server goes on.
+
+The process reads one question from its standard input, and writes the answer to its standard output. A question comes in frames,
+so that to write it never takes long: a head, then the steps in pieces.
+"""
+
+import asyncio
+import contextlib
+import os
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from typing import BinaryIO
+
+import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
+
+from jitflow.model.data import FutureStep, ObjectRef, StepId
+from jitflow.planner import Effort, Link, Plan, PlannerOptions, Setting, choose, without_estimates
+
+BUDGET_S = 2.0
+"""Processor time of one choice."""
+_PATIENCE = 30
+"""A machine that is busy may take so many times as long."""
+_PIECE = 250
+_EFFORT = Effort(events=1_000_000, restarts=64)
+"""More than time allows in a large workflow; in a small one all of it takes a moment."""
+_UNTRIED = Effort(events=0)
+_EVENTS_PER_S = 8_000
+"""So many events are simulated in a second, at best: a workflow that takes longer than the budget is not tried at all."""
+
+
+class Question(Struct, frozen=True, kw_only=True):
+    """What is asked. `blind`: too little is known of run times or links, so sizes alone are to count."""
+
+    steps: Sequence[FutureStep]
+    setting: Setting
+    blind: bool = False
+
+
+class _Head(Struct, frozen=True, kw_only=True):
+    """A question without its steps. `barriers`: what steps wait for, each different one once."""
+
+    capacity_bytes: int
+    link: Link
+    options: PlannerOptions
+    run_s: float
+    links: dict[str, Link]
+    resident: list[tuple[ObjectRef, int]]
+    barriers: list[tuple[StepId, ...]]
+    blind: bool
+    budget_s: float
+    pieces: int
+
+
+class _Piece(Struct, frozen=True, kw_only=True):
+    steps: list[FutureStep]
+    behind: list[int]
+    """Of each step, the number of its barrier."""
+
+
+class ChoiceFailed(Exception):
+    """No plan came; the message says why."""
+
+
+class PlanProcess:
+    """Answers questions, one after another, each in a new process."""
+
+    def __init__(self, budget_s: float = BUDGET_S) -> None:
+        """Spend so much processor time on a plan."""
+        self._budget_s = budget_s
+        self._turn = asyncio.Lock()
+
+    async def choose(self, question: Question) -> Plan:
+        """Return the best plan that was found within the budget.
+
+        Raises:
+            ChoiceFailed: the process could not be started, or ended without an answer.
+        """
+        async with self._turn:
+            try:
+                return await self._ask(question)
+            except (OSError, EOFError, msgspec.DecodeError, TimeoutError) as error:
+                raise ChoiceFailed(f"no plan was chosen: {str(error) or type(error).__name__}") from error
+
+    async def _ask(self, question: Question) -> Plan:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", f"{__package__}._chooser",
+            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL,
+            env={name: value for name, value in os.environ.items() if name.startswith(("PYTHON", "PATH", "LANG", "LD_"))},
+        )  # fmt: skip
+        assert process.stdin is not None
+        assert process.stdout is not None
+        try:
+            async with asyncio.timeout(self._budget_s * _PATIENCE):
+                for frame in _frames(question, self._budget_s):
+                    process.stdin.write(len(frame).to_bytes(4, "big") + frame)
+                    await process.stdin.drain()
+                    await asyncio.sleep(0)
+                process.stdin.close()
+                answer = await process.stdout.read()
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()
+        if not answer:
+            raise EOFError(f"the process ended with {process.returncode} and no answer")
+        return msgspec.msgpack.decode(answer, type=Plan)
+
+
+def _frames(question: Question, budget_s: float) -> Iterator[bytes]:
+    """Yield a question, in pieces that are each encoded in a few milliseconds."""
+    encoder = msgspec.msgpack.Encoder()
+    setting = question.setting
+    numbers: dict[int, int] = {}
+    barriers: list[tuple[StepId, ...]] = []
+    for step in question.steps:
+        # Steps behind one barrier share a tuple, and go on doing so.
+        if id(step.after) not in numbers:
+            numbers[id(step.after)] = len(barriers)
+            barriers.append(step.after)
+    starts = range(0, len(question.steps), _PIECE)
+    yield encoder.encode(
+        _Head(
+            capacity_bytes=setting.capacity_bytes,
+            link=setting.link,
+            options=setting.options,
+            run_s=setting.run_s,
+            links=setting.links,
+            resident=list(setting.resident.items()),
+            barriers=barriers,
+            blind=question.blind,
+            budget_s=budget_s,
+            pieces=len(starts),
+        )
+    )
+    for start in starts:
+        steps = question.steps[start : start + _PIECE]
+        behind = [numbers[id(step.after)] for step in steps]
+        yield encoder.encode(_Piece(steps=[replace(step, after=()) for step in steps], behind=behind))
+
+
+def read(source: BinaryIO) -> tuple[Question, float]:
+    """Return a question and how much processor time its answer may take.
+
+    Raises:
+        EOFError: it is not complete.
+    """
+    head = msgspec.msgpack.decode(_frame(source), type=_Head)
+    steps: list[FutureStep] = []
+    for _ in range(head.pieces):
+        piece = msgspec.msgpack.decode(_frame(source), type=_Piece)
+        steps += (replace(step, after=head.barriers[n]) for step, n in zip(piece.steps, piece.behind, strict=True))
+    setting = Setting(
+        capacity_bytes=head.capacity_bytes,
+        link=head.link,
+        options=head.options,
+        run_s=head.run_s,
+        links=head.links,
+        resident=dict(head.resident),
+    )
+    return Question(steps=steps, setting=setting, blind=head.blind), head.budget_s
+
+
+def _frame(source: BinaryIO) -> bytes:
+    size = int.from_bytes(source.read(4), "big")
+    frame = source.read(size)
+    if len(frame) < size or not size:
+        raise EOFError("the question is not complete")
+    return frame
+
+
+def answer(question: Question, budget_s: float) -> Plan:
+    """Return the best plan that is found within so much processor time."""
+    if question.blind:
+        plan = without_estimates(question.steps)
+        return replace(plan, reason=f"{plan.name}: by sizes alone, for too little is known of run times or of the links")
+    until, asker = time.process_time() + budget_s, os.getppid()
+    moved = {one.ref for step in question.steps for one in (*step.inputs, *step.outputs)}
+    events = len(question.steps) + len(moved)
+    if events > _EVENTS_PER_S * budget_s:
+        plan = choose(question.steps, question.setting, _UNTRIED)
+        return replace(plan, reason=f"{plan.reason}; too large a workflow to try several plans")
+    return choose(question.steps, question.setting, _EFFORT, lambda: time.process_time() >= until or os.getppid() != asker)

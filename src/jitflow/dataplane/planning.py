@@ -1,0 +1,314 @@
+"""The order in which workflows are gone through: announced plainly at once, by a chosen plan as soon as there is one.
+
+A plan is chosen beside the run, from what is known of run times, sizes, links and room at that time, and again when much more is
+known. Nothing waits for it, and without one the run goes on in the plain order.
+"""
+
+import asyncio
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from msgspec.structs import replace
+
+from jitflow.dataplane.choosing import ChoiceFailed, Question
+from jitflow.dataplane.core import Core, workflow_of
+from jitflow.model.data import FutureInput, FutureOutput, FutureStep, ObjectRef, StepId, WorkflowUid
+from jitflow.planner import Link, Plan, Setting
+from jitflow.ports.dataplane import PlanNote
+
+log = logging.getLogger("jitflow.dataplane")
+
+_SOON_S = 0.1
+"""A plan is not chosen for what is over at once."""
+_LOOK_EVERY_S = 2.0
+_PAUSE_PER_COST = 50
+"""Looking whether more is known takes at most one part in so many of the time."""
+_FEWEST_STEPS = 3
+_PIECE = 250
+"""Steps that are looked at before others have their turn."""
+_ENOUGH_TIMED = 0.8
+"""Run times count if they are known of so many of the steps; the others are taken for average ones."""
+_MUCH = 1.5
+"""A sum that has changed by such a factor is another one."""
+_MANY = 0.05
+"""So many new steps, as a share of all, are another workflow."""
+_NOMINAL_LATENCY_S = 0.05
+_MOST_POINTS = 6
+
+
+class Chooser(Protocol):
+    """Chooses plans elsewhere, so that nothing here waits."""
+
+    async def choose(self, question: Question) -> Plan:
+        """Return a plan.
+
+        Raises:
+            ChoiceFailed: there is none.
+        """
+        ...
+
+
+class NoChooser:
+    """Chooses nothing: workflows are gone through in the plain order."""
+
+    async def choose(self, question: Question) -> Plan:
+        """Raise."""
+        raise ChoiceFailed("plans are not chosen here")
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Basis:
+    """What a plan was chosen from, in a few numbers."""
+
+    steps: frozenset[StepId]
+    run_s: dict[StepId, float]
+    rates: dict[str, float]
+    capacity_bytes: int
+    blind: bool
+
+
+@dataclass(kw_only=True)
+class _Flow:
+    """A workflow that is gone through."""
+
+    uid: WorkflowUid
+    steps: Sequence[FutureStep]
+    weight: float
+    ended: set[StepId] = field(default_factory=set)
+    asked: _Basis | None = None
+    """From what a plan was asked for last, and, beside the plan that there is, from what that was chosen."""
+    plan: Plan | None = None
+    basis: _Basis | None = None
+    chosen_at: float = 0.0
+    pieces: Iterator[None] | None = None
+    stirred: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+class Planning:
+    """Announces workflows to the planner, plainly and then by their plans."""
+
+    def __init__(self, core: Core, chooser: Chooser) -> None:
+        """Ask `chooser` for plans."""
+        self._core = core
+        self._chooser = chooser
+        self._flows: dict[WorkflowUid, _Flow] = {}
+
+    # -- what the engine says ----------------------------------------------------------------------------------------------
+
+    def announce(self, uid: WorkflowUid, steps: Sequence[FutureStep], weight: float) -> None:
+        """Announce a workflow now, in the order of its plan if it has one, and see to it that it gets one."""
+        flow = self._flows.get(uid)
+        if flow is None:
+            flow = self._flows[uid] = _Flow(uid=uid, steps=steps, weight=weight)
+            self._core.owner.start(self._watch(flow), f"plan {uid}")
+        flow.steps, flow.weight = steps, weight
+        flow.ended.clear()
+        flow.stirred.set()
+        self._tell(flow)
+
+    def ended(self, uid: WorkflowUid, step: StepId) -> None:
+        """A step needs no plan any more."""
+        flow = self._flows.get(uid)
+        if flow is not None:
+            flow.ended.add(step)
+
+    def withdraw(self, uid: WorkflowUid) -> None:
+        """The workflow has ended."""
+        flow = self._flows.pop(uid, None)
+        if flow is not None:
+            flow.pieces = None
+            flow.stirred.set()
+
+    def note(self, uid: WorkflowUid) -> PlanNote | None:
+        """Return what is to be told of a workflow's plan, None while it has none."""
+        flow = self._flows.get(uid)
+        if flow is None or flow.plan is None or flow.basis is None:
+            return None
+        return PlanNote(
+            uid=uid,
+            name=flow.plan.name,
+            reason=flow.plan.reason,
+            makespan_s=flow.plan.makespan_s,
+            steps=len(flow.basis.steps),
+            timed=len(flow.basis.run_s),
+            chosen_at=flow.chosen_at,
+        )
+
+    def plan(self, uid: WorkflowUid) -> Plan | None:
+        """Return a workflow's plan, None while it has none."""
+        flow = self._flows.get(uid)
+        return flow.plan if flow is not None else None
+
+    def place(self, step: StepId) -> str:
+        """Return in words where a step comes in its workflow's order, empty if it is not to come."""
+        uid = workflow_of(step)
+        flow = self._flows.get(uid)
+        order = self._core.planner.steps(uid) if flow is not None else ()
+        if flow is None or step not in order:
+            return ""
+        by = f"by plan {flow.plan.reason}" if flow.plan is not None else "in the plain order, for no plan was chosen yet"
+        return f"place {order.index(step) + 1:,} of {len(order):,} steps with data, {by}"
+
+    # -- announcing --------------------------------------------------------------------------------------------------------
+
+    def _tell(self, flow: _Flow) -> None:
+        """Announce; what takes long goes on in pieces between which others have their turn."""
+        # Steps that have ended since they were listed must not come back.
+        steps = [step for step in flow.steps if step.id not in flow.ended] if flow.ended else flow.steps
+        pieces = self._core.planner.announcing(flow.uid, steps, flow.plan, weight=flow.weight)
+        flow.pieces = pieces
+        if next(pieces, _DONE) is not _DONE:
+            self._core.owner.start(self._go_on(flow, pieces), f"announce {flow.uid}")
+        self._core.pump()
+
+    async def _go_on(self, flow: _Flow, pieces: Iterator[None]) -> None:
+        while flow.pieces is pieces:
+            await asyncio.sleep(0)
+            if flow.pieces is not pieces:
+                return  # announced anew meanwhile, or withdrawn
+            done = next(pieces, _DONE) is _DONE
+            self._core.pump()
+            if done:
+                return
+
+    # -- choosing ----------------------------------------------------------------------------------------------------------
+
+    async def _watch(self, flow: _Flow) -> None:
+        """Choose a plan, and another one whenever much more is known, until the workflow ends."""
+        core = self._core
+        if isinstance(self._chooser, NoChooser):
+            return
+        await core.clock.sleep(_SOON_S)
+        while self._flows.get(flow.uid) is flow:
+            flow.stirred.clear()
+            began = core.clock.now()
+            left = await self._left(flow)
+            basis = self._basis(left)
+            if len(left) >= _FEWEST_STEPS and (flow.asked is None or _differs(flow.asked, basis)):
+                await self._choose(flow, left, basis)
+            cost_s = core.clock.now() - began
+            await self._pause(flow, max(_LOOK_EVERY_S, _PAUSE_PER_COST * cost_s))
+
+    async def _pause(self, flow: _Flow, most_s: float) -> None:
+        """Wait; less if the workflow is announced anew or ends, but long enough not to be busy with nothing else."""
+        await self._core.clock.sleep(min(most_s, _LOOK_EVERY_S) / 2)
+        until = self._core.clock.now() + most_s
+        while not flow.stirred.is_set() and self._core.clock.now() < until:
+            await self._core.clock.sleep(_LOOK_EVERY_S / 2)
+
+    async def _choose(self, flow: _Flow, left: Sequence[FutureStep], basis: _Basis) -> None:
+        flow.asked = basis
+        try:
+            setting = await self._setting(left, basis)
+            plan = await self._chooser.choose(Question(steps=left, setting=setting, blind=basis.blind))
+        except ChoiceFailed as error:
+            log.warning("workflow %s goes on in the plain order: %s", flow.uid, error)
+            return
+        if self._flows.get(flow.uid) is not flow:
+            return
+        now = self._core.clock.now()
+        flow.basis, flow.plan, flow.chosen_at = basis, _later(plan, flow.plan, basis.steps), now
+        log.info("plan of %s: %s", flow.uid, plan.reason)
+        self._tell(flow)
+
+    async def _left(self, flow: _Flow) -> list[FutureStep]:
+        """Return the steps that have not ended, with the sizes that are known of their objects."""
+        steps = flow.steps
+        written = {one.ref for step in steps for one in step.outputs}
+        left: list[FutureStep] = []
+        for place, step in enumerate(steps):
+            if step.id not in flow.ended:
+                left.append(self._sized(step, written))
+            if not place % _PIECE:
+                await asyncio.sleep(0)
+        return left
+
+    def _sized(self, step: FutureStep, written: set[ObjectRef]) -> FutureStep:
+        core = self._core
+        inputs: list[FutureInput] = []
+        for one in step.inputs:
+            size = one.size_bytes
+            if size is None and one.ref not in written:
+                info, row = core.infos.get(one.ref), core.rows.get(one.ref)
+                size = info.size_bytes if info is not None else row.size_bytes if row is not None else None
+            inputs.append(one if size == one.size_bytes else replace(one, size_bytes=size))
+        outputs: list[FutureOutput] = [
+            one if one.size_bytes is not None or one.expected_bytes is None else replace(one, size_bytes=one.expected_bytes)
+            for one in step.outputs
+        ]
+        return replace(step, inputs=tuple(inputs), outputs=tuple(outputs))
+
+    def _basis(self, steps: Sequence[FutureStep]) -> _Basis:
+        run_s = {step.id: step.run_s for step in steps if step.run_s is not None}
+        remotes = {one.ref.remote for step in steps for one in step.inputs if one.size_bytes is not None}
+        rates = {remote: rate for remote in remotes if (rate := self._core.history.rate(remote)) is not None}
+        books = self._core.planner.bytes
+        return _Basis(
+            steps=frozenset(step.id for step in steps),
+            run_s=run_s,
+            rates=rates,
+            capacity_bytes=books.capacity - books.kept,
+            blind=len(run_s) < _ENOUGH_TIMED * len(steps) or len(rates) < len(remotes),
+        )
+
+    async def _setting(self, steps: Sequence[FutureStep], basis: _Basis) -> Setting:
+        """Return the world in which plans are tried: the workflow alone, with what is here of its objects."""
+        core = self._core
+        links = {remote: self._link(rate) for remote, rate in basis.rates.items()}
+        slowest = min(links.values(), key=lambda link: link.rate_Bps) if links else self._link(_NOMINAL_BPS)
+        resident: dict[ObjectRef, int] = {}
+        room = basis.capacity_bytes
+        for place, step in enumerate(steps):
+            for one in step.inputs:
+                row = core.rows.get(one.ref)
+                if row is not None and row.size_bytes <= room and one.ref not in resident:
+                    resident[one.ref] = row.size_bytes
+                    room -= row.size_bytes
+            if not place % _PIECE:
+                await asyncio.sleep(0)
+        return Setting(
+            capacity_bytes=basis.capacity_bytes,
+            link=slowest,
+            links=links if len(links) > 1 else {},
+            options=core.planner.options,
+            run_s=sum(basis.run_s.values()) / len(basis.run_s) if basis.run_s else 0.0,
+            resident=resident,
+        )
+
+    def _link(self, rate_Bps: float) -> Link:
+        return Link(rate_Bps=rate_Bps, latency_s=_NOMINAL_LATENCY_S)
+
+
+def weight_of(priority: int) -> float:
+    """Return the share that a workflow of a priority has beside others: twice as much for each point, within bounds."""
+    return 2.0 ** max(-_MOST_POINTS, min(_MOST_POINTS, priority))
+
+
+def _later(plan: Plan, before: Plan | None, steps: frozenset[StepId]) -> Plan:
+    """Return a plan for the rest of a workflow, to begin where the one before it stands: others are not overtaken by it."""
+    begun = min((start for step, start in before.starts.items() if step in steps), default=0.0) if before else 0.0
+    return replace(plan, starts={step: begun + start for step, start in plan.starts.items()}) if begun else plan
+
+
+_DONE = object()
+_NOMINAL_BPS = 50e6
+"""The link that is assumed where nothing was measured: plans that go by sizes do not look at it."""
+
+
+def _differs(before: _Basis, now: _Basis) -> bool:
+    """Return whether so much more, or so much else, is known now that another plan may be better."""
+    new = len(now.steps - before.steps)
+    if new > _MANY * len(now.steps) or (before.blind and not now.blind):
+        return True
+    both = before.run_s.keys() & now.run_s.keys()
+    ratios = [(sum(before.run_s[step] for step in both), sum(now.run_s[step] for step in both))]
+    ratios.append((float(before.capacity_bytes), float(now.capacity_bytes)))
+    ratios += [(before.rates[remote], rate) for remote, rate in now.rates.items() if remote in before.rates]
+    return not now.blind and any(not _alike(one, other) for one, other in ratios)
+
+
+def _alike(one: float, other: float) -> bool:
+    low, high = sorted((one, other))
+    return high <= low * _MUCH if low > 0 else high <= 0

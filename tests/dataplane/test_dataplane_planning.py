@@ -1,0 +1,197 @@
+"""Workflows are gone through in the plain order at once, and by a plan, chosen in a process of its own, when there is one."""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from far_store import Clock, FarStore, Kit, a_step, ref
+from msgspec.structs import replace
+
+from jitflow.dataplane import PlanProcess
+from jitflow.dataplane.choosing import ChoiceFailed, Question, answer
+from jitflow.model.data import FutureStep, ObjectInfo, ObjectRef
+from jitflow.planner import Arrival, Link, Plan, PlannerOptions, Setting, simulate
+from jitflow.ports.dataplane import PlanNote
+
+
+class SlowClock(Clock):
+    """A thousandth of the pauses, but no leaps while a process computes."""
+
+    def now(self) -> float:
+        return time.time()
+
+    async def sleep(self, delay_s: float) -> None:
+        await asyncio.sleep(delay_s / 20)
+
+
+class Silent(FarStore):
+    """A far store that does not answer."""
+
+    async def stat_many(self, refs: Sequence[ObjectRef]) -> dict[ObjectRef, ObjectInfo | Exception]:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+
+def chain(kit: Kit, name: str, run_s: float, length: int = 3) -> list[FutureStep]:
+    steps: list[FutureStep] = []
+    for n in range(length):
+        read = kit.far.put(f"{name}{n}", 100)
+        after = (f"w/{name}{n - 1}",) if n else ()
+        steps.append(replace(a_step(f"{name}{n}", read), run_s=run_s, after=after))
+    return steps
+
+
+def a_kit(tmp_path: Path, **options: object) -> Kit:
+    kit = Kit(tmp_path, 2000, transfers=2, workers=1, chooser=PlanProcess(), **options)
+    kit.clock = SlowClock()
+    kit.plane = kit.make()
+    return kit
+
+
+async def planned(kit: Kit, uid: str = "w") -> PlanNote:
+    await kit.until(lambda: kit.plane._planning.note(uid), 20_000)
+    note = kit.plane._planning.note(uid)
+    assert note is not None
+    return note
+
+
+def test_a_plan_is_chosen_from_run_times_and_rates_and_survives_a_restart_by_being_chosen_again(tmp_path: Path) -> None:
+    async def run() -> None:
+        kit = a_kit(tmp_path)
+        plane = await kit.start()
+        plane._core.history.counters.rates["far"] = 1e6
+        short, long = chain(kit, "short", 1.0), chain(kit, "long", 50.0)
+        steps = [*short, *long]
+        await plane.check("w", steps)
+        kit.far.gates["fetch", ref("short0")] = asyncio.Event()
+        plane.announce("w", steps)
+        assert "in the plain order" in plane.standing("w/long2").plan
+        note = await planned(kit)
+        assert (note.steps, note.timed) == (6, 6)
+        assert note.makespan_s == pytest.approx(153.0, rel=0.05)
+        assert f"by plan {note.name}" in plane.standing("w/long2").plan
+        found = await plane.outlook([("w", steps)])
+        assert found.plans == (note,)
+        assert found.expected_s == pytest.approx(153.0, rel=0.05)
+        plane = await kit.kill()
+        assert plane._planning.note("w") is None
+        plane.announce("w", steps)
+        assert (await planned(kit)).name == note.name, "equal questions get equal answers"
+        plane.withdraw("w")
+        assert plane._planning.note("w") is None
+        await plane.close()
+
+    asyncio.run(run())
+
+
+def test_without_estimates_sizes_alone_count_until_run_times_are_learned(tmp_path: Path) -> None:
+    async def run() -> None:
+        kit = a_kit(tmp_path)
+        plane = await kit.start()
+        plane._core.history.counters.rates["far"] = 1e6
+        steps = chain(kit, "a", 1.0, 5)
+        await plane.check("w", steps)
+        for gate in range(5):
+            kit.far.gates["fetch", ref(f"a{gate}")] = asyncio.Event()
+        plane.announce("w", [replace(step, run_s=None) for step in steps])
+        note = await planned(kit)
+        assert (note.name, note.timed) == ("post envelope", 0)
+        assert "sizes alone" in note.reason
+        plane.announce("w", steps)
+        await kit.until(lambda: (found := plane._planning.note("w")) is not None and found.timed == 5, 20_000)
+        again = plane._planning.note("w")
+        assert again is not None
+        assert again.makespan_s is not None
+        await plane.close()
+
+    asyncio.run(run())
+
+
+def test_a_large_workflow_is_announced_and_planned_without_holding_anything_up(tmp_path: Path) -> None:
+    """3,000 steps that read 27,200 objects: the loop is never away for long, and the plan is there within its budget."""
+
+    async def run() -> None:
+        kit = Kit(tmp_path, 10**9, transfers=8, workers=16, chooser=PlanProcess())
+        kit.clock = SlowClock()
+        kit.far = Silent()
+        kit.plane = kit.make()
+        plane = await kit.start()
+        steps = [
+            replace(a_step(f"s{n}", *(ref(f"f{n}-{k}") for k in range(9)), ref(f"shared{n % 200}")), run_s=1.0)
+            for n in range(3000)
+        ]
+        away: list[float] = []
+
+        async def watch() -> None:
+            while True:
+                began = time.thread_time()
+                await asyncio.sleep(0.0005)
+                away.append(time.thread_time() - began)
+
+        watcher = asyncio.get_running_loop().create_task(watch())
+        await asyncio.sleep(0)
+        plane.announce("w", steps)
+        note = await planned(kit)
+        watcher.cancel()
+        assert note.steps == 3000
+        away.sort()
+        assert "too large" in note.reason
+        assert away[int(len(away) * 0.99)] < 0.02
+        plane.withdraw("w")
+        await plane.close()
+
+    asyncio.run(run())
+
+
+def a_question(run_times: dict[str, float], wrong: float) -> tuple[list[FutureStep], Question]:
+    kit_steps: list[FutureStep] = []
+    for name, run_s in run_times.items():
+        kit_steps.append(replace(a_step(name, ref(name), outputs=[(ref(f"o{name}"), 40)]), run_s=run_s))
+        kit_steps.append(
+            replace(a_step(f"{name}x", ref(f"o{name}"), outputs=[(ref(f"p{name}"), 10)]), run_s=run_s, after=(f"w/{name}",))
+        )
+    sized = [
+        replace(step, inputs=tuple(replace(one, size_bytes=60) if "o" not in one.ref.path else one for one in step.inputs))
+        for step in kit_steps
+    ]
+    setting = Setting(capacity_bytes=400, link=Link(rate_Bps=20.0, latency_s=0.1), options=PlannerOptions(transfers=4, workers=3))
+    guessed = [replace(step, run_s=(step.run_s or 0.0) * (wrong if n % 2 else 1 / wrong)) for n, step in enumerate(sized)]
+    return sized, Question(steps=guessed, setting=setting)
+
+
+def test_estimates_that_are_wrong_three_times_over_do_little_harm() -> None:
+    runs = {f"s{n}": 1.0 + (n * 7) % 11 for n in range(24)}
+    true, question = a_question(runs, 3.0)
+    options = replace(question.setting.options, default_output_bytes=0)
+    setting = replace(question.setting, options=options)
+
+    def makespan(plan: Plan) -> float:
+        done = simulate([Arrival(uid="w", steps=tuple(true), plan=plan)], setting)
+        assert not done.unfinished
+        return done.makespan_s
+
+    safe = makespan(answer(replace(question, setting=setting, blind=True), 0.3))
+    misled = makespan(answer(replace(question, setting=setting), 0.3))
+    right = makespan(answer(Question(steps=true, setting=setting), 0.3))
+    assert right <= safe * 1.001
+    assert misled <= safe * 1.15
+
+
+def test_a_chooser_that_cannot_answer_says_so_and_the_run_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def run() -> None:
+        monkeypatch.setattr("sys.executable", "/bin/false")
+        with pytest.raises(ChoiceFailed, match="no plan was chosen"):
+            await PlanProcess().choose(Question(steps=[a_step("a")], setting=a_question({"a": 1.0}, 1.0)[1].setting))
+        kit = a_kit(tmp_path)
+        plane = await kit.start()
+        steps = chain(kit, "a", 1.0)
+        plane.announce("w", steps)
+        plane.acquire("w", steps[0])
+        await kit.until(lambda: kit.lease("a0"))
+        await asyncio.sleep(0.1)
+        assert plane._planning.note("w") is None
+        await plane.close()
+
+    asyncio.run(run())
