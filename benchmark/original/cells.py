@@ -6,14 +6,16 @@ from random import Random
 
 SERIAL, PARALLEL = "serial", "parallel"
 EMPTY, HALF, FULL = "empty", "half", "full"
-DIRECT, ORIGINAL, HERE, JITFLOW = "direct", "original", "here", "jitflow"
+DIRECT, ORIGINAL, HERE, JITFLOW, JITFLOW_NEAR = "direct", "original", "here", "jitflow", "jitflow-near"
+BY_JITFLOW = (JITFLOW, JITFLOW_NEAR)
 MODES = (SERIAL, PARALLEL)
 FILLS = (EMPTY, HALF, FULL)
 WAYS = {
     DIRECT: "without replication: each step copies its file from the near store, or else from the far one (rclone)",
     ORIGINAL: "the same steps; beside them the original's algorithm: at each event listings, then `rclone copyto` file by file",
     HERE: "all on the primary: the files are on the disk, steps find them there, nobody moves anything",
-    JITFLOW: "jitflow: the files are inputs of the steps; the primary is a directory",
+    JITFLOW: "the files are inputs of the steps; jitflow's primary is a directory",
+    JITFLOW_NEAR: "the same; jitflow's primary is the near store",
 }
 HALVED = "base"
 """The set of which half was on the primary in the original's benchmark."""
@@ -49,6 +51,8 @@ def _is_measured(name: str, mode: str, way: str, fill: str) -> bool:
     """Leave out what the original left out too, and what would only show once more what others show."""
     if way == HERE:
         return fill == FULL
+    if way == JITFLOW_NEAR:
+        return mode == SERIAL and fill != HALF
     if mode == PARALLEL:
         return fill != HALF and way != ORIGINAL
     if way == ORIGINAL:

@@ -3,13 +3,15 @@
 import json
 from typing import Any
 
-from benchmark.original.cells import DIRECT, HERE, JITFLOW, ORIGINAL, SERIAL, Cell
+from benchmark.original.cells import BY_JITFLOW, DIRECT, HERE, ORIGINAL, SERIAL, Cell
 from benchmark.original.sets import FileSet
 
 IMAGE = "original:1"
 ENDPOINT = "far.example:9000"
 BUCKET = "data"
 NEAR_BUCKET = "primary"
+JITFLOW_BUCKET = "jitflow"
+"""Where jitflow has its primary in the near store."""
 HERE_IN_POD = "/data"
 _COPY = (
     "rclone copyto --config '' --retries 1 --error-on-no-transfer "
@@ -19,7 +21,7 @@ _COPY = (
 _GET = {
     DIRECT: f'file=/tmp/file; {_COPY} "near:{NEAR_BUCKET}/$FILE" $file || {_COPY} "far:{BUCKET}/$SET/$FILE" $file',
     HERE: f'file="{HERE_IN_POD}/$SET/$FILE"',
-    JITFLOW: "file=/tmp/file",
+    **dict.fromkeys(BY_JITFLOW, "file=/tmp/file"),
 }
 _GET[ORIGINAL] = _GET[DIRECT]
 
@@ -47,7 +49,7 @@ def manifest(cell: Cell, file_set: FileSet, *, work_s: float) -> dict[str, Any]:
             ],
         },
     }
-    if cell.way == JITFLOW:
+    if cell.way in BY_JITFLOW:
         key = f"{cell.set}/{{{{inputs.parameters.file}}}}"
         step["inputs"]["artifacts"] = [
             {"name": "file", "path": "/tmp/file", "s3": {"endpoint": ENDPOINT, "bucket": BUCKET, "key": key}}

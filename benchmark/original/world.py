@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 
 from benchmark.original import manifests, sets
-from benchmark.original.cells import EMPTY, FULL, HALF, JITFLOW, Cell
+from benchmark.original.cells import BY_JITFLOW, EMPTY, FULL, HALF, JITFLOW, JITFLOW_NEAR, Cell
 from benchmark.original.sets import File, FileSet
 from benchmark.service import MeasurementError, Server, background, checked, free_port, shown_in_pods
 from jitflow.storage.binary import clean_environment, find_rclone
@@ -38,36 +38,42 @@ class World:
 
     root: Path
     sets: Mapping[str, FileSet]
-    server: Server
+    servers: Mapping[str, Server]
+    """By way: the one whose primary is the near store serves its own way, the other one all others."""
     rclone: str
     environment: dict[str, str]
     """What the rclone of steps and of the replicator sees: both stores behind their links."""
     probe: "Probe"
 
+    def server(self, way: str) -> Server:
+        """Return the server that runs a way's workflows."""
+        return self.servers.get(way, self.servers[JITFLOW])
+
     def prepare(self, cell: Cell) -> None:
         """Bring the near store, or jitflow's primary, into the state that a run begins with."""
         files = self.sets[cell.set].files
         present = {EMPTY: (), HALF: self.sets[cell.set].half(), FULL: files}[cell.fill]
-        if cell.way == JITFLOW:
-            self._hold(cell.set, present)
+        if cell.way in BY_JITFLOW:
+            self._hold(self.server(cell.way), cell.set, present)
         else:
             sets.put(present, self.root / "contents" / cell.set, self.root / "near" / manifests.NEAR_BUCKET)
             # The server sees what came behind its back after a while.
             time.sleep(2 * S3Server.DIRECTORY_CACHE_S)
 
-    def _hold(self, name: str, files: tuple[File, ...]) -> None:
-        """Let jitflow's primary hold these files of a set and no others of it."""
+    def _hold(self, server: Server, name: str, files: tuple[File, ...]) -> None:
+        """Let a server's primary hold these files of a set and no others of it."""
         begin = f"far:{manifests.BUCKET}/{name}/"
-        replicas = [_name(one["ref"]) for one in self.server.get("/data/v1/primary")["replicas"]]
+        replicas = [_name(one["ref"]) for one in server.get("/data/v1/primary")["replicas"]]
         have = {ref for ref in replicas if ref.startswith(begin)}
         wanted = {begin + file.name for file in files}
         for ref in have - wanted:
-            self._post("evict", ref)
+            _post(server, "evict", ref)
         with ThreadPoolExecutor(8) as pool:
-            list(pool.map(lambda ref: self._post("stage", ref), wanted - have))
+            list(pool.map(lambda ref: _post(server, "stage", ref), wanted - have))
 
-    def _post(self, action: str, ref: str) -> None:
-        checked(self.server.call("POST", f"/data/v1/primary/{action}", {"ref": ref}))
+
+def _post(server: Server, action: str, ref: str) -> None:
+    checked(server.call("POST", f"/data/v1/primary/{action}", {"ref": ref}))
 
 
 def _name(ref: Any) -> str:
@@ -110,9 +116,10 @@ def world(root: Path, chosen: Mapping[str, FileSet], links: Links, *, places: in
     Raises:
         MeasurementError: something does not come up.
     """
-    for folder in ("far", "near", "home", "probe"):
+    for folder in ("far", "near", "home", "home-near", "probe"):
         shutil.rmtree(root / folder, ignore_errors=True)
-    (root / "near" / manifests.NEAR_BUCKET).mkdir(parents=True)
+    for bucket in (manifests.NEAR_BUCKET, manifests.JITFLOW_BUCKET):
+        (root / "near" / bucket).mkdir(parents=True)
     (root / "probe").mkdir()
     for file_set in chosen.values():
         contents = root / "contents" / file_set.name
@@ -129,11 +136,15 @@ def world(root: Path, chosen: Mapping[str, FileSet], links: Links, *, places: in
         pods = manifests.pod_environment(str(Path(rclone).parent), near_options, far_options)
         environment = clean_environment(pods)
         settings = _settings(root, places, far_options, pods)
+        near_primary = {"capacity": CAPACITY, "remote": "near", "prefix": f"{manifests.JITFLOW_BUCKET}/"}
+        remotes = settings["remotes"] | {"near": {"type": "s3", "options": near_options}}
         with (
             _rcd(rclone, root, environment) as probe,
             Server(root / "home", settings) as server,
+            Server(root / "home-near", settings | {"primary": near_primary, "remotes": remotes}) as near_server,
         ):
-            yield World(root=root, sets=chosen, server=server, rclone=rclone, environment=environment, probe=probe)
+            servers = {JITFLOW: server, JITFLOW_NEAR: near_server}
+            yield World(root=root, sets=chosen, servers=servers, rclone=rclone, environment=environment, probe=probe)
 
 
 def _settings(root: Path, places: int, far: dict[str, str], pods: dict[str, str]) -> dict[str, Any]:

@@ -85,7 +85,7 @@ def test_check_refuses_everything_at_once_and_fetches_nothing(tmp_path: Path) ->
             await kit.plane.check("w", [a_step("s", a, ref("gone1"), ref("gone2"))])
         assert [problem.code for problem in missing.value.problems] == ["not_found", "not_found"]
         with pytest.raises(Refused, match="no remote named other"):
-            await kit.plane.check("w", [a_step("s", ref("x", "other"))])
+            await kit.plane.admit("w", [a_step("s", ref("x", "other"))])
         with pytest.raises(
             Refused, match=r"step w/s needs 500 bytes .* has 400; the smallest capacity that would do is 500 bytes"
         ):

@@ -138,7 +138,14 @@ def test_each_way_runs_with_real_stores_and_links(tmp_path: Path) -> None:
     with world(tmp_path, {"tiny": TINY}, links, places=2) as place:
         rows: dict[tuple[str, str], Row] = {}
         for order, (way, fill) in enumerate(
-            [("direct", "half"), ("original", "empty"), ("here", "full"), ("jitflow", "half"), ("jitflow", "full")]
+            [
+                ("direct", "half"),
+                ("original", "empty"),
+                ("here", "full"),
+                ("jitflow", "half"),
+                ("jitflow", "full"),
+                ("jitflow-near", "empty"),
+            ]
         ):
             cell = Cell(set="tiny", mode="serial", way=way, fill=fill)
             rows[way, fill] = run(place, cell, number=1, order=order, work_s=0.05)
@@ -148,4 +155,5 @@ def test_each_way_runs_with_real_stores_and_links(tmp_path: Path) -> None:
         assert row.first_transfer_s > 0.02
     assert rows["jitflow", "half"].fetched_bytes == TINY.files[0].size_bytes
     assert rows["jitflow", "full"].fetched_bytes == 0
+    assert rows["jitflow-near", "empty"].fetched_bytes == TINY.size_bytes
     assert rows["direct", "half"].transfer_s > rows["here", "full"].transfer_s

@@ -18,8 +18,8 @@ from jitflow.ports.errors import FixRequest, ObjectMissing
 _STEPS_NAMED = 5
 
 
-async def check(core: Core, uid: WorkflowUid, steps: Sequence[FutureStep]) -> Estimate:
-    """Look everything up that comes from outside the workflow, and say what it will take.
+async def admit(core: Core, steps: Sequence[FutureStep]) -> tuple[list[FutureStep], dict[ObjectRef, bool], Answers]:
+    """Look everything up that comes from outside the workflow; return the steps with sizes, what was looked up, the answers.
 
     Raises:
         Refused: an input cannot be had, or a step can never fit.
@@ -30,6 +30,16 @@ async def check(core: Core, uid: WorkflowUid, steps: Sequence[FutureStep]) -> Es
     _note(core, answers)
     sized = [_sized(core, step, answers) for step in steps]
     _refuse_too_large(core, sized)
+    return sized, external, answers
+
+
+async def check(core: Core, uid: WorkflowUid, steps: Sequence[FutureStep]) -> Estimate:
+    """Do as `admit`, and say what the workflow will take.
+
+    Raises:
+        Refused: as `admit`.
+    """
+    sized, external, answers = await admit(core, steps)
     return await foreseen(core, _estimate(core, sized, external, answers), [(uid, sized)])
 
 

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from jitflow.dataplane import records
 from jitflow.dataplane.byhand import ByHand
-from jitflow.dataplane.checking import check, outlook
+from jitflow.dataplane.checking import admit, check, outlook
 from jitflow.dataplane.core import Core, Tuning, workflow_of
 from jitflow.dataplane.history import History
 from jitflow.dataplane.inside import Gathered, Inside
@@ -190,6 +190,10 @@ class LocalDataPlane:
         await self._core.journal.flush()
 
     # -- what the engine says ----------------------------------------------------------------------------------------------
+
+    async def admit(self, uid: WorkflowUid, steps: Sequence[FutureStep]) -> None:
+        """Look a workflow's inputs up before it begins (see `DataPlane.admit`)."""
+        await admit(self._core, steps)
 
     async def check(self, uid: WorkflowUid, steps: Sequence[FutureStep]) -> Estimate:
         """Say what a workflow will take (see `DataPlane.check`)."""

@@ -282,7 +282,8 @@ class Engine:
         metadata = state.program.metadata
         has_data = not state.run.invalid and machine.has_data(state, self._objects)
         if has_data:
-            await self._check(metadata.uid or "", state)
+            steps = self._lookahead.steps(metadata.uid or "", state)
+            await self._dataplane.admit(metadata.uid or "", steps)
         namespace, name = metadata.namespace or "default", metadata.name or ""
         turn = Turn(state)
         uid, priority = metadata.uid or "", state.program.spec.priority or 0
@@ -490,9 +491,6 @@ class Engine:
             archive_logs=self._archive_logs,
             defaults=self._defaults,
         )
-
-    async def _check(self, uid: str, state: machine.State) -> Estimate:
-        return await self._dataplane.check(uid, self._lookahead.steps(uid, state))
 
     async def notes(self, uid: str) -> Sequence[Note]:
         """Return the run's history, oldest first: what was noted, and the beginnings and ends that its nodes tell of."""

@@ -120,12 +120,20 @@ class DataPlane(Protocol):
         """Load the catalogue, compare it with the disk, go on with what was under way."""
         ...
 
-    async def check(self, uid: WorkflowUid, steps: Sequence[FutureStep]) -> Estimate:
-        """Look the workflow's inputs up and say what running it will take; nothing is fetched.
+    async def admit(self, uid: WorkflowUid, steps: Sequence[FutureStep]) -> None:
+        """Look the workflow's inputs up before it begins; nothing is fetched, nothing foreseen.
 
         Raises:
             Refused: an input does not exist, a remote is unknown or refuses, a step can never fit (says the smallest capacity
                 that would do).
+        """
+        ...
+
+    async def check(self, uid: WorkflowUid, steps: Sequence[FutureStep]) -> Estimate:
+        """Look the workflow's inputs up and say what running it will take; nothing is fetched.
+
+        Raises:
+            Refused: as `admit`.
         """
         ...
 
