@@ -1,7 +1,10 @@
 """The whole HTTP application over fakes, with real tokens: one for each kind of caller."""
 
 import asyncio
+import shutil
 from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+from tempfile import mkdtemp
 from typing import Any, TypeVar
 
 import httpx
@@ -9,6 +12,7 @@ from starlette.applications import Starlette
 from starlette.routing import Route
 
 from jitflow.access import ALL, Gate, Limits, Role, Tokens, TokenWish, Verifier, owner
+from jitflow.access.audit import AuditLog
 from jitflow.control_api import Rules, make_app
 from jitflow.data_api import routes as data_routes
 from jitflow.telemetry.metrics import CustomMetrics, Exposition
@@ -36,8 +40,9 @@ GRANTS: dict[str, dict[str, Role]] = {
 class House:
     """An application and tokens to try it with; `main` plays a scenario in its event loop."""
 
-    def __init__(self, *, verifier: Verifier | None = None, rules: Rules | None = None) -> None:
+    def __init__(self, *, verifier: Verifier | None = None, rules: Rules | None = None, audit: AuditLog | None = None) -> None:
         self._rules = rules or Rules()
+        self.audit = audit or AuditLog(Path(mkdtemp()))
         self.world = World()
         self.tokens = Tokens(self.world.store, self.world.clock, self._spawn)
         self.gate = Gate(OWN, tokens=self.tokens, verifier=verifier, now=self.world.clock.now)
@@ -53,6 +58,7 @@ class House:
             extra=data_routes(self.world.service),
             metrics=Exposition(CustomMetrics(self.world.clock.now), dict),
             rules=self._rules,
+            audit=self.audit,
         )
 
     def _spawn(self, work: Any, _name: str) -> None:
@@ -82,7 +88,15 @@ class House:
             await self.open()
             return await scenario(self)
 
-        return asyncio.run(run())
+        try:
+            return asyncio.run(run())
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """Remove the audit log."""
+        self.audit.close()
+        shutil.rmtree(self.audit.folder)
 
     def routes(self) -> Iterator[tuple[str, str]]:
         """Yield every route of the application: method and path as the router has it."""

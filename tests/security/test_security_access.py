@@ -1,5 +1,6 @@
 """Every route without, with a wrong, an expired, a viewer's and another namespace's token; and what namespaces hide."""
 
+import asyncio
 import re
 from typing import Any
 
@@ -35,6 +36,7 @@ def allowed(need: Need, key: str) -> bool:
 
 def test_every_route_is_in_the_table_and_the_table_names_no_other():
     house = House()
+    house.close()
     served = {("GET" if method == "HEAD" else method, path) for method, path in house.routes() if path != "/healthz"}
     assert {need_of(*route) for route in served} <= set(NEEDS.values())
     assert served == set(NEEDS), "a route that is gone must leave the table too"
@@ -63,9 +65,8 @@ def test_every_route_asks_for_what_the_table_says(key: str):
         for method, path in house.routes():
             if path == "/healthz":
                 continue
-            if "workflow-events" in path and allowed(need_of(method, path), key):
-                continue  # a watch does not end by itself
-            answer = await house.ask(key, method, filled(path, HERE))
+            # A watch ends by itself only where it is told when.
+            answer = await house.ask(key, method, filled(path, HERE), params={"listOptions.timeoutSeconds": "0"})
             may = allowed(need_of(method, path), key)
             if may and need_of(method, path).where is not Where.SOMEWHERE:
                 assert answer.status_code not in {401, 403}, (method, path, answer.text)
@@ -117,6 +118,24 @@ def test_lists_over_all_namespaces_show_what_may_be_seen():
             for key, seen in (("viewer", {HERE}), ("elsewhere", {THERE}), ("viewer-of-all", {HERE, THERE})):
                 items = (await house.ask(key, "GET", path)).json()["items"]
                 assert {item["metadata"]["namespace"] for item in items} == seen, (path, key)
+
+    House().play(scenario)
+
+
+@pytest.mark.parametrize("path", ["/api/v1/workflow-events/", "/api/jit/v1/workflow-deltas/"])
+def test_watches_over_all_namespaces_tell_what_may_be_seen(path: str):
+    async def scenario(house: House) -> None:
+        params = {"listOptions.timeoutSeconds": "1"}
+        watching = [
+            asyncio.get_running_loop().create_task(house.ask(key, "GET", path, params=params)) for key in ("viewer", "own")
+        ]
+        await asyncio.sleep(0.05)
+        for namespace in (HERE, THERE):
+            workflow = {**MANIFEST, "metadata": {"name": f"in-{namespace}"}}
+            await house.ask("own", "POST", f"/api/v1/workflows/{namespace}", json={"workflow": workflow})
+        one, all_of_them = [(await watch).text for watch in watching]
+        assert (f"in-{HERE}" in one, f"in-{THERE}" in one) == (True, False)
+        assert (f"in-{HERE}" in all_of_them, f"in-{THERE}" in all_of_them) == (True, True)
 
     House().play(scenario)
 

@@ -25,9 +25,13 @@ class Need(Struct, frozen=True):
     permission: Permission
     where: Where = Where.PATH
 
+    def of(self, path: Mapping[str, str]) -> "Need":
+        """Return what is needed with these path parameters."""
+        return _refined(self, path)
+
     def refusal(self, identity: Identity, path: Mapping[str, str]) -> str:
         """Return why somebody may not call the route with these path parameters, empty if they may."""
-        need = _refined(self, path)
+        need = self.of(path)
         if need.where is Where.SOMEWHERE:
             held, place = identity.may_somewhere(need.permission), "any namespace"
         elif need.where is Where.EVERYWHERE:
@@ -155,6 +159,7 @@ NEEDS: Final[Mapping[tuple[str, str], Need]] = {
     ("POST", "/api/jit/v1/tokens"): Need(P.TOKENS_MANAGE, Where.SOMEWHERE),
     ("GET", "/api/jit/v1/tokens/{id}"): Need(P.TOKENS_MANAGE, Where.SOMEWHERE),
     ("DELETE", "/api/jit/v1/tokens/{id}"): Need(P.TOKENS_MANAGE, Where.SOMEWHERE),
+    ("GET", "/api/jit/v1/audit"): Need(P.AUDIT_READ, Where.SOMEWHERE),
     # Far stores and the primary belong to no namespace.
     ("GET", "/data/v1/remotes"): Need(P.DATA_READ, Where.EVERYWHERE),
     ("POST", "/data/v1/remotes"): Need(P.REMOTES_WRITE, Where.EVERYWHERE),

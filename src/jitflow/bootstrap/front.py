@@ -1,16 +1,20 @@
 """What stands between the outside and the use-cases: who may come in, and the application."""
 
+from contextlib import AsyncExitStack
+
 from msgspec import Struct
 from starlette.applications import Starlette
 
 from jitflow.access import Gate, Limits, Role, Tokens, Verifier
+from jitflow.access.audit import AuditLog
 from jitflow.app import Service
+from jitflow.bootstrap.home import Home
 from jitflow.control_api import LOOPBACK_HOSTS, Rules, make_app
 from jitflow.data_api import routes as data_routes
 from jitflow.engine.tasks import Owner
 from jitflow.ports.clock import Clock
 from jitflow.ports.store import StateStore
-from jitflow.settings import OidcSettings, ServerSettings, Settings, SettingsError, parse_bytes
+from jitflow.settings import AuditSettings, OidcSettings, ServerSettings, Settings, SettingsError, parse_bytes
 from jitflow.telemetry.metrics import Exposition
 
 
@@ -22,23 +26,41 @@ class Behind(Struct, frozen=True, kw_only=True):
     clock: Clock
     owner: Owner
     metrics: Exposition
+    home: Home
+    closing: AsyncExitStack
+    """What is called when the server stops."""
 
 
 async def open_front(settings: Settings, token: str, behind: Behind) -> Starlette:
-    """Return the application, which lets in who holds `token` or what the store knows of."""
+    """Return the application, which lets in who holds `token` or what the store knows of.
+
+    Raises:
+        SettingsError, OSError: something cannot be used.
+    """
     tokens = Tokens(behind.store, behind.clock, behind.owner.spawn)
     await tokens.open()
     verifier = verifier_of(settings.oidc, behind.clock) if settings.oidc.issuer else None
+    audit = audit_of(settings.audit, behind)
     return make_app(
         behind.service,
         Gate(token, tokens=tokens, verifier=verifier, now=behind.clock.now),
         tokens=tokens,
+        audit=audit,
         extra=data_routes(behind.service),
         hosts=(*LOOPBACK_HOSTS, *settings.server.names),
         metrics=behind.metrics,
         open_metrics=settings.server.open_metrics,
         rules=rules_of(settings.server),
     )
+
+
+def audit_of(audit: AuditSettings, behind: Behind) -> AuditLog | None:
+    """Return where it is written down who did what."""
+    if not audit.files:
+        return None
+    log = AuditLog(behind.home.audit, file_bytes=parse_bytes(audit.file_size), files=audit.files, now=behind.clock.now)
+    behind.closing.callback(log.close)
+    return log
 
 
 def rules_of(server: ServerSettings) -> Rules:

@@ -36,6 +36,7 @@ class Home:
         self.rclone = root / "rclone"
         self.volumes = root / "volumes"
         self.staging = root / "staging"
+        self.audit = root / "audit"
 
     def make(self) -> None:
         """Make the home for its owner only.

@@ -170,7 +170,7 @@ async def open_stack(settings: Settings) -> AsyncGenerator[Stack]:
         retention.open()
         stack.callback(engine.subscribe(lambda change: _ended(change, scheduler, retention)))
         metrics = Exposition(meters, lambda: {**_workflows(service), **engine.figures()})
-        behind = Behind(service=service, store=store, clock=clock, owner=owner, metrics=metrics)
+        behind = Behind(service=service, store=store, clock=clock, owner=owner, metrics=metrics, home=home, closing=stack)
         app = await open_front(settings, token, behind)
         yield Stack(app=app, token=token, end_streams=service.closing.set)
 

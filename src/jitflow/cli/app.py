@@ -33,6 +33,7 @@ COMMANDS: dict[str, str] = {
     "remote": "Far stores: list, add, remove, test.",
     "data": "Objects and the primary: list, stage, pin, evict, fill.",
     "token": "Tokens: create, list, revoke; and who you are.",
+    "audit": "Say who changed what, and who was refused.",
     "doctor": "Check what works on this machine.",
     "version": "Print the versions.",
 }

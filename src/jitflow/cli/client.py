@@ -289,6 +289,10 @@ class Client:
         """Return who the server takes the caller for."""
         return self._json("GET", "/api/jit/v1/whoami")
 
+    def audit(self, **params: Any) -> list[dict[str, Any]]:
+        """Return entries of the audit log, newest first; `params`: since, subject, namespace, action, limit."""
+        return list(self._json("GET", "/api/jit/v1/audit", params=params).get("items") or [])
+
     # -- jitflow's own
 
     def explain(self, manifest: dict[str, Any]) -> Estimate:

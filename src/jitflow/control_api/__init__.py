@@ -1,6 +1,7 @@
 """Argo Server's paths, bodies and errors."""
 
-from collections.abc import Collection, Sequence
+import time
+from collections.abc import Callable, Collection, Sequence
 
 from msgspec import Struct
 from starlette.applications import Starlette
@@ -8,10 +9,12 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute
+from starlette.types import Scope
 
 from jitflow.access import OPEN, Gate, Limits, Tokens
+from jitflow.access.audit import AuditLog
 from jitflow.app.service import Service
-from jitflow.control_api import about
+from jitflow.control_api import about, auditing
 from jitflow.control_api import metrics as metrics_routes
 from jitflow.control_api.artifacts import ArtifactRoutes
 from jitflow.control_api.errors import Code, failure, failure_of
@@ -57,6 +60,7 @@ def make_app(
     metrics: Exposition | None = None,
     open_metrics: bool = False,
     rules: Rules = Rules(),  # noqa: B008 - a frozen value
+    audit: AuditLog | None = None,
 ) -> Starlette:
     """Return the application: the Control API (unless `control` is False) and `extra` routes behind one gate.
 
@@ -69,16 +73,27 @@ def make_app(
         control: whether workflows are served.
         metrics: what `/metrics` answers; None: there is no such path.
         open_metrics: whether `/metrics` needs no token.
+        audit: where it is written down who did what; None: nowhere.
         rules: how much may be asked, and by pages of which origins.
     """
     measured = metrics_routes.routes(metrics) if metrics is not None else []
     managed = TokenRoutes(tokens).routes() if tokens is not None else []
-    table = [*about.routes(), *managed, *measured, *extra, *(routes(service) if control else ()), *about.other_routes()]
+    audited = auditing.routes(audit) if audit is not None else []
+    table = [*about.routes(), *managed, *audited, *measured, *extra, *(routes(service) if control else ()), *about.other_routes()]
     open_paths = OPEN | {metrics_routes.PATH} if open_metrics else OPEN
     app = Starlette(routes=guarded(table, open_paths=open_paths), exception_handlers={404: _refuse, 405: _refuse})
     app.router.redirect_slashes = False
     gate = Gate(key) if isinstance(key, str) else key
-    answered = metrics.answered if metrics is not None else None
+    listeners: list[Callable[[Scope, int], None]] = []
+    if metrics is not None:
+        listeners.append(lambda scope, status: metrics.answered(scope["method"], status))
+    if audit is not None:
+        listeners.append(auditing.recorder(audit, time.time))
+
+    def answered(scope: Scope, status: int) -> None:
+        for listener in listeners:
+            listener(scope, status)
+
     limits = {"limits": rules.limits, "body_timeout_s": rules.body_timeout_s}
     app.add_middleware(Shell, gate=gate, hosts=hosts, open_paths=open_paths, answered=answered, **limits)  # pyright: ignore[reportArgumentType]
     if rules.cors_origins:

@@ -8,7 +8,13 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from jitflow.access import OPEN, Identity, Need, Permission, denied, need_of
 from jitflow.control_api.shell import IDENTITY
+from jitflow.model import argo
 from jitflow.model.problems import Refused
+
+NEED = "jitflow.need"
+"""Where a request's scope holds what its route needs."""
+NOTED = "jitflow.noted"
+"""Where it holds what the handler notes for the audit log."""
 
 
 def guarded(routes: Iterable[BaseRoute], *, open_paths: frozenset[str] = OPEN) -> list[BaseRoute]:
@@ -35,9 +41,11 @@ class _Guard:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         need = self._needs.get(scope["method"])
-        refusal = need.refusal(scope[IDENTITY], scope["path_params"]) if need is not None else ""
-        if refusal:
-            raise Refused(refusal, code="denied")
+        if need is not None:
+            scope[NEED] = need.of(scope["path_params"])
+            refusal = need.refusal(scope[IDENTITY], scope["path_params"])
+            if refusal:
+                raise Refused(refusal, code="denied")
         await self._app(scope, receive, send)
 
 
@@ -60,3 +68,8 @@ def require(request: Request, permission: Permission, namespace: str) -> None:
     identity = identity_of(request)
     if not identity.may(permission, namespace):
         raise Refused(denied(identity, permission, f"namespace {namespace[:80]!r}"), code="denied")
+
+
+def note_name(request: Request, metadata: argo.ObjectMeta | None) -> None:
+    """Note for the audit log what was made, where the path does not tell its name."""
+    request.scope[NOTED] = {"name": (metadata and metadata.name) or ""}

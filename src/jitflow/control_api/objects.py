@@ -13,7 +13,7 @@ from starlette.routing import BaseRoute, Route
 from jitflow.access import Permission
 from jitflow.app.fields import Fields
 from jitflow.app.objects import CONFIG_MAP, Limit, Objects
-from jitflow.control_api.guards import visible
+from jitflow.control_api.guards import note_name, visible
 from jitflow.control_api.requests import YAML_TYPES, decode, flag
 from jitflow.control_api.workflows import answer
 from jitflow.model.problems import Refused
@@ -113,7 +113,9 @@ class ObjectRoutes:
     async def create(self, request: Request, *, collection: Collection) -> Response:
         """Keep a new object."""
         body, dry = await _sent(request, collection.field)
-        return answer(await self._objects.create(collection.kind, _namespace(request), body, dry_run=dry))
+        made = await self._objects.create(collection.kind, _namespace(request), body, dry_run=dry)
+        note_name(request, made.metadata)
+        return answer(made)
 
     async def lint(self, request: Request, *, collection: Collection) -> Response:
         """Validate an object."""
@@ -174,7 +176,9 @@ class ObjectRoutes:
     async def create_own(self, request: Request) -> Response:
         """Keep a new object of any kind."""
         body = await _plain(request)
-        return answer(await self._objects.create(request.path_params["kind"], _namespace(request), body))
+        made = await self._objects.create(request.path_params["kind"], _namespace(request), body)
+        note_name(request, made.metadata)
+        return answer(made)
 
     async def get_own(self, request: Request) -> Response:
         """Return one object of any kind; of a Secret only its keys."""

@@ -53,13 +53,13 @@ class Shell:
         *,
         hosts: Collection[str] = LOOPBACK_HOSTS,
         open_paths: Collection[str] = OPEN,
-        answered: Callable[[str, int], None] | None = None,
+        answered: Callable[[Scope, int], None] | None = None,
         limits: Limits = Limits(),  # noqa: B008 - a frozen value
         body_timeout_s: float = BODY_TIMEOUT_S,
     ) -> None:
         """Hold the application. `hosts`: names (without port) that requests may address; `*` allows all.
 
-        `gate` knows who may come in; `open_paths` need no token; `answered` is told the method and status of each answer.
+        `gate` knows who may come in; `open_paths` need no token; `answered` is told the request and the status of each answer.
         `limits`: how much a caller may ask for who has no limits of his own; his body must arrive within `body_timeout_s`.
 
         The names protect a server on the loopback address from web pages that let their own name point to it.
@@ -69,7 +69,7 @@ class Shell:
         self._open_paths = frozenset(open_paths)
         self._buckets = Buckets(replace(limits, body_bytes=limits.body_bytes or MAX_BODY_BYTES))
         self._body_timeout_s = body_timeout_s
-        self._answered = answered or (lambda _method, _status: None)
+        self._answered = answered or (lambda _scope, _status: None)
         self._hosts = None if "*" in hosts else frozenset(host.lower() for host in hosts) | LOOPBACK_HOSTS
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -77,7 +77,7 @@ class Shell:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        answer = _Answer(send, lambda status: self._answered(scope["method"], status))
+        answer = _Answer(send, lambda status: self._answered(scope, status))
         try:
             refusal = await self._refusal(scope)
             if refusal is not None:

@@ -8,7 +8,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from jitflow.access import Tokens, TokenWish
-from jitflow.control_api.guards import identity_of
+from jitflow.control_api.guards import NOTED, identity_of
 from jitflow.control_api.requests import decode
 from jitflow.control_api.workflows import answer
 
@@ -41,6 +41,7 @@ class TokenRoutes:
         """Make a token; the answer is the only place where it can be read."""
         wish = decode(await request.body(), TokenWish)
         info, token = await self._tokens.create(wish, identity_of(request))
+        request.scope[NOTED] = {"name": info.name}
         return answer({**msgspec.structs.asdict(info), "token": token})
 
     async def get(self, request: Request) -> Response:

@@ -17,6 +17,7 @@ from jitflow.app.present import outline, plain
 from jitflow.app.service import Page, Service
 from jitflow.app.submit import SubmitOptions
 from jitflow.control_api import large
+from jitflow.control_api.guards import note_name
 from jitflow.control_api.requests import (
     SubmitBody,
     decode,
@@ -84,6 +85,7 @@ class WorkflowRoutes:
             source=sent.source,
             size_bytes=sent.size_bytes,
         )
+        note_name(request, made.metadata)
         return answer(made)
 
     async def lint(self, request: Request) -> Response:
@@ -101,6 +103,7 @@ class WorkflowRoutes:
             body.resource_name or "",
             body.submit_options or SubmitOptions(),
         )
+        note_name(request, made.metadata)
         return answer(made)
 
     async def list_workflows(self, request: Request) -> Response:
@@ -203,6 +206,7 @@ class WorkflowRoutes:
             memoized=bool(body.memoized),
             parameters=body.parameters or (),
         )
+        note_name(request, workflow.metadata)
         return answer(workflow)
 
     async def set_nodes(self, request: Request) -> Response:

@@ -3,6 +3,7 @@
 from jitflow.settings._load import load, resolve_secret
 from jitflow.settings._tree import (
     ArtifactPluginSettings,
+    AuditSettings,
     ImageSettings,
     OidcRoleSettings,
     OidcSettings,
@@ -18,6 +19,7 @@ from jitflow.settings._tree import (
 
 __all__ = [
     "ArtifactPluginSettings",
+    "AuditSettings",
     "ImageSettings",
     "OidcRoleSettings",
     "OidcSettings",

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from jitflow.settings._tree import OidcSettings, ServerSettings, Settings, SettingsError, parse_bytes
+from jitflow.settings._tree import AuditSettings, OidcSettings, ServerSettings, Settings, SettingsError, parse_bytes
 
 # Environment variable -> path in the tree. All others come from the file.
 _VARIABLES: dict[str, tuple[str, ...]] = {
@@ -108,7 +108,7 @@ def _check(settings: Settings, source: Path) -> None:
         (0 <= settings.server.port <= 65535, "server.port must be between 0 and 65535"),
         (settings.grace_s >= 0, "grace_s must not be negative"),
     )
-    limits += (*_server_limits(settings.server), *_oidc_limits(settings.oidc))
+    limits += (*_server_limits(settings.server), *_audit_limits(settings.audit), *_oidc_limits(settings.oidc))
     for holds, message in limits:
         if not holds:
             raise SettingsError(f"{source}: {message}")
@@ -129,6 +129,14 @@ def _server_limits(server: ServerSettings) -> tuple[tuple[bool, str], ...]:
         (1024 <= body <= 2**30, "server.max_body must be between 1KiB and 1GiB"),
         (server.head_timeout_s > 0 and server.body_timeout_s > 0, "server.head_timeout_s and body_timeout_s must be more than 0"),
     )
+
+
+def _audit_limits(audit: AuditSettings) -> tuple[tuple[bool, str], ...]:
+    try:
+        size = parse_bytes(audit.file_size)
+    except SettingsError as error:
+        return ((False, f"audit.file_size: {error}"),)
+    return ((size >= 1024, "audit.file_size must be at least 1KiB"), (audit.files >= 0, "audit.files must not be negative"))
 
 
 def _is_origin(text: str) -> bool:

@@ -90,6 +90,13 @@ class OidcSettings(_Strict, frozen=True, kw_only=True):
     roles: tuple[OidcRoleSettings, ...] = ()
 
 
+class AuditSettings(_Strict, frozen=True, kw_only=True):
+    """The log of who did what: `files` files of at most `file_size`; the oldest go. `files` 0: none is written."""
+
+    file_size: str | int = "16MiB"
+    files: int = 8
+
+
 class PrimarySettings(_Strict, frozen=True, kw_only=True):
     """The near store: a directory, or `prefix` of a `remote`. `capacity`: the hard limit for everything in it.
 
@@ -208,6 +215,7 @@ class Settings(_Strict, frozen=True, kw_only=True):
     node_labels: dict[str, str] = field(default_factory=dict[str, str])
     server: ServerSettings = ServerSettings()
     oidc: OidcSettings = OidcSettings()
+    audit: AuditSettings = AuditSettings()
     primary: PrimarySettings = PrimarySettings()
     remotes: dict[str, RemoteSettings] = field(default_factory=dict[str, RemoteSettings])
     artifact_repository: RepositorySettings = RepositorySettings()

@@ -1,6 +1,5 @@
 """`jitflow token`."""
 
-import re
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -8,6 +7,7 @@ import typer
 
 from jitflow.cli.commands import new_app
 from jitflow.cli.connect import connect
+from jitflow.cli.durations import seconds_of
 from jitflow.cli.errors import InputRefused
 from jitflow.cli.options import ServerOption, TableFormat, TableOption
 from jitflow.cli.output import print_json, print_table, say
@@ -16,7 +16,6 @@ app = new_app(help="Tokens: create, list, revoke; and who you are.", no_args_is_
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The token's name or id.", show_default=False)]
 _ROLES = ("viewer", "operator", "admin")
-_UNITS_S = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
 
 
 @app.command("create", epilog="Example: jitflow token create ci --role operator@team-a --expires 30d")
@@ -46,7 +45,7 @@ def create(
         "name": name,
         "grants": dict(_grant(text) for text in role),
         "scopes": scope or [],
-        "expires_in_s": _seconds(expires),
+        "expires_in_s": seconds_of(expires, "--expires") if expires else 0,
         "limits": {"requests_per_s": rate},
     }
     with connect(server) as client:
@@ -107,15 +106,6 @@ def _grant(text: str) -> tuple[str, str]:
     if role not in _ROLES:
         raise InputRefused(f"--role {text}: write {', '.join(_ROLES)}, with @NAMESPACE for one namespace")
     return namespace or "*", role
-
-
-def _seconds(text: str) -> float:
-    if not text:
-        return 0
-    found = re.fullmatch(r"(\d{1,9})([smhdw])", text)
-    if found is None or int(found[1]) == 0:
-        raise InputRefused(f"--expires {text}: write a time such as 45m, 12h, 30d or 8w")
-    return int(found[1]) * _UNITS_S[found[2]]
 
 
 def _roles(grants: dict[str, str]) -> str:
