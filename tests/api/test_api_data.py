@@ -65,6 +65,19 @@ def test_references_that_lead_elsewhere_are_refused(ref: str) -> None:
     play(scenario)
 
 
+def test_the_primary_is_checked_and_given_what_is_near() -> None:
+    async def scenario(client: httpx.AsyncClient, world: World) -> None:
+        check = (await client.post("/data/v1/primary/check", json={"remove": True})).json()
+        assert (check["replicas"], check["strangers"], check["removed"]) == (0, {"notes.txt": 4}, ["notes.txt"])
+        failure(await client.post("/data/v1/primary/check", json={"all": True}), 400, 3)
+        adopted = (await client.post("/data/v1/primary/adopt", json={"place": "/old", "ref": "far:dir"})).json()
+        assert (adopted["adopted"], adopted["refs"]) == (1, ["far:dir/a"])
+        failure(await client.post("/data/v1/primary/adopt", json={"place": "/old", "ref": "far:../x"}), 400, 3)
+        failure(await client.post("/data/v1/primary/adopt", json={"place": "old", "ref": "far:dir"}), 400, 3)
+
+    play(scenario)
+
+
 def test_the_primary_is_filled_and_emptied_by_hand() -> None:
     async def scenario(client: httpx.AsyncClient, world: World) -> None:
         staged = await client.post("/data/v1/primary/stage", json={"ref": "far:a"})

@@ -311,7 +311,7 @@ def test_data(jitflow: Jitflow, server: Stub) -> None:
     answer(server, "GET /data/v1/primary", {"fill": FILL, "replicas": [REPLICA]})
     assert jitflow("data", "ls").stdout.splitlines()[1].split() == ["400", "B", "resident,", "kept", "far:a"]
     assert "500 B (50 %)" in jitflow("data", "fill").stdout
-    assert json.loads(jitflow("data", "fill", "-o", "json").stdout) == FILL
+    assert FILL.items() <= json.loads(jitflow("data", "fill", "-o", "json").stdout).items()
     answer(
         server, "GET /data/v1/stat", {"object": {"ref": {"remote": "far", "path": "a"}, "size_bytes": 5, "hashes": {"md5": "0"}}}
     )

@@ -279,6 +279,15 @@ def test_data(jitflow: Jitflow) -> None:
     assert jitflow("data", "evict", "far:a").stderr == "error: far:a is kept; unpin it first\n"
     assert jitflow("data", "unpin", "far:a").exit_code == 0
     assert "10 B (10 %)" in jitflow("data", "fill").stdout
+    assert jitflow("data", "check").stdout.splitlines() == ["stranger: notes.txt (4 B)", "1 of 1 replicas are as they were"]
+    said = jitflow("data", "check", "--remove", "--hashes").stdout.splitlines()
+    assert said[0].startswith("changed:  far:a")
+    assert said[1:] == ["stranger: notes.txt (4 B, removed)", "0 of 1 replicas are as they were"]
+    adopted = jitflow("data", "adopt", "/old", "--as", "far:dir/", "--move")
+    assert adopted.stdout == "1 files (10 B) are in the primary now, 1 are not\n"
+    assert adopted.stderr == "b: moved\n"
+    assert "is no absolute path" in jitflow("data", "adopt", "near:old/", "--as", "far:dir/").stderr
+    assert json.loads(jitflow("data", "adopt", "/old", "--as", "far:dir", "-o", "json").stdout)["refs"] == ["far:dir/a"]
     assert jitflow("data", "evict", "far:a").exit_code == 0
     assert jitflow("data", "ls").stderr == "nothing there\n"
 

@@ -6,12 +6,14 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from jitflow.dataplane import LocalDataPlane, PrimaryDirectory, Tuning
+from jitflow.dataplane import LocalDataPlane, PrimaryDirectory, RemotePrimary, Scratch, Tuning
+from jitflow.dataplane.inside import lies_below
 from jitflow.model.data import FutureInput, FutureOutput, FutureStep, ObjectInfo, ObjectRef
 from jitflow.model.pods import CollectedArtifact
 from jitflow.ports.dataplane import DataEvent, Lease, LeaseRefused, OutputObject, StagedOut, Waiting
 from jitflow.ports.errors import ObjectMissing, RemoteUnknown, SourceChanged
 from jitflow.ports.primary import Primary
+from jitflow.ports.storage import Copied
 from jitflow.testing.memory_store import MemoryStore
 
 CHUNK = 64
@@ -30,6 +32,7 @@ class FarStore:
     faults: dict[tuple[str, ObjectRef], list[Exception]] = field(default_factory=dict)
     gates: dict[tuple[str, ObjectRef], asyncio.Event] = field(default_factory=dict)
     calls: list[tuple[str, ObjectRef]] = field(default_factory=list)
+    hashes: bool = False
     on_progress: Callable[[], None] = lambda: None
     before_fetch: Callable[[ObjectRef], None] = lambda _: None
 
@@ -72,7 +75,9 @@ class FarStore:
                 raise ObjectMissing(f"{one} does not exist")
             body = self.objects[one]
             size, count = len(body), 1
-        return ObjectInfo(ref=one, size_bytes=size, version=hashlib.md5(body).hexdigest(), count=count)
+        digest = hashlib.md5(body).hexdigest()
+        hashes = {"md5": digest} if self.hashes and not one.is_prefix else {}
+        return ObjectInfo(ref=one, size_bytes=size, version=digest, count=count, hashes=hashes)
 
     async def stat(self, one: ObjectRef) -> ObjectInfo:
         await self._enter("stat", one)
@@ -89,7 +94,8 @@ class FarStore:
 
     async def list(self, one: ObjectRef, *, recursive: bool = False) -> AsyncIterator[ObjectInfo]:
         for other in sorted(self.objects):
-            yield self._info(other)
+            if lies_below(other, one):
+                yield self._info(other)
 
     async def fetch(
         self, info: ObjectInfo, target: Path, progress: Callable[[int], None], *, parts: int = 1, kept: Path | None = None
@@ -132,8 +138,23 @@ class FarStore:
         self.on_progress()
         return info
 
+    async def copy(self, info: ObjectInfo, target: ObjectRef, progress: Callable[[int], None]) -> Copied:
+        self.before_fetch(info.ref)
+        await self._enter("fetch" if target.remote == "near" else "store", info.ref if target.remote == "near" else target)
+        now = self._info(info.ref)
+        if info.version and now.version != info.version:
+            raise SourceChanged(f"{info.ref} changed")
+        members = self._members(info.ref) if info.ref.is_prefix else {"": self.objects[info.ref]}
+        for name, body in members.items():
+            await asyncio.sleep(0)
+            self.objects[ref(target.path + name, target.remote)] = body
+            self.on_progress()
+        progress(now.size_bytes)
+        return Copied(read=now, written=self._info(target))
+
     async def delete(self, one: ObjectRef) -> None:
-        self.objects.pop(one, None)
+        for other in [o for o in self.objects if o == one or (one.is_prefix and lies_below(o, one))]:
+            del self.objects[other]
 
     async def test(self, remote: str) -> None:
         return
@@ -183,7 +204,12 @@ class Kit:
         (tmp / "pods").mkdir(exist_ok=True)
 
     def make(self) -> LocalDataPlane:
-        options = {"default_output_bytes": 0, "free_floor_bytes": 0, "tuning": Tuning(draw=lambda: 0.5), **self.options}
+        options = {
+            "default_output_bytes": 0,
+            "free_floor_bytes": 0,
+            "tuning": Tuning(draw=lambda: 0.5, check_every_s=0),
+            **self.options,
+        }
         return LocalDataPlane(self.primary(), self.capacity, self.far, self.store, self.clock, **options)  # type: ignore[arg-type]
 
     def primary(self) -> Primary:
@@ -207,7 +233,7 @@ class Kit:
     def disk(self) -> int:
         total = 0
         for file in self.root.rglob("*"):
-            if file.is_file() and not file.is_symlink() and file.name != ".jitflow-primary":
+            if file.is_file() and not file.is_symlink() and file.name not in {".jitflow-primary", "catalogue.json"}:
                 total += file.stat().st_size
         return total
 
@@ -241,3 +267,15 @@ class Kit:
         path = self.tmp / "pods" / one.path.replace("/", "_")
         path.write_bytes(fill * size)
         return OutputObject(ref=one, artifact=CollectedArtifact(name="out", source=str(path), size_bytes=size))
+
+
+class RemoteKit(Kit):
+    """The same with a primary that is a remote of its own."""
+
+    def primary(self) -> Primary:
+        self.far.remotes.add("near")
+        return RemotePrimary(ref("primary", "near"), self.far, Scratch(self.tmp / "scratch", self.capacity))
+
+    def disk(self) -> int:
+        ours = {"primary/.jitflow-primary", "primary/catalogue.json"}
+        return sum(len(body) for o, body in self.far.objects.items() if o.remote == "near" and o.path not in ours)

@@ -137,7 +137,7 @@ def test_leases_that_nobody_asks_for_again_expire(tmp_path: Path) -> None:
     asyncio.run(run())
 
 
-def test_strangers_and_half_files_are_removed_from_our_folders_only(tmp_path: Path) -> None:
+def test_half_files_are_removed_and_strangers_counted(tmp_path: Path) -> None:
     async def run() -> None:
         kit = Kit(tmp_path, 1000)
         await kit.start()
@@ -158,8 +158,12 @@ def test_strangers_and_half_files_are_removed_from_our_folders_only(tmp_path: Pa
         kit.plane = kit.make()
         await kit.start()
         assert [row.ref for row in kit.plane.replicas()] == [b]
+        assert kit.plane.fill().strangers_bytes == 11
         assert (kit.root / "mine.txt").exists()
         (kit.root / "mine.txt").unlink()
+        assert kit.disk() == 102
+        check = await kit.plane.compare(remove=True)
+        assert (check.strangers, check.strangers_bytes) == ({"objects/file": 1, "objects/zz/stranger": 1}, 0)
         assert kit.disk() == 100
         await kit.plane.close()
 

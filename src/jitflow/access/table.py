@@ -173,6 +173,9 @@ NEEDS: Final[Mapping[tuple[str, str], Need]] = {
     ("POST", "/data/v1/primary/pin"): Need(P.DATA_WRITE, Where.EVERYWHERE),
     ("POST", "/data/v1/primary/unpin"): Need(P.DATA_WRITE, Where.EVERYWHERE),
     ("POST", "/data/v1/primary/evict"): Need(P.DATA_WRITE, Where.EVERYWHERE),
+    ("POST", "/data/v1/primary/check"): Need(P.DATA_WRITE, Where.EVERYWHERE),
+    # It reads files of the server's machine.
+    ("POST", "/data/v1/primary/adopt"): Need(P.REMOTES_WRITE, Where.EVERYWHERE),
     # Measurements of all workflows.
     ("GET", "/metrics"): Need(P.METRICS_READ, Where.EVERYWHERE),
 }

@@ -32,7 +32,7 @@ from jitflow.model.problems import Refused
 from jitflow.model.reasons import Why
 from jitflow.objects import ObjectStore
 from jitflow.ports.clock import Clock, Ids
-from jitflow.ports.dataplane import Estimate, PrimaryAdmin, PrimaryFill, StepData, TransferRecord
+from jitflow.ports.dataplane import Adoption, Estimate, PrimaryAdmin, PrimaryCheck, PrimaryFill, StepData, TransferRecord
 from jitflow.ports.executor import Executor
 from jitflow.ports.storage import Storage
 from jitflow.ports.store import RunRow, StateStore
@@ -466,6 +466,14 @@ class Service:
     async def evict(self, ref: str) -> None:
         """Remove a replica."""
         await self._primary.evict(parse_ref(ref))
+
+    async def compare(self, *, remove: bool = False, hashes: bool = False) -> PrimaryCheck:
+        """Compare the catalogue with what is really in the primary."""
+        return await self._primary.compare(remove=remove, hashes=hashes)
+
+    async def adopt(self, place: str, ref: str, *, move: bool = False) -> Adoption:
+        """Take the files at a place near the primary for the objects below a prefix."""
+        return await self._primary.adopt(place, parse_ref(ref if ref.endswith((":", "/")) else f"{ref}/"), move=move)
 
     def remotes(self) -> Sequence[RemoteInfo]:
         """Return the configured remotes."""

@@ -36,7 +36,7 @@ from jitflow.cli.wire import (
 )
 from jitflow.model.data import Replica
 from jitflow.model.reasons import Why
-from jitflow.ports.dataplane import Estimate, PrimaryFill, StepData
+from jitflow.ports.dataplane import Adoption, Estimate, PrimaryCheck, PrimaryFill, StepData
 
 T = TypeVar("T")
 
@@ -385,6 +385,18 @@ class Client:
         """`stage`, `pin`, `unpin` or `evict` an object; returns its replica unless it was evicted."""
         body = self._send("POST", f"/data/v1/primary/{action}", body={"ref": ref}, patient=action == "stage")
         return None if action == "evict" or not body.strip() else decode(body, Replica)
+
+    def check_primary(self, *, remove: bool, hashes: bool) -> PrimaryCheck:
+        """Compare the catalogue with what is really in the primary."""
+        return decode(
+            self._send("POST", "/data/v1/primary/check", body={"remove": remove, "hashes": hashes}, patient=True), PrimaryCheck
+        )
+
+    def adopt(self, place: str, ref: str, *, move: bool) -> Adoption:
+        """Take files that are near the primary for the objects below a prefix."""
+        return decode(
+            self._send("POST", "/data/v1/primary/adopt", body={"place": place, "ref": ref, "move": move}, patient=True), Adoption
+        )
 
     # -- transport
 

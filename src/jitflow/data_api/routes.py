@@ -31,6 +31,21 @@ class RefBody(Struct, frozen=True, forbid_unknown_fields=True):
     ref: str
 
 
+class CheckBody(Struct, frozen=True, forbid_unknown_fields=True):
+    """How to compare the catalogue with the primary; see `PrimaryAdmin.compare`."""
+
+    remove: bool = False
+    hashes: bool = False
+
+
+class AdoptBody(Struct, frozen=True, forbid_unknown_fields=True):
+    """The files at `place` are the objects below the prefix `ref`; see `PrimaryAdmin.adopt`."""
+
+    place: str
+    ref: str
+    move: bool = False
+
+
 def routes(service: Service) -> list[BaseRoute]:
     """Return the Data API's routes; who may call them is decided by the application around them."""
     return DataRoutes(service).routes()
@@ -58,6 +73,8 @@ class DataRoutes:
             ("POST", "/data/v1/primary/pin", self.pin),
             ("POST", "/data/v1/primary/unpin", self.unpin),
             ("POST", "/data/v1/primary/evict", self.evict),
+            ("POST", "/data/v1/primary/check", self.check),
+            ("POST", "/data/v1/primary/adopt", self.adopt),
         ]
         return [Route(path, handler, methods=[method]) for method, path, handler in table]
 
@@ -115,6 +132,16 @@ class DataRoutes:
         """Remove a replica."""
         await self._service.evict((await _read(request, RefBody)).ref)
         return _answer({})
+
+    async def check(self, request: Request) -> Response:
+        """Compare the catalogue with what is really there."""
+        body = await _read(request, CheckBody)
+        return _answer(await self._service.compare(remove=body.remove, hashes=body.hashes))
+
+    async def adopt(self, request: Request) -> Response:
+        """Take files that are near already for objects."""
+        body = await _read(request, AdoptBody)
+        return _answer(await self._service.adopt(body.place, body.ref, move=body.move))
 
 
 def _answer(value: Any) -> Response:

@@ -27,7 +27,10 @@ _CEILING_EVERY_S = 0.5
 
 @dataclass(kw_only=True)
 class Tuning:
-    """Limits of patience. Seconds; `attempts` of one transfer before it is given up."""
+    """Limits of patience. Seconds; `attempts` of one transfer before it is given up.
+
+    `check_every_s`: how often the catalogue is compared with what is really there; 0: never.
+    """
 
     attempts: int = 6
     backoff_s: float = 0.5
@@ -35,6 +38,7 @@ class Tuning:
     look_timeout_s: float = 45.0
     disk_patience_s: float = 60.0
     restored_lease_s: float = 600.0
+    check_every_s: float = 300.0
     draw: Callable[[], float] = field(default=random.random)
 
     def backoff(self, attempt: int) -> float:
@@ -76,6 +80,12 @@ class Core:
         self.perform: Callable[[Command], None] = lambda _: None
         self.partial_bytes: Callable[[], int] = lambda: 0
         self.closing = False
+        self.strangers_bytes = 0
+        """Bytes in the primary that jitflow did not put there."""
+        self.coming: set[str] = set()
+        """Locations under which something is on its way into the primary."""
+        self.changes = 0
+        """How often the catalogue has changed."""
         self._free_floor_bytes = free_floor_bytes
         self._pumping = False
         self._again = False
@@ -122,14 +132,16 @@ class Core:
             self.measure_disk()
 
     def measure_disk(self) -> None:
-        """Let the planner use no more than the disk has, whatever the capacity is."""
+        """Let the planner use no more than the disk has, and than what is not jitflow's leaves, whatever the capacity is."""
         self._ceiling_at = self.clock.now()
         free = self.primary.free_bytes()
-        if free is None:
-            return
         books = self.planner.bytes
+        ceiling = books.limit - self.strangers_bytes
+        if free is None:
+            self.planner.set_ceiling(ceiling)
+            return
         written = books.resident + books.leaving + self.partial_bytes()
-        self.planner.set_ceiling(written + max(0, free - self._free_floor_bytes))
+        self.planner.set_ceiling(min(ceiling, written + max(0, free - self._free_floor_bytes)))
 
     # -- what was let go ---------------------------------------------------------------------------------------------------
 
@@ -161,11 +173,13 @@ class Core:
     def put_row(self, row: Replica) -> None:
         """Enter a replica into the catalogue; durable after `journal.durable`."""
         self.rows[row.ref] = row
+        self.changes += 1
         self.journal.put(records.REPLICA, str(row.ref), records.encode(row))
 
     def drop_row(self, ref: ObjectRef) -> None:
         """Remove a replica from the catalogue."""
         if self.rows.pop(ref, None) is not None:
+            self.changes += 1
             self.journal.put(records.REPLICA, str(ref), None)
 
     def new_row(self, ref: ObjectRef, held: Held, location: str, *, version: str = "", dirty: bool = False) -> Replica:

@@ -1,5 +1,7 @@
 """The data plane in this process: the planner's async shell."""
 
+import asyncio
+import contextlib
 import logging
 from collections.abc import Coroutine, Sequence
 from pathlib import Path
@@ -9,6 +11,7 @@ import msgspec
 from msgspec.structs import replace
 
 from jitflow.dataplane import records
+from jitflow.dataplane.adopting import Adopting
 from jitflow.dataplane.byhand import ByHand
 from jitflow.dataplane.checking import admit, check, outlook
 from jitflow.dataplane.core import Core, Tuning, workflow_of
@@ -18,8 +21,8 @@ from jitflow.dataplane.journal import Journal
 from jitflow.dataplane.leases import Leases
 from jitflow.dataplane.lookups import Lookups
 from jitflow.dataplane.planning import Chooser, NoChooser, Planning, weight_of
-from jitflow.dataplane.primary import same
 from jitflow.dataplane.progress import Progress
+from jitflow.dataplane.reality import Reality
 from jitflow.dataplane.stageout import StageOut
 from jitflow.dataplane.standing import GATHERED, Standing
 from jitflow.dataplane.tasks import Owner
@@ -27,7 +30,7 @@ from jitflow.dataplane.transfers import Transfers
 from jitflow.dataplane.transients import Transients
 from jitflow.dataplane.uploads import Uploads
 from jitflow.model.data import FutureStep, ObjectRef, Replica, StepId, WorkflowUid
-from jitflow.model.problems import Refused
+from jitflow.model.problems import Problem, Refused
 from jitflow.model.reasons import StepStanding
 from jitflow.planner import (
     Bypass,
@@ -47,24 +50,28 @@ from jitflow.planner import (
 )
 from jitflow.ports.clock import Clock
 from jitflow.ports.dataplane import (
+    Adoption,
     DataEvent,
     DataListener,
     Estimate,
     Lease,
     LeaseRefused,
     OutputObject,
+    PrimaryCheck,
     PrimaryFill,
     StagedOut,
     StepData,
     TransferRecord,
     Waiting,
 )
+from jitflow.ports.errors import PortError
 from jitflow.ports.primary import Primary
 from jitflow.ports.storage import Storage
 from jitflow.ports.store import StateStore
 
 log = logging.getLogger("jitflow.dataplane")
 
+_LAST_WORDS_S = 10.0
 _FREE_FLOOR_BYTES = 64 << 20
 
 
@@ -130,6 +137,8 @@ class LocalDataPlane:
         self._leases = Leases(core, self._progress, self._refuse)
         self._by_hand = ByHand(core, self._leases)
         self._inside = Inside(core)
+        self._reality = Reality(core)
+        self._adopting = Adopting(core)
         self._gathered = Gathered(core, self._stageout.unproven, self._stageout.export)
         self._standing = Standing(
             core,
@@ -154,37 +163,22 @@ class LocalDataPlane:
         for obligation in self._stageout.obligations.values():
             self._gathered.wrote(obligation.uid, (output.ref for output in obligation.outputs))
         core.load_freed(await self._store.items(records.FREED))
-        await self._load_catalogue()
+        rows = [msgspec.json.decode(body, type=Replica) for _, body in await self._store.items(records.REPLICA)]
+        await self._reality.load(rows, self._stageout.promised())
         await self._leases.load(self._store, self._stageout.obligations)
         await core.primary.settle()
         self._owner.start(core.journal.run(), "journal")
+        if core.tuning.check_every_s:
+            self._owner.start(self._reality.watch(core.tuning.check_every_s), "compare the primary with the catalogue")
         self._stageout.resume()
         core.pump()
-
-    async def _load_catalogue(self) -> None:
-        core = self._core
-        rows = [msgspec.json.decode(body, type=Replica) for _, body in await self._store.items(records.REPLICA)]
-        contents = await core.primary.contents()
-        held = contents.held
-        known = {row.location for row in rows if row.location in held and same(row, held[row.location])}
-        strangers = [name for name in contents.strangers if name.startswith("objects/")]
-        for name in (*(held.keys() - known), *strangers):
-            await core.remove(name)
-        promised = {
-            one.location for obligation in self._stageout.obligations.values() for one in obligation.outputs if not one.proven
-        }
-        for row in sorted(rows, key=lambda row: row.last_used_at):
-            core.rows[row.ref] = row
-            if row.location not in known:
-                core.drop_row(row.ref)
-                continue
-            core.planner.found(row.ref, row.size_bytes, dirty=row.dirty, kept=row.kept)
-            if row.dirty and row.location not in promised:
-                core.planner.abandoned(row.ref)
 
     async def close(self) -> None:
         """Stop transfers and write the catalogue (see `DataPlane.close`)."""
         self._core.closing = True
+        with contextlib.suppress(PortError, OSError, TimeoutError):
+            async with asyncio.timeout(_LAST_WORDS_S):
+                await self._reality.remember()
         await self._core.primary.close()
         await self._owner.close()
         await self._core.journal.flush()
@@ -270,10 +264,9 @@ class LocalDataPlane:
                 self._evict(ref)
             case Store():
                 self._stageout.store(command)
-            case Take():
-                self._stageout.take(command)
-            case Bypass():
-                self._stageout.bypass(command)
+            case Take() | Bypass():
+                if not self._adopting.takes(command):
+                    self._stageout.answered(command)
             case Grant(step=step):
                 self._leases.granted(step)
             case Refuse(step=step, message=message):
@@ -329,6 +322,7 @@ class LocalDataPlane:
             fetched_bytes=counters.fetched_bytes,
             fetched_twice_bytes=counters.fetched_twice_bytes,
             stored_bytes=counters.stored_bytes,
+            strangers_bytes=self._core.strangers_bytes,
         )
 
     def replicas(self) -> Sequence[Replica]:
@@ -367,6 +361,17 @@ class LocalDataPlane:
     async def pin(self, ref: ObjectRef, *, keep: bool) -> Replica:
         """Keep a replica, or no longer (see `PrimaryAdmin.pin`)."""
         return await self._by_hand.pin(ref, keep=keep)
+
+    async def compare(self, *, remove: bool = False, hashes: bool = False) -> PrimaryCheck:
+        """Compare the catalogue with what is really there (see `PrimaryAdmin.compare`)."""
+        try:
+            return await self._reality.compare(remove=remove, hashes=hashes)
+        except PortError as error:
+            raise Refused(Problem(message=f"the primary cannot be looked at: {error}", code="unavailable")) from error
+
+    async def adopt(self, place: str, prefix: ObjectRef, *, move: bool = False) -> Adoption:
+        """Take files that are near already for objects (see `PrimaryAdmin.adopt`)."""
+        return await self._adopting.adopt(place, prefix, move=move)
 
     async def evict(self, ref: ObjectRef) -> None:
         """Remove a replica (see `PrimaryAdmin.evict`)."""

@@ -3,26 +3,34 @@
     <root>/.jitflow-primary     says that the directory is ours
     <root>/objects/ab/<sha256>  complete, verified replicas: a file or a directory each
     <root>/incoming/<number>    what is on its way, in or out
+    <root>/catalogue.json       what the replicas are, for the day when nothing else knows
 
-Nothing partial is ever below `objects`. Nothing outside `objects` and `incoming` is ever touched.
+Nothing partial is ever below `objects`. Nothing else below the root is ever touched.
 """
 
 import asyncio
+import contextlib
 import errno
 import hashlib
 import os
 import shutil
 from collections.abc import Coroutine, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
+from stat import S_ISREG
 from typing import Any
+
+import msgspec
 
 from jitflow.dataplane.names import is_location, location_of
 from jitflow.model.data import ObjectInfo, ObjectRef, Replica, StepId
 from jitflow.model.problems import Problem, Refused
-from jitflow.ports.errors import Corrupt
-from jitflow.ports.primary import Contents, Held, Lost, Received
+from jitflow.ports.errors import Corrupt, FixRequest, ObjectMissing
+from jitflow.ports.primary import Contents, Found, Held, Hoard, Lost, Received
 from jitflow.ports.storage import Progress, Storage
 
+_CATALOGUE = "catalogue.json"
+_BLOCK_BYTES = 1 << 20
 _MARKER = ".jitflow-primary"
 _MARKER_TEXT = "This directory is a primary store of jitflow: it creates and deletes files in objects/ and incoming/.\n"
 _NOTHING = Held(size_bytes=-1)
@@ -89,7 +97,7 @@ class PrimaryDirectory:
         held: dict[str, Held] = {}
         strangers: dict[str, int] = {}
         for entry in self.root.iterdir():
-            if entry.name not in {_MARKER, "objects", "incoming"}:
+            if entry.name not in {_MARKER, _CATALOGUE, "objects", "incoming"}:
                 strangers[entry.name] = measure(entry)
         for shelf in (self.root / "objects").iterdir():
             entries = list(shelf.iterdir()) if shelf.is_dir() and not shelf.is_symlink() else [shelf]
@@ -100,6 +108,37 @@ class PrimaryDirectory:
                 else:
                     strangers[name] = measure(entry)
         return Contents(held=held, strangers=strangers)
+
+    async def digest(self, location: str, kind: str) -> str:
+        """See `Primary.digest`."""
+        return await asyncio.to_thread(digest, self.root / location, kind)
+
+    async def remember(self, rows: Sequence[Replica]) -> None:
+        """See `Primary.remember`."""
+        await asyncio.to_thread(self._remember, list(rows))
+
+    def _remember(self, rows: Sequence[Replica]) -> None:
+        partial = self._incoming()
+        partial.write_bytes(msgspec.json.encode(rows))
+        partial.replace(self.root / _CATALOGUE)
+
+    async def remembered(self) -> Sequence[Replica]:
+        """See `Primary.remembered`."""
+        return await asyncio.to_thread(self._remembered)
+
+    def _remembered(self) -> Sequence[Replica]:
+        with contextlib.suppress(OSError, msgspec.DecodeError, msgspec.ValidationError):
+            return msgspec.json.decode((self.root / _CATALOGUE).read_bytes(), type=list[Replica])
+        return ()
+
+    def hoard(self, place: str) -> Hoard:
+        """See `Primary.hoard`."""
+        folder = Path(place)
+        if not folder.is_absolute():
+            raise Refused(Problem(message=f"{place!r} is no absolute path", remedy="name a directory of the server's machine"))
+        if folder.resolve().is_relative_to(self.root.resolve()):
+            raise Refused(Problem(message=f"{place} lies in the primary", remedy="name a directory outside of it"))
+        return DirectoryHoard(folder, self.root)
 
     def local(self, location: str) -> Path | None:
         """See `Primary.local`."""
@@ -214,6 +253,66 @@ class PrimaryDirectory:
 
     def give_back(self, step: StepId) -> None:
         """See `Primary.give_back`."""
+
+
+class DirectoryHoard:
+    """Files below a directory of this machine; implements `jitflow.ports.primary.Hoard`."""
+
+    def __init__(self, folder: Path, root: Path) -> None:
+        """Give them to the primary at `root`."""
+        self._folder = folder
+        self._root = root
+
+    async def files(self) -> Sequence[Found]:
+        """See `Hoard.files`: regular files only."""
+        return await asyncio.to_thread(self._files)
+
+    def _files(self) -> Sequence[Found]:
+        if not self._folder.is_dir():
+            raise ObjectMissing(f"{self._folder} is no directory of the server's machine")
+        found: list[Found] = []
+        for folder, folders, names in os.walk(self._folder):
+            folders.sort()
+            for name in sorted(names):
+                path = os.path.join(folder, name)
+                seen = os.lstat(path)
+                if S_ISREG(seen.st_mode):
+                    modified = datetime.fromtimestamp(seen.st_mtime_ns // 1_000_000_000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+                    found.append(Found(name=os.path.relpath(path, self._folder), size_bytes=seen.st_size, modified=modified))
+        return found
+
+    async def digest(self, name: str, kind: str) -> str:
+        """See `Hoard.digest`."""
+        return await asyncio.to_thread(digest, self._folder / name, kind)
+
+    async def adopt(self, name: str, location: str, *, move: bool) -> Held:
+        """See `Hoard.adopt`."""
+        return await asyncio.to_thread(self._adopt, self._folder / name, self._root / location, move=move)
+
+    def _adopt(self, source: Path, target: Path, *, move: bool) -> Held:
+        target.parent.mkdir(exist_ok=True)
+        try:
+            if move:
+                source.rename(target)
+            else:
+                target.hardlink_to(source)
+        except OSError as error:
+            if error.errno == errno.EXDEV:
+                raise FixRequest(f"{source} lies on another file system than the primary; stage its object instead") from error
+            raise FixRequest(f"{source} cannot be adopted: {error.strerror or error}") from error
+        return look(target)
+
+
+def digest(path: Path, kind: str) -> str:
+    """Return a file's hash, empty if there is no such file or hash. Blocks."""
+    try:
+        made = hashlib.new(kind, usedforsecurity=False)
+        with path.open("rb") as file:
+            while block := file.read(_BLOCK_BYTES):
+                made.update(block)
+    except (OSError, ValueError):
+        return ""
+    return made.hexdigest()
 
 
 def check_size(info: ObjectInfo, size_bytes: int) -> None:

@@ -3,6 +3,8 @@
     <remote>:<prefix>.jitflow-primary    says that the prefix is ours
     <remote>:<prefix>objects/ab/<sha256> complete, verified replicas: an object, or a prefix of objects, each
 
+    <remote>:<prefix>catalogue.json      what the replicas are, for the day when nothing else knows
+
 Bytes go between the far stores and the near one through rclone alone. Pods read copies in a directory of this machine, which
 come just before they start.
 """
@@ -16,17 +18,20 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
 
+import msgspec
+
 from jitflow.dataplane.names import is_location, location_of
 from jitflow.dataplane.primary import check_size, same
 from jitflow.dataplane.scratch import Scratch
 from jitflow.model.data import ObjectInfo, ObjectRef, Replica, StepId
 from jitflow.model.problems import Problem, Refused
 from jitflow.ports.errors import ObjectMissing, PortError, Retryable
-from jitflow.ports.primary import Contents, Held, Lost, Received
+from jitflow.ports.primary import Contents, Found, Held, Hoard, Lost, Received
 from jitflow.ports.storage import Copying, Progress, Storage
 
 log = logging.getLogger("jitflow.dataplane")
 
+_CATALOGUE = "catalogue.json"
 _MARKER = ".jitflow-primary"
 _MARKER_TEXT = "This prefix is a primary store of jitflow: it creates and deletes objects below objects/.\n"
 _DEPTH = 3
@@ -75,10 +80,7 @@ class RemotePrimary:
             await self._storage.stat(marker)
         except ObjectMissing:
             await self._refuse_strangers()
-            with tempfile.TemporaryDirectory(dir=self.scratch.root) as folder:
-                file = Path(folder) / "marker"
-                file.write_text(_MARKER_TEXT)
-                await self._storage.store(file, marker, _ignore)
+            await self._write(_MARKER, _MARKER_TEXT.encode())
 
     async def _refuse_strangers(self) -> None:
         try:
@@ -108,7 +110,7 @@ class RemotePrimary:
             async for info in self._storage.list(self.root, recursive=True):
                 name = info.ref.path.removeprefix(self.root.path)
                 location = "/".join(name.split("/")[:_DEPTH])
-                if name == _MARKER or info.ref.is_prefix:
+                if name in {_MARKER, _CATALOGUE} or info.ref.is_prefix:
                     continue
                 if not is_location(location):
                     strangers[name] = info.size_bytes
@@ -120,6 +122,43 @@ class RemotePrimary:
             pass
         held.update((location, _tree(self._ref(location, tree=True), members)) for location, members in trees.items())
         return Contents(held=held, strangers=strangers)
+
+    async def digest(self, location: str, kind: str) -> str:
+        """See `Primary.digest`: what the store says."""
+        with suppress(ObjectMissing):
+            return (await self._storage.stat(self._ref(location))).hashes.get(kind, "")
+        return ""
+
+    async def remember(self, rows: Sequence[Replica]) -> None:
+        """See `Primary.remember`."""
+        kept = list(rows)
+        await self._write(_CATALOGUE, await asyncio.to_thread(msgspec.json.encode, kept))
+
+    async def _write(self, name: str, data: bytes) -> None:
+        with tempfile.TemporaryDirectory(dir=self.scratch.root) as folder:
+            file = Path(folder) / "file"
+            await asyncio.to_thread(file.write_bytes, data)
+            await self._storage.store(file, self._ref(name), _ignore)
+
+    async def remembered(self) -> Sequence[Replica]:
+        """See `Primary.remembered`."""
+        data = bytearray()
+        with suppress(ObjectMissing, msgspec.DecodeError, msgspec.ValidationError):
+            async for chunk in self._storage.read(self._ref(_CATALOGUE)):
+                data += chunk
+            return msgspec.json.decode(data, type=list[Replica])
+        return ()
+
+    def hoard(self, place: str) -> Hoard:
+        """See `Primary.hoard`."""
+        remote, colon, path = place.partition(":")
+        if not colon or remote != self.root.remote:
+            message = f"{place!r} does not lie in {self.root.remote}, the remote of the primary"
+            raise Refused(Problem(message=message, remedy=f"name a prefix as {self.root.remote}:bucket/folder/"))
+        prefix = ObjectRef(remote=remote, path=f"{path.rstrip('/')}/")
+        if prefix.path.startswith(self.root.path) or self.root.path.startswith(prefix.path):
+            raise Refused(Problem(message=f"{place} and the primary overlap", remedy="name a prefix outside of it"))
+        return RemoteHoard(prefix, self.root, self._storage)
 
     def local(self, location: str) -> Path | None:
         """See `Primary.local`."""
@@ -236,6 +275,39 @@ class RemotePrimary:
     def give_back(self, step: StepId) -> None:
         """See `Primary.give_back`."""
         self.scratch.release(step)
+
+
+class RemoteHoard:
+    """Objects below a prefix of the primary's own remote; implements `jitflow.ports.primary.Hoard`."""
+
+    def __init__(self, prefix: ObjectRef, root: ObjectRef, storage: Stores) -> None:
+        """Give them to the primary at `root`."""
+        self._prefix = prefix
+        self._root = root
+        self._storage = storage
+        self._infos: dict[str, ObjectInfo] = {}
+
+    async def files(self) -> Sequence[Found]:
+        """See `Hoard.files`."""
+        async for info in self._storage.list(self._prefix, recursive=True):
+            if not info.ref.is_prefix:
+                self._infos[info.ref.path.removeprefix(self._prefix.path)] = info
+        return [
+            Found(name=name, size_bytes=info.size_bytes, modified=info.modified, hashes=info.hashes)
+            for name, info in self._infos.items()
+        ]
+
+    async def digest(self, name: str, kind: str) -> str:
+        """See `Hoard.digest`: what the store says."""
+        return self._infos[name].hashes.get(kind, "")
+
+    async def adopt(self, name: str, location: str, *, move: bool) -> Held:
+        """See `Hoard.adopt`: the store makes the copy."""
+        target = ObjectRef(remote=self._root.remote, path=f"{self._root.path}{location}")
+        copied = await self._storage.copy(self._infos[name], target, _ignore)
+        if move:
+            await self._storage.delete(copied.read.ref)
+        return _file(copied.written)
 
 
 def _file(info: ObjectInfo) -> Held:

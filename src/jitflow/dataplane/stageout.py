@@ -360,18 +360,16 @@ class StageOut:
         core.planner.taken(output.ref)
         core.pump()
 
-    def take(self, command: Take) -> None:
-        """The planner admits an output."""
-        self._answer(command.ref, admitted=True)
-
-    def bypass(self, command: Bypass) -> None:
-        """The planner has no room for an output."""
-        self._answer(command.ref, admitted=False)
-
-    def _answer(self, ref: ObjectRef, *, admitted: bool) -> None:
-        future = self._answers.pop(ref, None)
+    def answered(self, command: Take | Bypass) -> None:
+        """The planner admits an output, or has no room for it."""
+        future = self._answers.pop(command.ref, None)
         if future is not None and not future.done():
-            future.set_result(admitted)
+            future.set_result(isinstance(command, Take))
+
+    def promised(self) -> frozenset[str]:
+        """Return the locations of outputs that are still to be proven."""
+        outputs = (output for obligation in self.obligations.values() for output in obligation.outputs)
+        return frozenset(output.location for output in outputs if not output.proven)
 
     # -- at the secondary --------------------------------------------------------------------------------------------------
 

@@ -144,9 +144,13 @@ class Transfers:
             raise SourceChanged(f"{ref} has {info.size_bytes:,} bytes and not {flight.size_bytes:,}")
         flight.remote_mark = core.history.mark(ref.remote)
         location = core.primary.location(ref, info.version or f"{core.clock.now()}")
-        received = await core.primary.receive(info, location, lambda done: self._progress(flight, done))
+        core.coming.add(location)
+        try:
+            received = await core.primary.receive(info, location, lambda done: self._progress(flight, done))
+            core.put_row(core.new_row(ref, received.held, location, version=received.read.version or info.version))
+        finally:
+            core.coming.discard(location)
         self._progress(flight, flight.size_bytes)
-        core.put_row(core.new_row(ref, received.held, location, version=received.read.version or info.version))
         try:
             await core.journal.durable()
         except BaseException:

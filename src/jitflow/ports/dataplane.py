@@ -228,6 +228,34 @@ class PrimaryFill(Struct, frozen=True, kw_only=True):
     fetched_bytes: int
     fetched_twice_bytes: int
     stored_bytes: int
+    strangers_bytes: int = 0
+    """What is in the primary and is not jitflow's; it counts as used."""
+
+
+class PrimaryCheck(Struct, frozen=True, kw_only=True):
+    """What a comparison of the catalogue with the primary has shown.
+
+    `changed`: replicas that somebody has changed or removed: they are fetched anew when they are needed. `unproven`: such outputs
+    that have not reached their far store. `strangers`: what jitflow did not put there, with its bytes; `removed`: those that were
+    removed; `strangers_bytes`: what the others take of the capacity.
+    """
+
+    replicas: int
+    changed: tuple[str, ...] = ()
+    unproven: tuple[str, ...] = ()
+    strangers: dict[str, int] = {}
+    strangers_bytes: int = 0
+    removed: tuple[str, ...] = ()
+
+
+class Adoption(Struct, frozen=True, kw_only=True):
+    """What was adopted, and by name why the other files were not; the first thousand of each are named."""
+
+    adopted: int
+    adopted_bytes: int
+    skipped: int
+    refs: tuple[str, ...] = ()
+    reasons: dict[str, str] = {}
 
 
 class PrimaryAdmin(Protocol):
@@ -281,6 +309,26 @@ class PrimaryAdmin(Protocol):
 
     async def pin(self, ref: ObjectRef, *, keep: bool) -> Replica:
         """Keep a resident replica until told otherwise, or no longer."""
+        ...
+
+    async def compare(self, *, remove: bool = False, hashes: bool = False) -> PrimaryCheck:
+        """Compare the catalogue with what is really there; it follows.
+
+        `remove`: remove what jitflow did not put there. `hashes`: read every replica and compare it with its far store.
+
+        Raises:
+            Refused: the primary cannot be looked at.
+        """
+        ...
+
+    async def adopt(self, place: str, prefix: ObjectRef, *, move: bool = False) -> Adoption:
+        """Take the files at a place near the primary for the objects of the same names below a prefix.
+
+        They must have their size, and their hash or (where there is none) their time. `move`: they have no other name afterwards.
+
+        Raises:
+            Refused: one of the places cannot be used.
+        """
         ...
 
     async def evict(self, ref: ObjectRef) -> None:

@@ -44,6 +44,35 @@ class Lost(GiveUp):
         self.locations = tuple(locations)
 
 
+class Found(Struct, frozen=True, kw_only=True):
+    """A file that is near already. `modified`: as `ObjectInfo.modified`; `hashes`: those that are known without reading it."""
+
+    name: str
+    size_bytes: int
+    modified: str = ""
+    hashes: Mapping[str, str] = {}
+
+
+class Hoard(Protocol):
+    """Files that lie near and are not the primary's, to become replicas without a transfer."""
+
+    async def files(self) -> Sequence[Found]:
+        """Return what there is, by name relative to the hoard.
+
+        Raises:
+            ObjectMissing: there is no such place.
+        """
+        ...
+
+    async def digest(self, name: str, kind: str) -> str:
+        """Return a file's hash in lower-case hexadecimal digits, empty if it cannot be told."""
+        ...
+
+    async def adopt(self, name: str, location: str, *, move: bool) -> Held:
+        """Give a file a location in the primary: the same file by another name where that is possible; `move`: and no other."""
+        ...
+
+
 class Primary(Protocol):
     """The near store. Locations are relative to its root; what has one is whole and verified, or it is not there.
 
@@ -74,6 +103,26 @@ class Primary(Protocol):
 
     async def contents(self) -> Contents:
         """Return what is there now."""
+        ...
+
+    async def digest(self, location: str, kind: str) -> str:
+        """Return the hash of a file that lies here, read now, empty if it cannot be told."""
+        ...
+
+    async def remember(self, rows: Sequence[Replica]) -> None:
+        """Keep the catalogue beside the replicas too, for the day when nothing else knows it."""
+        ...
+
+    async def remembered(self) -> Sequence[Replica]:
+        """Return what was kept last."""
+        ...
+
+    def hoard(self, place: str) -> Hoard:
+        """Return the files at a place near the primary.
+
+        Raises:
+            Refused: the primary cannot take anything from there.
+        """
         ...
 
     async def receive(self, info: ObjectInfo, location: str, progress: Progress) -> Received:

@@ -16,7 +16,7 @@ from jitflow.model.pods import LogLine, Pod, PodKey
 from jitflow.model.problems import Refused
 from jitflow.model.reasons import NodeReason, ObjectStanding, Obstacle, StepStanding
 from jitflow.objects import ObjectStore
-from jitflow.ports.dataplane import Estimate, PrimaryFill, StepData, TransferRecord
+from jitflow.ports.dataplane import Adoption, Estimate, PrimaryCheck, PrimaryFill, StepData, TransferRecord
 from jitflow.ports.errors import FixRequest, ObjectMissing
 from jitflow.ports.executor import EndListener, NewsListener
 from jitflow.ports.storage import Progress
@@ -411,6 +411,20 @@ class FakePrimary:
     def freed_output_of(self, ref: ObjectRef) -> StepId:
         """Return nothing: no output is let go here."""
         return ""
+
+    async def compare(self, *, remove: bool = False, hashes: bool = False) -> PrimaryCheck:
+        """Return one stranger."""
+        removed = ("notes.txt",) if remove else ()
+        changed = tuple(str(ref) for ref in self._replicas) if hashes else ()
+        return PrimaryCheck(replicas=len(self._replicas), changed=changed, strangers={"notes.txt": 4}, removed=removed)
+
+    async def adopt(self, place: str, prefix: ObjectRef, *, move: bool = False) -> Adoption:
+        """Adopt one object, and leave one file alone."""
+        if not place.startswith("/"):
+            raise Refused(f"{place!r} is no absolute path")
+        return Adoption(
+            adopted=1, adopted_bytes=10, skipped=1, refs=(f"{prefix}a",), reasons={"b": "moved" if move else "no hash"}
+        )
 
     async def evict(self, ref: ObjectRef) -> None:
         """Remove a replica."""

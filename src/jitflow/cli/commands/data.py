@@ -1,5 +1,6 @@
 """`jitflow data`."""
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -10,7 +11,7 @@ from jitflow.cli.formats import size
 from jitflow.cli.options import ServerOption, TableFormat, TableOption
 from jitflow.cli.output import print_json, print_table, say
 
-app = new_app(help="Objects and the primary: list, stage, pin, evict, fill.", no_args_is_help=True)
+app = new_app(help="Objects and the primary: list, stage, pin, evict, fill, check, adopt.", no_args_is_help=True)
 
 Ref = Annotated[str, typer.Argument(metavar="REMOTE:PATH", help="An object; with / at its end a prefix.", show_default=False)]
 Prefix = Annotated[
@@ -91,9 +92,60 @@ def fill(server: ServerOption = "", output: TableOption = TableFormat.TABLE) -> 
         "fetched": size(found.fetched_bytes),
         "fetched twice": size(found.fetched_twice_bytes),
         "stored": size(found.stored_bytes),
+        "not jitflow's": size(found.strangers_bytes),
     }
     for key, value in lines.items():
         typer.echo(f"{key + ':':16} {value}")
+
+
+@app.command("check", epilog="Example: jitflow data check --hashes")
+def check(
+    *,
+    remove: Annotated[bool, typer.Option("--remove", help="Remove files of the primary that are not jitflow's.")] = False,
+    hashes: Annotated[bool, typer.Option("--hashes", help="Read every replica and compare it with its far store.")] = False,
+    server: ServerOption = "",
+    output: TableOption = TableFormat.TABLE,
+) -> None:
+    """Compare what is known of the primary with what is really there: was anything changed, removed or added?"""
+    with connect(server) as client:
+        found = client.check_primary(remove=remove, hashes=hashes)
+    if output is TableFormat.JSON:
+        print_json(found)
+        return
+    for ref in found.changed:
+        typer.echo(f"changed:  {ref} (fetched anew when it is needed)")
+    for ref in found.unproven:
+        typer.echo(f"changed:  {ref} (an output that has not reached its far store)")
+    for name, bytes_ in found.strangers.items():
+        typer.echo(f"stranger: {name} ({size(bytes_)}{', removed' if name in found.removed else ''})")
+    good = found.replicas - len(found.changed) - len(found.unproven)
+    left = f"; {size(found.strangers_bytes)} are not jitflow's and count as used" if found.strangers_bytes else ""
+    typer.echo(f"{good} of {found.replicas} replicas are as they were{left}")
+
+
+@app.command("adopt", epilog="Example: jitflow data adopt /scratch/images --as archive:images/2024/")
+def adopt(
+    place: Annotated[
+        str,
+        typer.Argument(
+            metavar="DIR", help="A directory of the server's machine, or a prefix of the primary's remote.", show_default=False
+        ),
+    ],
+    ref: Annotated[str, typer.Option("--as", metavar="REMOTE:PREFIX/", help="Whose objects they are.", show_default=False)],
+    *,
+    move: Annotated[bool, typer.Option("--move", help="Move them; else they stay where they are too.")] = False,
+    server: ServerOption = "",
+    output: TableOption = TableFormat.TABLE,
+) -> None:
+    """Take files that are near already into the primary, without a transfer, if they are what lies in the far store."""
+    with connect(server) as client:
+        found = client.adopt(place if ":" in place else str(Path(place).absolute()), ref, move=move)
+    if output is TableFormat.JSON:
+        print_json(found)
+        return
+    for name, why in found.reasons.items():
+        typer.echo(f"{name}: {why}", err=True)
+    typer.echo(f"{found.adopted} files ({size(found.adopted_bytes)}) are in the primary now, {found.skipped} are not")
 
 
 def _act(action: str, past: str, ref: str, server: str, output: TableFormat) -> None:
