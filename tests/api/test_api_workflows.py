@@ -305,7 +305,8 @@ def test_lists_select_page_and_sort() -> None:
         fields = "listOptions.fieldSelector"
         assert await names(client, **{fields: "metadata.name=wf-2"}) == ["wf-2"]
         assert len(await names(client, **{fields: "metadata.name=wf", "nameFilter": "Prefix"})) == 5
-        assert await names(client, createdAfter="2023-11-14T22:17:20Z") == ["wf-4"]
+        assert await names(client, createdAfter="2023-11-14T22:17:20Z") == ["wf-4", "wf-3"]
+        assert await names(client, createdAfter="2023-11-14T22:17:21Z") == ["wf-4"]
         assert await names(client, finishedBefore="2023-11-14T22:16:20Z") == ["wf-1"]
         page = {"listOptions.limit": "2", fields: "ext.showRemainingItemCount=true"}
         first = (await client.get("/api/v1/workflows/argo", params=page)).json()
@@ -368,7 +369,7 @@ def test_what_is_not_there() -> None:
         failure(await client.patch("/api/v1/workflows/argo/one"), 404, 5)
         failure(await client.delete("/healthz"), 405, 12)
         failure(await client.get("/api/v1/workflow-templates/argo/none"), 404, 5)
-        failure(await client.get("/api/v1/archived-workflows"), 501, 12)
+        failure(await client.get("/api/v1/archived-workflows/none"), 404, 5)
         failure(await client.post("/api/v1/workflows/argo/submit", json={}), 400, 3)
         for path in ("sensors/argo", "event-sources/argo/one", "stream/sensors/argo", "stream/event-sources/argo/logs"):
             assert "could not find the requested resource" in failure(await client.get(f"/api/v1/{path}"), 404, 5)

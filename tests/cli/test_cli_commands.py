@@ -64,7 +64,7 @@ def test_every_command_has_help_with_an_example(jitflow: Jitflow, path: tuple[st
     found = jitflow(*path, "--help")
     assert found.exit_code == 0
     assert found.stdout.startswith(f"Usage: jitflow {' '.join(path)}".rstrip())
-    if path not in {("remote",), ("data",)}:
+    if path not in {("remote",), ("data",), ("archive",)}:
         assert f"Example: jitflow {' '.join(path)}".rstrip() in found.stdout
     assert jitflow(*path, "-h").stdout == found.stdout
 
@@ -141,7 +141,8 @@ def test_list_sends_its_selectors(jitflow: Jitflow, server: Stub) -> None:
     found = jitflow("list", "--running", "-l", "a=b", "--status", "Running,Pending", "--limit", "7", "--prefix", "x-")
     assert (found.exit_code, found.stderr) == (0, "no workflows\n")
     assert query(server, f"GET {NS}") | {"fields": ""} == {
-        "listOptions.labelSelector": "a=b,workflows.argoproj.io/completed!=true,workflows.argoproj.io/phase in (Running,Pending)",
+        "listOptions.labelSelector": "a=b,workflows.argoproj.io/completed!=true,workflows.argoproj.io/phase in (Running,Pending),"
+        "workflows.argoproj.io/workflow-archiving-status!=Persisted",
         "listOptions.fieldSelector": "metadata.name=x-",
         "nameFilter": "Prefix",
         "listOptions.limit": "7",
@@ -335,3 +336,55 @@ def test_version(jitflow: Jitflow, server: Stub, monkeypatch: pytest.MonkeyPatch
     monkeypatch.delenv("JITFLOW_SERVER")
     assert jitflow("version").stdout == f"jitflow {__version__}\n"
     assert jitflow("--version").stdout == f"{__version__}\n"
+
+
+ARCHIVE = "/api/v1/archived-workflows"
+UID = "3c1c6a1c-4a0c-4a5a-9a53-0d6d0a6e3d0e"
+
+
+def archived(name: str, phase: str) -> dict[str, Any]:
+    return {"metadata": {"name": name, "namespace": "default", "uid": UID}, "status": {"phase": phase}}
+
+
+def test_archive_list(jitflow: Jitflow, server: Stub) -> None:
+    past = archived("old", "Failed")
+    answer(server, f"GET {ARCHIVE}", {"metadata": {"continue": "1"}, "items": [past]})
+    found = jitflow("archive", "list", "-l", "a=b", "--prefix", "o", "--limit", 1)
+    assert (found.exit_code, "old" in found.stdout, UID in found.stdout) == (0, True, True)
+    assert "more with --limit" in found.stderr
+    assert query(server, f"GET {ARCHIVE}") == {
+        "namespace": "default",
+        "namePrefix": "o",
+        "listOptions.labelSelector": "a=b",
+        "listOptions.limit": "1",
+    }
+    assert jitflow("archive", "list", "-A", "-o", "name").stdout == f"{UID}\n"
+    assert "namespace" not in query(server, f"GET {ARCHIVE}")
+
+
+def test_archive_takes_uids_and_names(jitflow: Jitflow, server: Stub) -> None:
+    past = archived("old", "Failed")
+    answer(server, f"GET {ARCHIVE}/", past)
+    answer(server, f"GET {ARCHIVE}/{UID}", past)
+    answer(server, f"DELETE {ARCHIVE}/{UID}", {})
+    answer(server, f"PUT {ARCHIVE}/{UID}/retry", past)
+    answer(server, f"PUT {ARCHIVE}/{UID}/resubmit", archived("old-2", "Pending"))
+    assert yaml.safe_load(jitflow("archive", "get", UID).stdout)["metadata"]["name"] == "old"
+    assert "Failed" in jitflow("archive", "get", "old", "-o", "table").stdout
+    assert query(server, f"GET {ARCHIVE}/") == {"namespace": "default", "name": "old"}
+    assert jitflow("archive", "delete", "old").stderr == "workflow old removed from the archive\n"
+    assert jitflow("archive", "retry", UID, "-p", "a=1").stderr == f"workflow {UID} retried as old\n"
+    assert sent(server, f"PUT {ARCHIVE}/{UID}/retry") == {"uid": UID, "parameters": ["a=1"]}
+    assert jitflow("archive", "resubmit", UID, "--memoized").stderr == f"workflow {UID} resubmitted as old-2\n"
+    assert sent(server, f"PUT {ARCHIVE}/{UID}/resubmit") == {"uid": UID, "memoized": True}
+    gone = UID.replace("3", "4")
+    refused = jitflow("archive", "delete", UID, gone)
+    assert (refused.exit_code, gone in refused.stderr) == (1, True)
+
+
+def test_archive_labels(jitflow: Jitflow, server: Stub) -> None:
+    answer(server, f"GET {ARCHIVE}-label-keys", {})
+    answer(server, f"GET {ARCHIVE}-label-values", {"items": ["a", "b"]})
+    assert jitflow("archive", "list-label-keys").stdout == ""
+    assert jitflow("archive", "list-label-values", "team").stdout == "a\nb\n"
+    assert query(server, f"GET {ARCHIVE}-label-values") == {"namespace": "default", "listOptions.labelSelector": "team"}

@@ -71,6 +71,7 @@ def settings_for(s3: S3Server, *, endpoint: str = "", secret: str = "", **tree: 
     base: dict[str, Any] = {
         "max_pods": 4,
         "grace_s": 2.0,
+        "archive": False,  # what is deleted is gone, and a test can see that
         "primary": {"capacity": "64MiB", "stall_s": 2.0},
         "remotes": {"far": {"type": "s3", "options": options}},
     }

@@ -38,7 +38,7 @@ spec:
 
 @pytest.fixture
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with Server(tmp_path_factory.mktemp("home") / "home", {"max_pods": 2}) as server:
+    with Server(tmp_path_factory.mktemp("home") / "home", {"max_pods": 2, "archive": False}) as server:
         yield server
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from jitflow.settings import SettingsError, load, parse_bytes, resolve_secret
+from jitflow.settings import SettingsError, load, parse_bytes, parse_span_s, resolve_secret
 
 pytestmark = pytest.mark.pure
 
@@ -40,6 +40,7 @@ def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
         ("executor = 'docker'", ["executor"]),
         ("max_pods = -1", ["max_pods"]),
         ("grace_s = -1", ["grace_s"]),
+        ("archive_ttl = 'soon'", ["archive_ttl", "30d"]),
         ("[remotes.far]\noptions = {}", ["remotes", "type"]),
         ("[images.x]\nroot = '/no/such/root'", ['images."x".root', "/no/such/root"]),
         ("[oidc]\naudience = 'x'", ["oidc.issuer"]),
@@ -78,6 +79,19 @@ def test_sizes(text: str | int, size: int) -> None:
 def test_no_sizes(text: str) -> None:
     with pytest.raises(SettingsError, match="is no size"):
         parse_bytes(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("30d", 2_592_000), ("1h30m", 5400), ("90s", 90), ("0", 0), (0, 0), (1.5, 1.5), ("12", 12)]
+)
+def test_spans_of_time(text: str | float, seconds: float) -> None:
+    assert parse_span_s(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "-1", "1y", "1h 30m", "d", -5])
+def test_no_spans_of_time(text: str | float) -> None:
+    with pytest.raises(SettingsError, match="is no span of time"):
+        parse_span_s(text)
 
 
 def test_secrets_come_from_text_environment_or_file(tmp_path: Path) -> None:

@@ -8,9 +8,11 @@ import stat
 import subprocess
 import sys
 import time
+from importlib import resources
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from jitflow.ports.errors import Broken
 from jitflow.ports.store import Commit
@@ -83,7 +85,7 @@ def test_a_newer_but_compatible_schema_is_used(tmp_path: Path) -> None:
 
     asyncio.run(open_once())
     connection = sqlite3.connect(path)
-    connection.execute("UPDATE schema_version SET version = 2, oldest_compatible = 1")
+    connection.execute("UPDATE schema_version SET version = 99, oldest_compatible = 1")
     connection.commit()
     connection.close()
     assert asyncio.run(open_once()) == 0
@@ -238,3 +240,25 @@ def test_what_was_acknowledged_survives_sigkill(tmp_path: Path) -> None:
                 assert [int(body) for _, body in events] == list(range(1, found + 1))
 
     asyncio.run(check())
+
+
+def test_a_file_of_an_older_version_is_brought_up_to_date(tmp_path: Path) -> None:
+    path = tmp_path / "state.db"
+    connection = sqlite3.connect(path)
+    connection.executescript((resources.files("jitflow.stores") / "sql" / "001_initial.sql").read_text())
+    connection.execute(
+        "INSERT INTO runs (uid, namespace, name, phase, created_at, labels, message, progress, version, sequence, events) "
+        "VALUES ('u1', 'default', 'old', 'Succeeded', 1.0, '{}', '', '', 1, 1, 0)"
+    )
+    connection.commit()
+    connection.close()
+
+    async def scenario() -> None:
+        async with SqliteStore.open(path) as store:
+            (row,) = await store.runs()
+            assert (row.name, row.live, row.archived) == ("old", True, False)
+            await store.commit(Commit(row=replace(row, version=2, live=False, archived=True)))
+            (row,) = await store.runs()
+            assert (row.live, row.archived) == (False, True)
+
+    asyncio.run(scenario())

@@ -64,6 +64,7 @@ def _refined(need: Need, path: Mapping[str, str]) -> Need:
 
 _WORKFLOWS: Final = "/api/v1/workflows/{namespace}"
 _WORKFLOW: Final = _WORKFLOWS + "/{name}"
+_ARCHIVED: Final = "/api/v1/archived-workflows"
 _JIT: Final = "/api/jit/v1/workflows/{namespace}/{name}"
 _OBJECTS: Final = "/api/jit/v1/objects/{namespace}/{kind}"
 _FILES: Final = "/artifact-files/{namespace}/{kind}/{id}/{node}/{side}/{artifact}"
@@ -106,6 +107,14 @@ NEEDS: Final[Mapping[tuple[str, str], Need]] = {
     ("PUT", _WORKFLOW + "/resubmit"): Need(P.WORKFLOWS_CREATE),
     ("GET", _WORKFLOW + "/log"): Need(P.WORKFLOWS_LOGS),
     ("GET", _WORKFLOW + "/{pod}/log"): Need(P.WORKFLOWS_LOGS),
+    ("GET", _ARCHIVED): Need(P.WORKFLOWS_READ, Where.SOMEWHERE),
+    ("GET", _ARCHIVED + "/"): Need(P.WORKFLOWS_READ, Where.SOMEWHERE),
+    ("GET", _ARCHIVED + "-label-keys"): Need(P.WORKFLOWS_READ, Where.SOMEWHERE),
+    ("GET", _ARCHIVED + "-label-values"): Need(P.WORKFLOWS_READ, Where.SOMEWHERE),
+    ("GET", _ARCHIVED + "/{uid}"): Need(P.WORKFLOWS_READ, Where.SOMEWHERE),
+    ("DELETE", _ARCHIVED + "/{uid}"): Need(P.WORKFLOWS_DELETE, Where.SOMEWHERE),
+    ("PUT", _ARCHIVED + "/{uid}/retry"): Need(P.WORKFLOWS_CONTROL, Where.SOMEWHERE),
+    ("PUT", _ARCHIVED + "/{uid}/resubmit"): Need(P.WORKFLOWS_CREATE, Where.SOMEWHERE),
     ("GET", "/api/v1/workflow-events/"): Need(P.WORKFLOWS_READ, Where.SOMEWHERE),
     ("GET", "/api/v1/workflow-events/{namespace}"): Need(P.WORKFLOWS_READ),
     ("GET", "/api/v1/stream/events/"): Need(P.WORKFLOWS_READ, Where.SOMEWHERE),

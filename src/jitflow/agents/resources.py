@@ -165,7 +165,7 @@ class ResourceAgent:
             changed[field].update({key: None for key in old if key not in new})
         if _without_marks(before) != _without_marks(after):
             raise Refused("of a workflow only metadata.labels and metadata.annotations can be patched")
-        row = self._asked().find(namespace, name)
+        row = self._asked().find(namespace, name, only_live=True)
         assert self._engine is not None, "it was opened"
         await self._engine.send(row.uid, LabelsSet(labels=changed["labels"], annotations=changed["annotations"]))
 
@@ -188,7 +188,7 @@ class ResourceAgent:
 
     def _selected(self, target: Target, namespace: str) -> list[str]:
         if target.kind == WORKFLOW:
-            rows = self._asked().list(Selection(namespace=namespace, labels=target.selector)).rows
+            rows = self._asked().list(Selection(namespace=namespace, labels=target.selector, only_live=True)).rows
             return [row.name for row in rows]
         return [value.metadata.name for value in self._objects.list(target.kind, namespace, labels=target.selector)]
 
@@ -228,7 +228,7 @@ class ResourceAgent:
 
     async def _get(self, kind: str, namespace: str, name: str) -> Tree:
         if kind == WORKFLOW:
-            return msgspec.to_builtins(await self._asked().get(namespace, name))
+            return msgspec.to_builtins(await self._asked().get(namespace, name, only_live=True))
         return msgspec.to_builtins(self._objects.get(kind, namespace, name))
 
     def _asked(self) -> Service:

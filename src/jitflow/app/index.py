@@ -1,5 +1,6 @@
 """The rows of all runs in memory: names, lists and watches are answered from here, without the store."""
 
+import heapq
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 
@@ -11,12 +12,46 @@ Listener = Callable[[Change], None]
 _GONE_KEPT = 10_000
 
 
+class _Rows:
+    """Rows by uid, in the order of creation. A row that comes late costs a sorting when the order is asked for."""
+
+    def __init__(self) -> None:
+        self._rows: dict[str, RunRow] = {}
+        self._in_order = True
+
+    def __contains__(self, uid: str) -> bool:
+        return uid in self._rows
+
+    def get(self, uid: str) -> RunRow | None:
+        return self._rows.get(uid)
+
+    def put(self, row: RunRow) -> None:
+        rows = self._rows
+        if row.uid not in rows and rows and rows[next(reversed(rows))].created_at > row.created_at:
+            self._in_order = False
+        rows[row.uid] = row
+
+    def pop(self, uid: str) -> bool:
+        return self._rows.pop(uid, None) is not None
+
+    def newest(self, namespace: str) -> Iterator[RunRow]:
+        if not self._in_order:
+            self._rows = {row.uid: row for row in sorted(self._rows.values(), key=_created_at)}
+            self._in_order = True
+        rows = reversed(self._rows.values())
+        return rows if not namespace else (row for row in rows if row.namespace == namespace)
+
+
 class RunIndex:
-    """Newest rows by uid and by name; told of every change, it tells its listeners in the same breath."""
+    """Newest rows by uid and by name; told of every change, it tells its listeners in the same breath.
+
+    Live runs are those whose objects are there; of the past ones only the archive knows.
+    """
 
     def __init__(self) -> None:
         """Begin empty."""
-        self._rows: dict[str, RunRow] = {}
+        self._live = _Rows()
+        self._past = _Rows()
         self._by_name: dict[tuple[str, str], list[str]] = {}
         self._listeners: set[Listener] = set()
         self.sequence = 0
@@ -24,15 +59,16 @@ class RunIndex:
 
     def fill(self, rows: Iterable[RunRow]) -> None:
         """Take the store's rows in, oldest first; what changes told meanwhile stays."""
-        for row in sorted(rows, key=lambda row: row.created_at):
+        for row in sorted(rows, key=_created_at):
             self._put(row)
 
     def hear(self, change: Change) -> None:
         """Take a change in and pass it on."""
-        if change.kind == "DELETED":
-            self._drop(change.row)
+        row = change.row
+        if change.kind == "DELETED" and not row.archived:
+            self._drop(row)
         else:
-            self._put(change.row)
+            self._put(row)
         for listener in tuple(self._listeners):
             listener(change)
 
@@ -47,18 +83,29 @@ class RunIndex:
         return len(self._listeners)
 
     def by_uid(self, uid: str) -> RunRow | None:
-        """Return a run's row."""
-        return self._rows.get(uid)
+        """Return a run's row, also a past one's."""
+        return self._live.get(uid) or self._past.get(uid)
 
     def by_name(self, namespace: str, name: str) -> RunRow | None:
-        """Return the newest run of that name."""
-        uids = self._by_name.get((namespace, name))
-        return self._rows[uids[-1]] if uids else None
+        """Return the newest live run of that name."""
+        return self._newest_of(self._live, namespace, name)
+
+    def past_by_name(self, namespace: str, name: str) -> RunRow | None:
+        """Return the newest past run of that name."""
+        return self._newest_of(self._past, namespace, name)
 
     def newest(self, namespace: str) -> Iterator[RunRow]:
-        """Yield rows, those created last first; an empty namespace means all."""
-        rows = reversed(self._rows.values())
-        return rows if not namespace else (row for row in rows if row.namespace == namespace)
+        """Yield rows of live runs, those created last first; an empty namespace means all."""
+        return self._live.newest(namespace)
+
+    def all(self, namespace: str) -> Iterator[RunRow]:
+        """Yield rows of live and past runs, those created last first; an empty namespace means all."""
+        both = (self._live.newest(namespace), self._past.newest(namespace))
+        return heapq.merge(*both, key=_created_at, reverse=True)
+
+    def _newest_of(self, rows: _Rows, namespace: str, name: str) -> RunRow | None:
+        uids = self._by_name.get((namespace, name), ())
+        return next((rows.get(uid) for uid in reversed(uids) if uid in rows), None)
 
     def deleted(self, after: int | None, namespace: str) -> Iterator[RunRow]:
         """Yield the rows of runs that were deleted since the sequence `after`, as far as that is remembered; none for None."""
@@ -67,21 +114,33 @@ class RunIndex:
         yield from (row for at, row in self._gone if at >= after >= row.sequence and namespace in {"", row.namespace})
 
     def _put(self, row: RunRow) -> None:
-        known = self._rows.get(row.uid)
+        known = self.by_uid(row.uid)
         if known is not None and known.version > row.version:
             return
         if known is None:
             self._by_name.setdefault((row.namespace, row.name), []).append(row.uid)
-        self._rows[row.uid] = row
+        if known is not None and known.live and not row.live:  # with a deletion the sequence grows by one
+            self._gone.append((row.sequence - 1, known))
+        here, there = (self._live, self._past) if row.live else (self._past, self._live)
+        there.pop(row.uid)
+        here.put(row)
         self.sequence = max(self.sequence, row.sequence)
 
     def _drop(self, row: RunRow) -> None:
-        if self._rows.pop(row.uid, None) is None:
+        known = self.by_uid(row.uid)
+        if known is None:
             return
-        self._gone.append((self.sequence, row))
+        if known.live:
+            self._gone.append((self.sequence, known))
+        self._live.pop(row.uid)
+        self._past.pop(row.uid)
         key = (row.namespace, row.name)
         uids = [uid for uid in self._by_name.get(key, ()) if uid != row.uid]
         if uids:
             self._by_name[key] = uids
         else:
             self._by_name.pop(key, None)
+
+
+def _created_at(row: RunRow) -> float:
+    return row.created_at

@@ -67,8 +67,11 @@ class Engine(Protocol):
         """Return a workflow with its status, live or finished."""
         ...
 
-    async def delete(self, uid: str, *, force: bool = False) -> None:
-        """Remove a run, ending it first where it still runs; `force`: even if its artifacts cannot be deleted."""
+    async def delete(self, uid: str, *, force: bool = False, from_archive: bool = False) -> None:
+        """Remove a run, ending it first where it still runs; `force`: even if its artifacts cannot be deleted.
+
+        An archived one stays in the archive. `from_archive`: remove it there instead, and leave the run if it is there.
+        """
         ...
 
     async def check(self, workflow: argo.Workflow) -> Estimate:

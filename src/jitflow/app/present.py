@@ -13,6 +13,8 @@ from jitflow.ports.store import RunRow
 API_VERSION = "argoproj.io/v1alpha1"
 PHASE_LABEL = "workflows.argoproj.io/phase"
 COMPLETED_LABEL = "workflows.argoproj.io/completed"
+ARCHIVING_LABEL = "workflows.argoproj.io/workflow-archiving-status"
+"""`Archived` of a workflow that the archive knows, `Persisted` of one that only the archive knows."""
 FINAL_PHASES = frozenset({"Succeeded", "Failed", "Error"})
 
 
@@ -32,7 +34,14 @@ def labels_of(row: RunRow) -> dict[str, str]:
     labels.setdefault(COMPLETED_LABEL, "true" if is_finished(row) else "false")
     if row.phase:
         labels.setdefault(PHASE_LABEL, row.phase)
+    if row.archived:
+        labels[ARCHIVING_LABEL] = "Archived" if row.live else "Persisted"
     return labels
+
+
+def archived(row: RunRow) -> RunRow:
+    """Return a row as the archive tells of it, whether its object is there or not."""
+    return replace(row, live=False)
 
 
 def document(workflow: argo.Workflow, row: RunRow) -> argo.Workflow:
@@ -55,6 +64,34 @@ def document(workflow: argo.Workflow, row: RunRow) -> argo.Workflow:
         kind=workflow.kind or "Workflow",
         metadata=metadata,
         status=status,
+    )
+
+
+def brief(workflow: argo.Workflow) -> argo.Workflow:
+    """Return what lists tell of an archived workflow, as Argo's do: no nodes, nothing of its spec but whether it is suspended."""
+    metadata, status = workflow.metadata or argo.ObjectMeta(), workflow.status or argo.WorkflowStatus()
+    return argo.Workflow(
+        api_version=workflow.api_version,
+        kind=workflow.kind,
+        metadata=argo.ObjectMeta(
+            name=metadata.name,
+            namespace=metadata.namespace,
+            uid=metadata.uid,
+            creation_timestamp=metadata.creation_timestamp,
+            labels=metadata.labels,
+            annotations=metadata.annotations,
+            resource_version=metadata.resource_version,
+        ),
+        spec=argo.WorkflowSpec(suspend=workflow.spec.suspend),
+        status=argo.WorkflowStatus(
+            phase=status.phase,
+            started_at=status.started_at,
+            finished_at=status.finished_at,
+            progress=status.progress,
+            message=status.message,
+            estimated_duration=status.estimated_duration,
+            resources_duration=status.resources_duration,
+        ),
     )
 
 

@@ -83,6 +83,7 @@ class FieldSelector:
         if name_filter not in {"", *_NAME_FILTERS}:
             raise Refused(f"nameFilter {name_filter[:40]!r} is not one of {', '.join(sorted(_NAME_FILTERS))}")
         self.show_remaining = False
+        self.namespace = ""
         self._name_filter = name_filter or "Exact"
         self._tests: list[RowTest] = [test for part in text.split(",") if part.strip() for test in [self._parse(part.strip())]]
 
@@ -100,12 +101,14 @@ class FieldSelector:
             compare = _NAME_FILTERS[self._name_filter]
             return lambda row: compare(row.name, value) == equal
         if field == "metadata.namespace" and operator not in {">", "<"}:
+            self.namespace = value if equal else self.namespace
             return lambda row: (row.namespace == value) == equal
         if field == "spec.startedAt" and operator in {">", "<"}:
             limit = instant(value)
+            # Argo keeps whole seconds, and takes the given one in.
             if operator == ">":
-                return lambda row: row.started_at is not None and row.started_at > limit
-            return lambda row: row.started_at is not None and row.started_at < limit
+                return lambda row: row.started_at is not None and int(row.started_at) >= limit
+            return lambda row: row.started_at is not None and int(row.started_at) <= limit
         if field == "ext.showRemainingItemCount" and equal:
             self.show_remaining = value.lower() == "true"
             return lambda row: True

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct, to_builtins
 
+from jitflow.app.archive import Archive
 from jitflow.app.artifacts import Artifacts
 from jitflow.app.deltas import Deltas
 from jitflow.app.events import Happening, triggered
@@ -17,6 +18,7 @@ from jitflow.app.index import RunIndex
 from jitflow.app.logs import LogQuery, LogSink
 from jitflow.app.manifests import Manifest, missing_template, placed_in, prepare, read_aside, read_unchecked
 from jitflow.app.names import check_name, check_namespace
+from jitflow.app.naming import TakenNames
 from jitflow.app.objects import Objects
 from jitflow.app.podlogs import PodLogs
 from jitflow.app.ports import Engine, RemoteInfo, Remotes
@@ -59,6 +61,8 @@ class Selection(Struct, frozen=True, kw_only=True):
     name_filter: str = ""
     created_after: str = ""
     finished_before: str = ""
+    only_live: bool = False
+    """Leave out what only the archive knows."""
 
 
 class Page(Struct, frozen=True, kw_only=True):
@@ -108,7 +112,8 @@ class Service:
         self.artifacts = Artifacts(engine, storage, primary)
         self._pod_logs = PodLogs(engine, executor, self._index, clock, self.artifacts)
         self._unsubscribe: Callable[[], None] | None = None
-        self._naming: set[tuple[str, str]] = set()
+        self._names = TakenNames(self._index)
+        self.archive = Archive(engine, self._index, clock, self._names)
         self.namespace = namespace
         self.closing = asyncio.Event()
 
@@ -209,7 +214,7 @@ class Service:
                 _log.warning("event binding failed", binding=made.binding, reason=str(error))
 
     def labelled(self, namespace: str, label: str, value: str) -> list[RunRow]:
-        """Return the runs with a label, newest first."""
+        """Return the live runs with a label, newest first."""
         return [row for row in self._index.newest(namespace) if row.labels.get(label) == value]
 
     def finished(self, phase: str) -> list[RunRow]:
@@ -230,17 +235,14 @@ class Service:
         self, read: argo.Workflow, namespace: str, *, dry_run: bool = False, invalid: str = "", after: str = ""
     ) -> argo.Workflow:
         """Let a valid workflow run, as `create`; an invalid one is kept, ended in Error. `after`: see `Engine.create`."""
-        workflow = prepare(read, namespace, self._ids, is_taken=partial(self._is_taken, namespace))
-        key = (namespace, (workflow.metadata and workflow.metadata.name) or "")
-        if self._is_taken(*key):
-            raise Refused(f'workflows.argoproj.io "{key[1]}" already exists', code="conflict")
+        workflow = prepare(read, namespace, self._ids, is_taken=partial(self._names.has, namespace))
+        name = (workflow.metadata and workflow.metadata.name) or ""
+        if self._names.has(namespace, name):
+            raise Refused(f'workflows.argoproj.io "{name}" already exists', code="conflict")
         if dry_run:
             return workflow
-        self._naming.add(key)
-        try:
+        with self._names.held(namespace, name):
             row = await self._engine.create(workflow, invalid=invalid, after=after, like=self._like(workflow, namespace))
-        finally:
-            self._naming.discard(key)
         return await self.document(row) or document(workflow, row)
 
     def _like(self, workflow: argo.Workflow, namespace: str) -> str:
@@ -248,7 +250,7 @@ class Service:
         labels = workflow.metadata.labels if workflow.metadata is not None else {}
         for label in (TEMPLATE_LABEL, CLUSTER_TEMPLATE_LABEL, CRON_LABEL):
             if label in labels:
-                same = self.labelled(namespace, label, labels[label])
+                same = (row for row in self._index.all(namespace) if row.labels.get(label) == labels[label])
                 return next((row.uid for row in same if row.phase == "Succeeded"), "")
         return ""
 
@@ -262,11 +264,10 @@ class Service:
         read = await self._read(to_builtins(workflow), namespace, source="", size_bytes=0)
         return await self.take(read, namespace or self.namespace, dry_run=bool(options.dry_run or options.server_dry_run))
 
-    def _is_taken(self, namespace: str, name: str) -> bool:
-        return (namespace, name) in self._naming or self._index.by_name(namespace, name) is not None
-
-    def find(self, namespace: str, name: str, *, uid: str = "") -> RunRow:
+    def find(self, namespace: str, name: str, *, uid: str = "", only_live: bool = False) -> RunRow:
         """Return the row of the run of that name (`@latest`: the newest of the namespace), of that uid if one is given.
+
+        One that is there goes before those that only the archive knows (`only_live`: these are not looked for).
 
         Raises:
             Refused: there is none (code `not_found`), or the name could never be one.
@@ -275,9 +276,11 @@ class Service:
             row = next(iter(self._index.newest(check_namespace(namespace) if namespace else "")), None)
         else:
             row = self._index.by_name(check_namespace(namespace), check_name(name))
+            row = row or self._index.past_by_name(namespace, name)
         if uid and (row is None or row.uid != uid):
             row = self._index.by_uid(uid)
-        if row is None or (name not in {LATEST, row.name}) or (namespace and row.namespace != namespace):
+        missing = row is None or (only_live and not row.live)
+        if row is None or missing or name not in {LATEST, row.name} or (namespace and row.namespace != namespace):
             raise Refused(f'workflows.argoproj.io "{name}" not found', code="not_found")
         return row
 
@@ -292,9 +295,9 @@ class Service:
             raise Refused(f"there is no workflow with uid {uid[:80]!r}", code="not_found")
         return row
 
-    async def get(self, namespace: str, name: str, *, uid: str = "") -> argo.Workflow:
-        """Return a workflow with its status."""
-        row = self.find(namespace, name, uid=uid)
+    async def get(self, namespace: str, name: str, *, uid: str = "", only_live: bool = False) -> argo.Workflow:
+        """Return a workflow with its status (see `find`)."""
+        row = self.find(namespace, name, uid=uid, only_live=only_live)
         return await self.document(row) or _gone(row)
 
     async def document(self, row: RunRow) -> argo.Workflow | None:
@@ -303,9 +306,10 @@ class Service:
         return None if workflow is None else document(workflow, self._index.by_uid(row.uid) or row)
 
     def list(self, selection: Selection, *, limit: int = 0, offset: int = 0) -> Page:
-        """Return rows of the selected runs, newest first."""
+        """Return rows of the selected runs, newest first, those that only the archive knows among them."""
         selects = _selector(selection)
-        rows = [row for row in self._index.newest(selection.namespace) if selects(row)]
+        known = self._index.newest if selection.only_live else self._index.all
+        rows = [row for row in known(selection.namespace) if selects(row)]
         size = min(limit or MAX_PAGE, MAX_PAGE)
         end = offset + size
         remaining = max(len(rows) - end, 0)
@@ -321,7 +325,7 @@ class Service:
 
     async def delete(self, namespace: str, name: str, *, uid: str = "", force: bool = False) -> None:
         """Remove a workflow; one that runs is terminated first. `force`: even if its artifacts cannot be deleted."""
-        await self._engine.delete(self.find(namespace, name, uid=uid).uid, force=force)
+        await self._engine.delete(self.find(namespace, name, uid=uid, only_live=True).uid, force=force)
 
     async def suspend(self, namespace: str, name: str) -> argo.Workflow:
         """Start nothing new in the workflow."""
@@ -355,7 +359,10 @@ class Service:
         Raises:
             Refused: there is none, it has not failed (`memoized`), or a parameter is not of the form NAME=VALUE.
         """
-        row = self.find(namespace, name)
+        return await self.resubmit_run(self.find(namespace, name), memoized=memoized, parameters=parameters)
+
+    async def resubmit_run(self, row: RunRow, *, memoized: bool = False, parameters: Sequence[str] = ()) -> argo.Workflow:
+        """Run a workflow anew under another name (see `resubmit`)."""
         workflow = resubmission(await self.document(row) or _gone(row), parameters)
         read = await self._read(to_builtins(workflow), row.namespace, source="", size_bytes=0)
         return await self.take(read, row.namespace, after=row.uid if memoized else "")
@@ -368,7 +375,7 @@ class Service:
         return await self._send(namespace, name, event)
 
     async def _send(self, namespace: str, name: str, event: runs.Event) -> argo.Workflow:
-        row = self.find(namespace, name)
+        row = self.find(namespace, name, only_live=True)
         await self._engine.send(row.uid, event)
         return await self.document(row) or _gone(row)
 
@@ -519,9 +526,9 @@ def _selector(selection: Selection) -> Callable[[RunRow], bool]:
     def selects(row: RunRow) -> bool:
         if visible is not None and row.namespace not in visible:
             return False
-        if after is not None and row.created_at <= after:
+        if after is not None and int(row.created_at) < after:
             return False
-        if before is not None and (row.finished_at is None or row.finished_at >= before):
+        if before is not None and (row.finished_at is None or int(row.finished_at) > before):
             return False
         return by_field(row) and (by_label is None or by_label(labels_of(row)))
 

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from msgspec import Struct
 from msgspec.structs import replace
 
+from jitflow.app.present import ARCHIVING_LABEL, COMPLETED_LABEL, PHASE_LABEL
 from jitflow.model import argo
 from jitflow.model.objects import Objects
 from jitflow.model.problems import Refused
@@ -17,7 +18,7 @@ RESUBMITTED_LABEL = "workflows.argoproj.io/resubmitted-from-workflow"
 CRON_LABEL = "workflows.argoproj.io/cron-workflow"
 SCHEDULED_TIME = "workflows.argoproj.io/scheduled-time"
 
-_STATE_LABELS = frozenset({"workflows.argoproj.io/phase", "workflows.argoproj.io/completed"})
+_STATE_LABELS = frozenset({PHASE_LABEL, COMPLETED_LABEL, ARCHIVING_LABEL})
 
 _KINDS = {
     "WorkflowTemplate": ("WorkflowTemplate", "workflowtemplate", "workflowtemplates", "wftmpl"),

@@ -37,7 +37,7 @@ from jitflow.objects import Change as ObjectChange
 from jitflow.objects import MemoStore, ObjectStore
 from jitflow.ports.executor import Executor
 from jitflow.ports.primary import Primary
-from jitflow.settings import RetentionSettings, Settings, SettingsError, parse_bytes
+from jitflow.settings import RetentionSettings, Settings, SettingsError, parse_bytes, parse_span_s
 from jitflow.storage.credentials import Credentials
 from jitflow.storage.daemon import RcloneDaemon
 from jitflow.storage.made import AllStores
@@ -142,6 +142,7 @@ async def open_stack(settings: Settings) -> AsyncGenerator[Stack]:
             config=config,
             plugins=own_plugins,
             defaults=workflow_defaults(settings.workflow_defaults),
+            keeps_archive=settings.archive,
         )
         stack.push_async_callback(_stop, engine, own_plugins)
         stack.callback(objects.subscribe(lambda change: _object_changed(change, engine)))
@@ -166,13 +167,22 @@ async def open_stack(settings: Settings) -> AsyncGenerator[Stack]:
         scheduler = Scheduler(objects, service, clock, owner.spawn)
         scheduler.open()
         stack.callback(scheduler.close)
-        retention = Retention(kept(settings.retention), service, owner.spawn)
-        retention.open()
+        retention = _keep_tidy(settings, service, owner)
         stack.callback(engine.subscribe(lambda change: _ended(change, scheduler, retention)))
         metrics = Exposition(meters, lambda: {**_workflows(service), **engine.figures()})
         behind = Behind(service=service, store=store, clock=clock, owner=owner, metrics=metrics, home=home, closing=stack)
         app = await open_front(settings, token, behind)
         yield Stack(app=app, token=token, end_streams=service.closing.set)
+
+
+def _keep_tidy(settings: Settings, service: Service, owner: Owner) -> Retention:
+    """Begin to remove workflows that are too many or too old, and return what has to be told of those that end."""
+    retention = Retention(kept(settings.retention), service, owner.spawn)
+    retention.open()
+    kept_s = parse_span_s(settings.archive_ttl)
+    if kept_s > 0:
+        owner.spawn(service.archive.keep_tidy(kept_s), "remove archived workflows that are too old")
+    return retention
 
 
 def _workflows(service: Service) -> Figures:

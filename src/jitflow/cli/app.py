@@ -30,6 +30,7 @@ COMMANDS: dict[str, str] = {
     "retry": "Run failed workflows again from where they failed.",
     "resubmit": "Run workflows anew, under other names.",
     "delete": "Delete workflows.",
+    "archive": "Workflows that have ended, also deleted ones: list, get, delete, retry, resubmit, labels.",
     "remote": "Far stores: list, add, remove, test.",
     "data": "Objects and the primary: list, stage, pin, evict, fill.",
     "token": "Tokens: create, list, revoke; and who you are.",

@@ -46,6 +46,9 @@ _CONNECT_S = 5.0
 _READ_S = 60.0
 _STREAM_READ_S = 60.0
 """The server sends a keep-alive every 15 seconds: longer silence is a dead connection."""
+_LABELS = "listOptions.labelSelector"
+_NOT_DELETED = "workflows.argoproj.io/workflow-archiving-status!=Persisted"
+_ARCHIVED = "/api/v1/archived-workflows"
 _PAUSES_S = (0.1, 0.2, 0.5, 1.0, 2.0)
 
 
@@ -127,8 +130,12 @@ class Client:
         return self._json("POST", _path("workflows", namespace, "lint"), body={"namespace": namespace, "workflow": manifest})
 
     def list_workflows(self, namespace: str, **params: str | int | None) -> dict[str, Any]:
-        """Return a list object; `params` are Argo's query parameters (`listOptions.limit`, `fields` …)."""
-        return self._json("GET", _path("workflows", namespace), params=params)
+        """Return a list object; `params` are Argo's query parameters (`listOptions.limit`, `fields` …).
+
+        Argo lists archived workflows too; here those that were deleted are left out.
+        """
+        labels = [str(params.get(_LABELS) or ""), _NOT_DELETED]
+        return self._json("GET", _path("workflows", namespace), params=params | {_LABELS: ",".join(filter(None, labels))})
 
     def get_workflow(self, namespace: str, name: str) -> dict[str, Any]:
         """Return one workflow."""
@@ -181,6 +188,36 @@ class Client:
             yield event
             if event.type == "DELETED":
                 return
+
+    # -- archived workflows
+
+    def list_archived(self, **params: str | int | None) -> dict[str, Any]:
+        """Return a list object; `params` are Argo's query parameters (`namespace`, `namePrefix`, `listOptions.limit` …)."""
+        return self._json("GET", _ARCHIVED, params=params)
+
+    def get_archived(self, uid: str) -> dict[str, Any]:
+        """Return one archived workflow."""
+        return self._json("GET", _ARCHIVED + _tail(uid))
+
+    def archived_uid(self, namespace: str, name: str) -> str:
+        """Return the uid of the newest archived workflow of a name."""
+        body = self._send("GET", f"{_ARCHIVED}/", params={"namespace": namespace, "name": name})
+        return str(decode(body, Head).metadata.get("uid") or "")
+
+    def delete_archived(self, uid: str) -> None:
+        """Remove one workflow from the archive."""
+        self._send("DELETE", _ARCHIVED + _tail(uid))
+
+    def renew_archived(self, action: str, uid: str, **options: Any) -> dict[str, Any]:
+        """Send `retry` or `resubmit` and return the workflow."""
+        body = {"uid": uid} | {key: value for key, value in options.items() if value}
+        return self._json("PUT", _ARCHIVED + _tail(uid, action), body=body)
+
+    def archived_labels(self, namespace: str, key: str = "") -> tuple[str, ...]:
+        """Return the keys of labels in the archive, or the values of one."""
+        params = {"namespace": namespace or None, "listOptions.labelSelector": key or None}
+        body = self._send("GET", f"{_ARCHIVED}-label-{'values' if key else 'keys'}", params=params)
+        return decode(body, Items[str]).items or ()
 
     # -- logs
 

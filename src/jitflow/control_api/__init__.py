@@ -16,6 +16,7 @@ from jitflow.access.audit import AuditLog
 from jitflow.app.service import Service
 from jitflow.control_api import about, auditing
 from jitflow.control_api import metrics as metrics_routes
+from jitflow.control_api.archive import ArchiveRoutes
 from jitflow.control_api.artifacts import ArtifactRoutes
 from jitflow.control_api.errors import Code, failure, failure_of
 from jitflow.control_api.following import FollowingRoutes
@@ -42,6 +43,7 @@ def routes(service: Service) -> list[BaseRoute]:
     """Return the Control API's routes."""
     return [
         *WorkflowRoutes(service).routes(),
+        *ArchiveRoutes(service).routes(),
         *ArtifactRoutes(service).routes(),
         *ObjectRoutes(service.library).routes(),
         *JitRoutes(service).routes(),

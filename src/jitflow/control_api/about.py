@@ -15,14 +15,6 @@ from jitflow.control_api.requests import decode
 from jitflow.control_api.workflows import answer
 from jitflow.model.problems import Refused
 
-_OTHER_ROOMS = frozenset(
-    {
-        "archived-workflows",
-        "archived-workflows-label-keys",
-        "archived-workflows-label-values",
-    }
-)
-"""Parts of Argo Server's API that are not served yet."""
 _ARGO_EVENTS = {"event-sources": "eventsources", "sensors": "sensors"}
 """What belongs to Argo Events: answered as an Argo does whose cluster has no such objects."""
 _METHODS = ["GET", "POST", "PUT", "DELETE", "PATCH"]
@@ -114,8 +106,6 @@ async def _tracked(request: Request) -> Response:
 
 async def _unserved(request: Request) -> Response:
     parts = request.url.path.removeprefix("/api/v1/").split("/")
-    if parts[0] in _OTHER_ROOMS:
-        raise Refused(f"{request.method} {request.url.path[:200]} is not served by this version of jitflow", code="unimplemented")
     kind = _ARGO_EVENTS.get(parts[1] if parts[0] == "stream" and len(parts) > 1 else parts[0])
     if kind is not None:
         raise Refused(f"the server could not find the requested resource (get {kind}.argoproj.io)", code="not_found")

@@ -13,8 +13,8 @@ from jitflow.app.events import Happening
 from jitflow.app.fields import Fields
 from jitflow.app.logs import LogEntry
 from jitflow.app.names import check_namespace
-from jitflow.app.present import outline, plain
-from jitflow.app.service import Page, Service
+from jitflow.app.present import brief, outline, plain
+from jitflow.app.service import Service
 from jitflow.app.submit import SubmitOptions
 from jitflow.control_api import large
 from jitflow.control_api.guards import note_name
@@ -31,6 +31,7 @@ from jitflow.control_api.requests import (
 )
 from jitflow.control_api.streams import Emit, Stream, prefers_events
 from jitflow.model import argo
+from jitflow.ports.store import RunRow
 
 _encode = msgspec.json.Encoder().encode
 _BASE = "/api/v1/workflows/{namespace}"
@@ -40,6 +41,22 @@ _ONE = _BASE + "/{name}"
 def answer(value: Any) -> Response:
     """Return a JSON answer."""
     return Response(_encode(value), media_type="application/json")
+
+
+Document = Callable[[RunRow], Awaitable[argo.Workflow | None]]
+
+
+async def items_of(rows: Sequence[RunRow], document: Document, *, only_rows: bool) -> list[argo.Workflow | dict[str, Any]]:
+    """Return the items of a list; of what only the archive knows, no more than Argo tells there."""
+    if only_rows:
+        return [outline(row) for row in rows]
+    items: list[argo.Workflow | dict[str, Any]] = []
+    for row in rows:
+        workflow = await document(row)
+        if workflow is not None:
+            items.append(workflow if row.live else brief(workflow))
+        await asyncio.sleep(0)  # a long list must not hold up the engine
+    return items
 
 
 class WorkflowRoutes:
@@ -114,7 +131,7 @@ class WorkflowRoutes:
             limit=number(request, "listOptions.limit") or 0,
             offset=number(request, "listOptions.continue") or 0,
         )
-        items = await self._items(page, only_rows=fields.wants_only_row("items."))
+        items = await items_of(page.rows, self._service.document, only_rows=fields.wants_only_row("items."))
         metadata: dict[str, Any] = {"resourceVersion": str(page.sequence)}
         if page.after:
             metadata["continue"] = str(page.after)
@@ -124,17 +141,6 @@ class WorkflowRoutes:
         if fields:
             body["items"] = [plain(item) for item in items] or None
         return answer(fields.apply(body))
-
-    async def _items(self, page: Page, *, only_rows: bool) -> list[Any]:
-        if only_rows:
-            return [outline(row) for row in page.rows]
-        items: list[Any] = []
-        for row in page.rows:
-            workflow = await self._service.document(row)
-            if workflow is not None:
-                items.append(workflow)
-            await asyncio.sleep(0)  # a long list must not hold up the engine
-        return items
 
     async def get(self, request: Request) -> Response:
         """Return one workflow."""

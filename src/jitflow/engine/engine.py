@@ -2,12 +2,13 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from typing import Literal
 
 import msgspec
 
 from jitflow import machine
+from jitflow.engine import archive
 from jitflow.engine.changes import Change
 from jitflow.engine.documents import Documents
 from jitflow.engine.expectations import Expectations
@@ -68,6 +69,9 @@ GC_WAIT_S = 15.0
 GC_LOOK_S = 0.05
 """A deletion waits so long for artifacts to be deleted before it is left to go on by itself."""
 
+SETTLE_LOOK_S = 0.02
+"""How often it is looked whether a run's events are through."""
+
 _log = logger("engine")
 
 
@@ -94,8 +98,13 @@ class Engine:
         repository: argo.ArtifactRepositoryRefStatus = repositories.SERVER,
         plugins: WorkflowPlugins | None = None,
         defaults: argo.Workflow | None = None,
+        keeps_archive: bool = False,
     ) -> None:
-        """Hold the adapters; `open` begins. `locator` is asked anew each time: remotes come and go."""
+        """Hold the adapters; `open` begins.
+
+        `locator` is asked anew each time: remotes come and go. `keeps_archive`: what has ended is archived.
+        """
+        self._keeps_archive = keeps_archive
         self._repository = repository
         self._defaults = defaults
         self._store = store
@@ -328,6 +337,9 @@ class Engine:
         self._documents.forget(uid)
         self._janitor.forget(uid)
         run = self._runs.setdefault(uid, run)
+        if not run.row.live:  # it comes back from the archive
+            metadata = run.state.program.metadata
+            await self._owned.remember(uid, run.row.namespace, metadata.owner_references)
         if isinstance(event, RetryRequested) and not self._has_place_again(run):
             event = msgspec.structs.replace(event, postponed=POSTPONED)
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -352,18 +364,22 @@ class Engine:
         stored = await self._store.load(uid)
         return None if stored is None else await self._documents.of_stored(uid, stored)
 
-    async def delete(self, uid: str, *, force: bool = False) -> None:
-        """Remove a run and its logs; one that still runs is terminated first.
+    async def delete(self, uid: str, *, force: bool = False, from_archive: bool = False) -> None:
+        """Remove a run and its logs; one that still runs is terminated first. What is archived stays in the archive.
 
         The artifacts that it gives up are deleted before; where that takes long, it goes on when this has returned.
 
         Args:
             uid: the run.
             force: leave artifacts that are not deleted yet where they are.
+            from_archive: remove it from the archive, and only there.
 
         Raises:
             Refused: there is no such run (code `not_found`), or artifacts could not be deleted: then it stays.
         """
+        if from_archive:
+            await self._leave_archive(uid)
+            return
         run = self._runs.get(uid)
         if run is not None and run.state.run.finished_at is None:
             await self.send(uid, ShutdownRequested(strategy="Terminate"))
@@ -418,22 +434,48 @@ class Engine:
                     await self._remove(uid)
 
     async def _remove(self, uid: str) -> None:
-        stored = await self._store.load(uid)
-        if stored is None:
-            return
+        async with self._settled(uid):
+            stored = await self._store.load(uid)
+            if stored is None or not stored.row.live:
+                return
+            row = await archive.without_object(self._store, stored)
+            self._runs.pop(uid, None)
         self._documents.forget(uid)
         self._janitor.forget(uid)
-        await self._store.remove(uid)
         await self._garbage.forget(uid)
         program = machine.restore(stored.header, ()).program
         if program.claims:
             names = [(claim.metadata and claim.metadata.name) or "" for claim in program.claims]
-            await self._claims.drop(stored.row.namespace, names)
+            await self._claims.drop(row.namespace, names)
         own_plugins = keys_of(uid, program.spec.executor_plugins)
         await self._executor.delete_logs([*(pod_key(uid, node_id) for node_id, _ in stored.nodes), *own_plugins])
         await self._owned.forget(uid)
-        self._tell(Change(kind="DELETED", row=stored.row))
+        self._tell(Change(kind="DELETED", row=row))
         self.owner_gone(uid)
+
+    async def _leave_archive(self, uid: str) -> None:
+        async with self._settled(uid) as run:
+            stored = await self._store.load(uid)
+            if stored is None or not stored.row.archived:
+                raise Refused(f"there is no archived workflow with uid {uid!r}", code="not_found")
+            row = await archive.without_record(self._store, stored)
+            if run is not None:
+                run.row = row
+        self._documents.forget(uid)
+        self._tell(Change(kind="MODIFIED" if row.live else "DELETED", row=row))
+
+    @contextlib.asynccontextmanager
+    async def _settled(self, uid: str) -> AsyncGenerator[LiveRun | None]:
+        """Hold a run's events back, so that its row can be changed beside them; None: the engine does not hold it now."""
+        while (run := self._runs.get(uid)) is not None and run.draining:
+            await self._clock.sleep(SETTLE_LOOK_S)
+        if run is not None:
+            run.draining = True
+        try:
+            yield run
+        finally:
+            if run is not None:
+                self._drained(run)
 
     def owner_gone(self, uid: str = "") -> None:
         """An object of this uid was deleted (none given: some may have been): the runs that belong to it are deleted too."""
@@ -623,21 +665,22 @@ class Engine:
 
     async def _commit(self, run: LiveRun, turn: Turn, header: bytes | None, *, kind: Literal["ADDED", "MODIFIED"]) -> None:
         ended = turn.state.run
-        ends = ended.finished_at is not None and run.state.run.finished_at is None
+        ends = ended.finished_at is not None and run.row.finished_at is None
         if any(isinstance(effect, DeleteArtifacts) for effect in turn.effects.values()):
             await self._garbage.remember(run.uid)
         if ends and ended.finished_at is not None:
             await self._janitor.remember(run.uid, turn.state.program.spec, ended.phase, ended.finished_at)
         notes, run.notes = run.notes, []
-        row = self._row_of(turn.state, run.row)
+        row = self._row_of(turn.state, run.row, ends=ends)
         sequence = await self._store.commit(turn.commit(row, header, notes))
         run.row = msgspec.structs.replace(row, sequence=sequence)
         run.state = turn.state
         changed, removed = tuple(turn.nodes), tuple(turn.removed)
         self._tell(Change(kind=kind, row=run.row, ends=ends, nodes=changed, removed=removed, state=run.state))
 
-    def _row_of(self, state: machine.State, row: RunRow) -> RunRow:
+    def _row_of(self, state: machine.State, row: RunRow, *, ends: bool) -> RunRow:
         summary = machine.summary(state)
+        goes_on = summary.finished_at is None  # one of the archive too, when it is retried
         return msgspec.structs.replace(
             row,
             phase=summary.phase,
@@ -646,6 +689,8 @@ class Engine:
             finished_at=summary.finished_at,
             progress=summary.progress,
             labels=summary.labels,
+            live=row.live or goes_on,
+            archived=not goes_on and (row.archived or (ends and self._keeps_archive)),
             version=row.version + 1,
         )
 

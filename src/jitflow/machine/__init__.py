@@ -10,7 +10,7 @@ from jitflow.machine.archives import container_of
 from jitflow.machine.deciding import decide
 from jitflow.machine.estimates import durations, expecting
 from jitflow.machine.forecast import MAX_STEPS, ForecastStep, forecast, has_data
-from jitflow.machine.garbage import holds_back
+from jitflow.machine.garbage import holds_back, let_go
 from jitflow.machine.intermediates import Passing, family_of, is_foreseeable
 from jitflow.machine.names import node_id, pod_name
 from jitflow.machine.node import Node, decode_node, encode_node
@@ -56,6 +56,7 @@ __all__ = [
     "is_ended",
     "is_foreseeable",
     "is_good",
+    "let_go",
     "memoization_refusal",
     "new_state",
     "node_id",

@@ -72,6 +72,11 @@ def holds_back(state: State) -> bool:
     return next(_remaining(state.program.spec, state.nodes.values(), _SHORT), None) is not None
 
 
+def let_go(state: State) -> State:
+    """Return a workflow of which only the archive knows: nothing of it is still to be deleted."""
+    return _replace(state, run=_replace(state.run, deleting=None, gc_open=()))
+
+
 def take(turn: Ledger, event: DeletionRequested | ArtifactsDeleted) -> None:
     """Go on when a deletion is asked for, or artifacts are gone."""
     if isinstance(event, ArtifactsDeleted):

@@ -19,6 +19,10 @@ class RunRow(Struct, frozen=True, kw_only=True):
     labels: dict[str, str] = {}
     message: str = ""
     progress: str = ""
+    live: bool = True
+    """Whether its object is there; of one that was deleted only the archive knows."""
+    archived: bool = False
+    """Whether it is in the archive of finished runs."""
     version: int = 0
     """Grows by one with each commit of this run, from 1."""
     sequence: int = 0

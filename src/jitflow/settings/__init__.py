@@ -15,6 +15,7 @@ from jitflow.settings._tree import (
     Settings,
     SettingsError,
     parse_bytes,
+    parse_span_s,
 )
 
 __all__ = [
@@ -32,5 +33,6 @@ __all__ = [
     "SettingsError",
     "load",
     "parse_bytes",
+    "parse_span_s",
     "resolve_secret",
 ]

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from jitflow.settings._tree import AuditSettings, OidcSettings, ServerSettings, Settings, SettingsError, parse_bytes
+from jitflow.settings._tree import AuditSettings, OidcSettings, ServerSettings, Settings, SettingsError, parse_bytes, parse_span_s
 
 # Environment variable -> path in the tree. All others come from the file.
 _VARIABLES: dict[str, tuple[str, ...]] = {
@@ -101,6 +101,10 @@ def _check(settings: Settings, source: Path) -> None:
         capacity = parse_bytes(settings.primary.capacity)
     except SettingsError as error:
         raise SettingsError(f"{source}: primary.capacity: {error}") from error
+    try:
+        parse_span_s(settings.archive_ttl)
+    except SettingsError as error:
+        raise SettingsError(f"{source}: archive_ttl: {error}") from error
     limits = (
         (capacity > 0, "primary.capacity must be more than 0"),
         (settings.primary.transfers >= 1, "primary.transfers must be at least 1"),

@@ -35,6 +35,23 @@ def parse_bytes(text: str | int) -> int:
     return int(float(found[1]) * _UNITS[found[2]])
 
 
+_SPANS_S = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+
+
+def parse_span_s(text: str | float) -> float:
+    """Return the seconds of `30d`, `36h`, `1h30m`, `90s` or a number.
+
+    Raises:
+        SettingsError: the text is no span of time.
+    """
+    found = re.findall(r"(\d{1,9})([smhd])", str(text))
+    if found and "".join(number + unit for number, unit in found) == text:
+        return float(sum(int(number) * _SPANS_S[unit] for number, unit in found))
+    if re.fullmatch(r"\d{1,12}(?:\.\d+)?", str(text)):
+        return float(text)
+    raise SettingsError(f"{text!r} is no span of time: write a number of seconds, or for example 90s, 36h or 30d")
+
+
 class _Strict(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     pass
 
@@ -195,6 +212,8 @@ class Settings(_Strict, frozen=True, kw_only=True):
 
     `parallelism` and `namespace_parallelism`: workflows at once in all and in each namespace; 0: no limit.
 
+    `archive`: keep what has ended after it was deleted, for `archive_ttl` since its end; 0: until it is deleted from the archive.
+
     `archive_logs`: keep the log of each pod as an artifact, whatever the manifests say.
 
     `workflow_defaults`: what holds for every workflow where it says nothing itself, a table with `metadata` and `spec` as in a
@@ -211,6 +230,8 @@ class Settings(_Strict, frozen=True, kw_only=True):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     durability: Literal["normal", "full"] = "normal"
     grace_s: float = 30.0
+    archive: bool = True
+    archive_ttl: str | float = "30d"
     archive_logs: bool = False
     node_labels: dict[str, str] = field(default_factory=dict[str, str])
     server: ServerSettings = ServerSettings()

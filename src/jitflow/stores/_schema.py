@@ -6,7 +6,7 @@ from importlib import resources
 
 from jitflow.ports.errors import Broken
 
-VERSION = 1
+VERSION = 2
 """The version this program writes; `sql/NNN_*.sql` leads from version NNN - 1 to NNN."""
 
 _SQL = resources.files("jitflow.stores") / "sql"

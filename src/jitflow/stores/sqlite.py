@@ -235,7 +235,8 @@ def _write_row(
 ) -> tuple[int, int]:
     """Insert or update the run's row; return its id and its number of events with this commit's."""
     row = commit.row
-    state = (row.phase, row.created_at, row.started_at, row.finished_at, _encode_labels(row.labels), row.message, row.progress)
+    times = (row.created_at, row.started_at, row.finished_at)
+    state = (row.phase, *times, _encode_labels(row.labels), row.message, row.progress, row.live, row.archived)
     try:
         if position is None:
             events = len(commit.events)
@@ -268,7 +269,7 @@ def _put(connection: sqlite3.Connection, kind: str, rows: Sequence[tuple[str, by
 
 
 def _row(values: Sequence[Any]) -> RunRow:
-    uid, namespace, name, phase, created, started, finished, labels, message, progress, version, sequence = values
+    uid, namespace, name, phase, created, started, finished, labels, message, progress, live, archived, *numbers = values
     return RunRow(
         uid=uid,
         namespace=namespace,
@@ -280,8 +281,10 @@ def _row(values: Sequence[Any]) -> RunRow:
         labels=_decode_labels(labels),
         message=message,
         progress=progress,
-        version=version,
-        sequence=sequence,
+        live=bool(live),
+        archived=bool(archived),
+        version=numbers[0],
+        sequence=numbers[1],
     )
 
 

@@ -87,6 +87,7 @@ class FakeEngine:
         self._rows: dict[str, RunRow] = {}
         self._listeners: list[Callable[[Change], None]] = []
         self.events: list[tuple[str, runs.Event]] = []
+        self.keeps_archive = False
         self.fail: Exception | None = None
         """What the next call raises, as a store or data plane that is out of order would."""
 
@@ -138,6 +139,7 @@ class FakeEngine:
         )
         finished_at = self._clock.now() if ends else None
         row = replace(row, phase=phase, message=message, finished_at=finished_at, version=row.version + 1)
+        row = replace(row, live=row.live or not ends, archived=ends and self.keeps_archive)
         return await self._commit(replace(workflow, status=status), row, "MODIFIED", nodes)
 
     async def send(self, uid: str, event: runs.Event) -> None:
@@ -165,12 +167,20 @@ class FakeEngine:
         self._check()
         return self._workflows.get(uid)
 
-    async def delete(self, uid: str, *, force: bool = False) -> None:
-        """Remove a workflow."""
+    async def delete(self, uid: str, *, force: bool = False, from_archive: bool = False) -> None:
+        """Remove a workflow, or its record in the archive; what is left of it stays."""
         self._check()
-        self._workflows.pop(uid)
-        await self._store.remove(uid)
-        self._tell(FakeChange(kind="DELETED", row=self._rows.pop(uid)))
+        row = self._rows[uid]
+        row = replace(row, archived=False) if from_archive else replace(row, live=False)
+        if row.live or row.archived:
+            row = replace(row, version=row.version + 1)
+            row = replace(row, sequence=await self._store.commit(Commit(row=row)))
+            self._rows[uid] = row
+        else:
+            self._workflows.pop(uid)
+            await self._store.remove(uid)
+            del self._rows[uid]
+        self._tell(FakeChange(kind="MODIFIED" if row.live else "DELETED", row=row))
 
     async def check(self, workflow: argo.Workflow) -> Estimate:
         """Return an estimate that tells the number of templates."""

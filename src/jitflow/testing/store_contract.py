@@ -50,7 +50,9 @@ class StateStoreContract:
 
     def test_1_what_was_committed_is_loaded(self, tmp_path: Path) -> None:
         async def scenario(store: StateStore) -> None:
-            row = a_row(labels={"a": "ä"}, message="m", progress="1/2", started_at=2.5, finished_at=3.5)
+            row = a_row(
+                labels={"a": "ä"}, message="m", progress="1/2", started_at=2.5, finished_at=3.5, live=False, archived=True
+            )
             effects = (EffectRow(key="z", body=b"1"), EffectRow(key="a", body=BIG))
             nodes = (("n1", b""), ("n2", BIG))
             sequence = await store.commit(Commit(row=row, header=BIG, nodes=nodes, effects=effects))

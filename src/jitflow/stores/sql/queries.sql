@@ -1,12 +1,12 @@
 -- name: insert_run
-INSERT INTO runs (uid, namespace, name, phase, created_at, started_at, finished_at, labels, message, progress, version,
-                  sequence, events)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+INSERT INTO runs (uid, namespace, name, phase, created_at, started_at, finished_at, labels, message, progress, live,
+                  archived, version, sequence, events)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 
 -- name: update_run
 UPDATE runs
-SET phase = ?, created_at = ?, started_at = ?, finished_at = ?, labels = ?, message = ?, progress = ?, version = ?,
-    sequence = ?, events = ?
+SET phase = ?, created_at = ?, started_at = ?, finished_at = ?, labels = ?, message = ?, progress = ?, live = ?,
+    archived = ?, version = ?, sequence = ?, events = ?
 WHERE id = ?
 
 -- name: select_position
@@ -61,17 +61,20 @@ UPDATE counters SET value = ? WHERE name = 'sequence'
 SELECT value FROM counters WHERE name = 'sequence'
 
 -- name: select_run
-SELECT uid, namespace, name, phase, created_at, started_at, finished_at, labels, message, progress, version, sequence, id
+SELECT uid, namespace, name, phase, created_at, started_at, finished_at, labels, message, progress, live, archived, version,
+       sequence, id
 FROM runs WHERE uid = ?
 
 -- name: select_runs
-SELECT uid, namespace, name, phase, created_at, started_at, finished_at, labels, message, progress, version, sequence
+SELECT uid, namespace, name, phase, created_at, started_at, finished_at, labels, message, progress, live, archived, version,
+       sequence
 FROM runs
 WHERE (?1 = '' OR namespace = ?1) AND (?2 = '' OR name = ?2) AND (NOT ?3 OR finished_at IS NULL)
 ORDER BY created_at DESC, id DESC
 
 -- name: select_runs_by_name
-SELECT uid, namespace, name, phase, created_at, started_at, finished_at, labels, message, progress, version, sequence
+SELECT uid, namespace, name, phase, created_at, started_at, finished_at, labels, message, progress, live, archived, version,
+       sequence
 FROM runs
 WHERE namespace = ?1 AND name = ?2 AND (NOT ?3 OR finished_at IS NULL)
 ORDER BY created_at DESC, id DESC

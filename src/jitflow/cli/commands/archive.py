@@ -1,0 +1,217 @@
+"""`jitflow archive`."""
+
+import re
+import time
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import msgspec
+import typer
+
+from jitflow.cli.client import ApiError, Client
+from jitflow.cli.commands import new_app
+from jitflow.cli.connect import connect
+from jitflow.cli.errors import CliError
+from jitflow.cli.formats import duration, elapsed, shorten
+from jitflow.cli.manifests import checked_parameters
+from jitflow.cli.options import (
+    DEFAULT_NAMESPACE,
+    Format,
+    ListFormat,
+    NamespaceOption,
+    ParameterOption,
+    SelectorOption,
+    ServerOption,
+    TableFormat,
+    TableOption,
+)
+from jitflow.cli.output import print_data, print_json, print_table, say
+from jitflow.cli.views import WorkflowListView, WorkflowView
+
+app = new_app(
+    help="Workflows that have ended, also deleted ones: list, get, delete, retry, resubmit, labels.", no_args_is_help=True
+)
+
+_UID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+Uid = Annotated[str, typer.Argument(metavar="UID", help="Its uid; or its name: the newest.", show_default=False)]
+Uids = Annotated[list[str], typer.Argument(metavar="UID...", help="Their uids; or names: the newest.", show_default=False)]
+
+
+@app.command("list", epilog="Example: jitflow archive list --prefix train- -l team=ocean")
+def list_(
+    *,
+    server: ServerOption = "",
+    namespace: NamespaceOption = DEFAULT_NAMESPACE,
+    everywhere: Annotated[bool, typer.Option("--all-namespaces", "-A", help="All namespaces.")] = False,
+    selector: SelectorOption = "",
+    field_selector: Annotated[str, typer.Option(metavar="FIELDS", help="Argo's field selector.", show_default=False)] = "",
+    prefix: Annotated[str, typer.Option(metavar="TEXT", help="Only names that begin so.", show_default=False)] = "",
+    limit: Annotated[int, typer.Option(min=0, metavar="COUNT", help="At most so many, the newest; 0 for all.")] = 100,
+    output: Annotated[ListFormat, typer.Option("--output", "-o", help="How to print.")] = ListFormat.TABLE,
+) -> None:
+    """List archived workflows, those first that were started last."""
+    params: dict[str, Any] = {
+        "namespace": None if everywhere else namespace,
+        "namePrefix": prefix or None,
+        "listOptions.labelSelector": selector or None,
+        "listOptions.fieldSelector": field_selector or None,
+        "listOptions.limit": limit or None,
+    }
+    with connect(server) as client:
+        found = client.list_archived(**params)
+    items = found.get("items") or []
+    if output in {ListFormat.JSON, ListFormat.YAML}:
+        print_data(items, output)
+        return
+    views = msgspec.convert({"items": items}, WorkflowListView).items or ()
+    if output is ListFormat.NAME:
+        typer.echo("".join(f"{view.metadata.uid}\n" for view in views), nl=False)
+        return
+    if not views:
+        say("no archived workflows")
+        return
+    header = ["NAMESPACE", "NAME", "UID", "STATUS", "FINISHED", "DURATION"]
+    if output is ListFormat.WIDE:
+        header.append("MESSAGE")
+    print_table(header, [_row(view, len(header)) for view in views], phase_column=3)
+    if (found.get("metadata") or {}).get("continue"):
+        say(f"(the newest {len(views)}; more with --limit)")
+
+
+def _row(view: WorkflowView, width: int) -> list[str]:
+    now = time.time()
+    ago = f"{duration(elapsed(view.status.finished_at, None, now))} ago"
+    meta = view.metadata
+    row = [meta.namespace, meta.name, meta.uid, view.phase, ago, duration(view.run_s(now)), shorten(view.status.message, 80)]
+    return row[:width]
+
+
+@app.command("get", epilog="Example: jitflow archive get 3c1c6a1c-4a0c-4a5a-9a53-0d6d0a6e3d0e")
+def get(
+    uid: Uid,
+    *,
+    server: ServerOption = "",
+    namespace: NamespaceOption = DEFAULT_NAMESPACE,
+    output: Annotated[Format, typer.Option("--output", "-o", help="How to print.")] = Format.YAML,
+) -> None:
+    """Print an archived workflow with its status."""
+    with connect(server) as client:
+        body = client.get_archived(_uid(client, namespace, uid))
+    if output is not Format.TABLE:
+        print_data(body, output)
+        return
+    view = msgspec.convert(body, WorkflowView)
+    print_table(["NAMESPACE", "NAME", "UID", "STATUS", "FINISHED", "DURATION", "MESSAGE"], [_row(view, 7)], phase_column=3)
+
+
+@app.command("delete", epilog="Example: jitflow archive delete 3c1c6a1c-4a0c-4a5a-9a53-0d6d0a6e3d0e")
+def delete(
+    uids: Uids,
+    *,
+    server: ServerOption = "",
+    namespace: NamespaceOption = DEFAULT_NAMESPACE,
+    output: TableOption = TableFormat.TABLE,
+) -> None:
+    """Remove workflows from the archive; those that were not deleted themselves stay."""
+
+    def one(client: Client, uid: str) -> tuple[Any, str]:
+        client.delete_archived(uid)
+        return {"uid": uid, "deleted": True}, "removed from the archive"
+
+    _each(uids, server, namespace, output, one)
+
+
+@app.command("retry", epilog="Example: jitflow archive retry 3c1c6a1c-4a0c-4a5a-9a53-0d6d0a6e3d0e")
+def retry(
+    uids: Uids,
+    *,
+    server: ServerOption = "",
+    namespace: NamespaceOption = DEFAULT_NAMESPACE,
+    parameters: ParameterOption = None,
+    successful: Annotated[
+        bool, typer.Option("--restart-successful", help="Run the selected steps again although they succeeded.")
+    ] = False,
+    selector: Annotated[
+        str, typer.Option("--node-field-selector", metavar="FIELDS", help="Which successful steps.", show_default=False)
+    ] = "",
+    output: TableOption = TableFormat.TABLE,
+) -> None:
+    """Let deleted workflows that had failed be there again and go on from where they failed."""
+    given = [f"{name}={value}" for name, value in checked_parameters(parameters or [])]
+    options = {"parameters": given, "restartSuccessful": successful, "nodeFieldSelector": selector}
+
+    def one(client: Client, uid: str) -> tuple[Any, str]:
+        made = client.renew_archived("retry", uid, **options)
+        return made, f"retried as {made['metadata']['name']}"
+
+    _each(uids, server, namespace, output, one)
+
+
+@app.command("resubmit", epilog="Example: jitflow archive resubmit 3c1c6a1c-4a0c-4a5a-9a53-0d6d0a6e3d0e --memoized")
+def resubmit(
+    uids: Uids,
+    *,
+    server: ServerOption = "",
+    namespace: NamespaceOption = DEFAULT_NAMESPACE,
+    parameters: ParameterOption = None,
+    memoized: Annotated[
+        bool, typer.Option("--memoized", help="Of failed workflows: keep what succeeded, run only what did not.")
+    ] = False,
+    output: TableOption = TableFormat.TABLE,
+) -> None:
+    """Run archived workflows anew, under other names."""
+    given = [f"{name}={value}" for name, value in checked_parameters(parameters or [])]
+
+    def one(client: Client, uid: str) -> tuple[Any, str]:
+        made = client.renew_archived("resubmit", uid, parameters=given, memoized=memoized)
+        return made, f"resubmitted as {made['metadata']['name']}"
+
+    _each(uids, server, namespace, output, one)
+
+
+@app.command("list-label-keys", epilog="Example: jitflow archive list-label-keys -n ocean")
+def list_label_keys(server: ServerOption = "", namespace: NamespaceOption = DEFAULT_NAMESPACE) -> None:
+    """List the labels that archived workflows have."""
+    with connect(server) as client:
+        typer.echo("".join(f"{key}\n" for key in client.archived_labels(namespace)), nl=False)
+
+
+@app.command("list-label-values", epilog="Example: jitflow archive list-label-values team")
+def list_label_values(
+    key: Annotated[str, typer.Argument(metavar="KEY", help="The label.", show_default=False)],
+    *,
+    server: ServerOption = "",
+    namespace: NamespaceOption = DEFAULT_NAMESPACE,
+) -> None:
+    """List the values of a label of archived workflows."""
+    with connect(server) as client:
+        typer.echo("".join(f"{value}\n" for value in client.archived_labels(namespace, key)), nl=False)
+
+
+def _uid(client: Client, namespace: str, text: str) -> str:
+    return text if _UID.fullmatch(text) else client.archived_uid(namespace, text)
+
+
+def _each(
+    texts: list[str], server: str, namespace: str, output: TableFormat, one: Callable[[Client, str], tuple[Any, str]]
+) -> None:
+    """Do something to each workflow, and say what was done.
+
+    Raises:
+        CliError: the server refused it for some; the others were done.
+    """
+    refused: list[str] = []
+    answers: list[Any] = []
+    with connect(server) as client:
+        for text in texts:
+            try:
+                found, done = one(client, _uid(client, namespace, text))
+            except ApiError as error:
+                refused.append(f"{text}: {error}")
+            else:
+                answers.append(found)
+                say(f"workflow {text} {done}")
+    if output is TableFormat.JSON:
+        print_json(answers)
+    if refused:
+        raise CliError("\n".join(refused))
