@@ -191,6 +191,7 @@ def test_watches_tell_of_deletion_and_return() -> None:
         assert (await client.put(f"{PATH}/{uid}/retry", json={})).json()["metadata"]["uid"] == uid
         assert await names(client, "/api/v1/workflows/argo") == ["one"]
         assert await names(client) == [], "it runs"
+        failure(await client.put(f"{PATH}/{uid}/retry", json={}), 409, 6)
         stop()
         assert told == ["DELETED", "MODIFIED"]
 

@@ -14,6 +14,7 @@ import argo_workflows
 import pytest
 from argo_workflows import models
 from argo_workflows.api import (
+    archived_workflow_service_api,
     artifact_service_api,
     cluster_workflow_template_service_api,
     cron_workflow_service_api,
@@ -106,8 +107,9 @@ def test_create_get_list_delete(workflows: workflow_service_api.WorkflowServiceA
     few = workflows.list_workflows(NAMESPACE, fields="metadata,items.metadata.name", list_options_limit="1", **LOOSE)
     assert few["items"][0]["metadata"]["name"]
     assert workflows.delete_workflow(NAMESPACE, name) == {}
+    assert workflows.get_workflow(NAMESPACE, name).metadata.name == name, "from the archive"
     with pytest.raises(argo_workflows.exceptions.NotFoundException) as refused:
-        workflows.get_workflow(NAMESPACE, name)
+        workflows.delete_workflow(NAMESPACE, name)
     assert json.loads(refused.value.body)["code"] == 5
 
 
@@ -300,6 +302,31 @@ def test_cron_workflows(client: argo_workflows.ApiClient) -> None:
 
 
 # -- archived workflows, events, about -----------------------------------------------------------------------------------
+
+
+def test_archived_workflows(client: argo_workflows.ApiClient, workflows: workflow_service_api.WorkflowServiceApi) -> None:
+    api = archived_workflow_service_api.ArchivedWorkflowServiceApi(client)
+    name = name_of(create(workflows, command="exit 1", prefix="past-"))
+    uid = until(workflows, name, {"Failed"})["metadata"]["uid"]
+    assert workflows.delete_workflow(NAMESPACE, name) == {}
+    listed = api.list_archived_workflows(name_prefix="past-", namespace=NAMESPACE)
+    assert [one.metadata.uid for one in listed.items] == [uid]
+    assert api.get_archived_workflow(uid).status.phase == "Failed"
+    assert "workflows.argoproj.io/phase" in api.list_archived_workflow_label_keys(namespace=NAMESPACE)["items"]
+    label = "workflows.argoproj.io/phase"
+    assert "Failed" in api.list_archived_workflow_label_values(list_options_label_selector=label)["items"]
+    anew = models.IoArgoprojWorkflowV1alpha1ResubmitArchivedWorkflowRequest(namespace=NAMESPACE, uid=uid)
+    other = name_of(api.resubmit_archived_workflow(uid, anew, **LOOSE))
+    assert get(workflows, other)["metadata"]["uid"] != uid
+    again = models.IoArgoprojWorkflowV1alpha1RetryArchivedWorkflowRequest(namespace=NAMESPACE, uid=uid)
+    assert api.retry_archived_workflow(uid, again, **LOOSE)["metadata"]["uid"] == uid
+    with pytest.raises(argo_workflows.ApiException) as refused:
+        api.retry_archived_workflow(uid, again, **LOOSE)
+    assert refused.value.status == 409
+    until(workflows, name, {"Failed"})
+    assert api.delete_archived_workflow(uid) == {}
+    with pytest.raises(argo_workflows.exceptions.NotFoundException):
+        api.get_archived_workflow(uid)
 
 
 def test_events(client: argo_workflows.ApiClient) -> None:

@@ -33,6 +33,7 @@ from hera.workflows.models import TemplateRef
 pytestmark = pytest.mark.filterwarnings("ignore::pydantic.warnings.PydanticDeprecatedSince20")
 
 NAMESPACE = "hera"
+ARCHIVING = "workflows.argoproj.io/workflow-archiving-status"
 FINAL = {"Succeeded", "Failed", "Error"}
 
 
@@ -180,10 +181,35 @@ def test_hera_finds_lists_and_deletes(service: WorkflowsService) -> None:
     assert len(first.items) == 2
     assert first.metadata.continue_
     service.delete_workflow(names[0])
+    assert service.get_workflow(names[0]).metadata.labels[ARCHIVING] == "Persisted", "as Argo's, from the archive"
     with pytest.raises(NotFound, match=names[0]):
-        service.get_workflow(names[0])
-    with pytest.raises(NotFound):
         service.delete_workflow(names[0])
+
+
+def test_hera_uses_the_archive(service: WorkflowsService) -> None:
+    made = ended(service, echo(service, prefix="past-", code=1).create().metadata.name)
+    name, uid = made.metadata.name, made.metadata.uid
+    service.delete_workflow(name)
+    listed = service.list_archived_workflows(name_prefix="past-", namespace=NAMESPACE)
+    assert [one.metadata.uid for one in listed.items] == [uid]
+    assert service.list_archived_workflows(name_prefix="nothing-", namespace=NAMESPACE).items is None
+    assert service.get_archived_workflow(uid).status.nodes == made.status.nodes
+    assert ARCHIVING in service.list_archived_workflow_label_keys(NAMESPACE).items
+    values = service.list_archived_workflow_label_values(label_selector="workflows.argoproj.io/phase", namespace=NAMESPACE)
+    assert "Failed" in values.items
+    anew = service.resubmit_archived_workflow(uid, m.ResubmitArchivedWorkflowRequest(namespace=NAMESPACE, uid=uid))
+    assert ended(service, anew.metadata.name).metadata.uid != uid
+    again = m.RetryArchivedWorkflowRequest(namespace=NAMESPACE, uid=uid, parameters=["code=0"])
+    assert service.retry_archived_workflow(uid, again).metadata.uid == uid
+    assert ended(service, name).status.phase == "Succeeded"
+    with pytest.raises(AlreadyExists):
+        service.retry_archived_workflow(uid, again)
+    service.delete_workflow(name)
+    service.delete_archived_workflow(uid)
+    with pytest.raises(NotFound):
+        service.get_archived_workflow(uid)
+    with pytest.raises(NotFound):
+        service.get_workflow(name)
 
 
 def test_hera_takes_an_empty_list(url: str, token: str) -> None:

@@ -140,6 +140,33 @@ def test_watches_over_all_namespaces_tell_what_may_be_seen(path: str):
     House().play(scenario)
 
 
+def test_the_archive_shows_and_gives_what_may_be_seen():
+    async def scenario(house: House) -> None:
+        house.world.engine.keeps_archive = True
+        uids: dict[str, str] = {}
+        for namespace in (HERE, THERE):
+            body = {"workflow": {**MANIFEST, "metadata": {"name": "one", "labels": {namespace: namespace}}}}
+            made = await house.ask("own", "POST", f"/api/v1/workflows/{namespace}", json=body)
+            uids[namespace] = made.json()["metadata"]["uid"]
+            await house.world.engine.move(uids[namespace], "Failed")
+            await house.ask("own", "DELETE", f"/api/v1/workflows/{namespace}/one")
+        base = "/api/v1/archived-workflows"
+        listed = (await house.ask("viewer", "GET", base)).json()["items"]
+        assert [one["metadata"]["namespace"] for one in listed] == [HERE]
+        keys = (await house.ask("viewer", "GET", f"{base}-label-keys")).json()["items"]
+        assert (HERE in keys, THERE in keys) == (True, False)
+        assert (await house.ask("viewer", "GET", f"{base}-label-values?listOptions.labelSelector={THERE}")).json() == {}
+        for path in (f"{base}?namespace={THERE}", f"{base}/?namespace={THERE}&name=one", f"{base}/{uids[THERE]}"):
+            assert (await house.ask("admin", "GET", path)).status_code == 403
+        for method, path in (("PUT", "/retry"), ("PUT", "/resubmit"), ("DELETE", "")):
+            assert (await house.ask("admin", method, f"{base}/{uids[THERE]}{path}", json={})).status_code == 403
+            assert (await house.ask("viewer", method, f"{base}/{uids[HERE]}{path}", json={})).status_code == 403
+        assert (await house.ask("viewer", "GET", f"{base}/{uids[HERE]}")).status_code == 200
+        assert (await house.ask("operator", "PUT", f"{base}/{uids[HERE]}/retry", json={})).status_code == 200
+
+    House().play(scenario)
+
+
 def test_a_manifest_cannot_look_into_another_namespace():
     async def scenario(house: House) -> None:
         template = {"metadata": {"name": "hidden"}, "spec": MANIFEST["spec"]}

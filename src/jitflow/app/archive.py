@@ -91,6 +91,15 @@ class Archive:
             raise Refused(f"there is no archived workflow with uid {uid[:80]!r}" if uid else "not found", code="not_found")
         return archived(row)
 
+    def to_retry(self, uid: str) -> RunRow:
+        """Return the row of a workflow that is archived or, as a retry will say, still there.
+
+        Raises:
+            Refused: there is none (code `not_found`).
+        """
+        row = self._index.by_uid(uid)
+        return row if row is not None and row.live else self.find(uid)
+
     async def get(self, row: RunRow) -> argo.Workflow:
         """Return the archived workflow of a row with its status."""
         found = await self.document(row)

@@ -83,8 +83,10 @@ class ArchiveRoutes:
     async def retry(self, request: Request) -> Response:
         """Let an archived workflow be there again and go on."""
         body = await read_control(request)
+        row = self._archive.to_retry(request.path_params["uid"])
+        require(request, Permission.WORKFLOWS_CONTROL, row.namespace)
         workflow = await self._archive.retry(
-            self._row(request, Permission.WORKFLOWS_CONTROL),
+            row,
             restart_successful=bool(body.restart_successful),
             selector=body.node_field_selector or "",
             parameters=body.parameters or (),
