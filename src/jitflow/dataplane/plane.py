@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from jitflow.dataplane.history import History
 from jitflow.dataplane.inside import Gathered, Inside
 from jitflow.dataplane.journal import Journal
 from jitflow.dataplane.leases import Leases
+from jitflow.dataplane.links import FILL_BYTES, FIRST_STREAMS, PART_BYTES, PART_STREAMS, Links
 from jitflow.dataplane.lookups import Lookups
 from jitflow.dataplane.planning import Chooser, NoChooser, Planning, weight_of
 from jitflow.dataplane.progress import Progress
@@ -73,6 +74,7 @@ log = logging.getLogger("jitflow.dataplane")
 
 _LAST_WORDS_S = 10.0
 _FREE_FLOOR_BYTES = 64 << 20
+_UPLOADS = 16
 
 
 class LocalDataPlane:
@@ -86,9 +88,10 @@ class LocalDataPlane:
         store: StateStore,
         clock: Clock,
         *,
-        transfers: int = 8,
+        transfers: int = 64,
+        link_transfers: Mapping[str, int] | None = None,
         workers: int = 8,
-        window: int = 64,
+        window: int = 256,
         default_output_bytes: int = 1 << 20,
         free_floor_bytes: int = _FREE_FLOOR_BYTES,
         tuning: Tuning | None = None,
@@ -102,7 +105,8 @@ class LocalDataPlane:
             storage: the far stores.
             store: where the catalogue and the promises are kept.
             clock: time.
-            transfers: fetches at once, and uploads at once.
+            transfers: streams at once over the link of each far store, at most.
+            link_transfers: another number for some of them.
             workers: steps that run at once; how far claims run ahead.
             window: objects fetched ahead of the steps that have asked.
             default_output_bytes: reserved for an output of which nothing is known.
@@ -110,7 +114,17 @@ class LocalDataPlane:
             tuning: limits of patience.
             chooser: chooses plans; without one workflows are gone through in the plain order.
         """
-        options = PlannerOptions(transfers=transfers, workers=workers, window=window, default_output_bytes=default_output_bytes)
+        options = PlannerOptions(
+            transfers=transfers,
+            workers=workers,
+            window=window,
+            default_output_bytes=default_output_bytes,
+            part_bytes=PART_BYTES,
+            part_streams=min(PART_STREAMS, transfers),
+            fill_streams=min(FIRST_STREAMS, transfers),
+            fill_bytes=FILL_BYTES,
+            yielding=True,
+        )
         self._store = store
         self._listener: DataListener = _nobody
         self._owner = Owner(_task_failed)
@@ -129,8 +143,9 @@ class LocalDataPlane:
         )
         self._planning = Planning(core, chooser or NoChooser())
         self._lookups = Lookups(core, self._refuse)
-        self._transfers = Transfers(core, self._refuse)
-        self._uploads = Uploads(core, transfers)
+        self._links = Links(transfers, dict(link_transfers or {}), clock.now, self._set_link)
+        self._transfers = Transfers(core, self._links, self._refuse)
+        self._uploads = Uploads(core, min(transfers, _UPLOADS))
         self._transients = Transients(core)
         self._stageout = StageOut(core, self._uploads, self._transients)
         self._progress = Progress(core, self._lookups, self._transfers, self._stageout)
@@ -148,6 +163,8 @@ class LocalDataPlane:
             lookups=self._lookups,
             transfers=self._transfers,
         )
+        for remote in link_transfers or ():
+            self._links.know(remote)
         core.perform = self._perform
         core.partial_bytes = self._transfers.partial_bytes
 
@@ -157,7 +174,8 @@ class LocalDataPlane:
         """Load the catalogue, compare it with the disk, go on with what was under way (see `DataPlane.open`)."""
         core = self._core
         self._listener = listener
-        await core.primary.open()
+        begun = await self._transfers.load(self._store)
+        await core.primary.open({doc.location for doc in begun})
         await core.history.load(self._store)
         await self._stageout.load(self._store)
         for obligation in self._stageout.obligations.values():
@@ -166,6 +184,7 @@ class LocalDataPlane:
         rows = [msgspec.json.decode(body, type=Replica) for _, body in await self._store.items(records.REPLICA)]
         await self._reality.load(rows, self._stageout.promised())
         await self._leases.load(self._store, self._stageout.obligations)
+        self._transfers.adopt(begun)
         await core.primary.settle()
         self._owner.start(core.journal.run(), "journal")
         if core.tuning.check_every_s:
@@ -252,6 +271,11 @@ class LocalDataPlane:
         self._uploads.prefer(uid, 0)
         self._core.pump()
 
+    def _set_link(self, remote: str, most: int, streams: int, fill_bytes: int) -> None:
+        self._core.planner.set_link(
+            remote, transfers=most, fill_streams=streams, fill_bytes=fill_bytes, part_streams=min(PART_STREAMS, streams)
+        )
+
     # -- what the planner says ---------------------------------------------------------------------------------------------
 
     def _perform(self, command: Command) -> None:
@@ -265,6 +289,7 @@ class LocalDataPlane:
             case Store():
                 self._stageout.store(command)
             case Take() | Bypass():
+                self._transfers.replaced(command)
                 if not self._adopting.takes(command):
                     self._stageout.answered(command)
             case Grant(step=step):

@@ -4,6 +4,7 @@
     <root>/objects/ab/<sha256>  complete, verified replicas: a file or a directory each
     <root>/incoming/<number>    what is on its way, in or out
     <root>/catalogue.json       what the replicas are, for the day when nothing else knows
+    <root>/incoming/<sha256>    what has come so far of a large replica
 
 Nothing partial is ever below `objects`. Nothing else below the root is ever touched.
 """
@@ -14,7 +15,7 @@ import errno
 import hashlib
 import os
 import shutil
-from collections.abc import Coroutine, Sequence
+from collections.abc import Collection, Coroutine, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from stat import S_ISREG
@@ -52,11 +53,11 @@ class PrimaryDirectory:
 
     # -- life --------------------------------------------------------------------------------------------------------------
 
-    async def open(self) -> None:
+    async def open(self, keep: Collection[str] = ()) -> None:
         """See `Primary.open`."""
-        await asyncio.to_thread(self._open)
+        await asyncio.to_thread(self._open, {self._kept(location).name for location in keep})
 
-    def _open(self) -> None:
+    def _open(self, keep: Collection[str]) -> None:
         try:
             self.root.mkdir(parents=True, exist_ok=True)
             marker = self.root / _MARKER
@@ -66,18 +67,19 @@ class PrimaryDirectory:
                     message = f"the primary directory {self.root} is not empty ({stranger.name}) and was not made by jitflow"
                     raise Refused(Problem(message=message, remedy="name an empty or new directory"))
                 marker.write_text(_MARKER_TEXT)
-            self._clear_incoming()
+            self._clear_incoming(keep)
             (self.root / "objects").mkdir(exist_ok=True)
         except OSError as error:
             reason = error.strerror or str(error)
             message = f"the primary directory {self.root} cannot be used: {reason}"
             raise Refused(Problem(message=message, remedy="name a directory that this user may write")) from error
 
-    def _clear_incoming(self) -> None:
+    def _clear_incoming(self, keep: Collection[str]) -> None:
         incoming = self.root / "incoming"
         if incoming.is_dir() and not incoming.is_symlink():
             for entry in incoming.iterdir():
-                delete(entry)
+                if entry.name not in keep:
+                    delete(entry)
         incoming.mkdir(exist_ok=True)
 
     async def close(self) -> None:
@@ -156,11 +158,22 @@ class PrimaryDirectory:
 
     # -- in and out --------------------------------------------------------------------------------------------------------
 
-    async def receive(self, info: ObjectInfo, location: str, progress: Progress) -> Received:
+    def _kept(self, location: str) -> Path:
+        return self.root / "incoming" / location.rpartition("/")[2]
+
+    def begun(self, location: str) -> bool:
+        """See `Primary.begun`."""
+        return self._kept(location).is_dir()
+
+    def forget(self, location: str) -> None:
+        """See `Primary.forget`: a directory with two files."""
+        delete(self._kept(location))
+
+    async def receive(self, info: ObjectInfo, location: str, progress: Progress, *, parts: int = 1) -> Received:
         """See `Primary.receive`."""
         temporary = self._incoming()
         try:
-            read = await self._storage.fetch(info, temporary, progress)
+            read = await self._storage.fetch(info, temporary, progress, parts=parts, kept=self._kept(location))
             held = await asyncio.to_thread(look, temporary) if info.ref.is_prefix else look(temporary)
             check_size(info, held.size_bytes)
             self._place(temporary, location)

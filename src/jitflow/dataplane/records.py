@@ -16,6 +16,15 @@ FETCHED: Final = "fetched"
 COUNTERS: Final = "dataplane"
 READ: Final = "read"
 FREED: Final = "freed"
+BEGUN: Final = "begun"
+
+
+class BegunDoc(Struct, frozen=True, kw_only=True):
+    """A large object on its way: a part of it may be in the primary when this process has been killed."""
+
+    ref: ObjectRef
+    size_bytes: int
+    location: str
 
 
 class LeaseDoc(Struct, frozen=True, kw_only=True):

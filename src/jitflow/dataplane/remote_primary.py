@@ -13,7 +13,7 @@ import asyncio
 import hashlib
 import logging
 import tempfile
-from collections.abc import Coroutine, Sequence
+from collections.abc import Collection, Coroutine, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
@@ -60,8 +60,9 @@ class RemotePrimary:
 
     # -- life --------------------------------------------------------------------------------------------------------------
 
-    async def open(self) -> None:
+    async def open(self, keep: Collection[str] = ()) -> None:
         """See `Primary.open`."""
+        del keep
         try:
             self.scratch.open()
             await self._mark()
@@ -178,8 +179,17 @@ class RemotePrimary:
 
     # -- in and out --------------------------------------------------------------------------------------------------------
 
-    async def receive(self, info: ObjectInfo, location: str, progress: Progress) -> Received:
-        """See `Primary.receive`: from store to store."""
+    def begun(self, location: str) -> bool:
+        """See `Primary.begun`: what does not come whole from store to store leaves nothing."""
+        del location
+        return False
+
+    def forget(self, location: str) -> None:
+        """See `Primary.forget`."""
+
+    async def receive(self, info: ObjectInfo, location: str, progress: Progress, *, parts: int = 1) -> Received:
+        """See `Primary.receive`: from store to store, as rclone does it."""
+        del parts
         target = self._ref(location, tree=info.ref.is_prefix)
         try:
             copied = await self._storage.copy(info, target, progress)

@@ -1,15 +1,30 @@
-"""Fetching: one transfer per object, into `incoming`, verified, named, told."""
+"""Fetching: one transfer per object, into `incoming`, verified, named, told.
+
+What has come of a large object is kept in its space when the transfer is interrupted: by a failure, by a kill, or because it was
+read ahead and gives way to what a step waits for.
+"""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+import msgspec
+
+from jitflow.dataplane import records
 from jitflow.dataplane.core import Core, advice
+from jitflow.dataplane.links import SMALL_BYTES, Links
 from jitflow.dataplane.lookups import refusal, stat_one
 from jitflow.model.data import ObjectInfo, ObjectRef, StepId
-from jitflow.planner import Cancel, Fetch, Forget, Hurry
+from jitflow.planner import Bypass, Cancel, Fetch, Forget, Hurry, Take
 from jitflow.ports.dataplane import TransferRecord
 from jitflow.ports.errors import Corrupt, DiskFull, Retryable, SourceChanged
+from jitflow.ports.primary import Received
+from jitflow.ports.store import StateStore
+
+LARGE_BYTES = 32 * 2**20
+"""What has come of smaller objects is not kept."""
+TELLING_BYTES = 10**6
+"""How much has come of smaller objects tells nobody whether a link is full."""
 
 
 @dataclass(kw_only=True)
@@ -25,6 +40,15 @@ class Flight:
     done_bytes: int = 0
     task: asyncio.Task[None] | None = None
     cancelled: bool = False
+    urgent: bool = True
+    parts: int = 1
+    location: str = ""
+    resumes: bool = False
+    """Bytes that are told of next had come before."""
+    receiving: asyncio.Task[Received] | None = None
+    paused: bool = False
+    """Gives way, until `go` is set."""
+    go: asyncio.Event = field(default_factory=asyncio.Event)
     remote_mark: tuple[float, int] = field(default=(0.0, 0))
 
     def rate(self, now: float) -> float | None:
@@ -44,11 +68,15 @@ class _Resized(Exception):
 class Transfers:
     """Performs `Fetch` and `Cancel`."""
 
-    def __init__(self, core: Core, refuse: Callable[[StepId, str], None]) -> None:
-        """Tell `refuse` of steps whose inputs cannot be had."""
+    def __init__(self, core: Core, links: Links, refuse: Callable[[StepId, str], None]) -> None:
+        """Tell `links` what moves, and `refuse` of steps whose inputs cannot be had."""
         self._core = core
         self._refuse = refuse
+        self._links = links
         self.flights: dict[ObjectRef, Flight] = {}
+        self._begun: dict[ObjectRef, str] = {}
+        """Where something of objects lies that are not here: those under way, and those that the planner knows as begun."""
+        self._sizes: dict[ObjectRef, int] = {}
         self._attempts: dict[ObjectRef, int] = {}
         self._changes: dict[ObjectRef, int] = {}
         self.errors: dict[ObjectRef, str] = {}
@@ -62,8 +90,8 @@ class Transfers:
                 self._hurry(command)
             case Cancel(ref=ref):
                 self._cancel(ref)
-            case Forget():
-                pass  # nothing is left of a transfer that has failed
+            case Forget(ref=ref):
+                self.forget(ref)
 
     def _fetch(self, command: Fetch) -> None:
         core = self._core
@@ -74,14 +102,19 @@ class Transfers:
             started_at=core.clock.now(),
             reason=command.reason,
             step=command.step,
+            urgent=command.urgent,
+            parts=command.parts,
         )
         self.flights[command.ref] = flight
+        self._links.began(flight.ref.remote, flight.parts, flight.size_bytes)
+        self._balance(flight.ref.remote)
         flight.task = core.owner.start(self._run(flight), f"fetch {command.ref}")
 
     def _hurry(self, command: Hurry) -> None:
         flight = self.flights.get(command.ref)
         if flight is not None:
-            flight.step, flight.reason = command.step, command.reason
+            flight.step, flight.reason, flight.urgent = command.step, command.reason, True
+            self._balance(flight.ref.remote)
 
     def _cancel(self, ref: ObjectRef) -> None:
         flight = self.flights.get(ref)
@@ -90,8 +123,73 @@ class Transfers:
             flight.task.cancel()
 
     def partial_bytes(self) -> int:
-        """Return the bytes of transfers under way that have come already."""
-        return sum(flight.done_bytes for flight in self.flights.values())
+        """Return the bytes on the disk of what has not come whole: of a large object all that it will have."""
+        whole = {ref for ref, location in self._begun.items() if self._core.primary.begun(location)}
+        sizes = [self._sizes.get(ref, 0) for ref in whole if ref not in self.flights]
+        return sum(sizes) + sum(one.size_bytes if one.ref in whole else one.done_bytes for one in self.flights.values())
+
+    # -- what has come so far ----------------------------------------------------------------------------------------------
+
+    async def load(self, store: StateStore) -> list[records.BegunDoc]:
+        """Return what earlier lives had begun."""
+        return [msgspec.json.decode(body, type=records.BegunDoc) for _, body in await store.items(records.BEGUN)]
+
+    def adopt(self, begun: Sequence[records.BegunDoc]) -> None:
+        """Know what is left of that."""
+        for doc in begun:
+            self._note(doc.ref, doc.location, doc.size_bytes)
+            if self._core.primary.begun(doc.location):
+                self._core.planner.begun(doc.ref, doc.size_bytes)
+            else:
+                self.forget(doc.ref)
+
+    def replaced(self, command: Take | Bypass) -> None:
+        """An output is taken in under the name of an object."""
+        if isinstance(command, Take):
+            self.forget(command.ref)
+
+    def forget(self, ref: ObjectRef) -> None:
+        """Remove what has come of an object that is not on its way."""
+        location = self._begun.pop(ref, None)
+        self._sizes.pop(ref, None)
+        if location is not None:
+            self._core.primary.forget(location)
+            self._core.journal.put(records.BEGUN, str(ref), None)
+
+    def _note(self, ref: ObjectRef, location: str, size_bytes: int) -> None:
+        """Remember where an object that is about to come will lie; what there is of another version goes."""
+        if self._begun.get(ref, location) != location:
+            self.forget(ref)
+        self._begun[ref] = location
+        self._sizes[ref] = size_bytes
+
+    def _is_begun(self, flight: Flight) -> bool:
+        location = self._begun.get(flight.ref)
+        return location is not None and self._core.primary.begun(location)
+
+    # -- giving way --------------------------------------------------------------------------------------------------------
+
+    def _balance(self, remote: str) -> None:
+        """Let what was read ahead give way where more streams run over a link than fill it, or go on."""
+        flights = [one for one in self.flights.values() if one.ref.remote == remote]
+        urgent = sum(one.parts for one in flights if one.urgent)
+        room = max(self._links.streams(remote), urgent) - urgent
+        for flight in flights:
+            if flight.urgent:
+                self._go_on(flight)
+            elif not urgent or flight.parts <= room:
+                room -= flight.parts
+                self._go_on(flight)
+            elif not flight.paused and self._is_begun(flight) and flight.receiving is not None:
+                flight.paused = True
+                flight.receiving.cancel()
+
+    def _go_on(self, flight: Flight) -> None:
+        if flight.paused:
+            flight.paused = False
+            flight.go.set()
+
+    # -- a transfer --------------------------------------------------------------------------------------------------------
 
     async def _run(self, flight: Flight) -> None:
         core = self._core
@@ -101,9 +199,10 @@ class Transfers:
             if not flight.cancelled or core.closing:
                 raise
             self._ended(flight, "cancelled")
-            core.planner.fetch_failed(flight.ref, retry_at=core.clock.now())
+            core.planner.fetch_failed(flight.ref, retry_at=core.clock.now(), begun=self._keep(flight))
         except _Resized as resized:
             self._ended(flight, "failed", error=str(resized))
+            self.forget(flight.ref)
             core.planner.fetch_failed(flight.ref, retry_at=core.clock.now())
             core.planner.size_known(flight.ref, resized.size_bytes)
         except Exception as error:
@@ -113,8 +212,11 @@ class Transfers:
             self._changes.pop(flight.ref, None)
             self.errors.pop(flight.ref, None)
             self._ended(flight, "ok", version=info.version)
+            self.forget(flight.ref)
             core.planner.arrived(flight.ref)
         core.pump()
+        self._links.settled(flight.ref.remote)
+        self._balance(flight.ref.remote)
 
     async def _patiently(self, flight: Flight) -> ObjectInfo:
         """Fetch; if the source has changed since it was looked up, look again and fetch once more."""
@@ -143,10 +245,14 @@ class Transfers:
         if info.size_bytes != flight.size_bytes:
             raise SourceChanged(f"{ref} has {info.size_bytes:,} bytes and not {flight.size_bytes:,}")
         flight.remote_mark = core.history.mark(ref.remote)
-        location = core.primary.location(ref, info.version or f"{core.clock.now()}")
+        location = flight.location = core.primary.location(ref, info.version or f"{core.clock.now()}")
+        if info.size_bytes >= LARGE_BYTES and not info.ref.is_prefix:
+            self._note(ref, location, info.size_bytes)
+            body = records.BegunDoc(ref=ref, size_bytes=info.size_bytes, location=location)
+            core.journal.put(records.BEGUN, str(ref), records.encode(body))
         core.coming.add(location)
         try:
-            received = await core.primary.receive(info, location, lambda done: self._progress(flight, done))
+            received = await self._receive(flight, info)
             core.put_row(core.new_row(ref, received.held, location, version=received.read.version or info.version))
         finally:
             core.coming.discard(location)
@@ -158,17 +264,46 @@ class Transfers:
             raise
         return received.read
 
+    async def _receive(self, flight: Flight, info: ObjectInfo) -> Received:
+        """Receive; where the transfer gives way, wait and go on."""
+        core = self._core
+        while True:
+            flight.resumes = self._is_begun(flight)
+            work = core.primary.receive(info, flight.location, lambda done: self._progress(flight, done), parts=flight.parts)
+            flight.receiving = asyncio.get_running_loop().create_task(work, name=f"receive {flight.ref}")
+            try:
+                return await flight.receiving
+            except asyncio.CancelledError:
+                if not flight.paused or flight.cancelled or core.closing:
+                    raise
+            finally:
+                flight.receiving = None
+            await flight.go.wait()
+            flight.go.clear()
+
     def _progress(self, flight: Flight, done: int) -> None:
         done = min(done, flight.size_bytes)
-        if done > flight.done_bytes:
-            self._core.history.moved(flight.ref.remote, done - flight.done_bytes)
-            flight.done_bytes = done
+        more = done - flight.done_bytes
+        if more <= 0:
+            return
+        flight.done_bytes = done
+        remote = flight.ref.remote
+        if not flight.resumes:
+            self._core.history.moved(remote, more)
+        self._links.moved(remote, more, before=flight.resumes)
+        flight.resumes = False
+        if flight.size_bytes >= TELLING_BYTES:
+            self._core.planner.coming(flight.ref, done)
+            self._core.pump()
 
     def _ended(self, flight: Flight, outcome: str, *, error: str = "", version: str = "") -> None:
         core = self._core
         del self.flights[flight.ref]
+        self._links.ended(flight.ref.remote, flight.parts, flight.size_bytes - flight.done_bytes)
         if outcome == "ok":
             core.history.measured(flight.ref.remote, flight.remote_mark)
+            if flight.size_bytes <= SMALL_BYTES:
+                self._links.answered(flight.ref.remote, core.clock.now() - flight.started_at)
         else:
             core.drop_row(flight.ref)
         core.history.finished(
@@ -198,9 +333,18 @@ class Transfers:
             self.errors[ref] = text
             if isinstance(error, DiskFull):
                 core.measure_disk()
-            core.planner.fetch_failed(ref, retry_at=core.clock.now() + core.tuning.backoff(attempt))
+            retry_at = core.clock.now() + core.tuning.backoff(attempt)
+            core.planner.fetch_failed(ref, retry_at=retry_at, begun=self._keep(flight))
             return
+        self.forget(ref)
         self._give_up(ref, error)
+
+    def _keep(self, flight: Flight) -> bool:
+        """Return whether something of an object that did not come stays; else nothing does."""
+        if self._is_begun(flight):
+            return True
+        self.forget(flight.ref)
+        return False
 
     def _give_up(self, ref: ObjectRef, error: Exception) -> None:
         core = self._core

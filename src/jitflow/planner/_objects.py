@@ -21,9 +21,9 @@ class PlannerOptions(Struct, frozen=True, kw_only=True):
 
     `workers`: steps that run at once (claims ahead and bypasses are multiples of it); `slots`: grants at once, 0 if somebody else
     sees to that. `window`: objects that may be fetched ahead of their claims. `part_bytes`: objects are moved in ranges of at
-    least this size at once, 0 for in one piece. `fill_streams`, `fill_bytes`: no further transfer is begun while so many run and
-    so many bytes are under way: the link is full (0: no such limit). `yielding`: a transfer that a step waits for is begun beside
-    those that are read ahead, which give way to it.
+    least this size at once, 0 for in one piece; at most `part_streams` of them, 0 for as many as there are places for.
+    `fill_streams`, `fill_bytes`: no further transfer is begun while so many run and so many bytes are under way: the link is full
+    (0: no such limit). `yielding`: a transfer that a step waits for is begun beside those that are read ahead, which give way.
 
     `default_output_bytes`: assumed of an output of which nothing is known.
     """
@@ -35,6 +35,7 @@ class PlannerOptions(Struct, frozen=True, kw_only=True):
     part_bytes: int = 0
     fill_streams: int = 0
     fill_bytes: int = 0
+    part_streams: int = 0
     yielding: bool = False
     default_output_bytes: int = DEFAULT_OUTPUT_BYTES
 
@@ -65,6 +66,7 @@ class ObjectEvents:
                 part_bytes=options.part_bytes,
                 fill_streams=options.fill_streams,
                 fill_bytes=options.fill_bytes,
+                part_streams=options.part_streams,
             ),
             yielding=options.yielding,
             window=options.window,

@@ -1,6 +1,6 @@
 """The near store as the data plane needs it: complete objects under opaque locations, and a way to hand them to pods."""
 
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Collection, Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -85,8 +85,8 @@ class Primary(Protocol):
         """Return what people call it."""
         ...
 
-    async def open(self) -> None:
-        """Make it ready, with nothing of unfinished transfers left.
+    async def open(self, keep: Collection[str] = ()) -> None:
+        """Make it ready, with nothing of unfinished transfers left, but of those to the locations in `keep`.
 
         Raises:
             Refused: it holds what is not ours, or cannot be used.
@@ -125,12 +125,22 @@ class Primary(Protocol):
         """
         ...
 
-    async def receive(self, info: ObjectInfo, location: str, progress: Progress) -> Received:
-        """Bring an object (a prefix as a tree) from its far store, verified.
+    async def receive(self, info: ObjectInfo, location: str, progress: Progress, *, parts: int = 1) -> Received:
+        """Bring an object (a prefix as a tree) from its far store, verified, a large one in so many ranges at once.
+
+        When it does not come, a part of a large one may stay (see `begun`), from which the next call for this location goes on.
 
         Raises:
             SourceChanged: it is another one than `info` says. Corrupt, DiskFull, Retryable as they are.
         """
+        ...
+
+    def begun(self, location: str) -> bool:
+        """Return whether a part of an object has come, or is coming; it takes the whole object's space."""
+        ...
+
+    def forget(self, location: str) -> None:
+        """Remove what has come of an object that is not on its way; nothing there is fine."""
         ...
 
     async def take(self, source: Path, location: str) -> Held:

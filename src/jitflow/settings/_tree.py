@@ -120,8 +120,9 @@ class PrimarySettings(_Strict, frozen=True, kw_only=True):
     `path` empty: `primary` below the home. With a remote it is the directory from which pods read copies (empty: `scratch` below
     the home), of at most `scratch` (empty: like `capacity`).
 
-    `transfers`: transfers at once. `lookahead`: fetch what coming steps read; without it each step fetches its own inputs when it
-    has got its place to run. `stall_s`: a transfer without progress for so long is given up and tried again.
+    `transfers`: transfers at once over the link of each far store, at most: of larger objects as many as fill it. `lookahead`:
+    fetch what coming steps read; without it each step fetches its own inputs when it has got its place to run. `stall_s`: a
+    transfer without progress for so long is given up and tried again.
     """
 
     path: str = ""
@@ -129,7 +130,7 @@ class PrimarySettings(_Strict, frozen=True, kw_only=True):
     prefix: str = ""
     scratch: str | int = ""
     capacity: str | int = "10GiB"
-    transfers: int = 8
+    transfers: int = 64
     lookahead: bool = True
     stall_s: float = 60.0
 
