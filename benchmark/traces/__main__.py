@@ -15,10 +15,11 @@ from dataclasses import asdict, replace
 from multiprocessing import get_context
 from pathlib import Path
 
+from msgspec import structs
+
 from benchmark.traces import large, shared, tables
 from benchmark.traces.grid import BLIND, EFFORT, OURS, Row, Task, measure
 from benchmark.traces.workloads import BANDWIDTHS, FRACTIONS
-from jitflow.planner import Effort
 
 _DEFAULT_TRACES = Path("../shared/traces")
 
@@ -77,7 +78,9 @@ def _paths(folder: Path, only: Sequence[str]) -> list[Path]:
 
 
 def _grid(arguments: argparse.Namespace, paths: Sequence[Path]) -> int:
-    effort = Effort(events=arguments.events, restarts=arguments.restarts, seed=arguments.seed, thrift=arguments.thrift)
+    effort = structs.replace(
+        EFFORT, events=arguments.events, restarts=arguments.restarts, seed=arguments.seed, thrift=arguments.thrift
+    )
     tasks = [
         Task(path, int(fraction), bandwidth, effort, sigma=arguments.sigma, seed=arguments.seed)
         for fraction in arguments.fractions
@@ -96,7 +99,9 @@ def _grid(arguments: argparse.Namespace, paths: Sequence[Path]) -> int:
 
 
 def _together(arguments: argparse.Namespace, paths: Sequence[Path]) -> int:
-    effort = Effort(events=arguments.events, restarts=arguments.restarts, seed=arguments.seed, thrift=arguments.thrift)
+    effort = structs.replace(
+        EFFORT, events=arguments.events, restarts=arguments.restarts, seed=arguments.seed, thrift=arguments.thrift
+    )
     fraction = int(arguments.fractions[0]) if len(arguments.fractions) == 1 else shared.FRACTION
     tasks = shared.tasks(paths, arguments.bandwidths, fraction, effort)
     rows: list[shared.Row] = []

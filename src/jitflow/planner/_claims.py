@@ -64,7 +64,6 @@ class Claims:
         self._most = workers + window
         self._bypass = bypass
         self._slots = slots
-        self._ahead = bypass
         self._spills = Spills(items)
         self._envelope: Envelope | None = None
         self._near: deque[Step] = deque(maxlen=_NEAR)
@@ -151,7 +150,7 @@ class Claims:
         head: Step | None = None
         place = 0
         for _ in range(_SCAN):
-            if place >= len(ready) or self.active >= self._most or (head is not None and head.bypassed >= self._bypass):
+            if place >= len(ready) or self.active >= self._most or (head is not None and self.guarded(head)):
                 break
             step = ready[place][2]
             if self._crowded(step) or (head is not None and self._hopeless(step)):
@@ -172,6 +171,12 @@ class Claims:
         self._scan_near(head)
         return head
 
+    def guarded(self, head: Step) -> bool:
+        """Return whether a ready step without room has been passed over as often as may be: what becomes free is for it."""
+        flow = self._steps.workflows.get(head.uid)
+        most = self._bypass if flow is None or flow.patience is None else min(flow.patience, self._bypass)
+        return head.bypassed >= most
+
     def near(self, item: Item) -> None:
         """Note that an item has come: steps of other workflows that read it too had better run while it is here."""
         if len(item.readers) > 1:
@@ -181,7 +186,7 @@ class Claims:
         """Claim steps whose inputs are here, out of order, if places would stand empty otherwise."""
         for _ in range(min(_SCAN, len(self._near))):
             idle = self.active - self.lacking < self._workers and self.active < self._most
-            if not idle or (head is not None and head.bypassed >= self._bypass):
+            if not idle or (head is not None and self.guarded(head)):
                 return
             step = self._near.popleft()
             if step.listed is None or any(item.state is not ReplicaState.RESIDENT for item in step.inputs):

@@ -86,8 +86,8 @@ class Fetches:
 
     # -- decisions ---------------------------------------------------------------------------------------------------------
 
-    def decide(self, now: float, out: list[Command], head: Step | None, bypass: int) -> None:
-        """Emit cancellations, fetches and look-ups. `head`: the first ready step that has no room yet."""
+    def decide(self, now: float, out: list[Command], head: Step | None, *, guarded: bool) -> None:
+        """Emit cancellations, fetches and look-ups. `guarded`: what is free is kept for `head`, the first step without room."""
         for item in self._cancels:
             if item.cancelled and item.state is ReplicaState.TRANSFERRING:
                 out.append(Cancel(ref=item.ref, reason="no step needs it any more"))
@@ -97,7 +97,7 @@ class Fetches:
         self._hurries.clear()
         self._wake(now)
         if self._claimed(now, out):
-            self._ahead(now, out, head, bypass)
+            self._ahead(now, out, head, guarded)
         self._look(out)
 
     def _wake(self, now: float) -> None:
@@ -140,7 +140,7 @@ class Fetches:
         self.lanes.of(item).done(item)
         self._hurries.pop(item.ref, None)
 
-    def _ahead(self, now: float, out: list[Command], head: Step | None, bypass: int) -> None:
+    def _ahead(self, now: float, out: list[Command], head: Step | None, guarded: bool) -> None:
         """Read ahead over the links on which nothing waits for claimed steps, in the order in which it will be read."""
         lanes = [lane for lane in self.lanes.all() if lane.soft and not lane.urgent]
         skipped: list[tuple[Lane, Ahead]] = []
@@ -156,7 +156,7 @@ class Fetches:
             if step is None:
                 continue
             harmless = head is None or item in head.inputs
-            if not harmless and head is not None and head.bypassed >= bypass:
+            if not harmless and guarded:
                 skipped.append((lane, entry))
                 continue
             leaving = self._items.leaving

@@ -39,6 +39,19 @@ def upward(graph: Graph, run_s: Sequence[float]) -> list[float]:
     return up
 
 
+def least_s(graph: Graph, *, workers: int, rate_Bps: float) -> float:
+    """Return a time in which no order can end: the longest chain with what it reads first, all work, or all that is read."""
+    up = upward(graph, graph.run_s)
+    heads = [0.0] * len(graph)
+    chain = 0.0
+    for n in range(len(graph)):
+        read = sum(graph.far_bytes[one] for one in graph.far[n]) / rate_Bps
+        heads[n] = max(read, max((heads[one] + graph.run_s[one] for one in graph.before[n]), default=0.0))
+        chain = max(chain, heads[n] + up[n])
+    first = min(heads, default=0.0)
+    return max(chain, first + sum(graph.run_s) / workers, sum(graph.far_bytes) / rate_Bps)
+
+
 def _greedy(graph: Graph, key: Callable[[int], float]) -> list[int]:
     """Return the ready step of the smallest key, again and again; keys stay what they are."""
     left = [len(before) for before in graph.before]

@@ -75,19 +75,9 @@ class Workflow:
     """A workflow's steps, when it came, and how fast its steps follow each other while nothing better is known."""
 
     __slots__ = (
-        "arrival_s",
-        "eager",
-        "envelope",
-        "front",
-        "gone",
-        "haste",
-        "joined",
-        "number",
-        "pace_s",
-        "steps",
-        "weight",
+        "arrival_s", "eager", "envelope", "front", "gone", "haste", "joined", "number", "pace_s", "patience", "steps", "weight",
         "withdrawn",
-    )
+    )  # fmt: skip
 
     def __init__(self, number: int, arrival_s: float) -> None:
         """Know no steps."""
@@ -104,6 +94,7 @@ class Workflow:
         """Places after the arrival of steps that come with those of others, for they read the same."""
         self.envelope = True
         self.eager = False
+        self.patience: int | None = None
         self.withdrawn = False
         self.steps: dict[StepId, Step] = {}
 

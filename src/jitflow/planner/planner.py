@@ -35,7 +35,8 @@ class Planner(ObjectEvents):
         self._room.shrink(out)
         self._claims.claim(out, self._forget)
         self._claims.grant(out)
-        self._fetches.decide(now, out, self._claims.head, self.options.bypass)
+        head = self._claims.head
+        self._fetches.decide(now, out, head, guarded=head is not None and self._claims.guarded(head))
         self._out = []
         return tuple(out)
 
@@ -90,7 +91,7 @@ class Planner(ObjectEvents):
         """Return the steps of a workflow in their order, with their keys."""
         flow = self._steps.workflow(uid)
         if plan is not None:
-            flow.envelope, flow.eager, flow.pace_s = plan.envelope, plan.eager, plan.pace_s
+            flow.envelope, flow.eager, flow.patience, flow.pace_s = plan.envelope, plan.eager, plan.patience, plan.pace_s
         keys = self._steps.place(uid, steps, plan.starts if plan is not None else None)
         if len(self._steps.workflows) == 1 or flow.steps:
             return steps, keys

@@ -25,15 +25,23 @@ _LEAST_PER_STEP = 4
 """Events of one plan: a share of what is left, but enough for a workflow that needs no result to come and go."""
 _FAMILIES = 4
 """Random restarts are of the so many best kinds."""
-_REACHES = (0.02, 0.1, 0.3)
+_ROOMS = ("envelope", "", "eager", "both")
+_PATIENCE = (4, None, 0, 16, None)
+_REACHES = (0.02, 0.1, 0.005, 0.3)
 """How far, as a share of the whole, a step is moved in a plan beside the best one."""
 
 
 class _Kind(NamedTuple):
-    """An order, and what is done when room is short: `envelope`, `eager`, `both`, or nothing before it must."""
+    """An order, and what is done when room is short: `envelope`, `eager`, `both`, or nothing; and `Plan.patience`."""
 
     order: str
     room: str = ""
+    patience: int | None = None
+
+    @property
+    def name(self) -> str:
+        """Return it in words."""
+        return " ".join(filter(None, (self.order, self.room, "" if self.patience is None else f"patience {self.patience}")))
 
 
 class Effort(Struct, frozen=True, kw_only=True):
@@ -41,7 +49,8 @@ class Effort(Struct, frozen=True, kw_only=True):
 
     `restarts`: random orders tried at most, drawn from `seed`.
 
-    `thrift`: a plan that is slower by no more than this share is better if it moves fewer bytes.
+    `thrift`: a plan that is slower by no more than this share is better if it moves fewer bytes. `content`: no restart is tried
+    once the best plan is slower by no more than this share than any can be.
     """
 
     events: int = 200_000
@@ -49,6 +58,7 @@ class Effort(Struct, frozen=True, kw_only=True):
     restarts: int = 16
     seed: int = 0
     thrift: float = 0.02
+    content: float = 0.02
 
 
 def without_estimates(steps: Sequence[FutureStep]) -> Plan:
@@ -91,19 +101,30 @@ class _Search:
             # Where room was never short, what is done when it is makes no difference.
             if kind.order not in roomy and self._try(_PLANS[kind.order](self.graph, self.setting, None, kind), kind):
                 roomy.add(kind.order)
+        workers, rate_Bps = self.setting.options.workers, self.setting.link.rate_Bps
+        least_s = _orders.least_s(self.graph, workers=workers, rate_Bps=rate_Bps)
         noise = Noise(self.effort.seed)
         for number in range(self.effort.restarts):
-            if not self.tried or self.left <= 0 or self.stop():
+            if not self.tried or self.left <= 0 or self.stop() or self.best_s <= least_s * (1 + self.effort.content):
                 return
             self.tried.sort(key=lambda one: one[1].makespan_s)
-            if number % 2:
-                kinds = list(dict.fromkeys(kind for _, _, kind in self.tried))
-                kind = kinds[number // 2 % min(_FAMILIES, len(kinds))]
-                plan = _PLANS[kind.order](self.graph, self.setting, noise, kind)
-            else:
-                best, _, kind = self.tried[number // 2 % min(2, len(self.tried))]
-                plan = _beside(self.graph, best, noise, _REACHES[number // 2 % len(_REACHES)], kind)
-            self._try(plan, kind)
+            self._try(*self._variation(number, noise))
+
+    def _variation(self, number: int, noise: Noise) -> tuple[Plan, _Kind]:
+        """Return another plan to try: in turn an order of a good kind with noise, and a good plan with its steps moved a little.
+
+        Now and then a good plan gets other rules for when room is short.
+        """
+        turn = number // 2
+        if number % 2:
+            kinds = list(dict.fromkeys(kind for _, _, kind in self.tried))
+            kind = kinds[turn % min(_FAMILIES, len(kinds))]
+            return _PLANS[kind.order](self.graph, self.setting, noise, kind), kind
+        best, _, kind = self.tried[turn % min(2, len(self.tried))]
+        if turn % 3 == 2:
+            kind = _Kind(kind.order, _ROOMS[turn % len(_ROOMS)], _PATIENCE[turn % len(_PATIENCE)])
+            return _ruled(best, kind), kind
+        return _beside(self.graph, best, noise, _REACHES[turn % len(_REACHES)], kind), kind
 
     def _try(self, plan: Plan, kind: _Kind) -> bool:
         """Simulate a plan and keep what came of it; return whether there was always room."""
@@ -204,6 +225,7 @@ _KINDS: Final = (
     _Kind("list", "eager"),
     _Kind("soon", "eager"),
     _Kind("post", "eager"),
+    _Kind("post", "eager", 4),
     _Kind("cp", "eager"),
     _Kind("post", "both"),
     _Kind("mem", "envelope"),
@@ -216,6 +238,7 @@ _KINDS: Final = (
     _Kind("mem"),
     _Kind("aff"),
     _Kind("mem", "eager"),
+    _Kind("mem", "eager", 4),
     _Kind("aff", "eager"),
     _Kind("cp", "envelope"),
 )
@@ -251,14 +274,12 @@ def _beside(graph: Graph, plan: Plan, noise: Noise, reach: float, kind: _Kind) -
     return _plan(starts, graph, kind)
 
 
+def _ruled(plan: Plan, kind: _Kind) -> Plan:
+    """Return the plan with the rules of a kind for when room is short."""
+    envelope, eager = kind.room in {"envelope", "both"}, kind.room in {"eager", "both"}
+    return replace(plan, envelope=envelope, eager=eager, patience=kind.patience, name=kind.name, reason=kind.name)
+
+
 def _plan(starts: dict[str, float], graph: Graph, kind: _Kind) -> Plan:
     pace = max(max(starts.values(), default=0.0) / max(1, len(graph)), _APART_S)
-    name = f"{kind.order} {kind.room}".strip()
-    return Plan(
-        starts=starts,
-        envelope=kind.room in {"envelope", "both"},
-        eager=kind.room in {"eager", "both"},
-        pace_s=pace,
-        name=name,
-        reason=name,
-    )
+    return _ruled(Plan(starts=starts, pace_s=pace), kind)
