@@ -37,6 +37,8 @@ def options(rate_Bps: float) -> PlannerOptions:
         part_bytes=_PART_BYTES,
         fill_streams=STREAM_SHARE,
         fill_bytes=int(2 * rate_Bps * LATENCY_S),
+        rate_Bps=rate_Bps,
+        latency_s=LATENCY_S,
         default_output_bytes=0,
     )
 

@@ -376,6 +376,7 @@ class Claims:
                 if not self._room.make(step.reserve, out, f"room for what {step.id} will write"):
                     return
                 step.phase = Phase.GRANTED
+                self._steps.begins(step)
                 self.running += 1
                 self._items.reserve(step.reserve)
                 out.append(Grant(step=step.id))

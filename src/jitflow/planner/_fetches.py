@@ -1,6 +1,7 @@
 """What is fetched next: first what claimed steps wait for, then what coming steps will read; and what must be looked up."""
 
 import heapq
+from collections.abc import Callable
 
 from jitflow.model.data import ObjectRef, ReplicaState
 from jitflow.planner._items import Item, Items, Key, Source
@@ -12,6 +13,8 @@ from jitflow.planner.commands import Cancel, Command, Fetch, Hurry, Look
 
 _SKIPPED_PER_PASS = 8
 _LOOKS_AT_ONCE = 512
+_SAFETY = 1.5
+"""So many times what a transfer should take is allowed for it."""
 _SPARE_SHARE = 4
 """At most one part in so many of the capacity is left free for outputs."""
 
@@ -20,7 +23,16 @@ class Fetches:
     """The queues of transfers and look-ups."""
 
     def __init__(
-        self, items: Items, room: Room, sizes: OutputSizes, *, limits: Limits, yielding: bool, window: int, claims_at_once: int
+        self,
+        items: Items,
+        room: Room,
+        sizes: OutputSizes,
+        *,
+        limits: Limits,
+        yielding: bool,
+        window: int,
+        claims_at_once: int,
+        expected: Callable[[Step], float],
     ) -> None:
         """Keep to the limits on each link, and to `window` objects ahead of claims; there are `claims_at_once` at most."""
         self._items = items
@@ -28,8 +40,11 @@ class Fetches:
         self._sizes = sizes
         self._claims_at_once = claims_at_once
         self._window = window
+        self._expected = expected
         self.lanes = Lanes(limits, yielding=yielding)
         self._delayed: list[tuple[float, int, Item]] = []
+        self._later: list[tuple[float, int, Item]] = []
+        """What is read so late that nothing is evicted for it yet, and until when."""
         self._looks: list[tuple[bool, Key, int, Item]] = []
         self.looking = 0
         self._cancels: list[Item] = []
@@ -81,8 +96,8 @@ class Fetches:
             self._cancels.append(item)
 
     def next_wake(self) -> float | None:
-        """Return when a delayed item may be tried again, if there is one."""
-        return self._delayed[0][0] if self._delayed else None
+        """Return when a delayed item may be tried again, or a late one should be begun, if there is one."""
+        return min((queue[0][0] for queue in (self._delayed, self._later) if queue), default=None)
 
     # -- decisions ---------------------------------------------------------------------------------------------------------
 
@@ -107,6 +122,8 @@ class Fetches:
                 self.want(item, next(iter(item.waiters.values())))
             else:
                 self.foresee(item)
+        while self._later and self._later[0][0] <= now:
+            self.foresee(heapq.heappop(self._later)[2])
 
     def _claimed(self, now: float, out: list[Command]) -> bool:
         """Start transfers that claimed steps wait for; return whether none of them waits for room."""
@@ -159,6 +176,10 @@ class Fetches:
             if not harmless and guarded:
                 skipped.append((lane, entry))
                 continue
+            latest = self._latest_start(lane, item, step, spare)
+            if latest > now:
+                heapq.heappush(self._later, (latest, self._items.tick(), item))
+                continue
             leaving = self._items.leaving
             if self._items.fixed + item.bytes > self._items.capacity or not self._room.make(
                 item.bytes - item.used + spare, out, f"room for {item.ref}, read earlier", before=step.key, but=item
@@ -173,6 +194,17 @@ class Fetches:
             self._items.mark_ahead(item, True)
         for lane, entry in skipped:
             heapq.heappush(lane.soft, entry)
+
+    def _latest_start(self, lane: Lane, item: Item, step: Step, spare: int) -> float:
+        """Return when an item has to be begun to be here in time: at once if there is room for it, or if that is not known.
+
+        A result that has left for want of room comes back as soon as it can: its workflow is behind its plan already.
+        """
+        items, limits = self._items, lane.limits
+        if items.used + item.bytes - item.used + spare <= items.capacity or not limits.rate_Bps or item.transient:
+            return 0.0
+        takes_s = (lane.flying + item.bytes) / limits.rate_Bps + limits.latency_s
+        return self._expected(step) - _SAFETY * takes_s
 
     def _spare(self) -> int:
         """Return what to leave free for what the next steps will write.

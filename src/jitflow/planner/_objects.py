@@ -36,6 +36,8 @@ class PlannerOptions(Struct, frozen=True, kw_only=True):
     fill_streams: int = 0
     fill_bytes: int = 0
     part_streams: int = 0
+    rate_Bps: float = 0.0
+    latency_s: float = 0.0
     yielding: bool = False
     default_output_bytes: int = DEFAULT_OUTPUT_BYTES
 
@@ -67,8 +69,11 @@ class ObjectEvents:
                 fill_streams=options.fill_streams,
                 fill_bytes=options.fill_bytes,
                 part_streams=options.part_streams,
+                rate_Bps=options.rate_Bps,
+                latency_s=options.latency_s,
             ),
             yielding=options.yielding,
+            expected=self._steps.expected,
             window=options.window,
             claims_at_once=most,
         )

@@ -75,8 +75,8 @@ class Workflow:
     """A workflow's steps, when it came, and how fast its steps follow each other while nothing better is known."""
 
     __slots__ = (
-        "arrival_s", "eager", "envelope", "front", "gone", "haste", "joined", "number", "pace_s", "patience", "steps", "weight",
-        "withdrawn",
+        "arrival_s", "eager", "envelope", "front", "gone", "haste", "joined", "number", "pace_s", "patience", "reached", "steps",
+        "timed", "weight", "withdrawn",
     )  # fmt: skip
 
     def __init__(self, number: int, arrival_s: float) -> None:
@@ -95,6 +95,10 @@ class Workflow:
         self.envelope = True
         self.eager = False
         self.patience: int | None = None
+        self.timed = False
+        """Whether its plan goes by estimates of run times."""
+        self.reached = (0.0, 0.0)
+        """The latest planned start of its steps that have begun, and when that was."""
         self.withdrawn = False
         self.steps: dict[StepId, Step] = {}
 
@@ -120,6 +124,7 @@ class Steps:
             if self._began is None:
                 self._began = self.now
             flow = self.workflows[uid] = Workflow(self._arrivals, self.now - self._began)
+            flow.reached = (0.0, self.now)
         return flow
 
     def place(self, uid: WorkflowUid, steps: Sequence[FutureStep], starts: Mapping[StepId, float] | None = None) -> list[Key]:
@@ -134,6 +139,30 @@ class Steps:
         flow.haste = haste
         places = positions(known, [step.id for step in steps], flow.pace_s * haste)
         return [(flow.arrival_s + place, flow.number) for place in places]
+
+    def planned_s(self, step: Step) -> float:
+        """Return when a step would start after its workflow's arrival if that were alone."""
+        flow = self.workflow(step.uid)
+        return (step.key[0] - flow.arrival_s) / flow.haste
+
+    def begins(self, step: Step) -> None:
+        """Note that a step begins now: how early or late its workflow is."""
+        flow = self.workflow(step.uid)
+        if flow.timed:
+            planned = self.planned_s(step)
+            if planned >= flow.reached[0]:
+                flow.reached = (planned, self.now)
+
+    def expected(self, step: Step) -> float:
+        """Return when a step will start as it looks now; the beginning of time if nothing tells, or if its workflow is alone.
+
+        Alone in the primary it loses nothing by being early, and time where it turns out to be faster than its plan.
+        """
+        flow = self.workflow(step.uid)
+        if not flow.timed or len(self.workflows) == 1:
+            return float("-inf")
+        planned, at = flow.reached
+        return at + self.planned_s(step) - planned
 
     @property
     def front(self) -> float:
