@@ -59,8 +59,10 @@ conformance: $(DEV) ## run manifests and compare their ends: MANIFESTS=folder EX
 fuzz: $(DEV) ## fuzz manifests and expressions for ten minutes: SECONDS=600
 	@$(BIN)/python -m benchmark.fuzz --seconds $(or $(SECONDS),600)
 
-fuzz-planner: $(DEV) ## hold the planner's invariants in random runs: RUNS=200000 of each of the largest properties
-	PLANNER_RUNS=$(or $(RUNS),200000) $(BIN)/pytest -p no:cacheprovider -q --timeout 0 tests/planner/test_planner_properties.py
+fuzz-planner: $(DEV) ## hold the planner's invariants in random runs: RUNS=200000 of all properties together
+	@export PLANNER_RUNS=$(or $(RUNS),200000); fuzz="$(BIN)/pytest -p no:cacheprovider -q --timeout 0 tests/planner/test_planner_properties.py"; \
+	$$fuzz -k "results or crash or claims" & first=$$!; $$fuzz -k "not (results or crash or claims)"; second=$$?; \
+	wait $$first && exit $$second
 
 generate: $(DEV) ## write the generated files again: SWAGGER=swagger.json takes a newer API description
 	$(BIN)/python -m jitflow.spec._generate_types $(if $(SWAGGER),--swagger "$(SWAGGER)")

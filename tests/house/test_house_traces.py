@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import sys
 from pathlib import Path
 from random import Random
 
@@ -173,3 +174,28 @@ def test_tasks_are_listed_behind_their_parents() -> None:
     tasks = [Task("c", 0, (), (), ("b", "a")), Task("b", 0, (), (), ("a",)), Task("a", 0, (), (), ())]
     assert [task.name for task in sorted_by_parents(tasks)] == ["a", "b", "c"]
     assert tables.ninth(range(1, 11)) == 9
+
+
+def _calls(steps: int) -> float:
+    """Return the functions that are called for one event of a workflow of so many steps under pressure."""
+    trace = large.workflow(steps)
+    place = Point(0, "", 1e6, 100_000)
+    run = drive.Drive([drive.Submitted("w", trace, trace.steps(), without_estimates(trace.steps()))], place)
+    count = 0
+
+    def note(_frame: object, event: str, _arg: object) -> None:
+        nonlocal count
+        count += event in {"call", "c_call"}
+
+    before = sys.getprofile()
+    sys.setprofile(note)
+    try:
+        done = run.run()
+    finally:
+        sys.setprofile(before)
+    assert not done.unfinished
+    return count / len(done.times_s)
+
+
+def test_what_an_event_costs_does_not_grow_with_the_workflow() -> None:
+    assert _calls(1600) < 1.5 * _calls(400)

@@ -1,4 +1,25 @@
-"""The planner's invariants under random workflows, capacities from exactly the largest footprint, failures and cancels."""
+"""The planner's invariants under random workflows, capacities from exactly the largest footprint, failures and cancels.
+
+Which property holds what (`World` checks those marked * at each event, whatever the property; the audit recounts all sums):
+
+1. used <= capacity, and is what lies there, comes, or is promised to running steps *
+2. what cannot be freed <= capacity; each sum is what a recount gives *
+3. nothing that a running step reads is evicted, and its claims count *
+4. no output is evicted before it is proven far away, but a dead one *
+5. a step starts when those before it have ended and all that it reads is here *
+6. one transfer for each object and direction; its parts together are its size (test_planner_links)
+7. claims = steps that hold the object; none at the end *
+8. what has no reader left is gone at the end, or may be evicted *
+9. every workflow ends and its results are far away, in a bounded number of events: every property with `finish`
+10. no makespan is below the bound: tests/house/test_house_traces; more room is reported by `make bench-traces`
+11. nothing is evicted for what is read later than it *
+12. the first ready step without room is passed over a bounded number of times *
+13. a crash at any event: test_a_crash_at_any_event_loses_nothing_and_fetches_nothing_again
+14. what two workflows read is fetched once: test_nothing_is_fetched_twice_when_everything_fits
+15. equal events give equal commands: test_equal_events_give_equal_commands
+16. a cancelled workflow gives back its claims: test_a_cancelled_workflow_gives_back_exactly_its_claims
+17. decisions stay cheap: tests/house/test_house_traces; measured by `make bench-traces BENCH_FLAGS=--large`
+"""
 
 import os
 from random import Random
@@ -14,8 +35,14 @@ from jitflow.planner import Plan
 
 pytestmark = pytest.mark.pure
 
-RUNS = int(os.environ.get("PLANNER_RUNS", "130"))
-"""Random runs of each of the two largest properties: more of them in CI, and many more with `make fuzz-planner`."""
+RUNS = int(os.environ.get("PLANNER_RUNS", "600"))
+"""Random runs of all properties together: more of them in CI, and many more with `make fuzz-planner`."""
+
+
+def runs(share: float) -> settings:
+    """Return the settings of a property that gets this share of the runs."""
+    return settings(max_examples=max(10, int(RUNS * share)), deadline=None)
+
 
 SIZES = (0, 1, 7, 10, 50)
 
@@ -58,6 +85,11 @@ def world_of(
         yielding=random.random() < 0.5,
     )
     world.fail = fail
+    if random.random() < 0.3:
+        stream_Bps = random.choice((5.0, 20.0))
+        world.planner.set_link(
+            "far", rate_Bps=random.choice((1.0, 20.0)), stream_Bps=stream_Bps, latency_s=random.choice((0.0, 1.0))
+        )
     return world, plans
 
 
@@ -66,7 +98,7 @@ def _resized(spec: FutureStep, far: dict[ObjectRef, int]) -> FutureStep:
     return replace(spec, inputs=inputs)
 
 
-@settings(max_examples=RUNS, deadline=None)
+@runs(0.3)
 @given(
     seed=st.integers(0, 2**32),
     count=st.integers(1, 12),
@@ -100,10 +132,16 @@ def a_plan(world: World, works: list[Work], room: str) -> Plan | None:
         spec = world.random.choice(ready)
         left.remove(spec)
         starts[spec.id] = len(starts) * 2.5
-    return Plan(starts=starts, envelope=room == "envelope", eager=room == "eager")
+    return Plan(
+        starts=starts,
+        envelope=room == "envelope",
+        eager=room == "eager",
+        patience=world.random.choice((None, 0, 1, 4)),
+        makespan_s=world.random.choice((None, 2.5 * len(starts))),
+    )
 
 
-@settings(max_examples=RUNS, deadline=None)
+@runs(0.3)
 @given(
     seed=st.integers(0, 2**32),
     count=st.integers(1, 14),
@@ -130,7 +168,7 @@ def test_results_that_only_pass_through_leave_and_come_back_without_a_stall(
     assert not world.refused
 
 
-@settings(max_examples=RUNS // 4, deadline=None)
+@runs(0.05)
 @given(seed=st.integers(0, 2**32), count=st.integers(1, 10), when=st.integers(0, 40), slack=st.sampled_from((0.0, 0.5)))
 def test_a_cancelled_workflow_leaves_no_results_behind(seed, count, when, slack):
     world, plans = world_of(seed=seed, count=count, flows=2, slack=slack, fail=0.1, transient=True)
@@ -143,7 +181,7 @@ def test_a_cancelled_workflow_leaves_no_results_behind(seed, count, when, slack)
     assert all(work.state == "done" for work in plans[1])
 
 
-@settings(max_examples=30, deadline=None)
+@runs(0.05)
 @given(
     seed=st.integers(0, 2**32),
     count=st.integers(1, 10),
@@ -162,7 +200,7 @@ def test_a_cancelled_workflow_gives_back_exactly_its_claims(seed, count, flows, 
     assert all(work.state == "done" for works in plans[1:] for work in works)
 
 
-@settings(max_examples=30, deadline=None)
+@runs(0.05)
 @given(seed=st.integers(0, 2**32), count=st.integers(1, 10), again=st.integers(1, 5))
 def test_announcing_again_with_what_is_left_changes_nothing_for_the_worse(seed, count, again):
     world, plans = world_of(seed=seed, count=count)
@@ -180,7 +218,7 @@ def test_announcing_again_with_what_is_left_changes_nothing_for_the_worse(seed, 
     world.finish()
 
 
-@settings(max_examples=30, deadline=None)
+@runs(0.05)
 @given(seed=st.integers(0, 2**32), count=st.integers(1, 10))
 def test_equal_events_give_equal_commands(seed, count):
     logs = []
@@ -193,7 +231,7 @@ def test_equal_events_give_equal_commands(seed, count):
     assert logs[0] == logs[1]
 
 
-@settings(max_examples=30, deadline=None)
+@runs(0.05)
 @given(seed=st.integers(0, 2**32), count=st.integers(1, 10))
 def test_nothing_is_fetched_twice_when_everything_fits(seed, count):
     world, plans = world_of(seed=seed, count=count, flows=3, slack=200.0, transfers=3)
@@ -203,7 +241,7 @@ def test_nothing_is_fetched_twice_when_everything_fits(seed, count):
     assert all(times == 1 for times in world.fetches.values())
 
 
-@settings(max_examples=40, deadline=None)
+@runs(0.05)
 @given(seed=st.integers(0, 2**32), count=st.integers(1, 10), slack=st.sampled_from((0.0, 0.4)))
 def test_steps_whose_inputs_are_lost_hold_nothing_and_stop_nobody(seed, count, slack):
     world, plans = world_of(seed=seed, count=count, flows=3, slack=slack, fail=0.1)
@@ -220,7 +258,7 @@ def test_steps_whose_inputs_are_lost_hold_nothing_and_stop_nobody(seed, count, s
     assert world.planner.bytes.fixed == 0
 
 
-@settings(max_examples=40, deadline=None)
+@runs(0.05)
 @given(seed=st.integers(0, 2**32), count=st.integers(1, 10))
 def test_the_capacity_may_shrink_and_grow(seed, count):
     world, plans = world_of(seed=seed, count=count, slack=0.5, fail=0.1)
@@ -237,5 +275,27 @@ def test_the_capacity_may_shrink_and_grow(seed, count):
     world.planner.set_ceiling(whole)
     world.strict = True
     world.settle()
+    world.finish()
+    assert not world.refused
+
+
+@runs(0.1)
+@given(
+    seed=st.integers(0, 2**32),
+    count=st.integers(1, 10),
+    flows=st.integers(1, 3),
+    slack=st.sampled_from((0.0, 0.5)),
+    when=st.integers(0, 30),
+    room=st.sampled_from(("none", "envelope", "eager", "late")),
+)
+def test_a_crash_at_any_event_loses_nothing_and_fetches_nothing_again(*, seed, count, flows, slack, when, room):
+    world, works = world_of(seed=seed, count=count, flows=flows, slack=slack, fail=0.1)
+    plans = {one[0].uid: a_plan(world, one, room) for one in works}
+    for one in works:
+        world.announce(one, plans[one[0].uid])
+    for _ in range(2):
+        for _ in range(when):
+            world.happen()
+        world.restart(plans)
     world.finish()
     assert not world.refused
