@@ -1,6 +1,7 @@
 # ruff: noqa: E501 - a manifest on one line reads better than one cut in pieces
 """Templates of other objects, hooks, expressions, locks, memoized outputs, claims: what a workflow meets beside its own steps."""
 
+import json
 from typing import Any
 
 import pytest
@@ -440,7 +441,9 @@ def test_claims_are_made_and_dropped_after_success():
     assert [effect.names for effect in dropped.effects if isinstance(effect, DropClaims)] == [("wf-d",)]
 
 
-@pytest.mark.parametrize(("strategy", "code", "kept"), [("Success", 0, False), ("Success", 1, True), ("Completion", 1, False)])
+@pytest.mark.parametrize(
+    ("strategy", "code", "kept"), [("Success", 0, False), ("Success", 1, True), ("Completion", 1, False), ("Nope", 0, True)]
+)
 def test_the_status_tells_of_claims_while_they_are_there(strategy: str, code: int, kept: bool):
     """SEMANTICS status: persistentVolumeClaims, until volumeClaimGC gives them up; a workflow that runs again has them again."""
     text = (
@@ -473,4 +476,6 @@ def test_labels_are_worked_out_when_the_workflow_begins():
         text.replace(ECHO, "{name: echo, container: {image: i, args: ['{{workflow.labels.x}}']}}") % "workflow.parameters.p + '2'"
     )
     assert given(said, "wf") == "v2"
+    whole = text.replace(ECHO, "{name: echo, container: {image: i, args: ['{{workflow.labels.json}}']}}")
+    assert json.loads(given(driven(whole % "workflow.parameters.p + '3'"), "wf"))["x"] == "v3"
     assert "must be a string" in driven(text % "1 + 1").state.run.message

@@ -133,6 +133,7 @@ ACCEPTED = {
     "locks in lists": ("container: {image: i}\nsynchronization: {mutexes: [{name: a}, {name: '{{workflow.name}}', database: true}], semaphores: [{configMapKeyRef: {name: c, key: k}}, {database: {key: k}}]}", ""),
     "a cache": ("container: {image: i}\nmemoize: {key: '{{workflow.name}}', maxAge: 10s, cache: {configMap: {name: c}}}", ""),
     # The workflow
+    "priorities of pods in Argo 3": ("priority: 3\n" + one("template: work"), "podPriority: 2"),
     "which pods are deleted": (one("template: work"), "podGC: {strategy: OnPodSuccess, labelSelector: {matchExpressions: [{key: a, operator: In, values: [b]}, {key: a, operator: Exists}]}}"),
     "artifacts of the workflow": (one("template: work"), "arguments: {artifacts: [{name: a, s3: {key: k}}, {name: b, raw: {data: ''}}]}"),
     "a hook of the workflow": (one("template: work"), "hooks: {exit: {template: work}, running: {template: work, expression: 'workflow.status == \"Running\"'}}"),

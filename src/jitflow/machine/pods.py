@@ -371,15 +371,21 @@ def _fail_after_all(turn: Turn, node: Node, phase: str, message: str) -> None:
         owner = turn.nodes[node.owner]
         if _is_forgiven(turn, owner, failed):
             return
-        if not owner.is_fulfilled and not owner.held:
-            handler = turn.rules.composites[owner.type]
-            handler.child_failed_late(turn, owner, failed)
-            return
-        if owner.type in {types.STEP_GROUP, types.STEPS}:
-            phase, message = phases.FAILED, message if owner.type == types.STEPS else f"child '{node.id}' failed"
-        elif owner.type != types.RETRY:
-            message = ""
-        node = owner
+        if not owner.is_fulfilled:
+            turn.rules.composites[owner.type].child_failed_late(turn, owner, failed)
+            if not owner.held:
+                return
+        phase, message = _above(owner, failed)
+        node = turn.nodes[owner.id]
+
+
+def _above(owner: Node, child: Node) -> tuple[str, str]:
+    """Return the phase and message of an ended node of which a child has failed after all."""
+    if owner.type == types.STEP_GROUP:
+        return phases.FAILED, f"child '{child.id}' failed"
+    if owner.type == types.STEPS:
+        return phases.FAILED, child.message
+    return child.phase, child.message if owner.type == types.RETRY else ""
 
 
 def _is_forgiven(turn: Turn, owner: Node, child: Node) -> bool:

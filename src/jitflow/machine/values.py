@@ -213,6 +213,9 @@ def _checked_json(text: str, tag: str) -> str:
     return text.strip()
 
 
+_ALL_LABELS = frozenset({"workflow.labels", "workflow.labels.json"})
+
+
 class WorkflowValues:
     """Values of the `workflow.…` tags at one moment."""
 
@@ -224,6 +227,9 @@ class WorkflowValues:
 
     def __call__(self, tag: str) -> str | None:
         """Return a tag's value, None when there is none."""
+        if tag in _ALL_LABELS and self._view.run.labels:
+            own = self._view.program.metadata.labels
+            return msgspec.json.encode(own | self._view.run.labels, order="sorted").decode()
         found = self._view.program.constants.get(tag)
         if found is not None:
             return found

@@ -218,10 +218,15 @@ def has_claims(program: Program, run: Run) -> bool:
 
 
 def _gives_up_claims(program: Program, run: Run) -> bool:
-    """Return whether `volumeClaimGC` lets the claims go now: after success, or after any end."""
+    """Return whether `volumeClaimGC` lets the claims go now: after success, or after any end.
+
+    Argo takes a strategy that it does not know, and then keeps the claims as long as the workflow.
+    """
     gc = program.spec.volume_claim_gc
     strategy = (gc.strategy if gc is not None else None) or "OnWorkflowSuccess"
-    return run.phase == phases.SUCCEEDED or (run.finished_at is not None and strategy == "OnWorkflowCompletion")
+    if strategy == "OnWorkflowCompletion":
+        return run.finished_at is not None
+    return strategy == "OnWorkflowSuccess" and run.phase == phases.SUCCEEDED
 
 
 def _drop_claims(turn: Turn) -> None:

@@ -19,7 +19,8 @@ This page is generated from the table that validation uses (`src/jitflow/spec/su
 Fields are listed by the type of Argo's API description that they belong to. A field that is in none of these lists is refused:
 nothing is ignored in silence, but for keys beside `apiVersion`, `kind`, `metadata`, `spec` and `status` in the body of an API
 call, which Argo's server leaves out too. What is *ignored* is accepted and has no effect, for the reason given; what is
-*refused* ends `lint` and `create` with the place of the field and the reason.
+*refused* ends `lint` and `create` with the place of the field and the reason. Of Argo 3, `schedule`, `mutex` and `semaphore`
+are read as lists of one, and the priorities of pods (`podPriority`, a template's `priority`) are left out.
 
 Expressions are expr-lang with Argo's own functions and those of sprig; `when` is govaluate. Where they differ from the Go
 libraries on purpose: an expression is bounded in length, depth, steps and the size of what it makes; regular expressions are

@@ -32,6 +32,8 @@ _OLDER: Final = {
     "Synchronization": {"mutex": "mutexes", "semaphore": "semaphores"},
 }
 """Fields of Argo 3 that Argo 4 made lists: they are read as lists of one."""
+_GONE: Final = {"WorkflowSpec": {"podPriority"}, "Template": {"priority"}}
+"""Fields of Argo 3 that Argo 4 no longer knows and that mean nothing here: priorities of Kubernetes' pods."""
 _SHOWN = {MAP: "an object", LIST: "a list"}
 
 T = TypeVar("T", bound=argo.Base)
@@ -208,15 +210,13 @@ def _plan_struct(kind: type[argo.Base]) -> Read:
     types = {field.encode_name: field.type for field in fields}
     required = [field.encode_name for field in fields if field.required]
     readers: dict[str, Read] = {}
-    older = _OLDER.get(kind.__name__, {})
+    older, gone = _OLDER.get(kind.__name__, {}), _GONE.get(kind.__name__, set[str]())
     types |= {name: get_args(types[newer])[0] for name, newer in older.items()}
 
     def read(reader: Reader, node: Node, path: Path) -> Any:
         reader.spend(path)
-        if node.kind == SCALAR and node.value is None:
-            return _ABSENT
         if node.kind != MAP:
-            return reader.wrong(path, f"expected an object, got {_name(node)}")
+            return _no_object(reader, node, path)
         result: dict[str, Any] = {}
         before = len(reader.problems)
         for name, value_node in _entries(reader, node, path).items():
@@ -224,7 +224,8 @@ def _plan_struct(kind: type[argo.Base]) -> Read:
             field = readers.get(name)
             if field is None:
                 if name not in types:
-                    reader.wrong(here, f'unknown field "{name}"', _suggestion(name, types, node), key=True)
+                    if name not in gone:
+                        reader.wrong(here, f'unknown field "{name}"', _suggestion(name, types, node), key=True)
                     continue
                 field = readers[name] = _plan_field(kind, name, types[name])
             value = field(reader, value_node, here)
@@ -237,6 +238,13 @@ def _plan_struct(kind: type[argo.Base]) -> Read:
         return result
 
     return read
+
+
+def _no_object(reader: Reader, node: Node, path: Path) -> Any:
+    """Take a null for nothing, and anything else for a problem."""
+    if node.kind == SCALAR and node.value is None:
+        return _ABSENT
+    return reader.wrong(path, f"expected an object, got {_name(node)}")
 
 
 def _listed(result: dict[str, Any], older: dict[str, str]) -> None:
