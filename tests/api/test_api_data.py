@@ -4,6 +4,8 @@ import httpx
 import pytest
 from test_api_workflows import failure, play
 
+from jitflow.model.data import ObjectRef
+from jitflow.ports.dataplane import Upload
 from jitflow.testing.fake_engine import World
 
 pytestmark = pytest.mark.pure
@@ -90,5 +92,23 @@ def test_the_primary_is_filled_and_emptied_by_hand() -> None:
         assert (await client.post("/data/v1/primary/unpin", json={"ref": "far:a"})).json()["kept"] is False
         assert (await client.post("/data/v1/primary/evict", json={"ref": "far:a"})).json() == {}
         failure(await client.post("/data/v1/primary/stage", json={"ref": "far:none"}), 404, 5)
+
+    play(scenario)
+
+
+def test_outputs_that_could_not_be_sent_are_listed_sent_again_and_dropped() -> None:
+    async def scenario(client: httpx.AsyncClient, world: World) -> None:
+        for name, state in (("a", "failed"), ("b", "failed"), ("c", "sending")):
+            ref = ObjectRef(remote="far", path=name)
+            world.primary.unsent[ref] = Upload(ref=ref, step="uid/node", state=state, size_bytes=5, message="why")
+        items = (await client.get("/data/v1/uploads")).json()["items"]
+        assert [(item["ref"]["path"], item["state"]) for item in items] == [("a", "failed"), ("b", "failed"), ("c", "sending")]
+        for action in ("retry", "drop"):
+            failure(await client.post(f"/data/v1/uploads/{action}", json={"ref": "far:c"}), 404, 5)
+            failure(await client.post(f"/data/v1/uploads/{action}", json={"ref": "far:../c"}), 400, 3)
+        assert (await client.post("/data/v1/uploads/drop", json={"ref": "far:a"})).json() == {}
+        answer = await client.post("/data/v1/uploads/retry", json={})
+        assert answer.json() == {"items": [{"remote": "far", "path": "b"}]}
+        assert [item["state"] for item in (await client.get("/data/v1/uploads")).json()["items"]] == ["sending"]
 
     play(scenario)

@@ -327,6 +327,28 @@ def test_data(jitflow: Jitflow, server: Stub) -> None:
     assert jitflow("data", "evict", "far:a").stderr == "error: far:a is read by a step\n"
 
 
+def test_uploads(jitflow: Jitflow, server: Stub) -> None:
+    answer(server, "GET /data/v1/uploads", {"items": []})
+    assert jitflow("data", "uploads").stderr == "every output is at its far store\n"
+    one = {"ref": {"remote": "far", "path": "a"}, "step": "u/n", "size_bytes": 4000}
+    rows = [
+        one | {"state": "sending", "done_bytes": 1000, "rate_Bps": 500.0},
+        one | {"state": "queued", "place": 2, "message": "M"},
+    ]
+    answer(server, "GET /data/v1/uploads", {"items": rows})
+    lines = jitflow("data", "uploads").stdout.splitlines()
+    assert lines[1].split() == ["4.0", "kB", "sending", "far:a", "1.0", "kB", "sent", "at", "500", "B/s"]
+    assert lines[2].split() == ["4.0", "kB", "queued", "2", "far:a", "M"]
+    assert json.loads(jitflow("data", "uploads", "-o", "json").stdout)[1]["place"] == 2
+    answer(server, "POST /data/v1/uploads/retry", {"items": [one["ref"]]})
+    assert jitflow("data", "retry-uploads").stderr == "far:a is sent again\n"
+    assert sent(server, "POST /data/v1/uploads/retry") == {"ref": ""}
+    answer(server, "POST /data/v1/uploads/retry", {"items": []})
+    assert jitflow("data", "retry-uploads").stderr == "there is no output that could not be sent\n"
+    answer(server, "POST /data/v1/uploads/drop", {})
+    assert jitflow("data", "drop-upload", "far:a").stderr == "far:a is deleted\n"
+
+
 def test_version(jitflow: Jitflow, server: Stub, monkeypatch: pytest.MonkeyPatch) -> None:
     from jitflow import __version__
 

@@ -152,6 +152,15 @@ class FarStore:
         progress(now.size_bytes)
         return Copied(read=now, written=self._info(target))
 
+    async def verify(self, source: Path, one: ObjectRef) -> ObjectInfo | None:
+        await self._enter("verify", one)
+        if source.is_dir():
+            files = {f.relative_to(source).as_posix(): f.read_bytes() for f in source.rglob("*") if f.is_file()}
+        else:
+            files = {"": source.read_bytes()}
+        there = all(self.objects.get(ref(one.path + name, one.remote)) == body for name, body in files.items())
+        return self._info(one) if there else None
+
     async def delete(self, one: ObjectRef) -> None:
         for other in [o for o in self.objects if o == one or (one.is_prefix and lies_below(o, one))]:
             del self.objects[other]

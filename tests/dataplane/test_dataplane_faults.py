@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from jitflow.dataplane import Tuning
 from jitflow.model.problems import Refused
+from jitflow.ports.dataplane import Waiting
 from jitflow.ports.errors import AccessRefused, Corrupt, DiskFull, Retryable, Stalled, Unreachable
 
 
@@ -212,11 +213,53 @@ def test_an_output_that_cannot_be_stored_is_told_and_tried_again_on_request(tmp_
         assert kit.plane.fill().dirty_bytes == 100
         with pytest.raises(Refused, match="not been proven"):
             await kit.plane.evict(out)
-        kit.plane.withdraw("w")
-        assert kit.plane.fill().used_bytes == 0
-        assert kit.disk() == 0
+        kit.plane.withdraw("w", good=False)
+        assert kit.plane.fill().dirty_bytes == 100
+        with pytest.raises(Refused, match="no output that could not be sent"):
+            kit.plane.retry_uploads(ref("other"))
+        kit.far.faults["store", out] = [AccessRefused("far refuses: 403 Forbidden")]
+        assert kit.plane.retry_uploads() == [out]
+        await kit.until(lambda: [row.state for row in kit.plane.uploads()] == ["failed"])
+        kit.plane.acquire("v", a_step("v/big", kit.far.put("big", 350)))
+        await kit.until(
+            lambda: any("100 B are outputs that could not be sent" in e.message for e in kit.events if isinstance(e, Waiting))
+        )
+        await kit.kill()
+        # The next start tries again.
+        await kit.until(lambda: not kit.plane.uploads())
+        assert kit.far.objects[out] == b"o" * 100
+        assert kit.plane._stageout.obligations == {}
 
     going(tmp_path, 400, story)
+
+
+def test_an_output_without_a_place_in_the_primary_is_kept_beside_it(tmp_path: Path) -> None:
+    async def story(kit: Kit) -> None:
+        out, other, a = ref("out"), ref("other"), kit.far.put("a", 250)
+        for one in (out, other):
+            kit.far.faults["store", one] = [AccessRefused("far refuses")] * 2
+        kit.plane.acquire("w", a_step("s", outputs=[(out, 10), (other, 10)]))
+        kit.plane.acquire("w", a_step("h", a))
+        await kit.until(lambda: kit.lease("s") and kit.lease("h"))
+        given = [kit.output(out, 200), kit.output(other, 210)]
+        kit.plane.release("w/s", given)
+        await kit.until(lambda: kit.staged("s"))
+        assert "it is kept, and is sent by `jitflow data retry-uploads`" in kit.staged("s").error  # type: ignore[union-attr]
+        kit.plane.withdraw("w", good=False)
+        assert not any(Path(one.artifact.source).exists() for one in given)
+        assert sorted(path.stat().st_size for path in (tmp_path / "unsent").iterdir()) == [200, 210]
+        await kit.plane.drop_upload(other)
+        with pytest.raises(Refused, match="no output that could not be sent"):
+            await kit.plane.drop_upload(other)
+        await kit.kill()
+        await kit.until(lambda: [row.state for row in kit.plane.uploads()] == ["failed"])
+        kit.plane.release("w/h", [])
+        kit.plane.retry_uploads(out)
+        await kit.until(lambda: not kit.plane.uploads())
+        assert kit.far.objects[out] == b"o" * 200
+        assert not list((tmp_path / "unsent").iterdir())
+
+    going(tmp_path, 300, story, unsent_dir=tmp_path / "unsent")
 
 
 def test_a_passing_fault_of_an_upload_is_tried_again(tmp_path: Path) -> None:
@@ -242,5 +285,7 @@ def test_an_output_that_is_gone_is_told(tmp_path: Path) -> None:
         kit.plane.release("w/s", [given, replace(given, ref=ref("other"))])
         await kit.until(lambda: kit.staged("s"))
         assert "the file is gone" in kit.staged("s").error  # type: ignore[union-attr]
+        kit.plane.withdraw("w", good=False)
+        assert kit.plane._stageout.obligations == {}
 
     going(tmp_path, 400, story)

@@ -185,6 +185,9 @@ NEEDS: Final[Mapping[tuple[str, str], Need]] = {
     ("POST", "/data/v1/primary/check"): Need(P.DATA_WRITE, Where.EVERYWHERE),
     # It reads files of the server's machine.
     ("POST", "/data/v1/primary/adopt"): Need(P.REMOTES_WRITE, Where.EVERYWHERE),
+    ("GET", "/data/v1/uploads"): Need(P.DATA_READ, Where.EVERYWHERE),
+    ("POST", "/data/v1/uploads/retry"): Need(P.DATA_WRITE, Where.EVERYWHERE),
+    ("POST", "/data/v1/uploads/drop"): Need(P.DATA_WRITE, Where.EVERYWHERE),
     # Measurements of all workflows.
     ("GET", "/metrics"): Need(P.METRICS_READ, Where.EVERYWHERE),
 }

@@ -29,12 +29,12 @@ from jitflow.app.submit import CLUSTER_TEMPLATE_LABEL, CRON_LABEL, TEMPLATE_LABE
 from jitflow.app.watch import Watch
 from jitflow.app.why import why
 from jitflow.model import argo, runs
-from jitflow.model.data import ObjectInfo, Replica
+from jitflow.model.data import ObjectInfo, ObjectRef, Replica
 from jitflow.model.problems import Refused
 from jitflow.model.reasons import Why
 from jitflow.objects import ObjectStore
 from jitflow.ports.clock import Clock, Ids
-from jitflow.ports.dataplane import Adoption, Estimate, PrimaryAdmin, PrimaryCheck, PrimaryFill, StepData, TransferRecord
+from jitflow.ports.dataplane import Adoption, Estimate, PrimaryAdmin, PrimaryCheck, PrimaryFill, StepData, TransferRecord, Upload
 from jitflow.ports.executor import Executor
 from jitflow.ports.storage import Storage
 from jitflow.ports.store import RunRow, StateStore
@@ -481,6 +481,18 @@ class Service:
     async def adopt(self, place: str, ref: str, *, move: bool = False) -> Adoption:
         """Take the files at a place near the primary for the objects below a prefix."""
         return await self._primary.adopt(place, parse_ref(ref if ref.endswith((":", "/")) else f"{ref}/"), move=move)
+
+    def uploads(self) -> Sequence[Upload]:
+        """Return the outputs that are not at their far stores."""
+        return self._primary.uploads()
+
+    def retry_uploads(self, ref: str = "") -> Sequence[ObjectRef]:
+        """Send again what could not be sent, one object or all; return which."""
+        return self._primary.retry_uploads(parse_ref(ref) if ref else None)
+
+    async def drop_upload(self, ref: str) -> None:
+        """Delete an output that could not be sent."""
+        await self._primary.drop_upload(parse_ref(ref))
 
     def remotes(self) -> Sequence[RemoteInfo]:
         """Return the configured remotes."""

@@ -35,6 +35,7 @@ class Home:
         self.server = root / "server.json"
         self.rclone = root / "rclone"
         self.volumes = root / "volumes"
+        self.unsent = root / "unsent"
         self.staging = root / "staging"
         self.audit = root / "audit"
 

@@ -92,6 +92,7 @@ async def open_stack(settings: Settings) -> AsyncGenerator[Stack]:
             clock,
             transfers=settings.primary.transfers,
             workers=pods_at_once(settings),
+            unsent_dir=home.unsent,
             tuning=Tuning(disk_patience_s=settings.primary.stall_s),
             chooser=PlanProcess(),
         )

@@ -32,7 +32,7 @@ COMMANDS: dict[str, str] = {
     "delete": "Delete workflows.",
     "archive": "Workflows that have ended, also deleted ones: list, get, delete, retry, resubmit, labels.",
     "remote": "Far stores: list, add, remove, test.",
-    "data": "Objects and the primary: list, stage, pin, evict, fill.",
+    "data": "Objects, the primary and uploads: list, stage, pin, evict, fill, check, adopt.",
     "token": "Tokens: create, list, revoke; and who you are.",
     "audit": "Say who changed what, and who was refused.",
     "doctor": "Check what works on this machine.",

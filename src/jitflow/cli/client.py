@@ -34,9 +34,9 @@ from jitflow.cli.wire import (
     decode,
     lines,
 )
-from jitflow.model.data import Replica
+from jitflow.model.data import ObjectRef, Replica
 from jitflow.model.reasons import Why
-from jitflow.ports.dataplane import Adoption, Estimate, PrimaryCheck, PrimaryFill, StepData
+from jitflow.ports.dataplane import Adoption, Estimate, PrimaryCheck, PrimaryFill, StepData, Upload
 
 T = TypeVar("T")
 
@@ -434,6 +434,19 @@ class Client:
         return decode(
             self._send("POST", "/data/v1/primary/adopt", body={"place": place, "ref": ref, "move": move}, patient=True), Adoption
         )
+
+    def uploads(self) -> list[Upload]:
+        """Return the outputs that are not at their far stores."""
+        return msgspec.convert(self._json("GET", "/data/v1/uploads").get("items") or [], list[Upload])
+
+    def retry_uploads(self, ref: str) -> list[ObjectRef]:
+        """Send one output again that could not be sent, or all; return which."""
+        found = self._json("POST", "/data/v1/uploads/retry", body={"ref": ref})
+        return msgspec.convert(found.get("items") or [], list[ObjectRef])
+
+    def drop_upload(self, ref: str) -> None:
+        """Delete an output that could not be sent."""
+        self._send("POST", "/data/v1/uploads/drop", body={"ref": ref})
 
     # -- transport
 

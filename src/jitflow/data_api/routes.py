@@ -46,6 +46,12 @@ class AdoptBody(Struct, frozen=True, forbid_unknown_fields=True):
     move: bool = False
 
 
+class RetryBody(Struct, frozen=True, forbid_unknown_fields=True):
+    """An output to send again, `remote:path`; empty: all that could not be sent."""
+
+    ref: str = ""
+
+
 def routes(service: Service) -> list[BaseRoute]:
     """Return the Data API's routes; who may call them is decided by the application around them."""
     return DataRoutes(service).routes()
@@ -75,6 +81,9 @@ class DataRoutes:
             ("POST", "/data/v1/primary/evict", self.evict),
             ("POST", "/data/v1/primary/check", self.check),
             ("POST", "/data/v1/primary/adopt", self.adopt),
+            ("GET", "/data/v1/uploads", self.uploads),
+            ("POST", "/data/v1/uploads/retry", self.retry_uploads),
+            ("POST", "/data/v1/uploads/drop", self.drop_upload),
         ]
         return [Route(path, handler, methods=[method]) for method, path, handler in table]
 
@@ -142,6 +151,20 @@ class DataRoutes:
         """Take files that are near already for objects."""
         body = await _read(request, AdoptBody)
         return _answer(await self._service.adopt(body.place, body.ref, move=body.move))
+
+    async def uploads(self, _: Request) -> Response:
+        """List outputs that are not at their far stores."""
+        return _answer({"items": self._service.uploads()})
+
+    async def retry_uploads(self, request: Request) -> Response:
+        """Send again what could not be sent."""
+        body = await _read(request, RetryBody)
+        return _answer({"items": self._service.retry_uploads(body.ref)})
+
+    async def drop_upload(self, request: Request) -> Response:
+        """Delete an output that could not be sent."""
+        await self._service.drop_upload((await _read(request, RefBody)).ref)
+        return _answer({})
 
 
 def _answer(value: Any) -> Response:

@@ -183,7 +183,7 @@ def _why_not(view: ItemView) -> str:
     if view.dirty and view.transient:
         return "it is a result that steps hand on, and nowhere else"
     if view.dirty:
-        return "it is an output that has not been proven at its secondary yet"
+        return "it is an output that has not been proven at its secondary yet; `jitflow data uploads` says how it stands"
     if view.claims:
         return f"{view.claims} step(s) read it"
     if view.kept:

@@ -79,6 +79,8 @@ class Core:
         """What far stores said of objects."""
         self.perform: Callable[[Command], None] = lambda _: None
         self.partial_bytes: Callable[[], int] = lambda: 0
+        self.decided: Callable[[], None] = lambda: None
+        """Called when the planner has nothing more to say for now."""
         self.closing = False
         self.strangers_bytes = 0
         """Bytes in the primary that jitflow did not put there."""
@@ -110,6 +112,7 @@ class Core:
                     self._again = True
         finally:
             self._pumping = False
+        self.decided()
         books = self.planner.bytes
         self.history.used(books.used, books.peak)
         self._set_alarm()

@@ -29,6 +29,7 @@ from jitflow.dataplane.standing import GATHERED, Standing
 from jitflow.dataplane.tasks import Owner
 from jitflow.dataplane.transfers import Transfers
 from jitflow.dataplane.transients import Transients
+from jitflow.dataplane.unsent import UnsentFolder
 from jitflow.dataplane.uploads import Uploads
 from jitflow.model.data import FutureStep, ObjectRef, Replica, StepId, WorkflowUid
 from jitflow.model.problems import Problem, Refused
@@ -63,6 +64,7 @@ from jitflow.ports.dataplane import (
     StagedOut,
     StepData,
     TransferRecord,
+    Upload,
     Waiting,
 )
 from jitflow.ports.errors import PortError
@@ -94,6 +96,7 @@ class LocalDataPlane:
         window: int = 256,
         default_output_bytes: int = 1 << 20,
         free_floor_bytes: int = _FREE_FLOOR_BYTES,
+        unsent_dir: Path | None = None,
         tuning: Tuning | None = None,
         chooser: Chooser | None = None,
     ) -> None:
@@ -111,6 +114,7 @@ class LocalDataPlane:
             window: objects fetched ahead of the steps that have asked.
             default_output_bytes: reserved for an output of which nothing is known.
             free_floor_bytes: what is always left free on the primary's disk.
+            unsent_dir: where outputs are kept that could not be sent and have no place in the primary; None: where they are.
             tuning: limits of patience.
             chooser: chooses plans; without one workflows are gone through in the plain order.
         """
@@ -147,7 +151,7 @@ class LocalDataPlane:
         self._transfers = Transfers(core, self._links, self._refuse)
         self._uploads = Uploads(core, min(transfers, _UPLOADS))
         self._transients = Transients(core)
-        self._stageout = StageOut(core, self._uploads, self._transients)
+        self._stageout = StageOut(core, self._uploads, self._transients, UnsentFolder(unsent_dir))
         self._progress = Progress(core, self._lookups, self._transfers, self._stageout)
         self._leases = Leases(core, self._progress, self._refuse)
         self._by_hand = ByHand(core, self._leases)
@@ -166,6 +170,7 @@ class LocalDataPlane:
         for remote in link_transfers or ():
             self._links.know(remote)
         core.perform = self._perform
+        core.decided = self._stageout.decided
         core.partial_bytes = self._transfers.partial_bytes
 
     # -- life --------------------------------------------------------------------------------------------------------------
@@ -225,6 +230,7 @@ class LocalDataPlane:
         for ref in self._transients.announced(uid, steps, open_ended=open_ended):
             self._stageout.export(ref)
         self._core.pump()
+        self._uploads.turns.reorder()
 
     def acquire(self, uid: WorkflowUid, step: FutureStep) -> None:
         """Ask for a step's lease (see `DataPlane.acquire`)."""
@@ -252,9 +258,11 @@ class LocalDataPlane:
             if not outputs:
                 self._transients.ended(step, family, good=good)
             self._core.pump()
+            self._uploads.turns.reorder()
 
     async def discard(self, ref: ObjectRef) -> None:
         """Delete an object far away and here (see `DataPlane.discard`)."""
+        self._stageout.discard(ref)
         async with self._stageout.alone(ref):
             await self._by_hand.discard(ref)
 
@@ -379,6 +387,23 @@ class LocalDataPlane:
         """Return which step wrote an output that was let go (see `PrimaryAdmin.freed_output_of`)."""
         return self._core.freed_output_of(ref)
 
+    def uploads(self) -> Sequence[Upload]:
+        """Return the outputs that are not at their secondaries (see `PrimaryAdmin.uploads`)."""
+        return self._stageout.listed()
+
+    def retry_uploads(self, ref: ObjectRef | None = None) -> Sequence[ObjectRef]:
+        """Send again what could not be sent (see `PrimaryAdmin.retry_uploads`)."""
+        started = self._stageout.retry(ref)
+        if ref is not None and not started:
+            raise _no_failure(ref)
+        return started
+
+    async def drop_upload(self, ref: ObjectRef) -> None:
+        """Delete an output that could not be sent (see `PrimaryAdmin.drop_upload`)."""
+        if not self._stageout.give_up(ref):
+            raise _no_failure(ref)
+        await self._core.journal.durable()
+
     async def stage(self, ref: ObjectRef) -> Replica:
         """Fetch an object now (see `PrimaryAdmin.stage`)."""
         return await self._by_hand.stage(ref)
@@ -401,6 +426,11 @@ class LocalDataPlane:
     async def evict(self, ref: ObjectRef) -> None:
         """Remove a replica (see `PrimaryAdmin.evict`)."""
         await self._by_hand.evict(ref)
+
+
+def _no_failure(ref: ObjectRef) -> Refused:
+    message = f"{ref} is no output that could not be sent"
+    return Refused(Problem(message=message, remedy="`jitflow data uploads` lists them", code="not_found"))
 
 
 def _nobody(_: DataEvent) -> None:

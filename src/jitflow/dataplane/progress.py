@@ -73,7 +73,16 @@ class Progress:
         if not wait.need_bytes:
             return f"waiting behind {wait.behind}" if wait.behind else "waiting for its turn"
         text = f"waiting for room in the primary: {human(wait.need_bytes)} more than the {human(books.capacity)} allow now"
-        return text + (f"; {human(books.kept)} are kept by hand" if books.kept else "")
+        text += f"; {human(books.kept)} are kept by hand" if books.kept else ""
+        return text + self._unsent()
+
+    def _unsent(self) -> str:
+        """Return what stands in the way that people can do something about: outputs that cannot be sent."""
+        failed = sum(output.size_bytes for _, output in self._stageout.failed.values() if output.location)
+        if failed:
+            return f"; {human(failed)} are outputs that could not be sent (jitflow data uploads)"
+        trouble = next(iter(self._stageout.troubles.items()), None)
+        return f"; {trouble[0]} cannot be sent: {trouble[1]}" if trouble is not None else ""
 
     def _eta(self, ref: ObjectRef, flight: Flight) -> float | None:
         rate = flight.rate(self._core.clock.now()) or self._core.history.rate(ref.remote)

@@ -14,10 +14,11 @@ from jitflow.dataplane.records import Obligation, OutputDoc
 from jitflow.dataplane.transfers import Flight
 from jitflow.dataplane.transients import Transients
 from jitflow.dataplane.turns import Rank
+from jitflow.dataplane.unsent import UnsentFolder, chosen, listed
 from jitflow.dataplane.uploads import Uploads
 from jitflow.model.data import ObjectInfo, ObjectRef, StepId, WorkflowUid
 from jitflow.planner import Bypass, Store, Take
-from jitflow.ports.dataplane import OutputObject, StagedOut
+from jitflow.ports.dataplane import OutputObject, StagedOut, Upload
 from jitflow.ports.errors import PortError
 from jitflow.ports.primary import Held
 from jitflow.ports.store import StateStore
@@ -32,22 +33,32 @@ class StageOut:
     (`store`), wants it gone (`freed`), or somebody wants it far away after all (`export`).
     """
 
-    def __init__(self, core: Core, uploads: Uploads, transients: Transients) -> None:
-        """Send with `uploads`; `transients` hears of what stays in the primary."""
+    def __init__(self, core: Core, uploads: Uploads, transients: Transients, folder: UnsentFolder) -> None:
+        """Send with `uploads`; `transients` hears of what stays in the primary; what has no place there waits in `folder`."""
         self._core = core
         self._uploads = uploads
         self._transients = transients
+        self._folder = folder
         self.obligations: dict[StepId, Obligation] = {}
         self._answers: dict[ObjectRef, asyncio.Future[bool]] = {}
         self._turns: dict[ObjectRef, asyncio.Lock] = {}
         self._busy: dict[ObjectRef, int] = {}
         self._parked: dict[ObjectRef, _Pair] = {}
-        self._spills: dict[ObjectRef, asyncio.Task[None]] = {}
+        self._spills: set[ObjectRef] = set()
+        self._sending: dict[ObjectRef, asyncio.Task[None]] = {}
+        self._lacking = False
+        self.failed: dict[ObjectRef, _Pair] = {}
+        """Outputs that could not be sent; they are kept until they are sent, or given up by somebody."""
 
     @property
     def flights(self) -> dict[ObjectRef, Flight]:
         """Uploads under way."""
         return self._uploads.flights
+
+    @property
+    def troubles(self) -> dict[ObjectRef, str]:
+        """What went wrong with outputs that are tried again."""
+        return self._uploads.errors
 
     # -- the promise -------------------------------------------------------------------------------------------------------
 
@@ -55,6 +66,7 @@ class StageOut:
         """Read the promises of earlier lives; `resume` goes on with them."""
         for key, body in await store.items(records.STAGEOUT):
             self.obligations[key] = msgspec.json.decode(body, type=Obligation)
+        await asyncio.to_thread(self._folder.open, list(self.obligations.values()))
 
     def resume(self) -> None:
         """Go on with what is not proven yet; outputs that were given up are tried again."""
@@ -117,8 +129,19 @@ class StageOut:
         """The step of a workflow that was retried has written its outputs anew: what is left of the old ones is of no use."""
         for output in old.outputs:
             if not output.is_closed and not self._busy.get(output.ref):
-                self._unpark(output.ref)
-                self._core.planner.abandoned(output.ref)
+                self._drop(old, output)
+
+    def _drop(self, obligation: Obligation, output: OutputDoc) -> None:
+        """Give an output up for good."""
+        output.freed = True
+        self._unpark(output.ref)
+        self.failed.pop(output.ref, None)
+        self._core.planner.abandoned(output.ref)
+        self._core.owner.start(self._folder.remove(output), f"remove {output.ref}")
+        if obligation.orphan:
+            self._close(obligation)
+        else:
+            self._save(obligation)
 
     async def _measure_and_offer(self, obligation: Obligation) -> None:
         for output in obligation.outputs:
@@ -146,11 +169,7 @@ class StageOut:
         self._uploads.turns.reorder()
 
     def _close(self, obligation: Obligation) -> None:
-        """Forget an obligation of a workflow that has ended once there is nothing to do about it; what was given up goes."""
-        for output in obligation.outputs:
-            if output.error and not output.is_closed:
-                output.freed = True
-                self._core.planner.abandoned(output.ref)
+        """Forget an obligation of a workflow that has ended once there is nothing to do about it."""
         if obligation.closed:
             self._forget(obligation)
         else:
@@ -175,25 +194,36 @@ class StageOut:
 
     async def _see_through(self, obligation: Obligation, output: OutputDoc, answer: asyncio.Future[bool] | None) -> None:
         """Take an output in if there is room, send it out unless it may stay, and tell when it was the last one of its step."""
-        turn = self._turns.setdefault(output.ref, asyncio.Lock())
-        async with turn:
-            try:
-                await self._take_in(obligation, output, answer)
-                self._safe(obligation)
-                if output.transient and output.location:
-                    self._park(obligation, output)
-                else:
-                    self._proved(output, await self._send(obligation, output))
-            except asyncio.CancelledError:
-                raise
-            except Exception as error:
-                self._gave_up(output, error)
-            self._save(obligation)
-        self._leave(output.ref)
+        try:
+            async with self._turns.setdefault(output.ref, asyncio.Lock()):
+                try:
+                    await self._take_in(obligation, output, answer)
+                    self._safe(obligation)
+                    if output.transient and output.location:
+                        self._park(obligation, output)
+                    else:
+                        self._proved(output, await self._send(obligation, output, again=answer is None))
+                except asyncio.CancelledError:
+                    raise
+                except Exception as error:
+                    await self._gave_up(obligation, output, error)
+                self._save(obligation)
+        finally:
+            self._leave(output.ref)
+        if output.proven:
+            await self._folder.remove(output)
         self._ended(obligation)
 
-    async def _send(self, obligation: Obligation, output: OutputDoc, *, forever: bool = False) -> ObjectInfo:
-        return await self._uploads.send(output, obligation.step, lambda: self._rank(obligation, output), forever=forever)
+    async def _send(self, obligation: Obligation, output: OutputDoc, *, again: bool = False, forever: bool = False) -> ObjectInfo:
+        task = asyncio.current_task()
+        assert task is not None, "uploads are tasks"
+        self._sending[output.ref] = task
+        try:
+            return await self._uploads.send(
+                output, obligation.step, lambda: self._rank(obligation, output), again=again, forever=forever
+            )
+        finally:
+            del self._sending[output.ref]
 
     def _ended(self, obligation: Obligation) -> None:
         """Something has become of an output."""
@@ -236,6 +266,13 @@ class StageOut:
     def _tell(self, obligation: Obligation) -> None:
         self._core.emit(StagedOut(step=obligation.step, error=obligation.error))
 
+    def decided(self) -> None:
+        """The planner has decided: whether a step lacks room may be another matter now, and what its room depends on."""
+        lacking = self._core.planner.lacking > 0
+        if lacking or self._lacking:
+            self._lacking = lacking
+            self._uploads.turns.reorder()
+
     def _rank(self, obligation: Obligation, output: OutputDoc) -> Rank:
         """Return an upload's place in the order: what others wait for, results that people wait for, the rest."""
         planner = self._core.planner
@@ -270,9 +307,8 @@ class StageOut:
         pair = self._parked.get(command.ref)
         if pair is not None and command.ref not in self._spills:
             self._busy[command.ref] = self._busy.get(command.ref, 0) + 1
-            task = self._core.owner.start(self._spill(*pair), f"spill {command.ref}")
-            if task is not None:
-                self._spills[command.ref] = task
+            self._spills.add(command.ref)
+            self._core.owner.start(self._spill(*pair), f"spill {command.ref}")
 
     async def _spill(self, obligation: Obligation, output: OutputDoc) -> None:
         """Send an output away. There is no giving up: it is wanted, and its room too."""
@@ -283,15 +319,14 @@ class StageOut:
                 self._proved(output, info)
                 self._save(obligation)
         finally:
-            self._spills.pop(output.ref, None)
+            self._spills.discard(output.ref)
             self._leave(output.ref)
         self._ended(obligation)
 
     def freed(self, ref: ObjectRef) -> None:
         """An output that only the primary has is about to go: nobody needs it any more."""
-        spill = self._spills.get(ref)
-        if spill is not None:
-            spill.cancel()
+        if ref in self._spills and ref in self._sending:
+            self._sending[ref].cancel()
         pair = self._unpark(ref)
         if pair is not None:
             obligation, output = pair
@@ -382,8 +417,51 @@ class StageOut:
             core.put_row(msgspec.structs.replace(row, dirty=False, version=info.version))
         core.planner.uploaded(output.ref, info.size_bytes)
 
-    def _gave_up(self, output: OutputDoc, error: Exception) -> None:
-        advised = remedy(output.ref.remote, "retry the workflow")
-        output.error = f"output {output.ref} could not be stored: {advice(error)}; {advised}"
+    async def _gave_up(self, obligation: Obligation, output: OutputDoc, error: Exception) -> None:
+        """Say that an output could not be sent, and keep it."""
+        kept = ""
+        output.freed = output.size_bytes < 0  # there is nothing that could be kept
+        if not output.freed:
+            kept = "; it is kept, and is sent by `jitflow data retry-uploads`"
+            self.failed[output.ref] = (obligation, output)
+        advised = remedy(output.ref.remote, "retry the workflow" if not kept else "send it again")
         if not output.location:
             self._core.planner.abandoned(output.ref)
+            try:
+                await self._folder.keep(obligation, output)
+            except OSError as failure:
+                kept = f"; it could not be kept either: {failure.strerror or failure}"
+        output.error = f"output {output.ref} could not be stored: {advice(error)}; {advised}{kept}"
+
+    # -- what people do about it -------------------------------------------------------------------------------------------
+
+    def listed(self) -> Sequence[Upload]:
+        """Return what is not at its secondary."""
+        return listed(self._core, self._uploads, self.obligations.values())
+
+    def retry(self, ref: ObjectRef | None) -> list[ObjectRef]:
+        """Send again what could not be sent, one object or all; return which."""
+        pairs = chosen(self.obligations.values(), ref)
+        for obligation, output in pairs:
+            output.error = ""
+            self.failed.pop(output.ref, None)
+            self._save(obligation)
+            self._begin(obligation, output, None)
+        return [output.ref for _, output in pairs]
+
+    def give_up(self, ref: ObjectRef) -> bool:
+        """Delete an output that could not be sent; return whether there was one."""
+        pairs = chosen(self.obligations.values(), ref)
+        for obligation, output in pairs:
+            self._drop(obligation, output)
+        self._core.pump()
+        return bool(pairs)
+
+    def discard(self, ref: ObjectRef) -> None:
+        """Whatever workflows that have ended wrote there is to be deleted: send it no more."""
+        for obligation, output in self._of(ref):
+            if obligation.orphan and not output.is_closed:
+                if ref in self._sending:
+                    self._sending[ref].cancel()
+                if ref in self._sending or not self._busy.get(ref):
+                    self._drop(obligation, output)

@@ -64,14 +64,16 @@ class Turns:
             queue.running -= 1
             self._serve(queue)
 
-    def place(self, key: Hashable) -> int:
-        """Return how many come before, counted from 1; 0 for one that does not wait."""
-        found = self._waiting.get(key)
-        if found is None:
-            return 0
-        remote, waiter = found
-        rank = waiter.rank()
-        return 1 + sum(1 for where, other in self._waiting.values() if where == remote and other.rank() < rank)
+    def places(self) -> dict[Hashable, tuple[int, Rank]]:
+        """Return for each that waits how many come before it at its remote, counted from 1, and its rank."""
+        by_remote: dict[str, list[tuple[Rank, int, Hashable]]] = {}
+        for count, (key, (remote, waiter)) in enumerate(self._waiting.items()):
+            by_remote.setdefault(remote, []).append((waiter.rank(), count, key))
+        return {
+            key: (place, rank)
+            for waiting in by_remote.values()
+            for place, (rank, _, key) in enumerate(sorted(waiting, key=lambda entry: entry[:2]), 1)
+        }
 
     def hurry(self, key: Hashable) -> None:
         """The rank of one that waits may be better now."""

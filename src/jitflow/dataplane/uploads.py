@@ -38,13 +38,16 @@ class Uploads:
         """Return a workflow's priority."""
         return self._priorities.get(uid, 0)
 
-    async def send(self, output: OutputDoc, step: StepId, rank: Callable[[], Rank], *, forever: bool = False) -> ObjectInfo:
+    async def send(
+        self, output: OutputDoc, step: StepId, rank: Callable[[], Rank], *, again: bool = False, forever: bool = False
+    ) -> ObjectInfo:
         """Upload, and try again where that can help.
 
         Args:
             output: what it is.
             step: which step wrote it.
             rank: who comes first.
+            again: it may have been sent before: what is there already, byte by byte, is not sent twice.
             forever: try until it works, whatever is wrong.
         """
         core = self._core
@@ -54,7 +57,8 @@ class Uploads:
                 attempt += 1
                 async with self.turns.turn(output.ref.remote, output.ref, rank):
                     try:
-                        return await self._upload(output, step)
+                        there = await self._found(output) if again or attempt > 1 else None
+                        return there or await self._upload(output, step)
                     except PortError as error:
                         worth = isinstance(error, Retryable | Corrupt | DiskFull) and attempt < core.tuning.attempts
                         if not worth and not forever:
@@ -94,6 +98,19 @@ class Uploads:
             self.flights.pop(output.ref, None)
             core.history.finished(_record(flight, core.clock.now(), outcome, text))
 
+    async def _found(self, output: OutputDoc) -> ObjectInfo | None:
+        """Return what the store says of an output that is there already, None if that cannot be proven."""
+        core = self._core
+        path = core.primary.local(output.location) if output.location else Path(output.source)
+        if path is not None:
+            return await core.storage.verify(path, output.ref)
+        near = core.primary.remote(output.location)
+        if near is None:
+            return None
+        answers = await core.storage.stat_many([near, output.ref])
+        here, there = answers.get(near), answers.get(output.ref)
+        return there if isinstance(here, ObjectInfo) and isinstance(there, ObjectInfo) and _is_copy(here, there) else None
+
     async def _copy(self, output: OutputDoc, flight: Flight) -> ObjectInfo:
         """Copy from the primary where it is there, else from where the step left it."""
         if output.location:
@@ -124,3 +141,10 @@ def _record(flight: Flight, now: float, outcome: str, error: str) -> TransferRec
 def _compare(flight: Flight, info: ObjectInfo) -> None:
     if info.size_bytes != flight.size_bytes:
         raise Corrupt(f"{flight.ref} has {info.size_bytes:,} bytes at its secondary instead of {flight.size_bytes:,}")
+
+
+def _is_copy(one: ObjectInfo, other: ObjectInfo) -> bool:
+    """Return whether two objects have the same bytes, by a hash; of prefixes nobody can tell."""
+    common = [kind for kind in one.hashes if other.hashes.get(kind)]
+    same = bool(common) and all(one.hashes[kind] == other.hashes[kind] for kind in common)
+    return same and one.size_bytes == other.size_bytes and not other.ref.is_prefix

@@ -216,6 +216,23 @@ class TransferRecord(Struct, frozen=True, kw_only=True):
     steps: tuple[StepId, ...] = ()
 
 
+class Upload(Struct, frozen=True, kw_only=True):
+    """An output that is not at its secondary. `step`: who wrote it.
+
+    `state`: `sending`, `queued` (at `place`, 0 while it is taken in), `failed` (it is kept), or `here`: steps hand it on, and it
+    need not be sent. `message` says why.
+    """
+
+    ref: ObjectRef
+    step: StepId
+    state: str
+    size_bytes: int = 0
+    done_bytes: int = 0
+    rate_Bps: float | None = None
+    place: int = 0
+    message: str = ""
+
+
 class PrimaryFill(Struct, frozen=True, kw_only=True):
     """How full the primary is. `used_bytes` = resident + reserved by transfers and outputs under way; `peak_bytes` since ever."""
 
@@ -297,6 +314,26 @@ class PrimaryAdmin(Protocol):
 
     def freed_output_of(self, ref: ObjectRef) -> StepId:
         """Return which step wrote an output that was let go without a copy elsewhere; empty if that is not known of it."""
+        ...
+
+    def uploads(self) -> Sequence[Upload]:
+        """Return the outputs that are not at their secondaries: first what is sent, then what waits, in order."""
+        ...
+
+    def retry_uploads(self, ref: ObjectRef | None = None) -> Sequence[ObjectRef]:
+        """Send again what could not be sent: one object, or all; return which.
+
+        Raises:
+            Refused: there is no such output (`not_found`).
+        """
+        ...
+
+    async def drop_upload(self, ref: ObjectRef) -> None:
+        """Delete an output that could not be sent.
+
+        Raises:
+            Refused: there is no such output (`not_found`).
+        """
         ...
 
     async def stage(self, ref: ObjectRef) -> Replica:

@@ -87,6 +87,13 @@ class Storage(Protocol):
         """Copy a local file (directory to a prefix) to a store and verify it there; return what the store says of it."""
         ...
 
+    async def verify(self, source: Path, ref: ObjectRef) -> ObjectInfo | None:
+        """Return what a store says of an object that has the bytes of a local file (a prefix: of a directory's files).
+
+        None if there is no such object, if it is another one, or if its hashes do not tell.
+        """
+        ...
+
     async def delete(self, ref: ObjectRef) -> None:
         """Remove an object or everything below a prefix; nothing there is no error."""
         ...

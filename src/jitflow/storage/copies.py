@@ -179,6 +179,22 @@ class Copies:
                 await asyncio.sleep(STORE_PAUSE_S)
         raise AssertionError
 
+    async def verify(self, source: Path, ref: ObjectRef) -> ObjectInfo | None:
+        """See `Storage.verify`."""
+        remote = self._lookup.known(ref)
+        keys.check(ref)
+        if not remote.check_hashes:
+            return None
+        try:
+            if not ref.is_prefix:
+                info = await self._lookup.stat(ref)
+                return info if await asyncio.to_thread(_is_same, source, info) else None
+            info, members = await self._lookup.tree(ref)
+        except ObjectMissing:
+            return None
+        there = {member.ref.path.removeprefix(ref.path): member for member in members}
+        return info if await asyncio.to_thread(_is_same_tree, source, there) else None
+
     async def _store_file(self, remote: RemoteConfig, source: Path, ref: ObjectRef, progress: Progress) -> ObjectInfo:
         traits = await self._lookup.traits(remote)
         before = await asyncio.to_thread(_stamp, source)
@@ -274,3 +290,15 @@ def _check_tree(ref: ObjectRef, root: Path, wanted: dict[str, ObjectInfo], *, ch
     extra = set(sizes) - set(wanted)
     if extra:
         raise Corrupt(f"{ref}{min(extra)}: was copied and is not listed; copy it again")
+
+
+def _is_same(path: Path, info: ObjectInfo) -> bool:
+    """Return whether a file is what a store says of an object, by a hash. Blocking."""
+    kind = files.common_hash(info.hashes)
+    return bool(kind) and _size(path) == info.size_bytes and files.digest(path, kind) == info.hashes[kind]
+
+
+def _is_same_tree(root: Path, there: dict[str, ObjectInfo]) -> bool:
+    """Return whether all files of a directory are in a store. Blocking."""
+    sizes = files.inventory(root)
+    return bool(sizes) and all(path in there and _is_same(root / path, there[path]) for path in sizes)

@@ -138,6 +138,11 @@ class GitStore(Unlisted):
         """
         raise FixRequest(f"{ref}: outputs cannot be stored in a git repository; use another store")
 
+    async def verify(self, source: Path, ref: ObjectRef) -> ObjectInfo | None:
+        """Return None: nothing is stored in a repository."""
+        del source, ref
+        return None
+
     async def delete(self, ref: ObjectRef) -> None:
         """Nothing can be deleted in a repository.
 

@@ -106,6 +106,10 @@ class AllStores:
         finally:
             await asyncio.shield(asyncio.to_thread(files.remove, waiting))
 
+    async def verify(self, source: Path, ref: ObjectRef) -> ObjectInfo | None:
+        """See `Storage.verify`."""
+        return await (await self._of(ref.remote)).verify(source, ref)
+
     async def delete(self, ref: ObjectRef) -> None:
         """See `Storage.delete`."""
         await (await self._of(ref.remote)).delete(ref)

@@ -176,6 +176,10 @@ class RcloneStorage:
         """See `Copying.copy`."""
         return await self._between.copy(info, target, progress)
 
+    async def verify(self, source: Path, ref: ObjectRef) -> ObjectInfo | None:
+        """See `Storage.verify`."""
+        return await self._copies.verify(source, ref)
+
     async def delete(self, ref: ObjectRef) -> None:
         """See `Storage.delete`."""
         remote, at = self._lookup.known(ref), keys.address(ref)

@@ -16,7 +16,7 @@ from jitflow.model.pods import LogLine, Pod, PodKey
 from jitflow.model.problems import Refused
 from jitflow.model.reasons import NodeReason, ObjectStanding, Obstacle, StepStanding
 from jitflow.objects import ObjectStore
-from jitflow.ports.dataplane import Adoption, Estimate, PrimaryCheck, PrimaryFill, StepData, TransferRecord
+from jitflow.ports.dataplane import Adoption, Estimate, PrimaryCheck, PrimaryFill, StepData, TransferRecord, Upload
 from jitflow.ports.errors import FixRequest, ObjectMissing
 from jitflow.ports.executor import EndListener, NewsListener
 from jitflow.ports.storage import Progress
@@ -344,6 +344,11 @@ class FakeStorage:
         """Refuse: there are no bytes here."""
         raise FixRequest("this storage holds no bytes")
 
+    async def verify(self, source: Path, ref: ObjectRef) -> ObjectInfo | None:
+        """Return None: there are no bytes here."""
+        del source, ref
+        return None
+
     async def delete(self, ref: ObjectRef) -> None:
         """Forget an object."""
         self._sizes.pop(ref, None)
@@ -359,6 +364,8 @@ class FakePrimary:
         """Begin empty."""
         self._storage = storage
         self._replicas: dict[ObjectRef, Replica] = {}
+        self.unsent: dict[ObjectRef, Upload] = {}
+        """Outputs that are not at their far stores."""
 
     def fill(self) -> PrimaryFill:
         """Return the sum of the replicas."""
@@ -417,6 +424,23 @@ class FakePrimary:
     def local(self, ref: ObjectRef) -> Path | None:
         """Return None: replicas are only names here."""
         return None
+
+    def uploads(self) -> Sequence[Upload]:
+        """Return the outputs that a test put here."""
+        return tuple(self.unsent.values())
+
+    def retry_uploads(self, ref: ObjectRef | None = None) -> Sequence[ObjectRef]:
+        """Send at once what could not be sent."""
+        failed = [one.ref for one in self.unsent.values() if one.state == "failed" and ref in (None, one.ref)]
+        if ref is not None and not failed:
+            raise Refused(f"{ref} is no output that could not be sent", code="not_found")
+        for one in failed:
+            del self.unsent[one]
+        return failed
+
+    async def drop_upload(self, ref: ObjectRef) -> None:
+        """Forget an output that could not be sent."""
+        self.retry_uploads(ref)
 
     def freed_output_of(self, ref: ObjectRef) -> StepId:
         """Return nothing: no output is let go here."""

@@ -167,6 +167,12 @@ class FakeStorage:
             self.put(ObjectRef(remote=ref.remote, path=path), data)
         return await self.stat(ref) if sent else ObjectInfo(ref=ref, size_bytes=0, count=0)
 
+    async def verify(self, source: Path, ref: ObjectRef) -> ObjectInfo | None:
+        """See `Storage.verify`."""
+        sent = _read(source, ref)
+        same = bool(sent) and all(self.get(ObjectRef(remote=ref.remote, path=path)) == data for path, data in sent.items())
+        return await self.stat(ref) if same else None
+
     async def copy(self, info: ObjectInfo, target: ObjectRef, progress: Progress) -> Copied:
         """See `Copying.copy`; faults of either name happen."""
         self._raise_scripted(target)

@@ -348,3 +348,28 @@ class StorageContract:
             assert not (tmp_path / "kept").exists()
 
         self._run(tmp_path, story)
+
+    def test_s19_what_was_stored_is_known_again_and_nothing_else(self, tmp_path: Path) -> None:
+        """S19: an object with the same bytes is found by its hash; another one, or none, is not."""
+
+        async def story(world: StorageWorld) -> None:
+            storage, ref, prefix = world.storage, world.ref("here/again.bin"), world.ref("here/tree/")
+            source, tree = tmp_path / "again.bin", tmp_path / "again"
+            source.write_bytes(b"some bytes")
+            (tree / "deep").mkdir(parents=True)
+            (tree / "deep" / "x").write_bytes(b"x" * 10)
+            assert await storage.verify(source, ref) is None
+            assert await storage.verify(tree, prefix) is None
+            stored = await storage.store(source, ref, _ignore)
+            await storage.store(tree, prefix, _ignore)
+            found = await storage.verify(source, ref)
+            assert found is None or (found.size_bytes, found.version) == (10, stored.version)
+            if stored.hashes:
+                assert found is not None
+                assert await storage.verify(tree, prefix) is not None
+            source.write_bytes(b"some OTHER")
+            (tree / "more").write_bytes(b"y")
+            assert await storage.verify(source, ref) is None
+            assert await storage.verify(tree, prefix) is None
+
+        self._run(tmp_path, story)

@@ -10,10 +10,14 @@ from jitflow.cli.connect import connect
 from jitflow.cli.formats import size
 from jitflow.cli.options import ServerOption, TableFormat, TableOption
 from jitflow.cli.output import print_json, print_table, say
+from jitflow.ports.dataplane import Upload
 
-app = new_app(help="Objects and the primary: list, stage, pin, evict, fill, check, adopt.", no_args_is_help=True)
+app = new_app(help="Objects, the primary and uploads: list, stage, pin, evict, fill, check, adopt.", no_args_is_help=True)
 
 Ref = Annotated[str, typer.Argument(metavar="REMOTE:PATH", help="An object; with / at its end a prefix.", show_default=False)]
+Unsent = Annotated[
+    str, typer.Argument(metavar="[REMOTE:PATH]", help="An output that could not be sent; without one, all.", show_default=False)
+]
 Prefix = Annotated[
     str, typer.Argument(metavar="[REMOTE:PATH]", help="A prefix; without one, what is in the primary.", show_default=False)
 ]
@@ -146,6 +150,49 @@ def adopt(
     for name, why in found.reasons.items():
         typer.echo(f"{name}: {why}", err=True)
     typer.echo(f"{found.adopted} files ({size(found.adopted_bytes)}) are in the primary now, {found.skipped} are not")
+
+
+@app.command("uploads", epilog="Example: jitflow data uploads")
+def uploads(server: ServerOption = "", output: TableOption = TableFormat.TABLE) -> None:
+    """List outputs that are not at their far stores: sent now, queued in order, failed and kept, or handed on between steps."""
+    with connect(server) as client:
+        found = client.uploads()
+    if output is TableFormat.JSON:
+        print_json(found)
+    elif not found:
+        say("every output is at its far store")
+    else:
+        rows = [
+            [size(one.size_bytes), f"{one.state} {one.place}" if one.place else one.state, str(one.ref), _progress(one)]
+            for one in found
+        ]
+        print_table(["SIZE", "STATE", "OBJECT", "WHY"], rows)
+
+
+@app.command("retry-uploads", epilog="Example: jitflow data retry-uploads")
+def retry_uploads(ref: Unsent = "", server: ServerOption = "") -> None:
+    """Send outputs again that could not be sent: one object, or all."""
+    with connect(server) as client:
+        started = client.retry_uploads(ref)
+    for one in started:
+        say(f"{one} is sent again")
+    if not started:
+        say("there is no output that could not be sent")
+
+
+@app.command("drop-upload", epilog="Example: jitflow data drop-upload archive:results/a.tif")
+def drop_upload(ref: Ref, server: ServerOption = "") -> None:
+    """Delete an output that could not be sent: it is nowhere else."""
+    with connect(server) as client:
+        client.drop_upload(ref)
+    say(f"{ref} is deleted")
+
+
+def _progress(one: Upload) -> str:
+    if one.state != "sending":
+        return one.message
+    rate = f" at {size(int(one.rate_Bps))}/s" if one.rate_Bps else ""
+    return f"{size(one.done_bytes)} sent{rate}"
 
 
 def _act(action: str, past: str, ref: str, server: str, output: TableFormat) -> None:
