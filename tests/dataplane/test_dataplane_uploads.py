@@ -67,9 +67,9 @@ def test_what_space_waits_for_goes_before_results(tmp_path: Path) -> None:
     async def story(kit: Kit) -> None:
         gate = kit.far.gates["store", ref("block")] = asyncio.Event()
         held = kit.far.gates["store", ref("first")] = asyncio.Event()
-        await written(kit, "done", "block", "first")
+        await written(kit, "done", "block")
         await kit.until(lambda: stored(kit) == ["block"])
-        await written(kit, "done", "x1", "x2")
+        await written(kit, "done", "first", "x1", "x2")
         claimed = a_step("w/reader", ref("x1"))
         kit.plane.acquire("w", claimed)
         await asyncio.sleep(0.01)
