@@ -101,8 +101,8 @@ class Fetches:
 
     # -- decisions ---------------------------------------------------------------------------------------------------------
 
-    def decide(self, now: float, out: list[Command], head: Step | None, *, guarded: bool) -> None:
-        """Emit cancellations, fetches and look-ups. `guarded`: what is free is kept for `head`, the first step without room."""
+    def decide(self, now: float, out: list[Command], head: Step | None, *, guarded: Callable[[Step], bool]) -> None:
+        """Emit cancellations, fetches, look-ups. `guarded`: whether what is free is kept for `head`, the first without room."""
         for item in self._cancels:
             if item.cancelled and item.state is ReplicaState.TRANSFERRING:
                 out.append(Cancel(ref=item.ref, reason="no step needs it any more"))
@@ -157,7 +157,7 @@ class Fetches:
         self.lanes.of(item).done(item)
         self._hurries.pop(item.ref, None)
 
-    def _ahead(self, now: float, out: list[Command], head: Step | None, guarded: bool) -> None:
+    def _ahead(self, now: float, out: list[Command], head: Step | None, guarded: Callable[[Step], bool]) -> None:
         """Read ahead over the links on which nothing waits for claimed steps, in the order in which it will be read."""
         lanes = [lane for lane in self.lanes.all() if lane.soft and not lane.urgent]
         skipped: list[tuple[Lane, Ahead]] = []
@@ -173,7 +173,7 @@ class Fetches:
             if step is None:
                 continue
             harmless = head is None or item in head.inputs
-            if not harmless and guarded:
+            if not harmless and head is not None and guarded(head):
                 skipped.append((lane, entry))
                 continue
             latest = self._latest_start(lane, item, step, spare)

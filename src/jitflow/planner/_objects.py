@@ -23,8 +23,9 @@ class PlannerOptions(Struct, frozen=True, kw_only=True):
     sees to that. `window`: objects that may be fetched ahead of their claims. `part_bytes`: objects are moved in ranges of at
     least this size at once, 0 for in one piece; at most `part_streams` of them, 0 for as many as there are places for.
     `fill_streams`, `fill_bytes`: no further transfer is begun while so many run and so many bytes are under way: the link is full
-    (0: no such limit). `yielding`: a transfer that a step waits for is begun beside those that are read ahead, which give way.
+    (0: no such limit). `rate_Bps`, `latency_s`: what a link gives where nothing else is said (0: not known).
 
+    `yielding`: a transfer that a step waits for is begun beside those that are read ahead, which give way.
     `default_output_bytes`: assumed of an output of which nothing is known.
     """
 

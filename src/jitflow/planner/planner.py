@@ -35,8 +35,7 @@ class Planner(ObjectEvents):
         self._room.shrink(out)
         self._claims.claim(out, self._forget)
         self._claims.grant(out)
-        head = self._claims.head
-        self._fetches.decide(now, out, head, guarded=head is not None and self._claims.guarded(head))
+        self._fetches.decide(now, out, self._claims.head, guarded=self._claims.guarded)
         self._out = []
         return tuple(out)
 
