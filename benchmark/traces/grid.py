@@ -10,7 +10,7 @@ from jitflow.planner import Effort, Plan, choose, without_estimates
 
 OURS = "jitflow"
 BLIND = "jitflow, no estimates"
-EFFORT = Effort(events=100_000, restarts=300, thrift=0.005, content=0.03)
+EFFORT = Effort(events=60_000, restarts=300, thrift=0.005, content=0.03)
 MODES = ("exact", "noisy", "together")
 
 
