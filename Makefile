@@ -36,8 +36,8 @@ check: $(DEV) ## format, lint, types, layers, generated files, container and CI 
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/python -m jitflow.spec._generate_types --check
 	$(BIN)/python -m jitflow.spec._compatibility --check
-	@if [ -f src/jitflow/cli/_reference.py ]; then echo "$(BIN)/python -m jitflow.cli._reference --check"; \
-		$(BIN)/python -m jitflow.cli._reference --check; fi
+	$(BIN)/python -m jitflow.cli._reference --check
+	$(BIN)/python -m jitflow.bootstrap._openapi --check
 	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
 	$(BIN)/check-jsonschema --builtin-schema custom.github-workflows-require-timeout .github/workflows/*.yml
 	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec deploy/compose.yaml
@@ -66,9 +66,11 @@ fuzz-planner: $(DEV) ## hold the planner's invariants in random runs: RUNS=20000
 
 generate: $(DEV) ## write the generated files again: SWAGGER=swagger.json takes a newer API description
 	$(BIN)/python -m jitflow.spec._generate_types $(if $(SWAGGER),--swagger "$(SWAGGER)")
+	$(if $(SWAGGER),$(BIN)/python -m jitflow.control_api.describe._generate --swagger "$(SWAGGER)")
 	$(BIN)/python -m jitflow.spec._generate_types
 	$(BIN)/python -m jitflow.spec._compatibility
-	@if [ -f src/jitflow/cli/_reference.py ]; then $(BIN)/python -m jitflow.cli._reference; fi
+	$(BIN)/python -m jitflow.cli._reference
+	$(BIN)/python -m jitflow.bootstrap._openapi
 
 dist: $(DEV) ## build the wheel and the source archive into dist/
 	$(BIN)/uv build --out-dir dist

@@ -163,6 +163,8 @@ NEEDS: Final[Mapping[tuple[str, str], Need]] = {
     ("PUT", _OBJECTS + "/{name}"): Need(P.OBJECTS_WRITE),
     ("DELETE", _OBJECTS + "/{name}"): Need(P.OBJECTS_WRITE),
     # Who may do what.
+    ("GET", "/api/jit/v1/openapi.json"): Need(P.ABOUT_READ, Where.SOMEWHERE),
+    ("GET", "/data/v1/openapi.json"): Need(P.ABOUT_READ, Where.SOMEWHERE),
     ("GET", "/api/jit/v1/whoami"): Need(P.ABOUT_READ, Where.SOMEWHERE),
     ("GET", "/api/jit/v1/tokens"): Need(P.TOKENS_MANAGE, Where.SOMEWHERE),
     ("POST", "/api/jit/v1/tokens"): Need(P.TOKENS_MANAGE, Where.SOMEWHERE),

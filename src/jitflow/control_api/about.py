@@ -1,5 +1,6 @@
 """What the server says of itself, and of Argo's paths that it does not serve."""
 
+import asyncio
 import platform
 import sys
 from importlib.metadata import version
@@ -35,6 +36,7 @@ def routes() -> list[BaseRoute]:
         Route("/api/v1/version", _version, methods=["GET"]),
         Route("/api/v1/tracking/event", _tracked, methods=["POST"]),
         Route("/api/jit/v1/whoami", _whoami, methods=["GET"]),
+        Route("/api/jit/v1/openapi.json", _openapi, methods=["GET"]),
     ]
 
 
@@ -79,6 +81,12 @@ async def _whoami(request: Request) -> Response:
             "expires_at": identity.expires_at,
         }
     )
+
+
+async def _openapi(_: Request) -> Response:
+    from jitflow.control_api.describe import control_document  # noqa: PLC0415 (rarely asked for, and costly to load)
+
+    return answer(await asyncio.to_thread(control_document))
 
 
 async def _version(_: Request) -> Response:

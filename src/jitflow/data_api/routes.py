@@ -1,5 +1,6 @@
 """The routes of `/data/v1`. Answers are the shared values as they are: sizes in bytes, references as `{remote, path}`."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
@@ -67,6 +68,7 @@ class DataRoutes:
     def routes(self) -> list[BaseRoute]:
         """Return the table."""
         table: list[tuple[str, str, Callable[[Request], Awaitable[Response]]]] = [
+            ("GET", "/data/v1/openapi.json", self.openapi),
             ("GET", "/data/v1/remotes", self.remotes),
             ("POST", "/data/v1/remotes", self.add_remote),
             ("GET", "/data/v1/remotes/{name}", self.remote),
@@ -86,6 +88,12 @@ class DataRoutes:
             ("POST", "/data/v1/uploads/drop", self.drop_upload),
         ]
         return [Route(path, handler, methods=[method]) for method, path, handler in table]
+
+    async def openapi(self, _: Request) -> Response:
+        """Return this API's description."""
+        from jitflow.data_api.describe import data_document  # noqa: PLC0415 (rarely asked for, and costly to load)
+
+        return _answer(await asyncio.to_thread(data_document))
 
     async def remotes(self, _: Request) -> Response:
         """List remotes."""

@@ -84,33 +84,35 @@ def reduce_schema(swagger: dict[str, Any]) -> dict[str, Any]:
         definition = definitions[full]
         fields: dict[str, str] = {}
         for key, prop in definition.get("properties", {}).items():
-            fields[key] = _type_of(prop)
-            todo += _refs(prop)
-        todo += _refs(definition.get("items", {}))
+            fields[key] = type_of(prop)
+            todo += refs_of(prop)
+        todo += refs_of(definition.get("items", {}))
         # HTTPHeader exists twice (Kubernetes' probe, Argo's request); Argo's is the wider one and serves both.
         if len(fields) >= len(kept.get(short(full), {"fields": {}})["fields"]):
             kept[short(full)] = {"required": definition.get("required", []), "fields": fields}
     return {name: kept[name] for name in sorted(kept)}
 
 
-def _refs(prop: dict[str, Any]) -> list[str]:
+def refs_of(prop: dict[str, Any]) -> list[str]:
+    """Return the full names of the definitions that a property refers to."""
     found = [prop["$ref"].rsplit("/", 1)[-1]] if "$ref" in prop else []
     for key in ("items", "additionalProperties"):
         if isinstance(prop.get(key), dict):
-            found += _refs(prop[key])
+            found += refs_of(prop[key])
     return found
 
 
-def _type_of(prop: dict[str, Any]) -> str:
+def type_of(prop: dict[str, Any]) -> str:
+    """Return a property's type, as annotations are written."""
     if "$ref" in prop:
         name = short(prop["$ref"])
         return SPECIAL.get(name, name)
     kind = prop.get("type")
     if kind == "array":
-        return f"tuple[{_type_of(prop['items'])}, ...]"
+        return f"tuple[{type_of(prop['items'])}, ...]"
     if kind == "object" or "additionalProperties" in prop:
         inner: Any = prop.get("additionalProperties")
-        return f"dict[str, {_type_of(cast('dict[str, Any]', inner))}]" if isinstance(inner, dict) else "dict[str, Any]"
+        return f"dict[str, {type_of(cast('dict[str, Any]', inner))}]" if isinstance(inner, dict) else "dict[str, Any]"
     return {"string": "str", "integer": "int", "number": "float", "boolean": "bool"}.get(str(kind), "Any")
 
 

@@ -1,0 +1,252 @@
+"""What the Control API serves beyond Argo Server, and about itself."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from msgspec import Struct
+
+from jitflow.access import Role, TokenInfo, TokenWish
+from jitflow.app.deltas import Delta
+from jitflow.model.reasons import NodeReason
+from jitflow.model.runs import Note
+from jitflow.openapi import Operation, Query
+from jitflow.ports.dataplane import Estimate, StepData, TransferRecord
+
+_NAMESPACES = "/api/jit/v1/workflows/{namespace}/{name}"
+_OBJECTS = "/api/jit/v1/objects/{namespace}/{kind}"
+_TOKENS = "/api/jit/v1/tokens"
+_MANIFEST: dict[str, Any] = {
+    "metadata": {"generateName": "hello-"},
+    "spec": {
+        "entrypoint": "main",
+        "templates": [{"name": "main", "container": {"image": "busybox", "command": ["echo", "hello"]}}],
+    },
+}
+_OBJECT: dict[str, Any] = {"type": "object", "additionalProperties": {}}
+_FOLLOW = (
+    Query("listOptions.resourceVersion", about="Go on after this version."),
+    Query("listOptions.labelSelector"),
+    Query("listOptions.fieldSelector"),
+    Query("nameFilter"),
+    Query("createdAfter"),
+    Query("finishedBefore"),
+    Query("listOptions.timeoutSeconds", "integer", "End the stream after so long."),
+)
+
+
+class Sent(Struct, frozen=True):
+    """A manifest to explain."""
+
+    workflow: dict[str, Any]
+
+
+class Status(Struct, frozen=True):
+    """The server lives."""
+
+    status: str
+
+
+class Timeline(Struct, frozen=True):
+    """Finished transfers; `fill`: (seconds since the epoch, bytes used)."""
+
+    transfers: Sequence[TransferRecord]
+    fill: Sequence[tuple[float, int]]
+
+
+class Steps(Struct, frozen=True):
+    """Where the data of steps stands."""
+
+    items: Sequence[StepData]
+
+
+class Notes(Struct, frozen=True):
+    """A history, oldest first."""
+
+    items: Sequence[Note]
+
+
+class Whoami(Struct, frozen=True):
+    """Who the token belongs to, and what it may."""
+
+    subject: str
+    issuer: str
+    grants: dict[str, Role]
+    scopes: Sequence[str]
+    groups: Sequence[str]
+    token: str
+    expires_at: float | None
+
+
+class TokenList(Struct, frozen=True):
+    """Tokens as administrators see them."""
+
+    items: Sequence[TokenInfo]
+
+
+class NewToken(TokenInfo, frozen=True, kw_only=True):
+    """A token with its text, which is shown this once."""
+
+    token: str
+
+
+def operations() -> list[Operation]:
+    """Return the table."""
+    return [*_about(), *_everywhere(), *_jit(), *_objects(), *_access()]
+
+
+def _about() -> list[Operation]:
+    return [
+        Operation(
+            id="healthz",
+            method="GET",
+            path="/healthz",
+            summary="Say that the server lives",
+            tag="About",
+            answer=Status,
+            open=True,
+        ),
+        Operation(
+            id="metrics",
+            method="GET",
+            path="/metrics",
+            summary="Measurements, in Prometheus' text form",
+            tag="About",
+            media="text/plain",
+        ),
+        Operation(
+            id="whoami",
+            method="GET",
+            path="/api/jit/v1/whoami",
+            summary="Say whose the token is and what it may",
+            tag="About",
+            answer=Whoami,
+        ),
+        Operation(
+            id="openapi",
+            method="GET",
+            path="/api/jit/v1/openapi.json",
+            summary="This description",
+            tag="About",
+            answer=_OBJECT,
+        ),
+    ]
+
+
+def _everywhere() -> list[Operation]:
+    """Argo's paths with an empty namespace, and others that its description leaves out."""
+    listed = [
+        ("listWorkflowsEverywhere", "/api/v1/workflows/", "WorkflowList"),
+        ("listWorkflowTemplatesEverywhere", "/api/v1/workflow-templates/", "WorkflowTemplateList"),
+        ("listCronWorkflowsEverywhere", "/api/v1/cron-workflows/", "CronWorkflowList"),
+        ("listWorkflowEventBindingsEverywhere", "/api/v1/workflow-event-bindings/", "WorkflowEventBindingList"),
+    ]
+    streams = [
+        ("watchWorkflowsEverywhere", "/api/v1/workflow-events/", "WorkflowWatchEvent"),
+        ("watchEventsEverywhere", "/api/v1/stream/events/", "KubeEvent"),
+    ]
+    query = (*_FOLLOW, Query("fields"), Query("listOptions.limit", "integer"), Query("listOptions.continue"))
+    return [
+        *(
+            Operation(
+                id=name, method="GET", path=path, summary="List, of all namespaces", tag="Everywhere",
+                query=query, answer={"$ref": f"#/components/schemas/{kind}"},
+            )
+            for name, path, kind in listed
+        ),
+        *(
+            Operation(
+                id=name, method="GET", path=path, summary="Watch, of all namespaces", tag="Everywhere",
+                query=(*_FOLLOW, Query("fields")), answer={"$ref": f"#/components/schemas/{kind}"}, stream=True,
+            )
+            for name, path, kind in streams
+        ),
+        Operation(
+            id="receiveEventWithoutDiscriminator", method="POST", path="/api/v1/events/{namespace}/",
+            summary="Take an event for the bindings of a namespace", tag="Event", body={}, optional_body=True, answer=_OBJECT,
+        ),
+        Operation(
+            id="getArtifactFileBelow", method="GET",
+            path="/artifact-files/{namespace}/{kind}/{id}/{node}/{side}/{artifact}/{path:path}",
+            summary="Download a file of an artifact that is a directory", tag="Artifact", media="application/octet-stream",
+        ),
+    ]  # fmt: skip
+
+
+def _jit() -> list[Operation]:
+    manifest = (Query("namespace"), Query("source", about="What messages call the manifest."))
+    return [
+        Operation(
+            id="explain", method="POST", path="/api/jit/v1/explain", tag="Explain", query=manifest, body=Sent, yaml=True,
+            summary="Say what running a manifest would move and take", answer=Estimate, example={"workflow": _MANIFEST},
+        ),
+        Operation(
+            id="outlook", method="GET", path="/api/jit/v1/explain", tag="Explain", answer=Estimate,
+            summary="Say what is left of all workflows that run",
+        ),
+        Operation(
+            id="outlookOfOne", method="GET", path=_NAMESPACES + "/explain", tag="Explain", answer=Estimate,
+            summary="Say what is left of a workflow that runs",
+        ),
+        Operation(
+            id="why", method="GET", path=_NAMESPACES + "/why", tag="Explain", answer=NodeReason,
+            query=(Query("node", about="Its id, name or display name.", required=True),),
+            summary="Say why a node does not run yet, and where its data stands",
+        ),
+        Operation(
+            id="data", method="GET", path=_NAMESPACES + "/data", tag="Explain", answer=Steps,
+            summary="Say where the data of a workflow's steps stands",
+        ),
+        Operation(
+            id="notes", method="GET", path=_NAMESPACES + "/notes", tag="Follow", answer=Notes, summary="A workflow's history"
+        ),
+        Operation(
+            id="timeline", method="GET", path="/api/jit/v1/timeline", tag="Follow", answer=Timeline,
+            query=(Query("since", "number", "Seconds since the epoch."),),
+            summary="Finished transfers, and how full the primary was",
+        ),
+        *(
+            Operation(
+                id=name, method="GET", path=path, tag="Follow", query=_FOLLOW, answer=Delta, stream=True,
+                summary="Follow workflows by what changes of them",
+            )
+            for name, path in (
+                ("deltasEverywhere", "/api/jit/v1/workflow-deltas/"),
+                ("deltas", "/api/jit/v1/workflow-deltas/{namespace}"),
+            )
+        ),
+    ]  # fmt: skip
+
+
+def _objects() -> list[Operation]:
+    one = _OBJECTS + "/{name}"
+    example = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "settings"}, "data": {"key": "value"}}
+    return [
+        Operation(
+            id="listObjects", method="GET", path=_OBJECTS, tag="Objects", summary="List objects of a kind", answer=_OBJECT,
+            query=(Query("fields"), Query("listOptions.labelSelector"), Query("namePattern")),
+        ),
+        Operation(
+            id="createObject", method="POST", path=_OBJECTS, tag="Objects", summary="Keep a new object", body=_OBJECT, yaml=True,
+            answer=_OBJECT, example=example,
+        ),
+        Operation(id="getObject", method="GET", path=one, tag="Objects", summary="Get an object", answer=_OBJECT),
+        Operation(
+            id="applyObject", method="PUT", path=one, tag="Objects", summary="Keep an object, new or in place of another",
+            body=_OBJECT, yaml=True, answer=_OBJECT, example=example,
+        ),
+        Operation(id="deleteObject", method="DELETE", path=one, tag="Objects", summary="Forget an object", answer=_OBJECT),
+    ]  # fmt: skip
+
+
+def _access() -> list[Operation]:
+    one = _TOKENS + "/{id}"
+    wish = {"name": "ci", "grants": {"team-a": "operator"}, "expires_in_s": 2_592_000}
+    return [
+        Operation(id="listTokens", method="GET", path=_TOKENS, tag="Tokens", summary="List tokens", answer=TokenList),
+        Operation(
+            id="createToken", method="POST", path=_TOKENS, tag="Tokens", summary="Make a token; it is shown this once",
+            body=TokenWish, answer=NewToken, example=wish,
+        ),
+        Operation(id="getToken", method="GET", path=one, tag="Tokens", summary="Describe a token", answer=TokenInfo),
+        Operation(id="revokeToken", method="DELETE", path=one, tag="Tokens", summary="Revoke a token", answer=TokenInfo),
+    ]  # fmt: skip

@@ -1,0 +1,91 @@
+"""What the Data API serves, as OpenAPI 3.1."""
+
+from collections.abc import Sequence
+from importlib.metadata import version
+from typing import Any
+
+from msgspec import Struct
+
+from jitflow.app.ports import RemoteInfo
+from jitflow.app.service import Listing
+from jitflow.data_api.routes import RefBody, RemoteBody
+from jitflow.model.data import ObjectInfo, Replica
+from jitflow.openapi import Operation, Query, document
+from jitflow.ports.dataplane import PrimaryFill
+
+_REF = (Query("ref", about="`remote:path`; a path that ends in `/` is everything below it.", required=True),)
+_REMOTE = "/data/v1/remotes/{name}"
+_PRIMARY = "/data/v1/primary"
+_ABOUT = "Far stores (remotes), their objects, and the primary: the near store. Sizes are in bytes, references `{remote, path}`."
+
+
+class Failure(Struct, frozen=True):
+    """An error. `code`: gRPC's number for it."""
+
+    code: int
+    message: str
+
+
+class RemoteList(Struct, frozen=True):
+    """Remotes, secrets hidden."""
+
+    items: Sequence[RemoteInfo]
+
+
+class Stat(ObjectInfo, frozen=True, kw_only=True):
+    """An object, and its replica if there is one."""
+
+    replica: Replica | None
+
+
+class Primary(Struct, frozen=True):
+    """How full the primary is, and of what."""
+
+    fill: PrimaryFill
+    replicas: Sequence[Replica]
+
+
+class Done(Struct, frozen=True):
+    """Nothing more to say."""
+
+
+class Tested(Struct, frozen=True):
+    """The remote answers."""
+
+    ok: bool
+
+
+def operations() -> list[Operation]:
+    """Return every operation of the Data API."""
+    remote = {"name": "far", "type": "s3", "options": {"provider": "Minio", "endpoint": "https://minio.example.org"}}
+    return [
+        _one("listRemotes", "GET", "/data/v1/remotes", "List remotes", answer=RemoteList),
+        _one("addRemote", "POST", "/data/v1/remotes", "Add a remote", body=RemoteBody, answer=RemoteInfo, example=remote),
+        _one("getRemote", "GET", _REMOTE, "Describe a remote", answer=RemoteInfo),
+        _one("removeRemote", "DELETE", _REMOTE, "Forget a remote", answer=Done),
+        _one("testRemote", "POST", _REMOTE + "/test", "Try whether a remote answers", answer=Tested),
+        _one(
+            "listObjects", "GET", "/data/v1/objects", "List what lies below a prefix",
+            query=(*_REF, Query("recursive", "boolean")), answer=Listing,
+        ),
+        _one("stat", "GET", "/data/v1/stat", "Describe an object and its replica", query=_REF, answer=Stat),
+        _one("primary", "GET", _PRIMARY, "Say how full the primary is, and of what", answer=Primary),
+        _one("stage", "POST", _PRIMARY + "/stage", "Fetch an object", body=RefBody, answer=Replica, example=_EXAMPLE),
+        _one("pin", "POST", _PRIMARY + "/pin", "Keep a replica", body=RefBody, answer=Replica, example=_EXAMPLE),
+        _one("unpin", "POST", _PRIMARY + "/unpin", "Keep a replica no longer", body=RefBody, answer=Replica, example=_EXAMPLE),
+        _one("evict", "POST", _PRIMARY + "/evict", "Remove a replica", body=RefBody, answer=Done, example=_EXAMPLE),
+        _one("openapi", "GET", "/data/v1/openapi.json", "This description", answer={"type": "object"}),
+    ]  # fmt: skip
+
+
+_EXAMPLE = {"ref": "far:inputs/a.dat"}
+
+
+def _one(name: str, method: str, path: str, summary: str, **rest: Any) -> Operation:
+    tag = "Primary" if path.startswith(_PRIMARY) else "Remotes" if "remotes" in path else "Objects"
+    return Operation(id=name, method=method, path=path, summary=summary, tag=tag, **rest)
+
+
+def data_document() -> dict[str, Any]:
+    """Return the OpenAPI document of the Data API."""
+    return document(operations(), title="jitflow Data API", version=version("jitflow"), about=_ABOUT, error=Failure)
