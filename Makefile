@@ -18,7 +18,7 @@ export PYTHONDONTWRITEBYTECODE := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check bench conformance fuzz generate dist clean bench-traces bench-original fuzz-planner
+.PHONY: help demo test check bench conformance fuzz generate dist clean bench-traces bench-original fuzz-planner fuzz-api
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -58,6 +58,9 @@ conformance: $(DEV) ## run manifests and compare their ends: MANIFESTS=folder EX
 
 fuzz: $(DEV) ## fuzz manifests and expressions for ten minutes: SECONDS=600
 	@$(BIN)/python -m benchmark.fuzz --seconds $(or $(SECONDS),600)
+
+fuzz-api: $(DEV) ## send a server requests made from its OpenAPI descriptions: REQUESTS=20000
+	@$(BIN)/python -m benchmark.fuzz_api --requests $(or $(REQUESTS),20000)
 
 fuzz-planner: $(DEV) ## hold the planner's invariants in random runs: RUNS=200000 of all properties together
 	@export PLANNER_RUNS=$(or $(RUNS),200000); fuzz="$(BIN)/pytest -p no:cacheprovider -q --timeout 0 tests/planner/test_planner_properties.py"; \

@@ -76,7 +76,8 @@ def document(
     kinds = [kind for one in operations for kind in (one.body, one.answer) if kind is not None and not isinstance(kind, dict)]
     distinct = list({repr(kind): kind for kind in (*kinds, error)}.values())
     found, components = msgspec.json.schema_components(distinct, ref_template=_REF)
-    known = {repr(kind): schema for kind, schema in zip(distinct, found, strict=True)}
+    known = {repr(kind): _modern(schema) for kind, schema in zip(distinct, found, strict=True)}
+    components = _modern(components)
     paths: dict[str, dict[str, Any]] = {}
     for one in operations:
         shown = _PATH_PARAMETER.sub(r"{\1}", one.path)
@@ -91,6 +92,18 @@ def document(
             "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
         },
     }
+
+
+def _modern(schema: Any) -> Any:
+    """Return a schema with its tuples written as JSON Schema 2020-12 does."""
+    if isinstance(schema, list):
+        return [_modern(one) for one in schema]
+    if not isinstance(schema, dict):
+        return schema
+    found = {key: _modern(value) for key, value in schema.items()}
+    if isinstance(found.get("items"), list):
+        found["prefixItems"] = found.pop("items")
+    return found
 
 
 def described(operations: Iterable[Operation]) -> set[tuple[str, str]]:
