@@ -1,0 +1,1 @@
+"""What the APIs bear: watchers, and requests a second."""
