@@ -7,11 +7,13 @@ Ends with 1 when an end was missed or told twice. Prints what a watcher was told
 
 import argparse
 import asyncio
+import contextlib
 import json
 import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -37,6 +39,16 @@ class Told:
     lines: int = 0
     done_at: float = 0.0
     whole: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def hear(self, result: dict[str, Any], wanted: int) -> None:
+        """Take a line; `whole` is set when all of the wanted workflows have ended."""
+        self.lines += 1
+        workflow = result.get("object") or result["workflow"]
+        if workflow["status"]["phase"] in FINAL:
+            self.ends[workflow["metadata"]["uid"]] += 1
+            if len(self.ends) == wanted and not self.whole.is_set():
+                self.done_at = time.perf_counter()
+                self.whole.set()
 
 
 def main() -> int:
@@ -103,40 +115,40 @@ async def _end(client: httpx.AsyncClient, namespace: str, name: str) -> None:
     (await client.put(f"/api/v1/workflows/{namespace}/{name}/resume", json={})).raise_for_status()
 
 
-async def _open(port: int, token: str, path: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+@contextlib.asynccontextmanager
+async def _open(port: int, token: str, path: str) -> AsyncIterator[asyncio.StreamReader]:
     reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1 << 24)
     writer.write(f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nAuthorization: Bearer {token}\r\n\r\n".encode())
     await writer.drain()
     head = await reader.readuntil(b"\r\n\r\n")
     assert b" 200 " in head.splitlines()[0], head
-    return reader, writer
+    try:
+        yield reader
+    finally:
+        writer.close()
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()
 
 
 async def _follow(port: int, token: str, path: str, told: Told, wanted: int) -> None:
-    reader, writer = await _open(port, token, path)
-    rest = b""
-    while True:
-        size = int(await reader.readline(), 16)
-        if not size:
-            break
-        *lines, rest = (rest + await reader.readexactly(size)).split(b"\n")
-        await reader.readexactly(2)
-        for line in lines:
-            told.lines += 1
-            result = json.loads(line)["result"]
-            workflow = result.get("object") or result["workflow"]
-            if workflow["status"]["phase"] in FINAL:
-                told.ends[workflow["metadata"]["uid"]] += 1
-                if len(told.ends) == wanted and not told.whole.is_set():
-                    told.done_at = time.perf_counter()
-                    told.whole.set()
-    writer.close()
+    async with _open(port, token, path) as reader:
+        rest = b""
+        while size := int(await reader.readline(), 16):
+            *lines, rest = (rest + await reader.readexactly(size)).split(b"\n")
+            await reader.readexactly(2)
+            for line in lines:
+                told.hear(json.loads(line)["result"], wanted)
 
 
 async def _hardly_read(port: int, token: str, path: str) -> None:
-    reader, _ = await _open(port, token, path)
-    while await reader.read(100):
-        await asyncio.sleep(1)
+    async with _open(port, token, path) as reader:
+        async for _ in _crumbs(reader):
+            await asyncio.sleep(1)
+
+
+async def _crumbs(reader: asyncio.StreamReader) -> AsyncIterator[bytes]:
+    while crumb := await reader.read(100):
+        yield crumb
 
 
 if __name__ == "__main__":
