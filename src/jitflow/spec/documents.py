@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Collection
+from functools import lru_cache
 from typing import Any, Final, cast
 
 import msgspec
@@ -140,9 +141,13 @@ def from_json(body: Any, *, kind: str = "", source: str = "") -> Document:
         found = cast("dict[str, Any]", body)
         known = KINDS.get(str(found.get("kind") or kind))
         if known is not None:
-            names = {field.encode_name for field in msgspec.structs.fields(known)}
-            body = {key: value for key, value in found.items() if key in names}
+            body = {key: value for key, value in found.items() if key in _keys(known)}
     return _document(_nodes.from_plain(body), Places(None, source), coerce=False, kind=kind)
+
+
+@lru_cache(maxsize=len(KINDS))
+def _keys(kind: type) -> frozenset[str]:
+    return frozenset(field.encode_name for field in msgspec.structs.fields(kind))
 
 
 def _document(root: Node, places: Places, *, coerce: bool, kind: str = "") -> Document:
