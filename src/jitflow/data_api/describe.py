@@ -8,10 +8,10 @@ from msgspec import Struct
 
 from jitflow.app.ports import RemoteInfo
 from jitflow.app.service import Listing
-from jitflow.data_api.routes import RefBody, RemoteBody
+from jitflow.data_api.routes import AdoptBody, CheckBody, RefBody, RemoteBody
 from jitflow.model.data import ObjectInfo, Replica
 from jitflow.openapi import Operation, Query, document
-from jitflow.ports.dataplane import PrimaryFill
+from jitflow.ports.dataplane import Adoption, PrimaryCheck, PrimaryFill
 
 _REF = (Query("ref", about="`remote:path`; a path that ends in `/` is everything below it.", required=True),)
 _REMOTE = "/data/v1/remotes/{name}"
@@ -74,6 +74,14 @@ def operations() -> list[Operation]:
         _one("pin", "POST", _PRIMARY + "/pin", "Keep a replica", body=RefBody, answer=Replica, example=_EXAMPLE),
         _one("unpin", "POST", _PRIMARY + "/unpin", "Keep a replica no longer", body=RefBody, answer=Replica, example=_EXAMPLE),
         _one("evict", "POST", _PRIMARY + "/evict", "Remove a replica", body=RefBody, answer=Done, example=_EXAMPLE),
+        _one(
+            "check", "POST", _PRIMARY + "/check", "Compare the catalogue with what is really there",
+            body=CheckBody, answer=PrimaryCheck, example={"remove": False},
+        ),
+        _one(
+            "adopt", "POST", _PRIMARY + "/adopt", "Take files that are near already for objects",
+            body=AdoptBody, answer=Adoption, example={"place": "/data/inputs", "ref": "far:inputs/"},
+        ),
         _one("openapi", "GET", "/data/v1/openapi.json", "This description", answer={"type": "object"}),
     ]  # fmt: skip
 

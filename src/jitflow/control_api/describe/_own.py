@@ -6,6 +6,7 @@ from typing import Any
 from msgspec import Struct
 
 from jitflow.access import Role, TokenInfo, TokenWish
+from jitflow.access.audit import AuditEntry
 from jitflow.app.deltas import Delta
 from jitflow.model.reasons import NodeReason
 from jitflow.model.runs import Note
@@ -83,6 +84,12 @@ class TokenList(Struct, frozen=True):
     items: Sequence[TokenInfo]
 
 
+class AuditList(Struct, frozen=True):
+    """What was done, newest first."""
+
+    items: Sequence[AuditEntry]
+
+
 class NewToken(TokenInfo, frozen=True, kw_only=True):
     """A token with its text, which is shown this once."""
 
@@ -136,6 +143,7 @@ def _everywhere() -> list[Operation]:
     """Argo's paths with an empty namespace, and others that its description leaves out."""
     listed = [
         ("listWorkflowsEverywhere", "/api/v1/workflows/", "WorkflowList"),
+        ("listArchivedWorkflowsEverywhere", "/api/v1/archived-workflows/", "WorkflowList"),
         ("listWorkflowTemplatesEverywhere", "/api/v1/workflow-templates/", "WorkflowTemplateList"),
         ("listCronWorkflowsEverywhere", "/api/v1/cron-workflows/", "CronWorkflowList"),
         ("listWorkflowEventBindingsEverywhere", "/api/v1/workflow-event-bindings/", "WorkflowEventBindingList"),
@@ -249,4 +257,11 @@ def _access() -> list[Operation]:
         ),
         Operation(id="getToken", method="GET", path=one, tag="Tokens", summary="Describe a token", answer=TokenInfo),
         Operation(id="revokeToken", method="DELETE", path=one, tag="Tokens", summary="Revoke a token", answer=TokenInfo),
+        Operation(
+            id="audit", method="GET", path="/api/jit/v1/audit", tag="Audit", summary="Who did what", answer=AuditList,
+            query=(
+                Query("since", "number", "Seconds since the epoch."), Query("until", "number"), Query("subject"),
+                Query("namespace"), Query("action"), Query("limit", "integer"),
+            ),
+        ),
     ]  # fmt: skip
