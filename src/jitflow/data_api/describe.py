@@ -8,13 +8,14 @@ from msgspec import Struct
 
 from jitflow.app.ports import RemoteInfo
 from jitflow.app.service import Listing
-from jitflow.data_api.routes import AdoptBody, CheckBody, RefBody, RemoteBody
-from jitflow.model.data import ObjectInfo, Replica
+from jitflow.data_api.bodies import AdoptBody, CheckBody, RefBody, RemoteBody, RetryBody
+from jitflow.model.data import ObjectInfo, ObjectRef, Replica
 from jitflow.openapi import Operation, Query, document
-from jitflow.ports.dataplane import Adoption, PrimaryCheck, PrimaryFill
+from jitflow.ports.dataplane import Adoption, PrimaryCheck, PrimaryFill, Upload
 
 _REF = (Query("ref", about="`remote:path`; a path that ends in `/` is everything below it.", required=True),)
 _REMOTE = "/data/v1/remotes/{name}"
+_UPLOADS = "/data/v1/uploads"
 _PRIMARY = "/data/v1/primary"
 _ABOUT = "Far stores (remotes), their objects, and the primary: the near store. Sizes are in bytes, references `{remote, path}`."
 
@@ -36,6 +37,18 @@ class Stat(ObjectInfo, frozen=True, kw_only=True):
     """An object, and its replica if there is one."""
 
     replica: Replica | None
+
+
+class UploadList(Struct, frozen=True):
+    """Outputs that are not at their far stores."""
+
+    items: Sequence[Upload]
+
+
+class RefList(Struct, frozen=True):
+    """Objects."""
+
+    items: Sequence[ObjectRef]
 
 
 class Primary(Struct, frozen=True):
@@ -82,6 +95,13 @@ def operations() -> list[Operation]:
             "adopt", "POST", _PRIMARY + "/adopt", "Take files that are near already for objects",
             body=AdoptBody, answer=Adoption, example={"place": "/data/inputs", "ref": "far:inputs/"},
         ),
+        _one("uploads", "GET", _UPLOADS, "List outputs that are not at their far stores", answer=UploadList),
+        _one(
+            "retryUploads", "POST", _UPLOADS + "/retry", "Send again what could not be sent, one or all",
+            body=RetryBody, answer=RefList, example={"ref": ""},
+        ),
+        _one("dropUpload", "POST", _UPLOADS + "/drop", "Delete an output that could not be sent", body=RefBody, answer=Done,
+             example=_EXAMPLE),
         _one("openapi", "GET", "/data/v1/openapi.json", "This description", answer={"type": "object"}),
     ]  # fmt: skip
 
@@ -90,7 +110,7 @@ _EXAMPLE = {"ref": "far:inputs/a.dat"}
 
 
 def _one(name: str, method: str, path: str, summary: str, **rest: Any) -> Operation:
-    tag = "Primary" if path.startswith(_PRIMARY) else "Remotes" if "remotes" in path else "Objects"
+    tag = "Uploads" if path.startswith(_UPLOADS) else "Primary" if path.startswith(_PRIMARY) else "Remotes" if "remotes" in path else "Objects"
     return Operation(id=name, method=method, path=path, summary=summary, tag=tag, **rest)
 
 

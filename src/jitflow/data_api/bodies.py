@@ -1,0 +1,38 @@
+"""What the Data API is sent."""
+
+from msgspec import Struct
+
+
+class RemoteBody(Struct, frozen=True, forbid_unknown_fields=True):
+    """A remote to add: rclone's type and options."""
+
+    name: str
+    type: str
+    options: dict[str, str] = {}
+
+
+class RefBody(Struct, frozen=True, forbid_unknown_fields=True):
+    """An object to act on, `remote:path`."""
+
+    ref: str
+
+
+class CheckBody(Struct, frozen=True, forbid_unknown_fields=True):
+    """How to compare the catalogue with the primary; see `PrimaryAdmin.compare`."""
+
+    remove: bool = False
+    hashes: bool = False
+
+
+class AdoptBody(Struct, frozen=True, forbid_unknown_fields=True):
+    """The files at `place` are the objects below the prefix `ref`; see `PrimaryAdmin.adopt`."""
+
+    place: str
+    ref: str
+    move: bool = False
+
+
+class RetryBody(Struct, frozen=True, forbid_unknown_fields=True):
+    """An output to send again, `remote:path`; empty: all that could not be sent."""
+
+    ref: str = ""
