@@ -110,7 +110,15 @@ _EXAMPLE = {"ref": "far:inputs/a.dat"}
 
 
 def _one(name: str, method: str, path: str, summary: str, **rest: Any) -> Operation:
-    tag = "Uploads" if path.startswith(_UPLOADS) else "Primary" if path.startswith(_PRIMARY) else "Remotes" if "remotes" in path else "Objects"
+    tag = (
+        "Uploads"
+        if path.startswith(_UPLOADS)
+        else "Primary"
+        if path.startswith(_PRIMARY)
+        else "Remotes"
+        if "remotes" in path
+        else "Objects"
+    )
     return Operation(id=name, method=method, path=path, summary=summary, tag=tag, **rest)
 
 
