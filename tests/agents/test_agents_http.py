@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from tests.agents.agent_worlds import Answer, WebServer, engine, is_ended, node, run, task, until, workflow
 
-from jitflow.agents import HttpAgent
+from jitflow.agents import HostRules, HttpAgent
 from jitflow.model.objects import NO_OBJECTS, Secret
 from jitflow.model.problems import Refused
 from jitflow.model.runs import ShutdownRequested
@@ -112,7 +112,7 @@ def test_some_hosts_are_not_asked() -> None:
     for url in ("http://169.254.169.254/latest/meta-data", "http://[::ffff:169.254.169.254]/"):
         with pytest.raises(Refused, match="link-local"):
             run(AGENT, task("http", http={"url": url}))
-    only = HttpAgent(NO_OBJECTS, ["*.example.org"])
+    only = HttpAgent(NO_OBJECTS, HostRules(["*.example.org"]))
     with WebServer(_answer) as web, pytest.raises(Refused, match="not allowed"):
         run(only, task("http", http={"url": f"{web.url}/ok"}))
     assert not web.asked

@@ -13,10 +13,13 @@ from starlette.routing import Route
 
 from jitflow.access import ALL, Gate, Limits, Role, Tokens, TokenWish, Verifier, owner
 from jitflow.access.audit import AuditLog
+from jitflow.agents import HostRules, WebhookSender
+from jitflow.app.outbox import Outbox
+from jitflow.app.webhooks import Webhooks
 from jitflow.control_api import Rules, make_app
 from jitflow.data_api import routes as data_routes
 from jitflow.telemetry.metrics import CustomMetrics, Exposition
-from jitflow.testing.fake_engine import World
+from jitflow.testing.fake_engine import PlainSealer, World
 
 T = TypeVar("T")
 
@@ -46,6 +49,9 @@ class House:
         self.world = World()
         self.tokens = Tokens(self.world.store, self.world.clock, self._spawn)
         self.gate = Gate(OWN, tokens=self.tokens, verifier=verifier, now=self.world.clock.now)
+        hooks = Webhooks(self.world.store, PlainSealer())
+        sender = WebhookSender(HostRules(private_hosts=()))
+        self.outbox = Outbox(hooks, self.world.store, sender, self.world.clock, self._spawn)
         self.keys: dict[str, str] = {"own": OWN}
         self._background: list[Awaitable[Any]] = []
         self.app = self._app()
@@ -59,6 +65,7 @@ class House:
             metrics=Exposition(CustomMetrics(self.world.clock.now), dict),
             rules=self._rules,
             audit=self.audit,
+            outbox=self.outbox,
         )
 
     def _spawn(self, work: Any, _name: str) -> None:
@@ -67,6 +74,7 @@ class House:
     async def open(self) -> None:
         await self.world.service.open()
         await self.tokens.open()
+        await self.outbox.open(())
         for name, grants in GRANTS.items():
             self.keys[name] = await self.key(name, grants)
         self.keys["expired"] = await self.key("expired", {ALL: Role.ADMIN}, expires_in_s=1.0)

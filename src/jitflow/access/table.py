@@ -171,6 +171,12 @@ NEEDS: Final[Mapping[tuple[str, str], Need]] = {
     ("GET", "/api/jit/v1/tokens/{id}"): Need(P.TOKENS_MANAGE, Where.SOMEWHERE),
     ("DELETE", "/api/jit/v1/tokens/{id}"): Need(P.TOKENS_MANAGE, Where.SOMEWHERE),
     ("GET", "/api/jit/v1/audit"): Need(P.AUDIT_READ, Where.SOMEWHERE),
+    ("GET", "/api/jit/v1/webhooks"): Need(P.WEBHOOKS_READ, Where.SOMEWHERE),
+    ("POST", "/api/jit/v1/webhooks"): Need(P.WEBHOOKS_WRITE, Where.SOMEWHERE),
+    ("GET", "/api/jit/v1/webhooks/{name}"): Need(P.WEBHOOKS_READ, Where.SOMEWHERE),
+    ("DELETE", "/api/jit/v1/webhooks/{name}"): Need(P.WEBHOOKS_WRITE, Where.SOMEWHERE),
+    ("GET", "/api/jit/v1/webhooks/{name}/failures"): Need(P.WEBHOOKS_READ, Where.SOMEWHERE),
+    ("POST", "/api/jit/v1/webhooks/{name}/replay"): Need(P.WEBHOOKS_WRITE, Where.SOMEWHERE),
     # Far stores and the primary belong to no namespace.
     ("GET", "/data/v1/remotes"): Need(P.DATA_READ, Where.EVERYWHERE),
     ("POST", "/data/v1/remotes"): Need(P.REMOTES_WRITE, Where.EVERYWHERE),

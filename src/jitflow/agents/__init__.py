@@ -5,5 +5,6 @@ from jitflow.agents.hosts import HostRules
 from jitflow.agents.http import HttpAgent
 from jitflow.agents.plugins import Plugin, PluginAgent
 from jitflow.agents.resources import ResourceAgent
+from jitflow.agents.webhooks import WebhookSender
 
-__all__ = ["DataAgent", "HostRules", "HttpAgent", "Plugin", "PluginAgent", "ResourceAgent"]
+__all__ = ["DataAgent", "HostRules", "HttpAgent", "Plugin", "PluginAgent", "ResourceAgent", "WebhookSender"]

@@ -5,11 +5,12 @@ import base64
 import binascii
 from collections.abc import Collection, Mapping
 from typing import Any
+from urllib.request import getproxies
 
 import httpx
 
 from jitflow.agents._outputs import collected
-from jitflow.agents.hosts import HostRules
+from jitflow.agents.hosts import CheckedTransport, HostRules
 from jitflow.expr.lang import LangError, compile_expression
 from jitflow.model import argo
 from jitflow.model.objects import Objects, Secret
@@ -26,10 +27,10 @@ MAX_REDIRECTS = 10
 class HttpAgent:
     """Sends the requests of http templates. A restart of the server sends a request that was not answered again."""
 
-    def __init__(self, objects: Objects, allowed_hosts: Collection[str] = ()) -> None:
-        """Take Secrets from `objects`. `allowed_hosts`: patterns of hosts; empty: all but link-local addresses."""
+    def __init__(self, objects: Objects, hosts: HostRules | None = None) -> None:
+        """Take Secrets from `objects` and ask only `hosts` that the rules allow; without rules all but link-local addresses."""
         self._objects = objects
-        self._hosts = HostRules(allowed_hosts)
+        self._hosts = hosts or HostRules()
 
     async def run(self, uid: str, task: RunTask, report: Report) -> TaskResult:
         """Send the request; see `Agent.run`."""
@@ -76,6 +77,7 @@ class HttpAgent:
                     max_redirects=MAX_REDIRECTS,
                     timeout=timeout_s,
                     event_hooks={"request": [self._check]},
+                    transport=self._transport(verify=not http.insecure_skip_verify),
                 ) as client,
                 client.stream((http.method or "GET").upper(), http.url, headers=headers, content=_body(http) or None) as response,
             ):
@@ -88,6 +90,10 @@ class HttpAgent:
                 return first, response, body.decode("utf-8", "replace")
         except TimeoutError as error:
             raise OSError(f"no answer within {timeout_s:g} s (i/o timeout)") from error
+
+    def _transport(self, *, verify: bool) -> CheckedTransport | None:
+        """Return what connects to the address that was checked; None where a proxy of the environment connects instead."""
+        return None if getproxies() else CheckedTransport(self._hosts, verify=verify)
 
     async def _check(self, request: httpx.Request) -> None:
         """Refuse hosts that the settings do not allow, redirects included."""

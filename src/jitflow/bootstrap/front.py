@@ -7,14 +7,30 @@ from starlette.applications import Starlette
 
 from jitflow.access import Gate, Limits, Role, Tokens, Verifier
 from jitflow.access.audit import AuditLog
+from jitflow.agents import HostRules, WebhookSender
 from jitflow.app import Service
+from jitflow.app.outbox import Outbox
+from jitflow.app.webhooks import Webhook, Webhooks, checked
 from jitflow.bootstrap.home import Home
+from jitflow.bootstrap.vault import Vault
 from jitflow.control_api import LOOPBACK_HOSTS, Rules, make_app
 from jitflow.data_api import routes as data_routes
+from jitflow.engine import Engine
 from jitflow.engine.tasks import Owner
+from jitflow.model.problems import Refused
 from jitflow.ports.clock import Clock
 from jitflow.ports.store import StateStore
-from jitflow.settings import AuditSettings, OidcSettings, ServerSettings, Settings, SettingsError, parse_bytes
+from jitflow.settings import (
+    AuditSettings,
+    EventSettings,
+    OidcSettings,
+    ServerSettings,
+    Settings,
+    SettingsError,
+    WebhookSettings,
+    parse_bytes,
+    resolve_secret,
+)
 from jitflow.telemetry.metrics import Exposition
 
 
@@ -22,7 +38,9 @@ class Behind(Struct, frozen=True, kw_only=True):
     """What the front needs of the parts behind it."""
 
     service: Service
+    engine: Engine
     store: StateStore
+    vault: Vault
     clock: Clock
     owner: Owner
     metrics: Exposition
@@ -41,17 +59,46 @@ async def open_front(settings: Settings, token: str, behind: Behind) -> Starlett
     await tokens.open()
     verifier = verifier_of(settings.oidc, behind.clock) if settings.oidc.issuer else None
     audit = audit_of(settings.audit, behind)
+    outbox = await open_outbox(settings.events, behind)
     return make_app(
         behind.service,
         Gate(token, tokens=tokens, verifier=verifier, now=behind.clock.now),
         tokens=tokens,
         audit=audit,
+        outbox=outbox,
         extra=data_routes(behind.service),
         hosts=(*LOOPBACK_HOSTS, *settings.server.names),
         metrics=behind.metrics,
         open_metrics=settings.server.open_metrics,
         rules=rules_of(settings.server),
     )
+
+
+async def open_outbox(events: EventSettings, behind: Behind) -> Outbox:
+    """Return what tells webhooks of workflows, listening.
+
+    Raises:
+        SettingsError: a webhook of the settings cannot be used.
+    """
+    hooks = Webhooks(behind.store, behind.vault, [_webhook(name, hook) for name, hook in events.webhooks.items()])
+    await hooks.open()
+    sender = WebhookSender(HostRules(events.allowed_hosts, private_hosts=events.private_hosts, settings="events"))
+    behind.closing.push_async_callback(sender.close)
+    outbox = Outbox(hooks, behind.store, sender, behind.clock, behind.owner.spawn, attempts=events.attempts)
+    behind.closing.callback(behind.engine.subscribe(outbox.hear))
+    await outbox.open(await behind.store.runs())
+    return outbox
+
+
+def _webhook(name: str, hook: WebhookSettings) -> Webhook:
+    secret = resolve_secret(hook.secret, f"events.webhooks.{name}.secret")
+    if not secret:
+        raise SettingsError(f"events.webhooks.{name}.secret: is empty; receivers could not tell who calls")
+    try:
+        made = Webhook(name=name, url=hook.url, namespace=hook.namespace, events=hook.events, secret=secret, source="settings")
+        return checked(made)
+    except Refused as error:
+        raise SettingsError(f"events.webhooks.{name}: {error}") from error
 
 
 def audit_of(audit: AuditSettings, behind: Behind) -> AuditLog | None:

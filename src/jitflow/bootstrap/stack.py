@@ -128,7 +128,7 @@ async def open_stack(settings: Settings) -> AsyncGenerator[Stack]:
             memos=memos,
             claims=claims,
             agents={
-                "http": HttpAgent(objects, settings.http.allowed_hosts),
+                "http": HttpAgent(objects, hosts_of(settings)),
                 "resource": resources,
                 "data": DataAgent(stores, registry.locator),
                 "plugin": PluginAgent(
@@ -171,7 +171,17 @@ async def open_stack(settings: Settings) -> AsyncGenerator[Stack]:
         retention = _keep_tidy(settings, service, owner)
         stack.callback(engine.subscribe(lambda change: _ended(change, scheduler, retention)))
         metrics = Exposition(meters, lambda: {**_workflows(service), **engine.figures()})
-        behind = Behind(service=service, store=store, clock=clock, owner=owner, metrics=metrics, home=home, closing=stack)
+        behind = Behind(
+            service=service,
+            engine=engine,
+            store=store,
+            vault=vault,
+            clock=clock,
+            owner=owner,
+            metrics=metrics,
+            home=home,
+            closing=stack,
+        )
         app = await open_front(settings, token, behind)
         yield Stack(app=app, token=token, end_streams=service.closing.set)
 
@@ -229,7 +239,7 @@ def all_stores(settings: Settings, home: Home, storage: RcloneStorage, objects: 
     """Return the configured remotes with the stores that only manifests name."""
     staging = Staging(home.staging.absolute(), parse_bytes(settings.primary.capacity))
     staging.open()
-    hosts = HostRules(settings.http.allowed_hosts)
+    hosts = hosts_of(settings)
     return AllStores(storage, Credentials(objects), hosts.check, staging, stall_s=settings.primary.stall_s)
 
 
@@ -246,6 +256,14 @@ def primary_of(settings: Settings, home: Home, stores: AllStores) -> Primary:
         raise SettingsError(f"primary.remote: the remote {chosen.remote!r} is not configured; add [remotes.{chosen.remote}]")
     scratch = Scratch(Path(chosen.path) if chosen.path else home.scratch, parse_bytes(chosen.scratch or chosen.capacity))
     return RemotePrimary(ObjectRef(remote=chosen.remote, path=chosen.prefix.strip("/")), stores, scratch)
+
+
+def hosts_of(settings: Settings) -> HostRules:
+    """Return whom manifests may let the server ask: its own networks only as long as it serves nobody but this machine."""
+    private = settings.http.private_hosts
+    if private is None:
+        private = ("*",) if settings.server.host in {"127.0.0.1", "localhost", "::1"} else ()
+    return HostRules(settings.http.allowed_hosts, private_hosts=private)
 
 
 def make_executor(settings: Settings, home: Home) -> Executor:

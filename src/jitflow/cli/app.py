@@ -34,6 +34,7 @@ COMMANDS: dict[str, str] = {
     "remote": "Far stores: list, add, remove, test.",
     "data": "Objects, the primary and uploads: list, stage, pin, evict, fill, check, adopt.",
     "token": "Tokens: create, list, revoke; and who you are.",
+    "webhook": "Webhooks: who is told of workflows; failures and their replay.",
     "audit": "Say who changed what, and who was refused.",
     "doctor": "Check what works on this machine.",
     "version": "Print the versions.",

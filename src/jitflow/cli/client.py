@@ -330,6 +330,29 @@ class Client:
         """Return entries of the audit log, newest first; `params`: since, subject, namespace, action, limit."""
         return list(self._json("GET", "/api/jit/v1/audit", params=params).get("items") or [])
 
+    # -- webhooks
+
+    def webhooks(self) -> list[dict[str, Any]]:
+        """Return the webhooks that this caller may manage."""
+        return list(self._json("GET", "/api/jit/v1/webhooks").get("items") or [])
+
+    def add_webhook(self, wish: dict[str, Any]) -> dict[str, Any]:
+        """Make a webhook; the answer's `secret` is shown this once."""
+        return self._json("POST", "/api/jit/v1/webhooks", body=wish)
+
+    def remove_webhook(self, name: str) -> None:
+        """Forget a webhook and what waits for it."""
+        self._send("DELETE", "/api/jit/v1/webhooks" + _tail(name))
+
+    def webhook_failures(self, name: str) -> list[dict[str, Any]]:
+        """Return the events that a webhook could not be told."""
+        return list(self._json("GET", "/api/jit/v1/webhooks" + _tail(name, "failures")).get("items") or [])
+
+    def replay_webhook(self, name: str, ids: list[str]) -> int:
+        """Send failed events again, all if no ids are given; return how many."""
+        path = "/api/jit/v1/webhooks" + _tail(name, "replay")
+        return int(self._json("POST", path, body={"ids": ids}).get("replayed", 0))
+
     # -- jitflow's own
 
     def explain(self, manifest: dict[str, Any]) -> Estimate:

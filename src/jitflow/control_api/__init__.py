@@ -13,6 +13,7 @@ from starlette.types import Scope
 
 from jitflow.access import OPEN, Gate, Limits, Tokens
 from jitflow.access.audit import AuditLog
+from jitflow.app.outbox import Outbox
 from jitflow.app.service import Service
 from jitflow.control_api import about, auditing
 from jitflow.control_api import metrics as metrics_routes
@@ -25,6 +26,7 @@ from jitflow.control_api.jit import JitRoutes
 from jitflow.control_api.objects import ObjectRoutes
 from jitflow.control_api.shell import BODY_TIMEOUT_S, LOOPBACK_HOSTS, MAX_BODY_BYTES, Shell
 from jitflow.control_api.tokens import TokenRoutes
+from jitflow.control_api.webhooks import WebhookRoutes
 from jitflow.control_api.workflows import WorkflowRoutes
 from jitflow.telemetry.metrics import Exposition
 
@@ -63,6 +65,7 @@ def make_app(
     open_metrics: bool = False,
     rules: Rules = Rules(),  # noqa: B008 - a frozen value
     audit: AuditLog | None = None,
+    outbox: Outbox | None = None,
 ) -> Starlette:
     """Return the application: the Control API (unless `control` is False) and `extra` routes behind one gate.
 
@@ -76,10 +79,12 @@ def make_app(
         metrics: what `/metrics` answers; None: there is no such path.
         open_metrics: whether `/metrics` needs no token.
         audit: where it is written down who did what; None: nowhere.
+        outbox: what `/api/jit/v1/webhooks` manages; None: there is no such path.
         rules: how much may be asked, and by pages of which origins.
     """
     measured = metrics_routes.routes(metrics) if metrics is not None else []
     managed = TokenRoutes(tokens).routes() if tokens is not None else []
+    managed += WebhookRoutes(outbox).routes() if outbox is not None else []
     audited = auditing.routes(audit) if audit is not None else []
     table = [*about.routes(), *managed, *audited, *measured, *extra, *(routes(service) if control else ()), *about.other_routes()]
     open_paths = OPEN | {metrics_routes.PATH} if open_metrics else OPEN

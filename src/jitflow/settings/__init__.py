@@ -4,6 +4,7 @@ from jitflow.settings._load import load, resolve_secret
 from jitflow.settings._tree import (
     ArtifactPluginSettings,
     AuditSettings,
+    EventSettings,
     ImageSettings,
     OidcRoleSettings,
     OidcSettings,
@@ -14,6 +15,7 @@ from jitflow.settings._tree import (
     ServerSettings,
     Settings,
     SettingsError,
+    WebhookSettings,
     parse_bytes,
     parse_span_s,
 )
@@ -21,6 +23,7 @@ from jitflow.settings._tree import (
 __all__ = [
     "ArtifactPluginSettings",
     "AuditSettings",
+    "EventSettings",
     "ImageSettings",
     "OidcRoleSettings",
     "OidcSettings",
@@ -31,6 +34,7 @@ __all__ = [
     "ServerSettings",
     "Settings",
     "SettingsError",
+    "WebhookSettings",
     "load",
     "parse_bytes",
     "parse_span_s",

@@ -110,6 +110,7 @@ def _check(settings: Settings, source: Path) -> None:
         (settings.primary.transfers >= 1, "primary.transfers must be at least 1"),
         (settings.max_pods >= 0, "max_pods must not be negative"),
         (0 <= settings.server.port <= 65535, "server.port must be between 0 and 65535"),
+        (settings.events.attempts >= 1, "events.attempts must be at least 1"),
         (settings.grace_s >= 0, "grace_s must not be negative"),
     )
     limits += (*_server_limits(settings.server), *_audit_limits(settings.audit), *_oidc_limits(settings.oidc))

@@ -187,10 +187,34 @@ class ImageSettings(_Strict, frozen=True, kw_only=True):
 class HttpSettings(_Strict, frozen=True, kw_only=True):
     """Whom http templates, and stores that only a manifest names, may ask.
 
-    `allowed_hosts`: names, `*` stands for any part; empty: all but link-local addresses.
+    `allowed_hosts`: names, `*` stands for any part; empty: all but link-local addresses. `private_hosts`: where there are no
+    `allowed_hosts`, those with private addresses that may be asked; if not set, all while the server serves this machine only.
     """
 
     allowed_hosts: tuple[str, ...] = ()
+    private_hosts: tuple[str, ...] | None = None
+
+
+class WebhookSettings(_Strict, frozen=True, kw_only=True):
+    """Who is told of events: `url`, of which `namespace` (`*`: all), of which `events`; `secret` signs what is sent."""
+
+    url: str
+    secret: str | dict[str, str]
+    namespace: str = "*"
+    events: tuple[str, ...] = ()
+
+
+class EventSettings(_Strict, frozen=True, kw_only=True):
+    """Whom webhooks may reach, and webhooks that are always there.
+
+    `allowed_hosts`: names, `*` stands for any part; empty: all but private and link-local addresses. `private_hosts`: those with
+    private addresses that may be reached. `attempts`: so often an event is tried before it is given up.
+    """
+
+    allowed_hosts: tuple[str, ...] = ()
+    private_hosts: tuple[str, ...] = ()
+    attempts: int = 12
+    webhooks: dict[str, WebhookSettings] = field(default_factory=dict[str, WebhookSettings])
 
 
 class PluginSettings(_Strict, frozen=True, kw_only=True):
@@ -243,6 +267,7 @@ class Settings(_Strict, frozen=True, kw_only=True):
     artifact_repository: RepositorySettings = RepositorySettings()
     artifact_plugins: dict[str, ArtifactPluginSettings] = field(default_factory=dict[str, ArtifactPluginSettings])
     http: HttpSettings = HttpSettings()
+    events: EventSettings = EventSettings()
     plugins: dict[str, PluginSettings] = field(default_factory=dict[str, PluginSettings])
     retention: RetentionSettings = RetentionSettings()
     workflow_defaults: str | dict[str, Any] = ""
