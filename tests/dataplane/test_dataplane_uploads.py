@@ -9,6 +9,7 @@ import pytest
 from far_store import Kit, a_step, ref
 
 from jitflow.dataplane.turns import Rank, Turns
+from jitflow.ports.dataplane import Lease
 
 
 def going(tmp_path: Path, capacity: int, story: Callable[[Kit], Awaitable[None]], **options: object) -> None:
@@ -27,12 +28,15 @@ def stored(kit: Kit) -> list[str]:
 
 
 async def written(kit: Kit, uid: str, *names: str, size: int = 20) -> None:
-    """Let a step of a workflow write these and end."""
-    step = a_step(f"{uid}/s-{names[0]}", outputs=[(ref(name), size) for name in names])
-    kit.plane.acquire(uid, step)
-    await asyncio.sleep(0.01)
-    kit.plane.release(step.id, [kit.output(ref(name), size) for name in names])
-    await asyncio.sleep(0.01)
+    """Let steps of a workflow write these, one after another, and end."""
+    for name in names:
+        one = ref(name)
+        step = a_step(f"{uid}/s-{name}", outputs=[(one, size)])
+        kit.plane.acquire(uid, step)
+        await kit.until(lambda step=step: any(isinstance(e, Lease) and e.step == step.id for e in kit.events))
+        kit.plane.release(step.id, [kit.output(one, size)])
+        # It is sent, or waits for its turn.
+        await kit.until(lambda one=one: kit.far.count("store", one) or one in kit.plane._uploads.turns.places())
 
 
 def test_results_of_workflows_that_have_nothing_else_to_do_go_first_then_by_priority(tmp_path: Path) -> None:
@@ -43,9 +47,7 @@ def test_results_of_workflows_that_have_nothing_else_to_do_go_first_then_by_prio
             kit.far.gates["store", one] = gate
         for uid, priority in (("busy", 0), ("high", 5), ("done", 0)):
             kit.plane.announce(uid, [a_step(f"{uid}/later", ref(f"never-{uid}"))] if uid != "done" else [], priority=priority)
-        await written(kit, "busy", "block0", "block1")
-        await kit.until(lambda: len(stored(kit)) == 2)
-        await written(kit, "busy", "b1", "b2")
+        await written(kit, "busy", "block0", "block1", "b1", "b2")
         await written(kit, "high", "h1")
         await written(kit, "done", "d1", "d2")
         rows = [(row.ref.path, row.place, row.message) for row in kit.plane.uploads() if row.state == "queued"]
@@ -67,9 +69,7 @@ def test_what_space_waits_for_goes_before_results(tmp_path: Path) -> None:
     async def story(kit: Kit) -> None:
         gate = kit.far.gates["store", ref("block")] = asyncio.Event()
         held = kit.far.gates["store", ref("first")] = asyncio.Event()
-        await written(kit, "done", "block")
-        await kit.until(lambda: stored(kit) == ["block"])
-        await written(kit, "done", "first", "x1", "x2")
+        await written(kit, "done", "block", "first", "x1", "x2")
         claimed = a_step("w/reader", ref("x1"))
         kit.plane.acquire("w", claimed)
         await asyncio.sleep(0.01)
@@ -78,7 +78,8 @@ def test_what_space_waits_for_goes_before_results(tmp_path: Path) -> None:
         await asyncio.sleep(0.01)
         # 80 bytes are dirty, 20 of them are read now; the other 60 have to go before 230 can come into 300.
         rows = {row.ref.path: row for row in kit.plane.uploads()}
-        assert rows["x2"].state == "sending" or rows["x2"].message == "others wait for this"
+        assert rows["first"].state == "sending"
+        assert rows["x2"].message == "others wait for this"
         gate.set()
         held.set()
         await kit.until(lambda: kit.lease("b"))
