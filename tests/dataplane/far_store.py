@@ -162,6 +162,7 @@ class FarStore:
         return self._info(one) if there else None
 
     async def delete(self, one: ObjectRef) -> None:
+        await self._enter("delete", one)
         for other in [o for o in self.objects if o == one or (one.is_prefix and lies_below(o, one))]:
             del self.objects[other]
 

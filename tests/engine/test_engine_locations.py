@@ -3,9 +3,11 @@
 import pytest
 
 from jitflow.engine.locations import Locator, RemoteName, check_path, endpoint_names
+from jitflow.engine.pods import inputs_named
 from jitflow.model import argo
 from jitflow.model.data import ObjectRef
 from jitflow.model.problems import Refused
+from jitflow.model.runs import NamedFile
 
 pytestmark = pytest.mark.pure
 
@@ -79,3 +81,17 @@ def test_two_spellings_of_one_endpoint() -> None:
 
 def test_dots_inside_names_are_fine() -> None:
     check_path("a/..b/c..d/...", "here")
+
+
+def named(far: str, near: str) -> NamedFile:
+    def one(endpoint: str) -> argo.Artifact:
+        return argo.Artifact(name="f", optional=True, s3=argo.S3Artifact(endpoint=endpoint, bucket="b", key="f"))
+
+    return NamedFile(far=one(far), near=one(near))
+
+
+def test_files_that_steps_read_by_themselves_are_known_where_both_stores_are_configured():
+    (found,) = inputs_named([named("https://far.example", "http://minio:9000")], LOCATOR)
+    assert (str(found.ref), str(found.near), found.optional) == ("far:b/f", "minio:b/f", True)
+    assert inputs_named([named("https://elsewhere", "http://minio:9000"), named("far.example", "elsewhere")], LOCATOR) == ()
+    assert inputs_named([named("http://minio:9000", "http://127.0.0.1:9000")], LOCATOR) == ()

@@ -119,7 +119,7 @@ class Inside:
 
     def outer(self, step: FutureStep) -> FutureStep:
         """Return the step with the directories that it really needs."""
-        found = {one.ref: prefix for one in step.inputs if (prefix := self._covering(one.ref)) is not None}
+        found = {one.ref: prefix for one in step.inputs if one.near is None and (prefix := self._covering(one.ref)) is not None}
         if not found:
             return step
         self._parts[step.id] = found

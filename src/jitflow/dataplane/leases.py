@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from jitflow.dataplane import records
 from jitflow.dataplane.core import Core, advice
+from jitflow.dataplane.named import Named
 from jitflow.dataplane.progress import Progress
 from jitflow.dataplane.records import LeaseDoc, ReadDoc
 from jitflow.model.data import FutureStep, ObjectRef, Replica, ReplicaState, StepId, WorkflowUid
@@ -26,9 +27,10 @@ _TOLD_PER_ROUND = 500
 class Leases:
     """Who waits and who holds."""
 
-    def __init__(self, core: Core, progress: Progress, refuse: Callable[[StepId, str], None]) -> None:
+    def __init__(self, core: Core, progress: Progress, named: Named, refuse: Callable[[StepId, str], None]) -> None:
         """Tell `refuse` of steps that will never get their lease."""
         self._core = core
+        self._named = named
         self._progress = progress
         self._refuse = refuse
         self._waiting: dict[StepId, tuple[WorkflowUid, FutureStep]] = {}
@@ -58,6 +60,7 @@ class Leases:
                 core.primary.resume(key, list(self._rows(doc).values()))
             else:
                 core.journal.put(records.LEASE, key, None)
+        await self._named.load(store, self._held.values())
         if self._restored:
             core.owner.start(self._expire(), "restored leases")
 
@@ -119,15 +122,17 @@ class Leases:
         except Lost as error:
             self._lost(doc, error)
             return
-        if paths is not None:
+        if paths is not None and all(one.near is None for one in doc.step.inputs):
             self._tell_where(doc, rows, paths)
         elif step not in self._delivering:
             self._delivering.add(step)
             core.owner.start(self._deliver(doc, rows), f"deliver to {step}")
 
-    def _rows(self, doc: LeaseDoc) -> dict[ObjectRef, Replica]:
+    def _rows(self, doc: LeaseDoc, *, named: bool = False) -> dict[ObjectRef, Replica]:
+        """Return the replicas that a step reads from its pod, or those that it reads under names of their own."""
         absent = set(doc.absent)
-        return {one.ref: self._core.rows[one.ref] for one in doc.step.inputs if one.ref not in absent}
+        inputs = (one.ref for one in doc.step.inputs if (one.near is not None) is named)
+        return {ref: self._core.rows[ref] for ref in inputs if ref not in absent}
 
     async def _deliver(self, doc: LeaseDoc, rows: dict[ObjectRef, Replica]) -> None:
         core, step = self._core, doc.step.id
@@ -136,7 +141,8 @@ class Leases:
             while self._held.get(step) is doc:
                 attempt += 1
                 try:
-                    paths = await core.primary.deliver(step, list(rows.values()))
+                    paths = await core.primary.deliver(step, list(rows.values())) if rows else {}
+                    await self._named.put(doc.step, self._rows(doc, named=True))
                 except (Retryable, DiskFull, Corrupt, SourceChanged):
                     if attempt >= core.tuning.attempts:
                         raise
@@ -202,6 +208,7 @@ class Leases:
         doc = self._held.pop(step, None)
         if doc is not None:
             self._core.primary.give_back(step)
+            self._named.give_back(doc.step)
             self._core.journal.put(records.LEASE, step, None)
             self._core.history.read(step, self._read(doc))
 

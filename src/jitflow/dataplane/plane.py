@@ -21,6 +21,7 @@ from jitflow.dataplane.journal import Journal
 from jitflow.dataplane.leases import Leases
 from jitflow.dataplane.links import FILL_BYTES, FIRST_STREAMS, PART_BYTES, PART_STREAMS, Links
 from jitflow.dataplane.lookups import Lookups
+from jitflow.dataplane.named import Named
 from jitflow.dataplane.planning import Chooser, NoChooser, Planning, weight_of
 from jitflow.dataplane.progress import Progress
 from jitflow.dataplane.reality import Reality
@@ -153,7 +154,8 @@ class LocalDataPlane:
         self._transients = Transients(core)
         self._stageout = StageOut(core, self._uploads, self._transients, UnsentFolder(unsent_dir))
         self._progress = Progress(core, self._lookups, self._transfers, self._stageout)
-        self._leases = Leases(core, self._progress, self._refuse)
+        self._named = Named(core)
+        self._leases = Leases(core, self._progress, self._named, self._refuse)
         self._by_hand = ByHand(core, self._leases)
         self._inside = Inside(core)
         self._reality = Reality(core)
@@ -212,6 +214,7 @@ class LocalDataPlane:
     async def admit(self, uid: WorkflowUid, steps: Sequence[FutureStep]) -> None:
         """Look a workflow's inputs up before it begins (see `DataPlane.admit`)."""
         await admit(self._core, steps)
+        await self._named.look(uid, steps)
 
     async def check(self, uid: WorkflowUid, steps: Sequence[FutureStep]) -> Estimate:
         """Say what a workflow will take (see `DataPlane.check`)."""
@@ -226,6 +229,7 @@ class LocalDataPlane:
     def announce(self, uid: WorkflowUid, steps: Sequence[FutureStep], *, open_ended: bool = False, priority: int = 0) -> None:
         """Say what a workflow will read and write (see `DataPlane.announce`)."""
         self._uploads.prefer(uid, priority)
+        steps = [self._named.missing(uid, step) for step in steps]
         self._planning.announce(uid, self._gathered.announced(steps), weight_of(priority))
         for ref in self._transients.announced(uid, steps, open_ended=open_ended):
             self._stageout.export(ref)
@@ -234,6 +238,7 @@ class LocalDataPlane:
 
     def acquire(self, uid: WorkflowUid, step: FutureStep) -> None:
         """Ask for a step's lease (see `DataPlane.acquire`)."""
+        step = self._named.missing(uid, step)
         if not step.inputs and not step.outputs:
             self._listener(Lease(step=step.id))
             return
@@ -269,6 +274,7 @@ class LocalDataPlane:
     def withdraw(self, uid: WorkflowUid, *, good: bool = True) -> None:
         """The workflow has ended (see `DataPlane.withdraw`)."""
         self._gathered.withdraw(uid)
+        self._named.withdraw(uid)
         self._planning.withdraw(uid)
         self._leases.withdraw(uid)
         self._core.planner.withdraw(uid)

@@ -59,6 +59,18 @@ class Locator(Struct, frozen=True, kw_only=True):
         check_path(ref.path, f"artifact {artifact.name}")
         return ref
 
+    def known(self, artifact: argo.Artifact) -> ObjectRef | None:
+        """Return the artifact's object if it lies behind a configured remote, None if it does not."""
+        found = origin_of(artifact, self.namespace)
+        if found is None:
+            return None
+        origin, path = found
+        remote = self._configured(artifact, origin, path)
+        if not remote:
+            return None
+        check_path(path, f"file {artifact.name}")
+        return ObjectRef(remote=remote, path=path)
+
     def _locate(self, artifact: argo.Artifact) -> ObjectRef | None:
         if self.own is not None:
             artifact = repositories.relocated(artifact, self.own)

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from jitflow import machine
 from jitflow.engine.locations import Locator
-from jitflow.engine.pods import declared_run_s, future_of, located, outputs_of, step_id
+from jitflow.engine.pods import declared_run_s, future_of, inputs_named, located, outputs_of, step_id
 from jitflow.engine.run import LiveRun
 from jitflow.engine.runtimes import RunTimes
 from jitflow.model import argo
@@ -139,6 +139,7 @@ class Lookahead:
                     late=hidden and bool(after),
                     run_s=run_s,
                     family=step_id(uid, machine.family_of(step.name)),
+                    named=inputs_named(step.named, locator),
                 )
             )
         return [_passing(step, *pair, read) for step, pair in zip(found, passing, strict=True)], hidden

@@ -31,7 +31,7 @@ from jitflow.model.pods import (
     PodOutput,
 )
 from jitflow.model.problems import Problem, Refused
-from jitflow.model.runs import LaunchPod
+from jitflow.model.runs import LaunchPod, NamedFile
 from jitflow.ports.dataplane import Lease
 
 SIZE_ANNOTATION = "jitflow.io/output-size"
@@ -67,8 +67,11 @@ def future_of(
     late: bool = False,
     run_s: float | None = None,
     family: StepId = "",
+    named: tuple[FutureInput, ...] = (),
 ) -> FutureStep:
     """Return a step as the data plane knows it; its inputs need not exist yet if it is `late`."""
+    declared = tuple(FutureInput(ref=ref, optional=bool(artifact.optional), late=late) for artifact, ref in inputs)
+    have = {one.ref for one in declared}
     return FutureStep(
         id=step,
         template=template,
@@ -76,9 +79,16 @@ def future_of(
         certain=certain,
         run_s=run_s,
         family=family,
-        inputs=tuple(FutureInput(ref=ref, optional=bool(artifact.optional), late=late) for artifact, ref in inputs),
+        inputs=(*declared, *(one for one in named if one.ref not in have)),
         outputs=tuple(outputs),
     )
+
+
+def inputs_named(files: Sequence[NamedFile], locator: Locator) -> tuple[FutureInput, ...]:
+    """Return the files that a step reads by itself, as far as both their stores are configured remotes."""
+    found = ((locator.known(file.far), locator.known(file.near)) for file in files)
+    # It may be near only, or somebody else's: the step itself says so if it is nowhere.
+    return tuple(FutureInput(ref=far, optional=True, near=near) for far, near in found if far and near and far != near)
 
 
 def outputs_of(
@@ -161,6 +171,7 @@ def plan_pod(uid: str, launch: LaunchPod, locator: Locator, images: Images, name
         inputs,
         outputs_of(template, outputs),
         family=step_id(uid, family_of(name)) if name else "",
+        named=inputs_named(launch.named, locator),
     )
     logs = located(launch.logs, locator)
     return PodPlan(step=step, launch=launch, parts=parts, inputs=inputs, outputs=outputs, logs=logs)

@@ -31,6 +31,7 @@ from jitflow.machine.values import LiveTasks, template_values
 from jitflow.machine.workflow import TERMINATE, exit_name
 from jitflow.model import argo
 from jitflow.model.objects import NO_OBJECTS, Objects
+from jitflow.model.runs import NamedFile
 
 MAX_STEPS = 200_000
 """More steps than this are not looked at ahead."""
@@ -55,6 +56,7 @@ class ForecastStep(Struct, frozen=True, kw_only=True, gc=False):
     name: str = ""
     fingerprint: str = ""
     """What its run time is learned by."""
+    named: tuple[NamedFile, ...] = ()
     passing: Passing = NOTHING
     """Which of its outputs need not leave the primary."""
 
@@ -84,8 +86,10 @@ def forecast(
 
 
 def has_data(state: State, objects: Objects = NO_OBJECTS) -> bool:
-    """Return whether any template that the workflow may call reads or writes artifacts: others need no forecast."""
+    """Return whether the workflow names files, or calls templates that read or write artifacts: others need no forecast."""
     program = state.program
+    if program.named.files:
+        return True
     todo = [template.name or "" for template in program.spec.templates]
     seen: set[str] = set()
     while todo:
@@ -253,6 +257,7 @@ class _Forecaster:
             body=self._body(template, scope),
             name=node.name,
             fingerprint=template.fingerprint,
+            named=self._program.named.read_by(inputs.inputs.parameters),
             passing=self._policy.of(template, written) if self._policy is not None else NOTHING,
         )
         self._levels[node.id] = level

@@ -61,6 +61,7 @@ class PodKind:
                 logs=planned_logs(turn, node, template),
                 deadline_s=deadline_s,
                 deadline_at=min((at for at in (due, last_moment(turn, node)) if at is not None), default=None),
+                named=turn.program.named.read_by(node.inputs.parameters if node.inputs else ()),
             )
         )
         if given_up is not None:

@@ -14,6 +14,7 @@ from jitflow.expr import tags
 from jitflow.machine import locations
 from jitflow.machine import templates as keys
 from jitflow.machine.expressions import EarlyValues, reads
+from jitflow.machine.named import PARAMETERS, NamedFiles, named_files
 from jitflow.machine.problems import Problem
 from jitflow.model import argo
 from jitflow.model.effective import MissingTemplate, template_spec
@@ -419,6 +420,12 @@ class Program:
     def compiled_volumes(self) -> "tuple[tags.Compiled[argo.Volume], ...]":
         """The volumes, split at their tags: a claim's or ConfigMap's name may be a parameter."""
         return tuple(tags.compile_struct(volume) for volume in self.volumes)
+
+    @cached_property
+    def named(self) -> NamedFiles:
+        """The files that the workflow's parameters name, by the convention that `NamedFiles` describes."""
+        values = self.constants
+        return named_files({name: values.get(f"workflow.parameters.{name}", "") for name in PARAMETERS})
 
     @cached_property
     def constants(self) -> dict[str, str]:

@@ -70,13 +70,15 @@ class Replica(Struct, frozen=True, kw_only=True):
 class FutureInput(Struct, frozen=True, kw_only=True):
     """An object that a step will read. `size_bytes` None: not known yet.
 
-    `late`: it need not exist yet, for a step of which nothing is known yet may write it.
+    `late`: it need not exist yet, for a step of which nothing is known yet may write it. `near`: the step reads the object by
+    itself, under this name; it is there while the step runs.
     """
 
     ref: ObjectRef
     size_bytes: int | None = None
     optional: bool = False
     late: bool = False
+    near: ObjectRef | None = None
 
 
 class FutureOutput(Struct, frozen=True, kw_only=True):

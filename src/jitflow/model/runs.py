@@ -181,6 +181,13 @@ class Effect(Struct, frozen=True, kw_only=True, tag=True):
     key: str
 
 
+class NamedFile(Struct, frozen=True, kw_only=True):
+    """A file that a step reads by itself: it looks for `near` first, and reads `far` where that is not there."""
+
+    far: argo.Artifact
+    near: argo.Artifact
+
+
 class LaunchPod(Effect, frozen=True, kw_only=True):
     """Get the node's inputs near, then run its pod. Open until the node has ended.
 
@@ -196,6 +203,7 @@ class LaunchPod(Effect, frozen=True, kw_only=True):
     """The logs that are archived: `NAME-logs` for the container NAME, each with its location."""
     deadline_s: float | None = None
     deadline_at: float | None = None
+    named: tuple[NamedFile, ...] = ()
 
 
 class PodDefaults(Struct, frozen=True, kw_only=True):
