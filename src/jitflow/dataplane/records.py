@@ -25,6 +25,8 @@ class BegunDoc(Struct, frozen=True, kw_only=True):
     ref: ObjectRef
     size_bytes: int
     location: str
+
+
 NAMED: Final = "named"
 
 
