@@ -89,6 +89,12 @@ def test_a_sidecar_without_an_image_or_a_known_command_is_refused() -> None:
         built({"container": CONTAINER, "sidecars": [{"name": "s", "image": "other"}]})
 
 
+def test_a_set_of_one_container_is_tried_again_too() -> None:
+    retry = {"retries": "2", "duration": "1s"}
+    pod = built({"containerSet": {"retryStrategy": retry, "containers": [{"name": "a", **CONTAINER}]}})
+    assert [(one.name, one.retries) for one in pod.containers] == [("a", 2)]
+
+
 def test_retries_that_are_no_number_are_refused() -> None:
     with pytest.raises(Refused, match=r"containerSet.retryStrategy of template 't'"):
         built({"containerSet": {"retryStrategy": {"retries": "many"}, "containers": [{"name": "main", **CONTAINER}]}})

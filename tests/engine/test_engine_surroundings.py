@@ -158,6 +158,9 @@ def test_pod_spec_patches_are_merged_the_workflows_first() -> None:
     assert (found.container.image, found.container.working_dir, found.active_deadline_seconds) == ("b", "/w", 5)
     assert [variable.name for variable in found.container.env] == ["A", "B"]
     assert patched(template, "", None) is template
+    resources = "{resources: {requests: {memory: 10Ki}}}"
+    argos = f"{{initContainers: [{{name: init, {resources[1:]}], containers: [{{name: wait, {resources[1:]}]}}"
+    assert (patched(template, argos).init_containers, patched(template, argos).sidecars) == ((), ()), "Argo's own containers"
     for bad, message in (
         ("[", "neither YAML nor JSON"),
         ("x", "must be a mapping"),

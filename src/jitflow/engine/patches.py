@@ -9,6 +9,8 @@ from jitflow.model import argo
 from jitflow.model.merge import strategic_merge
 from jitflow.model.problems import Refused
 
+_ARGOS_OWN = {"initContainers": "init", "containers": "wait"}
+"""Containers that Argo adds to its pods, and that many patches name (for their resources): here there are none."""
 _SPEC_FIELDS = ("activeDeadlineSeconds", "nodeSelector", "volumes", "initContainers")
 
 
@@ -26,8 +28,12 @@ def patched(template: argo.Template, *patches: str | None) -> argo.Template:
     containers = [plain[kind] | {"name": "main"}] if kind else list(plain.get("containerSet", {}).get("containers", []))
     pod: dict[str, Any] = {"containers": containers + list(plain.get("sidecars", []))}
     pod |= {field: plain[field] for field in _SPEC_FIELDS if field in plain}
+    own_names = {field: {container.get("name") for container in pod.get(field, ())} for field in _ARGOS_OWN}
     for patch in wanted:
         pod = strategic_merge(pod, patch)
+    for field, name in _ARGOS_OWN.items():
+        if field in pod and name not in own_names[field]:
+            pod[field] = [container for container in pod[field] if container.get("name") != name]
     known = {container["name"] for container in containers}
     own = [container for container in pod["containers"] if container.get("name") in known]
     others = [container for container in pod["containers"] if container.get("name") not in known]

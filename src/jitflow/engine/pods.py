@@ -197,7 +197,7 @@ def build_pod(
     containers = [_container(plan, part, lease, environment, around) for part in plan.parts]
     main = containers[0]
     address = address_of(key) if serves(launch.template, plan.parts) else ""
-    if len(containers) > 1:
+    if len(containers) > 1 or main.retries:
         return Pod(
             key=key,
             name=launch.pod_name,

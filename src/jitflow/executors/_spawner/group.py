@@ -49,6 +49,18 @@ class _Member:
         return self.end is not None and (self.end["exit_code"] != 0 or bool(self.end["error"]))
 
 
+def _make_anew(directory: str) -> None:
+    """Make a container's directory for its next attempt; what an earlier one has written in its root stays, as in Argo."""
+    written, aside = f"{directory}/{rootfs.UPPER}", f"{directory}.{rootfs.UPPER}"
+    stays = os.path.isdir(written)
+    if stays:
+        os.rename(written, aside)
+    shutil.rmtree(directory, ignore_errors=True)
+    os.mkdir(directory, 0o700)
+    if stays:
+        os.rename(aside, written)
+
+
 class Group:
     """Runs the containers of a pod.
 
@@ -172,8 +184,7 @@ class Group:
     def _begin(self, member: _Member, poll: select.poll) -> None:
         if member.end is not None or member.pidfd >= 0 or time.monotonic() < member.next_at:
             return
-        shutil.rmtree(member.directory, ignore_errors=True)
-        os.mkdir(member.directory, 0o700)
+        _make_anew(member.directory)
         log = "log" if member.name == "main" else f"log@{member.name}"
         os.symlink(f"../../{log}", f"{member.directory}/log")
         member.attempts += 1

@@ -215,7 +215,7 @@ class _Parent:
         image_root = os.path.realpath(pod["image"]["root"] or "/")
         if not os.path.isdir(image_root):
             raise PodError(f"image {pod['image']['name']!r}: its root {image_root} is not a directory of this host")
-        on_disk = {"": "upper"}
+        on_disk = {"": rootfs.UPPER}
         if plan["root"] == "overlay":
             rootfs.overlay(stage, image_root)
         else:

@@ -17,6 +17,8 @@ PRIVATE = ("/tmp", "/var/tmp", "/run")
 """Empty and writable in every pod."""
 
 KERNEL = ("/proc", "/sys", "/dev")
+UPPER = "upper"
+"""Directory of a pod's directory that holds what the pod has written in its overlay."""
 _OPENED = ("/mnt", "/media", "/srv", "/opt", "/home", "/root", "/var")
 """Directories of which a pod with read-only binds sees the entries, and in which it may make new ones."""
 
@@ -117,9 +119,9 @@ def overlay(stage: str, image_root: str) -> None:
         layer = f"{stage}/image"
         os.mkdir(layer, 0o755)
         base_layer(layer, image_root)
-    for name in ("upper", "work"):
-        os.mkdir(name, 0o755)
-    options = f"lowerdir={_escaped(layer)}:{_escaped(image_root)},upperdir=upper,workdir=work"
+    os.makedirs(UPPER, 0o755, exist_ok=True)
+    os.mkdir("work", 0o755)
+    options = f"lowerdir={_escaped(layer)}:{_escaped(image_root)},upperdir={UPPER},workdir=work"
     flags = sc.MS_NODEV | sc.MS_NOSUID
     try:
         sc.mount("overlay", f"{stage}/root", "overlay", flags, options + ",volatile")
