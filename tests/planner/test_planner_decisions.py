@@ -434,11 +434,40 @@ def test_a_changed_source_drops_the_replica_when_nobody_reads_it() -> None:
     planner.ended("w/1")
     (eviction,) = planner.decide(0.0)
     assert eviction == Evict(ref=ref("a"), reason="no announced step reads it; its source has changed")
-    # Somebody asks while it leaves: it is fetched again.
+    # Somebody asks while it leaves: it is looked up and fetched again.
     planner.ask("w", step("2", ("a", 60)))
-    planner.decide(0.0)
+    assert planner.decide(0.0) == ()
     planner.evicted(ref("a"))
+    assert planner.decide(0.0) == (Look(ref=ref("a"), urgent=True),)
+    planner.size_known(ref("a"), 70)
     assert fetched(planner) == ["a"]
+
+
+def test_nobody_gets_what_is_not_what_it_was() -> None:
+    """Who has claimed it and not begun waits again; a pin does not hold it; it goes when its reader has ended."""
+    planner = a_planner(200)
+    for name in "ab":
+        planner.found(ref(name), 60)
+    planner.ask("w", step("1", ("a", 60)))
+    planner.decide(0.0)
+    planner.ask("w", step("2", ("a", 60), ("c", 60)))
+    planner.decide(0.0)
+    assert planner.keep(ref("a"))
+    planner.damaged(ref("a"))
+    planner.ask("w", step("3", ("a", 60)))
+    assert planner.wait("w/2") is not None
+    assert not [one for one in planner.decide(0.0) if isinstance(one, Grant)]
+    assert planner.audit() == ()
+    planner.ended("w/1")
+    (eviction,) = [one for one in planner.decide(0.0) if isinstance(one, Evict)]
+    assert eviction.ref == ref("a")
+    planner.evicted(ref("a"))
+    planner.decide(0.0)
+    planner.size_known(ref("a"), 60)
+    planner.decide(0.0)
+    planner.arrived(ref("a"))
+    assert Grant(step="w/3") in planner.decide(0.0)
+    assert planner.audit() == ()
 
 
 def test_an_object_that_grows_may_no_longer_fit() -> None:

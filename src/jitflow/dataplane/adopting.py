@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Sequence
 
 from jitflow.dataplane.core import Core, advice
+from jitflow.dataplane.twins import content_of
 from jitflow.model.data import ObjectInfo, ObjectRef, ReplicaState
 from jitflow.model.problems import Problem, Refused
 from jitflow.planner import Bypass, Take
@@ -95,7 +96,7 @@ class Adopting:
         core.coming.add(location)
         try:
             held = await hoard.adopt(file.name, location, move=move)
-            core.put_row(core.new_row(ref, held, location, version=info.version))
+            core.put_row(core.new_row(ref, held, location, version=info.version, content=content_of(info)))
             await core.journal.durable()
         except (FixRequest, ObjectMissing, PortError, OSError) as error:
             core.drop_row(ref)

@@ -55,18 +55,26 @@ class History:
     def _save(self) -> None:
         self._journal.put(records.COUNTERS, "counters", records.encode(self.counters))
 
-    def finished(self, record: TransferRecord, version: str = "") -> None:
-        """Note a transfer that has ended; a fetch of the same version for the second time is counted as such."""
+    def finished(self, record: TransferRecord, version: str | None = "") -> None:
+        """Note a transfer that has ended; a fetch of the same version for the second time is counted as such.
+
+        `version` None: nothing was fetched, for an equal object was here.
+        """
         number, key = self._next()
         self._transfers.append((number, record))
         self._journal.put(records.TRANSFER, key, records.encode(record))
         if len(self._transfers) > _KEPT:
             self._journal.put(records.TRANSFER, f"{self._transfers.popleft()[0]:015d}", None)
         if record.outcome == "ok" and record.direction == "in":
-            self._count_fetch(record, version)
+            if version is not None:
+                self._count_fetch(record, version)
         elif record.outcome == "ok":
             self.counters.stored_bytes += record.size_bytes
         self._save()
+
+    def shared(self, size_bytes: int) -> None:
+        """Count what had not to be fetched, for an object of equal content was here."""
+        self.counters.shared_bytes += size_bytes
 
     def _count_fetch(self, record: TransferRecord, version: str) -> None:
         self.counters.fetched_bytes += record.size_bytes

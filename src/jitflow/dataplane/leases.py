@@ -226,6 +226,10 @@ class Leases:
         doc, asked = self._held.get(step), self._waiting.get(step)
         return doc.step.family if doc is not None else asked[1].family if asked is not None else ""
 
+    def holds(self, step: StepId) -> bool:
+        """Return whether a step has its lease."""
+        return step in self._held
+
     def asked_at(self, step: StepId) -> float | None:
         """Return since when a step waits, None for one that does not."""
         return self._asked_at.get(step)

@@ -15,6 +15,7 @@ from jitflow.dataplane.adopting import Adopting
 from jitflow.dataplane.byhand import ByHand
 from jitflow.dataplane.checking import admit, check, outlook
 from jitflow.dataplane.core import Core, Tuning, workflow_of
+from jitflow.dataplane.freshness import Freshness
 from jitflow.dataplane.history import History
 from jitflow.dataplane.inside import Gathered, Inside
 from jitflow.dataplane.journal import Journal
@@ -160,6 +161,9 @@ class LocalDataPlane:
         self._inside = Inside(core)
         self._reality = Reality(core)
         self._adopting = Adopting(core)
+        self._freshness = Freshness(core)
+        self._looking: set[StepId] = set()
+        """Steps that have asked and whose inputs are looked at before the planner hears of it."""
         self._gathered = Gathered(core, self._stageout.unproven, self._stageout.export)
         self._standing = Standing(
             core,
@@ -218,6 +222,7 @@ class LocalDataPlane:
 
     async def check(self, uid: WorkflowUid, steps: Sequence[FutureStep]) -> Estimate:
         """Say what a workflow will take (see `DataPlane.check`)."""
+        self._freshness.begin(uid)
         return await check(self._core, uid, steps)
 
     async def outlook(self, workflows: Sequence[tuple[WorkflowUid, Sequence[FutureStep]]]) -> Estimate:
@@ -245,14 +250,27 @@ class LocalDataPlane:
         step = self._transients.marked(uid, step)
         if self._gathered.holds(uid, step):
             self._emit(Waiting(step=step.id, message=GATHERED))
+            return
+        outer = self._inside.outer(step)
+        doubtful = self._freshness.doubtful(uid, outer)
+        if doubtful and not self._leases.holds(step.id):
+            self._owner.start(self._look_and_ask(uid, outer, doubtful), f"look at the inputs of {step.id}")
         else:
-            self._leases.ask(uid, self._inside.outer(step))
+            self._leases.ask(uid, outer)
+
+    async def _look_and_ask(self, uid: WorkflowUid, step: FutureStep, doubtful: Sequence[ObjectRef]) -> None:
+        self._looking.add(step.id)
+        await self._freshness.look(doubtful)
+        if step.id in self._looking:
+            self._looking.discard(step.id)
+            self._leases.ask(uid, step)
 
     def release(self, step: StepId, outputs: Sequence[OutputObject], *, good: bool = True) -> None:
         """The step has ended (see `DataPlane.release`)."""
         family = self._leases.family(step)
         self._inside.forget(step)
         self._gathered.forget(step)
+        self._looking.discard(step)
         self._planning.ended(workflow_of(step), step)
         self._gathered.wrote(workflow_of(step), (output.ref for output in outputs))
         self._leases.returned(step)
@@ -273,6 +291,8 @@ class LocalDataPlane:
 
     def withdraw(self, uid: WorkflowUid, *, good: bool = True) -> None:
         """The workflow has ended (see `DataPlane.withdraw`)."""
+        self._freshness.end(uid)
+        self._looking = {step for step in self._looking if workflow_of(step) != uid}
         self._gathered.withdraw(uid)
         self._named.withdraw(uid)
         self._planning.withdraw(uid)
@@ -328,6 +348,9 @@ class LocalDataPlane:
         self._core.pump()
 
     def _gone(self, ref: ObjectRef) -> None:
+        row = self._core.rows.get(ref)
+        if row is not None and row.kept:
+            self._core.lost_pins.add(ref)
         self._core.drop_row(ref)
         self._core.planner.evicted(ref)
         self._by_hand.gone(ref)
@@ -362,6 +385,7 @@ class LocalDataPlane:
             fetched_twice_bytes=counters.fetched_twice_bytes,
             stored_bytes=counters.stored_bytes,
             strangers_bytes=self._core.strangers_bytes,
+            shared_bytes=counters.shared_bytes,
         )
 
     def replicas(self) -> Sequence[Replica]:

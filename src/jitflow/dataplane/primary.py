@@ -182,6 +182,16 @@ class PrimaryDirectory:
             raise
         return Received(read=read, held=held)
 
+    async def share(self, replica: Replica, location: str) -> Held:
+        """See `Primary.share`: another name of the same file."""
+        if replica.ref.is_prefix:
+            raise FixRequest(f"{replica.ref} is a tree, which cannot have a second name")
+        source = self._intact([replica])[replica.location]
+        target = self.root / location
+        target.parent.mkdir(exist_ok=True)
+        target.hardlink_to(source)
+        return look(target)
+
     async def take(self, source: Path, location: str) -> Held:
         """See `Primary.take`: by name where it lies on the same file system, else by a copy."""
         return await asyncio.to_thread(self._take, source, location)

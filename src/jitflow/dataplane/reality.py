@@ -54,7 +54,7 @@ class Reality:
             await core.remove(location)
         self._count_strangers(strangers)
         for row in sorted(rows, key=lambda row: row.last_used_at):
-            core.rows[row.ref] = row
+            core.enter(row)
             if row.location not in known:
                 core.drop_row(row.ref)
                 continue

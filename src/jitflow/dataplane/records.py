@@ -116,6 +116,7 @@ class Counters(Struct, kw_only=True):
     fetched_bytes: int = 0
     fetched_twice_bytes: int = 0
     stored_bytes: int = 0
+    shared_bytes: int = 0
     rates: dict[str, float] = {}
 
 

@@ -25,7 +25,7 @@ from jitflow.dataplane.primary import check_size, same
 from jitflow.dataplane.scratch import Scratch
 from jitflow.model.data import ObjectInfo, ObjectRef, Replica, StepId
 from jitflow.model.problems import Problem, Refused
-from jitflow.ports.errors import ObjectMissing, PortError, Retryable
+from jitflow.ports.errors import FixRequest, ObjectMissing, PortError, Retryable
 from jitflow.ports.primary import Contents, Found, Held, Hoard, Lost, Received
 from jitflow.ports.storage import Copying, Progress, Storage
 
@@ -199,6 +199,20 @@ class RemotePrimary:
             await asyncio.shield(self._clear(target))
             raise
         return Received(read=copied.read, held=held)
+
+    async def share(self, replica: Replica, location: str) -> Held:
+        """See `Primary.share`: a copy by the near store itself; stores know no second names."""
+        if replica.ref.is_prefix:
+            raise FixRequest(f"{replica.ref} is a tree, which cannot have a second name")
+        info = await self._storage.stat(self._ref(replica.location))
+        if not same(replica, _file(info)):
+            raise Lost(f"somebody has changed {replica.ref} in {self.label}", [replica.location])
+        target = self._ref(location)
+        try:
+            return _file((await self._storage.copy(info, target, _ignore)).written)
+        except BaseException:
+            await asyncio.shield(self._clear(target))
+            raise
 
     async def take(self, source: Path, location: str) -> Held:
         """See `Primary.take`."""

@@ -15,6 +15,7 @@ from jitflow.dataplane.transfers import Flight
 from jitflow.dataplane.transients import Transients
 from jitflow.dataplane.turns import Rank
 from jitflow.dataplane.unsent import UnsentFolder, chosen, listed
+from jitflow.dataplane.twins import content_of
 from jitflow.dataplane.uploads import Uploads
 from jitflow.model.data import ObjectInfo, ObjectRef, StepId, WorkflowUid
 from jitflow.planner import Bypass, Store, Take
@@ -414,7 +415,7 @@ class StageOut:
         core.know(info.ref, info)
         row = core.rows.get(output.ref)
         if row is not None and row.location == output.location:
-            core.put_row(msgspec.structs.replace(row, dirty=False, version=info.version))
+            core.put_row(msgspec.structs.replace(row, dirty=False, version=info.version, content=content_of(info)))
         core.planner.uploaded(output.ref, info.size_bytes)
 
     async def _gave_up(self, obligation: Obligation, output: OutputDoc, error: Exception) -> None:

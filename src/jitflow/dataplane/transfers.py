@@ -14,6 +14,7 @@ from jitflow.dataplane import records
 from jitflow.dataplane.core import Core, advice
 from jitflow.dataplane.links import SMALL_BYTES, Links
 from jitflow.dataplane.lookups import refusal, stat_one
+from jitflow.dataplane.twins import Twins, content_of
 from jitflow.model.data import ObjectInfo, ObjectRef, StepId
 from jitflow.planner import Bypass, Cancel, Fetch, Forget, Hurry, Take
 from jitflow.ports.dataplane import TransferRecord
@@ -49,6 +50,8 @@ class Flight:
     paused: bool = False
     """Gives way, until `go` is set."""
     go: asyncio.Event = field(default_factory=asyncio.Event)
+    twin: ObjectRef | None = None
+    """The object of equal content from whose replica it was taken."""
     remote_mark: tuple[float, int] = field(default=(0.0, 0))
 
     def rate(self, now: float) -> float | None:
@@ -80,6 +83,7 @@ class Transfers:
         self._attempts: dict[ObjectRef, int] = {}
         self._changes: dict[ObjectRef, int] = {}
         self.errors: dict[ObjectRef, str] = {}
+        self._twins = Twins(core, self._wanted)
 
     def perform(self, command: Fetch | Hurry | Cancel | Forget) -> None:
         """Do what the planner says of a transfer."""
@@ -184,6 +188,13 @@ class Transfers:
                 flight.paused = True
                 flight.receiving.cancel()
 
+    def _wanted(self, ref: ObjectRef) -> None:
+        """A step waits for another object of the same content."""
+        flight = self.flights.get(ref)
+        if flight is not None and not flight.urgent:
+            flight.urgent = True
+            self._go_on(flight)
+
     def _go_on(self, flight: Flight) -> None:
         if flight.paused:
             flight.paused = False
@@ -214,6 +225,7 @@ class Transfers:
             self._ended(flight, "ok", version=info.version)
             self.forget(flight.ref)
             core.planner.arrived(flight.ref)
+            core.keep_again(flight.ref)
         core.pump()
         self._links.settled(flight.ref.remote)
         self._balance(flight.ref.remote)
@@ -252,11 +264,16 @@ class Transfers:
             core.journal.put(records.BEGUN, str(ref), records.encode(body))
         core.coming.add(location)
         try:
-            received = await self._receive(flight, info)
-            core.put_row(core.new_row(ref, received.held, location, version=received.read.version or info.version))
+            received, flight.twin = await self._twins.bring(
+                info, location, lambda: self._receive(flight, info), urgent=lambda: flight.urgent
+            )
+            read = received.read
+            row = core.new_row(ref, received.held, location, version=read.version or info.version, content=content_of(read))
+            core.put_row(row)
         finally:
             core.coming.discard(location)
-        self._progress(flight, flight.size_bytes)
+        if flight.twin is None:
+            self._progress(flight, flight.size_bytes)
         try:
             await core.journal.durable()
         except BaseException:
@@ -300,12 +317,16 @@ class Transfers:
         core = self._core
         del self.flights[flight.ref]
         self._links.ended(flight.ref.remote, flight.parts, flight.size_bytes - flight.done_bytes)
-        if outcome == "ok":
+        if outcome != "ok":
+            core.drop_row(flight.ref)
+        elif flight.twin is not None:
+            core.history.shared(flight.size_bytes)
+            flight.reason = f"{flight.twin}, which is here, has the same content"
+            flight.size_bytes = 0
+        else:
             core.history.measured(flight.ref.remote, flight.remote_mark)
             if flight.size_bytes <= SMALL_BYTES:
                 self._links.answered(flight.ref.remote, core.clock.now() - flight.started_at)
-        else:
-            core.drop_row(flight.ref)
         core.history.finished(
             TransferRecord(
                 ref=flight.ref,
@@ -318,7 +339,7 @@ class Transfers:
                 error=error,
                 steps=(flight.step,),
             ),
-            version,
+            version if flight.twin is None else None,
         )
 
     def _failed(self, flight: Flight, error: Exception) -> None:

@@ -54,6 +54,7 @@ class Replica(Struct, frozen=True, kw_only=True):
     `kept`: somebody asked to keep it (a pin without a step).
     `location`: its file or directory below the primary's root.
     `stamp`: what tells that nobody has changed it there since; empty where that cannot be told.
+    `content`: hash and size; replicas of equal content are stored once. Empty where no hash is known.
     """
 
     ref: ObjectRef
@@ -65,6 +66,7 @@ class Replica(Struct, frozen=True, kw_only=True):
     version: str = ""
     last_used_at: float = 0.0
     stamp: str = ""
+    content: str = ""
 
 
 class FutureInput(Struct, frozen=True, kw_only=True):

@@ -130,16 +130,14 @@ class ObjectEvents:
         return tuple(stuck)
 
     def changed(self, ref: ObjectRef) -> None:
-        """The far copy of a resident object is another one now: evict the replica when nobody reads it, and look again."""
-        item = self._items.table.get(ref)
-        if item is None or item.dirty or item.state is not _S.RESIDENT:
-            return
-        item.stale = True
-        if item.loose:
-            self._room.evict(item, self._out, "its source has changed")
+        """The far copy of a resident object is another one now: nobody gets the replica any more, and it is looked up again."""
+        self._outdated(ref, "its source has changed")
 
     def damaged(self, ref: ObjectRef) -> None:
         """A replica is not what it was any more: nobody gets it from now on; it goes when those that read it have ended."""
+        self._outdated(ref, "somebody has changed or removed it")
+
+    def _outdated(self, ref: ObjectRef, why: str) -> None:
         item = self._items.table.get(ref)
         if item is None or item.dirty or item.state is not _S.RESIDENT:
             return
@@ -155,7 +153,7 @@ class ObjectEvents:
             self._claims.examine(step, self._out, self._forget)
         self._items.settle(item)
         if item.loose:
-            self._room.evict(item, self._out, "somebody has changed or removed it")
+            self._room.evict(item, self._out, why)
 
     def _looked(self, item: Item) -> None:
         if item.looking:
@@ -263,7 +261,7 @@ class ObjectEvents:
         stale, damaged = item.stale, item.damaged
         self._items.gone(item)
         if stale and not item.claims:
-            item.source = Source.FAR if damaged else Source.UNKNOWN
+            item.source = Source.UNKNOWN
         if damaged:
             self._had(item)
         if item.claims:

@@ -247,6 +247,8 @@ class PrimaryFill(Struct, frozen=True, kw_only=True):
     stored_bytes: int
     strangers_bytes: int = 0
     """What is in the primary and is not jitflow's; it counts as used."""
+    shared_bytes: int = 0
+    """What had not to be fetched so far, for an object of equal content was here."""
 
 
 class PrimaryCheck(Struct, frozen=True, kw_only=True):

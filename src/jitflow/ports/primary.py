@@ -143,6 +143,14 @@ class Primary(Protocol):
         """Remove what has come of an object that is not on its way; nothing there is fine."""
         ...
 
+    async def share(self, replica: Replica, location: str) -> Held:
+        """Give a replica a second location, where possible without storing it twice; each can be removed without the other.
+
+        Raises:
+            Lost: the replica is gone or changed. PortError, OSError: it cannot be done.
+        """
+        ...
+
     async def take(self, source: Path, location: str) -> Held:
         """Take a file or directory of this machine in; `source` may be gone afterwards."""
         ...

@@ -96,6 +96,7 @@ def fill(server: ServerOption = "", output: TableOption = TableFormat.TABLE) -> 
         "fetched": size(found.fetched_bytes),
         "fetched twice": size(found.fetched_twice_bytes),
         "stored": size(found.stored_bytes),
+        "shared": size(found.shared_bytes),
         "not jitflow's": size(found.strangers_bytes),
     }
     for key, value in lines.items():
