@@ -14,8 +14,8 @@ from jitflow.dataplane.records import Obligation, OutputDoc
 from jitflow.dataplane.transfers import Flight
 from jitflow.dataplane.transients import Transients
 from jitflow.dataplane.turns import Rank
-from jitflow.dataplane.unsent import UnsentFolder, chosen, listed
 from jitflow.dataplane.twins import content_of
+from jitflow.dataplane.unsent import UnsentFolder, chosen, listed
 from jitflow.dataplane.uploads import Uploads
 from jitflow.model.data import ObjectInfo, ObjectRef, StepId, WorkflowUid
 from jitflow.planner import Bypass, Store, Take
