@@ -18,7 +18,7 @@ export PYTHONDONTWRITEBYTECODE := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check bench conformance fuzz generate dist clean bench-traces bench-original fuzz-planner fuzz-api
+.PHONY: help demo test check bench conformance fuzz generate dist clean bench-traces bench-real bench-catalogue bench-original fuzz-planner fuzz-api
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -52,6 +52,12 @@ bench-traces: $(DEV) ## drive the planner over recorded workflows, against a bou
 
 bench-original: $(DEV) ## run the original system's workflows with real transfers (about half an hour): SETS=table BENCH_FLAGS="--only base"
 	@$(BIN)/python -m benchmark.original $(if $(SETS),--sets "$(SETS)") $(BENCH_FLAGS)
+
+bench-real: $(DEV) ## run recorded workflows for real, scaled down, beside a bound: TRACES=folder BENCH_FLAGS="--only montage"
+	@$(BIN)/python -m benchmark.traces.real --traces "$(TRACES)" $(BENCH_FLAGS)
+
+bench-catalogue: $(DEV) ## open a data plane over a million replicas: seconds and memory
+	@$(BIN)/python -m benchmark.catalogue $(BENCH_FLAGS)
 
 conformance: $(DEV) ## run manifests and compare their ends: MANIFESTS=folder EXPECTED=table.tsv
 	@$(BIN)/python -m benchmark.conformance --manifests "$(MANIFESTS)" --expected "$(EXPECTED)" $(CONFORMANCE_FLAGS)

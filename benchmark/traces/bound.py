@@ -24,21 +24,29 @@ class Paths:
     head: Mapping[str, float]
     tail: Mapping[str, float]
     rate_Bps: float
+    latency_s: float = LATENCY_S
 
     def moving(self, size: float) -> float:
         """Return the least time in which bytes cross the idle link."""
-        return LATENCY_S + size / self.rate_Bps
+        return self.latency_s + size / self.rate_Bps
 
 
-def bound(trace: Trace, rate_Bps: float, capacity: int) -> float:
+def bound(trace: Trace, rate_Bps: float, capacity: int, latency_s: float = LATENCY_S) -> float:
     """Return the bound for one workflow alone in an empty store."""
-    return together([(trace, 0.0)], rate_Bps, capacity)
+    return together([(trace, 0.0)], rate_Bps, capacity, latency_s=latency_s)
 
 
-def together(arrivals: Sequence[tuple[Trace, float]], rate_Bps: float, capacity: int, *, shared: bool = False) -> float:
+def together(
+    arrivals: Sequence[tuple[Trace, float]],
+    rate_Bps: float,
+    capacity: int,
+    *,
+    shared: bool = False,
+    latency_s: float = LATENCY_S,
+) -> float:
     """Return the bound for workflows that arrive at given times; with `shared` inputs of equal name are the same."""
     first = min(at for _, at in arrivals)
-    flows = [(paths(trace, rate_Bps, at, first if shared else at), at) for trace, at in arrivals]
+    flows = [(paths(trace, rate_Bps, at, first if shared else at, latency_s), at) for trace, at in arrivals]
     terms = [critical(flow) for flow, _ in flows]
     terms.append(work([flow for flow, _ in flows]))
     terms.append(downlink(flows, rate_Bps, shared=shared))
@@ -49,7 +57,9 @@ def together(arrivals: Sequence[tuple[Trace, float]], rate_Bps: float, capacity:
     return max(terms)
 
 
-def paths(trace: Trace, rate_Bps: float, arrival_s: float = 0.0, fetched_from_s: float = 0.0) -> Paths:
+def paths(
+    trace: Trace, rate_Bps: float, arrival_s: float = 0.0, fetched_from_s: float = 0.0, latency_s: float = LATENCY_S
+) -> Paths:
     """Return the heads and tails of a workflow's steps; its inputs may be on their way before it arrives."""
     external = set(trace.external)
     finals = set(trace.finals)
@@ -58,7 +68,7 @@ def paths(trace: Trace, rate_Bps: float, arrival_s: float = 0.0, fetched_from_s:
     for task in trace.tasks:
         first = sum(trace.sizes[file] for file in task.inputs if file in external)
         missing = any(file in external for file in task.inputs)
-        ready = max(arrival_s, fetched_from_s + (LATENCY_S + first / rate_Bps if missing else 0.0))
+        ready = max(arrival_s, fetched_from_s + (latency_s + first / rate_Bps if missing else 0.0))
         head[task.name] = max(ready, max((head[name] + trace.table[name].run_s for name in task.parents), default=0.0))
     children: dict[str, list[Task]] = {}
     for task in trace.tasks:
@@ -66,10 +76,10 @@ def paths(trace: Trace, rate_Bps: float, arrival_s: float = 0.0, fetched_from_s:
             children.setdefault(name, []).append(task)
     for task in reversed(trace.tasks):
         results = [trace.sizes[file] for file in task.outputs if file in finals]
-        upload = LATENCY_S + sum(results) / rate_Bps if results else 0.0
+        upload = latency_s + sum(results) / rate_Bps if results else 0.0
         after = max((child.run_s + tail[child.name] for child in children.get(task.name, ())), default=0.0)
         tail[task.name] = max(upload, after)
-    return Paths(trace=trace, head=head, tail=tail, rate_Bps=rate_Bps)
+    return Paths(trace=trace, head=head, tail=tail, rate_Bps=rate_Bps, latency_s=latency_s)
 
 
 def critical(flow: Paths) -> float:
@@ -125,8 +135,9 @@ def downlink(flows: Sequence[tuple[Paths, float]], rate_Bps: float, *, shared: b
             jobs[name] = (min(arrival, known[0]), max(tail, known[1]), flow.trace.sizes[file])
     by_link = [(release, tail, size / rate_Bps) for release, tail, size in jobs.values()]
     slot_Bps = rate_Bps / STREAM_SHARE
-    by_slot = [(release, tail, (LATENCY_S + size / slot_Bps) / TRANSFERS) for release, tail, size in jobs.values()]
-    return max(LATENCY_S + jackson(by_link), jackson(by_slot))
+    latency_s = min(flow.latency_s for flow, _ in flows)
+    by_slot = [(release, tail, (latency_s + size / slot_Bps) / TRANSFERS) for release, tail, size in jobs.values()]
+    return max(latency_s + jackson(by_link), jackson(by_slot))
 
 
 def uplink(flows: Sequence[Paths], rate_Bps: float) -> float:
@@ -140,8 +151,9 @@ def uplink(flows: Sequence[Paths], rate_Bps: float) -> float:
             release = flow.head[task.name] + task.run_s
             size = flow.trace.sizes[file]
             by_link.append((release, 0.0, size / rate_Bps))
-            by_slot.append((release, 0.0, (LATENCY_S + size / slot_Bps) / TRANSFERS))
-    return max(LATENCY_S + jackson(by_link) if by_link else 0.0, jackson(by_slot))
+            by_slot.append((release, 0.0, (flow.latency_s + size / slot_Bps) / TRANSFERS))
+    latency_s = min(flow.latency_s for flow in flows)
+    return max(latency_s + jackson(by_link) if by_link else 0.0, jackson(by_slot))
 
 
 def jackson(jobs: Iterable[tuple[float, float, float]]) -> float:

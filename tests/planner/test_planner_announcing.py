@@ -120,3 +120,28 @@ def test_a_choice_can_be_stopped_at_any_time() -> None:
         plan = choose(steps, setting, Effort(events=20_000), lambda asked=asked, allowed=allowed: next(asked) >= allowed)
         assert set(plan.starts) == {step.id for step in steps}
         assert plan.makespan_s is None or whole.makespan_s is None or plan.makespan_s >= whole.makespan_s * 0.98
+
+
+def test_replicas_that_were_found_wake_when_they_are_asked_for_and_leave_first_else() -> None:
+    planner = Planner(100, OPTIONS)
+    for n in range(9):
+        planner.found(ref(f"old{n}"), 10)
+    planner.found(ref("output"), 5, dirty=True)
+    assert planner.audit() == ()
+    assert planner.bytes.resident == 95
+    assert planner.bytes.loose == 90
+    view = planner.item(ref("old3"))
+    assert view is not None
+    assert (view.state.value, view.size_bytes, len(planner._items.asleep)) == ("resident", 10, 9), "looking wakes nobody"
+    assert len(list(planner.items())) == 10
+    planner.ask("w", FutureStep(id="w/a", inputs=(FutureInput(ref=ref("old0")),)))
+    assert [one.step for one in planner.decide(0.0) if isinstance(one, Grant)] == ["w/a"], "it is here already"
+    assert ref("old0") not in planner._items.asleep
+    planner.ask("w", FutureStep(id="w/b", inputs=(FutureInput(ref=ref("new"), size_bytes=25),)))
+    gone = [one.ref.path for one in planner.decide(0.0) if isinstance(one, Evict)]
+    assert gone == ["old1", "old2"], "the ones used longest ago, and not what a step reads"
+    for name in gone:
+        planner.evicted(ref(name))
+        assert planner.item(ref(name)) is None
+    assert planner.evict(ref("old8"))
+    assert planner.audit() == ()

@@ -87,11 +87,12 @@ class PlanProcess:
     async def _ask(self, question: Question) -> Plan:
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", f"{__package__}._chooser",
-            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL,
+            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
             env={name: value for name, value in os.environ.items() if name.startswith(("PYTHON", "PATH", "LANG", "LD_"))},
         )  # fmt: skip
         assert process.stdin is not None
         assert process.stdout is not None
+        assert process.stderr is not None
         try:
             async with asyncio.timeout(self._budget_s * _PATIENCE):
                 for frame in _frames(question, self._budget_s):
@@ -99,13 +100,14 @@ class PlanProcess:
                     await process.stdin.drain()
                     await asyncio.sleep(0)
                 process.stdin.close()
-                answer = await process.stdout.read()
+                answer, said = await asyncio.gather(process.stdout.read(), process.stderr.read())
         finally:
             with contextlib.suppress(ProcessLookupError):
                 process.kill()
             await process.wait()
         if not answer:
-            raise EOFError(f"the process ended with {process.returncode} and no answer")
+            last = said.decode(errors="replace").strip().rpartition("\n")[2]
+            raise EOFError(f"the process ended with {process.returncode} and no answer: {last or 'it said nothing'}")
         return msgspec.msgpack.decode(answer, type=Plan)
 
 

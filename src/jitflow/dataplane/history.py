@@ -17,6 +17,7 @@ _SAMPLE_EVERY_S = 0.2
 _FETCHED_KEPT = 200_000
 _NEW_RATE_WEIGHT = 0.3
 _SHORTEST_FOR_RATE_S = 0.02
+_LARGE_FOR_RATE_BYTES, _LONG_FOR_RATE_S = 1 << 20, 2.0
 
 
 class History:
@@ -33,6 +34,8 @@ class History:
         self._read: dict[StepId, ReadDoc] = {}
         self._number = 0
         self._moved: dict[str, int] = {}
+        self._weak: set[str] = set()
+        """Remotes of whose links only small and short transfers have told the rate."""
 
     async def load(self, store: StateStore) -> None:
         """Read what earlier lives kept."""
@@ -153,14 +156,29 @@ class History:
         return self._now(), self._moved.get(remote, 0)
 
     def measured(self, remote: str, mark: tuple[float, int]) -> None:
-        """Learn the link's rate from all the bytes that came over it since the mark."""
+        """Learn the link's rate from all the bytes that came over it since the mark.
+
+        Small and short samples tell of latency rather than of the rate: they are taken for want of better ones, and the first
+        better one takes their place.
+        """
         duration = self._now() - mark[0]
         moved = self._moved.get(remote, 0) - mark[1]
         if duration < _SHORTEST_FOR_RATE_S or moved <= 0:
             return
         rate = moved / duration
         known = self.counters.rates.get(remote)
-        self.counters.rates[remote] = rate if known is None else known + _NEW_RATE_WEIGHT * (rate - known)
+        weak = moved < _LARGE_FOR_RATE_BYTES and duration < _LONG_FOR_RATE_S
+        if known is None or (remote in self._weak and not weak):
+            self.counters.rates[remote] = rate
+            (self._weak.add if weak else self._weak.discard)(remote)
+        elif remote in self._weak:
+            self.counters.rates[remote] = max(known, rate)
+        elif not weak:
+            self.counters.rates[remote] = known + _NEW_RATE_WEIGHT * (rate - known)
+
+    def is_measured(self, remote: str) -> bool:
+        """Return whether the rate of a remote's link is known from transfers that were large or long enough."""
+        return remote in self.counters.rates and remote not in self._weak
 
     def rate(self, remote: str) -> float | None:
         """Return the rate of a remote's link in bytes per second, None if nothing came over it yet."""

@@ -78,6 +78,8 @@ log = logging.getLogger("jitflow.dataplane")
 
 _LAST_WORDS_S = 10.0
 _FREE_FLOOR_BYTES = 64 << 20
+_ROWS_AT_ONCE = 1000
+_decode_row = msgspec.json.Decoder(Replica).decode
 _UPLOADS = 16
 
 
@@ -147,9 +149,9 @@ class LocalDataPlane:
             emit=self._emit,
             free_floor_bytes=free_floor_bytes,
         )
-        self._planning = Planning(core, chooser or NoChooser())
         self._lookups = Lookups(core, self._refuse)
         self._links = Links(transfers, dict(link_transfers or {}), clock.now, self._set_link)
+        self._planning = Planning(core, chooser or NoChooser(), self._links.states)
         self._transfers = Transfers(core, self._links, self._refuse)
         self._uploads = Uploads(core, min(transfers, _UPLOADS))
         self._transients = Transients(core)
@@ -192,8 +194,7 @@ class LocalDataPlane:
         for obligation in self._stageout.obligations.values():
             self._gathered.wrote(obligation.uid, (output.ref for output in obligation.outputs))
         core.load_freed(await self._store.items(records.FREED))
-        rows = [msgspec.json.decode(body, type=Replica) for _, body in await self._store.items(records.REPLICA)]
-        await self._reality.load(rows, self._stageout.promised())
+        await self._reality.load(await self._rows(), self._stageout.promised())
         await self._leases.load(self._store, self._stageout.obligations)
         self._transfers.adopt(begun)
         await core.primary.settle()
@@ -202,6 +203,15 @@ class LocalDataPlane:
             self._owner.start(self._reality.watch(core.tuning.check_every_s), "compare the primary with the catalogue")
         self._stageout.resume()
         core.pump()
+
+    async def _rows(self) -> list[Replica]:
+        """Read the catalogue; what was read is let go row by row, for there may be millions."""
+        read, rows = list(await self._store.items(records.REPLICA)), list[Replica]()
+        while read:
+            rows.append(_decode_row(read.pop()[1]))
+            if not len(read) % _ROWS_AT_ONCE:
+                await asyncio.sleep(0)
+        return rows
 
     async def close(self) -> None:
         """Stop transfers and write the catalogue (see `DataPlane.close`)."""

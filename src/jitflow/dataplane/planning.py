@@ -6,7 +6,7 @@ known. Nothing waits for it, and without one the run goes on in the plain order.
 
 import asyncio
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -14,6 +14,7 @@ from msgspec.structs import replace
 
 from jitflow.dataplane.choosing import ChoiceFailed, Question
 from jitflow.dataplane.core import Core, workflow_of
+from jitflow.dataplane.links import FIRST_LATENCY_S, LinkState
 from jitflow.model.data import FutureInput, FutureOutput, FutureStep, ObjectRef, StepId, WorkflowUid
 from jitflow.planner import Link, Plan, Setting
 from jitflow.ports.dataplane import PlanNote
@@ -22,7 +23,7 @@ log = logging.getLogger("jitflow.dataplane")
 
 _SOON_S = 0.1
 """A plan is not chosen for what is over at once."""
-_LOOK_EVERY_S = 2.0
+_LOOK_EVERY_S, _LOOK_AFTER_S = 2.0, 30.0
 _PAUSE_PER_COST = 50
 """Looking whether more is known takes at most one part in so many of the time."""
 _FEWEST_STEPS = 3
@@ -34,8 +35,10 @@ _MUCH = 1.5
 """A sum that has changed by such a factor is another one."""
 _MANY = 0.05
 """So many new steps, as a share of all, are another workflow."""
-_NOMINAL_LATENCY_S = 0.05
 _MOST_POINTS = 6
+_NOMINAL_BPS = 50e6
+"""The link that is assumed where nothing was measured: plans that go by sizes do not look at it."""
+_DONE = object()
 
 
 class Chooser(Protocol):
@@ -89,9 +92,10 @@ class _Flow:
 class Planning:
     """Announces workflows to the planner, plainly and then by their plans."""
 
-    def __init__(self, core: Core, chooser: Chooser) -> None:
-        """Ask `chooser` for plans."""
+    def __init__(self, core: Core, chooser: Chooser, links: Callable[[], Sequence[LinkState]]) -> None:
+        """Ask `chooser` for plans; `links` says what is known of those that were used."""
         self._core = core
+        self._links = links
         self._chooser = chooser
         self._flows: dict[WorkflowUid, _Flow] = {}
 
@@ -186,10 +190,10 @@ class Planning:
             began = core.clock.now()
             left = await self._left(flow)
             basis = self._basis(left)
+            cost_s = core.clock.now() - began
             if len(left) >= _FEWEST_STEPS and (flow.asked is None or _differs(flow.asked, basis)):
                 await self._choose(flow, left, basis)
-            cost_s = core.clock.now() - began
-            await self._pause(flow, max(_LOOK_EVERY_S, _PAUSE_PER_COST * cost_s))
+            await self._pause(flow, min(_LOOK_AFTER_S, max(_LOOK_EVERY_S, _PAUSE_PER_COST * cost_s)))
 
     async def _pause(self, flow: _Flow, most_s: float) -> None:
         """Wait; less if the workflow is announced anew or ends, but long enough not to be busy with nothing else."""
@@ -210,7 +214,9 @@ class Planning:
             return
         now = self._core.clock.now()
         flow.basis, flow.plan, flow.chosen_at = basis, _later(plan, flow.plan, basis.steps), now
-        log.info("plan of %s: %s", flow.uid, plan.reason)
+        rates = ", ".join(f"{remote} {rate / 1e6:.2f} MB/s" for remote, rate in sorted(basis.rates.items()))
+        alone = f"{plan.makespan_s:.1f} s if alone, " if plan.makespan_s is not None else ""
+        log.info("plan of %s: %s (%s%d steps to come; links: %s)", flow.uid, plan.reason, alone, len(left), rates or "not known")
         self._tell(flow)
 
     async def _left(self, flow: _Flow) -> list[FutureStep]:
@@ -243,7 +249,10 @@ class Planning:
     def _basis(self, steps: Sequence[FutureStep]) -> _Basis:
         run_s = {step.id: step.run_s for step in steps if step.run_s is not None}
         remotes = {one.ref.remote for step in steps for one in step.inputs if one.size_bytes is not None}
-        rates = {remote: rate for remote in remotes if (rate := self._core.history.rate(remote)) is not None}
+        busy = {link.remote: link.rate_Bps for link in self._links() if link.rate_Bps}
+        history = self._core.history
+        learned = {remote: history.rate(remote) for remote in remotes if history.is_measured(remote)}
+        rates = {remote: rate for remote in remotes if (rate := busy.get(remote) or learned.get(remote))}
         books = self._core.planner.bytes
         return _Basis(
             steps=frozenset(step.id for step in steps),
@@ -256,14 +265,16 @@ class Planning:
     async def _setting(self, steps: Sequence[FutureStep], basis: _Basis) -> Setting:
         """Return the world in which plans are tried: the workflow alone, with what is here of its objects."""
         core = self._core
-        links = {remote: self._link(rate) for remote, rate in basis.rates.items()}
-        slowest = min(links.values(), key=lambda link: link.rate_Bps) if links else self._link(_NOMINAL_BPS)
+        known = {link.remote: link for link in self._links() if link.rate_Bps}
+        links = {remote: _link(rate, known.get(remote)) for remote, rate in basis.rates.items()}
+        slowest = min(links.values(), key=lambda link: link.rate_Bps) if links else Link(rate_Bps=_NOMINAL_BPS)
         resident: dict[ObjectRef, int] = {}
         room = basis.capacity_bytes
+        written = {one.ref for step in steps for one in step.outputs}
         for place, step in enumerate(steps):
             for one in step.inputs:
                 row = core.rows.get(one.ref)
-                if row is not None and row.size_bytes <= room and one.ref not in resident:
+                if row is not None and row.size_bytes <= room and one.ref not in resident and one.ref not in written:
                     resident[one.ref] = row.size_bytes
                     room -= row.size_bytes
             if not place % _PIECE:
@@ -271,14 +282,17 @@ class Planning:
         return Setting(
             capacity_bytes=basis.capacity_bytes,
             link=slowest,
-            links=links if len(links) > 1 else {},
+            links=links,
             options=core.planner.options,
             run_s=sum(basis.run_s.values()) / len(basis.run_s) if basis.run_s else 0.0,
             resident=resident,
         )
 
-    def _link(self, rate_Bps: float) -> Link:
-        return Link(rate_Bps=rate_Bps, latency_s=_NOMINAL_LATENCY_S)
+
+def _link(rate_Bps: float, state: LinkState | None) -> Link:
+    if state is None:
+        return Link(rate_Bps=rate_Bps, latency_s=FIRST_LATENCY_S)
+    return Link(rate_Bps=rate_Bps, stream_Bps=rate_Bps / state.streams, latency_s=state.latency_s)
 
 
 def weight_of(priority: int) -> float:
@@ -290,11 +304,6 @@ def _later(plan: Plan, before: Plan | None, steps: frozenset[StepId]) -> Plan:
     """Return a plan for the rest of a workflow, to begin where the one before it stands: others are not overtaken by it."""
     begun = min((start for step, start in before.starts.items() if step in steps), default=0.0) if before else 0.0
     return replace(plan, starts={step: begun + start for step, start in plan.starts.items()}) if begun else plan
-
-
-_DONE = object()
-_NOMINAL_BPS = 50e6
-"""The link that is assumed where nothing was measured: plans that go by sizes do not look at it."""
 
 
 def _differs(before: _Basis, now: _Basis) -> bool:

@@ -20,6 +20,7 @@ from jitflow.ports.primary import Contents, Held
 log = logging.getLogger("jitflow.dataplane")
 
 _HASHES = ("sha256", "sha1", "md5")
+_ROWS_AT_ONCE = 1000
 _REMEMBER_EVERY_S = 60.0
 _ROWS_PER_S = 2000
 """The catalogue beside the replicas is written the more seldom the larger it is."""
@@ -45,22 +46,25 @@ class Reality:
         """
         core = self._core
         contents = await core.primary.contents()
-        held = contents.held
+        held = contents.held if isinstance(contents.held, dict) else dict(contents.held)
         strangers = dict(contents.strangers)
         if not rows and held:
             rows = await self._found_again(held, strangers)
-        known = {row.location for row in rows if row.location in held and same(row, held[row.location])}
-        for location in held.keys() - known - strangers.keys():
-            await core.remove(location)
-        self._count_strangers(strangers)
-        for row in sorted(rows, key=lambda row: row.last_used_at):
+        for place, row in enumerate(sorted(rows, key=lambda row: row.last_used_at)):
+            if not place % _ROWS_AT_ONCE:
+                await asyncio.sleep(0)
             core.enter(row)
-            if row.location not in known:
+            if row.location not in held or not same(row, held[row.location]):
                 core.drop_row(row.ref)
                 continue
+            # What is left in the end nobody knows; there may be millions, and each takes memory.
+            del held[row.location]
             core.planner.found(row.ref, row.size_bytes, dirty=row.dirty, kept=row.kept)
             if row.dirty and row.location not in promised:
                 core.planner.abandoned(row.ref)
+        for location in held.keys() - strangers.keys():
+            await core.remove(location)
+        self._count_strangers(strangers)
 
     async def _found_again(self, held: Mapping[str, Held], strangers: dict[str, int]) -> Sequence[Replica]:
         """Return the replicas that the primary itself remembers.

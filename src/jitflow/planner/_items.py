@@ -5,9 +5,9 @@ recount gives.
 """
 
 import heapq
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from enum import IntEnum, auto
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from jitflow.model.data import ObjectRef, ReplicaState
 from jitflow.planner.replicas import moved
@@ -113,6 +113,27 @@ class Item:
         return self.source is Source.FAR and not self.uploading
 
 
+class Table(dict[ObjectRef, Item]):
+    """Objects by name. Replicas that nobody has asked for since they were found are kept as sizes, and wake when asked for."""
+
+    def __init__(self, wake: Callable[[ObjectRef], Item | None]) -> None:
+        """Ask `wake` for what is not in it."""
+        super().__init__()
+        self._wake = wake
+
+    def __missing__(self, ref: ObjectRef) -> Item:
+        """Return what has to be woken first."""
+        item = self._wake(ref)
+        if item is None:
+            raise KeyError(ref)
+        return item
+
+    def get(self, ref: ObjectRef, default: Any = None) -> Any:
+        """Return an object, woken if need be."""
+        item = super().get(ref)
+        return item if item is not None else self._wake(ref) or default
+
+
 class Items:
     """The table of objects with its ledger.
 
@@ -126,7 +147,9 @@ class Items:
         self.capacity = capacity
         self.limit = capacity
         """The capacity that was asked for; `capacity` may be less while the disk has less."""
-        self.table: dict[ObjectRef, Item] = {}
+        self.table = Table(self._wake)
+        self.asleep: dict[ObjectRef, int] = {}
+        """Replicas of which nobody has asked anything since they were found, the one used longest ago first, with their bytes."""
         self.fixed = 0
         self.used = 0
         self.loose = 0
@@ -157,6 +180,38 @@ class Items:
         item = self.table.get(ref)
         if item is None:
             item = self.table[ref] = Item(ref)
+        return item
+
+    def look(self, ref: ObjectRef) -> Item | None:
+        """Return an item only to look at: one that is asleep stays so."""
+        size = self.asleep.get(ref)
+        if size is None:
+            return self.table.get(ref)
+        item = Item(ref)
+        item.size, item.source, item.state, item.loose = size, Source.FAR, ReplicaState.RESIDENT, True
+        return item
+
+    def rest(self, ref: ObjectRef, size: int) -> None:
+        """Enter a replica that was found, and that nobody has asked for: it takes little memory until somebody does."""
+        self.asleep[ref] = size
+        self._doze(size, 1)
+
+    def _doze(self, size: int, count: int) -> None:
+        self.loose += size * count
+        self.resident += size * count
+        self.hold(size * count)
+
+    def _wake(self, ref: ObjectRef) -> Item | None:
+        """Make an item of a replica that was asleep."""
+        size = self.asleep.pop(ref, None)
+        if size is None:
+            return None
+        self._doze(size, -1)
+        item = self.table[ref] = Item(ref)
+        item.size = size
+        item.source = Source.FAR
+        item.last_used = self._tick
+        self.move(item, "find")
         return item
 
     def tick(self) -> int:
@@ -339,6 +394,11 @@ class Items:
     def pop_victim(self) -> Item | None:
         """Return the best replica to evict and take it off the list; `push_victim` puts it back."""
         victims = self._victims
+        if self.asleep and not (victims and victims[0][0][0] < 0):
+            # What was not used in this life is older than what was; only what is of no use at all comes before it.
+            item = self._wake(next(iter(self.asleep)))
+            if item is not None:
+                return item
         while victims:
             rank, _, _, item = heapq.heappop(victims)
             if item.loose and item.rank == rank:
@@ -368,5 +428,8 @@ class Items:
             self.ahead += 1 if ahead else -1
 
     def __iter__(self) -> Iterator[Item]:
-        """Iterate over all items."""
-        return iter(self.table.values())
+        """Iterate over all items, those too that are asleep; these stay so."""
+        yield from list(self.table.values())
+        for ref in list(self.asleep):
+            if (item := self.look(ref)) is not None:
+                yield item

@@ -210,6 +210,9 @@ class Planner(ObjectEvents):
 
     def found(self, ref: ObjectRef, size_bytes: int, *, dirty: bool = False, kept: bool = False) -> None:
         """A replica was in the primary when the service started; call in the order of last use."""
+        if not (dirty or kept or self._items.look(ref)):
+            self._items.rest(ref, size_bytes)
+            return
         item = self._items.of(ref)
         item.size = size_bytes
         item.source = Source.FAR
@@ -335,12 +338,12 @@ class Planner(ObjectEvents):
 
     def item(self, ref: ObjectRef) -> ItemView | None:
         """Return what is known of an object."""
-        item = self._items.table.get(ref)
+        item = self._items.look(ref)
         return view(self._items, item) if item is not None else None
 
     def items(self) -> Iterable[ItemView]:
         """Return what is known of every object."""
-        return (view(self._items, item) for item in list(self._items))
+        return (view(self._items, item) for item in self._items)
 
     def queued(self) -> tuple[ObjectRef, ...]:
         """Return the objects that claimed steps wait for and that are not under way yet, in the order in which they will be."""
