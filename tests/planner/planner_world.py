@@ -277,6 +277,10 @@ class World:
         assert books.fixed <= capacity
         real = sum(self.disk.values()) + sum(self.flying.values()) + sum(self.begun.values()) + sum(self.held.values())
         assert real == books.used
+        if books.max_objects:
+            written = sum(len(self.works[name].spec.outputs) for name in self.held)
+            assert len(self.disk) + len(self.flying) + len(self.begun) + written == books.objects
+            assert books.objects <= books.max_objects
         assert all(one in self.disk for one in self.dirty)
         head = self.planner._claims.head
         assert head is None or head.bypassed <= self.planner.options.bypass, "the head was passed over too often"

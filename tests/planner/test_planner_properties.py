@@ -2,7 +2,7 @@
 
 Which property holds what (`World` checks those marked * at each event, whatever the property; the audit recounts all sums):
 
-1. used <= capacity, and is what lies there, comes, or is promised to running steps *
+1. used <= capacity in bytes (and objects, where limited), and is what lies there, comes, or is promised to running steps *
 2. what cannot be freed <= capacity; each sum is what a recount gives *
 3. nothing that a running step reads is evicted, and its claims count *
 4. no output is evicted before it is proven far away, but a dead one *
@@ -58,6 +58,7 @@ def world_of(
     fail: float = 0.0,
     shared: bool = True,
     transient: bool = False,
+    objects: int | None = None,
 ) -> tuple[World, list[list[Work]]]:
     """Make workflows, and a world whose capacity is the largest footprint and `slack` of it more."""
     random = Random(seed)
@@ -78,6 +79,7 @@ def world_of(
         int(largest * (1 + slack)),
         far,
         seed=seed,
+        max_objects=0 if objects is None else objects + max(most_objects(works) for works in plans),
         transfers=transfers,
         workers=workers,
         window=random.choice((1, 4, 64)),
@@ -91,6 +93,11 @@ def world_of(
             "far", rate_Bps=random.choice((1.0, 20.0)), stream_Bps=stream_Bps, latency_s=random.choice((0.0, 1.0))
         )
     return world, plans
+
+
+def most_objects(works: list[Work]) -> int:
+    """Return how many objects the largest step reads and writes."""
+    return max(len({one.ref for one in work.spec.inputs}) + len(work.spec.outputs) for work in works)
 
 
 def _resized(spec: FutureStep, far: dict[ObjectRef, int]) -> FutureStep:
@@ -112,6 +119,29 @@ def _resized(spec: FutureStep, far: dict[ObjectRef, int]) -> FutureStep:
 def test_every_workflow_finishes_within_the_capacity(*, seed, count, flows, slack, transfers, workers, fail, shared):
     world, plans = world_of(
         seed=seed, count=count, flows=flows, slack=slack, transfers=transfers, workers=workers, fail=fail, shared=shared
+    )
+    for works in plans:
+        world.announce(works)
+        for _ in range(world.random.randrange(6)):
+            world.happen()
+    world.finish()
+    assert not world.refused
+
+
+@runs(0.2)
+@given(
+    seed=st.integers(0, 2**32),
+    count=st.integers(1, 12),
+    flows=st.integers(1, 3),
+    slack=st.sampled_from((0.0, 0.3, 50.0)),
+    objects=st.sampled_from((0, 0, 1, 5)),
+    workers=st.integers(1, 4),
+    fail=st.sampled_from((0.0, 0.2)),
+    transient=st.booleans(),
+)
+def test_every_workflow_finishes_within_the_number_of_objects(*, seed, count, flows, slack, objects, workers, fail, transient):
+    world, plans = world_of(
+        seed=seed, count=count, flows=flows, slack=slack, objects=objects, workers=workers, fail=fail, transient=transient
     )
     for works in plans:
         world.announce(works)

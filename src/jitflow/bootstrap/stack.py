@@ -93,7 +93,9 @@ async def open_stack(settings: Settings) -> AsyncGenerator[Stack]:
             transfers=settings.primary.transfers,
             workers=pods_at_once(settings),
             unsent_dir=home.unsent,
-            tuning=Tuning(disk_patience_s=settings.primary.stall_s),
+            tuning=Tuning(disk_patience_s=settings.primary.stall_s, check_every_s=settings.primary.check_s),
+            max_objects=settings.primary.max_objects,
+            free_floor_bytes=parse_bytes(settings.primary.free_floor),
             chooser=PlanProcess(),
         )
         claims = ClaimDirectories(home.volumes, objects)

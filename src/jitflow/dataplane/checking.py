@@ -130,6 +130,7 @@ def _sized(core: Core, step: FutureStep, answers: Answers) -> FutureStep:
 
 
 def _refuse_too_large(core: Core, steps: Sequence[FutureStep]) -> None:
+    _refuse_too_many(core, steps)
     capacity = core.planner.bytes.limit
     needs = [(footprint(step), step) for step in steps]
     smallest = max((need for need, _ in needs), default=0)
@@ -145,6 +146,23 @@ def _refuse_too_large(core: Core, steps: Sequence[FutureStep]) -> None:
         for need, step in large[:_STEPS_NAMED]
     ]
     raise Refused(problems)
+
+
+def _refuse_too_many(core: Core, steps: Sequence[FutureStep]) -> None:
+    most = core.planner.bytes.max_objects
+    needs = [(len({one.ref for one in step.inputs}) + len(step.outputs), step) for step in steps] if most else []
+    large = sorted((one for one in needs if one[0] > most), key=lambda one: -one[0])
+    if large:
+        raise Refused(
+            [
+                Problem(
+                    message=f"step {step.id} needs {need:,} objects in the primary at once, which may hold {most:,}",
+                    remedy=f"primary.max_objects must be at least {large[0][0]}",
+                    code="too_large",
+                )
+                for need, step in large[:_STEPS_NAMED]
+            ]
+        )
 
 
 def _estimate(core: Core, steps: Sequence[FutureStep], external: dict[ObjectRef, bool], answers: Answers) -> Estimate:

@@ -100,6 +100,7 @@ class LocalDataPlane:
         window: int = 256,
         default_output_bytes: int = 1 << 20,
         free_floor_bytes: int = _FREE_FLOOR_BYTES,
+        max_objects: int = 0,
         unsent_dir: Path | None = None,
         tuning: Tuning | None = None,
         chooser: Chooser | None = None,
@@ -118,6 +119,7 @@ class LocalDataPlane:
             window: objects fetched ahead of the steps that have asked.
             default_output_bytes: reserved for an output of which nothing is known.
             free_floor_bytes: what is always left free on the primary's disk.
+            max_objects: how many replicas the primary may hold; 0: any number.
             unsent_dir: where outputs are kept that could not be sent and have no place in the primary; None: where they are.
             tuning: limits of patience.
             chooser: chooses plans; without one workflows are gone through in the plain order.
@@ -126,6 +128,7 @@ class LocalDataPlane:
             transfers=transfers,
             workers=workers,
             window=window,
+            max_objects=max_objects,
             default_output_bytes=default_output_bytes,
             part_bytes=PART_BYTES,
             part_streams=min(PART_STREAMS, transfers),
@@ -396,6 +399,8 @@ class LocalDataPlane:
             stored_bytes=counters.stored_bytes,
             strangers_bytes=self._core.strangers_bytes,
             shared_bytes=counters.shared_bytes,
+            objects=books.objects,
+            max_objects=books.max_objects,
         )
 
     def replicas(self) -> Sequence[Replica]:

@@ -70,6 +70,8 @@ class Progress:
 
     def _space_reason(self, wait: Wait) -> str:
         books = self._core.planner.bytes
+        if not wait.need_bytes and books.max_objects and books.objects >= books.max_objects:
+            return f"waiting for room in the primary: {books.objects} of {books.max_objects} objects are there or promised"
         if not wait.need_bytes:
             return f"waiting behind {wait.behind}" if wait.behind else "waiting for its turn"
         text = f"waiting for room in the primary: {human(wait.need_bytes)} more than the {human(books.capacity)} allow now"

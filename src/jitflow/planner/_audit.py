@@ -20,8 +20,13 @@ def audit(items: Items, steps: Steps, running_count: int) -> tuple[str, ...]:
     present = [item for item in table if item.state not in {ReplicaState.ABSENT, ReplicaState.QUEUED}]
     expect("fixed", items.fixed, sum(item.bytes for item in table if item.held) + sum(step.reserve for step in holding))
     expect("used", items.used, sum(item.bytes for item in [*present, *begun]) + sum(step.reserve for step in running))
+    if items.max_objects:
+        promised = sum(step.writes for step in holding)
+        expect("fixed objects", items.fixed_objects, sum(item.held for item in table) + promised)
+        expect("used objects", items.used_objects, len(present) + len(begun) + sum(step.writes for step in running))
     expect("begun", set(items.begun), {item.ref for item in begun})
     expect("loose", items.loose, sum(item.bytes for item in present if item.loose))
+    expect("leaving objects", items.leaving_objects, sum(item.state is ReplicaState.EVICTING for item in present))
     expect("leaving", items.leaving, sum(item.bytes for item in present if item.state is ReplicaState.EVICTING))
     resident = [item for item in present if item.state is ReplicaState.RESIDENT]
     expect("resident", items.resident, sum(item.bytes for item in resident))

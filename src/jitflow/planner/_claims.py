@@ -79,6 +79,7 @@ class Claims:
         self.stirred = True
         """Whether anything but freed bytes happened that may allow a claim."""
         self._fixed_then = 0
+        self._objects_then = 0
         self._lacking_then = 0
         self._scans = 0
         self._bounded = False
@@ -99,6 +100,15 @@ class Claims:
         if need > self._items.limit:
             forget(step)
             message = f"needs {need:,} bytes in the primary, which has {self._items.limit:,}; make the capacity at least {need:,}"
+            out.append(Refuse(step=step.id, message=message))
+            return
+        most = self._items.max_objects
+        if most and len(step.inputs) + step.writes > most:
+            forget(step)
+            objects = len(step.inputs) + step.writes
+            message = (
+                f"needs {objects:,} objects in the primary, which may hold {most:,}; make primary.max_objects at least {objects}"
+            )
             out.append(Refuse(step=step.id, message=message))
             return
         self._steps.list(step)
@@ -129,7 +139,8 @@ class Claims:
 
         Bytes freed, a claim that ended its wait, or a new ready step can make a claim possible; else nothing is tried.
         """
-        fresh = self.stirred or self._items.fixed < self._fixed_then or self.lacking < self._lacking_then
+        freed = self._items.fixed < self._fixed_then or self._items.fixed_objects < self._objects_then
+        fresh = self.stirred or freed or self.lacking < self._lacking_then
         if not fresh:
             return
         self.stirred = False
@@ -141,7 +152,7 @@ class Claims:
             self._spill(self.head, out)
         # In its order a claim may allow others that were held back for it.
         self.stirred = self.active > before and self._envelope is not None
-        self._fixed_then = self._items.fixed
+        self._fixed_then, self._objects_then = self._items.fixed, self._items.fixed_objects
         self._lacking_then = self.lacking
 
     def _scan(self, out: list[Command], forget: Callable[[Step], None]) -> Step | None:
@@ -248,7 +259,13 @@ class Claims:
         eager = flow is not None and flow.eager and self.active < self._workers
         if not self.active or eager or (envelope is not None and envelope.peak() > self._items.capacity):
             gap = self._items.fixed + head.missing - self._items.capacity
-            self._spills.free(gap, out, f"room for {head.id}")
+            self._spills.free(gap, out, f"room for {head.id}", self._short(head))
+
+    def _short(self, step: Step) -> int:
+        """Return how many objects too many a claim would hold."""
+        if not self._items.max_objects:
+            return 0
+        return self._items.short_of_objects(step.writes + sum(not item.held for item in step.inputs))
 
     def _hopeless(self, step: Step) -> bool:
         """Return whether a step behind the head did not fit lately and cannot fit now, without counting its bytes again."""
@@ -282,7 +299,7 @@ class Claims:
             if not item.fixed:
                 need += item.bytes
         step.missing = need - self._items.fixed
-        if need > capacity:
+        if need > capacity or self._short(step) > 0:
             return _Verdict.NO_ROOM, reserve
         return (_Verdict.CROWDS if self._crowds(step) else _Verdict.FITS), reserve
 
@@ -296,6 +313,7 @@ class Claims:
         self.active += 1
         step.reserve = reserve
         items.fixed += reserve
+        items.fixed_objects += step.writes
         for item in step.inputs:
             item.claims += 1
             items.settle(item)
@@ -335,9 +353,10 @@ class Claims:
             self.lacking -= 1
         step.lacking = 0
         items.fixed -= step.reserve
+        items.fixed_objects -= step.writes
         if step.phase is Phase.GRANTED:
             self.running -= 1
-            items.reserve(-step.reserve)
+            items.reserve(-step.reserve, -step.writes)
         step.reserve = 0
         step.phase = phase
         for item in step.inputs:
@@ -373,12 +392,12 @@ class Claims:
             if step.phase is Phase.CLAIMED and not step.lacking:
                 if self._slots and self.running >= self._slots:
                     return
-                if not self._room.make(step.reserve, out, f"room for what {step.id} will write"):
+                if not self._room.make(step.reserve, out, f"room for what {step.id} will write", objects=step.writes):
                     return
                 step.phase = Phase.GRANTED
                 self._steps.begins(step)
                 self.running += 1
-                self._items.reserve(step.reserve)
+                self._items.reserve(step.reserve, step.writes)
                 out.append(Grant(step=step.id))
             heapq.heappop(self._grantable)
 

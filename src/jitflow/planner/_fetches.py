@@ -140,7 +140,7 @@ class Fetches:
             if item.state is ReplicaState.QUEUED and item.obtainable and item.retry_at <= now:
                 step = next(iter(item.waiters.values()))
                 why = f"room for {item.ref}, for which {step.id} waits"
-                if not self._room.make(item.bytes - item.used, out, why, but=item):
+                if not self._room.make(item.bytes - item.used, out, why, but=item, objects=1 - item.counted[0]):
                     return False
                 self._start(lane, item, step, out, urgent=True)
             heapq.heappop(urgent)
@@ -181,8 +181,14 @@ class Fetches:
                 heapq.heappush(self._later, (latest, self._items.tick(), item))
                 continue
             leaving = self._items.leaving
-            if self._items.fixed + item.bytes > self._items.capacity or not self._room.make(
-                item.bytes - item.used + spare, out, f"room for {item.ref}, read earlier", before=step.key, but=item
+            full = self._items.fixed + item.bytes > self._items.capacity or self._items.short_of_objects(1) > 0
+            if full or not self._room.make(
+                item.bytes - item.used + spare,
+                out,
+                f"room for {item.ref}, read earlier",
+                before=step.key,
+                but=item,
+                objects=1 - item.counted[0],
             ):
                 skipped.append((lane, entry))
                 if self._items.leaving != leaving:

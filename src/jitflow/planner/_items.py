@@ -37,7 +37,8 @@ class Item:
     """One object: what is known of it, where it stands, who reads it."""
 
     __slots__ = (
-        "ahead", "begun", "blocked", "burden", "cancelled", "claims", "damaged", "dirty", "fixed", "flying", "kept", "last_used",
+        "ahead", "begun", "blocked", "burden", "cancelled", "claims", "counted",
+        "damaged", "dirty", "fixed", "flying", "kept", "last_used",
         "looking", "loose", "parts", "producer", "rank", "readers", "ref", "retained", "retry_at", "settled", "size", "source",
         "spilling", "stale", "state", "tally", "transient", "uploading", "urgent", "used", "uses", "waiters",
     )  # fmt: skip
@@ -75,6 +76,8 @@ class Item:
         self.cancelled = False
         self.ahead = False
         """Fetched ahead of any claim and not claimed since."""
+        self.counted: tuple[int, int] = (0, 0)
+        """Whether it counts as an object that is used, and as one that is fixed."""
         self.claims = 0
         self.uses = 0
         """Steps that will read it and have not claimed it."""
@@ -142,8 +145,13 @@ class Items:
     outputs promised to running steps; `used` <= capacity is the promise.
     """
 
-    def __init__(self, capacity: int) -> None:
-        """Start with an empty primary."""
+    def __init__(self, capacity: int, max_objects: int = 0) -> None:
+        """Start with an empty primary of so many bytes and objects; `max_objects` 0: any number."""
+        self.max_objects = max_objects
+        self.used_objects = 0
+        self.fixed_objects = 0
+        self.leaving_objects = 0
+        """The same sums as of bytes; they are kept where there is a limit."""
         self.capacity = capacity
         self.limit = capacity
         """The capacity that was asked for; `capacity` may be less while the disk has less."""
@@ -249,6 +257,8 @@ class Items:
             self.begun.pop(item.ref, None)
         self.fixed += fixed - item.fixed
         item.fixed = fixed
+        if self.max_objects:
+            self._count(item, state, held=held)
         if used != item.used:
             self.hold(used - item.used)
             item.used = used
@@ -268,6 +278,18 @@ class Items:
             self.pinned += tally[1] - was[1]
             self.dirty += tally[2] - was[2]
             item.tally = tally
+
+    def _count(self, item: Item, state: ReplicaState, *, held: bool) -> None:
+        """Bring the numbers of objects up to date."""
+        present = state not in {ReplicaState.ABSENT, ReplicaState.QUEUED} or item.begun
+        used, fixed = item.counted
+        item.counted = (int(present), int(held))
+        self.used_objects += item.counted[0] - used
+        self.fixed_objects += item.counted[1] - fixed
+
+    def short_of_objects(self, count: int) -> int:
+        """Return by how many objects the limit would be exceeded if so many more were held; not positive: it would not be."""
+        return self.fixed_objects + count - self.max_objects if self.max_objects else 0
 
     def _burden(self, item: Item, size: int) -> None:
         """Note whether the item is room that a transfer to its far store will free, or could."""
@@ -303,8 +325,9 @@ class Items:
         use = self.next_use(item)
         return ((-use[0], -use[1]) if use is not None else (float("-inf"), 0)), -item.bytes
 
-    def reserve(self, change: int) -> None:
-        """Add to (or take from) the bytes that are held for what running steps will write."""
+    def reserve(self, change: int, objects: int) -> None:
+        """Add to (or take from) the bytes and objects that are held for what running steps will write."""
+        self.used_objects += objects
         self.held += change
         self.hold(change)
 
@@ -413,10 +436,12 @@ class Items:
         """Begin the removal of a loose replica."""
         self.move(item, "evict")
         self.leaving += item.bytes
+        self.leaving_objects += 1
 
     def gone(self, item: Item) -> None:
         """End the removal of a replica."""
         self.leaving -= item.bytes
+        self.leaving_objects -= 1
         item.stale = item.damaged = False
         self.mark_ahead(item, False)
         self.move(item, "gone")

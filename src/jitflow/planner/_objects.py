@@ -26,6 +26,7 @@ class PlannerOptions(Struct, frozen=True, kw_only=True):
     (0: no such limit). `rate_Bps`, `latency_s`: what a link gives where nothing else is said (0: not known).
 
     `yielding`: a transfer that a step waits for is begun beside those that are read ahead, which give way.
+    `max_objects`: replicas in the primary at once, in flight and promised ones included; 0: any number.
     `default_output_bytes`: assumed of an output of which nothing is known.
     """
 
@@ -41,6 +42,7 @@ class PlannerOptions(Struct, frozen=True, kw_only=True):
     latency_s: float = 0.0
     yielding: bool = False
     default_output_bytes: int = DEFAULT_OUTPUT_BYTES
+    max_objects: int = 0
 
     @property
     def bypass(self) -> int:
@@ -55,7 +57,7 @@ class ObjectEvents:
         """Plan for an empty primary of `capacity_bytes`."""
         options = options or PlannerOptions()
         self.options = options
-        self._items = Items(capacity_bytes)
+        self._items = Items(capacity_bytes, options.max_objects)
         self._steps = Steps(self._items)
         self._room = Room(self._items)
         self._sizes = OutputSizes(options.default_output_bytes)

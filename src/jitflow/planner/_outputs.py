@@ -33,7 +33,7 @@ class Outputs:
             elif item.state is ReplicaState.RESIDENT and item.loose:
                 self._room.evict(item, out, "a step wrote it anew")
                 waiting.append((item, size))
-            elif item.state is ReplicaState.ABSENT and self._items.fixed + size <= self._items.capacity:
+            elif item.state is ReplicaState.ABSENT and self._fits(size):
                 item.size = size
                 item.dirty = True
                 self._items.settle(item)
@@ -42,8 +42,11 @@ class Outputs:
                 self._send(item, size, out)
         self._offers = waiting
 
+    def _fits(self, size: int) -> bool:
+        return self._items.fixed + size <= self._items.capacity and self._items.short_of_objects(1) <= 0
+
     def _take(self, item: Item, size: int, out: list[Command], waiting: list[tuple[Item, int]]) -> None:
-        if self._room.make(size, out, f"room for the output {item.ref}"):
+        if self._room.make(size, out, f"room for the output {item.ref}", objects=1):
             item.uploading = False
             item.source = Source.FAR
             self._items.move(item, "start")

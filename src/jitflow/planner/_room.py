@@ -13,38 +13,55 @@ class Room:
         """Work on these items."""
         self._items = items
 
-    def make(self, size: int, out: list[Command], why: str, *, before: Key | None = None, but: Item | None = None) -> bool:
-        """Return whether `size` bytes may be used now; where not, begin the evictions that will allow it.
+    def make(
+        self,
+        size: int,
+        out: list[Command],
+        why: str,
+        *,
+        objects: int = 0,
+        before: Key | None = None,
+        but: Item | None = None,
+    ) -> bool:
+        """Return whether `size` bytes in so many `objects` may be used now; where not, begin the evictions that will allow it.
 
         With `before`, only replicas go that are read later than that (do no harm), and none goes if that is not enough. What has
         come of interrupted transfers, except of `but`, goes at once: first what nobody wants, last what somebody does.
         """
         items = self._items
-        missing = items.used + size - items.capacity
-        if missing <= 0:
+        if self._fits(size, objects):
             return True
-        need = missing - items.leaving
-        if need > 0 and items.begun:
-            need -= self._forget(need, out, why, but, wanted=False)
-        if need > 0:
-            victims = self._victims(need, before)
+        need = items.used + size - items.capacity - items.leaving
+        lack = items.used_objects + objects - items.max_objects - items.leaving_objects if items.max_objects else 0
+        if (need > 0 or lack > 0) and items.begun:
+            forgotten = self._forget(need, lack, out, why, but, wanted=False)
+            need, lack = need - forgotten[0], lack - forgotten[1]
+        if need > 0 or lack > 0:
+            victims = self._victims(need, lack, before)
             for victim in victims:
                 self.evict(victim, out, why)
-            need -= sum(victim.bytes for victim in victims)
-            if need > 0 and items.begun and before is None:
-                self._forget(need, out, why, but, wanted=True)
-        return items.used + size <= items.capacity
+            need, lack = need - sum(victim.bytes for victim in victims), lack - len(victims)
+            if (need > 0 or lack > 0) and items.begun and before is None:
+                self._forget(need, lack, out, why, but, wanted=True)
+        return self._fits(size, objects)
 
-    def _forget(self, need: int, out: list[Command], why: str, but: Item | None, *, wanted: bool) -> int:
-        """Give up parts that have come of objects until so many bytes are free; return how many are."""
-        free = 0
+    def _fits(self, size: int, objects: int) -> bool:
+        items = self._items
+        if items.used + size > items.capacity:
+            return False
+        return not items.max_objects or not objects or items.used_objects + objects <= items.max_objects
+
+    def _forget(self, need: int, lack: int, out: list[Command], why: str, but: Item | None, *, wanted: bool) -> tuple[int, int]:
+        """Give up parts that have come of objects until so many bytes and objects are free; return how many are."""
+        free = objects = 0
         for item in list(self._items.begun.values()):
-            if free >= need:
+            if free >= need and objects >= lack:
                 break
             if item is not but and (wanted or not (item.uses or item.claims)):
                 free += item.bytes
+                objects += 1
                 self.forget(item, out, why)
-        return free
+        return free, objects
 
     def forget(self, item: Item, out: list[Command], why: str) -> None:
         """Give up what has come of an object."""
@@ -53,12 +70,14 @@ class Room:
         self._items.settle(item)
 
     def shrink(self, out: list[Command]) -> None:
-        """Evict until the used bytes fit the capacity (it may have become smaller)."""
-        excess = self._items.used - self._items.leaving - self._items.capacity
-        if excess > 0:
+        """Evict until what is used fits the capacity (it may have become smaller)."""
+        items = self._items
+        excess = items.used - items.leaving - items.capacity
+        many = items.used_objects - items.leaving_objects - items.max_objects if items.max_objects else 0
+        if excess > 0 or many > 0:
             why = "the capacity became smaller"
-            excess -= self._forget(excess, out, why, None, wanted=True)
-            for victim in self._victims(excess, None) if excess > 0 else ():
+            forgotten = self._forget(excess, many, out, why, None, wanted=True)
+            for victim in self._victims(excess - forgotten[0], many - forgotten[1], None):
                 self.evict(victim, out, why)
 
     def evict(self, item: Item, out: list[Command], why: str) -> None:
@@ -68,14 +87,15 @@ class Room:
         self._items.evicting(item)
         out.append(Evict(ref=item.ref, reason=f"{use}; {why}"))
 
-    def _victims(self, need: int, before: Key | None) -> list[Item]:
+    def _victims(self, need: int, lack: int, before: Key | None) -> list[Item]:
+        """Return replicas to evict for so many bytes and objects, in order; with `before`, enough of them or none."""
         items = self._items
         if before is not None and items.loose < need:
             return []
         chosen: dict[Item, None] = {}
         spared: list[Item] = []
         got = 0
-        while got < need:
+        while got < need or len(chosen) < lack:
             victim = items.pop_victim()
             if victim is None:
                 break
@@ -86,12 +106,12 @@ class Room:
                 if (use is not None and use <= before) or len(chosen) >= _VICTIMS_PER_SOFT_FETCH:
                     spared.append(victim)
                     break
-            if not victim.bytes:
+            if not victim.bytes and len(chosen) >= lack:
                 spared.append(victim)
                 continue
             chosen[victim] = None
             got += victim.bytes
-        if before is not None and got < need:
+        if before is not None and (got < need or len(chosen) < lack):
             spared.extend(chosen)
             chosen = {}
         for victim in spared:

@@ -11,16 +11,17 @@ class Spills:
         """Work on these items."""
         self._items = items
 
-    def free(self, need: int, out: list[Command], why: str) -> None:
-        """Begin to send results until, with those on their way, `need` bytes will be free."""
+    def free(self, need: int, out: list[Command], why: str, objects: int = 0) -> None:
+        """Begin to send results until, with those on their way, `need` bytes and `objects` will be free."""
         need -= self._items.spilling
-        if need <= 0:
-            return
-        while need > 0:
+        if objects > 0:
+            objects -= sum(item.spilling and not item.claims for item in self._items.transients.values())
+        while need > 0 or objects > 0:
             item = self._items.pop_burden()
             if item is None:
                 return
             need -= item.bytes
+            objects -= 1
             self._send(item, out, why)
 
     def _send(self, item: Item, out: list[Command], why: str) -> None:

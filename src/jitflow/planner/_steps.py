@@ -61,6 +61,11 @@ class Step:
         return self.spec.id
 
     @property
+    def writes(self) -> int:
+        """How many outputs it is known to write."""
+        return len(self.spec.outputs)
+
+    @property
     def awaits(self) -> bool:
         """Whether it will read its inputs and holds no claim on them yet."""
         return self.phase <= Phase.ASKED

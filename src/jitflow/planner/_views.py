@@ -26,6 +26,9 @@ class Bytes(Struct, frozen=True, kw_only=True):
     resident: int
     pinned: int
     dirty: int
+    objects: int = 0
+    """How many objects are used, where `max_objects` says how many may be."""
+    max_objects: int = 0
 
 
 class ItemView(Struct, frozen=True, kw_only=True):

@@ -162,7 +162,8 @@ class Planner(ObjectEvents):
         self._claims.running += 1
         step.reserve = reserve_bytes
         self._items.fixed += reserve_bytes
-        self._items.reserve(reserve_bytes)
+        self._items.fixed_objects += step.writes
+        self._items.reserve(reserve_bytes, step.writes)
         for item in step.inputs:
             item.claims += 1
             self._items.drop_reader(item)
@@ -228,7 +229,8 @@ class Planner(ObjectEvents):
         if item is None or item.state is not _S.RESIDENT:
             return False
         if not item.kept:
-            if item.loose and self._items.fixed + item.bytes > self._items.capacity:
+            full = self._items.fixed + item.bytes > self._items.capacity or self._items.short_of_objects(1) > 0
+            if item.loose and full:
                 return False
             self._keep(item)
         return True
@@ -334,6 +336,8 @@ class Planner(ObjectEvents):
             resident=items.resident,
             pinned=items.pinned,
             dirty=items.dirty,
+            objects=items.used_objects,
+            max_objects=items.max_objects,
         )
 
     def item(self, ref: ObjectRef) -> ItemView | None:

@@ -247,6 +247,9 @@ class PrimaryFill(Struct, frozen=True, kw_only=True):
     stored_bytes: int
     strangers_bytes: int = 0
     """What is in the primary and is not jitflow's; it counts as used."""
+    objects: int = 0
+    """How many objects are used, and how many may be, where that is limited."""
+    max_objects: int = 0
     shared_bytes: int = 0
     """What had not to be fetched so far, for an object of equal content was here."""
 

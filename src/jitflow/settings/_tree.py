@@ -120,6 +120,9 @@ class PrimarySettings(_Strict, frozen=True, kw_only=True):
     `path` empty: `primary` below the home. With a remote it is the directory from which pods read copies (empty: `scratch` below
     the home), of at most `scratch` (empty: like `capacity`).
 
+    `max_objects`: how many objects it may hold; 0: any number. `free_floor`: what is left free on the disk that it shares.
+    `check_s`: how often it is compared with what is really there; 0: never.
+
     `transfers`: transfers at once over the link of each far store, at most: of larger objects as many as fill it. `lookahead`:
     fetch what coming steps read; without it each step fetches its own inputs when it has got its place to run. `stall_s`: a
     transfer without progress for so long is given up and tried again.
@@ -130,6 +133,9 @@ class PrimarySettings(_Strict, frozen=True, kw_only=True):
     prefix: str = ""
     scratch: str | int = ""
     capacity: str | int = "10GiB"
+    max_objects: int = 0
+    free_floor: str | int = "64MiB"
+    check_s: float = 300.0
     transfers: int = 64
     lookahead: bool = True
     stall_s: float = 60.0

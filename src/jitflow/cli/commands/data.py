@@ -99,6 +99,8 @@ def fill(server: ServerOption = "", output: TableOption = TableFormat.TABLE) -> 
         "shared": size(found.shared_bytes),
         "not jitflow's": size(found.strangers_bytes),
     }
+    if found.max_objects:
+        lines["objects"] = f"{found.objects} of {found.max_objects}"
     for key, value in lines.items():
         typer.echo(f"{key + ':':16} {value}")
 
