@@ -218,5 +218,8 @@ def test_what_is_too_old_goes() -> None:
         assert await world.service.archive.expire(500.0) == 2
         assert await names(client) == ["new"]
         assert await names(client, "/api/v1/workflows/argo") == ["new", "there"]
+        await deleted(client, world, "newer")
+        assert await world.service.archive.expire(500.0, most=1) == 1
+        assert await names(client) == ["newer"]
 
     play(scenario)

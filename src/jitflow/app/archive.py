@@ -18,7 +18,9 @@ from jitflow.ports.store import RunRow
 from jitflow.telemetry import logger
 
 LOOK_S = 3600.0
-"""How often it is looked for workflows that are too old."""
+"""How often it is looked for workflows that are too old, or too many."""
+MOST_PAST = 100_000
+"""So many deleted workflows are kept at most, each of which takes about a kilobyte of memory."""
 _LABEL_KEY = re.compile(r"[A-Za-z0-9](?:[-A-Za-z0-9_./]*[A-Za-z0-9])?")
 _log = logger("archive")
 
@@ -152,19 +154,25 @@ class Archive:
         found = (_labels(row) for row in self._rows(namespace, visible))
         return sorted({labels[key] for labels in found if key in labels})
 
-    async def expire(self, kept_s: float) -> int:
-        """Remove the workflows that have ended longer ago than they are kept, and return their number."""
+    async def expire(self, kept_s: float, most: int = MOST_PAST) -> int:
+        """Remove the workflows that have ended longer ago than they are kept, and return their number.
+
+        Of those that only the archive knows no more than `most` stay, the newest.
+        """
         limit = self._clock.now() - kept_s
-        old = [row for row in self._rows() if row.finished_at is not None and row.finished_at < limit]
-        for row in old:
+        rows = sorted(self._rows(), key=lambda row: row.finished_at or 0.0, reverse=True)
+        too_many = [row for row in rows if not row.live][most:]
+        old = [row for row in rows if (row.finished_at or 0.0) < limit]
+        gone = {row.uid: row for row in (*old, *too_many)}
+        for uid in gone:
             try:
-                await self._engine.delete(row.uid, from_archive=True)
+                await self._engine.delete(uid, from_archive=True)
             except Refused:
                 continue  # somebody was faster
-        return len(old)
+        return len(gone)
 
     async def keep_tidy(self, kept_s: float) -> None:
-        """Remove what is too old, now and again and again, until cancelled."""
+        """Remove what is too old or too much, now and again and again, until cancelled."""
         while True:
             removed = await self.expire(kept_s)
             if removed:

@@ -22,6 +22,9 @@ class _Rows:
     def __contains__(self, uid: str) -> bool:
         return uid in self._rows
 
+    def __len__(self) -> int:
+        return len(self._rows)
+
     def get(self, uid: str) -> RunRow | None:
         return self._rows.get(uid)
 
@@ -100,6 +103,8 @@ class RunIndex:
 
     def all(self, namespace: str) -> Iterator[RunRow]:
         """Yield rows of live and past runs, those created last first; an empty namespace means all."""
+        if not len(self._past):
+            return self._live.newest(namespace)
         both = (self._live.newest(namespace), self._past.newest(namespace))
         return heapq.merge(*both, key=_created_at, reverse=True)
 

@@ -1,5 +1,6 @@
 """Everything of one server, put together: the only place that names concrete adapters."""
 
+import math
 import os
 import platform
 from collections.abc import AsyncGenerator, Callable, Mapping
@@ -192,9 +193,8 @@ def _keep_tidy(settings: Settings, service: Service, owner: Owner) -> Retention:
     """Begin to remove workflows that are too many or too old, and return what has to be told of those that end."""
     retention = Retention(kept(settings.retention), service, owner.spawn)
     retention.open()
-    kept_s = parse_span_s(settings.archive_ttl)
-    if kept_s > 0:
-        owner.spawn(service.archive.keep_tidy(kept_s), "remove archived workflows that are too old")
+    kept_s = parse_span_s(settings.archive_ttl) or math.inf
+    owner.spawn(service.archive.keep_tidy(kept_s), "remove archived workflows that are too old")
     return retention
 
 
