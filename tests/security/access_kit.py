@@ -16,6 +16,8 @@ from jitflow.access.audit import AuditLog
 from jitflow.agents import HostRules, WebhookSender
 from jitflow.app.outbox import Outbox
 from jitflow.app.webhooks import Webhooks
+from jitflow.bootstrap.rotation import Rotation
+from jitflow.bootstrap.vault import Vault
 from jitflow.control_api import Rules, make_app
 from jitflow.data_api import routes as data_routes
 from jitflow.telemetry.metrics import CustomMetrics, Exposition
@@ -66,6 +68,7 @@ class House:
             rules=self._rules,
             audit=self.audit,
             outbox=self.outbox,
+            rotation=Rotation(Vault(self.audit.folder / "key"), self.world.store, self.world.objects),
         )
 
     def _spawn(self, work: Any, _name: str) -> None:

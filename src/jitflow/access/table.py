@@ -170,6 +170,7 @@ NEEDS: Final[Mapping[tuple[str, str], Need]] = {
     ("POST", "/api/jit/v1/tokens"): Need(P.TOKENS_MANAGE, Where.SOMEWHERE),
     ("GET", "/api/jit/v1/tokens/{id}"): Need(P.TOKENS_MANAGE, Where.SOMEWHERE),
     ("DELETE", "/api/jit/v1/tokens/{id}"): Need(P.TOKENS_MANAGE, Where.SOMEWHERE),
+    ("POST", "/api/jit/v1/secrets/rotate-key"): Need(P.SECRETS_ROTATE, Where.EVERYWHERE),
     ("GET", "/api/jit/v1/audit"): Need(P.AUDIT_READ, Where.SOMEWHERE),
     ("GET", "/api/jit/v1/webhooks"): Need(P.WEBHOOKS_READ, Where.SOMEWHERE),
     ("POST", "/api/jit/v1/webhooks"): Need(P.WEBHOOKS_WRITE, Where.SOMEWHERE),

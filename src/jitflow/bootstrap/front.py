@@ -12,12 +12,14 @@ from jitflow.app import Service
 from jitflow.app.outbox import Outbox
 from jitflow.app.webhooks import Webhook, Webhooks, checked
 from jitflow.bootstrap.home import Home
+from jitflow.bootstrap.rotation import Rotation
 from jitflow.bootstrap.vault import Vault
 from jitflow.control_api import LOOPBACK_HOSTS, Rules, make_app
 from jitflow.data_api import routes as data_routes
 from jitflow.engine import Engine
 from jitflow.engine.tasks import Owner
 from jitflow.model.problems import Refused
+from jitflow.objects import ObjectStore
 from jitflow.ports.clock import Clock
 from jitflow.ports.store import StateStore
 from jitflow.settings import (
@@ -41,6 +43,7 @@ class Behind(Struct, frozen=True, kw_only=True):
     engine: Engine
     store: StateStore
     vault: Vault
+    objects: ObjectStore
     clock: Clock
     owner: Owner
     metrics: Exposition
@@ -66,6 +69,7 @@ async def open_front(settings: Settings, token: str, behind: Behind) -> Starlett
         tokens=tokens,
         audit=audit,
         outbox=outbox,
+        rotation=Rotation(behind.vault, behind.store, behind.objects),
         extra=data_routes(behind.service),
         hosts=(*LOOPBACK_HOSTS, *settings.server.names),
         metrics=behind.metrics,

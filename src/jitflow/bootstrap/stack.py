@@ -20,6 +20,7 @@ from jitflow.bootstrap.claims import ClaimDirectories
 from jitflow.bootstrap.defaults import workflow_defaults
 from jitflow.bootstrap.front import Behind, open_front
 from jitflow.bootstrap.home import Home
+from jitflow.bootstrap.keys import source_of
 from jitflow.bootstrap.remotes import ARTIFACTS, Registry, configured
 from jitflow.bootstrap.system import RandomIds, SystemClock
 from jitflow.bootstrap.vault import Vault
@@ -77,7 +78,7 @@ async def open_stack(settings: Settings) -> AsyncGenerator[Stack]:
         storage = RcloneStorage(RcloneDaemon(), [config for config, _ in fixed], stall_s=settings.primary.stall_s)
         await storage.open()
         stack.push_async_callback(storage.close)
-        vault = Vault(home.key)
+        vault = Vault(source_of(settings.secrets.key, home.key))
         clock = SystemClock()
         objects = ObjectStore(store, vault, clock, RandomIds())
         await objects.open()
@@ -179,6 +180,7 @@ async def open_stack(settings: Settings) -> AsyncGenerator[Stack]:
             engine=engine,
             store=store,
             vault=vault,
+            objects=objects,
             clock=clock,
             owner=owner,
             metrics=metrics,

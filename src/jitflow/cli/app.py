@@ -34,6 +34,8 @@ COMMANDS: dict[str, str] = {
     "remote": "Far stores: list, add, remove, test.",
     "data": "Objects, the primary and uploads: list, stage, pin, evict, fill, check, adopt.",
     "token": "Tokens: create, list, revoke; and who you are.",
+    "settings": "Settings files: encrypt, decrypt, edit.",
+    "secrets": "The key that stored secrets are encrypted with: rotate it, make one.",
     "webhook": "Webhooks: who is told of workflows; failures and their replay.",
     "audit": "Say who changed what, and who was refused.",
     "doctor": "Check what works on this machine.",

@@ -330,6 +330,10 @@ class Client:
         """Return entries of the audit log, newest first; `params`: since, subject, namespace, action, limit."""
         return list(self._json("GET", "/api/jit/v1/audit", params=params).get("items") or [])
 
+    def rotate_key(self) -> dict[str, Any]:
+        """Let the server encrypt all stored secrets with a new key."""
+        return decode(self._send("POST", "/api/jit/v1/secrets/rotate-key", patient=True), dict[str, Any])
+
     # -- webhooks
 
     def webhooks(self) -> list[dict[str, Any]]:

@@ -17,6 +17,7 @@ from jitflow.app.outbox import Outbox
 from jitflow.app.service import Service
 from jitflow.control_api import about, auditing
 from jitflow.control_api import metrics as metrics_routes
+from jitflow.control_api import secrets as secret_routes
 from jitflow.control_api.archive import ArchiveRoutes
 from jitflow.control_api.artifacts import ArtifactRoutes
 from jitflow.control_api.errors import Code, failure, failure_of
@@ -24,6 +25,7 @@ from jitflow.control_api.following import FollowingRoutes
 from jitflow.control_api.guards import guarded
 from jitflow.control_api.jit import JitRoutes
 from jitflow.control_api.objects import ObjectRoutes
+from jitflow.control_api.secrets import KeyRotation
 from jitflow.control_api.shell import BODY_TIMEOUT_S, LOOPBACK_HOSTS, MAX_BODY_BYTES, Shell
 from jitflow.control_api.tokens import TokenRoutes
 from jitflow.control_api.webhooks import WebhookRoutes
@@ -66,6 +68,7 @@ def make_app(
     rules: Rules = Rules(),  # noqa: B008 - a frozen value
     audit: AuditLog | None = None,
     outbox: Outbox | None = None,
+    rotation: KeyRotation | None = None,
 ) -> Starlette:
     """Return the application: the Control API (unless `control` is False) and `extra` routes behind one gate.
 
@@ -80,11 +83,13 @@ def make_app(
         open_metrics: whether `/metrics` needs no token.
         audit: where it is written down who did what; None: nowhere.
         outbox: what `/api/jit/v1/webhooks` manages; None: there is no such path.
+        rotation: what gives the stored secrets a new key; None: there is no such path.
         rules: how much may be asked, and by pages of which origins.
     """
     measured = metrics_routes.routes(metrics) if metrics is not None else []
     managed = TokenRoutes(tokens).routes() if tokens is not None else []
     managed += WebhookRoutes(outbox).routes() if outbox is not None else []
+    managed += secret_routes.routes(rotation) if rotation is not None else []
     audited = auditing.routes(audit) if audit is not None else []
     table = [*about.routes(), *managed, *audited, *measured, *extra, *(routes(service) if control else ()), *about.other_routes()]
     open_paths = OPEN | {metrics_routes.PATH} if open_metrics else OPEN

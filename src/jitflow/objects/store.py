@@ -170,6 +170,18 @@ class ObjectStore:
         key = _key(kind.__name__, namespace, name)
         await self._alone(key, lambda: self._delete_now(key))
 
+    async def reseal(self) -> int:
+        """Seal all Secrets again, with the key that seals now; return how many there are."""
+        keys = [key for key, value in self._objects.items() if isinstance(value, Secret)]
+        for key in keys:
+            await self._alone(key, lambda key=key: self._reseal_now(key))
+        return len(keys)
+
+    async def _reseal_now(self, key: Key) -> None:
+        value = self._objects.get(key)
+        if value is not None:
+            await self._store.put(DOCUMENTS, [("/".join(key), self._sealer.seal(msgspec.json.encode(value)))])
+
     async def _delete_now(self, key: Key) -> None:
         old = self._objects.get(key)
         if old is None:

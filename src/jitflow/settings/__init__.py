@@ -1,5 +1,6 @@
 """The settings: one typed tree, read once from a TOML file and the environment, passed down in slices."""
 
+from jitflow.settings._file import SettingsFile
 from jitflow.settings._load import load, resolve_secret
 from jitflow.settings._tree import (
     ArtifactPluginSettings,
@@ -34,6 +35,7 @@ __all__ = [
     "ServerSettings",
     "Settings",
     "SettingsError",
+    "SettingsFile",
     "WebhookSettings",
     "load",
     "parse_bytes",

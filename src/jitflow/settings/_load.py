@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from jitflow.settings._cipher import decrypt, find_key, is_encrypted
 from jitflow.settings._tree import AuditSettings, OidcSettings, ServerSettings, Settings, SettingsError, parse_bytes, parse_span_s
 
 # Environment variable -> path in the tree. All others come from the file.
@@ -34,9 +35,8 @@ def load(path: Path | None = None, environment: Mapping[str, str] | None = None)
         SettingsError: the file is missing although it was named, is not TOML, or holds something that cannot be used.
     """
     environment = os.environ if environment is None else environment
-    named = path or (Path(environment["JITFLOW_CONFIG"]) if environment.get("JITFLOW_CONFIG") else None)
-    source = named or _config_home(environment) / "jitflow" / "settings.toml"
-    tree = _read(source, required=named is not None)
+    source, is_named = place(path, environment)
+    tree = _read(source, environment, required=is_named)
     for variable, keys in _VARIABLES.items():
         if environment.get(variable):
             _put(tree, keys, environment[variable])
@@ -48,6 +48,12 @@ def load(path: Path | None = None, environment: Mapping[str, str] | None = None)
     settings = msgspec.structs.replace(settings, home=str(Path(home).expanduser().absolute()))
     _check(settings, source)
     return settings
+
+
+def place(path: Path | None, environment: Mapping[str, str]) -> tuple[Path, bool]:
+    """Return the settings file, and whether somebody named it."""
+    named = path or (Path(environment["JITFLOW_CONFIG"]) if environment.get("JITFLOW_CONFIG") else None)
+    return named or config_home(environment) / "jitflow" / "settings.toml", named is not None
 
 
 def resolve_secret(value: str | int | bool | dict[str, str], where: str, environment: Mapping[str, str] | None = None) -> str:
@@ -71,9 +77,12 @@ def resolve_secret(value: str | int | bool | dict[str, str], where: str, environ
     raise SettingsError(f'{where}: write text, {{ env = "NAME" }} or {{ file = "PATH" }}')
 
 
-def _read(source: Path, *, required: bool) -> dict[str, Any]:
+def _read(source: Path, environment: Mapping[str, str], *, required: bool) -> dict[str, Any]:
     try:
-        return tomllib.loads(source.read_text())
+        text = source.read_text()
+        if is_encrypted(text):
+            text = decrypt(text, find_key(config_home(environment), environment), str(source))
+        return tomllib.loads(text)
     except FileNotFoundError as error:
         if required:
             raise SettingsError(f"{source}: no such settings file") from error
@@ -172,7 +181,8 @@ def _is_safe(url: str) -> bool:
     return found.scheme == "https" and bool(found.hostname)
 
 
-def _config_home(environment: Mapping[str, str]) -> Path:
+def config_home(environment: Mapping[str, str]) -> Path:
+    """Return where the user's settings are."""
     return Path(environment.get("XDG_CONFIG_HOME") or Path.home() / ".config")
 
 

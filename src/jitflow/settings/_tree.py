@@ -107,6 +107,12 @@ class OidcSettings(_Strict, frozen=True, kw_only=True):
     roles: tuple[OidcRoleSettings, ...] = ()
 
 
+class SecretSettings(_Strict, frozen=True, kw_only=True):
+    """Where the key of the stored secrets is: `{ file = … }`, `{ env = … }`, `"keyring"`; empty: `secret.key` below the home."""
+
+    key: str | dict[str, str] = ""
+
+
 class AuditSettings(_Strict, frozen=True, kw_only=True):
     """The log of who did what: `files` files of at most `file_size`; the oldest go. `files` 0: none is written."""
 
@@ -268,6 +274,7 @@ class Settings(_Strict, frozen=True, kw_only=True):
     server: ServerSettings = ServerSettings()
     oidc: OidcSettings = OidcSettings()
     audit: AuditSettings = AuditSettings()
+    secrets: SecretSettings = SecretSettings()
     primary: PrimarySettings = PrimarySettings()
     remotes: dict[str, RemoteSettings] = field(default_factory=dict[str, RemoteSettings])
     artifact_repository: RepositorySettings = RepositorySettings()
