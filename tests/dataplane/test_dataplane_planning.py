@@ -112,6 +112,25 @@ def test_without_estimates_sizes_alone_count_until_run_times_are_learned(tmp_pat
     asyncio.run(run())
 
 
+def test_no_plan_is_chosen_for_what_has_nothing_to_bring_until_it_has(tmp_path: Path) -> None:
+    async def run() -> None:
+        kit = a_kit(tmp_path)
+        plane = await kit.start()
+        plane._core.history.counters.rates["far"] = 1e6
+        steps = chain(kit, "a", 1.0, 5)
+        for step in steps:
+            await plane.stage(step.inputs[0].ref)
+        plane.announce("w", steps)
+        await asyncio.sleep(0.5)
+        assert plane._planning._flows["w"].asked is None
+        kit.far.gates["fetch", ref("more0")] = asyncio.Event()
+        plane.announce("w", [*steps, *chain(kit, "more", 1.0)])
+        assert (await planned(kit)).steps == 8
+        await plane.close()
+
+    asyncio.run(run())
+
+
 def test_a_large_workflow_is_announced_and_planned_without_holding_anything_up(tmp_path: Path) -> None:
     """3,000 steps that read 27,200 objects: the loop is never away for long, and the plan is there within its budget."""
 

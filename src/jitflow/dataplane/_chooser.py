@@ -7,9 +7,12 @@ import msgspec
 
 from jitflow.dataplane.choosing import answer, read
 
+_NICE = 5
+
 
 def main() -> None:
-    """Answer one question."""
+    """Answer one question. Steps that run meanwhile come first."""
+    os.nice(_NICE)
     try:
         sys.stdout.buffer.write(msgspec.msgpack.encode(answer(*read(sys.stdin.buffer))))
         sys.stdout.buffer.flush()

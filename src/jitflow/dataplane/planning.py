@@ -191,9 +191,32 @@ class Planning:
             left = await self._left(flow)
             basis = self._basis(left)
             cost_s = core.clock.now() - began
-            if len(left) >= _FEWEST_STEPS and (flow.asked is None or _differs(flow.asked, basis)):
+            if self._wants_plan(flow, left, basis):
                 await self._choose(flow, left, basis)
             await self._pause(flow, min(_LOOK_AFTER_S, max(_LOOK_EVERY_S, _PAUSE_PER_COST * cost_s)))
+
+    def _wants_plan(self, flow: _Flow, left: Sequence[FutureStep], basis: _Basis) -> bool:
+        """Return whether choosing a plan now may do any good."""
+        if len(left) < _FEWEST_STEPS or not self._matters(left, basis):
+            return False
+        return flow.asked is None or _differs(flow.asked, basis)
+
+    def _matters(self, steps: Sequence[FutureStep], basis: _Basis) -> bool:
+        """Return whether the order can make a difference: something has to cross a link, or does not fit beside the rest."""
+        rows = self._core.rows
+        sizes: dict[ObjectRef, int] = {}
+        for step in steps:
+            for output in step.outputs:
+                if not output.transient or output.size_bytes is None:
+                    return True
+                sizes[output.ref] = output.size_bytes
+        for step in steps:
+            for one in step.inputs:
+                if one.ref not in sizes:
+                    if one.ref not in rows:
+                        return True
+                    sizes[one.ref] = rows[one.ref].size_bytes
+        return sum(sizes.values()) > basis.capacity_bytes
 
     async def _pause(self, flow: _Flow, most_s: float) -> None:
         """Wait; less if the workflow is announced anew or ends, but long enough not to be busy with nothing else."""
