@@ -145,3 +145,13 @@ def test_replicas_that_were_found_wake_when_they_are_asked_for_and_leave_first_e
         assert planner.item(ref(name)) is None
     assert planner.evict(ref("old8"))
     assert planner.audit() == ()
+
+
+def test_what_was_here_at_first_can_leave_and_come_again_in_the_simulated_world() -> None:
+    """A result of a step that has ended, of which the steps to come say no size."""
+    first = FutureStep(id="w/a", inputs=(FutureInput(ref=ref("large"), size_bytes=90),), run_s=1.0)
+    second = FutureStep(id="w/b", inputs=(FutureInput(ref=ref("result")),), after=("w/a",), run_s=1.0)
+    setting = Setting(capacity_bytes=100, link=Link(rate_Bps=10.0), options=OPTIONS, resident={ref("result"): 40})
+    done = simulate([Arrival(uid="w", steps=(first, second))], setting)
+    assert done.unfinished == ()
+    assert done.fetched_bytes == 130

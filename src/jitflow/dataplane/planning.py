@@ -245,7 +245,7 @@ class Planning:
     async def _left(self, flow: _Flow) -> list[FutureStep]:
         """Return the steps that have not ended, with the sizes that are known of their objects."""
         steps = flow.steps
-        written = {one.ref for step in steps for one in step.outputs}
+        written = {one.ref for step in steps if step.id not in flow.ended for one in step.outputs}
         left: list[FutureStep] = []
         for place, step in enumerate(steps):
             if step.id not in flow.ended:

@@ -198,6 +198,7 @@ class _World:
         self.events = 0
         self.cut = True
         self._count = 0
+        self.sizes.update(setting.resident)
         for ref, size in sorted(setting.resident.items()):
             self.planner.found(ref, size)
         for arrival in arrivals:
