@@ -243,7 +243,7 @@ class Kit:
     def disk(self) -> int:
         total = 0
         for file in self.root.rglob("*"):
-            if file.is_file() and not file.is_symlink() and file.name not in {".jitflow-primary", "catalogue.json"}:
+            if file.is_file() and not file.is_symlink() and file.name not in {".jitflow-primary", "catalogue.jsonl"}:
                 total += file.stat().st_size
         return total
 
@@ -287,5 +287,5 @@ class RemoteKit(Kit):
         return RemotePrimary(ref("primary", "near"), self.far, Scratch(self.tmp / "scratch", self.capacity))
 
     def disk(self) -> int:
-        ours = {"primary/.jitflow-primary", "primary/catalogue.json"}
+        ours = {"primary/.jitflow-primary", "primary/catalogue.jsonl"}
         return sum(len(body) for o, body in self.far.objects.items() if o.remote == "near" and o.path not in ours)

@@ -146,7 +146,7 @@ def test_it_is_compared_now_and_then(tmp_path: Path) -> None:
         await read(kit, "one", a)
         spoil(kit, a, None)
         await kit.until(lambda: not kit.plane.replicas())
-        assert (kit.root / "catalogue.json").exists()
+        assert (kit.root / "catalogue.jsonl").exists()
 
     going(Kit(tmp_path, 1000, tuning=Tuning(check_every_s=120)), story)
 

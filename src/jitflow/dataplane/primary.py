@@ -3,7 +3,7 @@
     <root>/.jitflow-primary     says that the directory is ours
     <root>/objects/ab/<sha256>  complete, verified replicas: a file or a directory each
     <root>/incoming/<number>    what is on its way, in or out
-    <root>/catalogue.json       what the replicas are, for the day when nothing else knows
+    <root>/catalogue.jsonl      what the replicas are, for the day when nothing else knows
     <root>/incoming/<sha256>    what has come so far of a large replica
 
 Nothing partial is ever below `objects`. Nothing else below the root is ever touched.
@@ -30,7 +30,7 @@ from jitflow.ports.errors import Corrupt, FixRequest, ObjectMissing
 from jitflow.ports.primary import Contents, Found, Held, Hoard, Lost, Received
 from jitflow.ports.storage import Progress, Storage
 
-_CATALOGUE = "catalogue.json"
+_CATALOGUE = "catalogue.jsonl"
 _BLOCK_BYTES = 1 << 20
 _MARKER = ".jitflow-primary"
 _MARKER_TEXT = "This directory is a primary store of jitflow: it creates and deletes files in objects/ and incoming/.\n"
@@ -121,7 +121,7 @@ class PrimaryDirectory:
 
     def _remember(self, rows: Sequence[Replica]) -> None:
         partial = self._incoming()
-        partial.write_bytes(msgspec.json.encode(rows))
+        write_rows(partial, rows)
         partial.replace(self.root / _CATALOGUE)
 
     async def remembered(self) -> Sequence[Replica]:
@@ -129,8 +129,8 @@ class PrimaryDirectory:
         return await asyncio.to_thread(self._remembered)
 
     def _remembered(self) -> Sequence[Replica]:
-        with contextlib.suppress(OSError, msgspec.DecodeError, msgspec.ValidationError):
-            return msgspec.json.decode((self.root / _CATALOGUE).read_bytes(), type=list[Replica])
+        with contextlib.suppress(OSError):
+            return read_rows((self.root / _CATALOGUE).read_bytes())
         return ()
 
     def hoard(self, place: str) -> Hoard:
@@ -324,6 +324,25 @@ class DirectoryHoard:
                 raise FixRequest(f"{source} lies on another file system than the primary; stage its object instead") from error
             raise FixRequest(f"{source} cannot be adopted: {error.strerror or error}") from error
         return look(target)
+
+
+def write_rows(path: Path, rows: Sequence[Replica]) -> None:
+    """Write a catalogue, one row a line: it may be larger than what should be in memory at once. Blocks."""
+    encoder = msgspec.json.Encoder()
+    with path.open("wb") as file:
+        for row in rows:
+            file.write(encoder.encode(row))
+            file.write(b"\n")
+
+
+def read_rows(data: bytes | bytearray) -> list[Replica]:
+    """Return the rows of a catalogue; a line that cannot be read is left out."""
+    decoder = msgspec.json.Decoder(Replica)
+    rows: list[Replica] = []
+    for line in data.splitlines():
+        with contextlib.suppress(msgspec.DecodeError, msgspec.ValidationError):
+            rows.append(decoder.decode(line))
+    return rows
 
 
 def digest(path: Path, kind: str) -> str:

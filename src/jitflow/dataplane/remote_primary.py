@@ -3,7 +3,7 @@
     <remote>:<prefix>.jitflow-primary    says that the prefix is ours
     <remote>:<prefix>objects/ab/<sha256> complete, verified replicas: an object, or a prefix of objects, each
 
-    <remote>:<prefix>catalogue.json      what the replicas are, for the day when nothing else knows
+    <remote>:<prefix>catalogue.jsonl     what the replicas are, for the day when nothing else knows
 
 Bytes go between the far stores and the near one through rclone alone. Pods read copies in a directory of this machine, which
 come just before they start.
@@ -13,15 +13,14 @@ import asyncio
 import hashlib
 import logging
 import tempfile
-from collections.abc import Collection, Coroutine, Sequence
+from collections.abc import Callable, Collection, Coroutine, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
-import msgspec
-
 from jitflow.dataplane.names import is_location, location_of
-from jitflow.dataplane.primary import check_size, same
+from jitflow.dataplane.primary import check_size, read_rows, same, write_rows
 from jitflow.dataplane.scratch import Scratch
 from jitflow.model.data import ObjectInfo, ObjectRef, Replica, StepId
 from jitflow.model.problems import Problem, Refused
@@ -31,7 +30,7 @@ from jitflow.ports.storage import Copying, Progress, Storage
 
 log = logging.getLogger("jitflow.dataplane")
 
-_CATALOGUE = "catalogue.json"
+_CATALOGUE = "catalogue.jsonl"
 _MARKER = ".jitflow-primary"
 _MARKER_TEXT = "This prefix is a primary store of jitflow: it creates and deletes objects below objects/.\n"
 _DEPTH = 3
@@ -81,7 +80,7 @@ class RemotePrimary:
             await self._storage.stat(marker)
         except ObjectMissing:
             await self._refuse_strangers()
-            await self._write(_MARKER, _MARKER_TEXT.encode())
+            await self._write(_MARKER, lambda path: path.write_text(_MARKER_TEXT))
 
     async def _refuse_strangers(self) -> None:
         try:
@@ -132,22 +131,21 @@ class RemotePrimary:
 
     async def remember(self, rows: Sequence[Replica]) -> None:
         """See `Primary.remember`."""
-        kept = list(rows)
-        await self._write(_CATALOGUE, await asyncio.to_thread(msgspec.json.encode, kept))
+        await self._write(_CATALOGUE, partial(write_rows, rows=list(rows)))
 
-    async def _write(self, name: str, data: bytes) -> None:
+    async def _write(self, name: str, write: Callable[[Path], object]) -> None:
         with tempfile.TemporaryDirectory(dir=self.scratch.root) as folder:
             file = Path(folder) / "file"
-            await asyncio.to_thread(file.write_bytes, data)
+            await asyncio.to_thread(write, file)
             await self._storage.store(file, self._ref(name), _ignore)
 
     async def remembered(self) -> Sequence[Replica]:
         """See `Primary.remembered`."""
         data = bytearray()
-        with suppress(ObjectMissing, msgspec.DecodeError, msgspec.ValidationError):
+        with suppress(ObjectMissing):
             async for chunk in self._storage.read(self._ref(_CATALOGUE)):
                 data += chunk
-            return msgspec.json.decode(data, type=list[Replica])
+            return read_rows(data)
         return ()
 
     def hoard(self, place: str) -> Hoard:
