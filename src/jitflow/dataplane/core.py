@@ -1,5 +1,6 @@
 """The heart of the data plane: the planner, its commands on the way to those who perform them, and what all of them share."""
 
+import asyncio
 import logging
 import random
 from collections.abc import Callable, Sequence
@@ -127,6 +128,7 @@ class Core:
         self._free_floor_bytes = free_floor_bytes
         self._pumping = False
         self._again = False
+        self._soon = False
         self._alarm_at: float | None = None
         self._ceiling_at = float("-inf")
         self._freed: dict[str, StepId] = {}
@@ -152,6 +154,16 @@ class Core:
         books = self.planner.bytes
         self.history.used(books.used, books.peak)
         self._set_alarm()
+
+    def pump_soon(self) -> None:
+        """Pump once for all that happens in this turn of the event loop."""
+        if not self._soon:
+            self._soon = True
+            asyncio.get_running_loop().call_soon(self._pump_now)
+
+    def _pump_now(self) -> None:
+        self._soon = False
+        self.pump()
 
     def _set_alarm(self) -> None:
         wake = self.planner.next_wake()

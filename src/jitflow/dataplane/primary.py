@@ -227,8 +227,11 @@ class PrimaryDirectory:
     def _place(self, source: Path, location: str) -> None:
         """Give something complete its final name, in one step; it must lie on the primary's file system."""
         target = self.root / location
-        target.parent.mkdir(exist_ok=True)
-        source.rename(target)
+        try:
+            os.rename(source, target)
+        except FileNotFoundError:
+            target.parent.mkdir(exist_ok=True)
+            os.rename(source, target)
 
     def remove(self, location: str) -> Coroutine[Any, Any, None] | None:
         """See `Primary.remove`: a file at once, a tree out of the way and in the background."""

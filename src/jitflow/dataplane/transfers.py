@@ -175,7 +175,9 @@ class Transfers:
 
     def _balance(self, remote: str) -> None:
         """Let what was read ahead give way where more streams run over a link than fill it, or go on."""
-        flights = [one for one in self.flights.values() if one.ref.remote == remote]
+        flights = [one for one in self.flights.values() if one.ref.remote == remote] if self._begun else []
+        if all(one.urgent or one.ref not in self._begun for one in flights):
+            return
         urgent = sum(one.parts for one in flights if one.urgent)
         room = max(self._links.streams(remote), urgent) - urgent
         for flight in flights:
@@ -226,8 +228,8 @@ class Transfers:
             self.forget(flight.ref)
             core.planner.arrived(flight.ref)
             core.keep_again(flight.ref)
-        core.pump()
-        self._links.settled(flight.ref.remote)
+        core.pump_soon()
+        asyncio.get_running_loop().call_soon(self._links.settled, flight.ref.remote)  # when others have begun in its place
         self._balance(flight.ref.remote)
 
     async def _patiently(self, flight: Flight) -> ObjectInfo:

@@ -21,8 +21,12 @@ from jitflow.storage.remotes import RemoteConfig
 
 SMALL_BYTES = 256 * 2**10
 """Larger objects gain nothing from company."""
-MOST, MOST_BYTES = 24, 2 * 2**20
-"""Objects and bytes of one job. All of them are handed over when it ends: none may wait long for the others."""
+MOST, MOST_BYTES = 64, 16 * 2**20
+"""Objects and bytes of one job."""
+LOOK_S = 0.1
+"""What has come is handed over so often: none waits for the others of its job."""
+AT_ONCE = 64
+"""Objects of one job at once."""
 JOBS = 4
 """Jobs at once for each remote: the next one begins while the last objects of the one before arrive."""
 GATHER_S = 0.004
@@ -139,8 +143,14 @@ class Batches:
         names = group.folder / f"{files.PARTIAL_PREFIX}{secrets.token_hex(8)}{files.PARTIAL_SUFFIX}"
         try:
             await asyncio.to_thread(_write_names, names, wishes)
-            await self._copy(group.remote, folder, names, wishes)
-            came = await asyncio.to_thread(_delivered, folder, wishes)
+            job = asyncio.get_running_loop().create_task(self._copy(group.remote, folder, names, wishes))
+            try:
+                await _hand_over(job, folder, wishes)
+                await job
+            finally:
+                job.cancel()
+                await asyncio.wait({job})
+            came = await asyncio.to_thread(_delivered, folder, [wish for wish in wishes if not wish.came.done()])
         finally:
             await asyncio.shield(asyncio.to_thread(_clear, folder, names))
         for wish in came:
@@ -150,7 +160,9 @@ class Batches:
         # Sizes and hashes are known: where the store allows it, each object is one request.
         options = "no_head_object=true" if remote.type == "s3" else ""
         source = keys.address(wishes[0].info.ref, options=options).fs
-        request = wire.copynames_request(source, wire.local(str(folder)), str(names), config_of(remote), at_once=len(wishes))
+        request = wire.copynames_request(
+            source, wire.local(str(folder)), str(names), config_of(remote), at_once=min(len(wishes), AT_ONCE)
+        )
         try:
             await self._transfers.run("sync/copy", request, subject=f"{len(wishes)} objects of {remote.name}")
         except Stalled:
@@ -190,6 +202,24 @@ def _together(pending: list[_Wish]) -> list[_Wish]:
 
 def _write_names(path: Path, wishes: Sequence[_Wish]) -> None:
     path.write_text("".join(f"{wish.path}\n" for wish in wishes), encoding="utf-8", errors="surrogateescape")
+
+
+async def _hand_over(job: asyncio.Task[None], folder: Path, wishes: Sequence[_Wish]) -> None:
+    """Give callers what has come for them while the job runs; the last of them wait until nothing is left of the job."""
+    seen: set[str] = set()
+    while not job.done():
+        await asyncio.wait({job}, timeout=LOOK_S)
+        left = [wish for wish in wishes if not wish.came.done()]
+        # rclone has done with what was there a look ago.
+        ready = [wish for wish in left if wish.path in seen]
+        if not job.done() and len(ready) < len(left):
+            for wish in await asyncio.to_thread(_delivered, folder, ready) if ready else ():
+                _settle(wish, came=True)
+            seen = await asyncio.to_thread(_there, folder, left)
+
+
+def _there(folder: Path, wishes: Sequence[_Wish]) -> set[str]:
+    return {wish.path for wish in wishes if os.path.lexists(folder / wish.path)}
 
 
 def _delivered(folder: Path, wishes: Sequence[_Wish]) -> list[_Wish]:

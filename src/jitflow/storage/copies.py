@@ -13,7 +13,7 @@ from jitflow.storage import files, keys, wire
 from jitflow.storage.batches import Batches
 from jitflow.storage.calls import Calls
 from jitflow.storage.lookup import Lookup, config_of
-from jitflow.storage.ranges import IgnoresRanges, Ranges
+from jitflow.storage.ranges import RANGED_BYTES, IgnoresRanges, Ranges
 from jitflow.storage.remotes import RemoteConfig
 
 SMALL_BYTES = 8 * 2**20
@@ -49,7 +49,7 @@ class Copies:
             with suppress(IgnoresRanges):
                 return await self._fetch_ranges(before, target, progress, parts=parts, kept=kept)
         read = await self._fetch_whole(before, target, progress)
-        if kept is not None:
+        if kept is not None and before.size_bytes >= RANGED_BYTES:
             await asyncio.to_thread(files.remove, kept)
         return read
 
@@ -60,9 +60,10 @@ class Copies:
                 read = await self._fetch_tree(before, partial, progress)
             else:
                 read = await self._fetch_file(before, partial, progress)
-            await asyncio.to_thread(_publish, partial, target)
-        finally:
+            _publish(partial, target)
+        except BaseException:
             await asyncio.shield(asyncio.to_thread(files.remove, partial))
+            raise
         progress(read.size_bytes)
         return read
 
@@ -96,11 +97,13 @@ class Copies:
         if verifiable and self._batches.takes(before) and await self._batches.fetch(remote, before, partial):
             return before
         source = keys.address(ref, options="no_head_object=true" if one_request else "")
-        request = wire.copyfile_request(source, wire.local(_absolute(partial)), config_of(remote), in_place=True)
+        # What is compared here with the hash that was looked up need not be hashed by rclone as well.
+        config = {**config_of(remote), "IgnoreChecksum": verifiable or not remote.check_hashes}
+        request = wire.copyfile_request(source, wire.local(_absolute(partial)), config, in_place=True)
         if before.size_bytes > SMALL_BYTES:
             await self._unchanged(before)  # rather than after hours
         await self._copy(before, "operations/copyfile", request, before.size_bytes, progress)
-        size = await asyncio.to_thread(_size, partial)
+        size = _size(partial)
         if size != before.size_bytes:
             await self._blame(before, f"{size} bytes arrived instead of {before.size_bytes}")
         if verifiable:

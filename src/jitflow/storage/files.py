@@ -12,7 +12,7 @@ from jitflow.ports.errors import FixRequest
 PARTIAL_PREFIX, PARTIAL_SUFFIX = ".jitflow-", ".partial"
 """A file or directory so named is an unfinished transfer; after a crash it can be removed."""
 STRONGEST_FIRST = ("sha256", "sha1", "md5")
-_BLOCK_BYTES = 2**20
+_BLOCK_BYTES = 2**18
 
 
 def partial_path(target: Path) -> Path:
@@ -27,10 +27,11 @@ def common_hash(hashes: Mapping[str, str]) -> str:
 
 def digest(path: Path, kind: str) -> str:
     """Return a file's hash in lower-case hexadecimal digits."""
-    with path.open("rb") as file:
-        made = hashlib.new(kind, usedforsecurity=False)
-        while block := file.read(_BLOCK_BYTES):
-            made.update(block)
+    made = hashlib.new(kind, usedforsecurity=False)
+    with path.open("rb", buffering=0) as file:
+        buffer = memoryview(bytearray(_BLOCK_BYTES))
+        while count := file.readinto(buffer):
+            made.update(buffer[:count])
     return made.hexdigest()
 
 

@@ -177,7 +177,7 @@ def copynames_request(fs: str, destination: Address, names: str, config: Request
     return {
         "srcFs": fs,
         "dstFs": destination.whole,
-        "_config": {**config, "Inplace": True, "IgnoreChecksum": True},
+        "_config": {**config, "Inplace": False, "IgnoreChecksum": True},
         "_filter": {"FilesFromRaw": [names]},
     }
 
