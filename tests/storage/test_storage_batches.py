@@ -13,6 +13,7 @@ from storage_worlds import HASTY, at, ignore, new_bucket, opened, settle, write_
 from jitflow.model.data import ObjectInfo
 from jitflow.ports.errors import Corrupt, ObjectMissing, SourceChanged, Stalled, Unreachable
 from jitflow.storage.rclone_storage import RcloneStorage
+from jitflow.storage.remotes import RemoteConfig
 from jitflow.testing.s3_server import S3Server
 from jitflow.testing.slow_link import SlowLink
 
@@ -147,5 +148,23 @@ def test_a_link_that_is_cut_or_stands_still_is_told_to_all(s3: S3Server, tmp_pat
         async with opened(s3.remote("far")) as storage:
             await fetch_all(storage, infos, tmp_path)
         assert len(os.listdir(tmp_path)) == 8
+
+    asyncio.run(story())
+
+
+def test_a_hundred_thousand_objects_below_a_prefix_are_one_listing(tmp_path: Path) -> None:
+    (tmp_path / "bucket").mkdir()
+    for number in range(1000):
+        (tmp_path / "bucket" / f"{number}").write_bytes(b"x")
+
+    async def story() -> None:
+        async with opened(RemoteConfig(name="near", type="local", options={"root": str(tmp_path)})) as storage:
+            refs = [at("near", f"bucket/{number}") for number in range(100_000)]
+            await storage.stat(refs[0])
+            before = await jobs_so_far(storage)
+            found = await storage.stat_many(refs)
+            assert await jobs_so_far(storage) - before < 60  # with the questions how it goes on
+            assert sum(isinstance(one, ObjectInfo) for one in found.values()) == 1000
+            assert len(found) == 100_000
 
     asyncio.run(story())
