@@ -426,13 +426,27 @@ class StageOut:
             kept = "; it is kept, and is sent by `jitflow data retry-uploads`"
             self.failed[output.ref] = (obligation, output)
         advised = remedy(output.ref.remote, "retry the workflow" if not kept else "send it again")
-        if not output.location:
-            self._core.planner.abandoned(output.ref)
-            try:
-                await self._folder.keep(obligation, output)
-            except OSError as failure:
+        try:
+            await self._set_aside(obligation, output)
+        except OSError as failure:
+            if not output.location:
                 kept = f"; it could not be kept either: {failure.strerror or failure}"
         output.error = f"output {output.ref} could not be stored: {advice(error)}; {advised}{kept}"
+
+    async def _set_aside(self, obligation: Obligation, output: OutputDoc) -> None:
+        """Move an output that could not be sent out of the way: nobody waits for its room, and its pod's directory goes."""
+        core = self._core
+        view = core.planner.item(output.ref)
+        if output.location and (core.primary.local(output.location) is None or view is None or view.uses or view.claims):
+            return
+        try:
+            moved = await self._folder.keep(obligation, output, core.primary.local(output.location) if output.location else None)
+        finally:
+            if not output.location:
+                core.planner.abandoned(output.ref)
+        if moved and output.location:
+            output.location = ""
+            core.planner.abandoned(output.ref)
 
     # -- what people do about it -------------------------------------------------------------------------------------------
 

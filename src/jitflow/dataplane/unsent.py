@@ -47,13 +47,16 @@ class UnsentFolder:
             if path not in wanted:
                 delete(path)
 
-    async def keep(self, obligation: Obligation, output: OutputDoc) -> None:
-        """Move an output here."""
+    async def keep(self, obligation: Obligation, output: OutputDoc, replica: Path | None = None) -> bool:
+        """Move an output here, from its replica or from where its pod left it; return whether it is here now."""
         place = self._place(obligation, output)
-        if place is None or output.source == str(place):
-            return
-        await asyncio.to_thread(_move, Path(output.source), place)
-        output.source = str(place)
+        if place is None or output.size_bytes < 0:
+            return False
+        source = replica or Path(output.source)
+        if source != place:
+            await asyncio.to_thread(_move, source, place)
+            output.source = str(place)
+        return True
 
     async def remove(self, output: OutputDoc) -> None:
         """Delete what lies here of an output."""
