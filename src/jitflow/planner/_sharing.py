@@ -12,30 +12,43 @@ _APART = 1e-6
 def joined(items: Items, steps: Sequence[FutureStep], places: Sequence[float], *, front: float) -> dict[StepId, float]:
     """Return when each step of a new workflow should come so that it reads together with those that were there before.
 
-    `steps` in their order, `places` when they would come otherwise, `front`: what comes at once. None comes later than otherwise
-    but where it has to follow one that it waits for. A step joins the next reader of the largest object that it shares, and what
-    it allows follows at the same distance as before. Empty if there is nothing to join, or results would pile up.
+    `steps` in their order, `places` when they would come otherwise, `front`: what comes at once. A step joins the next reader of
+    the largest object that it shares, and what it allows follows at the same distance as before. The others come when all that
+    has joined is done: workflows that are still to come can join them then. Empty if there is nothing to join, or results would
+    pile up.
     """
     if not _worth_it(items, steps):
         return {}
     pulls = [_pull(items, step, front) for step in steps]
     table = {step.id: n for n, step in enumerate(steps)}
     before = [[table[name] for name in dict.fromkeys(step.after) if name in table] for step in steps]
-    moved = list(places)
-    for n, pull in enumerate(pulls):
-        if pull is not None:
-            moved[n] = min(moved[n], pull)
-        if before[n]:
-            moved[n] = min(moved[n], max(moved[one] + places[n] - places[one] for one in before[n]))
-    for n in range(len(steps) - 1, -1, -1):
-        for one in before[n]:
-            moved[one] = min(moved[one], moved[n])
+    moved = _joining(pulls, places, before)
+    ahead = [at for at, place in zip(moved, places, strict=True) if at < place]
+    last = max(ahead, default=places[0])
+    for n, place in enumerate(places):
+        if moved[n] == place:
+            moved[n] = max(place, last + place - places[0])
+        moved[n] = max([moved[n], *(moved[one] for one in before[n])])
     result: dict[StepId, float] = {}
     last = float("-inf")
     for n in sorted(range(len(steps)), key=lambda n: (moved[n], n)):
         last = max(moved[n], last + _APART)
         result[steps[n].id] = last
     return result
+
+
+def _joining(pulls: Sequence[float | None], places: Sequence[float], before: Sequence[Sequence[int]]) -> list[float]:
+    """Return the places with those moved forward that join others, that such steps allow, or that they wait for."""
+    moved = list(places)
+    for n, pull in enumerate(pulls):
+        if pull is not None:
+            moved[n] = min(moved[n], pull)
+        if before[n]:
+            moved[n] = min(moved[n], max(moved[one] + places[n] - places[one] for one in before[n]))
+    for n in range(len(places) - 1, -1, -1):
+        for one in before[n]:
+            moved[one] = min(moved[one], moved[n])
+    return moved
 
 
 def _worth_it(items: Items, steps: Sequence[FutureStep]) -> bool:
