@@ -346,10 +346,10 @@ def test_the_workflows_own_locks_hold_it_in_pending():
     run.end("wf")
     assert run.state.run.phase == "Succeeded"
     assert "locks/" not in run.open_effects()
-    stopped = driven(text)
-    stopped.send(ShutdownRequested(strategy="Stop"))
-    assert stopped.state.run.phase == "Failed"
-    assert "locks/" not in stopped.open_effects()
+    ended = driven(text)
+    ended.send(ShutdownRequested(strategy="Terminate"))
+    assert ended.state.run.phase == "Failed"
+    assert "locks/" not in ended.open_effects()
 
 
 def test_stopping_gives_back_what_was_waited_for():

@@ -331,7 +331,7 @@ def test_hooks_2_after_a_stop() -> None:
     run.end("wf[0].a", 143, terminated=True)
     assert (run.phase("wf[0].a.hooks.bad"), run.node("wf[0].a.hooks.bad").message) == (
         "Failed",
-        "workflow shutdown with strategy:  Stop",
+        "workflow shutdown with strategy: Stop",
     )
     run.end("wf[0].a.hooks.run", 143, terminated=True)
     assert end_of(run) == ("Failed", "Stopped with strategy 'Stop'")

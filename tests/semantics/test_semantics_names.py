@@ -100,11 +100,45 @@ def test_names_2_attempts_and_hooks() -> None:
     assert flags["wf[0].a"] is None
 
 
+def test_names_2_flags_of_what_was_made_for_a_task() -> None:
+    """Names 2: groups, and tasks that did not run, have an empty flag (`initializeNode` is given `&wfv1.NodeFlag{}`)."""
+    run = played(
+        "steps: [[{name: d, template: inner}, {name: s, template: echo, when: 'false'}, {name: g, template: set}]]\n",
+        extra=KINDS.replace("withItems: [x]}", "withItems: [x]}, {name: never, template: echo, depends: a.Failed}"),
+    )
+    flags = {node.name.removeprefix("wf"): node.node_flag for node in shown(run).nodes.values()}
+    empty = {name for name, flag in flags.items() if flag == argo.NodeFlag()}
+    assert empty == {"[0]", "[0].s", "[0].d.loop", "[0].d.never"}
+    assert all(flags[name] is None for name in flags.keys() - empty)
+
+
+def test_names_2_flags_of_hooks_with_attempts() -> None:
+    """Names 2: the Retry node of a hook is flagged as its attempts are, hooked and retried; what is below them is not.
+
+    `executeTemplate` sets `Retried` in the flag that it has given to the Retry node.
+    """
+    extra = KINDS + "- {name: deep, retryStrategy: {limit: 1}, steps: [[{name: x, template: echo}]]}\n"
+    run = played(
+        "steps: [[{name: a, template: echo, hooks: {exit: {template: retried}, ran: {template: deep, expression: 'true'}}}]]",
+        spec="onExit: retried",
+        extra=extra,
+        ends={"wf.onExit(0)": FAILED},
+    )
+    flags = {node.name: node.node_flag for node in shown(run).nodes.values()}
+    both = argo.NodeFlag(hooked=True, retried=True)
+    names_of_both = {name for name, flag in flags.items() if flag == both}
+    assert names_of_both == {
+        "wf[0].a.onExit", "wf[0].a.onExit(0)", "wf[0].a.hooks.ran", "wf[0].a.hooks.ran(0)", "wf.onExit", "wf.onExit(0)", "wf.onExit(1)",
+    }  # fmt: skip
+    assert flags["wf[0].a.hooks.ran(0)[0].x"] is None
+
+
 def test_names_2_the_workflows_exit_handler() -> None:
-    """Names 2: the node of `spec.onExit` is `<wf>.onExit`."""
+    """Names 2: the node of `spec.onExit` is `<wf>.onExit`, a hook."""
     run = played("container: {image: i}", spec="onExit: echo")
     assert sorted(run.names()) == ["wf", "wf.onExit"]
-    assert shown_node(run, "wf.onExit").display_name == "wf.onExit"
+    handler = shown_node(run, "wf.onExit")
+    assert (handler.display_name, handler.node_flag) == ("wf.onExit", argo.NodeFlag(hooked=True))
 
 
 def test_names_2_containers_of_a_set() -> None:
@@ -130,6 +164,8 @@ def test_names_3_what_runs_and_how_far_it_is() -> None:
     run = begun("steps: [[{name: a, template: echo}, {name: b, template: echo}]]")
     node = shown_node(run, "wf[0].a")
     assert (node.template_name, node.template_scope, node.template_ref) == ("echo", "local/wf", None)
+    group = shown_node(run, "wf[0]")
+    assert (group.template_name, group.template_scope, group.template_ref) == (None, "local/wf", None)
     run.send(PodStarted(node_id=run.node("wf[0].a").id))
     run.end("wf[0].a")
     assert (shown(run).progress, shown_node(run, "wf").progress, shown_node(run, "wf[0].a").progress) == ("1/2", "1/2", "1/1")

@@ -158,6 +158,69 @@ def test_references_1_names_in_their_own_object() -> None:
     assert set(shown(run).stored_templates) == {"cluster/wide/outer", "cluster/wide/inner", "namespaced/base/echo"}
 
 
+INLINES = """kind: WorkflowTemplate
+metadata: {name: lines}
+spec:
+  templates:
+  - {name: outer, steps: [[{name: own, templateRef: {name: lines, template: deep}}, {name: again, template: deep}]]}
+  - name: deep
+    dag:
+      tasks:
+      - {name: a, inline: {steps: [[{name: b, inline: {container: {image: busybox}}}]]}}
+      - {name: each, withItems: [x, z], inline: {container: {image: busybox}}}
+      - {name: not, when: "false", inline: {container: {image: busybox}}}
+  - {name: hooked, steps: [[{name: s, template: leaf, hooks: {exit: {templateRef: {name: lines, template: leaf}}}}]]}
+  - {name: leaf, container: {image: busybox}}
+"""
+
+
+def test_references_1_inline_templates_are_stored() -> None:
+    """References 1: a template inside a step of another object is stored as `SCOPE/RESOURCE/inline/STEP`, once it is called
+    or once that object has called the template around it; one inside the workflow's own is not stored.
+
+    `resolveTemplateReference` and `SetStoredInlineTemplate` in `workflow_types.go`.
+    """
+    own = "{name: mine, inline: {container: {image: busybox}}}"
+    main = "entrypoint: main\ntemplates: [{name: main, steps: [[STEPS]]}]"
+    run = begun(main.replace("STEPS", f"{own}, {{name: o, templateRef: {{name: lines, template: outer}}}}"), Library(INLINES))
+    assert set(shown(run).stored_templates) == {
+        "namespaced/lines/outer", "namespaced/lines/deep", "namespaced/lines/inline/a", "namespaced/lines/inline/b",
+        "namespaced/lines/inline/each", "namespaced/lines/inline/each(0:x)", "namespaced/lines/inline/each(1:z)",
+        "namespaced/lines/inline/not",
+    }  # fmt: skip
+    assert shown(run).stored_templates["namespaced/lines/inline/b"].container == argo.Container(image="busybox")
+    run = begun(main.replace("STEPS", "{name: d, templateRef: {name: lines, template: deep}}"), Library(INLINES))
+    assert set(shown(run).stored_templates) == {
+        "namespaced/lines/deep", "namespaced/lines/inline/a", "namespaced/lines/inline/b",
+        "namespaced/lines/inline/each(0:x)", "namespaced/lines/inline/each(1:z)",
+    }  # fmt: skip
+    assert begun(main.replace("STEPS", own), Library(INLINES)).state.run.stored == {}
+
+
+def test_references_1_an_object_that_refers_to_itself() -> None:
+    """References 1: `templateRef` shows where the caller has one, be it to its own object; inline templates have no name."""
+    steps = "{name: o, templateRef: {name: lines, template: outer}}, {name: h, templateRef: {name: lines, template: hooked}}"
+    run = begun(f"entrypoint: main\ntemplates: [{{name: main, steps: [[{steps}]]}}]", Library(INLINES))
+    run.play()
+    found = {node.name: (node.template_name, node.template_ref) for node in shown(run).nodes.values()}
+    deep, leaf = (argo.TemplateRef(name="lines", template=name) for name in ("deep", "leaf"))
+    assert (found["wf[0].o[0].own"], found["wf[0].o[0].again"]) == ((None, deep), ("deep", None))
+    assert (found["wf[0].h[0].s"], found["wf[0].h[0].s.onExit"]) == (("leaf", None), (None, leaf))
+    assert found["wf[0].o[0].own.a"] == found["wf[0].o[0].own.each(0:x)"] == (None, None)
+
+
+def test_references_1_scopes() -> None:
+    """References 1: a step group's `templateScope` is that of its own steps; a workflow by `workflowTemplateRef` has no name there.
+
+    `executeSteps` asks the called template's context; `setExecWorkflow` gives the referenced spec no metadata.
+    """
+    run = begun(CALLS + STOCK)
+    assert shown_node(run, "wf[0].a.x[0]").template_scope == "cluster/wide"
+    run = begun("workflowTemplateRef: {name: base}")
+    scopes = {name: shown_node(run, name).template_scope for name in ("wf", "wf[0]", "wf[0].a")}
+    assert scopes == {"wf": "local/", "wf[0]": "local/", "wf[0].a": "local/"}
+
+
 def test_references_1_stored_templates_stay() -> None:
     """References 1: a template that was used once stays as it was, for later steps of the workflow too."""
     library = Library(BASE, WIDE)

@@ -417,6 +417,50 @@ def test_sync_2_workflow_level(strategy: str) -> None:
     assert (first.state.run.finished_at is not None, second.launched, third.launched) == (True, ["second"], [])
 
 
+@pytest.mark.parametrize("main", ["container: {image: busybox}", "steps: [[{name: a, template: echo}]]"])
+def test_sync_2_a_stopped_workflow_waits_on_for_its_lock(main: str) -> None:
+    """Sync 2: one that is stopped while it waits stays Pending; with its lock nothing but its exit handler runs.
+
+    In Argo's `TestSynchronizationForPendingShuttingdownWfs` too; `createWorkflowPod` has the message.
+    """
+    world = Locked()
+    spec = "synchronization: {mutexes: [{name: m}]}"
+    first = world.begin("container: {image: busybox}", "first", spec)
+    second = world.begin(main, "second", f"{spec}\nonExit: echo")
+    second.send(ShutdownRequested(strategy="Stop"))
+    world.serve()
+    status = machine.status(second.state, second.now)
+    assert (status.phase, status.message, status.nodes) == ("Pending", "Waiting for default/Mutex/m lock. Lock status: 0/1", {})
+    assert machine.workflow_document(second.state, second.now).spec.shutdown == "Stop"
+    world.end(first, "first")
+    assert (second.launched, phases(second)) == (
+        [second.node("second.onExit").id],
+        {"second": "Failed", "second.onExit": "Pending"},
+    )
+    assert shown_node(second, "second").message == "workflow shutdown with strategy: Stop"
+    assert machine.status(second.state, second.now).phase == "Running"
+    world.end(second, "second.onExit")
+    assert end_of(second) == ("Failed", "Stopped with strategy 'Stop'")
+
+
+@pytest.mark.parametrize("before", [(), ("Stop",)])
+def test_sync_2_a_terminated_workflow_waits_no_more(before: tuple[str, ...]) -> None:
+    """Sync 2: one that is terminated while it waits has failed, without nodes or exit handler, and waits for nothing."""
+    world = Locked()
+    spec = "synchronization: {mutexes: [{name: m}]}\nonExit: echo"
+    first = world.begin("container: {image: busybox}", "first", spec)
+    second, third = (world.begin("container: {image: busybox}", name, spec) for name in ("second", "third"))
+    for strategy in (*before, "Terminate"):
+        second.send(ShutdownRequested(strategy=strategy))
+        world.serve()
+    status = machine.status(second.state, second.now)
+    assert (status.nodes, status.synchronization) == ({}, None)
+    assert end_of(second) == ("Failed", "Stopped with strategy 'Terminate'")
+    world.end(first, "first")
+    world.end(first, "first.onExit")
+    assert (second.launched, third.launched) == ([], ["third"])
+
+
 def test_sync_2_retry_node_holds() -> None:
     """Sync 2: between two attempts nobody else gets the lock, for the Retry node holds it."""
     world = Locked()

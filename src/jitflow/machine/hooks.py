@@ -98,7 +98,7 @@ def _start(turn: Turn, node: Node, name: str, number: int, hook: CompiledHook) -
             name=full,
             display_name=names.display_name(full, boundary.name),
             template=keys.home_of(boundary.template) + hook.template if not keys.is_of_another(hook.template) else hook.template,
-            scope=keys.scope_of(boundary.template, turn.program.name),
+            scope=keys.scope_of(boundary.template, turn.program.scope_name),
             boundary=boundary.id,
             owner=node.id,
             task=HOOK,
@@ -142,7 +142,7 @@ def _start_workflow_hook(turn: Turn, name: str, full: str, hook: CompiledHook) -
         name=full,
         display_name=full,
         template=hook.template,
-        scope=keys.scope_of("", turn.program.name),
+        scope=keys.scope_of("", turn.program.scope_name),
         hook=name,
     )
     turn.start_hook(node)

@@ -347,6 +347,11 @@ class Program:
         """What the workflow runs with, None if that is the spec of its manifest."""
         return None if self.spec is self.workflow.spec else self.spec
 
+    @property
+    def scope_name(self) -> str:
+        """What `templateScope` calls the workflow: its name, but as in Argo nothing if it runs by `workflowTemplateRef`."""
+        return "" if self.workflow.spec.workflow_template_ref is not None else self.name
+
     def template(self, key: str) -> CompiledTemplate:
         """Return a compiled template.
 

@@ -5,9 +5,8 @@ from collections.abc import Iterable, Mapping
 import msgspec
 from msgspec import Struct
 
-from jitflow.machine import estimates, garbage, locks, names, phases, resources, shares, times
+from jitflow.machine import called, estimates, garbage, locks, names, phases, resources, shares, times
 from jitflow.machine import node as types
-from jitflow.machine import templates as keys
 from jitflow.machine.edges import Edges
 from jitflow.machine.node import Node
 from jitflow.machine.state import State
@@ -114,7 +113,7 @@ def status(state: State, now: float, host: str = "") -> argo.WorkflowStatus:
         artifact_gc_status=garbage.status(state),
         artifact_repository_ref=run.repository,
         synchronization=locks.status(_holders(state)),
-        stored_templates={keys.stored_key(key): template for key, template in run.stored.items()},
+        stored_templates=called.stored(state, edges.nodes),
         stored_workflow_template_spec=state.program.own_spec if state.workflow.spec.workflow_template_ref else None,
         resources_duration=facts.resources.get("", {}),
         nodes={one.id: one for node in edges.nodes for one in _statuses(state, node, edges, facts)},
@@ -133,7 +132,7 @@ def node_views(state: State, ids: Iterable[str], host: str = "") -> list[argo.No
         if node is not None and node.is_shown:
             done, total = shares.own(node)
             progress = f"{done}/{total}" if total else None
-            views.append(_replace(_own_status(node, facts), display_name=title(state.program, node), progress=progress))
+            views.append(_replace(_own_status(state, node, facts), display_name=title(state.program, node), progress=progress))
     return views
 
 
@@ -156,11 +155,6 @@ def workflow_document(state: State, now: float, host: str = "") -> argo.Workflow
     return _replace(workflow, metadata=metadata, spec=spec, status=status(state, now, host))
 
 
-def _is_called_by_reference(node: Node) -> bool:
-    """Whether the caller named another object: a template that calls one of its own object does so by name."""
-    return keys.home_of(node.template) != "" and keys.scope_of(node.template, "") != node.scope
-
-
 def _lock_status(node: Node) -> argo.NodeSynchronizationStatus | None:
     return argo.NodeSynchronizationStatus(waiting=node.locks[0]) if node.locking == locks.WANTED and node.locks else None
 
@@ -177,16 +171,6 @@ def _holders(state: State) -> list[tuple[str, str, tuple[str, ...]]]:
         return found
     nodes = state.nodes.values()
     return found + [(f"{whole}/{node.id}", node.locking, node.locks) for node in nodes if node.locking and not node.is_fulfilled]
-
-
-def _flag(node: Node) -> argo.NodeFlag | None:
-    if not node.retried and not node.hook:
-        return None
-    return argo.NodeFlag(retried=True if node.retried else None, hooked=True if node.hook else None)
-
-
-def _template_name(node: Node) -> str | None:
-    return None if _is_called_by_reference(node) else keys.name_of(node.template) or None
 
 
 def _labels(state: State) -> dict[str, str]:
@@ -232,7 +216,7 @@ def _progress(nodes: Mapping[str, Node]) -> dict[str, str]:
 def _statuses(state: State, node: Node, edges: Edges, facts: _Facts) -> list[argo.NodeStatus]:
     """Return the status of a node, and of the containers of one that is a container set."""
     expected = estimates.of(state, node.name)
-    own = _replace(_node_status(node, edges, facts), display_name=title(state.program, node), estimated_duration=expected)
+    own = _replace(_node_status(state, node, edges, facts), display_name=title(state.program, node), estimated_duration=expected)
     group = state.program.template(node.template).source.container_set if node.type == types.POD else None
     if group is None:
         return [own]
@@ -258,6 +242,8 @@ def _statuses(state: State, node: Node, edges: Edges, facts: _Facts) -> list[arg
                 phase=phase,
                 message=message,
                 template_name=own.template_name,
+                template_ref=own.template_ref,
+                node_flag=own.node_flag,
                 template_scope=own.template_scope,
                 boundary_id=node.id,
                 children=tuple(below.get(one.name, ())),
@@ -274,12 +260,12 @@ def _host(node: Node, facts: _Facts) -> str | None:
     return facts.host or None if node.type == types.POD and node.phase not in {phases.PENDING, phases.WAITING} else None
 
 
-def _node_status(node: Node, edges: Edges, facts: _Facts) -> argo.NodeStatus:
+def _node_status(state: State, node: Node, edges: Edges, facts: _Facts) -> argo.NodeStatus:
     outbound = edges.outbound(node) if node.type in {types.STEPS, types.DAG} and node.is_fulfilled else ()
-    return _replace(_own_status(node, facts), children=edges.children(node), outbound_nodes=outbound)
+    return _replace(_own_status(state, node, facts), children=edges.children(node), outbound_nodes=outbound)
 
 
-def _own_status(node: Node, facts: _Facts) -> argo.NodeStatus:
+def _own_status(state: State, node: Node, facts: _Facts) -> argo.NodeStatus:
     return argo.NodeStatus(
         id=node.id,
         name=node.name,
@@ -289,15 +275,15 @@ def _own_status(node: Node, facts: _Facts) -> argo.NodeStatus:
         message=node.message or None,
         synchronization_status=_lock_status(node),
         memoization_status=_memo_status(node),
-        template_name=_template_name(node),
-        template_ref=keys.reference_of(node.template) if _is_called_by_reference(node) else None,
+        template_name=called.name_of(state, node),
+        template_ref=called.reference_of(state, node),
         template_scope=node.scope or None,
         boundary_id=node.boundary or None,
         started_at=times.rfc3339(node.started_at) or None,
         finished_at=times.rfc3339(node.finished_at) or None,
         inputs=node.inputs,
         outputs=node.outputs if node.is_fulfilled or node.type == types.SUSPEND else None,
-        node_flag=_flag(node),
+        node_flag=called.flag_of(node),
         daemoned=True if node.is_daemon else None,
         pod_ip=node.ip or None,
         progress=facts.progress.get(node.id) or None,

@@ -2,6 +2,7 @@
 
 from jitflow.machine import arguments, phases
 from jitflow.machine import node as types
+from jitflow.machine import templates as keys
 from jitflow.machine.node import Node, changed
 from jitflow.machine.problems import Problem
 from jitflow.machine.program import CompiledTemplate
@@ -79,7 +80,7 @@ class StepsKind:
             type=types.STEP_GROUP,
             phase=phases.RUNNING,
             template=node.template,
-            scope=node.scope,
+            scope=keys.scope_of(node.template, turn.program.scope_name),
             boundary=node.id,
             owner=node.id,
             index=number,

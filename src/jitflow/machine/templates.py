@@ -24,6 +24,11 @@ def is_of_another(key: str) -> bool:
     return key.startswith((f"@{NAMESPACED}:", f"@{CLUSTER}:")) and key.count(":") > 1
 
 
+def is_inline(key: str) -> bool:
+    """Return whether a key stands for a template inside a step or task."""
+    return "/" in key
+
+
 def home_of(key: str) -> str:
     """Return what stands before the names that a template uses: empty in the workflow, else `@SCOPE:RESOURCE:`."""
     base = base_of(key)
@@ -37,11 +42,16 @@ def base_of(key: str) -> str:
 
 def name_of(key: str) -> str:
     """Return a template's name, empty for an inline one."""
-    return "" if "/" in key else key.rpartition(":")[2]
+    return "" if is_inline(key) else key.rpartition(":")[2]
 
 
 def scope_of(key: str, workflow: str) -> str:
-    """Return Argo's `templateScope` for what a template calls: `local/WORKFLOW`, `namespaced/NAME` or `cluster/NAME`."""
+    """Return Argo's `templateScope` for what a template calls: `local/WORKFLOW`, `namespaced/NAME` or `cluster/NAME`.
+
+    Args:
+        key: of the template that calls; empty for the workflow itself.
+        workflow: the program's `scope_name`.
+    """
     home = home_of(key)
     if not home:
         return f"local/{workflow}"
@@ -51,7 +61,7 @@ def scope_of(key: str, workflow: str) -> str:
 
 def reference_of(key: str) -> argo.TemplateRef | None:
     """Return the `templateRef` that a key stands for, None for the workflow's own and inline templates."""
-    if "/" in key or not is_of_another(key):
+    if is_inline(key) or not is_of_another(key):
         return None
     scope, resource, name = key[1:].split(":", 2)
     return argo.TemplateRef(name=resource, template=name, cluster_scope=True if scope == CLUSTER else None)

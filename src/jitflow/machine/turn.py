@@ -263,7 +263,7 @@ class Turn(Ledger):
             name=name,
             display_name=names.display_name(name, boundary.name),
             template=task.template if task.dynamic is None else self._named(task, boundary, item),
-            scope=keys.scope_of(boundary.template, self.program.name),
+            scope=keys.scope_of(boundary.template, self.program.scope_name),
             boundary=boundary.id,
             owner=owner.id,
             task=task.index,
@@ -314,12 +314,17 @@ class Turn(Ledger):
 
     def start_hook(self, draft: Node) -> None:
         """Start a hook's node: no limit holds it back. After a stop those that are no exit handlers fail at once."""
-        if not self.halted(exit_handler=draft.exit_handler):
+        if self.halted(exit_handler=draft.exit_handler):
+            self.fail_unstarted(draft)
+        else:
             self._begin(draft)
-            return
+
+    def fail_unstarted(self, draft: Node) -> None:
+        """Add a node that shows, but fails at once: nothing may start any more."""
         kind = self.rules.kinds.get(self._kind_name(draft))
         node = changed(draft, type=kind.node_type if kind else types.SKIPPED, phase=phases.RUNNING, started_at=self.now)
-        self.finish(self.add(node), phases.FAILED, self.ending())
+        reason = f"workflow shutdown with strategy: {self.run.shutdown}" if self.run.shutdown else DEADLINE
+        self.finish(self.add(node), phases.FAILED, reason)
 
     def _wait(self, draft: Node, limiter: str) -> None:
         self.seq += 1

@@ -68,10 +68,19 @@ def begin(turn: Turn) -> None:
     if spec.active_deadline_seconds is not None:
         turn.emit(StartTimer(key=DEADLINE_KEY, due=turn.now + spec.active_deadline_seconds))
     if turn.find(turn.program.name) is None:
-        turn.start(_top(turn, turn.program.name, spec.entrypoint or "", exit_handler=False))
+        _start_root(turn)
     else:
         _take_up(turn)
     hooks.look_at_workflow(turn)
+
+
+def _start_root(turn: Turn) -> None:
+    """Start the root; one that was stopped while it waited to begin fails, and goes on with its exit handler."""
+    root = _top(turn, turn.program.name, turn.program.spec.entrypoint or "", exit_handler=False)
+    if turn.run.shutdown:
+        turn.fail_unstarted(root)
+    else:
+        turn.start(root)
 
 
 def _take_up(turn: Turn) -> None:
@@ -147,7 +156,7 @@ def _top(turn: Turn, name: str, template: str, *, exit_handler: bool) -> Node:
         name=name,
         display_name=name,
         template=template,
-        scope=keys.scope_of("", turn.program.name),
+        scope=keys.scope_of("", turn.program.scope_name),
         exit_handler=exit_handler,
     )
 
@@ -250,7 +259,9 @@ def shut_down(turn: Turn, event: ShutdownRequested) -> None:
     turn.run = _replace(turn.run, shutdown=event.strategy, shutdown_message=event.message)
     if not turn.run.phase and (turn.run.locking == locks.WANTED or turn.run.postponed):
         if turn.find(turn.program.name) is None:
-            _end(turn, phases.FAILED, turn.halted(exit_handler=False))
+            # As in Argo, one that is stopped waits on: its exit handler runs when it has its locks.
+            if event.strategy == TERMINATE:
+                _end(turn, phases.FAILED, turn.halted(exit_handler=False))
             return
         # It was to run again: its nodes are open and end as those of a workflow that runs.
         turn.close(locks.key_of(""))
