@@ -119,14 +119,14 @@ class Api:
         return self._call("GET", f"/api/v1/workflows/{self.namespace}/{name}")
 
     def exists(self, name: str) -> bool:
-        """Return whether there is a workflow of that name."""
+        """Return whether there is a workflow of that name; what is in the archive alone was deleted."""
         try:
-            self.workflow(name)
+            found = self.workflow(name)
         except Refused as error:
             if error.status == 404:
                 return False
             raise
-        return True
+        return found["metadata"]["labels"].get("workflows.argoproj.io/workflow-archiving-status") != "Persisted"
 
     def workflows(self, label: str = "") -> list[Document]:
         """Return the workflows of the namespace, those with a label if one is given; newest first."""
