@@ -5,7 +5,7 @@ from tests.machine.machine_driver import Run, workflow
 
 from jitflow.model import argo
 from jitflow.model.pods import CollectedArtifact
-from jitflow.model.runs import RetryRequested
+from jitflow.model.runs import PodReady, PodStarted, RetryRequested
 
 pytestmark = pytest.mark.pure
 
@@ -92,3 +92,81 @@ def test_a_retry_archives_logs_as_before():
     run.end("wf", 1)
     run.send(RetryRequested())
     assert run.launch("wf").logs
+
+
+SERVED = """
+entrypoint: main
+archiveLogs: true
+templates:
+- name: main
+  steps: [[{name: d, template: server}], [{name: c, template: client}]]
+- name: server
+  daemon: true
+  MORE
+  container: {image: i, command: [c]}
+- {name: client, archiveLocation: {archiveLogs: false}, container: {image: i, command: [c]}}
+"""
+
+
+def served(text: str = SERVED, daemon: str = "wf[0].d") -> Run:
+    """Return a run whose daemon is needed no more; its pod has not ended yet."""
+    run = Run(workflow(text.replace("  MORE\n", "")))
+    run.begin()
+    run.send(PodStarted(node_id=run.node(daemon).id))
+    run.send(PodReady(node_id=run.node(daemon).id, address="127.64.0.1"))
+    if "client" in text:
+        run.end("wf[1].c")
+    return run
+
+
+def test_the_log_of_a_daemon_is_taken_when_its_pod_has_ended():
+    """SEMANTICS Daemons: Succeeded with its boundary; as in Argo the workflow ends when the log is far away."""
+    run = served()
+    daemon = run.node("wf[0].d")
+    assert (daemon.phase, run.killed, run.state.run.phase) == ("Succeeded", [daemon.id], "Running")
+    assert daemon.id in run.effects, "a restart must not lose what it is to save"
+    for _ in range(2):  # an end may be told again
+        run.end("wf[0].d", 143, terminated=True, artifacts=(TAKEN,))
+        assert logs_of(run, "wf[0].d") == {"main-logs": f"wf/wf-server-{daemon.id.removeprefix('wf-')}/main.log"}
+        assert (run.state.run.phase, run.phase("wf[0].d")) == ("Running", "Succeeded")
+    run.save("wf[0].d")
+    assert (run.state.run.phase, run.phase("wf")) == ("Succeeded", "Succeeded")
+    assert not {daemon.id, f"kill/{daemon.id}"} & run.open_effects()
+
+
+def test_a_daemon_without_a_log_holds_nothing_back():
+    run = served(SERVED.replace("archiveLogs: true\n", ""))
+    assert run.state.run.phase == "Succeeded"
+    run = served()
+    run.end("wf[0].d", 143, terminated=True)
+    assert (run.state.run.phase, logs_of(run, "wf[0].d")) == ("Succeeded", {}), "it had none after all"
+
+
+def test_a_daemons_log_that_cannot_be_saved_fails_nothing():
+    run = served()
+    run.end("wf[0].d", 143, terminated=True, artifacts=(TAKEN,))
+    decision = run.save("wf[0].d", error="no such bucket")
+    assert run.state.run.phase == "Succeeded"
+    assert any("no such bucket" in note.message for note in decision.notes)
+
+
+def test_a_daemon_that_nothing_encloses_gives_its_log_too():
+    run = served("entrypoint: main\narchiveLogs: true\ntemplates: [{name: main, daemon: true, container: {image: i}}]", "wf")
+    assert (run.killed, run.state.run.phase) == (["wf"], "Running")
+    run.end("wf", 143, terminated=True, artifacts=(TAKEN,))
+    run.save("wf")
+    assert (run.state.run.phase, logs_of(run)) == ("Succeeded", {"main-logs": "wf/wf/main.log"})
+
+
+def test_outputs_of_a_daemon_are_taken_when_its_pod_has_ended():
+    """As in Argo, whose wait container saves outputs when it is told to end."""
+    artifacts = "[{name: gone, path: /g}, {name: a, path: /a, s3: {key: k}}]"
+    outputs = f"outputs: {{parameters: [{{name: p, valueFrom: {{path: /p}}}}], artifacts: {artifacts}}}"
+    run = served(SERVED.replace("archiveLogs: true\n", "").replace("MORE", outputs))
+    kept = CollectedArtifact(name="a", source="/p/outputs/a", size_bytes=3)
+    run.end("wf[0].d", 143, terminated=True, artifacts=(kept,), parameters={"p": "v"})
+    run.save("wf[0].d")
+    assert run.state.run.phase == "Succeeded"
+    found = run.node("wf[0].d").outputs
+    assert found is not None
+    assert ([one.value for one in found.parameters], logs_of(run, "wf[0].d"), found.exit_code) == (["v"], {"a": "k"}, None)

@@ -3,10 +3,11 @@
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from benchmark.service import Server
-from tests.service.service_kit import WORKFLOWS, ended, settings_for, submit
+from tests.service.service_kit import WORKFLOWS, ended, settings_for, submit, until
 
 from jitflow.testing.s3_server import S3Server
 
@@ -76,3 +77,47 @@ def test_the_log_of_a_failed_pod_reaches_its_far_store(tmp_path: Path) -> None:
             assert artifact == {"name": "main-logs", "s3": {"key": f"{name}/{name}/main.log"}}
             kept = root / "bucket" / "kept" / name / name / "main.log"
             assert sorted(kept.read_text().splitlines()) == ["kept", "too"]
+
+
+ENDED = """apiVersion: argoproj.io/v1alpha1
+kind: Workflow
+metadata: {generateName: ended-}
+spec:
+  entrypoint: main
+  archiveLogs: true
+  templates:
+  - name: main
+    steps: [[{name: daemon, template: daemon}], [{name: prepared, template: prepared, continueOn: {failed: true, error: true}}]]
+  - name: daemon
+    daemon: true
+    container:
+      image: busybox
+      command: [sh, -c, "trap 'sleep LINGERS; echo bye; exit 0' TERM; echo serving; while :; do sleep 0.1; done"]
+  - name: prepared
+    initContainers: [{name: prepare, image: busybox, command: [sh, -c, "echo prepare; exit 4"]}]
+    container: {image: busybox, command: [echo, never]}
+"""
+
+
+@pytest.mark.parametrize("lingers_s", [0.5, 6])
+def test_a_daemons_log_is_kept_over_a_kill_of_the_server(lingers_s: float, tmp_path: Path) -> None:
+    """As in Argo, whose wait container saves a daemon's log when it is told to end; after a failed init container none runs."""
+    root = tmp_path / "far"
+    (root / "bucket").mkdir(parents=True)
+    with S3Server(root) as own:
+        settings = settings_for(own, artifact_repository={"remote": "far", "prefix": "bucket/kept"})
+        with Server(tmp_path / "home", settings) as server:
+            name = submit(server, ENDED.replace("LINGERS", str(lingers_s)))
+
+            def node(workflow: dict[str, Any], step: str) -> dict[str, Any]:
+                nodes = workflow["status"].get("nodes") or {}
+                return next((node for node in nodes.values() if node["displayName"] == step), {})
+
+            until(server, name, lambda workflow: node(workflow, "daemon").get("phase") == "Succeeded")
+            server.kill()
+            server.start()
+            workflow = ended(server, name)
+            assert (workflow["status"]["phase"], node(workflow, "prepared")["phase"]) == ("Succeeded", "Error")
+            (artifact,) = node(workflow, "daemon")["outputs"]["artifacts"]
+            assert (root / "bucket" / "kept" / artifact["s3"]["key"]).read_text().split() == ["serving", "bye"]
+            assert not node(workflow, "prepared").get("outputs", {}).get("artifacts")

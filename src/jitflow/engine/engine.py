@@ -240,6 +240,9 @@ class Engine:
         for effect in ended:
             self._performer.perform(run, effect)
             end = ends.get(pod_key(run.uid, effect.node_id))
+            awaited = machine.awaits_end(run.state, effect.node_id)
+            if awaited and (end is not None or self._pods.survives(run.uid, effect.node_id)):
+                continue  # the node hears of the end, and then hands over what it takes
             if end is not None:
                 self._pods.ended(run.uid, effect.node_id, end, good=machine.is_good(run.state, effect.node_id))
             else:

@@ -17,6 +17,7 @@ from jitflow.machine.node import Node, decode_node, encode_node
 from jitflow.machine.phases import IllegalMove
 from jitflow.machine.report import (
     Summary,
+    awaits_end,
     history,
     holds_locks,
     is_ended,
@@ -39,6 +40,7 @@ __all__ = [
     "Passing",
     "State",
     "Summary",
+    "awaits_end",
     "container_of",
     "decide",
     "decode_node",

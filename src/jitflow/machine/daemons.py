@@ -1,7 +1,11 @@
-"""Daemons: pods that serve others. Who waits for one goes on when it is ready; it ends with its boundary."""
+"""Daemons: pods that serve others. Who waits for one goes on when it is ready; it ends with its boundary.
 
+The node of a daemon that is needed no more has succeeded at once. What its pod leaves behind, its archived log among it, is taken
+when the pod has ended; the workflow ends after that, as in Argo, whose controller waits for the pod's task result.
+"""
+
+from jitflow.machine import leavings, phases, pods
 from jitflow.machine import node as types
-from jitflow.machine import phases, pods
 from jitflow.machine.node import Node, changed
 from jitflow.machine.retries import Retries
 from jitflow.machine.turn import Turn
@@ -40,9 +44,12 @@ def _end(turn: Turn, node: Node) -> None:
     if node.type == types.POD:
         if not node.killed:
             turn.emit(KillPod(key=pods.kill_key(node.id), node_id=node.id))
-        turn.close(node.id)
         # The kill stays open until the pod has ended: a restart must end it too.
-        node = changed(node, killed=node.killed or SERVED)
+        node = changed(node, killed=node.killed or SERVED, saving=leavings.leaves_outputs(turn, node))
+        if node.saving:
+            turn.saving += 1
+        else:
+            turn.close(node.id)
     turn.finish(node, phases.SUCCEEDED)
 
 

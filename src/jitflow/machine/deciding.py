@@ -2,7 +2,7 @@
 
 import msgspec
 
-from jitflow.machine import again, daemons, garbage, locks, phases, pods, relocks, tasks, workflow
+from jitflow.machine import again, daemons, garbage, leavings, locks, phases, pods, relocks, tasks, workflow
 from jitflow.machine import node as types
 from jitflow.machine.node import Node, changed
 from jitflow.machine.rules import RULES
@@ -86,11 +86,11 @@ def _pod_event(turn: Turn, node: Node, event: NodeEvent) -> None:
         case PodEnded() if lives:
             pods.ended(turn, node, event.end)
         case PodEnded():
-            pods.ended_late(turn, node)
+            leavings.ended_late(turn, node, event.end)
         case PodRefused() if lives:
             pods.refused(turn, node, event.message)
         case OutputsSaved() if node.saving:
-            pods.saved(turn, node, event.error)
+            leavings.saved(turn, node, event.error)
         case _:
             pass  # late or repeated
 

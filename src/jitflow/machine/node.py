@@ -75,7 +75,7 @@ class Node(Struct, frozen=True, kw_only=True, array_like=True, gc=False):
     limiter: str = ""
     """Where a waiting node queues: its boundary's id, or empty for the workflow's queue."""
     saving: bool = False
-    """Its output artifacts are not proven at their secondaries yet."""
+    """Its output artifacts are not proven at their secondaries yet, or its pod, a daemon's, has not given them yet."""
     held: str = ""
     """The phase that a finished root will have when all outputs are saved."""
     branch: str = ""

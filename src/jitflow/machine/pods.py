@@ -35,7 +35,7 @@ class PodKind:
 
     def start(self, turn: Turn, node: Node, template: CompiledTemplate) -> None:
         """Add the node as Pending and ask for its pod."""
-        scope = _scope(turn, node, template)
+        scope = scope_of(turn, node, template)
         outputs = planned_outputs(turn, node, template, scope)
         body = template.body.render(scope)
         metadata = _metadata(turn, node, template, body, scope)
@@ -134,7 +134,8 @@ def captures(turn: Turn, node: Node) -> bool:
     return turn.template_of(turn.nodes[node.boundary]).is_captured(turn.task_of(node))
 
 
-def _scope(turn: Turn, node: Node, template: CompiledTemplate) -> Scope:
+def scope_of(turn: Turn, node: Node, template: CompiledTemplate) -> Scope:
+    """Return what the tags of a node's own template may stand for."""
     return Scope(turn.values, inputs=node.inputs, local=own_values(turn, node, template))
 
 
@@ -157,7 +158,7 @@ def planned_logs(turn: Turn, node: Node, template: CompiledTemplate) -> tuple[ar
     logs = archives.log_artifacts(turn.program, turn.run, template)
     if not logs:
         return ()
-    return tuple(archives.shown(log) for log in _placed(turn, template, _scope(turn, node, template), logs))
+    return tuple(archives.shown(log) for log in _placed(turn, template, scope_of(turn, node, template), logs))
 
 
 def _placed(
@@ -219,11 +220,11 @@ def ended(turn: Turn, node: Node, end: PodEnd) -> None:
     progressed(turn, node, end.progress)
     node = turn.nodes[node.id]
     try:
-        planned = planned_outputs(turn, node, template, _scope(turn, node, template))
-        outputs, missing = _collect(planned or argo.Outputs(), end)
+        planned = planned_outputs(turn, node, template, scope_of(turn, node, template))
+        outputs, missing = collect(planned or argo.Outputs(), end)
     except Problem as problem:
         outputs, missing = None, str(problem)
-    outputs = _with_logs(outputs, planned_logs(turn, node, template), end)
+    outputs = with_logs(outputs, planned_logs(turn, node, template), end)
     phase, message = verdict(node, end, missing)
     if phase == phases.SUCCEEDED and template.source.daemon and not node.hook:
         # As in Argo: a daemon is ended, it does not end.
@@ -273,7 +274,7 @@ def _error(name: str, code: int | None, message: str) -> str:
     return f"{name}: Error (exit code {code})" + (f": {message}" if message else "")
 
 
-def _collect(planned: argo.Outputs, end: PodEnd) -> tuple[argo.Outputs | None, str]:
+def collect(planned: argo.Outputs, end: PodEnd) -> tuple[argo.Outputs | None, str]:
     """Return a pod's outputs and, if a needed one is not there, a message that says so."""
     missing = ""
     parameters: list[argo.Parameter] = []
@@ -300,7 +301,7 @@ def _collect(planned: argo.Outputs, end: PodEnd) -> tuple[argo.Outputs | None, s
     return outputs, missing
 
 
-def _with_logs(outputs: argo.Outputs | None, logs: tuple[argo.Artifact, ...], end: PodEnd) -> argo.Outputs | None:
+def with_logs(outputs: argo.Outputs | None, logs: tuple[argo.Artifact, ...], end: PodEnd) -> argo.Outputs | None:
     """Return a pod's outputs with those of its logs that were taken."""
     names_taken = {artifact.name for artifact in end.artifacts}
     taken = tuple(log for log in logs if log.name in names_taken)
@@ -308,12 +309,6 @@ def _with_logs(outputs: argo.Outputs | None, logs: tuple[argo.Artifact, ...], en
         return outputs
     outputs = outputs or argo.Outputs()
     return _replace(outputs, artifacts=(*outputs.artifacts, *taken))
-
-
-def ended_late(turn: Turn, node: Node) -> None:
-    """The pod of a node that had been given up ended."""
-    if node.killed:
-        turn.close(kill_key(node.id))
 
 
 def _not_there(what: str, kind: str, name: str) -> str:
@@ -343,53 +338,3 @@ def gave_up(turn: Turn, node: Node) -> None:
     """The template's timeout passed while the pod was Pending."""
     turn.put(changed(node, timeout=None))
     kill(turn, turn.nodes[node.id], TIMED_OUT, TIMED_OUT)
-
-
-def saved(turn: Turn, node: Node, error: str) -> None:
-    """The outputs are proven far away; or they cannot be: the node fails after all, with all above it up to one that runs."""
-    turn.saving -= 1
-    turn.close(node.id)
-    node = turn.put(changed(node, saving=False))
-    if error:
-        _fail_after_all(turn, node, phases.ERROR, error)
-    turn.rules.top_ended(turn)
-
-
-def _fail_after_all(turn: Turn, node: Node, phase: str, message: str) -> None:
-    while True:
-        if node.held:
-            turn.put(changed(node, held=phase, message=message))
-            return
-        if node.phase != phases.SUCCEEDED:
-            return
-        phases.check(node.id, node.phase, phase)
-        branch = phase if node.branch else ""
-        failed = turn.put(changed(node, phase=phase, message=message, branch=branch))
-        if failed.boundary and failed.fails_boundary and not turn.nodes[failed.boundary].is_fulfilled:
-            turn.count_failure(failed)
-        if not node.owner:
-            return
-        owner = turn.nodes[node.owner]
-        if _is_forgiven(turn, owner, failed):
-            return
-        if not owner.is_fulfilled:
-            turn.rules.composites[owner.type].child_failed_late(turn, owner, failed)
-            if not owner.held:
-                return
-        phase, message = _above(owner, failed)
-        node = turn.nodes[owner.id]
-
-
-def _above(owner: Node, child: Node) -> tuple[str, str]:
-    """Return the phase and message of an ended node of which a child has failed after all."""
-    if owner.type == types.STEP_GROUP:
-        return phases.FAILED, f"child '{child.id}' failed"
-    if owner.type == types.STEPS:
-        return phases.FAILED, child.message
-    return child.phase, child.message if owner.type == types.RETRY else ""
-
-
-def _is_forgiven(turn: Turn, owner: Node, child: Node) -> bool:
-    if owner.type in {types.STEP_GROUP, types.DAG}:
-        return child.phase in turn.task_of(child).forgives
-    return False

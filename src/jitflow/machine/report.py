@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 import msgspec
 from msgspec import Struct
 
-from jitflow.machine import called, estimates, garbage, locks, names, phases, resources, shares, times
+from jitflow.machine import called, estimates, garbage, leavings, locks, names, phases, resources, shares, times
 from jitflow.machine import node as types
 from jitflow.machine.edges import Edges
 from jitflow.machine.node import Node
@@ -49,6 +49,12 @@ def is_ended(state: State, node_id: str) -> bool:
     """Return whether a node has ended (its outputs may still be on their way), or is not there."""
     node = state.nodes.get(node_id)
     return node is None or node.is_fulfilled or bool(node.held)
+
+
+def awaits_end(state: State, node_id: str) -> bool:
+    """Return whether a node has ended, and takes what its pod leaves behind when that has ended too."""
+    node = state.nodes.get(node_id)
+    return node is not None and node.type == types.POD and leavings.awaits_end(state.program, node)
 
 
 def is_good(state: State, node_id: str) -> bool:
