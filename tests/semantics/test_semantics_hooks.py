@@ -52,6 +52,7 @@ def test_hooks_1_what_it_sees() -> None:
     step = next(entry for entry in found if entry["displayName"] == "a")
     assert list(step) == ["displayName", "message", "templateName", "phase", "podName", "finishedAt"]
     assert (step["templateName"], step["phase"], step["message"]) == ("echo", "Failed", "main: Error (exit code 1)")
+    assert {entry["displayName"]: entry["templateName"] for entry in found} == {"wf": "main", "[0]": "", "a": "echo"}
 
 
 def test_hooks_1_nothing_failed() -> None:

@@ -18,7 +18,7 @@ from semantics_kit import FAILED, STOCK, end_of, received, refused, shown, shown
 from jitflow import machine
 from jitflow.model import argo
 from jitflow.model.problems import Refused
-from jitflow.model.runs import EmitMetrics, PodStarted, ShowClocks
+from jitflow.model.runs import EmitMetrics, PodStarted, ResumeRequested, ShowClocks
 from jitflow.spec import load_one, validate_document
 
 pytestmark = pytest.mark.pure
@@ -207,6 +207,18 @@ def test_references_1_an_object_that_refers_to_itself() -> None:
     assert (found["wf[0].o[0].own"], found["wf[0].o[0].again"]) == ((None, deep), ("deep", None))
     assert (found["wf[0].h[0].s"], found["wf[0].h[0].s.onExit"]) == (("leaf", None), (None, leaf))
     assert found["wf[0].o[0].own.a"] == found["wf[0].o[0].own.each(0:x)"] == (None, None)
+
+
+def test_references_1_selectors_ask_what_the_status_tells() -> None:
+    """References 1: a selector's `templateRef.name` is that of calls by reference, `templateName` that of all others."""
+    lines = INLINES.replace("leaf, container: {image: busybox}", "leaf, suspend: {}")
+    steps = "{name: h, templateRef: {name: lines, template: hooked}}, {name: r, templateRef: {name: lines, template: leaf}}"
+    main = f"entrypoint: main\ntemplates: [{{name: main, steps: [[{steps}]]}}]"
+    for selector, ends in (("templateName=leaf", "wf[0].h[0].s"), ("templateRef.template=leaf", "wf[0].r")):
+        run = begun(main, Library(lines))
+        run.send(ResumeRequested(selector=selector))
+        ended = {name for name in ("wf[0].h[0].s", "wf[0].r") if run.phase(name) == "Succeeded"}
+        assert ended == {ends}
 
 
 def test_references_1_scopes() -> None:

@@ -85,7 +85,9 @@ def _matching(state: State, selector: str) -> list[Node]:
     return [
         node
         for node in state.nodes.values()
-        if node.type == types.SUSPEND and node.phase == phases.RUNNING and selectors.matches(chosen, node)
+        if node.type == types.SUSPEND
+        and node.phase == phases.RUNNING
+        and selectors.matches(state.program, state.nodes, chosen, node)
     ]
 
 
@@ -285,7 +287,7 @@ class _Reset:
         return False
 
     def _is_chosen(self, node: Node) -> bool:
-        return bool(self._chosen) and selectors.matches(self._chosen, node)
+        return bool(self._chosen) and selectors.matches(self._turn.program, self._turn.nodes, self._chosen, node)
 
     def _repeats_pods(self, node: Node) -> bool:
         return not any(child.type in COMPOSITES for child in self._children(node))

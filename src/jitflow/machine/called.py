@@ -9,8 +9,9 @@ from collections.abc import Iterable
 from jitflow.machine import node as types
 from jitflow.machine import phases
 from jitflow.machine import templates as keys
-from jitflow.machine.graph import task_of
+from jitflow.machine.graph import Nodes, task_of
 from jitflow.machine.node import Node
+from jitflow.machine.program import Program
 from jitflow.machine.state import State
 from jitflow.model import argo
 
@@ -20,16 +21,16 @@ _LOCAL = "local/"
 _RAN_NOT = frozenset({phases.SKIPPED, phases.OMITTED, phases.ERROR})
 
 
-def name_of(state: State, node: Node) -> str | None:
+def name_of(program: Program, nodes: Nodes, node: Node) -> str | None:
     """Return a node's `templateName`: None if it was called by reference or inline, or calls nothing itself."""
-    if node.type == types.STEP_GROUP or _is_by_reference(state, node):
+    if node.type == types.STEP_GROUP or _is_by_reference(program, nodes, node):
         return None
     return keys.name_of(node.template) or None
 
 
-def reference_of(state: State, node: Node) -> argo.TemplateRef | None:
+def reference_of(program: Program, nodes: Nodes, node: Node) -> argo.TemplateRef | None:
     """Return a node's `templateRef`, None if its caller named no other object."""
-    if node.type == types.STEP_GROUP or not _is_by_reference(state, node):
+    if node.type == types.STEP_GROUP or not _is_by_reference(program, nodes, node):
         return None
     return keys.reference_of(node.template)
 
@@ -81,7 +82,7 @@ def _step_name(state: State, node: Node) -> str:
     return node.name[len(boundary) :].partition(".")[2]
 
 
-def _is_by_reference(state: State, node: Node) -> bool:
+def _is_by_reference(program: Program, nodes: Nodes, node: Node) -> bool:
     """Return whether the caller named another object: a template that calls one of its own object mostly does so by name."""
     if keys.home_of(node.template) == "" or keys.is_inline(node.template):
         return False
@@ -90,8 +91,8 @@ def _is_by_reference(state: State, node: Node) -> bool:
     if not node.boundary:
         return False
     if not node.hook:
-        return task_of(state.program, state.nodes, node).source.template_ref is not None
-    about = state.nodes[node.owner]
+        return task_of(program, nodes, node).source.template_ref is not None
+    about = nodes[node.owner]
     if node.retried:
-        about = state.nodes[about.owner]
-    return keys.is_of_another(task_of(state.program, state.nodes, about).hooks[node.hook].template)
+        about = nodes[about.owner]
+    return keys.is_of_another(task_of(program, nodes, about).hooks[node.hook].template)

@@ -1,7 +1,9 @@
 """Argo's nodeFieldSelector: `displayName=approve,phase!=Failed`; a comma means and."""
 
-from jitflow.machine import templates as keys
+from jitflow.machine import called
+from jitflow.machine.graph import Nodes
 from jitflow.machine.node import Node
+from jitflow.machine.program import Program
 from jitflow.model import argo
 
 FIELDS = ("displayName", "name", "id", "templateName", "phase", "templateRef.name", "templateRef.template")
@@ -32,12 +34,12 @@ def _is_parameter(field: str) -> bool:
     return field.startswith("inputs.parameters.") and field.endswith(".value")
 
 
-def matches(terms: tuple[Term, ...], node: Node) -> bool:
-    """Return whether a node fits all terms."""
-    return all((_value(node, field) == value) is equal for field, equal, value in terms)
+def matches(program: Program, nodes: Nodes, terms: tuple[Term, ...], node: Node) -> bool:
+    """Return whether a node of a workflow fits all terms; a field that its status does not have is empty."""
+    return all((_value(program, nodes, node, field) == value) is equal for field, equal, value in terms)
 
 
-def _value(node: Node, field: str) -> str:
+def _value(program: Program, nodes: Nodes, node: Node, field: str) -> str:
     match field:
         case "displayName":
             return node.display_name
@@ -46,11 +48,11 @@ def _value(node: Node, field: str) -> str:
         case "id":
             return node.id
         case "templateName":
-            return keys.name_of(node.template)
+            return called.name_of(program, nodes, node) or ""
         case "templateRef.name":
-            return (keys.reference_of(node.template) or argo.TemplateRef()).name or ""
+            return (called.reference_of(program, nodes, node) or argo.TemplateRef()).name or ""
         case "templateRef.template":
-            return (keys.reference_of(node.template) or argo.TemplateRef()).template or ""
+            return (called.reference_of(program, nodes, node) or argo.TemplateRef()).template or ""
         case "phase":
             return node.phase
         case _:

@@ -216,6 +216,11 @@ def _checked_json(text: str, tag: str) -> str:
 _ALL_LABELS = frozenset({"workflow.labels", "workflow.labels.json"})
 
 
+def _template_name(node: Node) -> str:
+    """Return the name of the template that a node calls, by reference or not; a step group calls none."""
+    return "" if node.type == types.STEP_GROUP else keys.name_of(node.template)
+
+
 class WorkflowValues:
     """Values of the `workflow.…` tags at one moment."""
 
@@ -285,9 +290,9 @@ class WorkflowValues:
             {
                 "displayName": node.display_name,
                 "message": node.message,
-                "templateName": keys.name_of(node.template),
+                "templateName": _template_name(node),
                 "phase": node.phase,
-                "podName": names.pod_name(self._view.program.name, keys.name_of(node.template), node.name, node.id),
+                "podName": names.pod_name(self._view.program.name, _template_name(node), node.name, node.id),
                 "finishedAt": times.rfc3339(node.finished_at),
             }
             for node in self._view.all_nodes().values()

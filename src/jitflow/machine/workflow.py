@@ -342,7 +342,9 @@ def _suspended(turn: Turn, selector: str) -> list[Node]:
     return [
         node
         for node in turn.in_order()
-        if node.type == types.SUSPEND and node.phase == phases.RUNNING and selectors.matches(chosen, node)
+        if node.type == types.SUSPEND
+        and node.phase == phases.RUNNING
+        and selectors.matches(turn.program, turn.nodes, chosen, node)
     ]
 
 
