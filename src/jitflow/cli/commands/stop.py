@@ -22,5 +22,8 @@ def stop(
     namespace: NamespaceOption = DEFAULT_NAMESPACE,
     output: TableOption = TableFormat.TABLE,
 ) -> None:
-    """Stop workflows: running steps are ended, exit handlers still run."""
+    """Stop workflows: running steps are ended, exit handlers still run.
+
+    One that waits for its own mutex or semaphore stays Pending, as in Argo: its exit handler runs when it has that.
+    """
     control("stop", "stopped", names, server=server, namespace=namespace, output=output)
