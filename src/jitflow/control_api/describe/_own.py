@@ -8,6 +8,7 @@ from msgspec import Struct
 from jitflow.access import Role, TokenInfo, TokenWish
 from jitflow.access.audit import AuditEntry
 from jitflow.app.deltas import Delta
+from jitflow.app.webhooks import WebhookInfo, WebhookWish
 from jitflow.model.reasons import NodeReason
 from jitflow.model.runs import Note
 from jitflow.openapi import Operation, Query
@@ -88,6 +89,47 @@ class AuditList(Struct, frozen=True):
     """What was done, newest first."""
 
     items: Sequence[AuditEntry]
+
+
+class WebhookList(Struct, frozen=True):
+    """Webhooks as administrators see them."""
+
+    items: Sequence[WebhookInfo]
+
+
+class NewWebhook(WebhookInfo, frozen=True, kw_only=True):
+    """A webhook with its secret, which is shown this once."""
+
+    secret: str
+
+
+class Failed(Struct, frozen=True):
+    """An event that could not be sent: when it was made (seconds since the epoch), how often it was tried, and why not."""
+
+    id: str
+    type: str
+    created_at: float
+    attempts: int
+    error: str
+    event: Any
+
+
+class Failures(Struct, frozen=True):
+    """Events that could not be sent."""
+
+    items: Sequence[Failed]
+
+
+class Replay(Struct, frozen=True):
+    """Which failed events are to be sent again; none: all."""
+
+    ids: tuple[str, ...] = ()
+
+
+class Replayed(Struct, frozen=True):
+    """How many are sent again."""
+
+    replayed: int
 
 
 class NewToken(TokenInfo, frozen=True, kw_only=True):
@@ -258,10 +300,38 @@ def _access() -> list[Operation]:
         Operation(id="getToken", method="GET", path=one, tag="Tokens", summary="Describe a token", answer=TokenInfo),
         Operation(id="revokeToken", method="DELETE", path=one, tag="Tokens", summary="Revoke a token", answer=TokenInfo),
         Operation(
+            id="rotateKey", method="POST", path="/api/jit/v1/secrets/rotate-key", tag="Secrets", answer=_OBJECT,
+            summary="Seal all secrets with a new key",
+        ),
+        *_webhooks(),
+        Operation(
             id="audit", method="GET", path="/api/jit/v1/audit", tag="Audit", summary="Who did what", answer=AuditList,
             query=(
                 Query("since", "number", "Seconds since the epoch."), Query("until", "number"), Query("subject"),
                 Query("namespace"), Query("action"), Query("limit", "integer"),
             ),
+        ),
+    ]  # fmt: skip
+
+
+def _webhooks() -> list[Operation]:
+    path = "/api/jit/v1/webhooks"
+    one = path + "/{name}"
+    wish = {"name": "chat", "url": "https://example.org/hook", "namespace": "team-a"}
+    return [
+        Operation(id="listWebhooks", method="GET", path=path, tag="Webhooks", summary="List webhooks", answer=WebhookList),
+        Operation(
+            id="addWebhook", method="POST", path=path, tag="Webhooks", summary="Make a webhook; its secret is shown this once",
+            body=WebhookWish, answer=NewWebhook, example=wish,
+        ),
+        Operation(id="getWebhook", method="GET", path=one, tag="Webhooks", summary="Describe a webhook", answer=WebhookInfo),
+        Operation(id="removeWebhook", method="DELETE", path=one, tag="Webhooks", summary="Forget a webhook", answer=_OBJECT),
+        Operation(
+            id="webhookFailures", method="GET", path=one + "/failures", tag="Webhooks", answer=Failures,
+            summary="List the events that could not be sent",
+        ),
+        Operation(
+            id="replayWebhook", method="POST", path=one + "/replay", tag="Webhooks", body=Replay, optional_body=True,
+            answer=Replayed, summary="Send again what could not be sent",
         ),
     ]  # fmt: skip
