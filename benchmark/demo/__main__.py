@@ -118,7 +118,8 @@ def _settings(remote: dict[str, Any], *, lookahead: bool) -> dict[str, Any]:
     return {
         "executor": "sandbox",
         "max_pods": PLACES,
-        "primary": {"capacity": CAPACITY_BYTES, "lookahead": lookahead},
+        # It promises that nothing is fetched twice: plans that are chosen by time alone may fetch again.
+        "primary": {"capacity": CAPACITY_BYTES, "lookahead": lookahead, "plans": False},
         "remotes": {"far": remote},
         "images": {"earth:1": image},
     }

@@ -98,7 +98,7 @@ async def open_stack(settings: Settings) -> AsyncGenerator[Stack]:
             tuning=Tuning(disk_patience_s=settings.primary.stall_s, check_every_s=settings.primary.check_s),
             max_objects=settings.primary.max_objects,
             free_floor_bytes=parse_bytes(settings.primary.free_floor),
-            chooser=PlanProcess(),
+            chooser=PlanProcess() if settings.primary.plans else None,
         )
         claims = ClaimDirectories(home.volumes, objects)
         memos = MemoStore(objects)

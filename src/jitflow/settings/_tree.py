@@ -144,6 +144,8 @@ class PrimarySettings(_Strict, frozen=True, kw_only=True):
     check_s: float = 300.0
     transfers: int = 64
     lookahead: bool = True
+    plans: bool = True
+    """Choose orders of steps by simulation while workflows run; without, one branch comes after another."""
     stall_s: float = 60.0
 
 
