@@ -14,7 +14,7 @@ from jitflow.dataplane.choosing import ChoiceFailed, Question, answer
 from jitflow.dataplane.history import History
 from jitflow.dataplane.journal import Journal
 from jitflow.model.data import FutureStep, ObjectInfo, ObjectRef
-from jitflow.planner import Arrival, Link, Plan, PlannerOptions, Setting, simulate
+from jitflow.planner import Arrival, Link, Plan, PlannerOptions, Setting, plain, simulate
 from jitflow.ports.dataplane import PlanNote
 from jitflow.testing.memory_store import MemoryStore
 
@@ -199,6 +199,17 @@ def test_estimates_that_are_wrong_three_times_over_do_little_harm() -> None:
     right = makespan(answer(Question(steps=true, setting=setting), 0.3))
     assert right <= safe * 1.001
     assert misled <= safe * 1.15
+
+
+def test_who_knows_too_little_changes_no_order_that_is_followed() -> None:
+    steps, question = a_question({"a": 1.0, "b": 2.0}, 1.0)
+    followed = Plan(starts={step.id: float(-place) for place, step in enumerate(reversed(steps))}, name="followed")
+    assert answer(replace(question, blind=True), 0.3).name == "post envelope"
+    kept = answer(replace(question, blind=True, current=followed), 0.3)
+    assert (kept.name, kept.starts) == ("followed", followed.starts)
+    here = {question.steps[0].inputs[0].ref: 1}
+    begun = replace(question, blind=True, setting=replace(question.setting, resident=here))
+    assert answer(begun, 0.3).starts == plain(steps).starts, "what is here was fetched in the plain order"
 
 
 def test_a_chooser_that_cannot_answer_says_so_and_the_run_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

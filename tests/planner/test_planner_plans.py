@@ -19,6 +19,7 @@ from jitflow.planner import (
     Store,
     Take,
     choose,
+    plain,
     simulate,
     without_estimates,
 )
@@ -253,6 +254,29 @@ def test_the_choice_is_the_best_of_what_was_tried_and_the_same_every_time() -> N
     assert "best of" in plan.reason
     listed = Plan(starts={one.id: float(n) for n, one in enumerate(BANDS)}, envelope=False)
     assert outcome.makespan_s <= simulate([Arrival(uid="w", steps=BANDS, plan=listed)], setting(130)).makespan_s * 1.02
+
+
+def test_the_order_that_is_followed_is_kept_unless_another_one_is_much_better() -> None:
+    effort = Effort(events=5000, restarts=4)
+    best = choose(BANDS, setting(130), effort)
+    kept = choose(BANDS, setting(130), effort, current=best)
+    assert (kept.starts, kept.makespan_s) == (best.starts, best.makespan_s)
+    assert "kept" in kept.reason
+    slow = Plan(starts={name: float(place) for place, name in enumerate("abABcC")}, envelope=best.envelope, name="slow")
+    makespan_s = simulate([Arrival(uid="w", steps=BANDS, plan=slow)], setting(130)).makespan_s
+    assert best.makespan_s is not None
+    assert best.makespan_s < makespan_s
+    share = 1 - best.makespan_s / makespan_s
+    patient = Effort(events=5000, restarts=4, steady=share + 0.01)
+    assert choose(BANDS, setting(130), patient, current=slow).name == "slow"
+    eager = Effort(events=5000, restarts=4, steady=share - 0.01)
+    assert choose(BANDS, setting(130), eager, current=slow).name != "slow"
+
+
+def test_the_plain_order_is_the_one_without_a_plan() -> None:
+    one = simulate([Arrival(uid="w", steps=BANDS)], setting(80))
+    other = simulate([Arrival(uid="w", steps=BANDS, plan=plain(BANDS))], setting(80))
+    assert one == other
 
 
 def test_a_choice_without_effort_or_estimates_goes_by_sizes() -> None:

@@ -17,14 +17,14 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from jitflow.model.data import FutureStep, ObjectRef, StepId
-from jitflow.planner import Effort, Link, Plan, PlannerOptions, Setting, choose, without_estimates
+from jitflow.planner import Effort, Link, Plan, PlannerOptions, Setting, choose, plain, without_estimates
 
 BUDGET_S = 2.0
 """Processor time of one choice."""
 _PATIENCE = 30
 """A machine that is busy may take so many times as long."""
 _PIECE = 250
-_EFFORT = Effort(events=1_000_000, restarts=64)
+_EFFORT = Effort(events=1_000_000, restarts=64, thrift=0.05)
 """More than time allows in a large workflow; in a small one all of it takes a moment."""
 _UNTRIED = Effort(events=0)
 _EVENTS_PER_S = 8_000
@@ -32,11 +32,15 @@ _EVENTS_PER_S = 8_000
 
 
 class Question(Struct, frozen=True, kw_only=True):
-    """What is asked. `blind`: too little is known of run times or links, so sizes alone are to count."""
+    """What is asked. `blind`: too little is known of run times or links, so sizes alone are to count.
+
+    `current`: the plan that is followed until now, None: the plain order.
+    """
 
     steps: Sequence[FutureStep]
     setting: Setting
     blind: bool = False
+    current: Plan | None = None
 
 
 class _Head(Struct, frozen=True, kw_only=True):
@@ -50,6 +54,7 @@ class _Head(Struct, frozen=True, kw_only=True):
     resident: list[tuple[ObjectRef, int]]
     barriers: list[tuple[StepId, ...]]
     blind: bool
+    current: Plan | None
     budget_s: float
     pieces: int
 
@@ -133,6 +138,7 @@ def _frames(question: Question, budget_s: float) -> Iterator[bytes]:
             resident=list(setting.resident.items()),
             barriers=barriers,
             blind=question.blind,
+            current=question.current,
             budget_s=budget_s,
             pieces=len(starts),
         )
@@ -162,7 +168,7 @@ def read(source: BinaryIO) -> tuple[Question, float]:
         links=head.links,
         resident=dict(head.resident),
     )
-    return Question(steps=steps, setting=setting, blind=head.blind), head.budget_s
+    return Question(steps=steps, setting=setting, blind=head.blind, current=head.current), head.budget_s
 
 
 def _frame(source: BinaryIO) -> bytes:
@@ -174,14 +180,18 @@ def _frame(source: BinaryIO) -> bytes:
 
 
 def answer(question: Question, budget_s: float) -> Plan:
-    """Return the best plan that is found within so much processor time."""
+    """Return the best plan that is found within so much processor time, or the one that is followed now."""
+    steps, setting = question.steps, question.setting
+    current = question.current or plain(steps)
+    begun = question.current is not None or bool(setting.resident)
+    if question.blind and begun:
+        return replace(current, reason=f"{current.name}: kept, for too little is known of run times or of the links")
     if question.blind:
-        plan = without_estimates(question.steps)
+        plan = without_estimates(steps)
         return replace(plan, reason=f"{plan.name}: by sizes alone, for too little is known of run times or of the links")
     until, asker = time.process_time() + budget_s, os.getppid()
-    moved = {one.ref for step in question.steps for one in (*step.inputs, *step.outputs)}
-    events = len(question.steps) + len(moved)
-    if events > _EVENTS_PER_S * budget_s:
-        plan = choose(question.steps, question.setting, _UNTRIED)
-        return replace(plan, reason=f"{plan.reason}; too large a workflow to try several plans")
-    return choose(question.steps, question.setting, _EFFORT, lambda: time.process_time() >= until or os.getppid() != asker)
+    moved = {one.ref for step in steps for one in (*step.inputs, *step.outputs)}
+    if len(steps) + len(moved) > _EVENTS_PER_S * budget_s:
+        plan = current if begun else choose(steps, setting, _UNTRIED)
+        return replace(plan, reason=f"{plan.reason or plan.name}; too large a workflow to try several plans")
+    return choose(steps, setting, _EFFORT, lambda: time.process_time() >= until or os.getppid() != asker, current=current)

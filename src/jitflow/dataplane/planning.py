@@ -229,7 +229,8 @@ class Planning:
         flow.asked = basis
         try:
             setting = await self._setting(left, basis)
-            plan = await self._chooser.choose(Question(steps=left, setting=setting, blind=basis.blind))
+            current = _from_now(flow.plan, basis.steps) if flow.plan is not None else None
+            plan = await self._chooser.choose(Question(steps=left, setting=setting, blind=basis.blind, current=current))
         except ChoiceFailed as error:
             log.warning("workflow %s goes on in the plain order: %s", flow.uid, error)
             return
@@ -275,7 +276,8 @@ class Planning:
         busy = {link.remote: link.rate_Bps for link in self._links() if link.rate_Bps}
         history = self._core.history
         learned = {remote: history.rate(remote) for remote in remotes if history.is_measured(remote)}
-        rates = {remote: rate for remote in remotes if (rate := busy.get(remote) or learned.get(remote))}
+        # A link that is not full gives less than it could.
+        rates = {remote: rate for remote in remotes if (rate := max(busy.get(remote, 0.0), learned.get(remote) or 0.0))}
         books = self._core.planner.bytes
         return _Basis(
             steps=frozenset(step.id for step in steps),
@@ -323,9 +325,20 @@ def weight_of(priority: int) -> float:
     return 2.0 ** max(-_MOST_POINTS, min(_MOST_POINTS, priority))
 
 
+def _begins(plan: Plan | None, steps: frozenset[StepId]) -> float:
+    """Return when the rest of a workflow begins in its plan."""
+    return min((start for step, start in plan.starts.items() if step in steps), default=0.0) if plan is not None else 0.0
+
+
+def _from_now(plan: Plan, steps: frozenset[StepId]) -> Plan:
+    """Return what is left of a plan, begun now."""
+    begun = _begins(plan, steps)
+    return replace(plan, starts={step: start - begun for step, start in plan.starts.items() if step in steps})
+
+
 def _later(plan: Plan, before: Plan | None, steps: frozenset[StepId]) -> Plan:
     """Return a plan for the rest of a workflow, to begin where the one before it stands: others are not overtaken by it."""
-    begun = min((start for step, start in before.starts.items() if step in steps), default=0.0) if before else 0.0
+    begun = _begins(before, steps)
     return replace(plan, starts={step: begun + start for step, start in plan.starts.items()}) if begun else plan
 
 

@@ -6,7 +6,7 @@ from jitflow.planner._views import Bytes, ItemView, Wait
 from jitflow.planner.chains import Chain, longest
 from jitflow.planner.commands import Bypass, Cancel, Command, Evict, Fetch, Forget, Grant, Hurry, Look, Refuse, Store, Take
 from jitflow.planner.planner import Planner, PlannerOptions
-from jitflow.planner.portfolio import Effort, choose, without_estimates
+from jitflow.planner.portfolio import Effort, choose, plain, without_estimates
 from jitflow.planner.replicas import MOVES, IllegalMove, moved
 from jitflow.planner.simulate import Arrival, Link, Outcome, Setting, explain, simulate
 
@@ -42,6 +42,7 @@ __all__ = [
     "footprint",
     "longest",
     "moved",
+    "plain",
     "simulate",
     "smallest_capacity",
     "without_estimates",

@@ -50,7 +50,8 @@ class Effort(Struct, frozen=True, kw_only=True):
     `restarts`: random orders tried at most, drawn from `seed`.
 
     `thrift`: a plan that is slower by no more than this share is better if it moves fewer bytes. `content`: no restart is tried
-    once the best plan is slower by no more than this share than any can be.
+    once the best plan is slower by no more than this share than any can be. `steady`: the order that is followed until now is
+    kept unless another one is faster by more than this share.
     """
 
     events: int = 200_000
@@ -59,6 +60,7 @@ class Effort(Struct, frozen=True, kw_only=True):
     seed: int = 0
     thrift: float = 0.02
     content: float = 0.02
+    steady: float = 0.1
 
 
 def without_estimates(steps: Sequence[FutureStep]) -> Plan:
@@ -67,16 +69,32 @@ def without_estimates(steps: Sequence[FutureStep]) -> Plan:
     return _by_position(graph, _orders.depth(graph), _Kind("post", "envelope"))
 
 
+def plain(steps: Sequence[FutureStep]) -> Plan:
+    """Return the order in which workflows without a plan are gone through, as a plan."""
+    return Plan(starts={step.id: float(place) for place, step in enumerate(depth_first(steps))}, name="plain")
+
+
 def choose(
-    steps: Sequence[FutureStep], setting: Setting, effort: Effort | None = None, stop: Callable[[], bool] = lambda: False
+    steps: Sequence[FutureStep],
+    setting: Setting,
+    effort: Effort | None = None,
+    stop: Callable[[], bool] = lambda: False,
+    *,
+    current: Plan | None = None,
 ) -> Plan:
     """Return the plan under which a workflow alone in the primary ends first, of those that the effort allows to try.
 
-    Nothing more is tried once `stop` says so; for equal answers to equal questions leave it out.
+    Args:
+        steps: what is to come of the workflow.
+        setting: the world in which plans are tried.
+        effort: how hard to look.
+        stop: nothing more is tried once it says so; for equal answers to equal questions leave it out.
+        current: the order that is followed until now. What is here and on its way is here for its sake, and estimates are no
+            more than that: it is kept, and returned, unless another one is much better.
     """
     search = _Search(steps, setting, effort or Effort(), stop)
-    search.run()
-    return search.chosen() if search.tried else search.untried()
+    search.run(current)
+    return search.chosen() if search.tried else search.kept() or search.untried()
 
 
 class _Search:
@@ -91,9 +109,13 @@ class _Search:
         self.left = max(effort.events, effort.events_per_step * len(self.steps)) if effort.events else 0
         self.spent = 0
         self.best_s = float("inf")
+        self.current: tuple[Plan, Outcome] | None = None
 
-    def run(self) -> None:
+    def run(self, current: Plan | None) -> None:
         """Spend the effort."""
+        outcome = self._simulate(current) if current is not None else None
+        if current is not None and outcome is not None:
+            self.current = current, outcome
         roomy: set[str] = set()
         for kind in _KINDS:
             if self.left <= 0 or self.stop():
@@ -128,8 +150,16 @@ class _Search:
 
     def _try(self, plan: Plan, kind: _Kind) -> bool:
         """Simulate a plan and keep what came of it; return whether there was always room."""
-        if self.left <= 0 or self.stop():
+        outcome = self._simulate(plan)
+        if outcome is None:
             return False
+        self.tried.append((plan, outcome, kind))
+        return not outcome.shortages
+
+    def _simulate(self, plan: Plan) -> Outcome | None:
+        """Return what came of a plan, None if it was not seen to its end."""
+        if self.left <= 0 or self.stop():
+            return None
         arrival = Arrival(uid=_UID, steps=tuple(self.steps), plan=plan)
         # No plan may spend what others need: one that lets everything come and go takes many events, and is seldom the best.
         most = max(self.left // _SHARE, _LEAST_PER_STEP * len(self.steps))
@@ -138,10 +168,9 @@ class _Search:
         self.left -= outcome.events
         self.spent += outcome.events
         if outcome.cut or outcome.unfinished:
-            return False
-        self.tried.append((plan, outcome, kind))
+            return None
         self.best_s = min(self.best_s, outcome.makespan_s)
-        return not outcome.shortages
+        return outcome
 
     def untried(self) -> Plan:
         """Return a plan though none was simulated: where everything has room run times count, else sizes."""
@@ -151,10 +180,22 @@ class _Search:
         plan = _PLANS["soon"](graph, self.setting, None, _Kind("soon"))
         return replace(plan, reason=f"{plan.name}: there is room for everything")
 
+    def kept(self) -> Plan | None:
+        """Return the current plan as one that is followed on, None if there is none, or if it was not seen to its end."""
+        if self.current is None:
+            return None
+        plan, outcome = self.current
+        reason = f"{plan.name}: kept, for none of {len(self.tried)} others is faster by more than {self.effort.steady:.0%}"
+        return replace(plan, makespan_s=outcome.makespan_s, reason=reason)
+
     def chosen(self) -> Plan:
-        """Return the plan that moves the fewest bytes of those that are hardly slower than the fastest."""
+        """Return the plan that moves the fewest bytes of those that are hardly slower than the fastest, or the current one."""
+        fastest_s = min(outcome.makespan_s for _, outcome, _ in self.tried)
+        kept = self.kept()
+        if kept is not None and fastest_s >= (kept.makespan_s or 0.0) * (1 - self.effort.steady):
+            return kept
         plan, outcome, _ = min(
-            (one for one in self.tried if one[1].makespan_s <= self.best_s * (1 + self.effort.thrift)),
+            (one for one in self.tried if one[1].makespan_s <= fastest_s * (1 + self.effort.thrift)),
             key=lambda one: (one[1].fetched_bytes + one[1].stored_bytes, one[1].makespan_s),
         )
         spent = self.spent
