@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from msgspec import Struct
 
-from jitflow.app.index import RunIndex
+from jitflow.app.index import Page, RunIndex
 from jitflow.app.naming import TakenNames
 from jitflow.app.ports import Engine
 from jitflow.app.present import archived, document, labels_of
@@ -41,14 +41,6 @@ class ArchiveQuery(Struct, frozen=True, kw_only=True):
     offset: int = 0
 
 
-class ArchivePage(Struct, frozen=True, kw_only=True):
-    """A part of a list, those first that were started last. `after`: where the next part begins, 0 at the end."""
-
-    rows: tuple[RunRow, ...]
-    after: int = 0
-    remaining: int | None = None
-
-
 class Archive:
     """The use-cases of archived workflows."""
 
@@ -59,7 +51,7 @@ class Archive:
         self._clock = clock
         self._names = names
 
-    def list(self, query: ArchiveQuery) -> ArchivePage:
+    def list(self, query: ArchiveQuery) -> Page:
         """Return rows of the selected workflows."""
         by_label = label_selector(query.labels) if query.labels else None
         by_field = FieldSelector(query.fields, name_filter=query.name_filter)
@@ -72,7 +64,7 @@ class Archive:
         rows.sort(key=lambda row: row.started_at or 0.0, reverse=True)
         end = query.offset + query.limit if query.limit else len(rows)
         remaining = max(len(rows) - end, 0)
-        return ArchivePage(
+        return Page(
             rows=tuple(archived(row) for row in rows[query.offset : end]),
             after=end if remaining else 0,
             remaining=remaining if by_field.show_remaining and query.limit else None,

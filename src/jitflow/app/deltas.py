@@ -77,15 +77,11 @@ class Deltas:
         self._index = index
         self._namespace = namespace
         self._selects = selects
-        self._known: set[str] = set()
-        self._pending: dict[str, _News] = {}
-        self._deleted: dict[str, RunRow] = {row.uid: row for row in index.deleted(after, namespace) if selects(row)}
+        standing = index.standing(namespace, selects, after)
+        self._known = standing.known
+        self._pending = {row.uid: _News(row=row) for row in standing.new}
+        self._deleted = {row.uid: row for row in standing.gone}
         self._arrived = asyncio.Event()
-        for row in sorted((row for row in index.newest(namespace) if selects(row)), key=lambda row: row.sequence):
-            if after is not None and row.sequence <= after:
-                self._known.add(row.uid)
-            else:
-                self._pending[row.uid] = _News(row=row)
 
     async def run(self, sink: DeltaSink) -> None:
         """Tell the sink of what has changed and of every change from now on, until cancelled."""

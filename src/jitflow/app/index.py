@@ -3,6 +3,9 @@
 import heapq
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from typing import NamedTuple
+
+from msgspec import Struct
 
 from jitflow.app.ports import Change
 from jitflow.ports.store import RunRow
@@ -43,6 +46,26 @@ class _Rows:
             self._in_order = True
         rows = reversed(self._rows.values())
         return rows if not namespace else (row for row in rows if row.namespace == namespace)
+
+
+class Page(Struct, frozen=True, kw_only=True):
+    """A part of a list. `after`: where the next part begins, 0 at the end; `remaining` only if it was asked for.
+
+    `sequence`: of the newest change when it was made; None of what does not change.
+    """
+
+    rows: tuple[RunRow, ...]
+    after: int = 0
+    remaining: int | None = None
+    sequence: int | None = None
+
+
+class Standing(NamedTuple):
+    """How things stand for one who follows runs: uids of which he knows all, rows that are new to him, rows of deleted runs."""
+
+    known: set[str]
+    new: list[RunRow]
+    gone: list[RunRow]
 
 
 class RunIndex:
@@ -111,6 +134,16 @@ class RunIndex:
     def _newest_of(self, rows: _Rows, namespace: str, name: str) -> RunRow | None:
         uids = self._by_name.get((namespace, name), ())
         return next((rows.get(uid) for uid in reversed(uids) if uid in rows), None)
+
+    def standing(self, namespace: str, selects: Callable[[RunRow], bool], after: int | None) -> "Standing":
+        """Return what somebody has to be told now who was told of everything up to the sequence `after` (None: of nothing).
+
+        What is to be told comes in the order of sequences, so that who breaks off may go on after the last one.
+        """
+        rows = sorted((row for row in self.newest(namespace) if selects(row)), key=lambda row: row.sequence)
+        known = {row.uid for row in rows if after is not None and row.sequence <= after}
+        gone = [row for row in self.deleted(after, namespace) if selects(row)]
+        return Standing(known=known, new=[row for row in rows if row.uid not in known], gone=gone)
 
     def deleted(self, after: int | None, namespace: str) -> Iterator[RunRow]:
         """Yield the rows of runs that were deleted since the sequence `after`, as far as that is remembered; none for None."""

@@ -14,7 +14,7 @@ from jitflow.app.archive import Archive
 from jitflow.app.artifacts import Artifacts
 from jitflow.app.deltas import Deltas
 from jitflow.app.events import Happening, triggered
-from jitflow.app.index import RunIndex
+from jitflow.app.index import Page, RunIndex
 from jitflow.app.logs import LogQuery, LogSink
 from jitflow.app.manifests import Manifest, missing_template, placed_in, prepare, read_aside, read_unchecked
 from jitflow.app.names import check_name, check_namespace
@@ -63,15 +63,6 @@ class Selection(Struct, frozen=True, kw_only=True):
     finished_before: str = ""
     only_live: bool = False
     """Leave out what only the archive knows."""
-
-
-class Page(Struct, frozen=True, kw_only=True):
-    """A part of a list, newest first. `after`: where the next part begins, 0 at the end; `remaining` only if it was asked for."""
-
-    rows: tuple[RunRow, ...]
-    after: int = 0
-    remaining: int | None = None
-    sequence: int = 0
 
 
 class Listing(Struct, frozen=True, kw_only=True):

@@ -38,20 +38,11 @@ class Watch:
         self._namespace = namespace
         self._selects = selects
         self._only_rows = only_rows
-        self._known: set[str] = set()
-        self._pending: dict[str, RunRow | None] = {}
-        self._deleted: dict[str, RunRow] = {}
+        standing = index.standing(namespace, selects, after)
+        self._deleted = {row.uid: row for row in standing.gone}
+        self._known = standing.known | self._deleted.keys()
+        self._pending: dict[str, RunRow | None] = {row.uid: row for row in standing.new} | dict.fromkeys(self._deleted)
         self._arrived = asyncio.Event()
-        for row in sorted((row for row in index.newest(namespace) if selects(row)), key=lambda row: row.sequence):
-            if after is not None and row.sequence <= after:
-                self._known.add(row.uid)
-            else:
-                self._pending[row.uid] = row
-        for row in index.deleted(after, namespace):
-            if selects(row):
-                self._known.add(row.uid)
-                self._pending[row.uid] = None
-                self._deleted[row.uid] = row
 
     async def run(self, sink: WatchSink) -> None:
         """Tell the sink of the present and of every change, until cancelled."""

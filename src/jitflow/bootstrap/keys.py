@@ -13,7 +13,7 @@ from typing import Protocol
 from cryptography.fernet import Fernet
 from msgspec import Struct
 
-from jitflow.settings import SettingsError
+from jitflow.settings import SettingsError, replace_private
 
 NAMES = b"names:"
 SERVICE = "jitflow"
@@ -90,14 +90,8 @@ class FileKey:
 
     def write(self, text: bytes) -> None:
         """Keep a text, whole or not at all; see `KeySource`."""
-        draft = self._path.with_name(f".{self._path.name}.{os.getpid()}")
         try:
-            handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
-            with os.fdopen(handle, "wb") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(handle)
-            draft.replace(self._path)
+            replace_private(self._path, text)
         except OSError as error:
             raise SettingsError(f"{self._path}: cannot keep the key of the stored secrets: {error}") from error
 

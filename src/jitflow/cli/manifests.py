@@ -109,6 +109,15 @@ def located(problem: Problem, file: str) -> str:
     return f"{':'.join(spots)}: {problem.message}{where}{remedy}"
 
 
+def assignments(given: Sequence[str] | None) -> list[str]:
+    """Return `name=value` texts as the API takes them.
+
+    Raises:
+        InputRefused: one has no name or no `=`.
+    """
+    return [f"{name}={value}" for name, value in checked_parameters(given or [])]
+
+
 def checked_parameters(given: Sequence[str]) -> list[tuple[str, str]]:
     """Return `name=value` texts as pairs.
 

@@ -71,6 +71,15 @@ ParameterOption = Annotated[
     list[str] | None,
     typer.Option("--parameter", "-p", metavar="NAME=VALUE", help="Set a workflow parameter (repeatable).", show_default=False),
 ]
+SuccessfulOption = Annotated[
+    bool, typer.Option("--restart-successful", help="Run the selected steps again although they succeeded.")
+]
+SuccessfulSelectorOption = Annotated[
+    str, typer.Option("--node-field-selector", metavar="FIELDS", help="Which successful steps.", show_default=False)
+]
+MemoizedOption = Annotated[
+    bool, typer.Option("--memoized", help="Of failed workflows: keep what succeeded, run only what did not.")
+]
 ParameterFileOption = Annotated[
     str, typer.Option("--parameter-file", "-f", metavar="FILE", help="A YAML or JSON file of parameters.", show_default=False)
 ]

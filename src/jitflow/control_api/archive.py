@@ -10,11 +10,10 @@ from starlette.routing import BaseRoute, Route
 from jitflow.access import Permission
 from jitflow.app.archive import ArchiveQuery
 from jitflow.app.fields import Fields
-from jitflow.app.present import plain
 from jitflow.app.service import Service
 from jitflow.control_api.guards import require, visible
 from jitflow.control_api.requests import number, read_control
-from jitflow.control_api.workflows import answer, items_of
+from jitflow.control_api.workflows import answer, listed
 from jitflow.model.problems import Refused
 from jitflow.ports.store import RunRow
 
@@ -60,16 +59,7 @@ class ArchiveRoutes:
                 offset=number(request, "listOptions.continue") or 0,
             )
         )
-        items = await items_of(page.rows, self._archive.document, only_rows=fields.wants_only_row("items."))
-        metadata: dict[str, Any] = {}
-        if page.after:
-            metadata["continue"] = str(page.after)
-        if page.remaining is not None:
-            metadata["remainingItemCount"] = page.remaining
-        body = {"apiVersion": "argoproj.io/v1alpha1", "kind": "WorkflowList", "metadata": metadata, "items": items or None}
-        if fields:
-            body["items"] = [plain(item) for item in items] or None
-        return answer(fields.apply(body))
+        return await listed(page, fields, self._archive.document)
 
     async def get(self, request: Request) -> Response:
         """Return one archived workflow; without a uid that of a namespace and name."""

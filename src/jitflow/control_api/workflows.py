@@ -11,6 +11,7 @@ from starlette.routing import BaseRoute, Route
 
 from jitflow.app.events import Happening
 from jitflow.app.fields import Fields
+from jitflow.app.index import Page
 from jitflow.app.logs import LogEntry
 from jitflow.app.names import check_namespace
 from jitflow.app.present import brief, outline, plain
@@ -57,6 +58,20 @@ async def items_of(rows: Sequence[RunRow], document: Document, *, only_rows: boo
             items.append(workflow if row.live else brief(workflow))
         await asyncio.sleep(0)  # a long list must not hold up the engine
     return items
+
+
+async def listed(page: Page, fields: Fields, document: Document) -> Response:
+    """Return a part of a list, of each workflow as much as is wanted."""
+    items = await items_of(page.rows, document, only_rows=fields.wants_only_row("items."))
+    metadata: dict[str, Any] = {} if page.sequence is None else {"resourceVersion": str(page.sequence)}
+    if page.after:
+        metadata["continue"] = str(page.after)
+    if page.remaining is not None:
+        metadata["remainingItemCount"] = page.remaining
+    body = {"apiVersion": "argoproj.io/v1alpha1", "kind": "WorkflowList", "metadata": metadata, "items": items or None}
+    if fields:
+        body["items"] = [plain(item) for item in items] or None
+    return answer(fields.apply(body))
 
 
 class WorkflowRoutes:
@@ -131,16 +146,7 @@ class WorkflowRoutes:
             limit=number(request, "listOptions.limit") or 0,
             offset=number(request, "listOptions.continue") or 0,
         )
-        items = await items_of(page.rows, self._service.document, only_rows=fields.wants_only_row("items."))
-        metadata: dict[str, Any] = {"resourceVersion": str(page.sequence)}
-        if page.after:
-            metadata["continue"] = str(page.after)
-        if page.remaining is not None:
-            metadata["remainingItemCount"] = page.remaining
-        body = {"apiVersion": "argoproj.io/v1alpha1", "kind": "WorkflowList", "metadata": metadata, "items": items or None}
-        if fields:
-            body["items"] = [plain(item) for item in items] or None
-        return answer(fields.apply(body))
+        return await listed(page, fields, self._service.document)
 
     async def get(self, request: Request) -> Response:
         """Return one workflow."""

@@ -23,6 +23,7 @@ from jitflow.machine.node import Node
 from jitflow.machine.pods import planned_outputs
 from jitflow.machine.problems import Problem, Unknown
 from jitflow.machine.program import CompiledTemplate, Plan, Task
+from jitflow.machine.reach import reached
 from jitflow.machine.schedule import condition, holds, items_of
 from jitflow.machine.scope import Scope
 from jitflow.machine.state import State
@@ -90,22 +91,12 @@ def has_data(state: State, objects: Objects = NO_OBJECTS) -> bool:
     program = state.program
     if program.named.files:
         return True
-    todo = [template.name or "" for template in program.spec.templates]
-    seen: set[str] = set()
-    while todo:
-        key = todo.pop()
-        if key in seen:
-            continue
-        seen.add(key)
-        try:
-            program.fetch(key, objects)
-            template = program.template(key)
-        except Problem:
+    for template in reached(program, objects):
+        if template is None:
             continue
         source = template.source
         if (source.inputs and source.inputs.artifacts) or (source.outputs and source.outputs.artifacts):
             return True
-        todo += [task.template for task in template.tasks]
     return False
 
 

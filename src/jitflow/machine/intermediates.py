@@ -11,8 +11,8 @@ import msgspec
 from msgspec import Struct
 
 from jitflow.machine import garbage, locations
-from jitflow.machine.problems import Problem
 from jitflow.machine.program import CompiledTemplate, Program
+from jitflow.machine.reach import reached
 from jitflow.machine.state import Run, State
 from jitflow.model import argo
 from jitflow.model.objects import NO_OBJECTS, Objects
@@ -72,20 +72,10 @@ def is_foreseeable(state: State, objects: Objects = NO_OBJECTS) -> bool:
     Arguments of hooks, templates without pods that read artifacts, and caches of outputs are not.
     """
     program = state.program
-    spec = program.spec
     if any(hook.arguments.artifacts for hook in program.hooks.values()):
         return False
-    todo = [template.name or "" for template in spec.templates]
-    seen: set[str] = set()
-    while todo:
-        key = todo.pop()
-        if key in seen:
-            continue
-        seen.add(key)
-        try:
-            program.fetch(key, objects)
-            template = program.template(key)
-        except Problem:
+    for template in reached(program, objects):
+        if template is None:
             return False
         source = template.source
         reads = bool(source.inputs and source.inputs.artifacts) or source.data is not None
@@ -93,7 +83,6 @@ def is_foreseeable(state: State, objects: Objects = NO_OBJECTS) -> bool:
             return False
         if any(hook.arguments.artifacts for task in template.tasks for hook in task.hooks.values()):
             return False
-        todo += [task.template for task in template.tasks]
     return True
 
 

@@ -2,6 +2,7 @@
 
 from jitflow.settings._file import SettingsFile
 from jitflow.settings._load import load, resolve_secret
+from jitflow.settings._private import replace_private
 from jitflow.settings._tree import (
     ArtifactPluginSettings,
     AuditSettings,
@@ -40,5 +41,6 @@ __all__ = [
     "load",
     "parse_bytes",
     "parse_span_s",
+    "replace_private",
     "resolve_secret",
 ]

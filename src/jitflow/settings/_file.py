@@ -6,6 +6,7 @@ from pathlib import Path
 
 from jitflow.settings._cipher import KEY_VARIABLE, decrypt, encrypt, find_key, is_encrypted, key_file, make_key
 from jitflow.settings._load import config_home, place
+from jitflow.settings._private import replace_private
 from jitflow.settings._tree import SettingsError
 
 
@@ -57,14 +58,8 @@ class SettingsFile:
             SettingsError: they cannot be encrypted or written.
         """
         body = encrypt(text, self._key()) if encrypted else text
-        draft = self.path.with_name(f".{self.path.name}.{os.getpid()}")
         try:
-            handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                file.write(body)
-                file.flush()
-                os.fsync(handle)
-            draft.replace(self.path)
+            replace_private(self.path, body.encode())
         except OSError as error:
             raise SettingsError(f"{self.path}: cannot write the settings: {error.strerror}") from error
 

@@ -13,15 +13,18 @@ from jitflow.cli.commands import new_app
 from jitflow.cli.connect import connect
 from jitflow.cli.errors import CliError
 from jitflow.cli.formats import duration, elapsed, shorten
-from jitflow.cli.manifests import checked_parameters
+from jitflow.cli.manifests import assignments
 from jitflow.cli.options import (
     DEFAULT_NAMESPACE,
     Format,
     ListFormat,
+    MemoizedOption,
     NamespaceOption,
     ParameterOption,
     SelectorOption,
     ServerOption,
+    SuccessfulOption,
+    SuccessfulSelectorOption,
     TableFormat,
     TableOption,
 )
@@ -128,17 +131,12 @@ def retry(
     server: ServerOption = "",
     namespace: NamespaceOption = DEFAULT_NAMESPACE,
     parameters: ParameterOption = None,
-    successful: Annotated[
-        bool, typer.Option("--restart-successful", help="Run the selected steps again although they succeeded.")
-    ] = False,
-    selector: Annotated[
-        str, typer.Option("--node-field-selector", metavar="FIELDS", help="Which successful steps.", show_default=False)
-    ] = "",
+    successful: SuccessfulOption = False,
+    selector: SuccessfulSelectorOption = "",
     output: TableOption = TableFormat.TABLE,
 ) -> None:
     """Let deleted workflows that had failed be there again and go on from where they failed."""
-    given = [f"{name}={value}" for name, value in checked_parameters(parameters or [])]
-    options = {"parameters": given, "restartSuccessful": successful, "nodeFieldSelector": selector}
+    options = {"parameters": assignments(parameters), "restartSuccessful": successful, "nodeFieldSelector": selector}
 
     def one(client: Client, uid: str) -> tuple[Any, str]:
         made = client.renew_archived("retry", uid, **options)
@@ -154,13 +152,11 @@ def resubmit(
     server: ServerOption = "",
     namespace: NamespaceOption = DEFAULT_NAMESPACE,
     parameters: ParameterOption = None,
-    memoized: Annotated[
-        bool, typer.Option("--memoized", help="Of failed workflows: keep what succeeded, run only what did not.")
-    ] = False,
+    memoized: MemoizedOption = False,
     output: TableOption = TableFormat.TABLE,
 ) -> None:
     """Run archived workflows anew, under other names."""
-    given = [f"{name}={value}" for name, value in checked_parameters(parameters or [])]
+    given = assignments(parameters)
 
     def one(client: Client, uid: str) -> tuple[Any, str]:
         made = client.renew_archived("resubmit", uid, parameters=given, memoized=memoized)

@@ -1,14 +1,11 @@
 """`jitflow resubmit`."""
 
-from typing import Annotated
-
-import typer
-
 from jitflow.cli.commands import single
 from jitflow.cli.connect import connect, resolve
-from jitflow.cli.manifests import checked_parameters
+from jitflow.cli.manifests import assignments
 from jitflow.cli.options import (
     DEFAULT_NAMESPACE,
+    MemoizedOption,
     NamesArgument,
     NamespaceOption,
     ParameterOption,
@@ -28,13 +25,11 @@ def resubmit(
     server: ServerOption = "",
     namespace: NamespaceOption = DEFAULT_NAMESPACE,
     parameters: ParameterOption = None,
-    memoized: Annotated[
-        bool, typer.Option("--memoized", help="Of failed workflows: keep what succeeded, run only what did not.")
-    ] = False,
+    memoized: MemoizedOption = False,
     output: TableOption = TableFormat.TABLE,
 ) -> None:
     """Run workflows anew, under other names."""
-    given = [f"{name}={value}" for name, value in checked_parameters(parameters or [])]
+    given = assignments(parameters)
     with connect(server) as client:
         answers = []
         for name in names:

@@ -1,18 +1,16 @@
 """`jitflow retry`."""
 
-from typing import Annotated
-
-import typer
-
 from jitflow.cli.commands import single
 from jitflow.cli.control import control
-from jitflow.cli.manifests import checked_parameters
+from jitflow.cli.manifests import assignments
 from jitflow.cli.options import (
     DEFAULT_NAMESPACE,
     NamesArgument,
     NamespaceOption,
     ParameterOption,
     ServerOption,
+    SuccessfulOption,
+    SuccessfulSelectorOption,
     TableFormat,
     TableOption,
 )
@@ -27,15 +25,10 @@ def retry(
     server: ServerOption = "",
     namespace: NamespaceOption = DEFAULT_NAMESPACE,
     parameters: ParameterOption = None,
-    successful: Annotated[
-        bool, typer.Option("--restart-successful", help="Run the selected steps again although they succeeded.")
-    ] = False,
-    selector: Annotated[
-        str, typer.Option("--node-field-selector", metavar="FIELDS", help="Which successful steps.", show_default=False)
-    ] = "",
+    successful: SuccessfulOption = False,
+    selector: SuccessfulSelectorOption = "",
     output: TableOption = TableFormat.TABLE,
 ) -> None:
     """Run failed workflows again from where they failed; what succeeded is kept."""
-    given = [f"{name}={value}" for name, value in checked_parameters(parameters or [])]
-    options = {"parameters": given, "restartSuccessful": successful, "nodeFieldSelector": selector}
+    options = {"parameters": assignments(parameters), "restartSuccessful": successful, "nodeFieldSelector": selector}
     control("retry", "retried", names, server=server, namespace=namespace, output=output, **options)
