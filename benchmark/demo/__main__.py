@@ -118,8 +118,7 @@ def _settings(remote: dict[str, Any], *, lookahead: bool) -> dict[str, Any]:
     return {
         "executor": "sandbox",
         "max_pods": PLACES,
-        # It promises that nothing is fetched twice: plans that are chosen by time alone may fetch again.
-        "primary": {"capacity": CAPACITY_BYTES, "lookahead": lookahead, "plans": False},
+        "primary": {"capacity": CAPACITY_BYTES, "lookahead": lookahead},
         "remotes": {"far": remote},
         "images": {"earth:1": image},
     }
