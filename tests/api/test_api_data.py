@@ -5,7 +5,7 @@ import pytest
 from test_api_workflows import failure, play
 
 from jitflow.model.data import ObjectRef
-from jitflow.ports.dataplane import Upload
+from jitflow.model.reports import Upload
 from jitflow.testing.fake_engine import World
 
 pytestmark = pytest.mark.pure

@@ -11,12 +11,12 @@ import httpx
 import pytest
 import uvicorn
 
-from jitflow.app.deltas import Delta
 from jitflow.app.service import Selection
 from jitflow.control_api import make_app
 from jitflow.control_api.streams import Stream
 from jitflow.data_api import routes as data_routes
 from jitflow.model import argo
+from jitflow.model.following import Delta
 from jitflow.testing.fake_engine import World
 
 TOKEN = "a-token-for-tests"

@@ -4,7 +4,7 @@ from typing import Any
 
 from jitflow.cli import views
 from jitflow.cli.views import WorkflowView
-from jitflow.ports.dataplane import StepData
+from jitflow.model.reports import StepData
 
 START = "2026-01-01T00:00:00Z"
 NOW = 1767225600.0 + 30

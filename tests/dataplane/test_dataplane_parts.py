@@ -12,7 +12,7 @@ from jitflow.dataplane.journal import Journal
 from jitflow.dataplane.progress import human
 from jitflow.dataplane.tasks import Owner
 from jitflow.model.data import ObjectRef
-from jitflow.ports.dataplane import TransferRecord
+from jitflow.model.reports import TransferRecord
 from jitflow.ports.errors import Broken, Unreachable
 from jitflow.testing.memory_store import MemoryStore
 

@@ -14,8 +14,8 @@ from jitflow.dataplane.choosing import ChoiceFailed, Question, answer
 from jitflow.dataplane.history import History
 from jitflow.dataplane.journal import Journal
 from jitflow.model.data import FutureStep, ObjectInfo, ObjectRef
+from jitflow.model.reports import PlanNote
 from jitflow.planner import Arrival, Link, Plan, PlannerOptions, Setting, plain, simulate
-from jitflow.ports.dataplane import PlanNote
 from jitflow.testing.memory_store import MemoryStore
 
 

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 from tests.security.access_kit import HERE, MANIFEST, THERE, House
 
-from jitflow.access.audit import AuditEntry, AuditLog, AuditQuery
+from jitflow.access.audit import AuditLog, AuditQuery
+from jitflow.model.access import AuditEntry
 
 PATH = "/api/jit/v1/audit"
 

@@ -13,9 +13,10 @@ from tests.security.receiver import Receiver, is_signed
 
 from jitflow.app import letters as letters_module
 from jitflow.app.outbox import DEAD, DOCUMENTS, Outbox
-from jitflow.app.webhooks import Sent, Webhook, Webhooks, WebhookWish
+from jitflow.app.webhooks import Sent, Webhook, Webhooks
 from jitflow.engine import Change
 from jitflow.model.problems import Refused
+from jitflow.model.webhooks import WebhookWish
 from jitflow.ports.store import RunRow
 from jitflow.testing.fake_engine import World
 

@@ -10,6 +10,7 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
+from jitflow.model.access import AuditEntry
 from jitflow.telemetry import logger
 
 _log = logger("audit")
@@ -17,27 +18,6 @@ _FILE: Final = re.compile(r"audit-(\d{8})\.jsonl")
 _MAX_ANSWER: Final = 10_000
 _REFUSED_BURST: Final = 60.0
 _REFUSED_PER_S: Final = 1.0
-
-
-class AuditEntry(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One thing that somebody did or was kept from doing. `at`: seconds since the epoch; `status`: HTTP's.
-
-    `action`: the permission that was needed, empty if nobody was recognised. `left_out`: so many refusals before this entry were
-    not written, because they came too fast.
-    """
-
-    at: float
-    subject: str = ""
-    issuer: str = ""
-    token: str = ""
-    action: str = ""
-    method: str = ""
-    path: str = ""
-    namespace: str = ""
-    name: str = ""
-    status: int = 0
-    client: str = ""
-    left_out: int = 0
 
 
 class AuditQuery(Struct, frozen=True, kw_only=True):

@@ -3,7 +3,8 @@
 from collections import OrderedDict
 from typing import Final
 
-from jitflow.access.roles import Identity, Limits
+from jitflow.access.roles import Identity
+from jitflow.model.access import Limits
 
 _MAX_BUCKETS: Final = 10_000
 

@@ -12,7 +12,8 @@ import jwt
 import msgspec
 from msgspec import Struct
 
-from jitflow.access.roles import Identity, Role
+from jitflow.access.roles import Identity
+from jitflow.model.access import Role
 from jitflow.model.problems import Refused
 
 MAX_AGE_S: Final = 3_600.0

@@ -6,16 +6,10 @@ from typing import Final
 
 from msgspec import Struct
 
+from jitflow.model.access import Limits, Role
+
 ALL: Final = "*"
 """Stands for all namespaces in a grant."""
-
-
-class Role(StrEnum):
-    """What somebody is in a namespace; each role may do what those before it may."""
-
-    VIEWER = "viewer"
-    OPERATOR = "operator"
-    ADMIN = "admin"
 
 
 _RANK: Final = {Role.VIEWER: 1, Role.OPERATOR: 2, Role.ADMIN: 3}
@@ -78,14 +72,6 @@ LOWEST: Final[Mapping[Permission, Role]] = {
 
 SCOPES: Final = frozenset({*Permission, *(permission.partition(".")[0] for permission in Permission)})
 """What a token may be narrowed to: permissions, or all with one first part, as `workflows`."""
-
-
-class Limits(Struct, frozen=True, kw_only=True):
-    """How much one token may ask for. 0: what the server's settings say."""
-
-    requests_per_s: float = 0.0
-    burst: int = 0
-    body_bytes: int = 0
 
 
 class Identity(Struct, frozen=True, kw_only=True):

@@ -13,7 +13,8 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct
 
-from jitflow.access.roles import ALL, SCOPES, Identity, Limits, Permission, Role
+from jitflow.access.roles import ALL, SCOPES, Identity, Permission
+from jitflow.model.access import Limits, Role, TokenInfo, TokenWish
 from jitflow.model.problems import Refused
 from jitflow.ports.clock import Clock
 from jitflow.ports.store import StateStore
@@ -31,30 +32,6 @@ _NAME: Final = re.compile(r"[A-Za-z0-9](?:[-._@ A-Za-z0-9]{0,61}[A-Za-z0-9])?")
 _NAMESPACE: Final = re.compile(r"\*|[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?")
 
 Spawn = Callable[[Coroutine[Any, Any, Any], str], None]
-
-
-class TokenWish(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A token that somebody wants. `grants`: namespace or `*` -> role; `expires_in_s` 0: never."""
-
-    name: str
-    grants: dict[str, Role]
-    scopes: tuple[str, ...] = ()
-    expires_in_s: float = 0.0
-    limits: Limits = Limits()
-
-
-class TokenInfo(Struct, frozen=True, kw_only=True):
-    """A token as administrators see it: everything but the token. Times in seconds since the epoch."""
-
-    id: str
-    name: str
-    grants: dict[str, Role]
-    scopes: tuple[str, ...] = ()
-    created_at: float
-    created_by: str = ""
-    expires_at: float | None = None
-    last_used_at: float | None = None
-    limits: Limits = Limits()
 
 
 class _Record(Struct, frozen=True, kw_only=True):

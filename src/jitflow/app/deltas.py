@@ -3,34 +3,15 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Any
-
-from msgspec import Struct
 
 from jitflow.app.index import RunIndex
 from jitflow.app.ports import Change, Engine
 from jitflow.app.present import outline
-from jitflow.model import argo
+from jitflow.model.following import Delta
 from jitflow.ports.store import RunRow
 
 _HELD_RUNS = 1_000
 """So many runs' states are held for a client that reads slowly; it is told of all others as a whole."""
-
-
-class Delta(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What has changed of one run since the client was last told of it.
-
-    `type`: `ADDED`, `MODIFIED` or `DELETED`. `workflow`: metadata and status without nodes. `nodes`: those that changed, by id,
-    without what follows from others (children, sums). `complete`: `nodes` are all that there are; forget others. `removed`: ids.
-    `sequence`: begin after it to go on from here.
-    """
-
-    type: str
-    sequence: int
-    workflow: dict[str, Any]
-    nodes: dict[str, argo.NodeStatus] = {}
-    removed: tuple[str, ...] = ()
-    complete: bool = False
 
 
 DeltaSink = Callable[[Delta], Awaitable[None]]

@@ -5,8 +5,8 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from jitflow.app.deltas import Delta
 from jitflow.app.present import FINAL_PHASES, timestamp
+from jitflow.model.following import Delta
 
 _QUIET = frozenset({"", "Pending"})
 _BAD = frozenset({"Failed", "Error"})

@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from jitflow.app.grep import line_filter
 from jitflow.app.selectors import instant
+from jitflow.model.following import LogEntry
 from jitflow.model.pods import LogLine
 
 IDLE_S = 0.1
@@ -37,13 +38,6 @@ class LogQuery(Struct, frozen=True, kw_only=True):
     selector: str = ""
     """Labels of the pods that are meant, in all forms that Kubernetes knows."""
     previous: bool = False
-
-
-class LogEntry(Struct, frozen=True, rename="camel"):
-    """A line and the pod that wrote it."""
-
-    content: str
-    pod_name: str
 
 
 LogSink = Callable[[Sequence[LogEntry]], Awaitable[None]]

@@ -18,8 +18,9 @@ from msgspec.structs import replace
 from jitflow.app.cloudevents import NODE_TYPES, CloudEvent, encoded, ended, node_type, of_node, started
 from jitflow.app.letters import FIRST_PAUSE_S, LONGEST_PAUSE_S, Letter, pause_after, signed
 from jitflow.app.ports import Change
-from jitflow.app.webhooks import Sender, Sent, Webhook, WebhookInfo, Webhooks, WebhookWish
+from jitflow.app.webhooks import Sender, Sent, Webhook, Webhooks
 from jitflow.model.problems import Refused
+from jitflow.model.webhooks import WebhookInfo, WebhookWish
 from jitflow.ports.clock import Clock
 from jitflow.ports.errors import PortError
 from jitflow.ports.store import RunRow, StateStore

@@ -3,13 +3,11 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol
 
-from msgspec import Struct
-
 from jitflow.model import argo
 from jitflow.model.data import ObjectRef, StepId
 from jitflow.model.reasons import NodeReason
+from jitflow.model.reports import Estimate, RemoteInfo
 from jitflow.model.runs import Event, Note
-from jitflow.ports.dataplane import Estimate
 from jitflow.ports.store import RunRow
 
 __all__ = ["Change", "Engine", "RemoteInfo", "Remotes"]
@@ -105,18 +103,6 @@ class Engine(Protocol):
     async def notes(self, uid: str) -> Sequence[Note]:
         """Return the run's history in order."""
         ...
-
-
-class RemoteInfo(Struct, frozen=True, kw_only=True):
-    """A configured remote as people may see it: values of secret options are replaced by `***`.
-
-    `source`: `settings` (a file; read-only here) or `api`.
-    """
-
-    name: str
-    type: str
-    options: dict[str, str] = {}
-    source: str = "settings"
 
 
 class Remotes(Protocol):

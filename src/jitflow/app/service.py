@@ -21,7 +21,7 @@ from jitflow.app.names import check_name, check_namespace
 from jitflow.app.naming import TakenNames
 from jitflow.app.objects import Objects
 from jitflow.app.podlogs import PodLogs
-from jitflow.app.ports import Engine, RemoteInfo, Remotes
+from jitflow.app.ports import Engine, Remotes
 from jitflow.app.present import document, labels_of
 from jitflow.app.refs import parse_ref
 from jitflow.app.selectors import FieldSelector, instant, label_selector
@@ -32,9 +32,20 @@ from jitflow.model import argo, runs
 from jitflow.model.data import ObjectInfo, ObjectRef, Replica
 from jitflow.model.problems import Refused
 from jitflow.model.reasons import Why
+from jitflow.model.reports import (
+    Adoption,
+    Estimate,
+    Listing,
+    PrimaryCheck,
+    PrimaryFill,
+    RemoteInfo,
+    StepData,
+    TransferRecord,
+    Upload,
+)
 from jitflow.objects import ObjectStore
 from jitflow.ports.clock import Clock, Ids
-from jitflow.ports.dataplane import Adoption, Estimate, PrimaryAdmin, PrimaryCheck, PrimaryFill, StepData, TransferRecord, Upload
+from jitflow.ports.dataplane import PrimaryAdmin
 from jitflow.ports.executor import Executor
 from jitflow.ports.storage import Storage
 from jitflow.ports.store import RunRow, StateStore
@@ -63,13 +74,6 @@ class Selection(Struct, frozen=True, kw_only=True):
     finished_before: str = ""
     only_live: bool = False
     """Leave out what only the archive knows."""
-
-
-class Listing(Struct, frozen=True, kw_only=True):
-    """Objects below a prefix; `truncated` when there are more."""
-
-    items: tuple[ObjectInfo, ...]
-    truncated: bool = False
 
 
 class Service:

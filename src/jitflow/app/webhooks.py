@@ -13,11 +13,11 @@ from msgspec.structs import replace
 from jitflow.app.cloudevents import WORKFLOW_TYPES, check_types
 from jitflow.app.names import check_namespace
 from jitflow.model.problems import Refused
+from jitflow.model.webhooks import ALL, WebhookWish
 from jitflow.objects.store import Sealer
 from jitflow.ports.store import StateStore
 
 DOCUMENTS: Final = "webhook"
-ALL: Final = "*"
 _NAME: Final = re.compile(r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?")
 _MAX_URL_CHARS: Final = 2_000
 _MAX_HOOKS: Final = 1_000
@@ -33,28 +33,6 @@ class Webhook(Struct, frozen=True, kw_only=True):
     events: tuple[str, ...] = WORKFLOW_TYPES
     secret: str = ""
     source: str = "api"
-
-
-class WebhookWish(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A webhook that somebody wants; without a secret one is made."""
-
-    name: str
-    url: str
-    namespace: str = ALL
-    events: tuple[str, ...] = ()
-    secret: str = ""
-
-
-class WebhookInfo(Struct, frozen=True, kw_only=True):
-    """A webhook as administrators see it, with what waits to be sent and what could not be."""
-
-    name: str
-    url: str
-    namespace: str
-    events: tuple[str, ...]
-    source: str
-    waiting: int = 0
-    failed: int = 0
 
 
 class Sent(Struct, frozen=True, kw_only=True):

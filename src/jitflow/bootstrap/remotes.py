@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from jitflow.app.ports import RemoteInfo
 from jitflow.bootstrap.vault import Vault
 from jitflow.dataplane.records import STAGEOUT
 from jitflow.engine import Locator, RemoteName, endpoint_names
@@ -12,6 +11,7 @@ from jitflow.engine.tasks import Owner
 from jitflow.model.data import ObjectRef
 from jitflow.model.origins import GIT, Origin
 from jitflow.model.problems import Refused
+from jitflow.model.reports import RemoteInfo
 from jitflow.ports.errors import PortError
 from jitflow.ports.store import StateStore
 from jitflow.settings import RemoteSettings, Settings, SettingsError, resolve_secret

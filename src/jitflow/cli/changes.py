@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from jitflow.cli.formats import duration, shorten
 from jitflow.cli.tree import SYMBOLS, count, kind
 from jitflow.cli.views import WorkflowView
-from jitflow.ports.dataplane import StepData
+from jitflow.model.reports import StepData
 
 _WORDS = {
     "waiting": "waiting",

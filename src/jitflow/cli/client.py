@@ -36,7 +36,7 @@ from jitflow.cli.wire import (
 )
 from jitflow.model.data import ObjectRef, Replica
 from jitflow.model.reasons import Why
-from jitflow.ports.dataplane import Adoption, Estimate, PrimaryCheck, PrimaryFill, StepData, Upload
+from jitflow.model.reports import Adoption, Estimate, PrimaryCheck, PrimaryFill, StepData, Upload
 
 T = TypeVar("T")
 

@@ -13,7 +13,7 @@ from jitflow.cli import views
 from jitflow.cli.client import Client, ClientError
 from jitflow.cli.errors import CliError
 from jitflow.cli.views import FINAL_PHASES, WorkflowView
-from jitflow.ports.dataplane import StepData
+from jitflow.model.reports import StepData
 
 _TICK_S = 0.2
 _DATA_EVERY_S = 1.0

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from jitflow.cli.formats import duration, plural, rate, shorten, size
 from jitflow.cli.views import FAILED_PHASES, NodeView, WorkflowView
-from jitflow.ports.dataplane import StepData
+from jitflow.model.reports import StepData
 
 SYMBOLS = {
     "Succeeded": ("✔", "green"),

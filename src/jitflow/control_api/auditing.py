@@ -9,11 +9,12 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import Scope
 
 from jitflow.access import Identity, Need, Permission
-from jitflow.access.audit import AuditEntry, AuditLog, AuditQuery
+from jitflow.access.audit import AuditLog, AuditQuery
 from jitflow.control_api.guards import NEED, NOTED, visible
 from jitflow.control_api.requests import number, seconds
 from jitflow.control_api.shell import IDENTITY
 from jitflow.control_api.workflows import answer
+from jitflow.model.access import AuditEntry
 
 _MAX_CHARS = 300
 _READING = frozenset({"GET", "HEAD", "OPTIONS"})

@@ -8,11 +8,11 @@ import msgspec
 from starlette.requests import Request
 from starlette.routing import BaseRoute, Route
 
-from jitflow.app.deltas import Delta
 from jitflow.app.kube_events import KubeEvents
 from jitflow.app.service import Service
 from jitflow.control_api.requests import number, selection, sequence
 from jitflow.control_api.streams import Emit, Stream, prefers_events
+from jitflow.model.following import Delta
 
 _encode = msgspec.json.Encoder().encode
 

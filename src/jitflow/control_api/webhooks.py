@@ -11,11 +11,12 @@ from starlette.routing import BaseRoute, Route
 
 from jitflow.access import Permission
 from jitflow.app.outbox import Letter, Outbox
-from jitflow.app.webhooks import Webhook, WebhookWish
+from jitflow.app.webhooks import Webhook
 from jitflow.control_api.guards import NOTED, identity_of, require
 from jitflow.control_api.requests import decode
 from jitflow.control_api.workflows import answer
 from jitflow.model.problems import Refused
+from jitflow.model.webhooks import WebhookWish
 
 _ALL = "/api/jit/v1/webhooks"
 _ONE = _ALL + "/{name}"

@@ -12,7 +12,6 @@ from starlette.routing import BaseRoute, Route
 from jitflow.app.events import Happening
 from jitflow.app.fields import Fields
 from jitflow.app.index import Page
-from jitflow.app.logs import LogEntry
 from jitflow.app.names import check_namespace
 from jitflow.app.present import brief, outline, plain
 from jitflow.app.service import Service
@@ -32,6 +31,7 @@ from jitflow.control_api.requests import (
 )
 from jitflow.control_api.streams import Emit, Stream, prefers_events
 from jitflow.model import argo
+from jitflow.model.following import LogEntry
 from jitflow.ports.store import RunRow
 
 _encode = msgspec.json.Encoder().encode

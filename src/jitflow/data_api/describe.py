@@ -6,12 +6,10 @@ from typing import Any
 
 from msgspec import Struct
 
-from jitflow.app.ports import RemoteInfo
-from jitflow.app.service import Listing
 from jitflow.data_api.bodies import AdoptBody, CheckBody, RefBody, RemoteBody, RetryBody
-from jitflow.model.data import ObjectInfo, ObjectRef, Replica
+from jitflow.model.data import ObjectRef, Replica
+from jitflow.model.reports import Adoption, Listing, Primary, PrimaryCheck, RemoteInfo, Stat, Upload
 from jitflow.openapi import Operation, Query, document
-from jitflow.ports.dataplane import Adoption, PrimaryCheck, PrimaryFill, Upload
 
 _REF = (Query("ref", about="`remote:path`; a path that ends in `/` is everything below it.", required=True),)
 _REMOTE = "/data/v1/remotes/{name}"
@@ -33,12 +31,6 @@ class RemoteList(Struct, frozen=True):
     items: Sequence[RemoteInfo]
 
 
-class Stat(ObjectInfo, frozen=True, kw_only=True):
-    """An object, and its replica if there is one."""
-
-    replica: Replica | None
-
-
 class UploadList(Struct, frozen=True):
     """Outputs that are not at their far stores."""
 
@@ -49,13 +41,6 @@ class RefList(Struct, frozen=True):
     """Objects."""
 
     items: Sequence[ObjectRef]
-
-
-class Primary(Struct, frozen=True):
-    """How full the primary is, and of what."""
-
-    fill: PrimaryFill
-    replicas: Sequence[Replica]
 
 
 class Done(Struct, frozen=True):

@@ -7,8 +7,8 @@ from jitflow.dataplane.core import Core, advice
 from jitflow.dataplane.twins import content_of
 from jitflow.model.data import ObjectInfo, ObjectRef, ReplicaState
 from jitflow.model.problems import Problem, Refused
+from jitflow.model.reports import Adoption
 from jitflow.planner import Bypass, Take
-from jitflow.ports.dataplane import Adoption
 from jitflow.ports.errors import FixRequest, ObjectMissing, PortError
 from jitflow.ports.primary import Found, Hoard
 

@@ -11,8 +11,8 @@ from jitflow.dataplane.lookups import Answers, stat_all
 from jitflow.model.data import FutureInput, FutureStep, ObjectInfo, ObjectRef, ReplicaState, WorkflowUid
 from jitflow.model.origins import is_open
 from jitflow.model.problems import Problem, Refused
+from jitflow.model.reports import Estimate
 from jitflow.planner import Plan, footprint
-from jitflow.ports.dataplane import Estimate
 from jitflow.ports.errors import FixRequest, ObjectMissing
 
 _STEPS_NAMED = 5

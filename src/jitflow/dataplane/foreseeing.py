@@ -7,8 +7,8 @@ from msgspec.structs import replace
 
 from jitflow.dataplane.core import Core
 from jitflow.model.data import FutureStep, ObjectRef, StepId, WorkflowUid
+from jitflow.model.reports import Estimate
 from jitflow.planner import Arrival, Link, Outcome, Plan, Setting, longest, simulate
-from jitflow.ports.dataplane import Estimate
 
 _READS_SIMULATED = 2000
 _NOMINAL_BPS = 50e6

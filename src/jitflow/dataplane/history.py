@@ -9,7 +9,7 @@ from jitflow.dataplane import records
 from jitflow.dataplane.journal import Journal
 from jitflow.dataplane.records import Counters, ReadDoc
 from jitflow.model.data import ObjectRef, StepId
-from jitflow.ports.dataplane import TransferRecord
+from jitflow.model.reports import TransferRecord
 from jitflow.ports.store import StateStore
 
 _KEPT = 20_000

@@ -36,6 +36,7 @@ from jitflow.dataplane.uploads import Uploads
 from jitflow.model.data import FutureStep, ObjectRef, Replica, StepId, WorkflowUid
 from jitflow.model.problems import Problem, Refused
 from jitflow.model.reasons import StepStanding
+from jitflow.model.reports import Adoption, Estimate, PrimaryCheck, PrimaryFill, StepData, TransferRecord, Upload
 from jitflow.planner import (
     Bypass,
     Cancel,
@@ -53,22 +54,7 @@ from jitflow.planner import (
     Take,
 )
 from jitflow.ports.clock import Clock
-from jitflow.ports.dataplane import (
-    Adoption,
-    DataEvent,
-    DataListener,
-    Estimate,
-    Lease,
-    LeaseRefused,
-    OutputObject,
-    PrimaryCheck,
-    PrimaryFill,
-    StagedOut,
-    StepData,
-    TransferRecord,
-    Upload,
-    Waiting,
-)
+from jitflow.ports.dataplane import DataEvent, DataListener, Lease, LeaseRefused, OutputObject, StagedOut, Waiting
 from jitflow.ports.errors import PortError
 from jitflow.ports.primary import Primary
 from jitflow.ports.storage import Storage

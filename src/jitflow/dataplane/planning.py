@@ -16,8 +16,8 @@ from jitflow.dataplane.choosing import ChoiceFailed, Question
 from jitflow.dataplane.core import Core, workflow_of
 from jitflow.dataplane.links import FIRST_LATENCY_S, LinkState
 from jitflow.model.data import FutureInput, FutureOutput, FutureStep, ObjectRef, StepId, WorkflowUid
+from jitflow.model.reports import PlanNote
 from jitflow.planner import Link, Plan, Setting
-from jitflow.ports.dataplane import PlanNote
 
 log = logging.getLogger("jitflow.dataplane")
 

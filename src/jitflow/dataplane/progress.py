@@ -7,8 +7,8 @@ from jitflow.dataplane.lookups import Lookups
 from jitflow.dataplane.stageout import StageOut
 from jitflow.dataplane.transfers import Flight, Transfers
 from jitflow.model.data import ObjectRef, ReplicaState, StepId, WorkflowUid
+from jitflow.model.reports import StepData
 from jitflow.planner import ItemView, Wait
-from jitflow.ports.dataplane import StepData
 
 
 def human(size_bytes: float) -> str:

@@ -13,7 +13,7 @@ from jitflow.dataplane.core import Core
 from jitflow.dataplane.lookups import stat_all
 from jitflow.dataplane.primary import same
 from jitflow.model.data import ObjectInfo, Replica, ReplicaState
-from jitflow.ports.dataplane import PrimaryCheck
+from jitflow.model.reports import PrimaryCheck
 from jitflow.ports.errors import PortError
 from jitflow.ports.primary import Contents, Held
 

@@ -18,8 +18,9 @@ from jitflow.dataplane.twins import content_of
 from jitflow.dataplane.unsent import UnsentFolder, chosen, listed
 from jitflow.dataplane.uploads import Uploads
 from jitflow.model.data import ObjectInfo, ObjectRef, StepId, WorkflowUid
+from jitflow.model.reports import Upload
 from jitflow.planner import Bypass, Store, Take
-from jitflow.ports.dataplane import OutputObject, StagedOut, Upload
+from jitflow.ports.dataplane import OutputObject, StagedOut
 from jitflow.ports.errors import PortError
 from jitflow.ports.primary import Held
 from jitflow.ports.store import StateStore

@@ -11,8 +11,8 @@ from jitflow.dataplane.records import ReadDoc
 from jitflow.dataplane.transfers import Flight, Transfers
 from jitflow.model.data import ObjectRef, ReplicaState, StepId
 from jitflow.model.reasons import ObjectRead, ObjectStanding, StepStanding
+from jitflow.model.reports import TransferRecord
 from jitflow.planner import ItemView, Wait
-from jitflow.ports.dataplane import TransferRecord
 
 _S = ReplicaState
 GATHERED = "waiting for outputs that it reads as a directory to reach their far store"

@@ -16,8 +16,8 @@ from jitflow.dataplane.links import SMALL_BYTES, Links
 from jitflow.dataplane.lookups import refusal, stat_one
 from jitflow.dataplane.twins import Twins, content_of
 from jitflow.model.data import ObjectInfo, ObjectRef, StepId
+from jitflow.model.reports import TransferRecord
 from jitflow.planner import Bypass, Cancel, Fetch, Forget, Hurry, Take
-from jitflow.ports.dataplane import TransferRecord
 from jitflow.ports.errors import Corrupt, DiskFull, Retryable, SourceChanged
 from jitflow.ports.primary import Received
 from jitflow.ports.store import StateStore

@@ -11,7 +11,7 @@ from jitflow.dataplane.primary import delete
 from jitflow.dataplane.records import Obligation, OutputDoc
 from jitflow.dataplane.uploads import Uploads
 from jitflow.model.data import ObjectRef
-from jitflow.ports.dataplane import Upload
+from jitflow.model.reports import Upload
 
 _WHY = ("others wait for this", "a result of a workflow that has nothing else to do", "a result", "kept for a retry")
 _ORDER = ("sending", "queued", "failed", "here")

@@ -11,7 +11,7 @@ from jitflow.dataplane.records import OutputDoc
 from jitflow.dataplane.transfers import Flight
 from jitflow.dataplane.turns import Rank, Turns
 from jitflow.model.data import ObjectInfo, ObjectRef, StepId, WorkflowUid
-from jitflow.ports.dataplane import TransferRecord
+from jitflow.model.reports import TransferRecord
 from jitflow.ports.errors import Corrupt, DiskFull, PortError, Retryable
 
 

@@ -31,6 +31,7 @@ from jitflow.model.objects import NO_OBJECTS, Objects
 from jitflow.model.pods import PodEnd
 from jitflow.model.problems import Refused
 from jitflow.model.reasons import NodeReason
+from jitflow.model.reports import Estimate
 from jitflow.model.runs import (
     Event,
     LaunchPod,
@@ -44,7 +45,7 @@ from jitflow.model.runs import (
 )
 from jitflow.ports.agents import Agent
 from jitflow.ports.clock import Clock, Ids
-from jitflow.ports.dataplane import DataPlane, Estimate
+from jitflow.ports.dataplane import DataPlane
 from jitflow.ports.errors import VersionConflict
 from jitflow.ports.executor import Executor
 from jitflow.ports.store import RunRow, StateStore

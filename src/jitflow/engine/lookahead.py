@@ -16,8 +16,9 @@ from jitflow.model import argo
 from jitflow.model.data import FutureOutput, FutureStep, ObjectRef, StepId
 from jitflow.model.objects import Objects
 from jitflow.model.problems import Refused
+from jitflow.model.reports import Estimate
 from jitflow.ports.clock import Clock
-from jitflow.ports.dataplane import DataPlane, Estimate
+from jitflow.ports.dataplane import DataPlane
 
 PAUSE_PER_COST = 20
 """Looking ahead again takes at most about one part in so many of the time."""

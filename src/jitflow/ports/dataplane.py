@@ -9,6 +9,7 @@ from msgspec import Struct
 from jitflow.model.data import FutureStep, ObjectRef, Replica, StepId, WorkflowUid
 from jitflow.model.pods import CollectedArtifact
 from jitflow.model.reasons import StepStanding
+from jitflow.model.reports import Adoption, Estimate, PrimaryCheck, PrimaryFill, StepData, TransferRecord, Upload
 
 
 class Lease(Struct, frozen=True, kw_only=True):
@@ -54,59 +55,6 @@ class OutputObject(Struct, frozen=True, kw_only=True):
 
     ref: ObjectRef
     artifact: CollectedArtifact
-
-
-class PlanNote(Struct, frozen=True, kw_only=True):
-    """The plan by which a workflow is gone through, and why that one. `makespan_s`: what was simulated, alone in the primary.
-
-    `steps`: how many were to come when it was chosen, at `chosen_at`; `timed`: of how many of them a run time was known.
-    """
-
-    uid: WorkflowUid
-    name: str
-    reason: str
-    makespan_s: float | None = None
-    steps: int = 0
-    timed: int = 0
-    chosen_at: float = 0.0
-    workflow: str = ""
-    """Its name, if that is known."""
-
-
-class Estimate(Struct, frozen=True, kw_only=True):
-    """What `explain` says of a manifest before it runs. Bytes and seconds.
-
-    `unknown`: how many inputs have no known size or name yet. `expected_s`: None when nothing is known of the link.
-    """
-
-    objects: int
-    distinct_bytes: int
-    resident_bytes: int
-    to_move_bytes: int
-    peak_bytes: int
-    capacity_bytes: int
-    smallest_capacity_bytes: int
-    unknown: int = 0
-    link_Bps: float | None = None
-    transfer_s: float | None = None
-    expected_s: float | None = None
-    rows: tuple[tuple[str, int | None, str, int], ...] = ()
-    """For each object: its reference, size, state here, number of steps that read it."""
-    steps: int = 0
-    timed: int = 0
-    """How many steps are to come, and of how many of them a run time was learned; the others are taken to need none."""
-    on_demand_s: float | None = None
-    """What is expected if every step took a place first and fetched its inputs while it held it."""
-    compute_s: float = 0.0
-    """The longest chain of run times, and the steps on it."""
-    compute_chain: tuple[StepId, ...] = ()
-    chain_s: float | None = None
-    """The longest chain of transfers that no step of it can do without, and the steps on it that have any."""
-    transfer_chain: tuple[StepId, ...] = ()
-    too_large: bool = False
-    """The workflow is too large to be simulated: nothing is said of its time but what adding up gives."""
-    plans: tuple[PlanNote, ...] = ()
-    """The plans of the workflows that have one."""
 
 
 class DataPlane(Protocol):
@@ -183,101 +131,6 @@ class DataPlane(Protocol):
     async def close(self) -> None:
         """Stop transfers (they resume at the next start) and write the catalogue."""
         ...
-
-
-class StepData(Struct, frozen=True, kw_only=True):
-    """Where a step's data stands. `phase`: `waiting`, `fetching`, `ready`, `staging-out` or `done`.
-
-    `bytes_done` of `bytes_total` are here (or, staging out, there); `rate_Bps` and `eta_s` are None when not known.
-    `objects`: (reference, state, bytes done, size, queue position or 0) of each object that is still missing.
-    """
-
-    step: StepId
-    phase: str
-    bytes_total: int = 0
-    bytes_done: int = 0
-    rate_Bps: float | None = None
-    eta_s: float | None = None
-    reason: str = ""
-    objects: tuple[tuple[str, str, int, int | None, int], ...] = ()
-
-
-class TransferRecord(Struct, frozen=True, kw_only=True):
-    """A finished transfer, kept for time lines. `direction`: `in` or `out`; `outcome`: `ok`, `failed` or `cancelled`."""
-
-    ref: ObjectRef
-    direction: str
-    size_bytes: int
-    started_at: float
-    finished_at: float
-    outcome: str = "ok"
-    reason: str = ""
-    error: str = ""
-    steps: tuple[StepId, ...] = ()
-
-
-class Upload(Struct, frozen=True, kw_only=True):
-    """An output that is not at its secondary. `step`: who wrote it.
-
-    `state`: `sending`, `queued` (at `place`, 0 while it is taken in), `failed` (it is kept), or `here`: steps hand it on, and it
-    need not be sent. `message` says why.
-    """
-
-    ref: ObjectRef
-    step: StepId
-    state: str
-    size_bytes: int = 0
-    done_bytes: int = 0
-    rate_Bps: float | None = None
-    place: int = 0
-    message: str = ""
-
-
-class PrimaryFill(Struct, frozen=True, kw_only=True):
-    """How full the primary is. `used_bytes` = resident + reserved by transfers and outputs under way; `peak_bytes` since ever."""
-
-    capacity_bytes: int
-    used_bytes: int
-    resident_bytes: int
-    pinned_bytes: int
-    dirty_bytes: int
-    peak_bytes: int
-    fetched_bytes: int
-    fetched_twice_bytes: int
-    stored_bytes: int
-    strangers_bytes: int = 0
-    """What is in the primary and is not jitflow's; it counts as used."""
-    objects: int = 0
-    """How many objects are used, and how many may be, where that is limited."""
-    max_objects: int = 0
-    shared_bytes: int = 0
-    """What had not to be fetched so far, for an object of equal content was here."""
-
-
-class PrimaryCheck(Struct, frozen=True, kw_only=True):
-    """What a comparison of the catalogue with the primary has shown.
-
-    `changed`: replicas that somebody has changed or removed: they are fetched anew when they are needed. `unproven`: such outputs
-    that have not reached their far store. `strangers`: what jitflow did not put there, with its bytes; `removed`: those that were
-    removed; `strangers_bytes`: what the others take of the capacity.
-    """
-
-    replicas: int
-    changed: tuple[str, ...] = ()
-    unproven: tuple[str, ...] = ()
-    strangers: dict[str, int] = {}
-    strangers_bytes: int = 0
-    removed: tuple[str, ...] = ()
-
-
-class Adoption(Struct, frozen=True, kw_only=True):
-    """What was adopted, and by name why the other files were not; the first thousand of each are named."""
-
-    adopted: int
-    adopted_bytes: int
-    skipped: int
-    refs: tuple[str, ...] = ()
-    reasons: dict[str, str] = {}
 
 
 class PrimaryAdmin(Protocol):

@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 from msgspec.structs import replace
 
-from jitflow.app.ports import Change, RemoteInfo
+from jitflow.app.ports import Change
 from jitflow.app.present import is_finished
 from jitflow.app.service import Service
 from jitflow.model import argo, runs
@@ -15,8 +15,8 @@ from jitflow.model.data import ObjectInfo, ObjectRef, Replica, ReplicaState, Ste
 from jitflow.model.pods import LogLine, Pod, PodKey
 from jitflow.model.problems import Refused
 from jitflow.model.reasons import NodeReason, ObjectStanding, Obstacle, StepStanding
+from jitflow.model.reports import Adoption, Estimate, PrimaryCheck, PrimaryFill, RemoteInfo, StepData, TransferRecord, Upload
 from jitflow.objects import ObjectStore
-from jitflow.ports.dataplane import Adoption, Estimate, PrimaryCheck, PrimaryFill, StepData, TransferRecord, Upload
 from jitflow.ports.errors import FixRequest, ObjectMissing
 from jitflow.ports.executor import EndListener, NewsListener
 from jitflow.ports.storage import Progress

@@ -10,7 +10,7 @@ from jitflow.cli.connect import connect
 from jitflow.cli.formats import size
 from jitflow.cli.options import ServerOption, TableFormat, TableOption
 from jitflow.cli.output import print_json, print_table, say
-from jitflow.ports.dataplane import Upload
+from jitflow.model.reports import Upload
 
 app = new_app(help="Objects, the primary and uploads: list, stage, pin, evict, fill, check, adopt.", no_args_is_help=True)
 

@@ -25,7 +25,7 @@ from jitflow.cli.options import (
 )
 from jitflow.cli.output import print_json, print_table, say
 from jitflow.cli.serving import any_server
-from jitflow.ports.dataplane import Estimate
+from jitflow.model.reports import Estimate
 
 _MOST_ROWS = 20
 _MOST_IN_CHAIN = 6

@@ -12,7 +12,7 @@ from jitflow.cli.options import DEFAULT_NAMESPACE, Format, FormatOption, NameArg
 from jitflow.cli.output import print_data, print_lines
 from jitflow.cli.tree import foot_lines, tree_lines
 from jitflow.cli.views import WorkflowView
-from jitflow.ports.dataplane import StepData
+from jitflow.model.reports import StepData
 
 app, command = single("jitflow get @latest")
 

@@ -5,14 +5,14 @@ from typing import Any
 
 from msgspec import Struct
 
-from jitflow.access import Role, TokenInfo, TokenWish
-from jitflow.access.audit import AuditEntry
-from jitflow.app.deltas import Delta
-from jitflow.app.webhooks import WebhookInfo, WebhookWish
+from jitflow.access import TokenInfo, TokenWish
+from jitflow.model.access import AuditEntry, NewToken, Whoami
+from jitflow.model.following import Delta
 from jitflow.model.reasons import NodeReason
+from jitflow.model.reports import Estimate, StepData, Timeline
 from jitflow.model.runs import Note
+from jitflow.model.webhooks import Failed, NewWebhook, WebhookInfo, WebhookWish
 from jitflow.openapi import Operation, Query
-from jitflow.ports.dataplane import Estimate, StepData, TransferRecord
 
 _NAMESPACES = "/api/jit/v1/workflows/{namespace}/{name}"
 _OBJECTS = "/api/jit/v1/objects/{namespace}/{kind}"
@@ -48,13 +48,6 @@ class Status(Struct, frozen=True):
     status: str
 
 
-class Timeline(Struct, frozen=True):
-    """Finished transfers; `fill`: (seconds since the epoch, bytes used)."""
-
-    transfers: Sequence[TransferRecord]
-    fill: Sequence[tuple[float, int]]
-
-
 class Steps(Struct, frozen=True):
     """Where the data of steps stands."""
 
@@ -65,18 +58,6 @@ class Notes(Struct, frozen=True):
     """A history, oldest first."""
 
     items: Sequence[Note]
-
-
-class Whoami(Struct, frozen=True):
-    """Who the token belongs to, and what it may."""
-
-    subject: str
-    issuer: str
-    grants: dict[str, Role]
-    scopes: Sequence[str]
-    groups: Sequence[str]
-    token: str
-    expires_at: float | None
 
 
 class TokenList(Struct, frozen=True):
@@ -97,23 +78,6 @@ class WebhookList(Struct, frozen=True):
     items: Sequence[WebhookInfo]
 
 
-class NewWebhook(WebhookInfo, frozen=True, kw_only=True):
-    """A webhook with its secret, which is shown this once."""
-
-    secret: str
-
-
-class Failed(Struct, frozen=True):
-    """An event that could not be sent: when it was made (seconds since the epoch), how often it was tried, and why not."""
-
-    id: str
-    type: str
-    created_at: float
-    attempts: int
-    error: str
-    event: Any
-
-
 class Failures(Struct, frozen=True):
     """Events that could not be sent."""
 
@@ -130,12 +94,6 @@ class Replayed(Struct, frozen=True):
     """How many are sent again."""
 
     replayed: int
-
-
-class NewToken(TokenInfo, frozen=True, kw_only=True):
-    """A token with its text, which is shown this once."""
-
-    token: str
 
 
 def operations() -> list[Operation]:
