@@ -1,4 +1,4 @@
-"""A recorded workflow as an Argo manifest whose steps read and write as many bytes, and sleep as long, as the recorded ones."""
+"""A recorded workflow as an Argo manifest whose steps read and write as many bytes, and take as long, as the recorded ones."""
 
 from typing import Any
 
@@ -56,8 +56,10 @@ def _values(task: Task, trace: Trace, external: set[str], prefix: str) -> dict[s
 def _template(name: str, inputs: int, ends: tuple[bool, ...], *, declared: bool) -> dict[str, Any]:
     outputs = range(len(ends))
     names = ["seconds", *(f"in{n}" for n in range(inputs)), *(f"out{n}" for n in outputs), *(f"size{n}" for n in outputs)]
-    read = "cat /tmp/in/* >/dev/null; " if inputs else ""
-    write = "".join(f"; head -c {_value(f'size{n}')} /dev/urandom >/tmp/out{n}" for n in outputs)
+    # The recorded time holds reading and writing too: the step sleeps beside them, and ends with the later.
+    work = ["cat /tmp/in/* >/dev/null"] if inputs else []
+    work += [f"head -c {_value(f'size{n}')} /dev/urandom >/tmp/out{n}" for n in outputs]
+    command = "; ".join([f"sleep {_value('seconds')} & true", *work, "wait"])
     template: dict[str, Any] = {
         "name": name,
         "inputs": {
@@ -78,7 +80,7 @@ def _template(name: str, inputs: int, ends: tuple[bool, ...], *, declared: bool)
                 for n in outputs
             ]
         },
-        "container": {"image": "trace", "command": ["sh", "-c", f"{read}sleep {_value('seconds')}{write}"]},
+        "container": {"image": "trace", "command": ["sh", "-ec", command]},
     }
     if declared:
         template["metadata"] = {

@@ -1,11 +1,16 @@
 """Run recorded workflows for real, scaled down: a jitflow server, pods that read and write bytes, an S3 store behind a slow link.
 
-python -m benchmark.traces.real [--only montage-chameleon-2mass-05d] [--fraction 25] [--seconds 90] [--megabytes 400]
-                                [--policies jitflow,on-demand] [--repeats 1]
+python -m benchmark.traces.real [--only montage-chameleon-2mass-05d] [--fractions 25] [--seconds 90] [--pace 5] [--megabytes 400]
+                                [--rate 5] [--policies jitflow,on-demand] [--repeats 1]
 
-Writes build/bench/real.json and real.md. Beside each makespan stands the bound of the model (benchmark/traces/bound.py) at the
-rate that was measured on the link. Estimates of run times and sizes are declared in the manifest; `--estimates learned` leaves
-them out, runs the workflow once before it is measured, and lets the server go by what it has learned.
+Writes build/bench/real.json and real.md. Beside each makespan stand the bound of the model (benchmark/traces/bound.py) at the
+rate that was measured on the link, and the makespan that the planner's simulation promises. Estimates of run times and sizes are
+declared in the manifest; `--estimates learned` leaves them out, runs the workflow once before it is measured, and lets the
+server go by what it has learned. Each server has moved a few objects over the link before: it knows its rate.
+
+The scale: run times are multiplied so that computing takes at least so many `--seconds`, and no more than `--pace` steps begin
+in a second on average, for what a step costs must stay small beside what it does; sizes so that all bytes together are so many
+`--megabytes`; rate and latency of the link so that transfers are to run times as in the recorded workflow over `--rate`.
 """
 
 import argparse
@@ -15,8 +20,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -26,6 +33,8 @@ from benchmark.traces import bound
 from benchmark.traces.manifest import BUCKET, workflow
 from benchmark.traces.tables import table
 from benchmark.traces.workloads import STREAM_SHARE, TRANSFERS, WORKERS, Trace, load, point
+from jitflow.dataplane.choosing import EFFORT, Question, budget_s
+from jitflow.planner import Arrival, Link, PlannerOptions, Setting, choose, simulate
 from jitflow.storage.binary import clean_environment, find_rclone
 from jitflow.testing.s3_server import S3Server
 
@@ -34,10 +43,16 @@ FINAL = {"Succeeded", "Failed", "Error"}
 JITFLOW, ON_DEMAND = "jitflow", "on-demand"
 _TRACES = ("montage-chameleon-2mass-05d", "epigenomics-chameleon-hep-3seq-50k")
 _LATENCY_S = 0.1
-_RATE_BPS = 4e6
-"""The link of the whole workflow, before it is scaled."""
+_RATE_BPS = 5e6
+"""The link of the whole workflow, before it is scaled: the balanced one of `benchmark.traces`."""
 _STANDSTILL_S = 120.0
 _PROBE_S = 4.0
+_KNOWN_S = 8.0
+"""How long the server moves objects over the link before it is measured."""
+_KNOWN = 16
+_PART_BYTES = 2**20
+GOALS = {"ratio": 1.25, "speedup": 1.8}
+"""Makespan by the bound at most; makespan on demand by that of jitflow at least."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +68,7 @@ class Case:
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One run. `bytes_down`, `bytes_up`: over the link; `plan`: why the last plan was chosen."""
+    """One run. `bytes_down`, `bytes_up`: over the link; `plan`: why the last plan was chosen; `model_s`: what it promises."""
 
     instance: str
     policy: str
@@ -68,6 +83,7 @@ class Row:
     plan: str
     measured_Bps: float = 0.0
     bound_s: float = 0.0
+    model_s: float = 0.0
 
     @property
     def ratio(self) -> float:
@@ -87,7 +103,9 @@ def main() -> int:
     with no_orphans():
         for path in paths:
             for fraction in arguments.fractions:
-                case = scaled(load(path), int(fraction), arguments.seconds, arguments.megabytes * 1e6, arguments.rate * 1e6)
+                trace = load(path)
+                seconds = max(arguments.seconds, len(trace.tasks) / arguments.pace)
+                case = scaled(trace, int(fraction), seconds, arguments.megabytes * 1e6, arguments.rate * 1e6)
                 for _ in range(arguments.repeats):
                     rows += measure(case, arguments)
     text = report(rows)
@@ -103,6 +121,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--only", type=_words, default=_TRACES, help="traces whose names hold one of these")
     parser.add_argument("--fractions", type=_words, default=("25",), help="capacity in hundredths of all bytes")
     parser.add_argument("--seconds", type=float, default=90.0, help="least computing time of a run, for scaling")
+    parser.add_argument("--pace", type=float, default=5.0, help="steps that begin in a second on average, at most, for scaling")
     parser.add_argument("--megabytes", type=float, default=400.0, help="all bytes of a run, for scaling")
     parser.add_argument("--rate", type=float, default=_RATE_BPS / 1e6, help="MB/s of the link, before scaling")
     parser.add_argument("--policies", type=_words, default=(JITFLOW, ON_DEMAND))
@@ -142,21 +161,41 @@ def measure(case: Case, arguments: argparse.Namespace) -> list[Row]:
     work.mkdir(parents=True)
     rows: list[Row] = []
     _write_inputs(case, work / "far" / BUCKET)
-    with S3Server(work / "far") as server:
+    with S3Server(work / "far", hash_cache=work / "far-hashes") as server:
         measured = _probed(case, server, work)
         least = bound.bound(case.trace, measured, case.capacity, case.latency_s)
+        promised = promise(case, measured)
         print(
             f"{case.trace.name}: {len(case.trace.tasks):,} steps, {sum(case.trace.sizes.values()) / 1e6:.0f} MB, "
             f"{case.capacity / 1e6:.0f} MB near, link {case.rate_Bps / 1e6:.2f} MB/s (measured {measured / 1e6:.2f}), "
-            f"{1000 * case.latency_s:.0f} ms; bound {least:.1f} s",
+            f"{1000 * case.latency_s:.0f} ms; bound {least:.1f} s, simulated {promised:.1f} s",
             flush=True,
         )
         for policy in arguments.policies:
             row = _run(case, policy, server, work, estimates=arguments.estimates)
-            row = replace(row, measured_Bps=measured, bound_s=least)
+            row = replace(row, measured_Bps=measured, bound_s=least, model_s=promised if policy == JITFLOW else 0.0)
             rows.append(row)
             print(f"  {policy}: {row.makespan_s:.1f} s, {row.ratio:.2f} of the bound; {row.plan}", flush=True)
     return rows
+
+
+def promise(case: Case, rate_Bps: float) -> float:
+    """Return the makespan that the planner's simulation gives the plan that it would choose."""
+    link = Link(rate_Bps=rate_Bps, stream_Bps=rate_Bps / STREAM_SHARE, latency_s=case.latency_s)
+    options = PlannerOptions(
+        transfers=TRANSFERS,
+        workers=WORKERS,
+        window=4096,
+        part_bytes=_PART_BYTES,
+        fill_streams=STREAM_SHARE,
+        fill_bytes=int(2 * rate_Bps * case.latency_s),
+        default_output_bytes=0,
+    )
+    setting = Setting(capacity_bytes=case.capacity, link=link, options=options)
+    steps = case.trace.steps()
+    until = time.process_time() + budget_s(Question(steps=steps, setting=setting))
+    plan = choose(steps, setting, EFFORT, lambda: time.process_time() >= until)
+    return simulate([Arrival(uid="w", steps=tuple(steps), plan=plan)], setting).makespan_s
 
 
 def _write_inputs(case: Case, bucket: Path) -> None:
@@ -165,10 +204,11 @@ def _write_inputs(case: Case, bucket: Path) -> None:
         path = bucket / "in" / file
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(random.randbytes(case.trace.sizes[file]))
-    probe = bucket / "probe"
-    probe.mkdir(parents=True)
-    for number in range(2 * STREAM_SHARE):
-        (probe / str(number)).write_bytes(random.randbytes(round(case.rate_Bps * _PROBE_S / 2 / STREAM_SHARE)))
+    for name, count, seconds in (("probe", 2 * STREAM_SHARE, _PROBE_S), ("known", _KNOWN, _KNOWN_S)):
+        folder = bucket / name
+        folder.mkdir(parents=True)
+        for number in range(count):
+            (folder / str(number)).write_bytes(random.randbytes(round(case.rate_Bps * seconds / count)))
 
 
 @contextmanager
@@ -220,6 +260,7 @@ def _run(case: Case, policy: str, server: S3Server, work: Path, *, estimates: st
         home = work / policy
         shutil.rmtree(home, ignore_errors=True)
         with Server(home, settings) as jitflow:
+            _use_link(jitflow)
             if estimates == "learned":
                 _once(jitflow, case, "before", declared=False)
                 _forget_inputs(jitflow)
@@ -240,6 +281,15 @@ def _run(case: Case, policy: str, server: S3Server, work: Path, *, estimates: st
         peak_bytes=peak,
         plan=plan,
     )
+
+
+def _use_link(server: Server) -> None:
+    """Let a server move objects over its link, as one does that has worked before, and forget them again."""
+    names = [f"far:{BUCKET}/known/{number}" for number in range(_KNOWN)]
+    with ThreadPoolExecutor(len(names)) as pool:
+        for answer in pool.map(lambda name: server.call("POST", "/data/v1/primary/stage", {"ref": name}), names):
+            checked(answer)
+    _forget_inputs(server)
 
 
 def _primary(server: Server) -> dict[str, Any]:
@@ -276,7 +326,8 @@ def _once(server: Server, case: Case, prefix: str, *, declared: bool) -> tuple[f
         if status.get("progress") != last:
             last, moved_at = status.get("progress", ""), now
         if now - moved_at > _STANDSTILL_S:
-            raise MeasurementError(f"nothing ended for {_STANDSTILL_S:.0f} s; see {server.log}")
+            seen = _look_around(server, name)
+            raise MeasurementError(f"nothing ended for {_STANDSTILL_S:.0f} s; see {server.log} and {seen}")
         if not plan and now - looked_at > 5:
             looked_at = now
             answer = server.call("GET", f"/api/jit/v1/workflows/{NAMESPACE}/{name}/explain")
@@ -286,6 +337,19 @@ def _once(server: Server, case: Case, prefix: str, *, declared: bool) -> tuple[f
     if status["phase"] != "Succeeded":
         raise MeasurementError(f"the workflow ended as {status['phase']}: {status.get('message')}; see {server.log}")
     return now - began, plan
+
+
+def _look_around(server: Server, name: str) -> Path:
+    """Write down how things stand, for a run that stands still; return where."""
+    workflow = server.get(f"/api/v1/workflows/{NAMESPACE}/{name}", fields="status.nodes,status.progress")
+    nodes = (workflow.get("status") or {}).get("nodes") or {}
+    open_nodes = [node for node, status in nodes.items() if status.get("type") == "Pod" and status.get("phase") not in FINAL]
+    why = {
+        node: server.call("GET", f"/api/jit/v1/workflows/{NAMESPACE}/{name}/why", node=node).json() for node in open_nodes[:50]
+    }
+    seen = server.home.parent / f"{server.home.name}-standstill.json"
+    seen.write_text(json.dumps({"open": {node: nodes[node] for node in open_nodes}, "why": why, "primary": _primary(server)}))
+    return seen
 
 
 def report(rows: Sequence[Row]) -> str:
@@ -298,13 +362,27 @@ def report(rows: Sequence[Row]) -> str:
             f"{row.makespan_s:.1f}",
             f"{row.bound_s:.1f}",
             f"{row.ratio:.2f}",
+            f"{row.makespan_s / row.model_s:.2f}" if row.model_s else "",
             f"{row.bytes_down / 1e6:.0f}",
             f"{row.bytes_up / 1e6:.0f}",
             row.plan.partition(":")[0],
         ]
         for row in rows
     ]
-    return table(["workflow", "near", "policy", "s", "bound", "ratio", "MB down", "MB up", "plan"], lines)
+    heads = ["workflow", "near", "policy", "s", "bound", "by the bound", "by the model", "MB down", "MB up", "plan"]
+    return "\n\n".join([table(heads, lines), *filter(None, [_verdicts(rows)])])
+
+
+def _verdicts(rows: Sequence[Row]) -> str:
+    """Return which goals hold, of runs under both policies that followed each other."""
+    lines: list[list[str]] = []
+    for ours, theirs in pairwise(rows):
+        if (ours.policy, theirs.policy) == (JITFLOW, ON_DEMAND) and ours.instance == theirs.instance:
+            faster = theirs.makespan_s / ours.makespan_s
+            holds = {"by the bound": ours.ratio <= GOALS["ratio"], "faster than on demand": faster >= GOALS["speedup"]}
+            for (what, good), value, goal in zip(holds.items(), (ours.ratio, faster), GOALS.values(), strict=True):
+                lines.append([ours.instance, what, f"{goal}", f"{value:.2f}", "holds" if good else "missed"])
+    return table(["workflow", "", "goal", "reached", ""], lines) if lines else ""
 
 
 if __name__ == "__main__":

@@ -141,7 +141,7 @@ def test_a_large_workflow_is_announced_and_planned_without_holding_anything_up(t
         kit.plane = kit.make()
         plane = await kit.start()
         steps = [
-            replace(a_step(f"s{n}", *(ref(f"f{n}-{k}") for k in range(9)), ref(f"shared{n % 200}")), run_s=1.0)
+            replace(a_step(f"s{n}", *(ref(f"f{n}-{k}") for k in range(9)), ref(f"shared{n % 200}")), run_s=0.1)
             for n in range(3000)
         ]
         away: list[float] = []

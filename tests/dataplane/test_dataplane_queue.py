@@ -143,6 +143,29 @@ def test_what_is_read_ahead_gives_way_and_goes_on(tmp_path: Path) -> None:
         asyncio.run(story(server))
 
 
+def test_what_gives_way_goes_on_when_it_is_wanted_before_it_has_stopped(tmp_path: Path) -> None:
+    seed(tmp_path / "far", later=LARGE, now=MB)
+
+    async def story(server: S3Server) -> None:
+        async with (
+            SlowLink("127.0.0.1", server.port, rate_Bps=30 * MB) as link,
+            a_plane(tmp_path, server.remote("far", endpoint=link.url), far=1) as (plane, events),
+        ):
+            plane.announce("w", [a_step("first", ref("bucket/now")), a_step("second", ref("bucket/later"))])
+            await until(lambda: plane.fill().resident_bytes == MB)
+            await plane.evict(ref("bucket/now"))
+            flights = plane._transfers.flights
+            await until(lambda: ref("bucket/later") in flights and link.counters.down_bytes > 6 * MB)
+            plane.acquire("w", a_step("first", ref("bucket/now")))
+            assert flights[ref("bucket/later")].paused
+            plane.acquire("w", a_step("second", ref("bucket/later")))
+            await until(lambda: {event.step for event in events if isinstance(event, Lease)} == {"w/first", "w/second"})
+            assert not flights
+
+    with S3Server(tmp_path / "far") as server:
+        asyncio.run(story(server))
+
+
 # -- how much at once ----------------------------------------------------------------------------------------------------------
 
 
@@ -165,18 +188,57 @@ def test_the_fewest_streams_that_fill_a_link_are_found(rate: float, stream: floa
 
 def test_a_window_in_which_the_link_was_not_busy_teaches_nothing() -> None:
     now = 0.0
-    told: list[tuple[str, int, int, int]] = []
+    told: list[tuple[str, int, int, int, int]] = []
     links = Links(64, {"near": 4}, lambda: now, lambda *facts: told.append(facts))
     links.know("near")
-    assert told == [("near", 4, 4, 16_000_000)]
+    assert told == [("near", 4, 4, 16_000_000, 2 * 2**20)]
     links.began("far", 8, 200 * MB)
     for second in range(10):
         now = float(second)
         links.moved("far", 5 * MB)
     assert links.streams("far") == 16
     links.began("far", 8, 200 * MB)
-    for second in range(10, 13):
+    for second in range(10, 12):
         now = float(second)
         links.moved("far", 50 * MB)
-    assert links.streams("far") == 24
+    assert links.streams("far") == 12
     assert links.states()[0].rate_Bps == pytest.approx(50e6, rel=0.6)
+
+
+@pytest.mark.parametrize(
+    ("rate", "fill_bytes", "part_bytes"), [(2.4, 1_200_000, 2**20), (16, 8_000_000, 2**20), (800, 160_000_000, 16 * 2**20)]
+)
+def test_what_fills_a_link_and_what_a_range_is_worth_follow_from_what_it_gives(
+    rate: float, fill_bytes: int, part_bytes: int
+) -> None:
+    now = 0.0
+    links = Links(64, {}, lambda: now, lambda *_: None)
+    links.began("far", 16, 4000 * MB)
+    for tenth in range(11):
+        now = tenth / 10
+        links.moved("far", int(rate * MB / 10))
+    (state,) = links.states()
+    assert state.rate_Bps == pytest.approx(rate * MB, rel=0.01)
+    assert state.fill_bytes == pytest.approx(fill_bytes, rel=0.01)
+    assert state.part_bytes == pytest.approx(part_bytes)
+
+
+def test_what_many_streams_gave_says_nothing_of_few() -> None:
+    now = 0.0
+    links = Links(64, {}, lambda: now, lambda *_: None)
+    links.began("far", 40, 4000 * MB)
+    for second in range(5):
+        now = float(second)
+        links.moved("far", 50 * MB)
+    assert links.states()[0].rate_Bps == pytest.approx(50e6)
+    assert links.streams("far") == 16
+
+
+def test_a_window_at_whose_end_little_was_left_to_come_tells_no_rate() -> None:
+    now = 0.0
+    links = Links(64, {}, lambda: now, lambda *_: None)
+    links.began("far", 16, 11 * MB)
+    for second in range(2):
+        now = float(second)
+        links.moved("far", 5 * MB)
+    assert links.states()[0].rate_Bps == 0.0

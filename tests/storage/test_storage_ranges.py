@@ -29,7 +29,7 @@ from jitflow.testing.slow_link import SlowLink
 
 MB = 1_000_000
 SIZE = 10 * MB
-SMALLER = {"RANGED_BYTES": 8 * 2**20, "SMALLEST_BYTES": 2**20, "MARK_BYTES": 2**19}
+SMALLER = {"SMALLEST_BYTES": 2**20, "MARK_BYTES": 2**19}
 
 
 @pytest.fixture(autouse=True)

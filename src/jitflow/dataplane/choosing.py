@@ -19,13 +19,17 @@ from msgspec.structs import replace
 from jitflow.model.data import FutureStep, ObjectRef, StepId
 from jitflow.planner import Effort, Link, Plan, PlannerOptions, Setting, choose, plain, without_estimates
 
-BUDGET_S = 2.0
-"""Processor time of one choice."""
+BUDGET_S, _MOST_S = 2.0, 20.0
+"""Processor time of one choice, and of one for a workflow that takes long."""
+_SHARE = 0.03
+"""So much of the time that a workflow takes at least may be spent on the choice of its plan."""
 _PATIENCE = 30
 """A machine that is busy may take so many times as long."""
 _PIECE = 250
-_EFFORT = Effort(events=1_000_000, restarts=64, thrift=0.05)
+EFFORT = Effort(events=1_000_000, restarts=64, thrift=0.05)
 """More than time allows in a large workflow; in a small one all of it takes a moment."""
+_FRESH = 0.02
+"""While nothing has come for the sake of an order yet, so much is enough to take another one."""
 _UNTRIED = Effort(events=0)
 _EVENTS_PER_S = 8_000
 """So many events are simulated in a second, at best: a workflow that takes longer than the budget is not tried at all."""
@@ -73,7 +77,7 @@ class PlanProcess:
     """Answers questions, one after another, each in a new process."""
 
     def __init__(self, budget_s: float = BUDGET_S) -> None:
-        """Spend so much processor time on a plan."""
+        """Spend so much processor time on a plan, and more on that of a workflow that takes long."""
         self._budget_s = budget_s
         self._turn = asyncio.Lock()
 
@@ -90,6 +94,7 @@ class PlanProcess:
                 raise ChoiceFailed(f"no plan was chosen: {str(error) or type(error).__name__}") from error
 
     async def _ask(self, question: Question) -> Plan:
+        spend_s = budget_s(question, self._budget_s)
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", f"{__package__}._chooser",
             stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
@@ -99,21 +104,31 @@ class PlanProcess:
         assert process.stdout is not None
         assert process.stderr is not None
         try:
-            async with asyncio.timeout(self._budget_s * _PATIENCE):
-                for frame in _frames(question, self._budget_s):
+            async with asyncio.timeout(spend_s * _PATIENCE):
+                for frame in _frames(question, spend_s):
                     process.stdin.write(len(frame).to_bytes(4, "big") + frame)
                     await process.stdin.drain()
                     await asyncio.sleep(0)
                 process.stdin.close()
                 answer, said = await asyncio.gather(process.stdout.read(), process.stderr.read())
-        finally:
+        except BaseException:
+            # Only then: who signals a process that has ended takes its end from those who wait for it.
             with contextlib.suppress(ProcessLookupError):
                 process.kill()
+            raise
+        finally:
             await process.wait()
         if not answer:
             last = said.decode(errors="replace").strip().rpartition("\n")[2]
             raise EOFError(f"the process ended with {process.returncode} and no answer: {last or 'it said nothing'}")
         return msgspec.msgpack.decode(answer, type=Plan)
+
+
+def budget_s(question: Question, least_s: float = BUDGET_S) -> float:
+    """Return how much processor time a choice is worth: more than the least where what is to come computes for long."""
+    usual_s, workers = question.setting.run_s, max(1, question.setting.options.workers)
+    computes_s = sum(usual_s if step.run_s is None else step.run_s for step in question.steps) / workers
+    return max(least_s, min(_MOST_S, _SHARE * computes_s))
 
 
 def _frames(question: Question, budget_s: float) -> Iterator[bytes]:
@@ -194,4 +209,5 @@ def answer(question: Question, budget_s: float) -> Plan:
     if len(steps) + len(moved) > _EVENTS_PER_S * budget_s:
         plan = current if begun else choose(steps, setting, _UNTRIED)
         return replace(plan, reason=f"{plan.reason or plan.name}; too large a workflow to try several plans")
-    return choose(steps, setting, _EFFORT, lambda: time.process_time() >= until or os.getppid() != asker, current=current)
+    effort = EFFORT if begun else replace(EFFORT, steady=_FRESH)
+    return choose(steps, setting, effort, lambda: time.process_time() >= until or os.getppid() != asker, current=current)

@@ -3,7 +3,7 @@
 Many small objects are in flight at once: each costs a round trip, whatever the link gives. Of larger ones, and of the ranges of
 large ones, only as many as fill the link: more would only make each slower, and what is needed first come later. How many that
 is follows from windows in which the link was busy: the number of streams climbs as long as that gives more, and falls as long as
-nothing is lost.
+nothing is lost. What a range is worth follows from what one stream gives: on a slow link a few megabytes take long enough.
 """
 
 from collections.abc import Callable
@@ -14,18 +14,25 @@ from msgspec import Struct
 LEVELS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128)
 """Numbers of streams that are tried."""
 FIRST_STREAMS = 16
-PART_BYTES = 16 * 2**20
-"""A range of a large object is no smaller."""
-PART_STREAMS = 8
+FIRST_PART_BYTES, LEAST_PART_BYTES, MOST_PART_BYTES = 2 * 2**20, 2**20, 16 * 2**20
+"""A range of an object is no smaller: while nothing is known of the link, on the slowest links, on fast ones."""
+PART_S, PART_LATENCIES = 0.25, 6
+"""A range is worth its request if one stream takes so long for it, and so many round trips."""
+PART_STREAMS = 16
 """Ranges of one object at once, at most."""
 FILL_BYTES = 16 * 10**6
 """So many bytes on their way keep a link busy until the next request has come through, on all but the longest and fastest."""
+LEAST_FILL_BYTES, FILL_S = 10**6, 0.5
+"""On slow links less does: what they give in this time."""
 FIRST_LATENCY_S = 0.1
 SMALL_BYTES = 64 * 2**10
 """What such an object takes is the latency of a request."""
 WINDOW_S = 1.0
-BUSY_SHARE = 0.75
-"""A window counts when at least this share of the streams was busy all the time."""
+BUSY_SHARE, MOST_SHARE = 0.75, 1.25
+"""A window counts when at least this share of the streams was busy all the time; it tells what so many streams give if never
+more than that share were."""
+DRY_SHARE = 0.25
+"""A window does not count if less than this share of what came in it is still to come at its end."""
 WORTH = 0.1
 """Twice the streams are worth it for 2^0.1 - 1 = 7 % more."""
 STALE_S = 60.0
@@ -34,7 +41,10 @@ NEW_WEIGHT = 0.5
 
 
 class LinkState(Struct, frozen=True, kw_only=True):
-    """What is known of a link: bytes per second when it was busy last, seconds of a request, streams that fill it."""
+    """What is known of a link: bytes per second when it was busy last, seconds of a request, streams that fill it.
+
+    `fill_bytes`: on their way, they keep it busy; `part_bytes`: a range is no smaller.
+    """
 
     remote: str
     rate_Bps: float
@@ -42,6 +52,8 @@ class LinkState(Struct, frozen=True, kw_only=True):
     streams: int
     most_streams: int
     active: int
+    fill_bytes: int
+    part_bytes: int
 
 
 class Climb:
@@ -65,9 +77,11 @@ class Climb:
         if known is not None and now - known[1] < STALE_S:
             rate_Bps = known[0] + NEW_WEIGHT * (rate_Bps - known[0])
         self._gave[self._at] = (rate_Bps, now)
-        near = [at for at in (self._at + 1, self._at - 1) if 0 <= at < len(self._levels)]
-        untried = [at for at in near if at not in self._gave or now - self._gave[at][1] > STALE_S]
-        self._at = untried[0] if untried else max([self._at, *near], key=self._value)
+        fresh = [at for at, (_, seen_at) in self._gave.items() if now - seen_at <= STALE_S]
+        best = max(fresh, key=self._value)
+        # Fewer first: who has too many only learns that little moves at a time, and what is needed first comes late meanwhile.
+        untried = [at for at in (best - 1, best + 1) if 0 <= at < len(self._levels) and at not in fresh]
+        self._at = untried[0] if untried else best
 
     def _value(self, at: int) -> float:
         return self._gave[at][0] / self._levels[at] ** WORTH
@@ -84,11 +98,28 @@ class _Link:
     window_at: float | None = None
     window_bytes: int = 0
     least: int = 0
-    told: tuple[int, int] = field(default=(0, 0))
+    highest: int = 0
+    told: tuple[int, int, int] = field(default=(0, 0, 0))
+
+    @property
+    def fill_bytes(self) -> int:
+        """Bytes on their way that keep it busy."""
+        if not self.rate_Bps:
+            return FILL_BYTES
+        least = min(FILL_BYTES, max(LEAST_FILL_BYTES, int(FILL_S * self.rate_Bps)))
+        return max(least, int(2 * self.rate_Bps * self.latency_s))
+
+    @property
+    def part_bytes(self) -> int:
+        """The least that is worth a request of its own."""
+        if not self.rate_Bps:
+            return FIRST_PART_BYTES
+        worth = self.rate_Bps / self.climb.streams * max(PART_S, PART_LATENCIES * self.latency_s)
+        return min(MOST_PART_BYTES, max(LEAST_PART_BYTES, int(worth)))
 
 
-Tell = Callable[[str, int, int, int], None]
-"""Told of a remote: streams at most, streams that fill it, bytes that keep it busy."""
+Tell = Callable[[str, int, int, int, int], None]
+"""Told of a remote: streams at most, streams that fill it, bytes that keep it busy, bytes of a range at least."""
 
 
 class Links:
@@ -120,6 +151,8 @@ class Links:
                 streams=link.climb.streams,
                 most_streams=link.most,
                 active=link.active,
+                fill_bytes=link.fill_bytes,
+                part_bytes=link.part_bytes,
             )
             for remote, link in sorted(self._links.items())
         ]
@@ -129,8 +162,7 @@ class Links:
         link = self._of(remote)
         link.active += streams
         link.coming += size_bytes
-        if link.window_at is None and self._is_busy(link):
-            self._open(link)
+        link.highest = max(link.highest, link.active)
 
     def moved(self, remote: str, count: int, *, before: bool = False) -> None:
         """So many more bytes of a transfer have come, or turned out to have come `before`."""
@@ -138,7 +170,7 @@ class Links:
         link.coming -= count
         if not before:
             link.window_bytes += count
-        self._look(remote, link)
+        self._look(remote, link, more=not before)
 
     def ended(self, remote: str, streams: int, left_bytes: int) -> None:
         """A transfer has ended, with so many bytes that did not come."""
@@ -166,15 +198,18 @@ class Links:
         return link
 
     def _is_busy(self, link: _Link) -> bool:
-        return link.active >= BUSY_SHARE * link.climb.streams and link.coming >= FILL_BYTES / 2
+        return link.active >= BUSY_SHARE * link.climb.streams
 
     def _open(self, link: _Link) -> None:
-        link.window_at, link.window_bytes, link.least = self._now(), 0, link.active
+        link.window_at, link.window_bytes, link.least, link.highest = self._now(), 0, link.active, link.active
 
-    def _look(self, remote: str, link: _Link) -> None:
+    def _look(self, remote: str, link: _Link, *, more: bool = False) -> None:
         if link.window_at is None:
+            # From the first byte on: what a request takes before is no rate.
+            if more and self._is_busy(link):
+                self._open(link)
             return
-        if not self._is_busy(link) or link.least < BUSY_SHARE * link.climb.streams:
+        if link.least < BUSY_SHARE * link.climb.streams:
             link.window_at = None
             if self._is_busy(link):
                 self._open(link)
@@ -182,13 +217,18 @@ class Links:
         now = self._now()
         took = now - link.window_at
         if took >= max(WINDOW_S, 8 * link.latency_s):
-            link.rate_Bps = link.window_bytes / took
-            link.climb.saw(link.rate_Bps, now)
-            self._say(remote, link)
+            if link.coming >= DRY_SHARE * link.window_bytes > 0:
+                self._learn(remote, link, link.window_bytes / took, now)
             self._open(link)
 
+    def _learn(self, remote: str, link: _Link, rate_Bps: float, now: float) -> None:
+        link.rate_Bps += (NEW_WEIGHT if link.rate_Bps else 1.0) * (rate_Bps - link.rate_Bps)
+        if link.highest <= MOST_SHARE * link.climb.streams:
+            link.climb.saw(rate_Bps, now)
+        self._say(remote, link)
+
     def _say(self, remote: str, link: _Link) -> None:
-        fill_bytes = max(FILL_BYTES, int(2 * link.rate_Bps * link.latency_s))
-        if (link.climb.streams, fill_bytes) != link.told:
-            link.told = (link.climb.streams, fill_bytes)
-            self._tell(remote, link.most, link.climb.streams, fill_bytes)
+        facts = (link.climb.streams, link.fill_bytes, link.part_bytes)
+        if facts != link.told:
+            link.told = facts
+            self._tell(remote, link.most, *facts)

@@ -20,7 +20,7 @@ from jitflow.dataplane.history import History
 from jitflow.dataplane.inside import Gathered, Inside
 from jitflow.dataplane.journal import Journal
 from jitflow.dataplane.leases import Leases
-from jitflow.dataplane.links import FILL_BYTES, FIRST_STREAMS, PART_BYTES, PART_STREAMS, Links
+from jitflow.dataplane.links import FILL_BYTES, FIRST_PART_BYTES, FIRST_STREAMS, PART_STREAMS, Links
 from jitflow.dataplane.lookups import Lookups
 from jitflow.dataplane.named import Named
 from jitflow.dataplane.planning import Chooser, NoChooser, Planning, weight_of
@@ -116,7 +116,7 @@ class LocalDataPlane:
             window=window,
             max_objects=max_objects,
             default_output_bytes=default_output_bytes,
-            part_bytes=PART_BYTES,
+            part_bytes=FIRST_PART_BYTES,
             part_streams=min(PART_STREAMS, transfers),
             fill_streams=min(FIRST_STREAMS, transfers),
             fill_bytes=FILL_BYTES,
@@ -304,9 +304,14 @@ class LocalDataPlane:
         self._uploads.prefer(uid, 0)
         self._core.pump()
 
-    def _set_link(self, remote: str, most: int, streams: int, fill_bytes: int) -> None:
+    def _set_link(self, remote: str, most: int, streams: int, fill_bytes: int, part_bytes: int) -> None:
         self._core.planner.set_link(
-            remote, transfers=most, fill_streams=streams, fill_bytes=fill_bytes, part_streams=min(PART_STREAMS, streams)
+            remote,
+            transfers=most,
+            fill_streams=streams,
+            fill_bytes=fill_bytes,
+            part_bytes=part_bytes,
+            part_streams=min(PART_STREAMS, streams),
         )
 
     # -- what the planner says ---------------------------------------------------------------------------------------------

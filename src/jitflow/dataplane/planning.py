@@ -26,6 +26,8 @@ _SOON_S = 0.1
 _LOOK_EVERY_S, _LOOK_AFTER_S = 2.0, 30.0
 _PAUSE_PER_COST = 50
 """Looking whether more is known takes at most one part in so many of the time."""
+_PAUSE_PER_CHOICE = 2
+"""Choosing again and again takes at most one part in three."""
 _FEWEST_STEPS = 3
 _PIECE = 250
 """Steps that are looked at before others have their turn."""
@@ -190,10 +192,12 @@ class Planning:
             began = core.clock.now()
             left = await self._left(flow)
             basis = self._basis(left)
-            cost_s = core.clock.now() - began
+            cost_s, choice_s = core.clock.now() - began, 0.0
             if self._wants_plan(flow, left, basis):
                 await self._choose(flow, left, basis)
-            await self._pause(flow, min(_LOOK_AFTER_S, max(_LOOK_EVERY_S, _PAUSE_PER_COST * cost_s)))
+                choice_s = core.clock.now() - began - cost_s
+            pause_s = min(_LOOK_AFTER_S, max(_LOOK_EVERY_S, _PAUSE_PER_COST * cost_s))
+            await self._pause(flow, max(pause_s, _PAUSE_PER_CHOICE * choice_s))
 
     def _wants_plan(self, flow: _Flow, left: Sequence[FutureStep], basis: _Basis) -> bool:
         """Return whether choosing a plan now may do any good."""
@@ -317,7 +321,14 @@ class Planning:
 def _link(rate_Bps: float, state: LinkState | None) -> Link:
     if state is None:
         return Link(rate_Bps=rate_Bps, latency_s=FIRST_LATENCY_S)
-    return Link(rate_Bps=rate_Bps, stream_Bps=rate_Bps / state.streams, latency_s=state.latency_s)
+    return Link(
+        rate_Bps=rate_Bps,
+        stream_Bps=rate_Bps / state.streams,
+        latency_s=state.latency_s,
+        fill_streams=state.streams,
+        fill_bytes=state.fill_bytes,
+        part_bytes=state.part_bytes,
+    )
 
 
 def weight_of(priority: int) -> float:

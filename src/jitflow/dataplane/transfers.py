@@ -20,10 +20,9 @@ from jitflow.model.reports import TransferRecord
 from jitflow.planner import Bypass, Cancel, Fetch, Forget, Hurry, Take
 from jitflow.ports.errors import Corrupt, DiskFull, Retryable, SourceChanged
 from jitflow.ports.primary import Received
+from jitflow.ports.storage import in_ranges
 from jitflow.ports.store import StateStore
 
-LARGE_BYTES = 32 * 2**20
-"""What has come of smaller objects is not kept."""
 TELLING_BYTES = 10**6
 """How much has come of smaller objects tells nobody whether a link is full."""
 
@@ -49,6 +48,8 @@ class Flight:
     receiving: asyncio.Task[Received] | None = None
     paused: bool = False
     """Gives way, until `go` is set."""
+    yields: bool = False
+    """What receives it has been told to stop, for it gives way."""
     go: asyncio.Event = field(default_factory=asyncio.Event)
     twin: ObjectRef | None = None
     """The object of equal content from whose replica it was taken."""
@@ -176,7 +177,7 @@ class Transfers:
     def _balance(self, remote: str) -> None:
         """Let what was read ahead give way where more streams run over a link than fill it, or go on."""
         flights = [one for one in self.flights.values() if one.ref.remote == remote] if self._begun else []
-        if all(one.urgent or one.ref not in self._begun for one in flights):
+        if not any(one.paused or (not one.urgent and one.ref in self._begun) for one in flights):
             return
         urgent = sum(one.parts for one in flights if one.urgent)
         room = max(self._links.streams(remote), urgent) - urgent
@@ -187,7 +188,7 @@ class Transfers:
                 room -= flight.parts
                 self._go_on(flight)
             elif not flight.paused and self._is_begun(flight) and flight.receiving is not None:
-                flight.paused = True
+                flight.paused = flight.yields = True
                 flight.receiving.cancel()
 
     def _wanted(self, ref: ObjectRef) -> None:
@@ -209,8 +210,9 @@ class Transfers:
         try:
             info = await self._patiently(flight)
         except asyncio.CancelledError:
-            if not flight.cancelled or core.closing:
+            if core.closing:
                 raise
+            # Whoever cancelled it: the planner hears of its end, for a transfer that nobody ends would be waited for for ever.
             self._ended(flight, "cancelled")
             core.planner.fetch_failed(flight.ref, retry_at=core.clock.now(), begun=self._keep(flight))
         except _Resized as resized:
@@ -260,7 +262,7 @@ class Transfers:
             raise SourceChanged(f"{ref} has {info.size_bytes:,} bytes and not {flight.size_bytes:,}")
         flight.remote_mark = core.history.mark(ref.remote)
         location = flight.location = core.primary.location(ref, info.version or f"{core.clock.now()}")
-        if info.size_bytes >= LARGE_BYTES and not info.ref.is_prefix:
+        if in_ranges(info, flight.parts) or self._is_begun(flight):
             self._note(ref, location, info.size_bytes)
             body = records.BegunDoc(ref=ref, size_bytes=info.size_bytes, location=location)
             core.journal.put(records.BEGUN, str(ref), records.encode(body))
@@ -293,12 +295,14 @@ class Transfers:
             try:
                 return await flight.receiving
             except asyncio.CancelledError:
-                if not flight.paused or flight.cancelled or core.closing:
+                # It may have been told to go on again before it had stopped.
+                if not flight.yields or flight.cancelled or core.closing:
                     raise
             finally:
-                flight.receiving = None
-            await flight.go.wait()
-            flight.go.clear()
+                flight.receiving, flight.yields = None, False
+            while flight.paused:
+                flight.go.clear()
+                await flight.go.wait()
 
     def _progress(self, flight: Flight, done: int) -> None:
         done = min(done, flight.size_bytes)

@@ -22,11 +22,17 @@ _MANY = 1 << 30
 
 
 class Link(Struct, frozen=True, kw_only=True):
-    """A link to the far stores: `rate_Bps` each way, at most `stream_Bps` for one transfer, `latency_s` before each."""
+    """A link to the far stores: `rate_Bps` each way, at most `stream_Bps` for one transfer, `latency_s` before each.
+
+    How much moves at once, see `Planner.set_link`: `fill_streams`, `fill_bytes`, `part_bytes`; 0: as the options say.
+    """
 
     rate_Bps: float
     stream_Bps: float = float("inf")
     latency_s: float = 0.0
+    fill_streams: int = 0
+    fill_bytes: int = 0
+    part_bytes: int = 0
 
 
 class Arrival(Struct, frozen=True, kw_only=True):
@@ -176,8 +182,15 @@ class _World:
         self.ways = {remote: _Way(link, setting.options.transfers) for remote, link in sorted(setting.links.items())}
         self.all_ways = (self.usual, *self.ways.values())
         for remote, link in sorted(setting.links.items()):
-            stream_Bps = min(link.stream_Bps, link.rate_Bps)
-            self.planner.set_link(remote, rate_Bps=link.rate_Bps, stream_Bps=stream_Bps, latency_s=link.latency_s)
+            self.planner.set_link(
+                remote,
+                rate_Bps=link.rate_Bps,
+                stream_Bps=min(link.stream_Bps, link.rate_Bps),
+                latency_s=link.latency_s,
+                fill_streams=link.fill_streams or None,
+                fill_bytes=link.fill_bytes or None,
+                part_bytes=link.part_bytes or None,
+            )
         self.timers: list[tuple[float, int, str, object]] = []
         self.steps: dict[StepId, tuple[WorkflowUid, FutureStep]] = {}
         self.blockers: dict[StepId, int] = {}

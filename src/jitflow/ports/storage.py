@@ -12,6 +12,14 @@ Progress = Callable[[int], None]
 """Called now and then with the bytes done so far of one transfer."""
 
 
+RANGED_BYTES, LEAST_RANGED_BYTES = 32 * 2**20, 2**20
+
+
+def in_ranges(info: ObjectInfo, parts: int) -> bool:
+    """Return whether an object is read in ranges: a large one always, one of some size if several parts are asked for."""
+    return not info.ref.is_prefix and info.size_bytes >= (LEAST_RANGED_BYTES if parts > 1 else RANGED_BYTES)
+
+
 class Copied(Struct, frozen=True, kw_only=True):
     """What was read in one store, and what another one says of the copy."""
 
@@ -65,8 +73,8 @@ class Storage(Protocol):
             info: what was said of the object.
             target: a path that does not exist.
             progress: told the bytes done.
-            parts: in how many ranges to read a large object at once, where its store gives ranges.
-            kept: a directory on the target's disk in which what has come of a large object stays (in space of the object's whole
+            parts: in how many ranges to read an object at once, where its store gives ranges (see `in_ranges`).
+            kept: a directory on the target's disk in which what has come of such an object stays (in space of the object's whole
                 size) when the rest does not: a fetch with the same directory goes on from there, in this process or a later one.
                 It is gone when the object has come, or when what it holds is wrong. Without one, nothing is ever left.
 

@@ -13,7 +13,7 @@ from jitflow.storage import files, keys, wire
 from jitflow.storage.batches import Batches
 from jitflow.storage.calls import Calls
 from jitflow.storage.lookup import Lookup, config_of
-from jitflow.storage.ranges import RANGED_BYTES, IgnoresRanges, Ranges
+from jitflow.storage.ranges import IgnoresRanges, Ranges, begun
 from jitflow.storage.remotes import RemoteConfig
 
 SMALL_BYTES = 8 * 2**20
@@ -45,11 +45,11 @@ class Copies:
         remote = self._lookup.known(info.ref)
         keys.check(info.ref)
         before = info if info.version else await self._lookup.stat(info.ref)
-        if not before.ref.is_prefix and self._ranges.takes(remote, before) and not (await self._lookup.traits(remote)).is_near:
+        if self._ranges.takes(remote, before, parts, kept) and not (await self._lookup.traits(remote)).is_near:
             with suppress(IgnoresRanges):
                 return await self._fetch_ranges(before, target, progress, parts=parts, kept=kept)
         read = await self._fetch_whole(before, target, progress)
-        if kept is not None and before.size_bytes >= RANGED_BYTES:
+        if kept is not None and begun(kept):
             await asyncio.to_thread(files.remove, kept)
         return read
 

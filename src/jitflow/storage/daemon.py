@@ -276,7 +276,10 @@ def log_record(line: bytes) -> tuple[int, str]:
         return logging.WARNING, line.decode(errors="replace").rstrip()
     if record.msg.startswith('rc: "'):
         return logging.DEBUG, record.msg  # the caller gets the same as an error
-    return _LEVELS.get(record.level, logging.WARNING), f"{record.object}: {record.msg}" if record.object else record.msg
+    text = f"{record.object}: {record.msg}" if record.object else record.msg
+    if record.msg.endswith("context canceled"):
+        return logging.DEBUG, text  # whoever cancelled it knows
+    return _LEVELS.get(record.level, logging.WARNING), text
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:

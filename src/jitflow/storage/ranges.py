@@ -11,7 +11,7 @@ from pathlib import Path
 
 from jitflow.model.data import ObjectInfo
 from jitflow.ports.errors import Corrupt, Unreachable
-from jitflow.ports.storage import Progress
+from jitflow.ports.storage import Progress, in_ranges
 from jitflow.storage import keys
 from jitflow.storage.daemon import RcloneDaemon
 from jitflow.storage.holdings import Holdings, split
@@ -20,14 +20,17 @@ from jitflow.storage.remotes import RemoteConfig
 from jitflow.storage.staging import disk_error
 from jitflow.storage.streams import Stream, WholeObject
 
-RANGED_BYTES = 32 * 2**20
-"""Smaller objects come in one piece: to begin them anew costs little."""
-SMALLEST_BYTES = 8 * 2**20
-"""A range that is not worth a request of its own."""
+SMALLEST_BYTES, LEAST_BYTES = 8 * 2**20, 2**19
+"""A range that is not worth a request of its own: of a large object, and of any."""
 MARK_BYTES = 8 * 2**20
 """So much is noted at once: what a kill may cost of each stream."""
 SHOW_EVERY_S = 0.25
 RETRY_PAUSE_S = 0.2
+
+
+def begun(kept: Path | None) -> bool:
+    """Return whether something of an object has been kept."""
+    return kept is not None and kept.is_dir()
 
 
 class IgnoresRanges(Exception):
@@ -63,9 +66,10 @@ class Ranges:
         """End the threads; nothing is read any more."""
         self.pool.shutdown(wait=False, cancel_futures=True)
 
-    def takes(self, remote: RemoteConfig, info: ObjectInfo) -> bool:
-        """Return whether an object is worth ranges and its store knows them."""
-        return info.size_bytes >= RANGED_BYTES and remote.name not in self._unable
+    def takes(self, remote: RemoteConfig, info: ObjectInfo, parts: int, kept: Path | None) -> bool:
+        """Return whether an object is worth ranges, or has begun to come in some, and its store knows them."""
+        worth = in_ranges(info, parts) or (begun(kept) and not info.ref.is_prefix)
+        return worth and remote.name not in self._unable
 
     async def fetch(self, remote: RemoteConfig, info: ObjectInfo, root: Path, parts: int, progress: Progress) -> Path:
         """Read an object into a file below `root`, from where an earlier call stopped, and return the file.
@@ -107,13 +111,15 @@ class _Transfer:
         self._pending: list[_Span] = []
         self._spans: list[_Span] = []
         self._resumed = 0
+        self._smallest = SMALLEST_BYTES
         self.able = False
         """Whether a range has come that was asked for."""
 
     async def run(self, parts: int) -> Path:
         self._resumed = await asyncio.to_thread(self.holdings.open)
         self._progress(self._resumed)
-        self._pending = [_Span(*one) for one in reversed(split(self.holdings.missing(), parts, SMALLEST_BYTES))]
+        self._smallest = min(SMALLEST_BYTES, max(LEAST_BYTES, self._info.size_bytes // (2 * parts)))
+        self._pending = [_Span(*one) for one in reversed(split(self.holdings.missing(), parts, self._smallest))]
         show = asyncio.get_running_loop().create_task(self._show())
         try:
             async with asyncio.TaskGroup() as group:
@@ -154,7 +160,7 @@ class _Transfer:
         if self._pending:
             return self._pending.pop()
         victim = max(self._spans, key=lambda span: span.left, default=None)
-        if victim is None or victim.left < 2 * SMALLEST_BYTES:
+        if victim is None or victim.left < 2 * self._smallest:
             return None
         middle = victim.at + victim.left // 2
         found = _Span(middle, victim.end)

@@ -76,11 +76,11 @@ class Stream:
             if answer.length != self._size:
                 raise Corrupt(f"{answer.length} bytes are given instead of the {self._size} asked for")
             left = self._size
-            buffer = memoryview(bytearray(min(BUFFER_BYTES, left)))
             while left:
-                count = answer.readinto(buffer)
-                if not count:
+                # What is there, and not what fills a buffer: who watches the link counts every byte when it comes.
+                chunk = answer.read1(min(BUFFER_BYTES, left))
+                if not chunk:
                     raise ConnectionResetError("the stream ended early")
-                left -= count
-                if not take(buffer[:count]):
+                left -= len(chunk)
+                if not take(memoryview(chunk)):
                     return
