@@ -10,10 +10,9 @@ import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from starlette.applications import Starlette
 from starlette.routing import Route
 
-from jitflow.control_api import make_app
+from jitflow.control_api import Application, make_app
 from jitflow.data_api import routes as data_routes
 from jitflow.telemetry.metrics import CustomMetrics, Exposition
 from jitflow.testing.fake_engine import World
@@ -28,14 +27,14 @@ MANIFEST: dict[str, Any] = {
 }
 
 
-def an_app(world: World, **more: Any) -> Starlette:
+def an_app(world: World, **more: Any) -> Application:
     return make_app(world.service, TOKEN, extra=data_routes(world.service), **more)
 
 
 ARTIFACT_PARTS = ("id", "uid", "node", "side", "artifact", "path:path")
 
 
-def every_route(app: Starlette) -> Iterator[tuple[str, str]]:
+def every_route(app: Application) -> Iterator[tuple[str, str]]:
     for route in app.routes:
         assert isinstance(route, Route)
         path = route.path
@@ -47,7 +46,7 @@ def every_route(app: Starlette) -> Iterator[tuple[str, str]]:
 
 
 def send(
-    method: str, url: str, *, base: str = "http://127.0.0.1:2746", app: Starlette | None = None, **more: Any
+    method: str, url: str, *, base: str = "http://127.0.0.1:2746", app: Application | None = None, **more: Any
 ) -> httpx.Response:
     async def run() -> httpx.Response:
         used = app or an_app(World())

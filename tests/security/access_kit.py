@@ -8,7 +8,6 @@ from tempfile import mkdtemp
 from typing import Any, TypeVar
 
 import httpx
-from starlette.applications import Starlette
 from starlette.routing import Route
 
 from jitflow.access import ALL, Gate, Limits, Role, Tokens, TokenWish, Verifier, owner
@@ -18,7 +17,7 @@ from jitflow.app.outbox import Outbox
 from jitflow.app.webhooks import Webhooks
 from jitflow.bootstrap.rotation import Rotation
 from jitflow.bootstrap.vault import Vault
-from jitflow.control_api import Rules, make_app
+from jitflow.control_api import Application, Rules, make_app
 from jitflow.data_api import routes as data_routes
 from jitflow.telemetry.metrics import CustomMetrics, Exposition
 from jitflow.testing.fake_engine import PlainSealer, World
@@ -58,7 +57,7 @@ class House:
         self._background: list[Awaitable[Any]] = []
         self.app = self._app()
 
-    def _app(self) -> Starlette:
+    def _app(self) -> Application:
         return make_app(
             self.world.service,
             self.gate,

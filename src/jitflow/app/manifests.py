@@ -1,10 +1,12 @@
 """From what a client sent to a workflow that may be created."""
 
 import asyncio
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
+import msgspec
 from msgspec.structs import replace
 
 from jitflow import spec
@@ -16,12 +18,60 @@ from jitflow.model.objects import NO_OBJECTS, Objects
 from jitflow.model.problems import Place, Problem, Refused
 from jitflow.ports.clock import Ids
 
-Manifest = Mapping[str, Any] | str
-"""A manifest as decoded JSON, or as YAML or JSON text (then problems have lines and columns)."""
+Manifest = Mapping[str, Any] | bytes | str
+"""A manifest as JSON, decoded or not, or as YAML or JSON text (then problems have lines and columns)."""
 
 
 LARGE_BYTES = 64 * 1024
+MAX_KNOWN = 128
+MAX_KNOWN_BYTES = 16 * 1024
+"""So many manifests are remembered, none longer than that."""
 _DRAWS = 8
+
+
+class ChangingObjects(Objects, Protocol):
+    """Objects that tell whether any of them has changed."""
+
+    @property
+    def changes(self) -> int:
+        """How often any has changed."""
+        ...
+
+
+class KnownManifests:
+    """Reads manifests, and remembers the valid ones: who sends the same text again has it read at once.
+
+    What is valid depends on the text, on where it is sent, and on the objects it refers to: as soon as any object changes, all is
+    forgotten.
+    """
+
+    def __init__(self, objects: ChangingObjects) -> None:
+        """Read with these objects."""
+        self._objects = objects
+        self._changes = objects.changes
+        self._known: OrderedDict[tuple[bytes | str, str, bool], argo.Workflow] = OrderedDict()
+
+    async def read(
+        self, manifest: Manifest, *, source: str = "", size_bytes: int = 0, namespace: str = "", lint: bool = False
+    ) -> argo.Workflow:
+        """Return the one, valid workflow of a manifest (see `read_aside`)."""
+        changes = self._objects.changes
+        if changes != self._changes:
+            self._known.clear()
+            self._changes = changes
+        key = (manifest, namespace, lint) if isinstance(manifest, bytes | str) and len(manifest) <= MAX_KNOWN_BYTES else None
+        known = self._known.get(key) if key is not None else None
+        if key is not None and known is not None:
+            self._known.move_to_end(key)
+            return known
+        read = await read_aside(
+            manifest, source=source, size_bytes=size_bytes, namespace=namespace, objects=self._objects, lint=lint
+        )
+        if key is not None and changes == self._changes == self._objects.changes:
+            self._known[key] = read
+            if len(self._known) > MAX_KNOWN:
+                self._known.popitem(last=False)
+        return read
 
 
 def read_workflow(
@@ -32,7 +82,7 @@ def read_workflow(
     Raises:
         Refused: it cannot be used; each problem has its place.
     """
-    documents = spec.load(manifest, source) if isinstance(manifest, str) else (spec.from_json(dict(manifest), kind="Workflow"),)
+    documents = _documents(manifest, source)
     if len(documents) != 1:
         remedy = "send one workflow at a time"
         raise Refused(Problem(message=f"the manifest holds {len(documents)} documents", remedy=remedy))
@@ -52,6 +102,21 @@ def read_workflow(
     placed = replace(workflow, metadata=replace(metadata, namespace=namespace or metadata.namespace or None))
     spec.validate(placed, document.places, objects=objects, lint=lint)
     return workflow
+
+
+def _documents(manifest: Manifest, source: str) -> tuple[spec.Document, ...]:
+    if isinstance(manifest, str):
+        return spec.load(manifest, source)
+    return (spec.from_json(_decoded(manifest) if isinstance(manifest, bytes) else dict(manifest), kind="Workflow"),)
+
+
+def _decoded(text: bytes) -> dict[str, Any]:
+    try:
+        return msgspec.json.decode(text, type=dict[str, Any])
+    except msgspec.ValidationError as error:
+        raise Refused(f"the manifest does not have the expected form: {error}") from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise Refused(f"the manifest is not valid JSON: {error}") from None
 
 
 def read_unchecked(manifest: Mapping[str, Any]) -> argo.Workflow:

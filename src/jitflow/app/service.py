@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 import msgspec
-from msgspec import Struct, to_builtins
+from msgspec import Struct
 
 from jitflow.app.archive import Archive
 from jitflow.app.artifacts import Artifacts
@@ -16,7 +16,7 @@ from jitflow.app.deltas import Deltas
 from jitflow.app.events import Happening, triggered
 from jitflow.app.index import Page, RunIndex
 from jitflow.app.logs import LogQuery, LogSink
-from jitflow.app.manifests import Manifest, missing_template, placed_in, prepare, read_aside, read_unchecked
+from jitflow.app.manifests import KnownManifests, Manifest, missing_template, placed_in, prepare, read_unchecked
 from jitflow.app.names import check_name, check_namespace
 from jitflow.app.naming import TakenNames
 from jitflow.app.objects import Objects
@@ -102,6 +102,7 @@ class Service:
         self._clock = clock
         self._ids = ids
         self._objects = objects
+        self._manifests = KnownManifests(objects)
         self.library = Objects(objects)
         self._index = RunIndex()
         self.artifacts = Artifacts(engine, storage, primary)
@@ -157,9 +158,7 @@ class Service:
         self, manifest: Manifest, namespace: str, *, source: str, size_bytes: int, lint: bool = False
     ) -> argo.Workflow:
         namespace = namespace or self.namespace
-        return await read_aside(
-            manifest, source=source, size_bytes=size_bytes, namespace=namespace, objects=self._objects, lint=lint
-        )
+        return await self._manifests.read(manifest, source=source, size_bytes=size_bytes, namespace=namespace, lint=lint)
 
     async def create(
         self, manifest: Manifest, namespace: str = "", *, dry_run: bool = False, source: str = "", size_bytes: int = 0
@@ -180,7 +179,7 @@ class Service:
             Refused: the name exists (`conflict`), or cannot be one; or the workflow cannot run and is not to be kept.
         """
         try:
-            read = await self._read(to_builtins(workflow), namespace, source="", size_bytes=0)
+            read = await self._read(msgspec.json.encode(workflow), namespace, source="", size_bytes=0)
         except Refused as error:
             if not kept:
                 raise
@@ -256,7 +255,7 @@ class Service:
             Refused: there is no such object, or what comes of it cannot run.
         """
         workflow = from_resource(self._objects, namespace or self.namespace, kind, name, options, now=self._clock.now())
-        read = await self._read(to_builtins(workflow), namespace, source="", size_bytes=0)
+        read = await self._read(msgspec.json.encode(workflow), namespace, source="", size_bytes=0)
         return await self.take(read, namespace or self.namespace, dry_run=bool(options.dry_run or options.server_dry_run))
 
     def find(self, namespace: str, name: str, *, uid: str = "", only_live: bool = False) -> RunRow:
@@ -359,7 +358,7 @@ class Service:
     async def resubmit_run(self, row: RunRow, *, memoized: bool = False, parameters: Sequence[str] = ()) -> argo.Workflow:
         """Run a workflow anew under another name (see `resubmit`)."""
         workflow = resubmission(await self.document(row) or _gone(row), parameters)
-        read = await self._read(to_builtins(workflow), row.namespace, source="", size_bytes=0)
+        read = await self._read(msgspec.json.encode(workflow), row.namespace, source="", size_bytes=0)
         return await self.take(read, row.namespace, after=row.uid if memoized else "")
 
     async def set_nodes(

@@ -12,6 +12,48 @@ from jitflow.settings import ServerSettings, SettingsError
 MAX_HEAD_BYTES: Final = 65_536
 """The longest head of a request: its first line and headers."""
 
+_MAX_HELD_BYTES: Final = 16_384
+"""So much of an answer is held back until the end of the loop's turn, at most."""
+
+
+class _Whole:
+    """A transport that sends what is written at once as one: a short answer's head and body make one packet and one call.
+
+    Anything but writing and closing goes through to the real transport.
+    """
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        """Wrap a transport."""
+        self._transport = transport
+        self._pending: list[bytes] = []
+        self._size = 0
+        self._call_soon = asyncio.get_running_loop().call_soon
+
+    def __getattr__(self, name: str) -> Any:
+        """Return what the real transport has."""
+        return getattr(self._transport, name)
+
+    def write(self, data: bytes) -> None:
+        """Send the bytes with those that are written in the same turn of the loop."""
+        if not self._pending:
+            self._call_soon(self._flush)
+        self._pending.append(data)
+        self._size += len(data)
+        if self._size >= _MAX_HELD_BYTES:  # the transport counts what a slow reader has not taken
+            self._flush()
+
+    def _flush(self) -> None:
+        if self._pending:
+            data = self._pending[0] if len(self._pending) == 1 else b"".join(self._pending)
+            self._pending.clear()
+            self._size = 0
+            self._transport.write(data)
+
+    def close(self) -> None:
+        """Send what is left, then close."""
+        self._flush()
+        self._transport.close()
+
 
 class _Timely:
     """Mixed into a protocol of uvicorn: a request's head must come in time and be of a sensible length."""
@@ -22,7 +64,7 @@ class _Timely:
 
     def connection_made(self: Any, transport: asyncio.Transport) -> None:
         """Begin to wait for the first request."""
-        super().connection_made(transport)  # pyright: ignore[reportAttributeAccessIssue]
+        super().connection_made(_Whole(transport))  # pyright: ignore[reportAttributeAccessIssue]
         self._await_head()
 
     def data_received(self: Any, data: bytes) -> None:

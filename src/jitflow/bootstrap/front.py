@@ -3,7 +3,6 @@
 from contextlib import AsyncExitStack
 
 from msgspec import Struct
-from starlette.applications import Starlette
 
 from jitflow.access import Gate, Limits, Role, Tokens, Verifier
 from jitflow.access.audit import AuditLog
@@ -14,7 +13,7 @@ from jitflow.app.webhooks import Webhook, Webhooks, checked
 from jitflow.bootstrap.home import Home
 from jitflow.bootstrap.rotation import Rotation
 from jitflow.bootstrap.vault import Vault
-from jitflow.control_api import LOOPBACK_HOSTS, Rules, make_app
+from jitflow.control_api import LOOPBACK_HOSTS, Application, Rules, make_app
 from jitflow.data_api import routes as data_routes
 from jitflow.engine import Engine
 from jitflow.engine.tasks import Owner
@@ -52,7 +51,7 @@ class Behind(Struct, frozen=True, kw_only=True):
     """What is called when the server stops."""
 
 
-async def open_front(settings: Settings, token: str, behind: Behind) -> Starlette:
+async def open_front(settings: Settings, token: str, behind: Behind) -> Application:
     """Return the application, which lets in who holds `token` or what the store knows of.
 
     Raises:

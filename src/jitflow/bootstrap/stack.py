@@ -8,7 +8,6 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 from msgspec import Struct
-from starlette.applications import Starlette
 
 from jitflow.agents import DataAgent, HostRules, HttpAgent, Plugin, PluginAgent, ResourceAgent
 from jitflow.app import Service
@@ -24,6 +23,7 @@ from jitflow.bootstrap.keys import source_of
 from jitflow.bootstrap.remotes import ARTIFACTS, Registry, configured
 from jitflow.bootstrap.system import RandomIds, SystemClock
 from jitflow.bootstrap.vault import Vault
+from jitflow.control_api import Application
 from jitflow.dataplane import LocalDataPlane, PlanProcess, PrimaryDirectory, RemotePrimary, Scratch, Tuning
 from jitflow.engine import Engine, Images
 from jitflow.engine.plugins import WorkflowPlugins
@@ -56,7 +56,7 @@ _log = logger("server")
 class Stack(Struct, frozen=True, kw_only=True):
     """A server's parts that its front needs: the ASGI application, the token that opens it, and how its streams are ended."""
 
-    app: Starlette
+    app: Application
     token: str
     end_streams: Callable[[], None]
 

@@ -2,14 +2,12 @@
 
 import time
 from collections.abc import Callable, Collection, Sequence
+from functools import partial
 
 from msgspec import Struct
-from starlette.applications import Starlette
 from starlette.middleware.cors import CORSMiddleware
-from starlette.requests import Request
-from starlette.responses import Response
-from starlette.routing import BaseRoute
-from starlette.types import Scope
+from starlette.routing import BaseRoute, Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from jitflow.access import OPEN, Gate, Limits, Tokens
 from jitflow.access.audit import AuditLog
@@ -20,11 +18,11 @@ from jitflow.control_api import metrics as metrics_routes
 from jitflow.control_api import secrets as secret_routes
 from jitflow.control_api.archive import ArchiveRoutes
 from jitflow.control_api.artifacts import ArtifactRoutes
-from jitflow.control_api.errors import Code, failure, failure_of
 from jitflow.control_api.following import FollowingRoutes
-from jitflow.control_api.guards import guarded
+from jitflow.control_api.guards import guard_of
 from jitflow.control_api.jit import JitRoutes
 from jitflow.control_api.objects import ObjectRoutes
+from jitflow.control_api.routing import Dispatcher
 from jitflow.control_api.secrets import KeyRotation
 from jitflow.control_api.shell import BODY_TIMEOUT_S, LOOPBACK_HOSTS, MAX_BODY_BYTES, Shell
 from jitflow.control_api.tokens import TokenRoutes
@@ -32,7 +30,7 @@ from jitflow.control_api.webhooks import WebhookRoutes
 from jitflow.control_api.workflows import WorkflowRoutes
 from jitflow.telemetry.metrics import Exposition
 
-__all__ = ["LOOPBACK_HOSTS", "MAX_BODY_BYTES", "Rules", "make_app", "routes"]
+__all__ = ["LOOPBACK_HOSTS", "MAX_BODY_BYTES", "Application", "Rules", "make_app", "routes"]
 
 
 class Rules(Struct, frozen=True, kw_only=True):
@@ -41,6 +39,20 @@ class Rules(Struct, frozen=True, kw_only=True):
     limits: Limits = Limits()
     body_timeout_s: float = BODY_TIMEOUT_S
     cors_origins: tuple[str, ...] = ()
+
+
+class Application:
+    """The ASGI application: its routes, behind all that stands before them."""
+
+    def __init__(self, routes: Sequence[Route], entry: ASGIApp) -> None:
+        """Hold the parts; `entry` is called for each request."""
+        self.routes = tuple(routes)
+        self._entry = entry
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request; of what else a server may tell, nothing is of use here."""
+        if scope["type"] == "http":
+            await self._entry(scope, receive, send)
 
 
 def routes(service: Service) -> list[BaseRoute]:
@@ -69,7 +81,7 @@ def make_app(
     audit: AuditLog | None = None,
     outbox: Outbox | None = None,
     rotation: KeyRotation | None = None,
-) -> Starlette:
+) -> Application:
     """Return the application: the Control API (unless `control` is False) and `extra` routes behind one gate.
 
     Args:
@@ -93,8 +105,7 @@ def make_app(
     audited = auditing.routes(audit) if audit is not None else []
     table = [*about.routes(), *managed, *audited, *measured, *extra, *(routes(service) if control else ()), *about.other_routes()]
     open_paths = OPEN | {metrics_routes.PATH} if open_metrics else OPEN
-    app = Starlette(routes=guarded(table, open_paths=open_paths), exception_handlers={404: _refuse, 405: _refuse})
-    app.router.redirect_slashes = False
+    dispatcher = Dispatcher(table, partial(guard_of, open_paths=open_paths))
     gate = Gate(key) if isinstance(key, str) else key
     listeners: list[Callable[[Scope, int], None]] = []
     if metrics is not None:
@@ -106,22 +117,22 @@ def make_app(
         for listener in listeners:
             listener(scope, status)
 
-    limits = {"limits": rules.limits, "body_timeout_s": rules.body_timeout_s}
-    app.add_middleware(Shell, gate=gate, hosts=hosts, open_paths=open_paths, answered=answered, **limits)  # pyright: ignore[reportArgumentType]
+    entry: ASGIApp = Shell(
+        dispatcher,
+        gate,
+        hosts=hosts,
+        open_paths=open_paths,
+        answered=answered,
+        limits=rules.limits,
+        body_timeout_s=rules.body_timeout_s,
+    )
     if rules.cors_origins:
         # Outermost: a browser asks without a token whether it may send one.
-        app.add_middleware(
-            CORSMiddleware,
+        entry = CORSMiddleware(
+            entry,
             allow_origins=list(rules.cors_origins),
             allow_methods=["GET", "POST", "PUT", "DELETE"],
             allow_headers=["authorization", "content-type"],
             expose_headers=["content-disposition", "content-range", "retry-after"],
         )
-    return app
-
-
-async def _refuse(request: Request, error: Exception) -> Response:
-    known = failure_of(error) or failure(Code.UNKNOWN, "the request cannot be served")
-    if known.status == 404:
-        known = failure(Code.NOT_FOUND, f"there is nothing at {request.url.path[:200]}")
-    return Response(known.body(), status_code=known.status, media_type="application/json")
+    return Application(dispatcher.routes, entry)

@@ -1,12 +1,11 @@
 """Guards: what the table of permissions says is asked of every request before its handler runs."""
 
-from collections.abc import Iterable
-
 from starlette.requests import Request
-from starlette.routing import BaseRoute, Route
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.routing import Route
+from starlette.types import Scope
 
 from jitflow.access import OPEN, Identity, Need, Permission, denied, need_of
+from jitflow.control_api.routing import Guard
 from jitflow.control_api.shell import IDENTITY
 from jitflow.model import argo
 from jitflow.model.problems import Refused
@@ -17,36 +16,24 @@ NOTED = "jitflow.noted"
 """Where it holds what the handler notes for the audit log."""
 
 
-def guarded(routes: Iterable[BaseRoute], *, open_paths: frozenset[str] = OPEN) -> list[BaseRoute]:
-    """Return the routes, each behind what the table says of it.
+def guard_of(route: Route, *, open_paths: frozenset[str] = OPEN) -> Guard | None:
+    """Return what stands before a route by the table, None where nobody is asked anything.
 
     Raises:
-        LookupError: a route is not in the table.
+        LookupError: the route is not in the table.
     """
-    table = list(routes)
-    for route in table:
-        assert isinstance(route, Route), "every route is one path"
-        if route.path not in open_paths:
-            needs = {method: need_of(method, route.path) for method in route.methods or ()}
-            route.app = _Guard(route.app, needs)
-    return table
+    if route.path in open_paths:
+        return None
+    needs: dict[str, Need] = {method: need_of(method, route.path) for method in route.methods or ()}
 
+    def guard(scope: Scope) -> None:
+        need, parameters = needs[scope["method"]], scope["path_params"]
+        scope[NEED] = need.of(parameters)
+        refusal = need.refusal(scope[IDENTITY], parameters)
+        if refusal:
+            raise Refused(refusal, code="denied")
 
-class _Guard:
-    """Stands before one route."""
-
-    def __init__(self, app: ASGIApp, needs: dict[str, Need]) -> None:
-        self._app = app
-        self._needs = needs
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        need = self._needs.get(scope["method"])
-        if need is not None:
-            scope[NEED] = need.of(scope["path_params"])
-            refusal = need.refusal(scope[IDENTITY], scope["path_params"])
-            if refusal:
-                raise Refused(refusal, code="denied")
-        await self._app(scope, receive, send)
+    return guard
 
 
 def identity_of(request: Request) -> Identity:

@@ -31,7 +31,7 @@ class CreateOptions(Struct, frozen=True, rename="camel"):
 class CreateBody(Struct, frozen=True, rename="camel"):
     """Body of create, lint and explain."""
 
-    workflow: dict[str, Any] | None = None
+    workflow: msgspec.Raw = msgspec.Raw()
     namespace: str | None = None
     server_dry_run: bool | None = None
     create_options: CreateOptions | None = None
@@ -54,14 +54,32 @@ class SubmitBody(Struct, frozen=True, rename="camel"):
 class Submission(Struct, frozen=True, kw_only=True):
     """A manifest as it was sent, whether only to try, its name in messages, and the length of the body.
 
-    `namespace`: what the body says of it, empty if that is nothing, or not known before the manifest is read.
+    `around`: the namespace that the body names beside the manifest.
     """
 
     manifest: Manifest
-    namespace: str = ""
+    around: str = ""
     dry_run: bool = False
     source: str = ""
     size_bytes: int = 0
+
+    @property
+    def namespace(self) -> str:
+        """What the body says of the namespace, empty if that is nothing, or not known before the manifest is read."""
+        if self.around or not isinstance(self.manifest, bytes):
+            return self.around
+        try:
+            return msgspec.json.decode(self.manifest, type=_Placed).metadata.namespace or ""
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return ""  # it is refused when it is read
+
+
+class _Metadata(Struct, frozen=True):
+    namespace: str | None = None
+
+
+class _Placed(Struct, frozen=True):
+    metadata: _Metadata = _Metadata()
 
 
 class ControlBody(Struct, frozen=True, rename="camel"):
@@ -112,12 +130,10 @@ async def read_manifest(request: Request) -> Submission:
         source = request.query_params.get("source", "")[:200]
         return Submission(manifest=text, dry_run=dry, source=source, size_bytes=len(body))
     parsed = decode(body, CreateBody)
-    if parsed.workflow is None:
+    manifest = bytes(parsed.workflow)
+    if manifest in {b"", b"null"}:
         raise Refused('the body has no workflow; send {"workflow": {…}}')
-    metadata = parsed.workflow.get("metadata")
-    own = metadata.get("namespace") if isinstance(metadata, dict) else None
-    namespace = parsed.namespace or (own if isinstance(own, str) else "")
-    return Submission(manifest=parsed.workflow, dry_run=parsed.is_dry, size_bytes=len(body), namespace=namespace)
+    return Submission(manifest=manifest, dry_run=parsed.is_dry, size_bytes=len(body), around=parsed.namespace or "")
 
 
 def flag(request: Request, name: str) -> bool:

@@ -74,9 +74,6 @@ class Shell:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
         answer = _Answer(send, lambda status: self._answered(scope, status))
         try:
             refusal = await self._refusal(scope)

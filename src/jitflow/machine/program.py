@@ -4,7 +4,7 @@ import hashlib
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, Final
 
 import msgspec
@@ -14,7 +14,7 @@ from jitflow.expr import tags
 from jitflow.machine import locations
 from jitflow.machine import templates as keys
 from jitflow.machine.expressions import EarlyValues, reads
-from jitflow.machine.named import PARAMETERS, NamedFiles, named_files
+from jitflow.machine.named import NONE, PARAMETERS, NamedFiles, named_files
 from jitflow.machine.problems import Problem
 from jitflow.model import argo
 from jitflow.model.effective import MissingTemplate, template_spec
@@ -429,6 +429,8 @@ class Program:
     @cached_property
     def named(self) -> NamedFiles:
         """The files that the workflow's parameters name, by the convention that `NamedFiles` describes."""
+        if self.arguments.parameters.keys().isdisjoint(PARAMETERS):
+            return NONE
         values = self.constants
         return named_files({name: values.get(f"workflow.parameters.{name}", "") for name in PARAMETERS})
 
@@ -535,7 +537,8 @@ def _merge(own: Any, default: Any, *, kinds: bool = False) -> Any:
     return msgspec.structs.replace(own, **changes) if changes else own
 
 
-def _creation_times(created: str | None) -> dict[str, str]:
+@lru_cache(maxsize=64)
+def _creation_times(created: str | None) -> Mapping[str, str]:
     """Return `workflow.creationTimestamp` and its parts, by strftime's letters, `RFC3339` and `s` (seconds since the epoch)."""
     if not created:
         return {}

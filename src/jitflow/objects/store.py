@@ -78,6 +78,7 @@ class ObjectStore:
         self._last: dict[Key, asyncio.Task[Any]] = {}
         """The last write of each object that is under way."""
         self._version = 0
+        self._changes = 0
 
     async def open(self) -> None:
         """Read all objects."""
@@ -110,6 +111,11 @@ class ObjectStore:
     def version(self) -> int:
         """The resource version of the last write."""
         return self._version
+
+    @property
+    def changes(self) -> int:
+        """How often what `find` and `list` see has changed since the start."""
+        return self._changes
 
     def subscribe(self, listener: Listener) -> Callable[[], None]:
         """Tell `listener` of every durable change from now on; return how to stop that."""
@@ -188,6 +194,7 @@ class ObjectStore:
             raise Refused(f"{resource(key[0])} {key[2]!r} not found", code="not_found")
         await self._store.put(DOCUMENTS, [("/".join(key), None)])
         del self._objects[key]
+        self._changes += 1
         self._tell(Change(action="DELETED", kind=key[0], value=old))
 
     async def _write(self, value: Any, namespace: str, check: Check) -> Any:
@@ -207,6 +214,7 @@ class ObjectStore:
         sealed = self._sealer.seal(body) if isinstance(written, Secret) else body
         await self._store.put(DOCUMENTS, [("/".join(key), sealed)])
         self._objects[key] = written
+        self._changes += 1
         self._tell(Change(action="MODIFIED" if old is not None else "ADDED", kind=key[0], value=written))
         return written
 

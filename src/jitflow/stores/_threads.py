@@ -10,6 +10,7 @@ from typing import Generic, TypeVar
 from jitflow.ports.errors import Broken, PortError
 
 T = TypeVar("T")
+Finish = Callable[[sqlite3.Connection], None]
 
 MAX_BATCH = 512
 """Changes in one transaction: bounds how long the first caller waits for the last one's work."""
@@ -137,23 +138,27 @@ def serve_reads(connection: sqlite3.Connection, jobs: list[Job[object]]) -> None
                 connection.execute("COMMIT")
 
 
-def serve_writes(connection: sqlite3.Connection, jobs: list[Job[object]]) -> None:
-    """Commit all changes in one transaction; if one breaks it, each in a transaction of its own."""
+def serve_writes(connection: sqlite3.Connection, jobs: list[Job[object]], *, finish: Finish) -> None:
+    """Commit all changes in one transaction; if one breaks it, each in a transaction of its own.
+
+    `finish` is called after the last change of each, for what they share.
+    """
     try:
-        _commit(connection, jobs)
+        _commit(connection, jobs, finish)
     except Exception as error:
         if len(jobs) == 1:
             jobs[0].error = translate(error)
             return
         for job in jobs:
-            serve_writes(connection, [job])
+            serve_writes(connection, [job], finish=finish)
 
 
-def _commit(connection: sqlite3.Connection, jobs: list[Job[object]]) -> None:
+def _commit(connection: sqlite3.Connection, jobs: list[Job[object]], finish: Finish) -> None:
     connection.execute("BEGIN IMMEDIATE")
     try:
         for job in jobs:
             job.run(connection)
+        finish(connection)
         connection.execute("COMMIT")
     except BaseException:
         if connection.in_transaction:

@@ -9,6 +9,7 @@ import os
 import sqlite3
 from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, TypeVar
@@ -40,11 +41,13 @@ class SqliteStore:
         self._synchronous = synchronous
         self._closed = False
         self._sequence = 0
+        self._saved_sequence = 0
         self._writes: SimpleQueue[Job[object] | None] = SimpleQueue()
         self._reads: SimpleQueue[Job[object] | None] = SimpleQueue()
         self._prepare()
         writer, *readers = [self._connect(), *(self._connect_reader() for _ in range(_READERS))]
-        self._workers = [Worker("store-writer", writer, serve_writes, self._writes, max_batch=MAX_BATCH)]
+        serve = partial(serve_writes, finish=self._save_sequence)
+        self._workers = [Worker("store-writer", writer, serve, self._writes, max_batch=MAX_BATCH)]
         for reader in readers:  # they share a queue: a long read does not hold up the others
             self._workers.append(Worker("store-reader", reader, serve_reads, self._reads, max_batch=1))
 
@@ -91,7 +94,7 @@ class SqliteStore:
         connection = self._connect()
         try:
             migrate(connection, str(self._path))
-            self._sequence = int(connection.execute(QUERIES["select_sequence"]).fetchone()[0])
+            self._sequence = self._saved_sequence = int(connection.execute(QUERIES["select_sequence"]).fetchone()[0])
         finally:
             connection.close()
 
@@ -135,8 +138,8 @@ class SqliteStore:
         await self._submit(self._writes, lambda connection: _put(connection, kind, rows))
 
     def _commit(self, connection: sqlite3.Connection, commit: Commit) -> int:
-        # A conflict shows before the first write, so it cannot leave anything behind in the shared transaction.
-        position = _position(connection, commit.row)
+        # A conflict shows with the first write or before, so it cannot leave anything behind in the shared transaction.
+        position = _position(connection, commit.row) if commit.row.version > 1 else None
         sequence = self._sequence + 1
         run, events = _write_row(connection, commit, position, sequence)
         if commit.header is not None:
@@ -151,10 +154,15 @@ class SqliteStore:
             "append_event",
             [(run, number, pack(body)) for number, body in enumerate(commit.events, start=first)],
         )
-        connection.execute(QUERIES["save_sequence"], (sequence,))
         # Numbers of a transaction that is rolled back are left out, never given twice.
         self._sequence = sequence
         return sequence
+
+    def _save_sequence(self, connection: sqlite3.Connection) -> None:
+        """Write the last number once for all changes of a transaction."""
+        if self._sequence != self._saved_sequence:
+            connection.execute(QUERIES["save_sequence"], (self._sequence,))
+            self._saved_sequence = self._sequence
 
     # Reads.
 
@@ -247,6 +255,7 @@ def _write_row(
         events = before + len(commit.events)
         connection.execute(QUERIES["update_run"], (*state, row.version, sequence, events, run))
     except sqlite3.IntegrityError as error:
+        _position(connection, row)  # raises if the run itself is there already
         raise VersionConflict(f"namespace {row.namespace!r} holds a live run named {row.name!r} already") from error
     return run, events
 
