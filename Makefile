@@ -18,7 +18,7 @@ export PYTHONDONTWRITEBYTECODE := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check bench conformance fuzz generate dist clean bench-traces bench-data bench-real bench-catalogue bench-original fuzz-planner fuzz-api
+.PHONY: help demo test check bench conformance fuzz generate dist clean bench-traces bench-data bench-real bench-catalogue bench-original bench-api fuzz-planner fuzz-api
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -46,6 +46,9 @@ check: $(DEV) ## format, lint, types, layers, generated files, container and CI 
 
 bench: $(DEV) ## measure the cost of a step beside make, Snakemake and Prefect (about ten minutes)
 	@$(BIN)/python -m benchmark.overhead
+
+bench-api: $(DEV) ## submit and read workflows over HTTP, beside a bare endpoint and Prefect (three minutes): BENCH_FLAGS="--only jitflow"
+	@$(BIN)/python -m benchmark.api $(BENCH_FLAGS)
 
 bench-data: $(DEV) ## move data through the queue beside one rclone copy, direct and over a slow link: BENCH_FLAGS="--rounds 5"
 	@$(BIN)/python -m benchmark.data $(BENCH_FLAGS)

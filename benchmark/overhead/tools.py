@@ -74,7 +74,7 @@ class Snakemake:
 
     def prepare(self) -> None:
         """Install it."""
-        _install(self._venv, "snakemake")
+        install(self._venv, "snakemake")
 
     def run(self, shape: str, steps: int) -> float:
         """Run Snakemake once in an empty folder."""
@@ -95,7 +95,7 @@ class Prefect:
 
     def prepare(self) -> None:
         """Install it; newer FastAPI than 0.150 cannot be imported by it."""
-        _install(self._venv, "prefect", "fastapi<0.150")
+        install(self._venv, "prefect", "fastapi<0.150")
         # Its first run ever makes a database.
         self.run(shapes.FAN, 1)
 
@@ -200,7 +200,12 @@ def _timed(command: list[str], folder: Path, environment: dict[str, str] | None 
     return taken
 
 
-def _install(venv: Path, *packages: str) -> None:
+def install(venv: Path, *packages: str) -> None:
+    """Make a virtual environment with some packages, unless it is there.
+
+    Raises:
+        Unavailable: they cannot be had.
+    """
     mark = venv / ".installed"
     wanted = "\n".join(packages)
     if mark.exists() and mark.read_text() == wanted:
