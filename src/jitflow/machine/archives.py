@@ -1,6 +1,7 @@
 """Archived logs: which pods give theirs as output artifacts, and under which names."""
 
-from jitflow.machine.program import CompiledTemplate, Program
+from jitflow.machine.compiled import CompiledTemplate
+from jitflow.machine.program import Program
 from jitflow.machine.state import Run
 from jitflow.model import argo
 

@@ -6,9 +6,9 @@ import msgspec
 
 from jitflow.expr import tags
 from jitflow.machine import locations
+from jitflow.machine.compiled import ArgumentText, ArtifactArgument, CompiledArguments, CompiledTemplate
 from jitflow.machine.expressions import as_text, value_of
 from jitflow.machine.problems import Absent, Problem, Unresolved
-from jitflow.machine.program import ArgumentText, ArtifactArgument, CompiledArguments, CompiledTemplate
 from jitflow.machine.scope import Globals, Scope, text_or_absent
 from jitflow.model import argo
 from jitflow.model.effective import missing_config

@@ -2,10 +2,10 @@
 
 from jitflow.machine import arguments, phases
 from jitflow.machine import node as types
+from jitflow.machine.compiled import CompiledTemplate, Plan, Task
 from jitflow.machine.graph import dag_plan, dooms, fails_fast, forgiven
 from jitflow.machine.node import Node, changed
 from jitflow.machine.problems import Problem
-from jitflow.machine.program import CompiledTemplate, Plan, Task
 from jitflow.machine.schedule import schedule
 from jitflow.machine.turn import FAIL_FAST, Turn
 from jitflow.machine.values import item_nodes

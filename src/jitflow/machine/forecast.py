@@ -16,13 +16,13 @@ from jitflow.expr import tags
 from jitflow.machine import locations, names, phases
 from jitflow.machine import node as types
 from jitflow.machine.arguments import ArtifactArgument, found_artifact
+from jitflow.machine.compiled import CompiledTemplate, Plan, Task
 from jitflow.machine.future import FutureInputs, FutureTasks, FutureValues, LiveView, Outcome, future_inputs, has_tags, known
 from jitflow.machine.graph import forgiven, plan_for
 from jitflow.machine.intermediates import NOTHING, Passing, Policy, place_of
 from jitflow.machine.node import Node
 from jitflow.machine.pods import planned_outputs
 from jitflow.machine.problems import Problem, Unknown
-from jitflow.machine.program import CompiledTemplate, Plan, Task
 from jitflow.machine.reach import reached
 from jitflow.machine.schedule import condition, holds, items_of
 from jitflow.machine.scope import Scope

@@ -7,10 +7,11 @@ from msgspec import Struct
 
 from jitflow.machine import phases
 from jitflow.machine.arguments import input_artifact, input_value
+from jitflow.machine.compiled import CompiledArguments, CompiledTemplate
 from jitflow.machine.expressions import rendered
 from jitflow.machine.node import Key, Node
 from jitflow.machine.problems import Problem, Unknown
-from jitflow.machine.program import CompiledArguments, CompiledTemplate, Program
+from jitflow.machine.program import Program
 from jitflow.machine.scope import Scope
 from jitflow.machine.state import NO_CHILDREN, Run, State
 from jitflow.machine.values import LiveTasks, WorkflowValues

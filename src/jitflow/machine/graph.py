@@ -4,8 +4,9 @@ from typing import Protocol
 
 from jitflow.machine import node as types
 from jitflow.machine import phases
+from jitflow.machine.compiled import CompiledTemplate, Plan, Task
 from jitflow.machine.node import Node
-from jitflow.machine.program import CompiledTemplate, Plan, Program, Task
+from jitflow.machine.program import Program
 from jitflow.model import argo
 
 

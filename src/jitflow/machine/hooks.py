@@ -9,10 +9,10 @@ from collections.abc import Mapping
 from jitflow.machine import names, phases
 from jitflow.machine import node as types
 from jitflow.machine import templates as keys
+from jitflow.machine.compiled import CompiledHook
 from jitflow.machine.expressions import truth
 from jitflow.machine.node import HOOK, Node, changed
 from jitflow.machine.problems import Problem
-from jitflow.machine.program import CompiledHook
 from jitflow.machine.scope import Scope
 from jitflow.machine.turn import Turn
 

@@ -11,7 +11,8 @@ import msgspec
 from msgspec import Struct
 
 from jitflow.machine import garbage, locations
-from jitflow.machine.program import CompiledTemplate, Program
+from jitflow.machine.compiled import CompiledTemplate
+from jitflow.machine.program import Program
 from jitflow.machine.reach import reached
 from jitflow.machine.state import Run, State
 from jitflow.model import argo

@@ -7,9 +7,9 @@ import msgspec
 from immutables import Map
 
 from jitflow.machine import names, shares
+from jitflow.machine.compiled import CompiledTemplate, Task
 from jitflow.machine.graph import task_of
 from jitflow.machine.node import Key, Node
-from jitflow.machine.program import CompiledTemplate, Task
 from jitflow.machine.state import NO_CHILDREN, NO_FRAME, Counts, Decision, Frame, Run, State
 from jitflow.model import argo
 from jitflow.model.runs import Effect, Note

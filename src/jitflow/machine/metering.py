@@ -6,9 +6,9 @@ import msgspec
 
 from jitflow.machine import meters, phases
 from jitflow.machine import node as types
+from jitflow.machine.compiled import CompiledTemplate
 from jitflow.machine.node import Node
 from jitflow.machine.problems import Problem
-from jitflow.machine.program import CompiledTemplate
 from jitflow.machine.resources import CPU, MEMORY, asked_by, taken
 from jitflow.machine.scope import Scope
 from jitflow.machine.turn import Turn

@@ -8,9 +8,9 @@ from jitflow.expr import durations, tags
 from jitflow.machine import archives, locations, names, phases, shares
 from jitflow.machine import node as types
 from jitflow.machine import templates as keys
+from jitflow.machine.compiled import CompiledTemplate
 from jitflow.machine.node import Node, changed
 from jitflow.machine.problems import Problem
-from jitflow.machine.program import CompiledTemplate
 from jitflow.machine.retries import last_moment
 from jitflow.machine.scope import Scope
 from jitflow.machine.state import Run

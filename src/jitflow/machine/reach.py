@@ -2,8 +2,9 @@
 
 from collections.abc import Iterator
 
+from jitflow.machine.compiled import CompiledTemplate
 from jitflow.machine.problems import Problem
-from jitflow.machine.program import CompiledTemplate, Program
+from jitflow.machine.program import Program
 from jitflow.model.objects import NO_OBJECTS, Objects
 
 

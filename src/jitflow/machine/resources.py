@@ -10,8 +10,8 @@ from decimal import Decimal
 
 from jitflow.expr.durations import QuantityError, exact_quantity
 from jitflow.machine import node as types
+from jitflow.machine.compiled import CONTAINER, CONTAINER_SET, SCRIPT, CompiledTemplate
 from jitflow.machine.node import Node
-from jitflow.machine.program import CONTAINER, CONTAINER_SET, SCRIPT, CompiledTemplate
 from jitflow.machine.state import State
 from jitflow.model import argo
 

@@ -5,10 +5,10 @@ from datetime import UTC, datetime
 from jitflow.expr import durations
 from jitflow.machine import metering, phases
 from jitflow.machine import node as types
+from jitflow.machine.compiled import CompiledTemplate
 from jitflow.machine.expressions import truth
 from jitflow.machine.node import Node, changed
 from jitflow.machine.problems import Problem
-from jitflow.machine.program import CompiledTemplate
 from jitflow.machine.scope import Scope
 from jitflow.machine.times import spoken
 from jitflow.machine.turn import Turn

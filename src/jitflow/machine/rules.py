@@ -5,12 +5,12 @@ A new kind of template is a module with a class like `PodKind`, and a line here.
 
 from collections.abc import Mapping
 
-from jitflow.machine import daemons, hooks, metering, program, retries, workflow
+from jitflow.machine import compiled, daemons, hooks, metering, retries, workflow
 from jitflow.machine import node as types
+from jitflow.machine.compiled import CompiledTemplate
 from jitflow.machine.dags import DagKind
 from jitflow.machine.node import Node
 from jitflow.machine.pods import PodKind
-from jitflow.machine.program import CompiledTemplate
 from jitflow.machine.retries import Retries
 from jitflow.machine.steps import StepGroups, StepsKind, TaskGroups
 from jitflow.machine.suspends import SuspendKind
@@ -22,12 +22,12 @@ class MachineRules:
     """The machine's rules, as the turn asks for them."""
 
     kinds: Mapping[str, Kind] = {
-        program.CONTAINER: PodKind(),
-        program.SCRIPT: PodKind(),
-        program.CONTAINER_SET: PodKind(),
-        program.STEPS: StepsKind(),
-        program.DAG: DagKind(),
-        program.SUSPEND: SuspendKind(),
+        compiled.CONTAINER: PodKind(),
+        compiled.SCRIPT: PodKind(),
+        compiled.CONTAINER_SET: PodKind(),
+        compiled.STEPS: StepsKind(),
+        compiled.DAG: DagKind(),
+        compiled.SUSPEND: SuspendKind(),
         "http": TaskKind(types.HTTP),
         "plugin": TaskKind(types.PLUGIN),
         "data": TaskKind(types.POD),

@@ -9,9 +9,9 @@ from jitflow.expr import durations, tags
 from jitflow.expr import when as when_language
 from jitflow.machine import names, phases
 from jitflow.machine import node as types
+from jitflow.machine.compiled import Task
 from jitflow.machine.node import Node, changed
 from jitflow.machine.problems import Absent, Problem
-from jitflow.machine.program import Task
 from jitflow.machine.scope import Scope
 from jitflow.machine.turn import Turn
 from jitflow.machine.values import EMPTY_LOOP

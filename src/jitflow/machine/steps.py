@@ -3,9 +3,9 @@
 from jitflow.machine import arguments, phases
 from jitflow.machine import node as types
 from jitflow.machine import templates as keys
+from jitflow.machine.compiled import CompiledTemplate
 from jitflow.machine.node import Node, changed
 from jitflow.machine.problems import Problem
-from jitflow.machine.program import CompiledTemplate
 from jitflow.machine.schedule import schedule
 from jitflow.machine.turn import FAIL_FAST, TOO_DEEP, Turn
 from jitflow.machine.values import check_results, item_nodes

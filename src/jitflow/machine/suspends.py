@@ -7,9 +7,9 @@ import msgspec
 from jitflow.expr import durations
 from jitflow.machine import node as types
 from jitflow.machine import phases
+from jitflow.machine.compiled import CompiledTemplate
 from jitflow.machine.node import Node, changed
 from jitflow.machine.problems import Problem
-from jitflow.machine.program import CompiledTemplate
 from jitflow.machine.scope import Scope
 from jitflow.machine.turn import Turn
 from jitflow.machine.values import own_values

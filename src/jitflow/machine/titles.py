@@ -2,9 +2,10 @@
 
 import re
 
+from jitflow.machine.compiled import CompiledTemplate
 from jitflow.machine.node import Node
 from jitflow.machine.problems import Problem
-from jitflow.machine.program import CompiledTemplate, Program
+from jitflow.machine.program import Program
 from jitflow.model import argo
 
 _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9-.]{0,61}[a-zA-Z0-9]")

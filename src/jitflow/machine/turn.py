@@ -10,11 +10,11 @@ from jitflow.machine import locks, memo, names, phases
 from jitflow.machine import node as types
 from jitflow.machine import templates as keys
 from jitflow.machine.arguments import inputs_of
+from jitflow.machine.compiled import CompiledTemplate, Task
 from jitflow.machine.graph import counts_as_bad
 from jitflow.machine.ledger import Ledger
 from jitflow.machine.node import Node, changed
 from jitflow.machine.problems import Problem, Unresolved
-from jitflow.machine.program import CompiledTemplate, Task
 from jitflow.machine.scope import Scope
 from jitflow.machine.state import COMPOSITES, NO_CHILDREN, NO_FRAME, NO_QUEUE, Queue, State
 from jitflow.machine.values import LiveTasks, WorkflowValues, own_values

@@ -8,10 +8,11 @@ import msgspec
 from jitflow.machine import names, phases, times
 from jitflow.machine import node as types
 from jitflow.machine import templates as keys
+from jitflow.machine.compiled import CompiledTemplate, Task
 from jitflow.machine.expressions import rendered
 from jitflow.machine.node import Key, Node
 from jitflow.machine.problems import Absent, Unresolved
-from jitflow.machine.program import CompiledTemplate, Program, Task
+from jitflow.machine.program import Program
 from jitflow.machine.state import Run
 from jitflow.model import argo
 from jitflow.model.effective import config_value
