@@ -268,6 +268,34 @@ def test_history_is_kept_within_its_limits() -> None:
     play(scenario, cron())
 
 
+@pytest.mark.parametrize(("good", "bad", "left"), [(0, 0, 0), (1, 2, 3), (2, None, 3), (-1, 1, 1)])
+def test_history_limits_are_those_of_the_schedule(good: int, bad: int | None, left: int) -> None:
+    """SEMANTICS cron: successfulJobsHistoryLimit, failedJobsHistoryLimit; below 0 counts as 0."""
+
+    async def scenario(stage: Stage) -> None:
+        for minute in range(1, 9):
+            await stage.pass_to(NOON + 60 * minute + 1)
+            stage.scheduler.run_ended(stage.runs.finish(stage.names()[-1], "Failed" if minute % 2 else "Succeeded"))
+            await asyncio.sleep(0.01)
+        assert len(stage.runs.rows) == left
+        assert (stage.status().succeeded, stage.status().failed) == (4, 4)
+
+    play(scenario, cron(successful_jobs_history_limit=good, failed_jobs_history_limit=bad))
+
+
+def test_times_are_meant_in_the_schedules_zone() -> None:
+    """SEMANTICS cron: timezone; a schedule that names one of its own goes before."""
+
+    async def scenario(stage: Stage) -> None:
+        await stage.pass_to(at("2024-03-30T12:59:59"))
+        assert stage.names() == []
+        await stage.pass_to(at("2024-03-30T13:00:01"))
+        await stage.pass_to(at("2024-03-30T14:00:01"))
+        assert stage.names() == [f"c-{int(at('2024-03-30T13:00:00'))}", f"c-{int(at('2024-03-30T14:00:00'))}"]
+
+    play(scenario, cron(schedules=("0 14 * * *", "TZ=UTC 0 14 * * *"), timezone="Europe/Berlin"))
+
+
 @pytest.mark.parametrize(("deadline_s", "expected"), [(None, 0), (0, 0), (30, 1), (3, 0)])
 def test_one_missed_run_is_caught_up_within_the_deadline(deadline_s: int | None, expected: int) -> None:
     """SEMANTICS cron: startingDeadlineSeconds catches up one missed run."""

@@ -411,3 +411,54 @@ def test_archive_labels(jitflow: Jitflow, server: Stub) -> None:
     assert jitflow("archive", "list-label-keys").stdout == ""
     assert jitflow("archive", "list-label-values", "team").stdout == "a\nb\n"
     assert query(server, f"GET {ARCHIVE}-label-values") == {"namespace": "default", "listOptions.labelSelector": "team"}
+
+
+# -- workflows of another Argo, and backfills --------------------------------------------------------------------------
+
+FOREIGN = {
+    "namespace": "argo", "name": "align-1", "uid": "u", "phase": "Running", "ended": "", "first_heard_at": 1.0, "heard_at": 2.0,
+    "objects": 3, "near": 2, "held_steps": 1, "open_steps": 2, "problems": ["artifact x: it is not known yet where it lies"],
+}  # fmt: skip
+
+
+def test_foreign_lists_and_shows_workflows_of_another_argo(server: Stub, jitflow: Jitflow) -> None:
+    answer(server, "GET /api/jit/v1/foreign-workflows/argo", {"items": [FOREIGN]})
+    listed = jitflow("foreign", "list", "-n", "argo")
+    assert listed.exit_code == 0, listed.output
+    assert listed.stdout.splitlines()[1].split()[:6] == ["argo", "align-1", "Running", "2", "1", "2/3"]
+    one = {"object": "far:data/a", "state": "resident", "size_bytes": 1000, "near": "near:data/a"}
+    step = {"name": "align-1.a", "template": "a", "state": "active", "held": True, "objects": [one], "message": ""}
+    answer(server, "GET /api/jit/v1/foreign-workflows/argo/align-1", {**FOREIGN, "steps": [step, {**step, "objects": []}]})
+    shown = jitflow("foreign", "get", "align-1", "-n", "argo")
+    assert shown.exit_code == 0, shown.output
+    assert "active (held)" in shown.stdout
+    assert "near:data/a" in shown.stdout
+    assert "not known yet" in shown.stdout
+    assert json.loads(jitflow("foreign", "get", "align-1", "-n", "argo", "-o", "json").stdout)["near"] == 2
+    answer(server, "GET /api/jit/v1/foreign-workflows/", {"items": []})
+    assert "no workflows" in jitflow("foreign", "list", "-A").output
+
+
+def test_cron_backfill_asks_for_what_its_options_say(server: Stub, jitflow: Jitflow) -> None:
+    base = "/api/jit/v1/cron-workflows/default/daily/backfills"
+    made = {"name": "b", "phase": "Running", "start": "2024-01-01", "end": "", "counts": {"Waiting": 3}, "runs": None}
+    answer(server, f"POST {base}", made)
+    done = jitflow(
+        "cron", "backfill", "daily", "--start", "2024-01-01", "--argname", "date", "--format", "%Y", "--order", "newest"
+    )
+    assert done.exit_code == 0, done.output
+    assert "backfill b of daily: 3 Waiting" in done.output
+    assert sent(server, f"POST {base}") == {
+        "start": "2024-01-01", "end": "", "name": "", "parallelism": 1, "order": "newest", "argname": "date", "format": "%Y",
+        "max_count": 1000,
+    }  # fmt: skip
+    answer(server, f"GET {base}", {"items": [made]})
+    assert jitflow("cron", "backfills", "daily").stdout.splitlines()[1].split()[:4] == ["b", "Running", "2024-01-01", "now"]
+    run = {"scheduled": "2024-01-01T02:00:00Z", "workflow": "daily-b-1", "state": "Error", "message": "no"}
+    answer(server, f"GET {base}/b", {**made, "runs": [run]})
+    assert jitflow("cron", "backfills", "daily", "b").stdout.splitlines()[1].split() == [*list(run.values())]
+    answer(server, f"PUT {base}/b/cancel", {**made, "counts": {"Cancelled": 3}})
+    assert "3 Cancelled" in jitflow("cron", "cancel-backfill", "daily", "b", "--terminate").output
+    assert sent(server, f"PUT {base}/b/cancel") == {"terminate": True}
+    answer(server, f"DELETE {base}/b", {})
+    assert jitflow("cron", "forget-backfill", "daily", "b").exit_code == 0

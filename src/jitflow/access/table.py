@@ -66,6 +66,8 @@ _WORKFLOWS: Final = "/api/v1/workflows/{namespace}"
 _WORKFLOW: Final = _WORKFLOWS + "/{name}"
 _ARCHIVED: Final = "/api/v1/archived-workflows"
 _JIT: Final = "/api/jit/v1/workflows/{namespace}/{name}"
+_BACKFILLS: Final = "/api/jit/v1/cron-workflows/{namespace}/{name}/backfills"
+_FOREIGN: Final = "/api/jit/v1/foreign-workflows"
 _OBJECTS: Final = "/api/jit/v1/objects/{namespace}/{kind}"
 _FILES: Final = "/artifact-files/{namespace}/{kind}/{id}/{node}/{side}/{artifact}"
 _NODE: Final = "/{node}/{artifact}"
@@ -135,6 +137,17 @@ NEEDS: Final[Mapping[tuple[str, str], Need]] = {
     ("GET", _SYNC + "/{key}"): Need(P.SYNC_READ),
     ("PUT", _SYNC + "/{key}"): Need(P.SYNC_WRITE),
     ("DELETE", _SYNC + "/{key}"): Need(P.SYNC_WRITE),
+    # Workflows that another Argo runs: the body of an event says of which namespace, and the handler asks there.
+    ("POST", "/events/argo"): Need(P.EVENTS_SEND, Where.SOMEWHERE),
+    ("POST", "/workflow/event"): Need(P.EVENTS_SEND, Where.SOMEWHERE),
+    ("GET", _FOREIGN + "/"): Need(P.WORKFLOWS_READ, Where.SOMEWHERE),
+    ("GET", _FOREIGN + "/{namespace}"): Need(P.WORKFLOWS_READ),
+    ("GET", _FOREIGN + "/{namespace}/{name}"): Need(P.WORKFLOWS_READ),
+    ("GET", _BACKFILLS): Need(P.WORKFLOWS_READ),
+    ("POST", _BACKFILLS): Need(P.WORKFLOWS_CREATE),
+    ("GET", _BACKFILLS + "/{backfill}"): Need(P.WORKFLOWS_READ),
+    ("PUT", _BACKFILLS + "/{backfill}/cancel"): Need(P.WORKFLOWS_CONTROL),
+    ("DELETE", _BACKFILLS + "/{backfill}"): Need(P.WORKFLOWS_DELETE),
     # Artifacts.
     **{
         ("GET", path): Need(P.ARTIFACTS_READ)

@@ -211,6 +211,10 @@ class Service:
         """Return the live runs with a label, newest first."""
         return [row for row in self._index.newest(namespace) if row.labels.get(label) == value]
 
+    def row_of(self, namespace: str, name: str) -> RunRow | None:
+        """Return the row of the live run of that name, None if there is none."""
+        return self._index.by_name(namespace, name)
+
     def finished(self, phase: str) -> list[RunRow]:
         """Return the runs that have ended in a phase."""
         return [row for row in self._index.newest("") if row.phase == phase and row.finished_at is not None]

@@ -8,6 +8,8 @@ from jitflow.access import Gate, Limits, Role, Tokens, Verifier
 from jitflow.access.audit import AuditLog
 from jitflow.agents import HostRules, WebhookSender
 from jitflow.app import Service
+from jitflow.app.backfills import Backfills
+from jitflow.app.foreign import ForeignRuns
 from jitflow.app.outbox import Outbox
 from jitflow.app.webhooks import Webhook, Webhooks, checked
 from jitflow.bootstrap.home import Home
@@ -39,6 +41,7 @@ class Behind(Struct, frozen=True, kw_only=True):
     """What the front needs of the parts behind it."""
 
     service: Service
+    foreign: ForeignRuns
     engine: Engine
     store: StateStore
     vault: Vault
@@ -68,6 +71,8 @@ async def open_front(settings: Settings, token: str, behind: Behind) -> Applicat
         tokens=tokens,
         audit=audit,
         outbox=outbox,
+        foreign=behind.foreign,
+        backfills=await open_backfills(behind),
         rotation=Rotation(behind.vault, behind.store, behind.objects),
         extra=data_routes(behind.service),
         hosts=(*LOOPBACK_HOSTS, *settings.server.names),
@@ -75,6 +80,15 @@ async def open_front(settings: Settings, token: str, behind: Behind) -> Applicat
         open_metrics=settings.server.open_metrics,
         rules=rules_of(settings.server),
     )
+
+
+async def open_backfills(behind: Behind) -> Backfills:
+    """Return the backfills of schedules, gone on with."""
+    found = Backfills(behind.objects, behind.service, behind.store, behind.clock, behind.owner.spawn)
+    await found.open()
+    behind.closing.callback(behind.engine.subscribe(found.heard))
+    behind.closing.callback(found.close)
+    return found
 
 
 async def open_outbox(events: EventSettings, behind: Behind) -> Outbox:

@@ -17,6 +17,7 @@ from jitflow.app.schedules import Scheduler
 from jitflow.app.tokens import ensure_token
 from jitflow.bootstrap.claims import ClaimDirectories
 from jitflow.bootstrap.defaults import workflow_defaults
+from jitflow.bootstrap.foreign import open_foreign
 from jitflow.bootstrap.front import Behind, open_front
 from jitflow.bootstrap.home import Home
 from jitflow.bootstrap.keys import source_of
@@ -177,6 +178,15 @@ async def open_stack(settings: Settings) -> AsyncGenerator[Stack]:
         metrics = Exposition(meters, lambda: {**_workflows(service), **engine.figures()})
         behind = Behind(
             service=service,
+            foreign=await open_foreign(
+                settings.foreign,
+                store=store,
+                dataplane=dataplane,
+                objects=objects,
+                locator=registry.locator,
+                clock=clock,
+                owner=owner,
+            ),
             engine=engine,
             store=store,
             vault=vault,
@@ -187,6 +197,7 @@ async def open_stack(settings: Settings) -> AsyncGenerator[Stack]:
             home=home,
             closing=stack,
         )
+        stack.callback(behind.foreign.close)
         app = await open_front(settings, token, behind)
         yield Stack(app=app, token=token, end_streams=service.closing.set)
 

@@ -30,6 +30,8 @@ COMMANDS: dict[str, str] = {
     "retry": "Run failed workflows again from where they failed.",
     "resubmit": "Run workflows anew, under other names.",
     "delete": "Delete workflows.",
+    "cron": "Schedules: the runs that they would have had in a time that is over (backfill).",
+    "foreign": "Workflows that another Argo runs, and where their data is: list, get.",
     "archive": "Workflows that have ended, also deleted ones: list, get, delete, retry, resubmit, labels.",
     "remote": "Far stores: list, add, remove, test.",
     "data": "Objects, the primary and uploads: list, stage, pin, evict, fill, check, adopt.",

@@ -334,6 +334,36 @@ class Client:
         """Let the server encrypt all stored secrets with a new key."""
         return decode(self._send("POST", "/api/jit/v1/secrets/rotate-key", patient=True), dict[str, Any])
 
+    # -- workflows of another Argo, backfills
+
+    def foreign_workflows(self, namespace: str = "") -> list[dict[str, Any]]:
+        """Return the workflows that another Argo runs; without a namespace those of all."""
+        return list(self._json("GET", f"/api/jit/v1/foreign-workflows/{quote(namespace, safe='')}").get("items") or [])
+
+    def foreign_workflow(self, namespace: str, name: str) -> dict[str, Any]:
+        """Return one of them with its steps, and where their objects are."""
+        return self._json("GET", "/api/jit/v1/foreign-workflows" + _tail(namespace, name))
+
+    def backfills(self, namespace: str, cron: str) -> list[dict[str, Any]]:
+        """Return a schedule's backfills, newest first."""
+        return list(self._json("GET", _backfills(namespace, cron)).get("items") or [])
+
+    def backfill(self, namespace: str, cron: str, name: str) -> dict[str, Any]:
+        """Return a backfill with its runs."""
+        return self._json("GET", _backfills(namespace, cron) + _tail(name))
+
+    def make_backfill(self, namespace: str, cron: str, wish: dict[str, Any]) -> dict[str, Any]:
+        """Begin a backfill; the same wish again returns the one that there is."""
+        return self._json("POST", _backfills(namespace, cron), body=wish)
+
+    def cancel_backfill(self, namespace: str, cron: str, name: str, *, terminate: bool) -> dict[str, Any]:
+        """Start nothing more of a backfill."""
+        return self._json("PUT", _backfills(namespace, cron) + _tail(name, "cancel"), body={"terminate": terminate})
+
+    def forget_backfill(self, namespace: str, cron: str, name: str) -> None:
+        """Forget a backfill that is over."""
+        self._send("DELETE", _backfills(namespace, cron) + _tail(name))
+
     # -- webhooks
 
     def webhooks(self) -> list[dict[str, Any]]:
@@ -586,6 +616,10 @@ def _written(target: Path, response: httpx.Response) -> tuple[Path, int]:
     with target.open("wb") as file:
         size = sum(file.write(chunk) for chunk in response.iter_bytes())
     return target, size
+
+
+def _backfills(namespace: str, cron: str) -> str:
+    return "/api/jit/v1/cron-workflows" + _tail(namespace, cron, "backfills")
 
 
 def _tail(*parts: str) -> str:

@@ -11,6 +11,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from jitflow.access import OPEN, Gate, Limits, Tokens
 from jitflow.access.audit import AuditLog
+from jitflow.app.backfills import Backfills
+from jitflow.app.foreign import ForeignRuns
 from jitflow.app.outbox import Outbox
 from jitflow.app.service import Service
 from jitflow.control_api import about, auditing
@@ -18,7 +20,9 @@ from jitflow.control_api import metrics as metrics_routes
 from jitflow.control_api import secrets as secret_routes
 from jitflow.control_api.archive import ArchiveRoutes
 from jitflow.control_api.artifacts import ArtifactRoutes
+from jitflow.control_api.backfills import BackfillRoutes
 from jitflow.control_api.following import FollowingRoutes
+from jitflow.control_api.foreign import ForeignRoutes
 from jitflow.control_api.guards import guard_of
 from jitflow.control_api.jit import JitRoutes
 from jitflow.control_api.objects import ObjectRoutes
@@ -81,6 +85,8 @@ def make_app(
     audit: AuditLog | None = None,
     outbox: Outbox | None = None,
     rotation: KeyRotation | None = None,
+    foreign: ForeignRuns | None = None,
+    backfills: Backfills | None = None,
 ) -> Application:
     """Return the application: the Control API (unless `control` is False) and `extra` routes behind one gate.
 
@@ -95,6 +101,8 @@ def make_app(
         open_metrics: whether `/metrics` needs no token.
         audit: where it is written down who did what; None: nowhere.
         outbox: what `/api/jit/v1/webhooks` manages; None: there is no such path.
+        backfills: runs of schedules in a time that is over; None: there is no such path.
+        foreign: workflows that another Argo runs; None: their events are not taken.
         rotation: what gives the stored secrets a new key; None: there is no such path.
         rules: how much may be asked, and by pages of which origins.
     """
@@ -102,6 +110,8 @@ def make_app(
     managed = TokenRoutes(tokens).routes() if tokens is not None else []
     managed += WebhookRoutes(outbox).routes() if outbox is not None else []
     managed += secret_routes.routes(rotation) if rotation is not None else []
+    managed += ForeignRoutes(foreign).routes() if foreign is not None and control else []
+    managed += BackfillRoutes(backfills).routes() if backfills is not None and control else []
     audited = auditing.routes(audit) if audit is not None else []
     table = [*about.routes(), *managed, *audited, *measured, *extra, *(routes(service) if control else ()), *about.other_routes()]
     open_paths = OPEN | {metrics_routes.PATH} if open_metrics else OPEN

@@ -124,6 +124,8 @@ class LocalDataPlane:
         )
         self._store = store
         self._listener: DataListener = _nobody
+        self._shared: dict[str, DataListener] = {}
+        """Who else is told of steps, by how their workflows' uids begin."""
         self._owner = Owner(_task_failed)
         journal = Journal(store)
         self._core = core = Core(
@@ -212,6 +214,10 @@ class LocalDataPlane:
         await self._owner.close()
         await self._core.journal.flush()
 
+    def share(self, prefix: str, listener: DataListener) -> None:
+        """Tell somebody else of some workflows (see `SharedDataPlane.share`)."""
+        self._shared[prefix] = listener
+
     # -- what the engine says ----------------------------------------------------------------------------------------------
 
     async def admit(self, uid: WorkflowUid, steps: Sequence[FutureStep]) -> None:
@@ -244,7 +250,7 @@ class LocalDataPlane:
         """Ask for a step's lease (see `DataPlane.acquire`)."""
         step = self._named.missing(uid, step)
         if not step.inputs and not step.outputs:
-            self._listener(Lease(step=step.id))
+            self._emit(Lease(step=step.id))
             return
         step = self._transients.marked(uid, step)
         if self._gathered.holds(uid, step):
@@ -367,7 +373,8 @@ class LocalDataPlane:
 
     def _emit(self, event: DataEvent) -> None:
         if not self._by_hand.takes(event):
-            self._listener(self._inside.shown(event) if isinstance(event, Lease) else event)
+            listener = next((heard for prefix, heard in self._shared.items() if event.step.startswith(prefix)), self._listener)
+            listener(self._inside.shown(event) if isinstance(event, Lease) else event)
         if isinstance(event, StagedOut):
             for uid, step in self._gathered.released():
                 self.acquire(uid, step)

@@ -39,15 +39,16 @@ NONE = NamedFiles()
 def named_files(parameters: Mapping[str, str]) -> NamedFiles:
     """Return the files that a workflow's parameters name; none if one of the five is missing or makes no sense."""
     places = [parameters.get(name, "").strip() for name in _PLACES]
-    files = _listed(parameters.get("files", ""))
+    files = names_in(parameters.get("files", ""))
     if not files or not all(places):
         return NONE
     return NamedFiles(files=frozenset(files), far=(places[0], places[1]), near=(places[2], places[3]))
 
 
-def _listed(text: str) -> list[str]:
-    """Return the names of a list. Single quotes do too, as they did for the service that the convention comes from."""
-    for written in (text, text.replace("'", '"')):
+def names_in(text: str) -> list[str]:
+    """Return the names of a list. Single quotes do too, and line breaks written as `\\n`: that service took both."""
+    straight = text.replace("\\n", "")
+    for written in (text, straight, straight.replace("'", '"')):
         try:
             found: object = json.loads(written)
         except ValueError:

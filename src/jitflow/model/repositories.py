@@ -125,6 +125,12 @@ def relocated(artifact: argo.Artifact, repository: argo.ArtifactRepository) -> a
     return msgspec.structs.replace(artifact, **changes)
 
 
+def is_placed(artifact: argo.Artifact) -> bool:
+    """Return whether an artifact's location says by itself which store it lies in."""
+    given = next((kind for kind in _PLACES if getattr(artifact, kind) is not None), "")
+    return not given or _says_where(artifact, given)
+
+
 def _says_where(artifact: argo.Artifact, kind: str) -> bool:
     location: Any = getattr(artifact, kind)
     return bool(getattr(location, _PLACES[kind])) or (kind == "plugin" and ":" in location.key)

@@ -133,6 +133,14 @@ class DataPlane(Protocol):
         ...
 
 
+class SharedDataPlane(DataPlane, Protocol):
+    """A data plane that somebody beside the engine announces workflows to."""
+
+    def share(self, prefix: str, listener: DataListener) -> None:
+        """Tell `listener` of steps of workflows whose uid begins with `prefix`, instead of the listener of `open`."""
+        ...
+
+
 class PrimaryAdmin(Protocol):
     """What people do with the primary by hand, and what they see of it."""
 

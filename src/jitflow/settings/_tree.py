@@ -231,6 +231,27 @@ class EventSettings(_Strict, frozen=True, kw_only=True):
     webhooks: dict[str, WebhookSettings] = field(default_factory=dict[str, WebhookSettings])
 
 
+class MirrorSettings(_Strict, frozen=True, kw_only=True):
+    """Two prefixes, `remote:path`, of which `near` is where steps look for what lies at `far`."""
+
+    near: str
+    far: str
+
+
+class ForeignSettings(_Strict, frozen=True, kw_only=True):
+    """Workflows that another Argo runs, and tells of by events.
+
+    `ahead`: of so many steps that do not run yet the objects are near and held. `silence`: a workflow that was not heard of for
+    so long is taken to have ended; 0: never. `kept`: for so long what has ended is remembered, for events that come late.
+    `mirrors`: near stores in which its steps look for objects of far ones; each object is there while a step needs it.
+    """
+
+    ahead: int = 16
+    silence: str | float = "24h"
+    kept: str | float = "7d"
+    mirrors: dict[str, MirrorSettings] = field(default_factory=dict[str, MirrorSettings])
+
+
 class PluginSettings(_Strict, frozen=True, kw_only=True):
     """An executor plugin: where it listens, and the token that is sent to it (`Authorization: Bearer`)."""
 
@@ -283,6 +304,7 @@ class Settings(_Strict, frozen=True, kw_only=True):
     artifact_plugins: dict[str, ArtifactPluginSettings] = field(default_factory=dict[str, ArtifactPluginSettings])
     http: HttpSettings = HttpSettings()
     events: EventSettings = EventSettings()
+    foreign: ForeignSettings = ForeignSettings()
     plugins: dict[str, PluginSettings] = field(default_factory=dict[str, PluginSettings])
     retention: RetentionSettings = RetentionSettings()
     workflow_defaults: str | dict[str, Any] = ""

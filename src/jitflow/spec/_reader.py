@@ -44,10 +44,11 @@ Read = Callable[["Reader", Node, Path], Any]
 class Reader:
     """Reads one document and collects what is wrong with it."""
 
-    def __init__(self, places: Places, *, coerce: bool) -> None:
-        """Start with no problems; `coerce`: scalars may stand for strings, as in YAML."""
+    def __init__(self, places: Places, *, coerce: bool, lenient: bool = False) -> None:
+        """Start with no problems; `coerce`: scalars may stand for strings, as in YAML; `lenient`: unknown fields are left out."""
         self.places = places
         self.coerce = coerce
+        self.lenient = lenient
         self.problems: list[Problem] = []
         self.budget = MAX_NODES
 
@@ -224,7 +225,7 @@ def _plan_struct(kind: type[argo.Base]) -> Read:
             field = readers.get(name)
             if field is None:
                 if name not in types:
-                    if name not in gone:
+                    if name not in gone and not reader.lenient:
                         reader.wrong(here, f'unknown field "{name}"', _suggestion(name, types, node), key=True)
                     continue
                 field = readers[name] = _plan_field(kind, name, types[name])

@@ -7,7 +7,9 @@ from msgspec import Struct
 
 from jitflow.access import TokenInfo, TokenWish
 from jitflow.model.access import AuditEntry, NewToken, Whoami
+from jitflow.model.backfill import BackfillView, BackfillWish
 from jitflow.model.following import Delta
+from jitflow.model.foreign import ForeignView, Outcome
 from jitflow.model.reasons import NodeReason
 from jitflow.model.reports import Estimate, StepData, Timeline
 from jitflow.model.runs import Note
@@ -23,6 +25,12 @@ _MANIFEST: dict[str, Any] = {
         "entrypoint": "main",
         "templates": [{"name": "main", "container": {"image": "busybox", "command": ["echo", "hello"]}}],
     },
+}
+_FOREIGN_METADATA: dict[str, Any] = {
+    "name": "hello-x7k2p",
+    "namespace": "argo",
+    "uid": "2f0b9a5e-7f0e-4d7c-9f55-0d2f6c1b8a11",
+    "resourceVersion": "15288",
 }
 _OBJECT: dict[str, Any] = {"type": "object", "additionalProperties": {}}
 _FOLLOW = (
@@ -90,6 +98,24 @@ class Replay(Struct, frozen=True):
     ids: tuple[str, ...] = ()
 
 
+class ForeignList(Struct, frozen=True):
+    """Workflows that another Argo runs, newest first."""
+
+    items: Sequence[ForeignView]
+
+
+class BackfillList(Struct, frozen=True):
+    """Backfills of a schedule, newest first."""
+
+    items: Sequence[BackfillView]
+
+
+class Cancellation(Struct, frozen=True):
+    """How a backfill is cancelled. `terminate`: what runs is ended as well."""
+
+    terminate: bool = False
+
+
 class Replayed(Struct, frozen=True):
     """How many are sent again."""
 
@@ -98,7 +124,7 @@ class Replayed(Struct, frozen=True):
 
 def operations() -> list[Operation]:
     """Return the table."""
-    return [*_about(), *_everywhere(), *_jit(), *_objects(), *_access()]
+    return [*_about(), *_everywhere(), *_jit(), *_foreign(), *_backfills(), *_objects(), *_access()]
 
 
 def _about() -> list[Operation]:
@@ -221,6 +247,62 @@ def _jit() -> list[Operation]:
                 ("deltasEverywhere", "/api/jit/v1/workflow-deltas/"),
                 ("deltas", "/api/jit/v1/workflow-deltas/{namespace}"),
             )
+        ),
+    ]  # fmt: skip
+
+
+def _foreign() -> list[Operation]:
+    path = "/api/jit/v1/foreign-workflows/"
+    one = path + "{namespace}/{name}"
+    event = {"type": "UPDATE", "body": {**_MANIFEST, "metadata": _FOREIGN_METADATA, "status": {"phase": "Running"}}}
+    return [
+        Operation(
+            id="receiveArgoEvent", method="POST", path="/events/argo", tag="Foreign", body=_OBJECT, yaml=True, answer=Outcome,
+            summary="Take an event of a workflow that another Argo runs, as Argo Events sends it", example=event,
+        ),
+        Operation(
+            id="receiveWorkflowEvent", method="POST", path="/workflow/event", tag="Foreign", body=_OBJECT, yaml=True,
+            answer=Outcome, summary="The same under an older path; what is wrong is said in the field `error`",
+            example={"workflow_submission": event},
+        ),
+        Operation(
+            id="listForeignEverywhere", method="GET", path=path, tag="Foreign", answer=ForeignList,
+            summary="List the workflows that another Argo runs, of all namespaces",
+        ),
+        Operation(
+            id="listForeign", method="GET", path=path + "{namespace}", tag="Foreign", answer=ForeignList,
+            summary="List the workflows that another Argo runs",
+        ),
+        Operation(
+            id="getForeign", method="GET", path=one, tag="Foreign", answer=ForeignView,
+            summary="Get a workflow that another Argo runs: its steps, and where their objects are",
+        ),
+    ]  # fmt: skip
+
+
+def _backfills() -> list[Operation]:
+    path = "/api/jit/v1/cron-workflows/{namespace}/{name}/backfills"
+    one = path + "/{backfill}"
+    wish = {"start": "2024-01-01", "end": "2024-01-31", "parallelism": 2, "argname": "date", "format": "%Y-%m-%d"}
+    return [
+        Operation(
+            id="listBackfills", method="GET", path=path, tag="Backfills", answer=BackfillList,
+            summary="List the backfills of a schedule",
+        ),
+        Operation(
+            id="makeBackfill", method="POST", path=path, tag="Backfills", body=BackfillWish, answer=BackfillView, example=wish,
+            summary="Start the runs that a schedule would have had in a time that is over",
+        ),
+        Operation(
+            id="getBackfill", method="GET", path=one, tag="Backfills", answer=BackfillView, summary="Get a backfill with its runs"
+        ),
+        Operation(
+            id="cancelBackfill", method="PUT", path=one + "/cancel", tag="Backfills", body=Cancellation, optional_body=True,
+            answer=BackfillView, summary="Start nothing more of a backfill",
+        ),
+        Operation(
+            id="forgetBackfill", method="DELETE", path=one, tag="Backfills", answer=_OBJECT,
+            summary="Forget a backfill that is over; its workflows stay",
         ),
     ]  # fmt: skip
 

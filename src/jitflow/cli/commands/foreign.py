@@ -1,0 +1,83 @@
+"""`jitflow foreign`."""
+
+import time
+from typing import Annotated, Any
+
+import typer
+
+from jitflow.cli.commands import new_app
+from jitflow.cli.connect import connect
+from jitflow.cli.formats import duration, shorten, size
+from jitflow.cli.options import DEFAULT_NAMESPACE, NamespaceOption, ServerOption, TableFormat, TableOption
+from jitflow.cli.output import print_json, print_table, say
+
+app = new_app(help="Workflows that another Argo runs, and where their data is: list, get.", no_args_is_help=True)
+
+
+@app.command("list", epilog="Example: jitflow foreign list -n argo")
+def list_(
+    *,
+    server: ServerOption = "",
+    namespace: NamespaceOption = DEFAULT_NAMESPACE,
+    everywhere: Annotated[bool, typer.Option("--all-namespaces", "-A", help="All namespaces.")] = False,
+    output: TableOption = TableFormat.TABLE,
+) -> None:
+    """List the workflows of which events have come, the newest first."""
+    with connect(server) as client:
+        found = client.foreign_workflows("" if everywhere else namespace)
+    if output is TableFormat.JSON:
+        print_json(found)
+    elif not found:
+        say("no workflows of another Argo are known; `docs/how-to/another-argo.md` says how their events come")
+    else:
+        rows = [[one["namespace"], one["name"], _status(one), *_numbers(one)] for one in found]
+        print_table(["NAMESPACE", "NAME", "STATUS", "OPEN", "HELD", "NEAR", "HEARD"], rows, phase_column=2)
+
+
+@app.command("get", epilog="Example: jitflow foreign get align-7kq2x -n argo")
+def get(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A workflow's name or uid.", show_default=False)],
+    *,
+    server: ServerOption = "",
+    namespace: NamespaceOption = DEFAULT_NAMESPACE,
+    output: TableOption = TableFormat.TABLE,
+) -> None:
+    """Show a workflow: its steps, and where the objects are that they read."""
+    with connect(server) as client:
+        found = client.foreign_workflow(namespace, name)
+    if output is TableFormat.JSON:
+        print_json(found)
+        return
+    opened, held, near, heard = _numbers(found)
+    for key, value in {
+        "name": found["name"],
+        "status": _status(found),
+        "open steps": opened,
+        "held steps": held,
+        "objects near": near,
+        "heard of": f"{heard} ago",
+    }.items():
+        typer.echo(f"{key + ':':14} {value}")
+    for problem in found["problems"]:
+        typer.echo(f"{'note:':14} {problem}")
+    rows = [row for step in found["steps"] or () for row in _rows(step)]
+    if rows:
+        typer.echo()
+        print_table(["STEP", "STATE", "OBJECT", "IN PRIMARY", "SIZE", "NEAR NAME"], rows)
+
+
+def _status(one: dict[str, Any]) -> str:
+    return str(one["ended"] or one["phase"] or "Pending")
+
+
+def _numbers(one: dict[str, Any]) -> list[str]:
+    heard = duration(max(0.0, time.time() - one["heard_at"]))
+    return [str(one["open_steps"]), str(one["held_steps"]), f"{one['near']}/{one['objects']}", heard]
+
+
+def _rows(step: dict[str, Any]) -> list[list[str]]:
+    """Return the lines of a step: one for each object."""
+    state = step["state"] + (" (held)" if step["held"] else "")
+    rows = [[one["object"], one["state"], size(one["size_bytes"]), one["near"]] for one in step["objects"]]
+    rows = rows or [["-", shorten(step["message"], 60), "", ""]]
+    return [[shorten(step["name"], 60), state, *row] if not number else ["", "", *row] for number, row in enumerate(rows)]

@@ -1,0 +1,67 @@
+"""Workflows that another Argo runs: what its events tell, and where their data is."""
+
+from collections.abc import Awaitable, Callable
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
+
+from jitflow.access import Permission
+from jitflow.app.foreign import ForeignRuns
+from jitflow.control_api.errors import failure_of
+from jitflow.control_api.guards import note_name, require, visible
+from jitflow.control_api.workflows import answer
+from jitflow.model.foreign import Outcome
+from jitflow.model.problems import Refused
+
+_ALL = "/api/jit/v1/foreign-workflows/"
+_SOME = _ALL + "{namespace}"
+
+
+class ForeignRoutes:
+    """Handlers; who sends an event must be allowed to in the namespace of its workflow."""
+
+    def __init__(self, runs: ForeignRuns) -> None:
+        """Hold the workflows."""
+        self._runs = runs
+
+    def routes(self) -> list[BaseRoute]:
+        """Return the table."""
+        table: list[tuple[str, str, Callable[[Request], Awaitable[Response]]]] = [
+            ("POST", "/events/argo", self.receive),
+            ("POST", "/workflow/event", self.receive_as_before),
+            ("GET", _ALL, self.list_all),
+            ("GET", _SOME, self.list_all),
+            ("GET", _SOME + "/{name}", self.get),
+        ]
+        return [Route(path, handler, methods=[method]) for method, path, handler in table]
+
+    async def receive(self, request: Request) -> Response:
+        """Take an event."""
+        return answer(await self._taken(request))
+
+    async def receive_as_before(self, request: Request) -> Response:
+        """Take an event under the older service's path; errors look as its errors did."""
+        try:
+            return answer(await self._taken(request))
+        except Refused as error:
+            known = failure_of(error)
+            return Response(
+                answer({"error": str(error)}).body, status_code=known.status if known else 400, media_type="application/json"
+            )
+
+    async def _taken(self, request: Request) -> Outcome:
+        event = await self._runs.read(await request.body())
+        metadata = event.workflow.metadata
+        require(request, Permission.EVENTS_SEND, (metadata and metadata.namespace) or "")
+        note_name(request, metadata)
+        return await self._runs.take(event)
+
+    async def list_all(self, request: Request) -> Response:
+        """List the workflows that are known."""
+        found = self._runs.list(request.path_params.get("namespace", ""), visible=visible(request, Permission.WORKFLOWS_READ))
+        return answer({"items": found})
+
+    async def get(self, request: Request) -> Response:
+        """Return one workflow, its steps and where their objects are."""
+        return answer(self._runs.get(request.path_params["namespace"], request.path_params["name"]))
