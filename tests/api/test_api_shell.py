@@ -102,6 +102,12 @@ def test_a_cookie_opens_too(cookie: str) -> None:
     assert send("GET", "/api/v1/version", headers={"cookie": cookie}).status_code == 200
 
 
+def test_the_token_may_stand_in_a_header_of_its_own() -> None:
+    assert send("GET", "/api/v1/version", headers={"x-api-key": TOKEN}).status_code == 200
+    assert send("GET", "/api/v1/version", headers={"x-api-key": "wrong"}).status_code == 401
+    assert send("GET", "/api/v1/version", headers={"x-api-key": TOKEN, "authorization": "Bearer wrong"}).status_code == 401
+
+
 def test_a_page_elsewhere_cannot_use_the_cookie_to_change_anything() -> None:
     cookie = {"cookie": f"authorization=Bearer {TOKEN}"}
     path = "/api/v1/workflows/argo/one/stop"

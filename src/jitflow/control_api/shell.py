@@ -160,9 +160,12 @@ class _Headers:
         self.host = b""
         self.origin = b""
         self.content_length = b""
+        key = b""
         for name, value in headers:
             if name == b"authorization":
                 self.authorization = value
+            elif name == b"x-api-key":
+                key = value
             elif name == b"host":
                 self.host = value
             elif name == b"cookie":
@@ -171,6 +174,9 @@ class _Headers:
                 self.origin = value
             elif name == b"content-length":
                 self.content_length = value
+        if key and not self.authorization:
+            # How senders that cannot say `Bearer` show the same token.
+            self.authorization = b"Bearer " + key
 
 
 def _host_name(host: bytes) -> str:
