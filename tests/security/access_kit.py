@@ -13,12 +13,17 @@ from starlette.routing import Route
 from jitflow.access import ALL, Gate, Limits, Role, Tokens, TokenWish, Verifier, owner
 from jitflow.access.audit import AuditLog
 from jitflow.agents import HostRules, WebhookSender
+from jitflow.app.backfills import Backfills
+from jitflow.app.foreign import ForeignRuns
 from jitflow.app.outbox import Outbox
 from jitflow.app.webhooks import Webhooks
 from jitflow.bootstrap.rotation import Rotation
 from jitflow.bootstrap.vault import Vault
 from jitflow.control_api import Application, Rules, make_app
 from jitflow.data_api import routes as data_routes
+from jitflow.dataplane import LocalDataPlane, PrimaryDirectory
+from jitflow.engine.locations import Locator
+from jitflow.model.data import ObjectRef
 from jitflow.telemetry.metrics import CustomMetrics, Exposition
 from jitflow.testing.fake_engine import PlainSealer, World
 
@@ -53,6 +58,18 @@ class House:
         hooks = Webhooks(self.world.store, PlainSealer())
         sender = WebhookSender(HostRules(private_hosts=()))
         self.outbox = Outbox(hooks, self.world.store, sender, self.world.clock, self._spawn)
+        world = self.world
+        self.backfills = Backfills(world.objects, world.service, world.store, world.clock, self._spawn)
+        near = PrimaryDirectory(self.audit.folder / "near", world.storage)
+        self.foreign = ForeignRuns(
+            store=world.store,
+            dataplane=LocalDataPlane(near, 1000, world.storage, world.store, world.clock),
+            primary=world.primary,
+            objects=world.objects,
+            locator=lambda: Locator(remotes={}, repository=ObjectRef(remote="own", path="artifacts")),
+            clock=world.clock,
+            spawn=self._spawn,
+        )
         self.keys: dict[str, str] = {"own": OWN}
         self._background: list[Awaitable[Any]] = []
         self.app = self._app()
@@ -67,6 +84,8 @@ class House:
             rules=self._rules,
             audit=self.audit,
             outbox=self.outbox,
+            foreign=self.foreign,
+            backfills=self.backfills,
             rotation=Rotation(Vault(self.audit.folder / "key"), self.world.store, self.world.objects),
         )
 

@@ -78,6 +78,23 @@ def test_every_route_asks_for_what_the_table_says(key: str):
     House().play(scenario)
 
 
+def test_events_are_taken_of_workflows_in_namespaces_where_their_sender_may_send_them():
+    def event(namespace: str) -> dict[str, Any]:
+        return {"type": "DELETE", "body": {"metadata": {"name": "w", "namespace": namespace, "uid": "u"}, "spec": {}}}
+
+    async def scenario(house: House) -> None:
+        for path in ("/events/argo", "/workflow/event"):
+            assert (await house.ask("operator", "POST", path, json=event(HERE))).status_code == 200
+            for key, namespace in (("operator", THERE), ("elsewhere", HERE), ("viewer", HERE), ("operator", "")):
+                answer = await house.ask(key, "POST", path, json=event(namespace))
+                assert answer.status_code == (403 if namespace else 400), (key, namespace, answer.text)
+        listed = await house.ask("operator", "GET", "/api/jit/v1/foreign-workflows/")
+        assert [one["namespace"] for one in listed.json()["items"]] == [HERE]
+        assert (await house.ask("elsewhere", "GET", "/api/jit/v1/foreign-workflows/")).json()["items"] == []
+
+    House().play(scenario)
+
+
 def test_a_secret_needs_more_than_other_objects():
     async def scenario(house: House) -> None:
         secret = Secret(metadata=None, string_data={"password": "x"})
