@@ -2,8 +2,10 @@
 
     python -m benchmark.catalogue [--rows 1000000] [--folder build/bench/catalogue]
 
-Prints the seconds until the data plane has opened (the catalogue read, compared with the directory, entered into the planner) and
-until one more step has its lease, and the most memory of the process that did it. Writes build/bench/catalogue.json.
+Prints the seconds until the data plane has opened (the catalogue read, its names compared with the directory, entered into the
+planner), until one more step has its lease, until a page from the middle is listed and until every file was looked at, how long
+the event loop stood still meanwhile at most, and the most memory of the process that did all that and then kept its catalogue
+beside the files. Writes build/bench/catalogue.json.
 """
 
 import argparse
@@ -20,6 +22,7 @@ from pathlib import Path
 
 from jitflow.bootstrap.system import SystemClock, calm_collector
 from jitflow.dataplane import LocalDataPlane, PrimaryDirectory, records
+from jitflow.dataplane.catalogue import pack
 from jitflow.model.data import FutureInput, FutureStep, ObjectRef, Replica, ReplicaState
 from jitflow.ports.dataplane import DataEvent
 from jitflow.storage.daemon import RcloneDaemon
@@ -49,6 +52,8 @@ def main() -> int:
     shutil.rmtree(arguments.folder)
     print(
         f"{found['rows']:,} rows: open after {found['open_s']:.1f} s, a lease after {1000 * found['lease_s']:.0f} ms, "
+        f"a page after {1000 * found['page_s']:.0f} ms, all compared after {found['compare_s']:.1f} s "
+        f"(stood still for {1000 * found['still_s']:.0f} ms at most), "
         f"{found['peak_bytes'] / 2**20:.0f} MiB at most ({found['peak_bytes'] / found['rows']:.0f} bytes a row)"
     )
     (arguments.folder.parent / "catalogue.json").write_text(json.dumps(found, indent=1) + "\n")
@@ -66,7 +71,7 @@ async def _make(folder: Path, rows: int) -> None:
         await primary.open()
         for start in range(0, rows, _BATCH):
             batch = list(_replicas(primary, range(start, min(rows, start + _BATCH))))
-            await store.put(records.REPLICA, [(str(row.ref), records.encode(row)) for row in batch])
+            await store.put(records.REPLICA, [(str(row.ref), pack(row)) for row in batch])
         await primary.close()
 
 
@@ -86,6 +91,7 @@ def _replicas(primary: PrimaryDirectory, numbers: range) -> Iterator[Replica]:
             version=f"etag-{number:032x}",
             last_used_at=1_700_000_000.0 + number,
             stamp=f"mtime:{os.lstat(path).st_mtime_ns}",
+            content=f"md5:{number:032x}:{_SIZE_BYTES}",
         )
 
 
@@ -110,9 +116,31 @@ async def _open(folder: Path, rows: int) -> dict[str, float]:
         await leased.wait()
         lease_s = time.monotonic() - asked
         plane.release("w/step", ())
+        asked = time.monotonic()
+        page = await plane.replicas(after=str(_ref(rows // 2)))
+        page_s = time.monotonic() - asked
+        assert len(page.items) == min(1000, rows - rows // 2 - 1) or page.next, "rows are missing"
+        asked = time.monotonic()
+        still: list[float] = []
+        async with asyncio.TaskGroup() as tasks:
+            watch = tasks.create_task(_watch(still))
+            assert (await plane.compare()).changed == ()
+            watch.cancel()
+        compare_s = time.monotonic() - asked
         await plane.close()
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    return {"rows": rows, "open_s": opened - began, "lease_s": lease_s, "peak_bytes": peak}
+    return {
+        "rows": rows, "open_s": opened - began, "lease_s": lease_s, "page_s": page_s, "compare_s": compare_s,
+        "still_s": max(still, default=0.0), "peak_bytes": peak,
+    }  # fmt: skip
+
+
+async def _watch(pauses: list[float]) -> None:
+    """Note for how long the event loop does not come round."""
+    while True:
+        began = time.monotonic()
+        await asyncio.sleep(0.001)
+        pauses.append(time.monotonic() - began - 0.001)
 
 
 if __name__ == "__main__":

@@ -96,6 +96,23 @@ def test_the_primary_is_filled_and_emptied_by_hand() -> None:
     play(scenario)
 
 
+def test_pins_quotas_and_pages() -> None:
+    async def scenario(client: httpx.AsyncClient, world: World) -> None:
+        await client.post("/data/v1/primary/stage", json={"ref": "far:a"})
+        pinned = (await client.post("/data/v1/primary/pin", json={"ref": "far:a", "namespace": "argo"})).json()
+        assert (pinned["kept"], pinned["namespace"], pinned["objects"]) == (True, "argo", 1)
+        assert (await client.get("/data/v1/pins")).json()["items"] == [pinned]
+        failure(await client.post("/data/v1/primary/pin", json={"ref": "far:none"}), 404, 5)
+        assert [one["namespace"] for one in (await client.get("/data/v1/quotas")).json()["items"]] == ["argo", "other"]
+        page = (await client.get("/data/v1/primary?limit=1")).json()
+        assert (len(page["replicas"]), page["next"]) == (1, "")
+        assert (await client.get("/data/v1/primary?cursor=far:a")).json()["replicas"] == []
+        for wrong in ("0", "-1", "x", "10001", "1" * 50):
+            failure(await client.get(f"/data/v1/primary?limit={wrong}"), 400, 3)
+
+    play(scenario)
+
+
 def test_outputs_that_could_not_be_sent_are_listed_sent_again_and_dropped() -> None:
     async def scenario(client: httpx.AsyncClient, world: World) -> None:
         for name, state in (("a", "failed"), ("b", "failed"), ("c", "sending")):

@@ -302,6 +302,30 @@ FILL = {
 REPLICA = {"ref": {"remote": "far", "path": "a"}, "size_bytes": 400, "state": "resident", "location": "x", "kept": True}
 
 
+PIN = {"ref": {"remote": "far", "path": "d/"}, "namespace": "lab", "kept": True, "objects": 2, "size_bytes": 400}
+
+
+def test_pins_and_quotas(jitflow: Jitflow, server: Stub) -> None:
+    for action in ("pin", "unpin"):
+        answer(server, f"POST /data/v1/primary/{action}", PIN)
+        assert json.loads(jitflow("data", action, "far:d/", "-n", "lab", "-o", "json").stdout)["size_bytes"] == 400
+        assert sent(server, f"POST /data/v1/primary/{action}") == {"ref": "far:d/", "namespace": "lab"}
+    answer(server, "POST /data/v1/primary/pin", {**PIN, "message": "far:d/b: the quota of namespace lab has no room for it"})
+    assert "not kept: far:d/b: the quota" in jitflow("data", "pin", "far:d/", "-n", "lab").stderr
+    answer(server, "GET /data/v1/pins", {"items": [PIN]})
+    assert jitflow("data", "pins").stdout.splitlines()[1].split() == ["lab", "2", "400", "B", "far:d/"]
+    answer(server, "GET /data/v1/pins", {"items": []})
+    assert "nothing is pinned" in jitflow("data", "pins").stderr
+    one = {
+        "namespace": "lab", "quota_bytes": 1000, "quota_objects": 9, "used_bytes": 700, "held_bytes": 500, "idle_bytes": 200,
+        "pinned_bytes": 400, "objects": 4, "waiting_steps": 2,
+    }  # fmt: skip
+    answer(server, "GET /data/v1/quotas", {"items": [one, {**one, "namespace": "free", "quota_bytes": None, "quota_objects": 0}]})
+    lines = [line.split() for line in jitflow("data", "quotas").stdout.splitlines()[1:]]
+    assert lines[0] == ["lab", "1.0", "kB", "700", "B", "500", "B", "400", "B", "4", "of", "9", "2"]
+    assert lines[1][:2] == ["free", "-"]
+
+
 def test_data(jitflow: Jitflow, server: Stub) -> None:
     answer(
         server,
@@ -318,10 +342,9 @@ def test_data(jitflow: Jitflow, server: Stub) -> None:
         server, "GET /data/v1/stat", {"object": {"ref": {"remote": "far", "path": "a"}, "size_bytes": 5, "hashes": {"md5": "0"}}}
     )
     assert "object.hashes.md5: 0" in jitflow("data", "stat", "far:a").stdout
-    for action in ("stage", "pin", "unpin"):
-        answer(server, f"POST /data/v1/primary/{action}", REPLICA)
-        assert json.loads(jitflow("data", action, "far:a", "-o", "json").stdout)["size_bytes"] == 400
-        assert sent(server, f"POST /data/v1/primary/{action}") == {"ref": "far:a"}
+    answer(server, "POST /data/v1/primary/stage", REPLICA)
+    assert json.loads(jitflow("data", "stage", "far:a", "-o", "json").stdout)["size_bytes"] == 400
+    assert sent(server, "POST /data/v1/primary/stage") == {"ref": "far:a"}
     answer(server, "POST /data/v1/primary/evict", {})
     assert jitflow("data", "evict", "far:a").stderr == "far:a is removed from the primary\n"
     answer(server, "POST /data/v1/primary/evict", {"code": 9, "message": "far:a is read by a step"}, 409)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from jitflow.dataplane import LocalDataPlane, PrimaryDirectory, RemotePrimary, Scratch, Tuning
 from jitflow.dataplane.inside import lies_below
-from jitflow.model.data import FutureInput, FutureOutput, FutureStep, ObjectInfo, ObjectRef
+from jitflow.model.data import FutureInput, FutureOutput, FutureStep, ObjectInfo, ObjectRef, Replica
 from jitflow.model.pods import CollectedArtifact
 from jitflow.ports.dataplane import DataEvent, Lease, LeaseRefused, OutputObject, StagedOut, Waiting
 from jitflow.ports.errors import ObjectMissing, RemoteUnknown, SourceChanged
@@ -221,6 +221,11 @@ class Kit:
             **self.options,
         }
         return LocalDataPlane(self.primary(), self.capacity, self.far, self.store, self.clock, **options)  # type: ignore[arg-type]
+
+    def replicas(self) -> list[Replica]:
+        """Return what is here or coming."""
+        rows = (self.plane.replica(view.ref) for view in self.plane._core.planner.items())
+        return sorted((row for row in rows if row is not None), key=lambda row: row.ref)
 
     def primary(self) -> Primary:
         return PrimaryDirectory(self.root, self.far)

@@ -28,8 +28,8 @@ def test_an_estimate_tells_both_times_and_both_chains(tmp_path: Path) -> None:
         found = await plane.check("w", steps)
         # Ahead: 1 s for a, then b comes while one runs. Else b is fetched while two holds the only place.
         assert (found.transfer_s, found.chain_s) == (4.0, 4.0)
-        assert found.expected_s == pytest.approx(9.0)
-        assert found.on_demand_s == pytest.approx(12.0)
+        assert found.expected_s == pytest.approx(9.0, abs=0.3), "each transfer takes a moment to begin"
+        assert found.on_demand_s == pytest.approx(12.0, abs=0.3)
         assert (found.steps, found.timed, found.too_large) == (3, 3, False)
         await plane.close()
 
@@ -50,7 +50,7 @@ def test_workflows_that_run_are_foreseen_together_from_what_is_here(tmp_path: Pa
         found = await plane.outlook([("v", both[0]), ("w", both[1])])
         assert (found.objects, found.distinct_bytes, found.resident_bytes, found.to_move_bytes) == (2, 600, 200, 400)
         assert found.link_Bps is not None
-        assert found.expected_s == pytest.approx(400 / found.link_Bps + 1.0)
+        assert found.expected_s == pytest.approx(400 / found.link_Bps + 1.0, abs=0.3)
         assert found.smallest_capacity_bytes == 600
         assert kit.far.count("stat", b) == looked, "nothing is looked up for what runs"
         assert (await plane.outlook([])).steps == 0

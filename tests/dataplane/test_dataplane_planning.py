@@ -9,7 +9,7 @@ import pytest
 from far_store import Clock, FarStore, Kit, a_step, ref
 from msgspec.structs import replace
 
-from jitflow.dataplane import PlanProcess
+from jitflow.dataplane import PlanProcess, Tuning
 from jitflow.dataplane.choosing import ChoiceFailed, Question, answer
 from jitflow.dataplane.history import History
 from jitflow.dataplane.journal import Journal
@@ -60,7 +60,7 @@ async def planned(kit: Kit, uid: str = "w") -> PlanNote:
     return note
 
 
-def test_a_plan_is_chosen_from_run_times_and_rates_and_survives_a_restart_by_being_chosen_again(tmp_path: Path) -> None:
+def test_a_plan_is_chosen_from_run_times_and_rates_and_is_followed_over_a_restart(tmp_path: Path) -> None:
     async def run() -> None:
         kit = a_kit(tmp_path)
         plane = await kit.start()
@@ -81,8 +81,32 @@ def test_a_plan_is_chosen_from_run_times_and_rates_and_survives_a_restart_by_bei
         plane = await kit.kill()
         assert plane._planning.note("w") is None
         plane.announce("w", steps)
-        assert (await planned(kit)).name == note.name, "equal questions get equal answers"
+        assert plane._planning.note("w") == note, "the first announcement goes by it already"
+        assert f"by plan {note.name}" in plane.standing("w/long2").plan
         plane.withdraw("w")
+        assert plane._planning.note("w") is None
+        await plane.close()
+        assert not await kit.store.items("plan")
+
+    asyncio.run(run())
+
+
+def test_a_plan_of_an_earlier_life_that_nobody_follows_is_removed(tmp_path: Path) -> None:
+    async def run() -> None:
+        kit = a_kit(tmp_path)
+        plane = await kit.start()
+        steps = chain(kit, "a", 1.0)
+        await plane.check("w", steps)
+        kit.far.gates["fetch", ref("a0")] = asyncio.Event()
+        plane.announce("w", steps)
+        await planned(kit)
+        await plane._core.journal.durable()
+        await kit.store.put("plan", [("odd", b"not a plan")])
+        kit.options["tuning"] = Tuning(restored_lease_s=0.5)
+        plane = await kit.kill()
+        await asyncio.sleep(0.1)
+        assert not await kit.store.items("plan")
+        plane.announce("w", steps)
         assert plane._planning.note("w") is None
         await plane.close()
 

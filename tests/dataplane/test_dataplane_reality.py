@@ -78,7 +78,7 @@ def test_the_catalogue_follows_what_is_there(kind: type[Kit], tmp_path: Path) ->
         spoil(kit, refs[1], b"?" * 99)
         check = await kit.plane.compare()
         assert (check.replicas, check.changed) == (4, ("far:a", "far:b"))
-        await kit.until(lambda: len(kit.plane.replicas()) == 2)
+        await kit.until(lambda: len(kit.replicas()) == 2)
         assert kit.plane.fill().used_bytes == 200
         assert (await kit.plane.compare()).changed == ()
 
@@ -145,7 +145,7 @@ def test_it_is_compared_now_and_then(tmp_path: Path) -> None:
         a = kit.far.put("a", 100)
         await read(kit, "one", a)
         spoil(kit, a, None)
-        await kit.until(lambda: not kit.plane.replicas())
+        await kit.until(lambda: not kit.replicas())
         assert (kit.root / "catalogue.jsonl").exists()
 
     going(Kit(tmp_path, 1000, tuning=Tuning(check_every_s=120)), story)
@@ -160,13 +160,13 @@ def test_a_primary_is_understood_without_the_state(kind: type[Kit], tmp_path: Pa
         kit.plane.acquire("w", a_step("tree", ref("d/")))
         await kit.until(lambda: kit.lease("tree"))
         kit.plane.release("w/tree", [])
-        await kit.plane.pin(a, keep=True)
+        await kit.plane.pin(a)
         await kit.plane.close()
         spoil(kit, b, None)
         kit.store = MemoryStore()
         kit.plane = kit.make()
         await kit.start()
-        assert [(row.ref, row.kept) for row in kit.plane.replicas()] == [(a, True), (ref("d/"), False)]
+        assert [(row.ref, row.kept) for row in kit.replicas()] == [(a, True), (ref("d/"), False)]
         assert await read(kit, "two", a) == [b"x" * 100]
         assert kit.far.count("fetch", a) == 1
 
@@ -194,7 +194,7 @@ def test_files_that_are_near_are_adopted(move: bool, tmp_path: Path) -> None:
         again = await kit.plane.adopt(str(old), ref("set/"), move=move)
         assert again.adopted == 0
         await kit.kill()
-        assert [row.ref for row in kit.plane.replicas()] == refs[:2]
+        assert [row.ref for row in kit.replicas()] == refs[:2]
 
     going(Kit(tmp_path, 1000), story)
 

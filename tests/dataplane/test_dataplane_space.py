@@ -34,10 +34,10 @@ def test_what_is_read_last_is_evicted_first(tmp_path: Path) -> None:
         kit.plane.announce("w", steps)
         kit.plane.acquire("w", steps[0])
         await kit.until(lambda: kit.lease("s0"))
-        assert {row.ref.path for row in kit.plane.replicas()} == {"new", "soon", "late"}
+        assert {row.ref.path for row in kit.replicas()} == {"new", "soon", "late"}
         kit.plane.acquire("w", a_step("s3", kit.far.put("newer", 100)))
         await kit.until(lambda: kit.lease("s3"))
-        assert {row.ref.path for row in kit.plane.replicas()} == {"new", "soon", "newer"}
+        assert {row.ref.path for row in kit.replicas()} == {"new", "soon", "newer"}
 
     going(tmp_path, 300, story, window=1)
 
@@ -202,9 +202,9 @@ def test_what_people_do_by_hand(tmp_path: Path) -> None:
         plane = kit.plane
         a, b = kit.far.put("a", 200), kit.far.put("b", 150)
         with pytest.raises(Refused, match="not in the primary; stage it first"):
-            await plane.pin(a, keep=True)
+            await plane.pin(a)
         assert (await plane.stage(a)).size_bytes == 200
-        assert (await plane.pin(a, keep=True)).kept
+        assert (await plane.pin(a)).kept
         with pytest.raises(Refused, match="it is kept; unpin it first"):
             await plane.evict(a)
         with pytest.raises(Refused, match="far:big has 301 bytes, and the primary 300"):
@@ -214,7 +214,7 @@ def test_what_people_do_by_hand(tmp_path: Path) -> None:
         assert missing.value.code == "not_found"
         plane.acquire("w", a_step("s", b))
         await kit.until(lambda: any("200 B are kept by hand" in text for text in kit.waits("s")))
-        await plane.pin(a, keep=False)
+        await plane.unpin(a)
         await kit.until(lambda: kit.lease("s"))
         with pytest.raises(Refused, match=r"1 step\(s\) read it"):
             await plane.evict(b)
@@ -223,7 +223,7 @@ def test_what_people_do_by_hand(tmp_path: Path) -> None:
         kit.far.put("b", 150, b"new")
         plane.release("w/s", [])
         await plane.evict(b)
-        assert plane.replicas() == []
+        assert kit.replicas() == []
         assert kit.disk() == 0
 
     going(tmp_path, 300, story)
@@ -310,7 +310,7 @@ def test_an_output_on_another_file_system_is_copied_in(tmp_path: Path, monkeypat
         ]
         kit.plane.release("w/s", given)
         await kit.until(lambda: kit.staged("s"))
-        assert {row.ref for row in kit.plane.replicas()} == {out, tree}
+        assert {row.ref for row in kit.replicas()} == {out, tree}
         assert not made.exists()
         assert kit.disk() == 130
 

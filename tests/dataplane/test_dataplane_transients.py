@@ -51,7 +51,7 @@ async def run_step(
 
 
 def here(kit: Kit) -> set[str]:
-    return {row.ref.path for row in kit.plane.replicas() if row.location}
+    return {row.ref.path for row in kit.replicas() if row.location}
 
 
 def test_what_steps_hand_on_is_never_sent_and_goes_after_its_last_reader(tmp_path: Path) -> None:

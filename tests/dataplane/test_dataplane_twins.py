@@ -150,13 +150,13 @@ def test_a_pin_outlives_its_replica(tmp_path: Path) -> None:
     async def story(kit: Kit) -> None:
         a = kit.far.put("a", 100)
         await kit.plane.stage(a)
-        await kit.plane.pin(a, keep=True)
+        await kit.plane.pin(a)
         (kit.root / kit.plane._core.rows[a].location).unlink()
         assert (await kit.plane.compare()).changed == ("far:a",)
-        await kit.until(lambda: not kit.plane.replicas())
+        await kit.until(lambda: not kit.replicas())
         await kit.plane.stage(a)
-        assert [row.kept for row in kit.plane.replicas()] == [True]
+        assert [row.kept for row in kit.replicas()] == [True]
         await kit.kill()
-        assert [row.kept for row in kit.plane.replicas()] == [True]
+        assert [row.kept for row in kit.replicas()] == [True]
 
     going(Kit(tmp_path, 1000), story)

@@ -49,6 +49,8 @@ class World:
     fail: float = 0.0
     lost: float = 0.0
     strict: bool = True
+    shared: bool = True
+    namespaces: dict[str, str] = field(default_factory=dict)
     disk: dict[ObjectRef, int] = field(default_factory=dict)
     flying: dict[ObjectRef, int] = field(default_factory=dict)
     works: dict[str, Work] = field(default_factory=dict)
@@ -284,13 +286,32 @@ class World:
         assert all(one in self.disk for one in self.dirty)
         head = self.planner._claims.head
         assert head is None or head.bypassed <= self.planner.options.bypass, "the head was passed over too often"
+        self.check_quotas()
+
+    def check_quotas(self) -> None:
+        """No namespace that shares with nobody ever pays for more than its quota; what is shared is paid for once."""
+        paid = sum(one.held_bytes + one.idle_bytes for one in self.planner.accounts())
+        items = list(self.planner._items)
+        accounted = [item for item in items if item.charge is not None]
+        reserved = sum(step.reserve for step in self.planner._steps.table.values() if step.account is not None)
+        total = sum(item.bytes for item in accounted) + reserved
+        assert total <= paid <= total + sum(len(item.charge[0]) - 1 for item in accounted if item.charge is not None)
+        for one in self.planner.accounts():
+            shares = any(len(item.charge[0]) > 1 for item in accounted if item.charge is not None)
+            if one.quota_bytes is not None and not self.shared and not shares:
+                assert one.held_bytes + one.idle_bytes <= one.quota_bytes, one
 
     def restart(self, plans: dict[str, Plan | None]) -> None:
         """Lose the planner, as in a crash; a new one is told what the catalogue and the journal know."""
         old, self.planner = self.planner, Planner(self.planner.bytes.limit, self.planner.options)
+        for one in old.accounts():
+            self.planner.set_quota(one.name, one.quota_bytes, one.quota_objects)
+        for uid, namespace in self.namespaces.items():
+            self.planner.belong(uid, namespace)
         for view in sorted(old.items(), key=lambda view: view.ref):
             if view.ref in self.disk and view.state is not ReplicaState.EVICTING:
-                self.planner.found(view.ref, self.disk[view.ref], dirty=view.ref in self.dirty)
+                uid = view.ref.path.partition("-")[0]
+                self.planner.found(view.ref, self.disk[view.ref], dirty=view.ref in self.dirty, uid=uid)
         for one in [one for one in self.disk if (item := old.item(one)) is None or item.state is ReplicaState.EVICTING]:
             del self.disk[one]
         for name, reserve in self.held.items():
@@ -317,7 +338,7 @@ class World:
             if one not in self.disk and one in sent:
                 self.planner.expected(one)
             elif one not in self.disk and one not in self.far:
-                self.planner.offer(one, self.written[one])
+                self.planner.offer(one, self.written[one], one.path.partition("-")[0])
 
     def finish(self, bound: int = 20_000, *, whole: bool = True) -> None:
         for _ in range(bound):

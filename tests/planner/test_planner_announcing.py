@@ -136,7 +136,7 @@ def test_replicas_that_were_found_wake_when_they_are_asked_for_and_leave_first_e
     assert len(list(planner.items())) == 10
     planner.ask("w", FutureStep(id="w/a", inputs=(FutureInput(ref=ref("old0")),)))
     assert [one.step for one in planner.decide(0.0) if isinstance(one, Grant)] == ["w/a"], "it is here already"
-    assert ref("old0") not in planner._items.asleep
+    assert str(ref("old0")) not in planner._items.asleep
     planner.ask("w", FutureStep(id="w/b", inputs=(FutureInput(ref=ref("new"), size_bytes=25),)))
     gone = [one.ref.path for one in planner.decide(0.0) if isinstance(one, Evict)]
     assert gone == ["old1", "old2"], "the ones used longest ago, and not what a step reads"

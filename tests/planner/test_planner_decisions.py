@@ -407,10 +407,10 @@ def test_resumed_steps_hold_what_they_read() -> None:
 
 def test_kept_replicas_stay() -> None:
     planner = a_planner(100)
-    planner.found(ref("a"), 60, kept=True)
+    planner.found(ref("a"), 60, keepers=("",))
     planner.found(ref("b"), 30)
-    assert planner.keep(ref("a"))
-    assert not planner.keep(ref("nothing"))
+    assert not planner.keep(ref("a"))
+    assert planner.keep(ref("nothing"))
     assert not planner.evict(ref("a"))
     assert not planner.evict(ref("nothing"))
     planner.ask("w", step("1", ("c", 50)))
@@ -420,7 +420,7 @@ def test_kept_replicas_stay() -> None:
     assert fetched(planner) == ["c"]
     planner.ask("w", step("2", ("d", 50)))
     planner.decide(0.0)
-    assert not planner.keep(ref("b"))
+    assert planner.keep(ref("b"))
 
 
 def test_a_changed_source_drops_the_replica_when_nobody_reads_it() -> None:
@@ -452,7 +452,7 @@ def test_nobody_gets_what_is_not_what_it_was() -> None:
     planner.decide(0.0)
     planner.ask("w", step("2", ("a", 60), ("c", 60)))
     planner.decide(0.0)
-    assert planner.keep(ref("a"))
+    assert not planner.keep(ref("a"))
     planner.damaged(ref("a"))
     planner.ask("w", step("3", ("a", 60)))
     assert planner.wait("w/2") is not None
@@ -580,7 +580,7 @@ def test_what_is_not_known_is_no_obstacle() -> None:
     planner = a_planner(100)
     nothing = ref("nothing")
     assert planner.missing(nothing) == ()
-    assert not planner.keep(nothing)
+    assert planner.keep(nothing)
     assert not planner.evict(nothing)
     planner.changed(nothing)
     planner.abandoned(nothing)
@@ -608,7 +608,7 @@ def test_a_replica_is_kept_only_where_its_room_is_not_promised() -> None:
     planner.found(ref("a"), 60)
     planner.ask("w", step("1", ("b", 90)))
     planner.decide(0.0)
-    assert not planner.keep(ref("a"))
+    assert planner.keep(ref("a"))
 
 
 def test_an_upload_of_something_written_anew_drops_the_old_copy() -> None:
@@ -635,11 +635,11 @@ def test_keeping_and_evicting_by_hand() -> None:
     planner = a_planner(100)
     planner.found(ref("a"), 40)
     planner.found(ref("b"), 30)
-    assert planner.keep(ref("a"))
-    assert planner.keep(ref("a")), "asking again changes nothing"
+    assert not planner.keep(ref("a"))
+    assert not planner.keep(ref("a")), "asking again changes nothing"
     assert planner.evict(ref("b"))
     assert [command.ref for command in planner.decide(0.0) if isinstance(command, Evict)] == [ref("b")]
     planner.evicted(ref("b"))
     planner.found(ref("c"), 50)
     planner.set_capacity(60)
-    assert not planner.keep(ref("c")), "with what is kept it is more than the capacity now"
+    assert planner.keep(ref("c")), "with what is kept it is more than the capacity now"

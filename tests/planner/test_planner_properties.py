@@ -18,7 +18,9 @@ Which property holds what (`World` checks those marked * at each event, whatever
 14. what two workflows read is fetched once: test_nothing_is_fetched_twice_when_everything_fits
 15. equal events give equal commands: test_equal_events_give_equal_commands
 16. a cancelled workflow gives back its claims: test_a_cancelled_workflow_gives_back_exactly_its_claims
-17. decisions stay cheap: tests/house/test_house_traces; measured by `make bench-traces BENCH_FLAGS=--large`
+17. no namespace pays for more than its quota, all shares together are what is there, and nobody waits for ever *:
+    test_every_workflow_finishes_within_the_quota_of_its_namespace
+18. decisions stay cheap: tests/house/test_house_traces; measured by `make bench-traces BENCH_FLAGS=--large`
 """
 
 import os
@@ -83,6 +85,7 @@ def world_of(
         transfers=transfers,
         workers=workers,
         window=random.choice((1, 4, 64)),
+        awake=random.choice((0, 2, 50_000)),
         default_output_bytes=random.choice((0, 20)),
         yielding=random.random() < 0.5,
     )
@@ -327,5 +330,44 @@ def test_a_crash_at_any_event_loses_nothing_and_fetches_nothing_again(*, seed, c
         for _ in range(when):
             world.happen()
         world.restart(plans)
+    world.finish()
+    assert not world.refused
+
+
+def with_quotas(world: World, plans: list[list[Work]], slack: float, *, objects: bool) -> None:
+    """Give each workflow a namespace of its own, whose quota is its largest footprint and `slack` of it more."""
+    for works in plans:
+        uid = works[0].uid
+        quota = int(largest_footprint(works, world.far) * (1 + slack))
+        world.planner.set_quota(f"n-{uid}", quota, most_objects(works) if objects else 0)
+        world.planner.belong(uid, f"n-{uid}")
+        world.namespaces[uid] = f"n-{uid}"
+
+
+@runs(0.2)
+@given(
+    seed=st.integers(0, 2**32),
+    count=st.integers(1, 12),
+    flows=st.integers(1, 3),
+    room=st.sampled_from((0.0, 0.3, 5.0)),
+    slack=st.sampled_from((0.0, 0.3, 2.0)),
+    objects=st.booleans(),
+    fail=st.sampled_from((0.0, 0.2)),
+    shared=st.booleans(),
+    transient=st.booleans(),
+    crash=st.booleans(),
+)
+def test_every_workflow_finishes_within_the_quota_of_its_namespace(
+    *, seed, count, flows, room, slack, objects, fail, shared, transient, crash
+):
+    world, plans = world_of(seed=seed, count=count, flows=flows, slack=room, fail=fail, shared=shared, transient=transient)
+    world.shared = shared
+    with_quotas(world, plans, slack, objects=objects)
+    for works in plans:
+        world.announce(works)
+        for _ in range(world.random.randrange(6)):
+            world.happen()
+    if crash and not transient:
+        world.restart({})
     world.finish()
     assert not world.refused

@@ -2,13 +2,14 @@
 
 from jitflow.access.gate import Denied, Gate, Verifier
 from jitflow.access.limits import Buckets
-from jitflow.access.roles import ALL, LOWEST, Identity, Permission, described, owner
+from jitflow.access.roles import ALL, IDENTITY, LOWEST, Identity, Permission, described, owner
 from jitflow.access.table import NEEDS, OPEN, Need, Where, denied, need_of
 from jitflow.access.tokens import Tokens
 from jitflow.model.access import Limits, Role, TokenInfo, TokenWish
 
 __all__ = [
     "ALL",
+    "IDENTITY",
     "LOWEST",
     "NEEDS",
     "OPEN",

@@ -74,6 +74,10 @@ SCOPES: Final = frozenset({*Permission, *(permission.partition(".")[0] for permi
 """What a token may be narrowed to: permissions, or all with one first part, as `workflows`."""
 
 
+IDENTITY = "jitflow.identity"
+"""Where a request's scope says who sends it."""
+
+
 class Identity(Struct, frozen=True, kw_only=True):
     """Somebody who was recognised. `grants`: namespace, or `*`, -> role. `scopes`: narrows that; empty: everything."""
 

@@ -201,8 +201,12 @@ NEEDS: Final[Mapping[tuple[str, str], Need]] = {
     ("GET", "/data/v1/stat"): Need(P.DATA_READ, Where.EVERYWHERE),
     ("GET", "/data/v1/primary"): Need(P.DATA_READ, Where.EVERYWHERE),
     ("POST", "/data/v1/primary/stage"): Need(P.DATA_WRITE, Where.EVERYWHERE),
-    ("POST", "/data/v1/primary/pin"): Need(P.DATA_WRITE, Where.EVERYWHERE),
-    ("POST", "/data/v1/primary/unpin"): Need(P.DATA_WRITE, Where.EVERYWHERE),
+    # For a namespace, who may do so there; for all, who may do so everywhere.
+    ("POST", "/data/v1/primary/pin"): Need(P.DATA_WRITE, Where.SOMEWHERE),
+    ("POST", "/data/v1/primary/unpin"): Need(P.DATA_WRITE, Where.SOMEWHERE),
+    # Of the caller's namespaces.
+    ("GET", "/data/v1/pins"): Need(P.DATA_READ, Where.SOMEWHERE),
+    ("GET", "/data/v1/quotas"): Need(P.DATA_READ, Where.SOMEWHERE),
     ("POST", "/data/v1/primary/evict"): Need(P.DATA_WRITE, Where.EVERYWHERE),
     ("POST", "/data/v1/primary/check"): Need(P.DATA_WRITE, Where.EVERYWHERE),
     # It reads files of the server's machine.

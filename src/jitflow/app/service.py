@@ -36,9 +36,12 @@ from jitflow.model.reports import (
     Adoption,
     Estimate,
     Listing,
+    PinView,
     PrimaryCheck,
     PrimaryFill,
+    QuotaView,
     RemoteInfo,
+    ReplicaPage,
     StepData,
     TransferRecord,
     Upload,
@@ -54,6 +57,8 @@ from jitflow.telemetry import logger
 LATEST = "@latest"
 _log = logger("service")
 MAX_OBJECTS = 10_000
+MAX_REPLICAS = 10_000
+REPLICAS_A_PAGE = 1000
 """Entries of a listing of a far store; longer ones say that they were cut."""
 MAX_PAGE = 10_000
 """Workflows of one list; the rest is reached with `continue`."""
@@ -450,23 +455,33 @@ class Service:
         """Return what the far store knows of an object, and its replica if there is one."""
         parsed = parse_ref(ref)
         info = await self._storage.stat(parsed)
-        return info, next((replica for replica in self._primary.replicas() if replica.ref == parsed), None)
+        return info, self._primary.replica(parsed)
 
-    def primary(self) -> tuple[PrimaryFill, Sequence[Replica]]:
-        """Return how full the primary is, and its replicas."""
-        return self._primary.fill(), self._primary.replicas()
+    async def primary(self, *, cursor: str = "", limit: int = REPLICAS_A_PAGE) -> tuple[PrimaryFill, ReplicaPage]:
+        """Return how full the primary is, and a page of its replicas: so many, from a `next` of the page before on."""
+        if not 0 < limit <= MAX_REPLICAS:
+            raise Refused(f"limit must be between 1 and {MAX_REPLICAS}")
+        return self._primary.fill(), await self._primary.replicas(after=cursor, limit=limit)
 
     async def stage(self, ref: str) -> Replica:
         """Fetch an object and return when it is resident."""
         return await self._primary.stage(parse_ref(ref))
 
-    async def pin(self, ref: str) -> Replica:
-        """Keep a replica until `unpin`."""
-        return await self._primary.pin(parse_ref(ref), keep=True)
+    async def pin(self, ref: str, namespace: str = "") -> PinView:
+        """Keep a replica, or everything below a prefix, until `unpin`; `namespace`: which pays for it."""
+        return await self._primary.pin(parse_ref(ref), namespace)
 
-    async def unpin(self, ref: str) -> Replica:
-        """Keep a replica no longer."""
-        return await self._primary.pin(parse_ref(ref), keep=False)
+    async def unpin(self, ref: str, namespace: str = "") -> PinView:
+        """Take a pin away."""
+        return await self._primary.unpin(parse_ref(ref), namespace)
+
+    def pins(self) -> Sequence[PinView]:
+        """Return what is pinned."""
+        return self._primary.pins()
+
+    def quotas(self) -> Sequence[QuotaView]:
+        """Return what each namespace has in the primary, and may have."""
+        return self._primary.quotas()
 
     async def evict(self, ref: str) -> None:
         """Remove a replica."""

@@ -38,6 +38,7 @@ from jitflow.model.data import ObjectRef
 from jitflow.model.pods import PodImage
 from jitflow.objects import Change as ObjectChange
 from jitflow.objects import MemoStore, ObjectStore
+from jitflow.ports.dataplane import Quota
 from jitflow.ports.executor import Executor
 from jitflow.ports.primary import Primary
 from jitflow.settings import RetentionSettings, Settings, SettingsError, parse_bytes, parse_span_s
@@ -100,6 +101,7 @@ async def open_stack(settings: Settings) -> AsyncGenerator[Stack]:
             max_objects=settings.primary.max_objects,
             free_floor_bytes=parse_bytes(settings.primary.free_floor),
             chooser=PlanProcess() if settings.primary.plans else None,
+            quotas=quotas_of(settings),
         )
         claims = ClaimDirectories(home.volumes, objects)
         memos = MemoStore(objects)
@@ -256,6 +258,14 @@ def all_stores(settings: Settings, home: Home, storage: RcloneStorage, objects: 
     staging.open()
     hosts = hosts_of(settings)
     return AllStores(storage, Credentials(objects), hosts.check, staging, stall_s=settings.primary.stall_s)
+
+
+def quotas_of(settings: Settings) -> dict[str, Quota]:
+    """Return what namespaces may have in the near store."""
+    return {
+        name: Quota(bytes=parse_bytes(one.quota) if one.quota != "" else None, objects=one.quota_objects)
+        for name, one in settings.namespaces.items()
+    }
 
 
 def primary_of(settings: Settings, home: Home, stores: AllStores) -> Primary:

@@ -36,7 +36,16 @@ from jitflow.cli.wire import (
 )
 from jitflow.model.data import ObjectRef, Replica
 from jitflow.model.reasons import Why
-from jitflow.model.reports import Adoption, Estimate, PrimaryCheck, PrimaryFill, StepData, Upload
+from jitflow.model.reports import (
+    Adoption,
+    Estimate,
+    PinView,
+    PrimaryCheck,
+    PrimaryFill,
+    QuotaView,
+    StepData,
+    Upload,
+)
 
 T = TypeVar("T")
 
@@ -466,19 +475,37 @@ class Client:
         """Return what its store and the catalogue know of an object."""
         return self._json("GET", "/data/v1/stat", params={"ref": ref})
 
-    def primary(self) -> dict[str, Any]:
-        """Return the primary's fill and replicas."""
-        return self._json("GET", "/data/v1/primary")
+    def replicas(self) -> Iterator[dict[str, Any]]:
+        """Yield the primary's replicas, page by page."""
+        cursor = ""
+        while True:
+            page = self._json("GET", "/data/v1/primary", params={"cursor": cursor} if cursor else {})
+            yield from page.get("replicas") or ()
+            cursor = str(page.get("next") or "")
+            if not cursor:
+                return
 
     def fill(self) -> PrimaryFill:
         """Return how full the primary is."""
-        body = self.primary()
+        body = self._json("GET", "/data/v1/primary", params={"limit": "1"})
         return msgspec.convert(body.get("fill", body), PrimaryFill)
 
     def primary_action(self, action: str, ref: str) -> Replica | None:
-        """`stage`, `pin`, `unpin` or `evict` an object; returns its replica unless it was evicted."""
+        """`stage` or `evict` an object; returns its replica unless it was evicted."""
         body = self._send("POST", f"/data/v1/primary/{action}", body={"ref": ref}, patient=action == "stage")
         return None if action == "evict" or not body.strip() else decode(body, Replica)
+
+    def pin(self, action: str, ref: str, namespace: str) -> PinView:
+        """`pin` or `unpin` an object or a prefix, for a namespace or for all."""
+        return decode(self._send("POST", f"/data/v1/primary/{action}", body={"ref": ref, "namespace": namespace}), PinView)
+
+    def pins(self) -> list[PinView]:
+        """Return what is pinned."""
+        return msgspec.convert(self._json("GET", "/data/v1/pins").get("items") or [], list[PinView])
+
+    def quotas(self) -> list[QuotaView]:
+        """Return what namespaces have in the primary, and may have."""
+        return msgspec.convert(self._json("GET", "/data/v1/quotas").get("items") or [], list[QuotaView])
 
     def check_primary(self, *, remove: bool, hashes: bool) -> PrimaryCheck:
         """Compare the catalogue with what is really in the primary."""

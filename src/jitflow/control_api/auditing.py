@@ -8,11 +8,10 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import Scope
 
-from jitflow.access import Identity, Need, Permission
+from jitflow.access import IDENTITY, Identity, Need, Permission
 from jitflow.access.audit import AuditLog, AuditQuery
 from jitflow.control_api.guards import NEED, NOTED, visible
 from jitflow.control_api.requests import number, seconds
-from jitflow.control_api.shell import IDENTITY
 from jitflow.control_api.workflows import answer
 from jitflow.model.access import AuditEntry
 

@@ -4,9 +4,8 @@ from starlette.requests import Request
 from starlette.routing import Route
 from starlette.types import Scope
 
-from jitflow.access import OPEN, Identity, Need, Permission, denied, need_of
+from jitflow.access import IDENTITY, OPEN, Identity, Need, Permission, denied, need_of
 from jitflow.control_api.routing import Guard
-from jitflow.control_api.shell import IDENTITY
 from jitflow.model import argo
 from jitflow.model.problems import Refused
 

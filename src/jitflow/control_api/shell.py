@@ -11,14 +11,12 @@ from msgspec.structs import replace
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from jitflow.access import OPEN, Buckets, Denied, Gate, Identity, Limits
+from jitflow.access import IDENTITY, OPEN, Buckets, Denied, Gate, Identity, Limits
 from jitflow.control_api.errors import INTERNAL_MESSAGE, Code, Failure, failure, failure_of
 
 MAX_BODY_BYTES = 4 * 1024 * 1024
 BODY_TIMEOUT_S = 60.0
 LOOPBACK_HOSTS = frozenset({"127.0.0.1", "localhost", "[::1]"})
-IDENTITY = "jitflow.identity"
-"""Where a request's scope holds who sends it."""
 
 _SECURITY_HEADERS = (
     (b"x-content-type-options", b"nosniff"),

@@ -17,6 +17,16 @@ class RefBody(Struct, frozen=True, forbid_unknown_fields=True):
     ref: str
 
 
+class PinBody(Struct, frozen=True, forbid_unknown_fields=True):
+    """An object, or a prefix (`remote:path/`) with everything below it.
+
+    `namespace` pays for it; without one it is kept for all.
+    """
+
+    ref: str
+    namespace: str = ""
+
+
 class CheckBody(Struct, frozen=True, forbid_unknown_fields=True):
     """How to compare the catalogue with the primary; see `PrimaryAdmin.compare`."""
 

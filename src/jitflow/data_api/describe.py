@@ -6,12 +6,26 @@ from typing import Any
 
 from msgspec import Struct
 
-from jitflow.data_api.bodies import AdoptBody, CheckBody, RefBody, RemoteBody, RetryBody
+from jitflow.data_api.bodies import AdoptBody, CheckBody, PinBody, RefBody, RemoteBody, RetryBody
 from jitflow.model.data import ObjectRef, Replica
-from jitflow.model.reports import Adoption, Listing, Primary, PrimaryCheck, RemoteInfo, Stat, Upload
+from jitflow.model.reports import (
+    Adoption,
+    Listing,
+    PinView,
+    Primary,
+    PrimaryCheck,
+    QuotaView,
+    RemoteInfo,
+    Stat,
+    Upload,
+)
 from jitflow.openapi import Operation, Query, document
 
 _REF = (Query("ref", about="`remote:path`; a path that ends in `/` is everything below it.", required=True),)
+_PAGE = (
+    Query("limit", "integer", about="So many replicas at most: 1 to 10,000; without it 1,000."),
+    Query("cursor", about="`next` of the page before; without it the first page."),
+)
 _REMOTE = "/data/v1/remotes/{name}"
 _UPLOADS = "/data/v1/uploads"
 _PRIMARY = "/data/v1/primary"
@@ -35,6 +49,18 @@ class UploadList(Struct, frozen=True):
     """Outputs that are not at their far stores."""
 
     items: Sequence[Upload]
+
+
+class PinList(Struct, frozen=True):
+    """What is pinned, in the caller's namespaces."""
+
+    items: Sequence[PinView]
+
+
+class QuotaList(Struct, frozen=True):
+    """What the caller's namespaces have in the primary, and may have."""
+
+    items: Sequence[QuotaView]
 
 
 class RefList(Struct, frozen=True):
@@ -67,10 +93,15 @@ def operations() -> list[Operation]:
             query=(*_REF, Query("recursive", "boolean")), answer=Listing,
         ),
         _one("stat", "GET", "/data/v1/stat", "Describe an object and its replica", query=_REF, answer=Stat),
-        _one("primary", "GET", _PRIMARY, "Say how full the primary is, and of what", answer=Primary),
+        _one("primary", "GET", _PRIMARY, "Say how full the primary is, and of what", query=_PAGE, answer=Primary),
         _one("stage", "POST", _PRIMARY + "/stage", "Fetch an object", body=RefBody, answer=Replica, example=_EXAMPLE),
-        _one("pin", "POST", _PRIMARY + "/pin", "Keep a replica", body=RefBody, answer=Replica, example=_EXAMPLE),
-        _one("unpin", "POST", _PRIMARY + "/unpin", "Keep a replica no longer", body=RefBody, answer=Replica, example=_EXAMPLE),
+        _one(
+            "pin", "POST", _PRIMARY + "/pin", "Keep a replica, or everything below a prefix",
+            body=PinBody, answer=PinView, example=_EXAMPLE,
+        ),
+        _one("unpin", "POST", _PRIMARY + "/unpin", "Take a pin away", body=PinBody, answer=PinView, example=_EXAMPLE),
+        _one("pins", "GET", "/data/v1/pins", "List what is pinned", answer=PinList),
+        _one("quotas", "GET", "/data/v1/quotas", "Say what namespaces have in the primary, and may have", answer=QuotaList),
         _one("evict", "POST", _PRIMARY + "/evict", "Remove a replica", body=RefBody, answer=Done, example=_EXAMPLE),
         _one(
             "check", "POST", _PRIMARY + "/check", "Compare the catalogue with what is really there",
@@ -99,7 +130,7 @@ def _one(name: str, method: str, path: str, summary: str, **rest: Any) -> Operat
         "Uploads"
         if path.startswith(_UPLOADS)
         else "Primary"
-        if path.startswith(_PRIMARY)
+        if path.startswith((_PRIMARY, "/data/v1/pins", "/data/v1/quotas"))
         else "Remotes"
         if "remotes" in path
         else "Objects"

@@ -9,11 +9,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from jitflow.app.service import Service
-from jitflow.data_api.bodies import AdoptBody, CheckBody, RefBody, RemoteBody, RetryBody
+from jitflow.access import ALL, IDENTITY, Identity, Permission, denied
+from jitflow.app.service import REPLICAS_A_PAGE, Service
+from jitflow.data_api.bodies import AdoptBody, CheckBody, PinBody, RefBody, RemoteBody, RetryBody
 from jitflow.model.problems import Refused
 
 T = TypeVar("T")
+
+_DIGITS = 9
 
 _encode = msgspec.json.Encoder().encode
 
@@ -48,6 +51,8 @@ class DataRoutes:
             ("POST", "/data/v1/primary/evict", self.evict),
             ("POST", "/data/v1/primary/check", self.check),
             ("POST", "/data/v1/primary/adopt", self.adopt),
+            ("GET", "/data/v1/pins", self.pins),
+            ("GET", "/data/v1/quotas", self.quotas),
             ("GET", "/data/v1/uploads", self.uploads),
             ("POST", "/data/v1/uploads/retry", self.retry_uploads),
             ("POST", "/data/v1/uploads/drop", self.drop_upload),
@@ -93,22 +98,39 @@ class DataRoutes:
         info, replica = await self._service.stat(_ref(request))
         return _answer({**msgspec.structs.asdict(info), "replica": replica})
 
-    async def primary(self, _: Request) -> Response:
-        """Say how full the primary is, and of what."""
-        fill, replicas = self._service.primary()
-        return _answer({"fill": fill, "replicas": replicas})
+    async def primary(self, request: Request) -> Response:
+        """Say how full the primary is, and of what, a page at a time."""
+        limit = request.query_params.get("limit", "") or str(REPLICAS_A_PAGE)
+        if not limit.isascii() or not limit.isdigit():
+            raise Refused(f"query parameter limit is {limit!r}; write a number")
+        fill, page = await self._service.primary(cursor=request.query_params.get("cursor", ""), limit=int(limit[:_DIGITS]))
+        return _answer({"fill": fill, "replicas": page.items, "next": page.next})
 
     async def stage(self, request: Request) -> Response:
         """Fetch an object."""
         return _answer(await self._service.stage((await _read(request, RefBody)).ref))
 
     async def pin(self, request: Request) -> Response:
-        """Keep a replica."""
-        return _answer(await self._service.pin((await _read(request, RefBody)).ref))
+        """Keep a replica, or everything below a prefix."""
+        body = await _pin_body(request)
+        return _answer(await self._service.pin(body.ref, body.namespace))
 
     async def unpin(self, request: Request) -> Response:
-        """Keep a replica no longer."""
-        return _answer(await self._service.unpin((await _read(request, RefBody)).ref))
+        """Take a pin away."""
+        body = await _pin_body(request)
+        return _answer(await self._service.unpin(body.ref, body.namespace))
+
+    async def pins(self, request: Request) -> Response:
+        """List what is pinned, in the caller's namespaces."""
+        identity: Identity = request.scope[IDENTITY]
+        pins = self._service.pins()
+        return _answer({"items": [pin for pin in pins if identity.may(Permission.DATA_READ, pin.namespace or ALL)]})
+
+    async def quotas(self, request: Request) -> Response:
+        """Say what the caller's namespaces have in the primary, and may have."""
+        identity: Identity = request.scope[IDENTITY]
+        quotas = self._service.quotas()
+        return _answer({"items": [one for one in quotas if identity.may(Permission.DATA_READ, one.namespace)]})
 
     async def evict(self, request: Request) -> Response:
         """Remove a replica."""
@@ -151,6 +173,16 @@ async def _read(request: Request, kind: type[T]) -> T:
         raise Refused(f"the body does not have the expected form: {error}") from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Refused(f"the body is not valid JSON: {error}") from None
+
+
+async def _pin_body(request: Request) -> PinBody:
+    """Return whose pin is meant: who may not do so in all namespaces has to name one of his."""
+    body = await _read(request, PinBody)
+    identity: Identity = request.scope[IDENTITY]
+    if not identity.may(Permission.DATA_WRITE, body.namespace or ALL):
+        place = f"namespace {body.namespace[:80]!r}" if body.namespace else "all namespaces"
+        raise Refused(denied(identity, Permission.DATA_WRITE, place), code="denied")
+    return body
 
 
 def _ref(request: Request) -> str:

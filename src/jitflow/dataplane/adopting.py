@@ -107,6 +107,7 @@ class Adopting:
             core.coming.discard(location)
         core.know(ref, info)
         core.planner.taken(ref)
+        core.came(ref)
         self._gave_back(ref, file.size_bytes)
         return ""
 

@@ -1,20 +1,23 @@
 """What people do with the primary by hand."""
 
 import asyncio
-from collections.abc import Sequence
 from pathlib import Path
 
 from msgspec.structs import replace
 
+from jitflow.dataplane import records
+from jitflow.dataplane.catalogue import ref_of
 from jitflow.dataplane.core import Core, advice
 from jitflow.dataplane.inside import lies_below, parents
 from jitflow.dataplane.leases import Leases
 from jitflow.dataplane.lookups import stat_all
 from jitflow.model.data import FutureInput, FutureStep, ObjectInfo, ObjectRef, Replica, ReplicaState
 from jitflow.model.problems import Problem, Refused
+from jitflow.model.reports import ReplicaPage
 from jitflow.planner import ItemView
 from jitflow.ports.dataplane import DataEvent, Lease, LeaseRefused, Waiting
 from jitflow.ports.errors import FixRequest, ObjectMissing, Retryable
+from jitflow.ports.store import StateStore
 
 _UID = ""
 """The workflow of steps that people make by hand."""
@@ -82,24 +85,6 @@ class ByHand:
             message = f"{ref} has {answer.size_bytes:,} bytes, and the primary {limit:,}"
             raise Refused(Problem(message=message, remedy="make the capacity larger", code="too_large"))
 
-    async def pin(self, ref: ObjectRef, *, keep: bool) -> Replica:
-        """Keep a replica, or no longer (see `PrimaryAdmin.pin`)."""
-        core = self._core
-        row = core.rows.get(ref)
-        view = core.planner.item(ref)
-        if row is None or view is None or view.state is not ReplicaState.RESIDENT:
-            raise Refused(Problem(message=f"{ref} is not in the primary", remedy="stage it first", code="not_found"))
-        if not keep:
-            core.planner.unkeep(ref)
-        elif not core.planner.keep(ref):
-            message = f"{ref} cannot be kept now: its space is promised to steps that are about to start"
-            raise Refused(Problem(message=message, remedy="try again later", code="conflict"))
-        row = replace(row, kept=keep)
-        core.put_row(row)
-        core.pump()
-        await core.journal.durable()
-        return row
-
     async def evict(self, ref: ObjectRef) -> None:
         """Remove a replica (see `PrimaryAdmin.evict`)."""
         core = self._core
@@ -128,7 +113,7 @@ class ByHand:
                 if attempt >= core.tuning.attempts:
                     raise
             await core.clock.sleep(core.tuning.backoff(attempt))
-        parts = [other for other in (*core.rows, *core.infos) if lies_below(other, ref)] if ref.is_prefix else []
+        parts = [*core.rows.below(ref), *(other for other in core.infos if lies_below(other, ref))] if ref.is_prefix else []
         for other in dict.fromkeys((ref, *parents(ref), *parts)):
             core.infos.pop(other, None)
             core.planner.changed(other)
@@ -166,17 +151,30 @@ class ByHand:
             return ObjectRef(remote=found.remote, path=f"{found.path}/{ref.path.removeprefix(whole.path)}")
         return None
 
-    def replicas(self) -> Sequence[Replica]:
-        """Return the catalogue with the states of now: what is here, what is coming, what is queued."""
-        found: list[Replica] = []
-        for view in self._core.planner.items():
-            row = self._core.rows.get(view.ref)
-            if view.state is ReplicaState.ABSENT:
-                continue
-            if row is None:
-                row = Replica(ref=view.ref, size_bytes=view.size_bytes or 0, state=view.state, location="")
-            found.append(replace(row, state=view.state, dirty=view.dirty, kept=view.kept))
-        return sorted(found, key=lambda row: row.ref)
+    async def replicas(self, store: StateStore, after: str, limit: int) -> ReplicaPage:
+        """Return a page of the catalogue (see `PrimaryAdmin.replicas`).
+
+        The state store has the names in order; what is not there yet is on its way.
+        """
+        core = self._core
+        await core.journal.durable()
+        stored = [name for name, _ in await store.items(records.REPLICA, after=after, limit=limit)]
+        last = stored[-1] if len(stored) == limit else ""
+        coming = (str(ref) for ref in core.planner.coming_refs() if ref not in core.rows)
+        names = {*stored, *(name for name in coming if name > after and (not last or name <= last))}
+        page = sorted(names)[:limit]
+        rows = (self.replica(ref_of(name)) for name in page)
+        more = bool(last) or len(page) < len(names)
+        return ReplicaPage(items=tuple(row for row in rows if row is not None), next=page[-1] if more else "")
+
+    def replica(self, ref: ObjectRef) -> Replica | None:
+        """Return an object's row with the state of now (see `PrimaryAdmin.replica`)."""
+        view, row = self._core.planner.item(ref), self._core.rows.get(ref)
+        if view is None or view.state is ReplicaState.ABSENT:
+            return None
+        if row is None:
+            row = Replica(ref=ref, size_bytes=view.size_bytes or 0, state=view.state, location="")
+        return replace(row, state=view.state, dirty=view.dirty, kept=view.kept, keepers=view.keepers)
 
 
 def _why_not(view: ItemView) -> str:

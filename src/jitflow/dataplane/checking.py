@@ -8,17 +8,22 @@ from jitflow.dataplane.core import Core, advice, remedy
 from jitflow.dataplane.foreseeing import foreseen
 from jitflow.dataplane.inside import below, lies_in, parents
 from jitflow.dataplane.lookups import Answers, stat_all
+from jitflow.dataplane.planning import Planning
+from jitflow.dataplane.worlds import Worlds
 from jitflow.model.data import FutureInput, FutureStep, ObjectInfo, ObjectRef, ReplicaState, WorkflowUid
 from jitflow.model.origins import is_open
 from jitflow.model.problems import Problem, Refused
 from jitflow.model.reports import Estimate
 from jitflow.planner import Plan, footprint
+from jitflow.ports.dataplane import Quota
 from jitflow.ports.errors import FixRequest, ObjectMissing
 
 _STEPS_NAMED = 5
 
 
-async def admit(core: Core, steps: Sequence[FutureStep]) -> tuple[list[FutureStep], dict[ObjectRef, bool], Answers]:
+async def admit(
+    core: Core, steps: Sequence[FutureStep], namespace: str, quota: Quota
+) -> tuple[list[FutureStep], dict[ObjectRef, bool], Answers]:
     """Look everything up that comes from outside the workflow; return the steps with sizes, what was looked up, the answers.
 
     Raises:
@@ -30,21 +35,27 @@ async def admit(core: Core, steps: Sequence[FutureStep]) -> tuple[list[FutureSte
     _note(core, answers)
     sized = [_sized(core, step, answers) for step in steps]
     _refuse_too_large(core, sized)
+    _refuse_over_quota(sized, namespace, quota)
     return sized, external, answers
 
 
-async def check(core: Core, uid: WorkflowUid, steps: Sequence[FutureStep]) -> Estimate:
-    """Do as `admit`, and say what the workflow will take.
+async def check(
+    core: Core, uid: WorkflowUid, steps: Sequence[FutureStep], planning: Planning, worlds: Worlds, *, namespace: str, quota: Quota
+) -> Estimate:
+    """Do as `admit`, and say what the workflow will take, by the plan that would be chosen for it.
 
     Raises:
         Refused: as `admit`.
     """
-    sized, external, answers = await admit(core, steps)
-    return await foreseen(core, _estimate(core, sized, external, answers), [(uid, sized)])
+    sized, external, answers = await admit(core, steps, namespace, quota)
+    plan, note = await planning.foresee(uid, sized, quota)
+    estimate = _estimate(core, sized, external, answers)
+    estimate = replace(estimate, plans=(note,) if note is not None else (), quota_bytes=quota.bytes)
+    return await foreseen(core, estimate, [(uid, sized)], worlds, {uid: plan} if plan is not None else None)
 
 
 async def outlook(
-    core: Core, workflows: Sequence[tuple[WorkflowUid, Sequence[FutureStep]]], plans: Mapping[WorkflowUid, Plan]
+    core: Core, workflows: Sequence[tuple[WorkflowUid, Sequence[FutureStep]]], plans: Mapping[WorkflowUid, Plan], worlds: Worlds
 ) -> Estimate:
     """Say what is still to come of workflows that run, by their plans, from what is known of their objects."""
     together = [step for _, steps in workflows for step in steps]
@@ -54,7 +65,7 @@ async def outlook(
     answers.update((row.ref, ObjectInfo(ref=row.ref, size_bytes=row.size_bytes)) for row in rows)
     sized = [(uid, [_sized(core, step, answers) for step in steps]) for uid, steps in workflows]
     estimate = _estimate(core, [step for _, steps in sized for step in steps], external, answers)
-    return await foreseen(core, estimate, sized, plans)
+    return await foreseen(core, estimate, sized, worlds, plans)
 
 
 def _external(steps: Sequence[FutureStep]) -> dict[ObjectRef, bool]:
@@ -163,6 +174,30 @@ def _refuse_too_many(core: Core, steps: Sequence[FutureStep]) -> None:
                 for need, step in large[:_STEPS_NAMED]
             ]
         )
+
+
+def _refuse_over_quota(steps: Sequence[FutureStep], namespace: str, quota: Quota) -> None:
+    """Refuse steps for which their namespace's quota can never have room."""
+    name = f"namespaces.{namespace}.quota"
+    problems: list[Problem] = []
+    for step in steps:
+        size, objects = footprint(step), len({one.ref for one in step.inputs}) + len(step.outputs)
+        if quota.bytes is not None and size > quota.bytes:
+            may, needs, remedy = f"{quota.bytes:,} bytes", f"{size:,} bytes", f"{name} must be at least {size:,} bytes"
+        elif quota.objects and objects > quota.objects:
+            may, needs, remedy = (
+                f"{quota.objects:,} objects",
+                f"{objects:,} objects",
+                f"{name}_objects must be at least {objects}",
+            )
+        else:
+            continue
+        message = (
+            f"step {step.id} needs {needs} in the primary at once, of which namespace {namespace} may have {may} (its quota)"
+        )
+        problems.append(Problem(message=message, remedy=remedy, code="too_large"))
+    if problems:
+        raise Refused(problems[:_STEPS_NAMED])
 
 
 def _estimate(core: Core, steps: Sequence[FutureStep], external: dict[ObjectRef, bool], answers: Answers) -> Estimate:

@@ -6,9 +6,8 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from msgspec.structs import replace
-
 from jitflow.dataplane import records
+from jitflow.dataplane.catalogue import Catalogue
 from jitflow.dataplane.history import History
 from jitflow.dataplane.journal import Journal
 from jitflow.dataplane.tasks import Owner
@@ -49,35 +48,6 @@ class Tuning:
         return min(self.backoff_most_s, self.backoff_s * 2 ** (attempt - 1)) * (0.5 + self.draw())
 
 
-class Contents:
-    """Which replicas have the same content."""
-
-    def __init__(self) -> None:
-        """Know none."""
-        self._refs: dict[str, ObjectRef | set[ObjectRef]] = {}
-
-    def of(self, content: str) -> tuple[ObjectRef, ...]:
-        """Return the objects of a content."""
-        found = self._refs.get(content)
-        if found is None:
-            return ()
-        return (found,) if isinstance(found, ObjectRef) else tuple(sorted(found))
-
-    def add(self, row: Replica) -> None:
-        """Note a replica."""
-        if row.content:
-            known = self.of(row.content)
-            self._refs[row.content] = {*known, row.ref} if known and known != (row.ref,) else row.ref
-
-    def drop(self, row: Replica) -> None:
-        """Forget a replica."""
-        rest = set(self.of(row.content)) - {row.ref}
-        if not rest:
-            self._refs.pop(row.content, None)
-        else:
-            self._refs[row.content] = rest if len(rest) > 1 else rest.pop()
-
-
 class Core:
     """Shared state of the data plane's parts. Everything happens on one event loop; nothing here awaits."""
 
@@ -105,7 +75,7 @@ class Core:
         self.owner = owner
         self.tuning = tuning
         self.emit = emit
-        self.rows: dict[ObjectRef, Replica] = {}
+        self.rows = Catalogue()
         """The catalogue: replicas that are or will be in the primary."""
         self.infos: dict[ObjectRef, ObjectInfo] = {}
         """What far stores said of objects."""
@@ -115,9 +85,8 @@ class Core:
         """Called when the planner has nothing more to say for now."""
         self.seen_at: dict[ObjectRef, float] = {}
         """When each of these was looked at last."""
-        self.contents = Contents()
-        self.lost_pins: set[ObjectRef] = set()
-        """Objects that somebody has asked to keep, whose replicas had to go: they are kept when they come again."""
+        self.came: Callable[[ObjectRef], None] = lambda _: None
+        """Called when an object has come and has its row."""
         self.closing = False
         self.strangers_bytes = 0
         """Bytes in the primary that jitflow did not put there."""
@@ -223,23 +192,12 @@ class Core:
 
     def put_row(self, row: Replica) -> None:
         """Enter a replica into the catalogue; durable after `journal.durable`."""
-        self.enter(row)
         self.changes += 1
-        self.journal.put(records.REPLICA, str(row.ref), records.encode(row))
-
-    def enter(self, row: Replica) -> None:
-        """Enter a replica that is in the store already."""
-        before = self.rows.get(row.ref)
-        if before is not None and before.content:
-            self.contents.drop(before)
-        self.rows[row.ref] = row
-        self.contents.add(row)
+        self.journal.put(records.REPLICA, str(row.ref), self.rows.put(row))
 
     def drop_row(self, ref: ObjectRef) -> None:
         """Remove a replica from the catalogue."""
-        row = self.rows.pop(ref, None)
-        if row is not None:
-            self.contents.drop(row)
+        if self.rows.pop(ref) is not None:
             self.changes += 1
             self.journal.put(records.REPLICA, str(ref), None)
 
@@ -257,17 +215,7 @@ class Core:
             last_used_at=self.clock.now(),
             stamp=held.stamp,
             content=content,
-            kept=ref in self.lost_pins,
         )
-
-    def keep_again(self, ref: ObjectRef) -> None:
-        """Keep an object that has come again, if it was kept when its last replica had to go."""
-        if ref in self.lost_pins:
-            self.lost_pins.discard(ref)
-            row = self.rows.get(ref)
-            if row is not None and not self.planner.keep(ref):
-                log.warning("%s is kept no longer: there was no room for it when it came again", ref)
-                self.put_row(replace(row, kept=False))
 
     async def remove(self, location: str) -> None:
         """Free what lies at a location of the primary."""

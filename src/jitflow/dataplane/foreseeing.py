@@ -6,36 +6,35 @@ from collections.abc import Mapping, Sequence
 from msgspec.structs import replace
 
 from jitflow.dataplane.core import Core
+from jitflow.dataplane.worlds import Worlds
 from jitflow.model.data import FutureStep, ObjectRef, StepId, WorkflowUid
 from jitflow.model.reports import Estimate
-from jitflow.planner import Arrival, Link, Outcome, Plan, Setting, longest, simulate
+from jitflow.planner import Arrival, Outcome, Plan, longest, simulate
+from jitflow.ports.dataplane import Quota
 
 _READS_SIMULATED = 2000
-_NOMINAL_BPS = 50e6
-"""The link that is assumed where only the peak is of interest."""
 
 Workflows = Sequence[tuple[WorkflowUid, Sequence[FutureStep]]]
 
 
 async def foreseen(
-    core: Core, estimate: Estimate, workflows: Workflows, plans: Mapping[WorkflowUid, Plan] | None = None
+    core: Core, estimate: Estimate, workflows: Workflows, worlds: Worlds, plans: Mapping[WorkflowUid, Plan] | None = None
 ) -> Estimate:
-    """Add the chains, and what a simulation says: the peak, and where the link's rate is known, the times."""
+    """Add the chains, and what a simulation says: the peak, and where the links' rates are known, the times."""
     steps = [step for _, some in workflows for step in some]
-    resident = {ref: row.size_bytes for ref, row in core.rows.items()}
-    estimate = _with_chains(estimate, steps, resident)
+    # What no workflow in question reads could leave at once, so it is not there for the simulation.
+    refs = {one.ref for step in steps for one in step.inputs}
+    estimate = _with_chains(estimate, steps, {ref: row.size_bytes for ref in refs if (row := core.rows.get(ref)) is not None})
     if not estimate.objects:
         return estimate
+    plans = plans or {}
     if sum(len(step.inputs) + 2 for step in steps) > _READS_SIMULATED:
-        return replace(estimate, too_large=True)
-    arrivals = [Arrival(uid=uid, steps=tuple(some), plan=(plans or {}).get(uid)) for uid, some in workflows]
-    fits = sum(resident.values()) <= estimate.capacity_bytes
-    setting = Setting(
-        capacity_bytes=estimate.capacity_bytes,
-        link=Link(rate_Bps=estimate.link_Bps or _NOMINAL_BPS),
-        options=core.planner.options,
-        resident=resident if fits else {},
-    )
+        # The plan of one workflow was tried elsewhere, in this very world.
+        alone_s = plans[workflows[0][0]].makespan_s if len(workflows) == 1 and workflows[0][0] in plans else None
+        return replace(estimate, too_large=True, expected_s=alone_s if estimate.link_Bps else None)
+    arrivals = [Arrival(uid=uid, steps=tuple(some), plan=plans.get(uid)) for uid, some in workflows]
+    quota = Quota(bytes=estimate.quota_bytes)
+    setting = await worlds.setting(steps, worlds.basis(steps, quota))
     ahead = await asyncio.to_thread(simulate, arrivals, setting)
     if estimate.link_Bps is None:
         return replace(estimate, peak_bytes=ahead.peak_bytes)

@@ -172,7 +172,7 @@ class Leases:
         now = core.clock.now()
         for ref in rows:
             if (known := core.rows.get(ref)) is not None:
-                core.rows[ref] = replace(known, last_used_at=now)
+                core.rows.put(replace(known, last_used_at=now))
         lease = Lease(
             step=doc.step.id,
             paths={ref: str(paths[row.location]) for ref, row in rows.items()},

@@ -7,7 +7,6 @@ from collections.abc import Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import msgspec
 from msgspec.structs import replace
 
 from jitflow.dataplane import records
@@ -23,8 +22,10 @@ from jitflow.dataplane.leases import Leases
 from jitflow.dataplane.links import FILL_BYTES, FIRST_PART_BYTES, FIRST_STREAMS, PART_STREAMS, Links
 from jitflow.dataplane.lookups import Lookups
 from jitflow.dataplane.named import Named
+from jitflow.dataplane.pins import Pins
 from jitflow.dataplane.planning import Chooser, NoChooser, Planning, weight_of
 from jitflow.dataplane.progress import Progress
+from jitflow.dataplane.quotas import Quotas
 from jitflow.dataplane.reality import Reality
 from jitflow.dataplane.stageout import StageOut
 from jitflow.dataplane.standing import GATHERED, Standing
@@ -33,10 +34,22 @@ from jitflow.dataplane.transfers import Transfers
 from jitflow.dataplane.transients import Transients
 from jitflow.dataplane.unsent import UnsentFolder
 from jitflow.dataplane.uploads import Uploads
+from jitflow.dataplane.worlds import Worlds
 from jitflow.model.data import FutureStep, ObjectRef, Replica, StepId, WorkflowUid
 from jitflow.model.problems import Problem, Refused
 from jitflow.model.reasons import StepStanding
-from jitflow.model.reports import Adoption, Estimate, PrimaryCheck, PrimaryFill, StepData, TransferRecord, Upload
+from jitflow.model.reports import (
+    Adoption,
+    Estimate,
+    PinView,
+    PrimaryCheck,
+    PrimaryFill,
+    QuotaView,
+    ReplicaPage,
+    StepData,
+    TransferRecord,
+    Upload,
+)
 from jitflow.planner import (
     Bypass,
     Cancel,
@@ -54,7 +67,7 @@ from jitflow.planner import (
     Take,
 )
 from jitflow.ports.clock import Clock
-from jitflow.ports.dataplane import DataEvent, DataListener, Lease, LeaseRefused, OutputObject, StagedOut, Waiting
+from jitflow.ports.dataplane import DataEvent, DataListener, Lease, LeaseRefused, OutputObject, Quota, StagedOut, Waiting
 from jitflow.ports.errors import PortError
 from jitflow.ports.primary import Primary
 from jitflow.ports.storage import Storage
@@ -64,8 +77,6 @@ log = logging.getLogger("jitflow.dataplane")
 
 _LAST_WORDS_S = 10.0
 _FREE_FLOOR_BYTES = 64 << 20
-_ROWS_AT_ONCE = 1000
-_decode_row = msgspec.json.Decoder(Replica).decode
 _UPLOADS = 16
 
 
@@ -90,6 +101,7 @@ class LocalDataPlane:
         unsent_dir: Path | None = None,
         tuning: Tuning | None = None,
         chooser: Chooser | None = None,
+        quotas: Mapping[str, Quota] | None = None,
     ) -> None:
         """Use `primary` for at most `capacity_bytes`.
 
@@ -109,6 +121,7 @@ class LocalDataPlane:
             unsent_dir: where outputs are kept that could not be sent and have no place in the primary; None: where they are.
             tuning: limits of patience.
             chooser: chooses plans; without one workflows are gone through in the plain order.
+            quotas: what namespaces may have in the primary; `*`: each of which nothing else is said.
         """
         options = PlannerOptions(
             transfers=transfers,
@@ -142,7 +155,10 @@ class LocalDataPlane:
         )
         self._lookups = Lookups(core, self._refuse)
         self._links = Links(transfers, dict(link_transfers or {}), clock.now, self._set_link)
-        self._planning = Planning(core, chooser or NoChooser(), self._links.states)
+        self._worlds = Worlds(core, self._links.states)
+        self._quotas = Quotas(core, quotas or {})
+        self._pins = Pins(core)
+        self._planning = Planning(core, chooser or NoChooser(), self._worlds, self._quotas.of_workflow)
         self._transfers = Transfers(core, self._links, self._refuse)
         self._uploads = Uploads(core, min(transfers, _UPLOADS))
         self._transients = Transients(core)
@@ -170,6 +186,7 @@ class LocalDataPlane:
             self._links.know(remote)
         core.perform = self._perform
         core.decided = self._stageout.decided
+        core.came = self._pins.came
         core.partial_bytes = self._transfers.partial_bytes
 
     # -- life --------------------------------------------------------------------------------------------------------------
@@ -181,11 +198,13 @@ class LocalDataPlane:
         begun = await self._transfers.load(self._store)
         await core.primary.open({doc.location for doc in begun})
         await core.history.load(self._store)
+        await self._planning.load(self._store)
+        await self._quotas.load(self._store)
         await self._stageout.load(self._store)
         for obligation in self._stageout.obligations.values():
             self._gathered.wrote(obligation.uid, (output.ref for output in obligation.outputs))
         core.load_freed(await self._store.items(records.FREED))
-        await self._reality.load(await self._rows(), self._stageout.promised())
+        await self._reality.load(self._store, self._stageout.promised(), self._pins)
         await self._leases.load(self._store, self._stageout.obligations)
         self._transfers.adopt(begun)
         await core.primary.settle()
@@ -194,15 +213,6 @@ class LocalDataPlane:
             self._owner.start(self._reality.watch(core.tuning.check_every_s), "compare the primary with the catalogue")
         self._stageout.resume()
         core.pump()
-
-    async def _rows(self) -> list[Replica]:
-        """Read the catalogue; what was read is let go row by row, for there may be millions."""
-        read, rows = list(await self._store.items(records.REPLICA)), list[Replica]()
-        while read:
-            rows.append(_decode_row(read.pop()[1]))
-            if not len(read) % _ROWS_AT_ONCE:
-                await asyncio.sleep(0)
-        return rows
 
     async def close(self) -> None:
         """Stop transfers and write the catalogue (see `DataPlane.close`)."""
@@ -220,21 +230,26 @@ class LocalDataPlane:
 
     # -- what the engine says ----------------------------------------------------------------------------------------------
 
-    async def admit(self, uid: WorkflowUid, steps: Sequence[FutureStep]) -> None:
+    def belongs(self, uid: WorkflowUid, namespace: str) -> None:
+        """Say whose a workflow is (see `DataPlane.belongs`)."""
+        self._quotas.belongs(uid, namespace)
+
+    async def admit(self, uid: WorkflowUid, steps: Sequence[FutureStep], namespace: str = "") -> None:
         """Look a workflow's inputs up before it begins (see `DataPlane.admit`)."""
-        await admit(self._core, steps)
+        await admit(self._core, steps, namespace, self._quotas.of(namespace))
         await self._named.look(uid, steps)
 
-    async def check(self, uid: WorkflowUid, steps: Sequence[FutureStep]) -> Estimate:
+    async def check(self, uid: WorkflowUid, steps: Sequence[FutureStep], namespace: str = "") -> Estimate:
         """Say what a workflow will take (see `DataPlane.check`)."""
         self._freshness.begin(uid)
-        return await check(self._core, uid, steps)
+        quota = self._quotas.of(namespace)
+        return await check(self._core, uid, steps, self._planning, self._worlds, namespace=namespace, quota=quota)
 
     async def outlook(self, workflows: Sequence[tuple[WorkflowUid, Sequence[FutureStep]]]) -> Estimate:
         """Say what is still to come of workflows that run (see `DataPlane.outlook`)."""
         plans = {uid: plan for uid, _ in workflows if (plan := self._planning.plan(uid)) is not None}
-        notes = (self._planning.note(uid) for uid, _ in workflows)
-        return replace(await outlook(self._core, workflows, plans), plans=tuple(note for note in notes if note is not None))
+        notes = tuple(note for uid, _ in workflows if (note := self._planning.note(uid)) is not None)
+        return replace(await outlook(self._core, workflows, plans, self._worlds), plans=notes)
 
     def announce(self, uid: WorkflowUid, steps: Sequence[FutureStep], *, open_ended: bool = False, priority: int = 0) -> None:
         """Say what a workflow will read and write (see `DataPlane.announce`)."""
@@ -308,6 +323,7 @@ class LocalDataPlane:
         self._core.pump()
         self._stageout.withdraw(uid)
         self._uploads.prefer(uid, 0)
+        self._quotas.withdraw(uid)
         self._core.pump()
 
     def _set_link(self, remote: str, most: int, streams: int, fill_bytes: int, part_bytes: int) -> None:
@@ -358,9 +374,6 @@ class LocalDataPlane:
         self._core.pump()
 
     def _gone(self, ref: ObjectRef) -> None:
-        row = self._core.rows.get(ref)
-        if row is not None and row.kept:
-            self._core.lost_pins.add(ref)
         self._core.drop_row(ref)
         self._core.planner.evicted(ref)
         self._by_hand.gone(ref)
@@ -401,9 +414,13 @@ class LocalDataPlane:
             max_objects=books.max_objects,
         )
 
-    def replicas(self) -> Sequence[Replica]:
-        """Return the catalogue, by reference (see `PrimaryAdmin.replicas`)."""
-        return self._by_hand.replicas()
+    async def replicas(self, *, after: str = "", limit: int = 1000) -> ReplicaPage:
+        """Return a page of the catalogue (see `PrimaryAdmin.replicas`)."""
+        return await self._by_hand.replicas(self._store, after, limit)
+
+    def replica(self, ref: ObjectRef) -> Replica | None:
+        """Return an object's row (see `PrimaryAdmin.replica`)."""
+        return self._by_hand.replica(ref)
 
     def step_data(self, uid: WorkflowUid) -> Sequence[StepData]:
         """Return where the data of a workflow's steps stands (see `PrimaryAdmin.step_data`)."""
@@ -451,9 +468,21 @@ class LocalDataPlane:
         """Fetch an object now (see `PrimaryAdmin.stage`)."""
         return await self._by_hand.stage(ref)
 
-    async def pin(self, ref: ObjectRef, *, keep: bool) -> Replica:
-        """Keep a replica, or no longer (see `PrimaryAdmin.pin`)."""
-        return await self._by_hand.pin(ref, keep=keep)
+    async def pin(self, ref: ObjectRef, namespace: str = "") -> PinView:
+        """Keep a replica or what is below a prefix (see `PrimaryAdmin.pin`)."""
+        return await self._pins.add(ref, namespace)
+
+    async def unpin(self, ref: ObjectRef, namespace: str = "") -> PinView:
+        """Take a pin away (see `PrimaryAdmin.unpin`)."""
+        return await self._pins.remove(ref, namespace)
+
+    def pins(self) -> Sequence[PinView]:
+        """Return what is pinned (see `PrimaryAdmin.pins`)."""
+        return tuple(self._pins.listed())
+
+    def quotas(self) -> Sequence[QuotaView]:
+        """Return what each namespace has and may have (see `PrimaryAdmin.quotas`)."""
+        return self._quotas.views()
 
     async def compare(self, *, remove: bool = False, hashes: bool = False) -> PrimaryCheck:
         """Compare the catalogue with what is really there (see `PrimaryAdmin.compare`)."""

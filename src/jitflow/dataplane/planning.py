@@ -14,10 +14,13 @@ from msgspec.structs import replace
 
 from jitflow.dataplane.choosing import ChoiceFailed, Question
 from jitflow.dataplane.core import Core, workflow_of
-from jitflow.dataplane.links import FIRST_LATENCY_S, LinkState
-from jitflow.model.data import FutureInput, FutureOutput, FutureStep, ObjectRef, StepId, WorkflowUid
+from jitflow.dataplane.keptplans import Basis, KeptPlan, KeptPlans
+from jitflow.dataplane.worlds import Worlds
+from jitflow.model.data import FutureStep, StepId, WorkflowUid
 from jitflow.model.reports import PlanNote
-from jitflow.planner import Link, Plan, Setting
+from jitflow.planner import Plan
+from jitflow.ports.dataplane import Quota
+from jitflow.ports.store import StateStore
 
 log = logging.getLogger("jitflow.dataplane")
 
@@ -31,15 +34,11 @@ _PAUSE_PER_CHOICE = 2
 _FEWEST_STEPS = 3
 _PIECE = 250
 """Steps that are looked at before others have their turn."""
-_ENOUGH_TIMED = 0.8
-"""Run times count if they are known of so many of the steps; the others are taken for average ones."""
 _MUCH = 1.5
 """A sum that has changed by such a factor is another one."""
 _MANY = 0.05
 """So many new steps, as a share of all, are another workflow."""
 _MOST_POINTS = 6
-_NOMINAL_BPS = 50e6
-"""The link that is assumed where nothing was measured: plans that go by sizes do not look at it."""
 _DONE = object()
 
 
@@ -63,17 +62,6 @@ class NoChooser:
         raise ChoiceFailed("plans are not chosen here")
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Basis:
-    """What a plan was chosen from, in a few numbers."""
-
-    steps: frozenset[StepId]
-    run_s: dict[StepId, float]
-    rates: dict[str, float]
-    capacity_bytes: int
-    blind: bool
-
-
 @dataclass(kw_only=True)
 class _Flow:
     """A workflow that is gone through."""
@@ -82,10 +70,10 @@ class _Flow:
     steps: Sequence[FutureStep]
     weight: float
     ended: set[StepId] = field(default_factory=set)
-    asked: _Basis | None = None
+    asked: Basis | None = None
     """From what a plan was asked for last, and, beside the plan that there is, from what that was chosen."""
     plan: Plan | None = None
-    basis: _Basis | None = None
+    basis: Basis | None = None
     chosen_at: float = 0.0
     pieces: Iterator[None] | None = None
     stirred: asyncio.Event = field(default_factory=asyncio.Event)
@@ -94,12 +82,18 @@ class _Flow:
 class Planning:
     """Announces workflows to the planner, plainly and then by their plans."""
 
-    def __init__(self, core: Core, chooser: Chooser, links: Callable[[], Sequence[LinkState]]) -> None:
-        """Ask `chooser` for plans; `links` says what is known of those that were used."""
+    def __init__(self, core: Core, chooser: Chooser, worlds: Worlds, quota: Callable[[WorkflowUid], Quota]) -> None:
+        """Ask `chooser` for plans in these worlds; `quota`: of a workflow's namespace."""
+        self._quota = quota
         self._core = core
-        self._links = links
+        self._worlds = worlds
         self._chooser = chooser
         self._flows: dict[WorkflowUid, _Flow] = {}
+        self._kept = KeptPlans(core)
+
+    async def load(self, store: StateStore) -> None:
+        """Read the plans that workflows followed before a restart: they go on with them."""
+        await self._kept.load(store)
 
     # -- what the engine says ----------------------------------------------------------------------------------------------
 
@@ -108,11 +102,21 @@ class Planning:
         flow = self._flows.get(uid)
         if flow is None:
             flow = self._flows[uid] = _Flow(uid=uid, steps=steps, weight=weight)
+            self._go_on_with(flow, self._kept.take(uid))
             self._core.owner.start(self._watch(flow), f"plan {uid}")
         flow.steps, flow.weight = steps, weight
         flow.ended.clear()
         flow.stirred.set()
         self._tell(flow)
+
+    def _go_on_with(self, flow: _Flow, kept: KeptPlan | None) -> None:
+        """Follow the plan of an earlier life, until much more is known than it was chosen from."""
+        if kept is None:
+            return
+        if isinstance(self._chooser, NoChooser):
+            self._kept.drop(flow.uid)
+            return
+        flow.plan, flow.asked, flow.basis, flow.chosen_at = kept.plan, kept.basis, kept.basis, kept.chosen_at
 
     def ended(self, uid: WorkflowUid, step: StepId) -> None:
         """A step needs no plan any more."""
@@ -124,6 +128,8 @@ class Planning:
         """The workflow has ended."""
         flow = self._flows.pop(uid, None)
         if flow is not None:
+            if flow.plan is not None:
+                self._kept.drop(uid)
             flow.pieces = None
             flow.stirred.set()
 
@@ -132,15 +138,7 @@ class Planning:
         flow = self._flows.get(uid)
         if flow is None or flow.plan is None or flow.basis is None:
             return None
-        return PlanNote(
-            uid=uid,
-            name=flow.plan.name,
-            reason=flow.plan.reason,
-            makespan_s=flow.plan.makespan_s,
-            steps=len(flow.basis.steps),
-            timed=len(flow.basis.run_s),
-            chosen_at=flow.chosen_at,
-        )
+        return _note(uid, KeptPlan(plan=flow.plan, basis=flow.basis, chosen_at=flow.chosen_at))
 
     def plan(self, uid: WorkflowUid) -> Plan | None:
         """Return a workflow's plan, None while it has none."""
@@ -191,7 +189,7 @@ class Planning:
             flow.stirred.clear()
             began = core.clock.now()
             left = await self._left(flow)
-            basis = self._basis(left)
+            basis = self._worlds.basis(left, self._quota(flow.uid))
             cost_s, choice_s = core.clock.now() - began, 0.0
             if self._wants_plan(flow, left, basis):
                 await self._choose(flow, left, basis)
@@ -199,28 +197,11 @@ class Planning:
             pause_s = min(_LOOK_AFTER_S, max(_LOOK_EVERY_S, _PAUSE_PER_COST * cost_s))
             await self._pause(flow, max(pause_s, _PAUSE_PER_CHOICE * choice_s))
 
-    def _wants_plan(self, flow: _Flow, left: Sequence[FutureStep], basis: _Basis) -> bool:
+    def _wants_plan(self, flow: _Flow, left: Sequence[FutureStep], basis: Basis) -> bool:
         """Return whether choosing a plan now may do any good."""
-        if len(left) < _FEWEST_STEPS or not self._matters(left, basis):
+        if len(left) < _FEWEST_STEPS or not self._worlds.matters(left, basis):
             return False
         return flow.asked is None or _differs(flow.asked, basis)
-
-    def _matters(self, steps: Sequence[FutureStep], basis: _Basis) -> bool:
-        """Return whether the order can make a difference: something has to cross a link, or does not fit beside the rest."""
-        rows = self._core.rows
-        sizes: dict[ObjectRef, int] = {}
-        for step in steps:
-            for output in step.outputs:
-                if not output.transient or output.size_bytes is None:
-                    return True
-                sizes[output.ref] = output.size_bytes
-        for step in steps:
-            for one in step.inputs:
-                if one.ref not in sizes:
-                    if one.ref not in rows:
-                        return True
-                    sizes[one.ref] = rows[one.ref].size_bytes
-        return sum(sizes.values()) > basis.capacity_bytes
 
     async def _pause(self, flow: _Flow, most_s: float) -> None:
         """Wait; less if the workflow is announced anew or ends, but long enough not to be busy with nothing else."""
@@ -229,10 +210,10 @@ class Planning:
         while not flow.stirred.is_set() and self._core.clock.now() < until:
             await self._core.clock.sleep(_LOOK_EVERY_S / 2)
 
-    async def _choose(self, flow: _Flow, left: Sequence[FutureStep], basis: _Basis) -> None:
+    async def _choose(self, flow: _Flow, left: Sequence[FutureStep], basis: Basis) -> None:
         flow.asked = basis
         try:
-            setting = await self._setting(left, basis)
+            setting = await self._worlds.setting(left, basis)
             current = _from_now(flow.plan, basis.steps) if flow.plan is not None else None
             plan = await self._chooser.choose(Question(steps=left, setting=setting, blind=basis.blind, current=current))
         except ChoiceFailed as error:
@@ -242,10 +223,24 @@ class Planning:
             return
         now = self._core.clock.now()
         flow.basis, flow.plan, flow.chosen_at = basis, _later(plan, flow.plan, basis.steps), now
+        self._kept.keep(flow.uid, KeptPlan(plan=flow.plan, basis=basis, chosen_at=now))
         rates = ", ".join(f"{remote} {rate / 1e6:.2f} MB/s" for remote, rate in sorted(basis.rates.items()))
         alone = f"{plan.makespan_s:.1f} s if alone, " if plan.makespan_s is not None else ""
         log.info("plan of %s: %s (%s%d steps to come; links: %s)", flow.uid, plan.reason, alone, len(left), rates or "not known")
         self._tell(flow)
+
+    async def foresee(self, uid: WorkflowUid, steps: Sequence[FutureStep], quota: Quota) -> tuple[Plan | None, PlanNote | None]:
+        """Return the plan that would be chosen for a workflow if it began now, alone; None for the plain order."""
+        basis = self._worlds.basis(steps, quota)
+        if len(steps) < _FEWEST_STEPS or not self._worlds.matters(steps, basis) or isinstance(self._chooser, NoChooser):
+            return None, None
+        setting = await self._worlds.setting(steps, basis)
+        try:
+            plan = await self._chooser.choose(Question(steps=steps, setting=setting, blind=basis.blind))
+        except ChoiceFailed as error:
+            log.warning("no plan was foreseen: %s", error)
+            return None, None
+        return plan, _note(uid, KeptPlan(plan=plan, basis=basis, chosen_at=self._core.clock.now()))
 
     async def _left(self, flow: _Flow) -> list[FutureStep]:
         """Return the steps that have not ended, with the sizes that are known of their objects."""
@@ -254,80 +249,21 @@ class Planning:
         left: list[FutureStep] = []
         for place, step in enumerate(steps):
             if step.id not in flow.ended:
-                left.append(self._sized(step, written))
+                left.append(self._worlds.sized(step, written))
             if not place % _PIECE:
                 await asyncio.sleep(0)
         return left
 
-    def _sized(self, step: FutureStep, written: set[ObjectRef]) -> FutureStep:
-        core = self._core
-        inputs: list[FutureInput] = []
-        for one in step.inputs:
-            size = one.size_bytes
-            if size is None and one.ref not in written:
-                info, row = core.infos.get(one.ref), core.rows.get(one.ref)
-                size = info.size_bytes if info is not None else row.size_bytes if row is not None else None
-            inputs.append(one if size == one.size_bytes else replace(one, size_bytes=size))
-        outputs: list[FutureOutput] = [
-            one if one.size_bytes is not None or one.expected_bytes is None else replace(one, size_bytes=one.expected_bytes)
-            for one in step.outputs
-        ]
-        return replace(step, inputs=tuple(inputs), outputs=tuple(outputs))
 
-    def _basis(self, steps: Sequence[FutureStep]) -> _Basis:
-        run_s = {step.id: step.run_s for step in steps if step.run_s is not None}
-        remotes = {one.ref.remote for step in steps for one in step.inputs if one.size_bytes is not None}
-        busy = {link.remote: link.rate_Bps for link in self._links() if link.rate_Bps}
-        history = self._core.history
-        learned = {remote: history.rate(remote) for remote in remotes if history.is_measured(remote)}
-        # A link that is not full gives less than it could.
-        rates = {remote: rate for remote in remotes if (rate := max(busy.get(remote, 0.0), learned.get(remote) or 0.0))}
-        books = self._core.planner.bytes
-        return _Basis(
-            steps=frozenset(step.id for step in steps),
-            run_s=run_s,
-            rates=rates,
-            capacity_bytes=books.capacity - books.kept,
-            blind=len(run_s) < _ENOUGH_TIMED * len(steps) or len(rates) < len(remotes),
-        )
-
-    async def _setting(self, steps: Sequence[FutureStep], basis: _Basis) -> Setting:
-        """Return the world in which plans are tried: the workflow alone, with what is here of its objects."""
-        core = self._core
-        known = {link.remote: link for link in self._links() if link.rate_Bps}
-        links = {remote: _link(rate, known.get(remote)) for remote, rate in basis.rates.items()}
-        slowest = min(links.values(), key=lambda link: link.rate_Bps) if links else Link(rate_Bps=_NOMINAL_BPS)
-        resident: dict[ObjectRef, int] = {}
-        room = basis.capacity_bytes
-        written = {one.ref for step in steps for one in step.outputs}
-        for place, step in enumerate(steps):
-            for one in step.inputs:
-                row = core.rows.get(one.ref)
-                if row is not None and row.size_bytes <= room and one.ref not in resident and one.ref not in written:
-                    resident[one.ref] = row.size_bytes
-                    room -= row.size_bytes
-            if not place % _PIECE:
-                await asyncio.sleep(0)
-        return Setting(
-            capacity_bytes=basis.capacity_bytes,
-            link=slowest,
-            links=links,
-            options=core.planner.options,
-            run_s=sum(basis.run_s.values()) / len(basis.run_s) if basis.run_s else 0.0,
-            resident=resident,
-        )
-
-
-def _link(rate_Bps: float, state: LinkState | None) -> Link:
-    if state is None:
-        return Link(rate_Bps=rate_Bps, latency_s=FIRST_LATENCY_S)
-    return Link(
-        rate_Bps=rate_Bps,
-        stream_Bps=rate_Bps / state.streams,
-        latency_s=state.latency_s,
-        fill_streams=state.streams,
-        fill_bytes=state.fill_bytes,
-        part_bytes=state.part_bytes,
+def _note(uid: WorkflowUid, kept: KeptPlan) -> PlanNote:
+    return PlanNote(
+        uid=uid,
+        name=kept.plan.name,
+        reason=kept.plan.reason,
+        makespan_s=kept.plan.makespan_s,
+        steps=len(kept.basis.steps),
+        timed=len(kept.basis.run_s),
+        chosen_at=kept.chosen_at,
     )
 
 
@@ -353,7 +289,7 @@ def _later(plan: Plan, before: Plan | None, steps: frozenset[StepId]) -> Plan:
     return replace(plan, starts={step: begun + start for step, start in plan.starts.items()}) if begun else plan
 
 
-def _differs(before: _Basis, now: _Basis) -> bool:
+def _differs(before: Basis, now: Basis) -> bool:
     """Return whether so much more, or so much else, is known now that another plan may be better."""
     new = len(now.steps - before.steps)
     if new > _MANY * len(now.steps) or (before.blind and not now.blind):

@@ -15,7 +15,7 @@ import errno
 import hashlib
 import os
 import shutil
-from collections.abc import Collection, Coroutine, Sequence
+from collections.abc import AsyncIterator, Collection, Coroutine, Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from stat import S_ISREG
@@ -91,35 +91,42 @@ class PrimaryDirectory:
         """See `Primary.location`."""
         return location_of(ref, token)
 
-    async def contents(self) -> Contents:
-        """See `Primary.contents`."""
-        return await asyncio.to_thread(self._contents)
+    async def contents(self, *, quick: bool = False) -> AsyncIterator[Contents]:
+        """See `Primary.contents`: a shelf at a time."""
+        yield await asyncio.to_thread(self._beside)
+        for shelf in await asyncio.to_thread(os.listdir, self.root / "objects"):
+            yield await asyncio.to_thread(self._shelf, shelf, quick=quick)
 
-    def _contents(self) -> Contents:
-        held: dict[str, Held] = {}
+    def _beside(self) -> Contents:
+        """Return what is not among the replicas."""
+        ours = {_MARKER, _CATALOGUE, "objects", "incoming"}
+        return Contents(
+            held={}, strangers={entry.name: measure(entry) for entry in self.root.iterdir() if entry.name not in ours}
+        )
+
+    def _shelf(self, shelf: str, *, quick: bool) -> Contents:
+        folder = f"objects/{shelf}"
+        names = [folder]
+        if (self.root / folder).is_dir() and not (self.root / folder).is_symlink():
+            names = [f"{folder}/{name}" for name in os.listdir(self.root / folder)]
+        held: dict[str, Held | None] = {}
         strangers: dict[str, int] = {}
-        for entry in self.root.iterdir():
-            if entry.name not in {_MARKER, _CATALOGUE, "objects", "incoming"}:
-                strangers[entry.name] = measure(entry)
-        for shelf in (self.root / "objects").iterdir():
-            entries = list(shelf.iterdir()) if shelf.is_dir() and not shelf.is_symlink() else [shelf]
-            for entry in entries:
-                name = entry.relative_to(self.root).as_posix()
-                if is_location(name):
-                    held[name] = look(entry)
-                else:
-                    strangers[name] = measure(entry)
+        for name in names:
+            if is_location(name):
+                held[name] = None if quick else look(self.root / name)
+            else:
+                strangers[name] = measure(self.root / name)
         return Contents(held=held, strangers=strangers)
 
     async def digest(self, location: str, kind: str) -> str:
         """See `Primary.digest`."""
         return await asyncio.to_thread(digest, self.root / location, kind)
 
-    async def remember(self, rows: Sequence[Replica]) -> None:
+    async def remember(self, rows: Iterable[Replica]) -> None:
         """See `Primary.remember`."""
-        await asyncio.to_thread(self._remember, list(rows))
+        await asyncio.to_thread(self._remember, rows)
 
-    def _remember(self, rows: Sequence[Replica]) -> None:
+    def _remember(self, rows: Iterable[Replica]) -> None:
         partial = self._incoming()
         write_rows(partial, rows)
         partial.replace(self.root / _CATALOGUE)
@@ -329,7 +336,7 @@ class DirectoryHoard:
         return look(target)
 
 
-def write_rows(path: Path, rows: Sequence[Replica]) -> None:
+def write_rows(path: Path, rows: Iterable[Replica]) -> None:
     """Write a catalogue, one row a line: it may be larger than what should be in memory at once. Blocks."""
     encoder = msgspec.json.Encoder()
     with path.open("wb") as file:

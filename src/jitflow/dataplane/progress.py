@@ -48,6 +48,8 @@ class Progress:
                 return f"waiting until {wait.objects[0]} has reached its secondary"
             case "space":
                 return self._space_reason(wait)
+            case "quota":
+                return self._quota_reason(wait)
             case _:
                 return ""
 
@@ -78,6 +80,16 @@ class Progress:
         text += f"; {human(books.kept)} are kept by hand" if books.kept else ""
         return text + self._unsent()
 
+    def _quota_reason(self, wait: Wait) -> str:
+        account = next((one for one in self._core.planner.accounts() if one.name == wait.of), None)
+        if account is None or not (wait.need_bytes or wait.need_objects):
+            return f"waiting for its turn within the quota of namespace {wait.of}"
+        much = f"{human(wait.need_bytes)} more than the {human(account.quota_bytes or 0)}" if wait.need_bytes else ""
+        many = f"{wait.need_objects} more than the {account.quota_objects} objects" if wait.need_objects else ""
+        text = f"waiting for room in the quota of namespace {wait.of}: {much or many} allow now"
+        text += f"; {human(account.kept_bytes)} are pinned (jitflow data pins)" if account.kept_bytes else ""
+        return text + self._unsent()
+
     def _unsent(self) -> str:
         """Return what stands in the way that people can do something about: outputs that cannot be sent."""
         failed = sum(output.size_bytes for _, output in self._stageout.failed.values() if output.location)
@@ -101,8 +113,7 @@ class Progress:
 
     def _positions(self) -> dict[ObjectRef, int]:
         """Return the place of each queued object in the order of need."""
-        queued = [view.ref for view in self._core.planner.items() if view.state is ReplicaState.QUEUED]
-        return {ref: place for place, ref in enumerate(queued, 1)}
+        return {ref: place for place, ref in enumerate(self._core.planner.queued(), 1)}
 
     def _step(self, step: StepId, queue: dict[ObjectRef, int]) -> StepData:
         wait = self._core.planner.wait(step)

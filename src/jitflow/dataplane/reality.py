@@ -8,19 +8,26 @@ import asyncio
 import logging
 from collections.abc import Container, Mapping, Sequence
 from contextlib import suppress
+from itertools import islice
 
+from jitflow.dataplane import records
+from jitflow.dataplane.catalogue import Snapshot, place_of, ref_of, same_place, unpack
 from jitflow.dataplane.core import Core
 from jitflow.dataplane.lookups import stat_all
+from jitflow.dataplane.pins import Pins
 from jitflow.dataplane.primary import same
-from jitflow.model.data import ObjectInfo, Replica, ReplicaState
+from jitflow.model.data import ObjectInfo, ObjectRef, Replica, ReplicaState, WorkflowUid
 from jitflow.model.reports import PrimaryCheck
 from jitflow.ports.errors import PortError
-from jitflow.ports.primary import Contents, Held
+from jitflow.ports.primary import Held
+from jitflow.ports.store import StateStore
 
 log = logging.getLogger("jitflow.dataplane")
 
 _HASHES = ("sha256", "sha1", "md5")
 _ROWS_AT_ONCE = 1000
+_PAGE = 20_000
+_UNSEEN = Held(size_bytes=-1)
 _REMEMBER_EVERY_S = 60.0
 _ROWS_PER_S = 2000
 """The catalogue beside the replicas is written the more seldom the larger it is."""
@@ -38,71 +45,108 @@ class Reality:
 
     # -- at the start ------------------------------------------------------------------------------------------------------
 
-    async def load(self, rows: Sequence[Replica], promised: Container[str]) -> None:
+    async def load(self, store: StateStore, promised: Mapping[str, WorkflowUid], pins: Pins) -> None:
         """Take what is there into the catalogue, and remove what is left of unfinished transfers.
 
-        `promised`: locations of outputs that are still on their way out. Where the state store knows nothing of replicas, the
-        catalogue beside them does.
+        `promised`: locations of outputs that are still on their way out, with their workflows. Where the state store knows
+        nothing of replicas, the catalogue beside them does. Names are compared now; sizes and times only where that takes no
+        time: nobody gets a file that is not what it was in any case, and `watch` begins with a look at all of them.
         """
         core = self._core
-        contents = await core.primary.contents()
-        held = contents.held if isinstance(contents.held, dict) else dict(contents.held)
-        strangers = dict(contents.strangers)
-        if not rows and held:
-            rows = await self._found_again(held, strangers)
-        for place, row in enumerate(sorted(rows, key=lambda row: row.last_used_at)):
-            if not place % _ROWS_AT_ONCE:
-                await asyncio.sleep(0)
-            core.enter(row)
-            if row.location not in held or not same(row, held[row.location]):
-                core.drop_row(row.ref)
-                continue
-            # What is left in the end nobody knows; there may be millions, and each takes memory.
-            del held[row.location]
-            core.planner.found(row.ref, row.size_bytes, dirty=row.dirty, kept=row.kept)
+        await self._read(store)
+        unknown, strangers = await self._absent(core.rows.snapshot().places())
+        if not core.rows and unknown:
+            unknown = await self._found_again(unknown, strangers)
+        for location in unknown:
+            await core.remove(location)
+        await pins.load(store, core.rows.marked_kept())
+        kept = pins.refs()
+        marked, others = core.rows.standing({str(ref) for ref in kept})
+        core.planner.found_asleep(others)
+        for row in sorted(marked, key=lambda row: row.last_used_at):
+            keepers, uid = kept.get(row.ref, ()), promised.get(row.location, "")
+            core.planner.found(row.ref, row.size_bytes, dirty=row.dirty, keepers=keepers, uid=uid)
             if row.dirty and row.location not in promised:
                 core.planner.abandoned(row.ref)
-        for location in held.keys() - strangers.keys():
-            await core.remove(location)
         self._count_strangers(strangers)
 
-    async def _found_again(self, held: Mapping[str, Held], strangers: dict[str, int]) -> Sequence[Replica]:
-        """Return the replicas that the primary itself remembers.
+    async def _read(self, store: StateStore) -> None:
+        """Read the catalogue, a page at a time: as documents of the store it would be too large."""
+        last = ""
+        while page := await store.items(records.REPLICA, after=last, limit=_PAGE):
+            for name, body in page:
+                self._core.rows.load(name, body)
+            last = page[-1][0]
+
+    async def _absent(self, places: dict[bytes, str]) -> tuple[dict[str, Held], dict[str, int]]:
+        """Drop the rows of what is not there; return what is there without a row, and what is not ours."""
+        core = self._core
+        unknown: dict[str, Held] = {}
+        strangers: dict[str, int] = {}
+        async for part in core.primary.contents(quick=True):
+            strangers.update(part.strangers)
+            for location, held in part.held.items():
+                name = places.get(place := place_of(location))
+                if name is None:
+                    unknown[location] = held or _UNSEEN
+                elif held is None or same(core.rows[ref_of(name)], held):
+                    del places[place]
+            await asyncio.sleep(0)
+        for name in places.values():
+            row = core.rows[ref_of(name)]
+            core.drop_row(row.ref)
+            await core.remove(row.location)
+        return unknown, strangers
+
+    async def _found_again(self, unknown: dict[str, Held], strangers: dict[str, int]) -> dict[str, Held]:
+        """Enter the replicas that the primary itself remembers; return what it does not remember either.
 
         Outputs that had not reached their far stores then are nobody's now, but may be all that is left of somebody's work: they
         are left alone, as strangers.
         """
-        remembered = [row for row in await self._core.primary.remembered() if row.location in held]
-        strangers.update((row.location, held[row.location].size_bytes) for row in remembered if row.dirty)
-        rows = [row for row in remembered if not row.dirty]
-        for row in rows:
-            self._core.put_row(row)
-        if rows:
-            log.warning("the state store knows nothing of the primary; %d replicas were found again there", len(rows))
-        return rows
+        core = self._core
+        found: list[Replica] = []
+        async for part in core.primary.contents():
+            unknown.update((location, held) for location, held in part.held.items() if held is not None and location in unknown)
+        for row in await core.primary.remembered():
+            held = unknown.get(row.location)
+            if held is None:
+                continue
+            if row.dirty:
+                strangers[row.location] = unknown.pop(row.location).size_bytes
+            elif same(row, held):
+                del unknown[row.location]
+                found.append(row)
+        for row in found:
+            core.put_row(row)
+        if found:
+            log.warning("the state store knows nothing of the primary; %d replicas were found again there", len(found))
+        return unknown
 
     # -- now and then ------------------------------------------------------------------------------------------------------
 
     async def watch(self, every_s: float) -> None:
-        """Compare now and then, and keep the catalogue beside the replicas; until cancelled."""
+        """Compare at once and then now and then, and keep the catalogue beside the replicas; until cancelled."""
         core = self._core
-        slept = 0.0
+        slept = every_s
         while True:
-            pause_s = min(every_s, max(_REMEMBER_EVERY_S, len(core.rows) / _ROWS_PER_S))
-            await core.clock.sleep(pause_s)
-            slept += pause_s
             with suppress(PortError, OSError):
-                await self.remember()
                 if slept >= every_s:
                     slept = 0.0
                     await self.compare()
+                await self.remember()
+            pause_s = min(every_s, max(_REMEMBER_EVERY_S, len(core.rows) / _ROWS_PER_S))
+            await core.clock.sleep(pause_s)
+            slept += pause_s
 
     async def remember(self) -> None:
         """Keep the catalogue beside the replicas, if it has changed."""
         core = self._core
         if self._remembered != core.changes:
             self._remembered = core.changes
-            await core.primary.remember(list(core.rows.values()))
+            rows = core.rows.snapshot()
+            rows.keepers = {str(view.ref): view.keepers for view in core.planner.kept()}
+            await core.primary.remember(rows)
 
     async def compare(self, *, remove: bool = False, hashes: bool = False) -> PrimaryCheck:
         """Compare the catalogue with the primary; `remove` strangers; with `hashes`, compare contents with the far stores.
@@ -112,17 +156,13 @@ class Reality:
         """
         async with self._turn:
             core = self._core
-            before = {row.location: row for row in self._resident()}
-            contents = await core.primary.contents()
-            there = {row.location: row for row in self._resident()}
+            before = core.rows.snapshot()
+            suspects, strangers = await self._suspects(before)
             changed = [
-                row
-                for location, row in before.items()
-                if there.get(location) == row and not same(row, contents.held.get(location, Held(size_bytes=-1)))
+                row for row in core.rows.named(sorted(suspects)) if same_place(row, before.get(str(row.ref))) and self._rests(row)
             ]
             if hashes:
-                changed += await self._compare_hashes([row for row in there.values() if row not in changed])
-            strangers = self._strangers(contents)
+                changed += await self._compare_hashes(before, {row.ref for row in changed})
             removed = await self._remove(strangers) if remove else ()
             self._count_strangers({name: size for name, size in strangers.items() if name not in removed})
             unproven = tuple(str(row.ref) for row in changed if row.dirty)
@@ -131,7 +171,7 @@ class Reality:
                 core.planner.damaged(row.ref)
             core.pump()
             return PrimaryCheck(
-                replicas=len(there),
+                replicas=len(before),
                 changed=tuple(str(row.ref) for row in changed if not row.dirty)[:_NAMED],
                 unproven=unproven,
                 strangers=dict(list(sorted(strangers.items()))[:_NAMED]),
@@ -139,21 +179,34 @@ class Reality:
                 removed=tuple(removed)[:_NAMED],
             )
 
-    def _resident(self) -> list[Replica]:
-        core = self._core
-        found: list[Replica] = []
-        for ref, row in core.rows.items():
-            view = core.planner.item(ref)
-            if view is not None and view.state is ReplicaState.RESIDENT:
-                found.append(row)
-        return found
+    def _rests(self, row: Replica) -> bool:
+        view = self._core.planner.item(row.ref)
+        return view is not None and view.state is ReplicaState.RESIDENT
 
-    def _strangers(self, contents: Contents) -> dict[str, int]:
-        """Return what is there and is not ours: also what has a name of ours, but no replica and no transfer goes by it."""
+    async def _suspects(self, before: Snapshot) -> tuple[list[str], dict[str, int]]:
+        """Return the names of rows that are not as they were, and what is there and is not ours.
+
+        That is also what has a name of ours, but no replica and no transfer goes by it.
+        """
         core = self._core
-        ours = {row.location for row in core.rows.values()} | core.coming
-        unknown = {name: held.size_bytes for name, held in contents.held.items() if name not in ours}
-        return {**contents.strangers, **unknown}
+        places = await asyncio.to_thread(before.places)
+        suspects: list[str] = []
+        strangers: dict[str, int] = {}
+        unknown: dict[str, int] = {}
+        async for part in core.primary.contents():
+            strangers.update(part.strangers)
+            for location, held in part.held.items():
+                name = places.pop(place_of(location), None)
+                if held is None:
+                    continue
+                if name is None:
+                    unknown[location] = held.size_bytes
+                elif not same(unpack(name, before.get(name) or b""), held):
+                    suspects.append(name)
+            await asyncio.sleep(0)
+        ours = {row.location for row in core.rows.newer(before)} | core.coming if unknown else set[str]()
+        strangers.update((name, size) for name, size in unknown.items() if name not in ours)
+        return [*suspects, *places.values()], strangers
 
     async def _remove(self, strangers: Mapping[str, int]) -> Sequence[str]:
         for name in strangers:
@@ -170,21 +223,24 @@ class Reality:
             names = ", ".join(sorted(strangers)[:3])
             log.warning("%s holds %d bytes that are not jitflow's: %s", core.primary.label, total, names)
 
-    async def _compare_hashes(self, rows: Sequence[Replica]) -> list[Replica]:
+    async def _compare_hashes(self, before: Snapshot, but: Container[ObjectRef]) -> list[Replica]:
         """Return the replicas whose content is not what the far store says of the same version."""
-        core = self._core
-        clean = {row.ref: row for row in rows if not row.dirty and not row.ref.is_prefix}
         wrong: list[Replica] = []
-        for ref, answer in (await stat_all(core, list(clean))).items():
-            row = clean[ref]
-            if not isinstance(answer, ObjectInfo):
-                continue
-            core.know(ref, answer)
-            if row.version and answer.version and row.version != answer.version:
-                core.planner.changed(ref)
-                continue
-            kind = next((kind for kind in _HASHES if answer.hashes.get(kind)), "")
-            found = await core.primary.digest(row.location, kind) if kind else ""
-            if found and found != answer.hashes[kind]:
-                wrong.append(row)
+        clean = (row for row in before if not row.dirty and not row.ref.is_prefix and row.ref not in but)
+        while rows := {row.ref: row for row in islice(clean, _ROWS_AT_ONCE)}:
+            wrong += [row for ref, answer in (await stat_all(self._core, list(rows))).items()
+                      if await self._is_wrong(row := rows[ref], answer)]  # fmt: skip
         return wrong
+
+    async def _is_wrong(self, row: Replica, answer: ObjectInfo | Exception) -> bool:
+        core = self._core
+        now = core.rows.get(row.ref)
+        if not isinstance(answer, ObjectInfo) or now is None or now.location != row.location or not self._rests(row):
+            return False
+        core.know(row.ref, answer)
+        if row.version and answer.version and row.version != answer.version:
+            core.planner.changed(row.ref)
+            return False
+        kind = next((kind for kind in _HASHES if answer.hashes.get(kind)), "")
+        found = await core.primary.digest(row.location, kind) if kind else ""
+        return bool(found and found != answer.hashes[kind])

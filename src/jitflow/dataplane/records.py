@@ -17,6 +17,10 @@ COUNTERS: Final = "dataplane"
 READ: Final = "read"
 FREED: Final = "freed"
 BEGUN: Final = "begun"
+PLAN: Final = "plan"
+OWNER: Final = "owner"
+"""Whose a workflow is: a namespace."""
+PIN: Final = "pin"
 
 
 class BegunDoc(Struct, frozen=True, kw_only=True):
@@ -28,6 +32,14 @@ class BegunDoc(Struct, frozen=True, kw_only=True):
 
 
 NAMED: Final = "named"
+
+
+class PinDoc(Struct, frozen=True, kw_only=True):
+    """An object, or everything below a prefix, that is to be kept: for a namespace, or (without one) for all."""
+
+    ref: ObjectRef
+    namespace: str = ""
+    since: float = 0.0
 
 
 class LeaseDoc(Struct, frozen=True, kw_only=True):

@@ -13,7 +13,7 @@ import asyncio
 import hashlib
 import logging
 import tempfile
-from collections.abc import Callable, Collection, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Iterable, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -101,9 +101,10 @@ class RemotePrimary:
         """See `Primary.location`."""
         return location_of(ref, token)
 
-    async def contents(self) -> Contents:
-        """See `Primary.contents`."""
-        held: dict[str, Held] = {}
+    async def contents(self, *, quick: bool = False) -> AsyncIterator[Contents]:
+        """See `Primary.contents`: one listing tells everything."""
+        del quick
+        held: dict[str, Held | None] = {}
         trees: dict[str, list[ObjectInfo]] = {}
         strangers: dict[str, int] = {}
         try:
@@ -121,7 +122,7 @@ class RemotePrimary:
         except ObjectMissing:
             pass
         held.update((location, _tree(self._ref(location, tree=True), members)) for location, members in trees.items())
-        return Contents(held=held, strangers=strangers)
+        yield Contents(held=held, strangers=strangers)
 
     async def digest(self, location: str, kind: str) -> str:
         """See `Primary.digest`: what the store says."""
@@ -129,9 +130,9 @@ class RemotePrimary:
             return (await self._storage.stat(self._ref(location))).hashes.get(kind, "")
         return ""
 
-    async def remember(self, rows: Sequence[Replica]) -> None:
+    async def remember(self, rows: Iterable[Replica]) -> None:
         """See `Primary.remember`."""
-        await self._write(_CATALOGUE, partial(write_rows, rows=list(rows)))
+        await self._write(_CATALOGUE, partial(write_rows, rows=rows))
 
     async def _write(self, name: str, write: Callable[[Path], object]) -> None:
         with tempfile.TemporaryDirectory(dir=self.scratch.root) as folder:

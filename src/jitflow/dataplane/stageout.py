@@ -371,7 +371,7 @@ class StageOut:
             raise FileNotFoundError(0, "the file is gone from where the step left it", output.source)
         if answer is None:
             answer = self._answers[output.ref] = asyncio.get_running_loop().create_future()
-            core.planner.offer(output.ref, output.size_bytes)
+            core.planner.offer(output.ref, output.size_bytes, obligation.uid)
             core.pump()
         if await answer:
             await self._move_in(obligation, output, source)
@@ -395,6 +395,7 @@ class StageOut:
             return
         core.put_row(msgspec.structs.replace(row, stamp=held.stamp))
         core.planner.taken(output.ref)
+        core.came(output.ref)
         core.pump()
 
     def answered(self, command: Take | Bypass) -> None:
@@ -403,10 +404,10 @@ class StageOut:
         if future is not None and not future.done():
             future.set_result(isinstance(command, Take))
 
-    def promised(self) -> frozenset[str]:
-        """Return the locations of outputs that are still to be proven."""
-        outputs = (output for obligation in self.obligations.values() for output in obligation.outputs)
-        return frozenset(output.location for output in outputs if not output.proven)
+    def promised(self) -> dict[str, WorkflowUid]:
+        """Return the locations of outputs that are still to be proven, and of which workflow they are."""
+        outputs = ((output, one.uid) for one in self.obligations.values() for output in one.outputs)
+        return {output.location: uid for output, uid in outputs if not output.proven}
 
     # -- at the secondary --------------------------------------------------------------------------------------------------
 

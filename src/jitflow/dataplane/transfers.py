@@ -229,7 +229,7 @@ class Transfers:
             self._ended(flight, "ok", version=info.version)
             self.forget(flight.ref)
             core.planner.arrived(flight.ref)
-            core.keep_again(flight.ref)
+            core.came(flight.ref)
         core.pump_soon()
         asyncio.get_running_loop().call_soon(self._links.settled, flight.ref.remote)  # when others have begun in its place
         self._balance(flight.ref.remote)

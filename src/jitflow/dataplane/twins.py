@@ -62,7 +62,7 @@ class Twins:
 
     async def _share(self, content: str, location: str) -> tuple[Held, Replica] | None:
         core = self._core
-        for ref in core.contents.of(content):
+        for ref in core.rows.of_content(content):
             row, view = core.rows.get(ref), core.planner.item(ref)
             if row is None or view is None or view.state not in {ReplicaState.RESIDENT, ReplicaState.TRANSFERRING}:
                 continue

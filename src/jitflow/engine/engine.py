@@ -178,6 +178,7 @@ class Engine:
         runs.sort(key=lambda run: run.row.created_at)
         # The whole future first: what is not known to be needed could be evicted for the first step that asks.
         for run in runs:
+            self._dataplane.belongs(run.uid, run.row.namespace)
             self._lookahead.announce(run)
             self._performer.adopt_locks(run)
         for run in runs:
@@ -258,10 +259,10 @@ class Engine:
         state = await self._resubmitted(workflow, after) if after else self._new_state(workflow, invalid)
         if like:
             state = machine.expecting(state, await self._expectations.like(like))
+        namespace, name = own.namespace or "default", own.name or ""
         has_data = not state.run.invalid and machine.has_data(state, self._objects)
         if has_data:
-            await self._dataplane.admit(uid, self._lookahead.steps(uid, state))
-        namespace, name = own.namespace or "default", own.name or ""
+            await self._dataplane.admit(uid, self._lookahead.steps(uid, state), namespace)
         begins = self._throttle.ask(uid, namespace, priority=state.program.spec.priority or 0, created_at=now)
         first = WorkflowStarted() if begins else WorkflowPostponed(message=POSTPONED)
         turn = Turn(state)
@@ -270,8 +271,10 @@ class Engine:
         run.has_data = has_data
         try:
             await self._deletion.belongs(run)
+            self._dataplane.belongs(uid, namespace)
             await self._runs.begin(run, turn)
         except BaseException as error:
+            self._dataplane.withdraw(uid)
             self._give_up(uid)
             self._deletion.not_stored(uid)
             if isinstance(error, VersionConflict):
@@ -315,6 +318,8 @@ class Engine:
         run = self._runs.hold(run)
         if not run.row.live:  # it comes back from the archive
             await self._deletion.belongs(run)
+        if isinstance(event, RetryRequested):
+            self._dataplane.belongs(run.uid, run.row.namespace)
         if isinstance(event, RetryRequested) and not self._has_place_again(run):
             event = msgspec.structs.replace(event, postponed=POSTPONED)
         await self._runs.deliver(run, event)
@@ -367,7 +372,8 @@ class Engine:
         """
         state = self._new_state(workflow)
         future = self._lookahead.outlook("explain", state)
-        return with_names(await self._dataplane.check(future.uid, future.steps), future.names)
+        namespace = state.program.metadata.namespace or "default"
+        return with_names(await self._dataplane.check(future.uid, future.steps, namespace), future.names)
 
     async def outlook(self, uids: Sequence[str] = ()) -> Estimate:
         """Say what is left of runs that have not ended, together in the primary; of all of them if none is given.

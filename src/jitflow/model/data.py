@@ -51,7 +51,7 @@ class Replica(Struct, frozen=True, kw_only=True):
     """A copy of an object in the primary, as the catalogue keeps it.
 
     `dirty`: an output not yet proven at its secondary; such a replica is never evicted.
-    `kept`: somebody asked to keep it (a pin without a step).
+    `kept`: somebody asked to keep it (a pin without a step); `keepers`: for which namespaces, an empty name for all.
     `location`: its file or directory below the primary's root.
     `stamp`: what tells that nobody has changed it there since; empty where that cannot be told.
     `content`: hash and size; replicas of equal content are stored once. Empty where no hash is known.
@@ -67,6 +67,7 @@ class Replica(Struct, frozen=True, kw_only=True):
     last_used_at: float = 0.0
     stamp: str = ""
     content: str = ""
+    keepers: tuple[str, ...] = ()
 
 
 class FutureInput(Struct, frozen=True, kw_only=True):

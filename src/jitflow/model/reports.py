@@ -45,7 +45,7 @@ class Estimate(Struct, frozen=True, kw_only=True):
     """For each object: its reference, size, state here, number of steps that read it."""
     steps: int = 0
     timed: int = 0
-    """How many steps are to come, and of how many of them a run time was learned; the others are taken to need none."""
+    """How many steps are to come, and of how many of them a run time was learned; the others are taken for average ones."""
     on_demand_s: float | None = None
     """What is expected if every step took a place first and fetched its inputs while it held it."""
     compute_s: float = 0.0
@@ -55,9 +55,11 @@ class Estimate(Struct, frozen=True, kw_only=True):
     """The longest chain of transfers that no step of it can do without, and the steps on it that have any."""
     transfer_chain: tuple[StepId, ...] = ()
     too_large: bool = False
-    """The workflow is too large to be simulated: nothing is said of its time but what adding up gives."""
+    """The workflow is too large to be simulated here: of its time is said what adding up, and the choice of a plan, give."""
+    quota_bytes: int | None = None
+    """What the workflow's namespace may have in the primary, None where that is not limited."""
     plans: tuple[PlanNote, ...] = ()
-    """The plans of the workflows that have one."""
+    """The plans of the workflows that have one, or, of what does not run, the plan that would be chosen for it now."""
 
 
 class StepData(Struct, frozen=True, kw_only=True):
@@ -129,6 +131,46 @@ class PrimaryFill(Struct, frozen=True, kw_only=True):
     """What had not to be fetched so far, for an object of equal content was here."""
 
 
+class QuotaView(Struct, frozen=True, kw_only=True):
+    """What a namespace pays for in the primary, and may at most (`quota_bytes` None, `quota_objects` 0: any amount).
+
+    `used_bytes` = `held_bytes` (cannot be freed now; some of it is `pinned_bytes`) + `idle_bytes` (can). What several namespaces
+    hold they pay for in equal parts. `waiting_steps`: steps that could start but for the quota.
+    """
+
+    namespace: str
+    quota_bytes: int | None
+    quota_objects: int
+    used_bytes: int
+    held_bytes: int
+    idle_bytes: int
+    pinned_bytes: int
+    objects: int
+    waiting_steps: int
+
+
+class PinView(Struct, frozen=True, kw_only=True):
+    """A pin, and what it keeps now. `namespace` empty: for all.
+
+    `kept`: it stands. `message`: why it does not keep all that it should.
+    """
+
+    ref: ObjectRef
+    namespace: str = ""
+    since: float = 0.0
+    kept: bool = True
+    objects: int = 0
+    size_bytes: int = 0
+    message: str = ""
+
+
+class ReplicaPage(Struct, frozen=True, kw_only=True):
+    """Rows of the catalogue. `next`: the name after which the next page begins, empty if this is the last one."""
+
+    items: tuple[Replica, ...] = ()
+    next: str = ""
+
+
 class PrimaryCheck(Struct, frozen=True, kw_only=True):
     """What a comparison of the catalogue with the primary has shown.
 
@@ -181,10 +223,11 @@ class Stat(ObjectInfo, frozen=True, kw_only=True):
 
 
 class Primary(Struct, frozen=True):
-    """How full the primary is, and of what."""
+    """How full the primary is, and of what. `next`: the cursor of the next page, empty if this is the last one."""
 
     fill: PrimaryFill
     replicas: Sequence[Replica]
+    next: str = ""
 
 
 class Timeline(Struct, frozen=True):

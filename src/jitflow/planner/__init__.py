@@ -1,5 +1,6 @@
 """What to fetch, keep, evict and start: pure, over all workflows and the whole primary."""
 
+from jitflow.planner._accounts import AccountView
 from jitflow.planner._plan import Plan
 from jitflow.planner._sizes import footprint, smallest_capacity
 from jitflow.planner._views import Bytes, ItemView, Wait
@@ -12,6 +13,7 @@ from jitflow.planner.simulate import Arrival, Link, Outcome, Setting, explain, s
 
 __all__ = [
     "MOVES",
+    "AccountView",
     "Arrival",
     "Bypass",
     "Bytes",

@@ -1,7 +1,9 @@
 """A recount of everything the planner keeps incrementally."""
 
+from collections.abc import Callable
+
 from jitflow.model.data import ReplicaState
-from jitflow.planner._items import Items
+from jitflow.planner._items import Item, Items
 from jitflow.planner._steps import Phase, Steps
 
 
@@ -41,6 +43,7 @@ def audit(items: Items, steps: Steps, running_count: int) -> tuple[str, ...]:
     expect("kept", items.kept, sum(item.bytes for item in table if item.kept))
     expect("ahead", items.ahead, sum(1 for item in table if item.ahead))
     expect("held", items.held, sum(step.reserve for step in running))
+    _audit_accounts(items, steps, table, expect)
     claims: dict[object, int] = {}
     uses: dict[object, int] = {}
     for step in steps.table.values():
@@ -55,6 +58,33 @@ def audit(items: Items, steps: Steps, running_count: int) -> tuple[str, ...]:
         expect(f"uses of {item.ref}", item.uses, uses.get(item.ref, 0))
         expect(f"queued {item.ref}", item.state is ReplicaState.QUEUED, item.claims > 0 and _nowhere(item.state))
     return tuple(wrong)
+
+
+def _audit_accounts(items: Items, steps: Steps, table: list[Item], expect: Callable[[str, object, object], None]) -> None:
+    """Recount what each namespace pays for, and who holds what."""
+    holding = [step for step in steps.table.values() if step.phase in {Phase.CLAIMED, Phase.GRANTED}]
+    held: dict[str, int] = {}
+    idle: dict[str, int] = {}
+    for step in holding:
+        if step.account is not None:
+            held[step.account.name] = held.get(step.account.name, 0) + step.reserve
+    for item in table:
+        holders: dict[str, int] = {}
+        claimed = [step.account for step in holding if item in step.inputs]
+        kept = [items.accounts.of(name) for name in item.keepers if name]
+        for account in (*claimed, *kept, item.writer):
+            if account is not None:
+                holders[account.name] = holders.get(account.name, 0) + 1
+        expect(f"holders of {item.ref}", {account.name: count for account, count in (item.holders or {}).items()}, holders)
+        payers = list(holders) or [account.name for account in item.payers]
+        here = item.held or item.begun or item.state is ReplicaState.RESIDENT
+        for name in payers if here else ():
+            sums = held if item.held else idle
+            sums[name] = sums.get(name, 0) + -(-item.bytes // len(payers))
+    for name, account in items.accounts.table.items():
+        expect(f"held by {name}", account.held, held.get(name, 0))
+        expect(f"idle of {name}", account.idle, idle.get(name, 0))
+        expect(f"active of {name}", account.active, sum(step.account is account for step in holding))
 
 
 def _nowhere(state: ReplicaState) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from enum import Enum, auto
 
 from jitflow.model.data import ReplicaState
+from jitflow.planner._accounts import Account
 from jitflow.planner._envelope import Envelope
 from jitflow.planner._fetches import Fetches
 from jitflow.planner._items import Item, Items, Key, Source
@@ -18,6 +19,8 @@ from jitflow.planner.commands import Command, Grant, Refuse
 _SCAN = 64
 _TRUSTED_SCANS = 32
 _NEAR = 1024
+_UNPARKED = 8
+"""So many steps of a namespace are tried again when its quota has become lighter."""
 
 
 class _Verdict(Enum):
@@ -27,6 +30,7 @@ class _Verdict(Enum):
     NO_ROOM = auto()
     LATER = auto()
     CROWDS = auto()
+    QUOTA = auto()
     BLOCKED = auto()
 
 
@@ -102,6 +106,8 @@ class Claims:
             message = f"needs {need:,} bytes in the primary, which has {self._items.limit:,}; make the capacity at least {need:,}"
             out.append(Refuse(step=step.id, message=message))
             return
+        if self._refuse_quota(step, out, forget):
+            return
         most = self._items.max_objects
         if most and len(step.inputs) + step.writes > most:
             forget(step)
@@ -113,6 +119,26 @@ class Claims:
             return
         self._steps.list(step)
         self.stirred = True
+
+    def _refuse_quota(self, step: Step, out: list[Command], forget: Callable[[Step], None]) -> bool:
+        """Refuse a step that its namespace's quota can never have room for."""
+        account = step.account
+        if account is None or not account.limited:
+            return False
+        objects = len(step.inputs) + step.writes
+        quota = f"namespaces.{account.name}.quota"
+        if account.quota is not None and step.footprint > account.quota:
+            may, needs = f"{account.quota:,} bytes", f"{step.footprint:,} bytes"
+            remedy = f"make {quota} at least {step.footprint:,}"
+        elif account.max_objects and objects > account.max_objects:
+            may, needs = f"{account.max_objects:,} objects", f"{objects:,} objects"
+            remedy = f"make {quota}_objects at least {objects}"
+        else:
+            return False
+        forget(step)
+        message = f"needs {needs} in the primary, of which namespace {account.name} may have {may} (its quota); {remedy}"
+        out.append(Refuse(step=step.id, message=message))
+        return True
 
     def _block(self, step: Step, item: Item) -> None:
         item.blocked[step.id] = step
@@ -126,10 +152,14 @@ class Claims:
         """Return what to reserve for the outputs: what is declared, and what is assumed as far as it can ever fit."""
         if not step.assumed:
             return step.declared
+        account = step.account
         kept = self._items.kept
         if kept:
             kept -= sum(item.bytes for item in step.inputs if item.kept)
         spare = self._items.capacity - kept - step.footprint
+        if account is not None and account.quota is not None:
+            # What its quota has no room for is not assumed: what comes after all is then sent from where it lies.
+            spare = min(spare, account.quota - account.held - self._items.accounts.missing(step, step.declared)[0])
         return step.declared + max(0, min(step.assumed, spare))
 
     # -- claiming ----------------------------------------------------------------------------------------------------------
@@ -140,6 +170,8 @@ class Claims:
         Bytes freed, a claim that ended its wait, or a new ready step can make a claim possible; else nothing is tried.
         """
         freed = self._items.fixed < self._fixed_then or self._items.fixed_objects < self._objects_then
+        if self._items.accounts.eased:
+            self._ease()
         fresh = self.stirred or freed or self.lacking < self._lacking_then
         if not fresh:
             return
@@ -174,6 +206,9 @@ class Claims:
                 if head is not None:
                     head.bypassed += 1
                 self._claim(step, reserve)
+            elif verdict is _Verdict.QUOTA:
+                self._steps.park(step)
+                self._spill_own(step, reserve, out)
             else:
                 place += 1
                 self.shortages += verdict is not _Verdict.LATER
@@ -209,6 +244,44 @@ class Claims:
             if head is not None:
                 head.bypassed += 1
             self._claim(step, reserve)
+
+    # -- quotas ------------------------------------------------------------------------------------------------------------
+
+    def _ease(self) -> None:
+        """List the first steps again that wait for quotas which have become lighter."""
+        eased, self._items.accounts.eased = self._items.accounts.eased, {}
+        for account in eased:
+            again = [step for _ in range(_UNPARKED) if (step := self._unparked(account)) is not None]
+            for step in again:
+                self._steps.list(step)
+                self.stirred = True
+            if account.later:
+                self._fetches.resume(account)
+
+    def _unparked(self, account: Account) -> Step | None:
+        step = account.first_parked()
+        if step is not None:
+            step.parked = False
+        return step
+
+    def _over_quota(self, step: Step, reserve: int) -> bool:
+        """Return whether a step's namespace may not hold what it needs now, or another one of its steps comes first."""
+        account = step.account
+        if account is None or not account.limited:
+            return False
+        first = account.first_parked()
+        if first is not None and first.key < step.key and first.bypassed >= self._bypass:
+            return True
+        return any(account.short(*self._items.accounts.missing(step, reserve), idle=False))
+
+    def _spill_own(self, step: Step, reserve: int, out: list[Command]) -> None:
+        """Send live results of a namespace away if nothing of it runs and the next step does not fit beside them."""
+        account = step.account
+        if account is None or account.active or not self._items.burdens:
+            return
+        size, objects = account.short(*self._items.accounts.missing(step, reserve), idle=False)
+        own = [item for item in self._items.burdens.values() if item.writer is account and item not in step.inputs]
+        self._spills.send(own, size, out, f"room in the quota of {account.name} for {step.id}", objects)
 
     # -- the rest of the work, one step after another ----------------------------------------------------------------------
 
@@ -299,6 +372,8 @@ class Claims:
             if not item.fixed:
                 need += item.bytes
         step.missing = need - self._items.fixed
+        if self._over_quota(step, reserve):
+            return _Verdict.QUOTA, reserve
         if need > capacity or self._short(step) > 0:
             return _Verdict.NO_ROOM, reserve
         return (_Verdict.CROWDS if self._crowds(step) else _Verdict.FITS), reserve
@@ -314,9 +389,11 @@ class Claims:
         step.reserve = reserve
         items.fixed += reserve
         items.fixed_objects += step.writes
+        self._book(step)
         for item in step.inputs:
             item.claims += 1
             items.settle(item)
+            items.accounts.hold(item, step.account)
             items.mark_ahead(item, False)
             items.drop_reader(item)
             if item.state is not ReplicaState.RESIDENT:
@@ -331,6 +408,39 @@ class Claims:
             self.lacking += 1
         else:
             heapq.heappush(self._grantable, (step.key, step.seq, step))
+
+    def _book(self, step: Step) -> None:
+        """Let a step's namespace pay for what the step will write."""
+        account = step.account
+        if account is None:
+            return
+        account.active += 1
+        self._items.accounts.promise(account, step.reserve, step.writes)
+        first = account.first_parked()
+        if first is not None and first.key < step.key:
+            first.bypassed += 1
+
+    def _unbook(self, step: Step, account: Account) -> None:
+        account.active -= 1
+        self._items.accounts.promise(account, -step.reserve, -step.writes)
+        if account.limited:
+            # Where nothing of it runs any more, what waits may have to send results away.
+            self._items.accounts.eased[account] = None
+
+    def resume(self, step: Step) -> None:
+        """Hold the claims of a step that was granted before a restart."""
+        items = self._items
+        self.active += 1
+        self.running += 1
+        items.fixed += step.reserve
+        items.fixed_objects += step.writes
+        items.reserve(step.reserve, step.writes)
+        self._book(step)
+        for item in step.inputs:
+            item.claims += 1
+            items.drop_reader(item)
+            items.settle(item)
+            items.accounts.hold(item, step.account)
 
     def _leave_absent(self, step: Step) -> None:
         absent = [item for item in step.inputs if not item.obtainable]
@@ -357,6 +467,8 @@ class Claims:
         if step.phase is Phase.GRANTED:
             self.running -= 1
             items.reserve(-step.reserve, -step.writes)
+        if step.account is not None:
+            self._unbook(step, step.account)
         step.reserve = 0
         step.phase = phase
         for item in step.inputs:
@@ -369,6 +481,7 @@ class Claims:
                 items.move(item, "unwant")
             else:
                 items.settle(item)
+            items.accounts.let_go(item, step.account)
             self._fetches.unneeded(item)
         self.stirred = True
         if step.awaits:

@@ -4,6 +4,7 @@ import heapq
 from collections.abc import Callable
 
 from jitflow.model.data import ObjectRef, ReplicaState
+from jitflow.planner._accounts import Account
 from jitflow.planner._items import Item, Items, Key, Source
 from jitflow.planner._lanes import Ahead, Lane, Lanes, Limits
 from jitflow.planner._room import Room
@@ -84,6 +85,12 @@ class Fetches:
         """Queue a look-up."""
         heapq.heappush(self._looks, (not urgent, step.key, self._items.tick(), item))
 
+    def resume(self, account: Account) -> None:
+        """Try again to read ahead what an account's quota had no room for."""
+        later, account.later = account.later, []
+        for item in later:
+            self.foresee(item)
+
     def delay(self, item: Item, retry_at: float) -> None:
         """Leave an item alone until a time."""
         item.retry_at = retry_at
@@ -148,6 +155,8 @@ class Fetches:
 
     def _start(self, lane: Lane, item: Item, step: Step, out: list[Command], *, urgent: bool) -> None:
         parts = lane.start(item, urgent=urgent)
+        if not urgent and step.account is not None:
+            item.payers = (step.account,)
         self._items.move(item, "start")
         reason = f"{step.id} waits for it" if urgent else f"read ahead for {step.id}"
         out.append(Fetch(ref=item.ref, size_bytes=item.bytes, urgent=urgent, step=step.id, reason=reason, parts=parts))
@@ -169,7 +178,7 @@ class Fetches:
             lane = min(lanes, key=lambda lane: lane.soft[0][:3]) if len(lanes) > 1 else lanes[0]
             entry = heapq.heappop(lane.soft)
             item = entry[3]
-            step = self._candidate(entry, now)
+            step = self._candidate(entry, now, out)
             if step is None:
                 continue
             harmless = head is None or item in head.inputs
@@ -201,6 +210,18 @@ class Fetches:
         for lane, entry in skipped:
             heapq.heappush(lane.soft, entry)
 
+    def _affords(self, item: Item, step: Step, out: list[Command]) -> bool:
+        """Return whether a step's namespace may have an item ahead; what it has that is read later leaves for it."""
+        account = step.account
+        if account is None or not account.limited:
+            return True
+        why = f"in the quota of {account.name}; room for {item.ref}, read earlier"
+        paid = item.charge is not None and account in item.charge[0]
+        if self._room.shed(account, 0 if paid else item.bytes, 0 if paid else 1, out, why, before=step.key):
+            return True
+        account.later.append(item)
+        return False
+
     def _latest_start(self, lane: Lane, item: Item, step: Step, spare: int) -> float:
         """Return when an item has to be begun to be here in time: at once if there is room for it, or if that is not known.
 
@@ -220,7 +241,7 @@ class Fetches:
         wanted = self._claims_at_once * self._sizes.largest()
         return max(0, min(wanted, self._items.capacity // _SPARE_SHARE) - self._items.held)
 
-    def _candidate(self, entry: Ahead, now: float) -> Step | None:
+    def _candidate(self, entry: Ahead, now: float, out: list[Command]) -> Step | None:
         """Return the step for which to fetch an item ahead, None if the entry says nothing true any more."""
         item = entry[3]
         if item.state is not ReplicaState.ABSENT or not item.obtainable or item.retry_at > now:
@@ -231,7 +252,7 @@ class Fetches:
         if (not step.spec.certain, step.key) != entry[:2]:
             self.foresee(item)
             return None
-        return step
+        return step if self._affords(item, step, out) else None
 
     def _look(self, out: list[Command]) -> None:
         while self._looks:

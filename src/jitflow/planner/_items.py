@@ -5,11 +5,12 @@ recount gives.
 """
 
 import heapq
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from enum import IntEnum, auto
 from typing import TYPE_CHECKING, Any
 
 from jitflow.model.data import ObjectRef, ReplicaState
+from jitflow.planner._accounts import Accounts, Paid
 from jitflow.planner.replicas import moved
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ Rank = tuple[int, float, float, int]
 
 _NOTHING = (0, 0, 0)
 _HEAP_SLACK = 64
+_ASLEEP_AT_ONCE = 8
 
 
 class Source(IntEnum):
@@ -33,7 +35,7 @@ class Source(IntEnum):
     FAR = auto()
 
 
-class Item:
+class Item(Paid):
     """One object: what is known of it, where it stands, who reads it."""
 
     __slots__ = (
@@ -45,6 +47,7 @@ class Item:
 
     def __init__(self, ref: ObjectRef) -> None:
         """Know nothing but the name."""
+        super().__init__()
         self.ref = ref
         self.size: int | None = None
         self.state = ReplicaState.ABSENT
@@ -72,8 +75,7 @@ class Item:
         """Bytes of it that become free when it has reached its far store."""
         self.begun = False
         """Not on its way, but a part of it has come and lies in space of its whole size."""
-        self.looking = False
-        self.cancelled = False
+        self.looking = self.cancelled = False
         self.ahead = False
         """Fetched ahead of any claim and not claimed since."""
         self.counted: tuple[int, int] = (0, 0)
@@ -145,9 +147,13 @@ class Items:
     outputs promised to running steps; `used` <= capacity is the promise.
     """
 
-    def __init__(self, capacity: int, max_objects: int = 0) -> None:
-        """Start with an empty primary of so many bytes and objects; `max_objects` 0: any number."""
+    def __init__(self, capacity: int, max_objects: int = 0, most_awake: int = 50_000) -> None:
+        """Start with an empty primary of so many bytes and objects; `max_objects` 0: any number.
+
+        `most_awake`: so many replicas that could be evicted are kept with all that is known of them.
+        """
         self.max_objects = max_objects
+        self._most_awake = most_awake
         self.used_objects = 0
         self.fixed_objects = 0
         self.leaving_objects = 0
@@ -155,14 +161,16 @@ class Items:
         self.capacity = capacity
         self.limit = capacity
         """The capacity that was asked for; `capacity` may be less while the disk has less."""
+        self.accounts = Accounts()
         self.table = Table(self._wake)
-        self.asleep: dict[ObjectRef, int] = {}
-        """Replicas of which nobody has asked anything since they were found, the one used longest ago first, with their bytes."""
+        self.asleep: dict[str, int] = {}
+        """Replicas that nobody needs now, by name, the one used longest ago first, with their bytes."""
         self.fixed = 0
         self.used = 0
         self.loose = 0
         self.leaving = 0
         self.kept = 0
+        self.kept_items: dict[ObjectRef, Item] = {}
         self.peak = 0
         self.resident = 0
         self.pinned = 0
@@ -192,29 +200,57 @@ class Items:
 
     def look(self, ref: ObjectRef) -> Item | None:
         """Return an item only to look at: one that is asleep stays so."""
-        size = self.asleep.get(ref)
+        size = self.asleep.get(str(ref)) if self.asleep else None
         if size is None:
             return self.table.get(ref)
         item = Item(ref)
         item.size, item.source, item.state, item.loose = size, Source.FAR, ReplicaState.RESIDENT, True
         return item
 
-    def rest(self, ref: ObjectRef, size: int) -> None:
-        """Enter a replica that was found, and that nobody has asked for: it takes little memory until somebody does."""
-        self.asleep[ref] = size
-        self._doze(size, 1)
+    def rest(self, found: Sequence[tuple[str, int]]) -> None:
+        """Enter replicas that nobody has asked for, by name: they take little memory until somebody does."""
+        self.asleep.update(found)
+        self._doze(sum(size for _, size in found), len(found))
 
     def _doze(self, size: int, count: int) -> None:
-        self.loose += size * count
-        self.resident += size * count
-        self.hold(size * count)
+        self.loose += size
+        self.resident += size
+        if self.max_objects:
+            self.used_objects += count
+        self.hold(size)
+
+    def drowse(self) -> None:
+        """Let some of the replicas that nobody needs fall asleep, the one used longest ago first, if many are awake.
+
+        Call it while nobody has an item in hand.
+        """
+        restless: list[Item] = []
+        for _ in range(_ASLEEP_AT_ONCE):
+            if self._loose_count <= self._most_awake or not self._victims or self._victims[0][0][0]:
+                break
+            rank, _, _, item = heapq.heappop(self._victims)
+            if not item.loose or item.rank != rank:
+                continue
+            if not _at_rest(item):
+                restless.append(item)
+                continue
+            # The sums count it as before: its bytes are loose, resident and used.
+            self._loose_count -= 1
+            if item.payers:
+                item.payers = ()
+                self.accounts.charge(item)
+            item.loose = False
+            del self.table[item.ref]
+            self.asleep[str(item.ref)] = item.bytes
+        for item in restless:
+            self.push_victim(item)
 
     def _wake(self, ref: ObjectRef) -> Item | None:
         """Make an item of a replica that was asleep."""
-        size = self.asleep.pop(ref, None)
+        size = self.asleep.pop(str(ref), None) if self.asleep else None
         if size is None:
             return None
-        self._doze(size, -1)
+        self._doze(-size, -1)
         item = self.table[ref] = Item(ref)
         item.size = size
         item.source = Source.FAR
@@ -243,6 +279,8 @@ class Items:
         if now != item.settled:
             item.settled = now
             self._settle(item, state, item.size or 0)
+            if item.payers or item.holders or item.charge:
+                self.accounts.charge(item)
         if state is ReplicaState.ABSENT:
             self._prune(item)
 
@@ -306,9 +344,9 @@ class Items:
 
     def offer_burden(self, item: Item) -> None:
         """Enter a burden into the order in which they leave."""
-        heapq.heappush(self._latest, (*self._lateness(item), self.tick(), item))
+        heapq.heappush(self._latest, (*self.lateness(item), self.tick(), item))
         if len(self._latest) > 4 * len(self.burdens) + _HEAP_SLACK:
-            self._latest = [(*self._lateness(one), self.tick(), one) for one in self.burdens.values()]
+            self._latest = [(*self.lateness(one), self.tick(), one) for one in self.burdens.values()]
             heapq.heapify(self._latest)
 
     def pop_burden(self) -> Item | None:
@@ -316,12 +354,13 @@ class Items:
         while self._latest:
             use, size, _, item = heapq.heappop(self._latest)
             if self.burdens.get(item.ref) is item:
-                if (use, size) == self._lateness(item):
+                if (use, size) == self.lateness(item):
                     return item
                 self.offer_burden(item)
         return None
 
-    def _lateness(self, item: Item) -> tuple[Key, int]:
+    def lateness(self, item: Item) -> tuple[Key, int]:
+        """Return the place of a burden in the order in which they leave."""
         use = self.next_use(item)
         return ((-use[0], -use[1]) if use is not None else (float("-inf"), 0)), -item.bytes
 
@@ -335,6 +374,27 @@ class Items:
         """Add to (or take from) the used bytes."""
         self.used += change
         self.peak = max(self.peak, self.used)
+
+    def keep(self, item: Item, keeper: str) -> None:
+        """Keep a replica for a keeper: a namespace, which pays for it, or an empty name."""
+        if not item.kept:
+            item.kept = True
+            self.kept_items[item.ref] = item
+            self.kept += item.bytes
+            self.settle(item)
+        item.keepers |= {keeper}
+        self.accounts.hold(item, self.accounts.of(keeper) if keeper else None)
+
+    def unkeep(self, item: Item, keeper: str) -> None:
+        """Keep a replica no longer for a keeper; others may still keep it."""
+        item.keepers -= {keeper}
+        if not item.keepers:
+            item.kept = False
+            del self.kept_items[item.ref]
+            self.kept -= item.bytes
+            self.settle(item)
+        if keeper:
+            self.accounts.let_go(item, self.accounts.of(keeper))
 
     def mark_transient(self, item: Item, transient: bool) -> None:
         """Count an item as one that only known steps read, or no longer."""
@@ -409,6 +469,8 @@ class Items:
     def _offer(self, item: Item) -> None:
         item.rank = self._rank(item)
         self.push_victim(item)
+        if item.charge is not None:
+            self.accounts.offer(item)
         if len(self._victims) > 4 * self._loose_count + _HEAP_SLACK:
             live = {entry[3].ref: entry for entry in self._victims if entry[3].loose and entry[3].rank == entry[0]}
             self._victims = list(live.values())
@@ -417,16 +479,15 @@ class Items:
     def pop_victim(self) -> Item | None:
         """Return the best replica to evict and take it off the list; `push_victim` puts it back."""
         victims = self._victims
-        if self.asleep and not (victims and victims[0][0][0] < 0):
-            # What was not used in this life is older than what was; only what is of no use at all comes before it.
-            item = self._wake(next(iter(self.asleep)))
-            if item is not None:
-                return item
         while victims:
-            rank, _, _, item = heapq.heappop(victims)
+            rank, _, _, item = victims[0]
+            if self.asleep and rank[0] >= 0:
+                break
+            heapq.heappop(victims)
             if item.loose and item.rank == rank:
                 return item
-        return None
+        # Nobody needs what is asleep, and those that are awake were used later; only what is of no use at all comes before it.
+        return self._wake(_ref_of(next(iter(self.asleep)))) if self.asleep else None
 
     def push_victim(self, item: Item) -> None:
         """Put a victim back that was not evicted."""
@@ -455,6 +516,18 @@ class Items:
     def __iter__(self) -> Iterator[Item]:
         """Iterate over all items, those too that are asleep; these stay so."""
         yield from list(self.table.values())
-        for ref in list(self.asleep):
-            if (item := self.look(ref)) is not None:
+        for name in list(self.asleep):
+            if (item := self.look(_ref_of(name))) is not None:
                 yield item
+
+
+def _at_rest(item: Item) -> bool:
+    """Return whether nothing is known of a replica but its size, and nobody has to do with it."""
+    busy = item.uses or item.claims or item.blocked or item.uploading or item.producer or item.looking or item.ahead
+    odd = item.stale or item.damaged or item.transient or item.retained or item.begun or item.cancelled
+    return item.source is Source.FAR and not (busy or odd)
+
+
+def _ref_of(name: str) -> ObjectRef:
+    remote, _, path = name.partition(":")
+    return ObjectRef(remote=remote, path=path)

@@ -26,7 +26,8 @@ class PlannerOptions(Struct, frozen=True, kw_only=True):
     (0: no such limit). `rate_Bps`, `latency_s`: what a link gives where nothing else is said (0: not known).
 
     `yielding`: a transfer that a step waits for is begun beside those that are read ahead, which give way.
-    `max_objects`: replicas in the primary at once, in flight and promised ones included; 0: any number.
+    `max_objects`: replicas in the primary at once, in flight and promised ones included; 0: any number. `awake`: of so many that
+    nobody needs everything is known; of others no more than that they are here, for there may be millions.
     `default_output_bytes`: assumed of an output of which nothing is known.
     """
 
@@ -43,6 +44,7 @@ class PlannerOptions(Struct, frozen=True, kw_only=True):
     yielding: bool = False
     default_output_bytes: int = DEFAULT_OUTPUT_BYTES
     max_objects: int = 0
+    awake: int = 50_000
 
     @property
     def bypass(self) -> int:
@@ -57,7 +59,7 @@ class ObjectEvents:
         """Plan for an empty primary of `capacity_bytes`."""
         options = options or PlannerOptions()
         self.options = options
-        self._items = Items(capacity_bytes, options.max_objects)
+        self._items = Items(capacity_bytes, options.max_objects, options.awake)
         self._steps = Steps(self._items)
         self._room = Room(self._items)
         self._sizes = OutputSizes(options.default_output_bytes)
@@ -144,9 +146,8 @@ class ObjectEvents:
         if item is None or item.dirty or item.state is not _S.RESIDENT:
             return
         item.stale = item.damaged = True
-        if item.kept:
-            item.kept = False
-            self._items.kept -= item.bytes
+        for keeper in sorted(item.keepers):
+            self._items.unkeep(item, keeper)
         for step in self._claims.holding(item):
             self._claims.unclaim(step, Phase.ASKED)
             self._claims.examine(step, self._out, self._forget)
@@ -284,6 +285,7 @@ class ObjectEvents:
         item = self._items.table[ref]
         item.uploading = True
         item.dirty = False
+        self._unwritten(item)
         self._items.move(item, "fail")
         if item.claims:
             self._items.move(item, "want")
@@ -295,6 +297,7 @@ class ObjectEvents:
         if item.dirty:
             item.dirty = item.spilling = False
             self._items.settle(item)
+            self._unwritten(item)
         else:
             item.uploading = False
             if item.state is _S.RESIDENT:
@@ -314,11 +317,18 @@ class ObjectEvents:
         if item.dirty and item.state is _S.RESIDENT:
             item.dirty = False
             item.stale = True
+            self._unwritten(item)
         if item.source is Source.FAR:
             item.source = Source.UNKNOWN
         self._items.settle(item)
         if item.loose:
             self._room.evict(item, self._out, "it was never proven far away and its workflow has ended")
+
+    def _unwritten(self, item: Item) -> None:
+        """Let the writer of an output hold it as that no longer."""
+        if item.writer is not None:
+            writer, item.writer = item.writer, None
+            self._items.accounts.let_go(item, writer)
 
     def retain(self, ref: ObjectRef) -> None:
         """An output is transient, and may be read by steps that are not announced: keep it until `let_go`."""
@@ -367,6 +377,7 @@ class ObjectEvents:
         item.dirty = item.spilling = False
         item.stale = True
         self._items.settle(item)
+        self._unwritten(item)
         self._room.evict(item, self._out, "every step that reads it has ended")
 
     def _after_release(self, item: Item) -> None:

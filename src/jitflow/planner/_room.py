@@ -1,5 +1,6 @@
 """Room on the disk: who has to go when bytes are about to come."""
 
+from jitflow.planner._accounts import Account
 from jitflow.planner._items import Item, Items, Key
 from jitflow.planner.commands import Command, Evict, Forget
 
@@ -86,6 +87,33 @@ class Room:
         use = f"read again only by {reader.id}" if reader else "no announced step reads it"
         self._items.evicting(item)
         out.append(Evict(ref=item.ref, reason=f"{use}; {why}"))
+
+    def shed(self, account: Account, size: int, objects: int, out: list[Command], why: str, *, before: Key | None = None) -> bool:
+        """Let idle replicas of a namespace go until its quota has room for so much more; return whether it has.
+
+        With `before`, only those go that are read later than that. What others pay for too stays, and is theirs alone.
+        """
+        accounts = self._items.accounts
+        for item in [one for one in self._items.begun.values() if not one.claims and account in one.payers]:
+            if any(account.short(size, objects, idle=True)) and not (before is not None and self._reads_before(item, before)):
+                self.forget(item, out, why)
+        spared: list[Item] = []
+        while any(account.short(size, objects, idle=True)):
+            victim = accounts.pop_victim(account)
+            if victim is None:
+                break
+            if before is not None and self._reads_before(victim, before):
+                spared.append(victim)
+                break
+            if not accounts.leave(victim, account):
+                self.evict(victim, out, why)
+        for victim in spared:
+            accounts.offer(victim)
+        return not any(account.short(size, objects, idle=True))
+
+    def _reads_before(self, item: Item, key: Key) -> bool:
+        use = self._items.next_use(item)
+        return use is not None and use <= key
 
     def _victims(self, need: int, lack: int, before: Key | None) -> list[Item]:
         """Return replicas to evict for so many bytes and objects, in order; with `before`, enough of them or none."""

@@ -1,5 +1,7 @@
 """Live results that have to leave the primary for a while, because what comes next does not fit beside them."""
 
+from collections.abc import Sequence
+
 from jitflow.planner._items import Item, Items
 from jitflow.planner.commands import Command, Store
 
@@ -19,6 +21,15 @@ class Spills:
         while need > 0 or objects > 0:
             item = self._items.pop_burden()
             if item is None:
+                return
+            need -= item.bytes
+            objects -= 1
+            self._send(item, out, why)
+
+    def send(self, items: Sequence[Item], need: int, out: list[Command], why: str, objects: int) -> None:
+        """Begin to send so many of these results, those read last first, as bring `need` bytes and `objects`."""
+        for item in sorted(items, key=self._items.lateness):
+            if need <= 0 and objects <= 0:
                 return
             need -= item.bytes
             objects -= 1

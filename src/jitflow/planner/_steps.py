@@ -1,10 +1,12 @@
 """Steps as the planner sees them: what was announced, what was asked for, and their one order over all workflows."""
 
+import heapq
 from bisect import bisect_left, insort
 from collections.abc import Iterator, Mapping, Sequence
 from enum import IntEnum, auto
 
 from jitflow.model.data import FutureStep, ObjectRef, StepId, WorkflowUid
+from jitflow.planner._accounts import Account
 from jitflow.planner._items import Item, Items, Key
 from jitflow.planner._order import positions
 from jitflow.planner._sizes import declared
@@ -27,12 +29,17 @@ class Step:
     """One step: its objects and its place in the order."""
 
     __slots__ = (
-        "absent", "assumed", "blocked_on", "bypassed", "declared", "footprint", "inputs", "key", "lacking", "leaves", "listed",
-        "missing", "phase", "reserve", "seq", "spec", "tried", "uid",
+        "absent", "account", "assumed",
+        "blocked_on", "bypassed", "declared", "footprint", "inputs", "key", "lacking", "leaves", "listed",
+        "missing", "parked", "phase", "reserve", "seq", "spec", "tried", "uid",
     )  # fmt: skip
 
     def __init__(self, spec: FutureStep, uid: WorkflowUid, key: Key, seq: int, inputs: list[Item]) -> None:
         """Make a step that is announced."""
+        self.account: Account | None = None
+        """Who pays for what it needs."""
+        self.parked = False
+        """Whether it is ready, and waits for room in its namespace's quota."""
         self.spec = spec
         self.uid = uid
         self.key = key
@@ -116,6 +123,7 @@ class Steps:
         self._items = items
         self.workflows: dict[WorkflowUid, Workflow] = {}
         self.table: dict[StepId, Step] = {}
+        self._accounts: dict[WorkflowUid, Account] = {}
         self.ready: list[tuple[Key, int, Step]] = []
         self._arrivals = 0
         self._began: float | None = None
@@ -131,6 +139,18 @@ class Steps:
             flow = self.workflows[uid] = Workflow(self._arrivals, self.now - self._began)
             flow.reached = (0.0, self.now)
         return flow
+
+    def belong(self, uid: WorkflowUid, account: Account) -> None:
+        """Say who pays for a workflow, before anything else of it."""
+        self._accounts[uid] = account
+
+    def account(self, uid: WorkflowUid) -> Account | None:
+        """Return who pays for a workflow."""
+        return self._accounts.get(uid)
+
+    def leave(self, uid: WorkflowUid) -> None:
+        """Forget who pays for a workflow that is over."""
+        self._accounts.pop(uid, None)
 
     def place(self, uid: WorkflowUid, steps: Sequence[FutureStep], starts: Mapping[StepId, float] | None = None) -> list[Key]:
         """Return the key of each announced step, from when it would start if there were no other workflow."""
@@ -192,6 +212,7 @@ class Steps:
         """Enter a step as announced."""
         refs = dict.fromkeys(one.ref for one in spec.inputs)
         step = Step(spec, uid, key, self._items.tick(), [self._items.of(ref) for ref in refs])
+        step.account = self.account(uid)
         self.table[spec.id] = step
         flow = self.workflow(uid)
         flow.steps[spec.id] = step
@@ -243,6 +264,8 @@ class Steps:
                 self._items.rekey_reader(item, step)
         if was_listed:
             self.list(step)
+        if step.parked:
+            self.park(step)
 
     def list(self, step: Step) -> None:
         """Enter a step into the list of ready ones: all its inputs can be had."""
@@ -250,8 +273,16 @@ class Steps:
             step.listed = (step.key, step.seq)
             insort(self.ready, (step.key, step.seq, step))
 
+    def park(self, step: Step) -> None:
+        """Let a ready step wait for room in its namespace's quota."""
+        self.unlist(step)
+        if step.account is not None:
+            step.parked = True
+            heapq.heappush(step.account.parked, (step.key, step.seq, step))
+
     def unlist(self, step: Step) -> None:
-        """Take a step off the list of ready ones, or off the item it is blocked on."""
+        """Take a step off the list of ready ones, or off what it waits for."""
+        step.parked = False
         if step.listed is not None:
             place = bisect_left(self.ready, step.listed, key=lambda entry: entry[:2])
             del self.ready[place]

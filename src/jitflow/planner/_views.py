@@ -49,14 +49,17 @@ class ItemView(Struct, frozen=True, kw_only=True):
     """The announced step that will write it."""
     awaited: bool = False
     """Whether a step cannot go on before it is at its far store."""
+    keepers: tuple[str, ...] = ()
+    """The namespaces that keep it, and an empty name for those who keep the whole in order."""
     transient: bool = False
     """An output that only known steps read, and that may never leave the primary."""
 
 
 class Wait(Struct, frozen=True, kw_only=True):
-    """Where a step stands: `phase` is `future`, `size`, `upload`, `space`, `transfer`, or `granted`; `objects` it still needs.
+    """Where a step stands: `phase` is `future`, `size`, `upload`, `space`, `quota`, `transfer`, or `granted`.
 
-    `inputs`: all of them. `reserve_bytes`: held for its outputs.
+    `objects`: those that it still needs. `need_bytes`: so much too little is free in the primary, or in the quota `of` a
+    namespace. `inputs`: all of them. `reserve_bytes`: held for its outputs.
     """
 
     phase: str
@@ -65,6 +68,8 @@ class Wait(Struct, frozen=True, kw_only=True):
     need_bytes: int = 0
     reserve_bytes: int = 0
     behind: StepId | None = None
+    need_objects: int = 0
+    of: str = ""
 
 
 def view(items: Items, item: Item) -> ItemView:
@@ -76,6 +81,7 @@ def view(items: Items, item: Item) -> ItemView:
         state=item.state,
         dirty=item.dirty,
         kept=item.kept,
+        keepers=tuple(sorted(item.keepers)),
         claims=item.claims,
         uses=item.uses,
         next_step=reader.id if reader else None,
@@ -92,6 +98,9 @@ def wait_of(items: Items, step: Step, head: Step | None) -> Wait:
     inputs = tuple(item.ref for item in step.inputs)
     lacking = tuple(item.ref for item in step.inputs if item.state is not ReplicaState.RESIDENT)
     blocked = step.blocked_on
+    if step.parked and step.account is not None:
+        size, objects = step.account.short(*items.accounts.missing(step, step.declared), idle=False)
+        return Wait(phase="quota", inputs=inputs, objects=lacking, need_bytes=size, need_objects=objects, of=step.account.name)
     if step.phase is Phase.GRANTED:
         return Wait(phase="granted", inputs=inputs, reserve_bytes=step.reserve)
     if step.phase is Phase.CLAIMED:

@@ -7,8 +7,9 @@ of an event is logarithmic in the number of steps and objects (plus the objects 
 from collections.abc import Iterable, Iterator, Sequence
 
 from jitflow.model.data import FutureStep, ObjectRef, ReplicaState, StepId, WorkflowUid
+from jitflow.planner._accounts import AccountView
 from jitflow.planner._audit import audit
-from jitflow.planner._items import Item, Key, Source
+from jitflow.planner._items import Key, Source
 from jitflow.planner._objects import ObjectEvents, PlannerOptions
 from jitflow.planner._order import depth_first
 from jitflow.planner._plan import Plan
@@ -34,10 +35,18 @@ class Planner(ObjectEvents):
         self._outputs.decide(out)
         self._room.shrink(out)
         self._claims.claim(out, self._forget)
+        self._shed(out)
         self._claims.grant(out)
         self._fetches.decide(now, out, self._claims.head, guarded=self._claims.guarded)
+        self._items.drowse()
         self._out = []
         return tuple(out)
+
+    def _shed(self, out: list[Command]) -> None:
+        """Let idle replicas of namespaces go that pay for more than their quotas allow."""
+        for account in self._items.accounts.table.values():
+            if account.limited and any(account.short(0, 0, idle=True)):
+                self._room.shed(account, 0, 0, out, f"the quota of {account.name} is needed for what it holds")
 
     def next_wake(self) -> float | None:
         """Return when `decide` should be called though nothing happened, if ever."""
@@ -158,25 +167,18 @@ class Planner(ObjectEvents):
         """A step was granted before a restart and may still run: hold its claims until it ends. Its inputs must be resident."""
         step = self._steps.add(spec, uid, self._steps.front_key(uid))
         step.phase = Phase.GRANTED
-        self._claims.active += 1
-        self._claims.running += 1
         step.reserve = reserve_bytes
-        self._items.fixed += reserve_bytes
-        self._items.fixed_objects += step.writes
-        self._items.reserve(reserve_bytes, step.writes)
-        for item in step.inputs:
-            item.claims += 1
-            self._items.drop_reader(item)
-            self._items.settle(item)
+        self._claims.resume(step)
 
     def ended(self, step_id: StepId, outputs: Sequence[tuple[ObjectRef, int]] = ()) -> None:
         """A step has ended: its claims are given back. Each output is answered by `Take` or `Bypass`."""
         step = self._steps.table.get(step_id)
+        account = step.account if step is not None else None
         if step is not None:
             self._sizes.learn(step.spec.template, [size for _, size in outputs])
         items = [self._items.of(ref) for ref, _ in outputs]
         for item, (_, size) in zip(items, outputs, strict=True):
-            self._outputs.offer(item, size)
+            self._outputs.offer(item, size, account)
         if step is not None:
             self._forget(step)
 
@@ -186,9 +188,12 @@ class Planner(ObjectEvents):
         if item.state is _S.ABSENT:
             item.uploading = True
 
-    def offer(self, ref: ObjectRef, size_bytes: int) -> None:
-        """An output is there whose step has ended before; `Take` or `Bypass` follows. One offer of an object at a time."""
-        self._outputs.offer(self._items.of(ref), size_bytes)
+    def offer(self, ref: ObjectRef, size_bytes: int, uid: WorkflowUid = "") -> None:
+        """An output is there whose step has ended before; `Take` or `Bypass` follows. One offer of an object at a time.
+
+        `uid`: of the workflow of its step, empty for none.
+        """
+        self._outputs.offer(self._items.of(ref), size_bytes, self._steps.account(uid))
 
     def refused(self, step_id: StepId) -> None:
         """A step that was asked for can never start: forget it."""
@@ -209,10 +214,16 @@ class Planner(ObjectEvents):
 
     # -- by hand -----------------------------------------------------------------------------------------------------------
 
-    def found(self, ref: ObjectRef, size_bytes: int, *, dirty: bool = False, kept: bool = False) -> None:
-        """A replica was in the primary when the service started; call in the order of last use."""
-        if not (dirty or kept or self._items.look(ref)):
-            self._items.rest(ref, size_bytes)
+    def found(
+        self, ref: ObjectRef, size_bytes: int, *, dirty: bool = False, keepers: Iterable[str] = (), uid: WorkflowUid = ""
+    ) -> None:
+        """A replica was in the primary when the service started; call in the order of last use.
+
+        `keepers`: see `keep`. `uid`: of the workflow whose output a dirty one is.
+        """
+        keepers = tuple(keepers)
+        if not (dirty or keepers or self._items.look(ref)):
+            self._items.rest([(str(ref), size_bytes)])
             return
         item = self._items.of(ref)
         item.size = size_bytes
@@ -220,33 +231,53 @@ class Planner(ObjectEvents):
         item.dirty = dirty
         item.last_used = self._items.tick()
         self._items.move(item, "find")
-        if kept:
-            self._keep(item)
+        if dirty:
+            item.writer = self._steps.account(uid)
+            self._items.accounts.hold(item, item.writer)
+        for keeper in keepers:
+            self._items.keep(item, keeper)
 
-    def keep(self, ref: ObjectRef) -> bool:
-        """Keep a resident replica until told otherwise; False if there is none or the space is promised already."""
+    def found_asleep(self, found: Sequence[tuple[str, int]]) -> None:
+        """Many replicas were in the primary when the service started, `remote:path` and size each, in the order of last use."""
+        known = self._items.table
+        if known:
+            found = [(name, size) for name, size in found if not self._known(name, size)]
+        self._items.rest(found)
+
+    def _known(self, name: str, size_bytes: int) -> bool:
+        remote, _, path = name.partition(":")
+        ref = ObjectRef(remote=remote, path=path)
+        known = ref in self._items.table
+        if known:
+            self.found(ref, size_bytes)
+        return known
+
+    def keep(self, ref: ObjectRef, keeper: str = "") -> str:
+        """Keep a resident replica until told otherwise; return why that cannot be done, empty if it is.
+
+        `keeper`: the namespace for which it is kept, and that pays for it; empty: whoever keeps the whole in order.
+        """
         item = self._items.table.get(ref)
         if item is None or item.state is not _S.RESIDENT:
-            return False
-        if not item.kept:
-            full = self._items.fixed + item.bytes > self._items.capacity or self._items.short_of_objects(1) > 0
-            if item.loose and full:
-                return False
-            self._keep(item)
-        return True
+            return "it is not in the primary"
+        if keeper in item.keepers:
+            return ""
+        full = self._items.fixed + item.bytes > self._items.capacity or self._items.short_of_objects(1) > 0
+        if item.loose and full:
+            return "its space is promised to steps that are about to start"
+        account = self._items.accounts.of(keeper) if keeper else None
+        if account is not None and account not in (item.holders or {}):
+            share = -(-item.bytes // (len(item.holders or {}) + 1))
+            if any(account.short(share, 1, idle=False)):
+                return f"the quota of namespace {keeper} has no room for it"
+        self._items.keep(item, keeper)
+        return ""
 
-    def _keep(self, item: Item) -> None:
-        item.kept = True
-        self._items.kept += item.bytes
-        self._items.settle(item)
-
-    def unkeep(self, ref: ObjectRef) -> None:
-        """Keep a replica no longer."""
+    def unkeep(self, ref: ObjectRef, keeper: str = "") -> None:
+        """Keep a replica no longer for a keeper; others may still keep it."""
         item = self._items.table.get(ref)
-        if item is not None and item.kept:
-            item.kept = False
-            self._items.kept -= item.bytes
-            self._items.settle(item)
+        if item is not None and keeper in item.keepers:
+            self._items.unkeep(item, keeper)
 
     def evict(self, ref: ObjectRef) -> bool:
         """Evict a replica by hand; False if it is not here, or in use, kept or dirty."""
@@ -255,6 +286,27 @@ class Planner(ObjectEvents):
             return False
         self._room.evict(item, self._out, "asked for by hand")
         return True
+
+    def belong(self, uid: WorkflowUid, namespace: str) -> None:
+        """Say whose a workflow is, before anything else of it: its namespace pays for what it needs."""
+        self._steps.belong(uid, self._items.accounts.of(namespace))
+
+    def leave(self, uid: WorkflowUid) -> None:
+        """A workflow is over, and nothing more will be said of it."""
+        self._steps.leave(uid)
+
+    def set_quota(self, namespace: str, quota_bytes: int | None, max_objects: int = 0) -> None:
+        """Let a namespace hold no more than this; None and 0 for any amount. What it holds already stays until it lets go."""
+        self._items.accounts.limit(namespace, quota_bytes, max_objects)
+
+    def quota(self, uid: WorkflowUid) -> tuple[int | None, int]:
+        """Return what a workflow's namespace may hold, in bytes (None: any amount) and objects (0: any number)."""
+        account = self._steps.account(uid)
+        return (account.quota, account.max_objects) if account is not None else (None, 0)
+
+    def accounts(self) -> tuple[AccountView, ...]:
+        """Return what each namespace pays for, by name."""
+        return self._items.accounts.views(list(self._items.kept_items.values()))
 
     def set_capacity(self, capacity_bytes: int) -> None:
         """Plan for another capacity from now on; what is in use stays until it ends."""
@@ -348,6 +400,15 @@ class Planner(ObjectEvents):
     def items(self) -> Iterable[ItemView]:
         """Return what is known of every object."""
         return (view(self._items, item) for item in self._items)
+
+    def coming_refs(self) -> Iterator[ObjectRef]:
+        """Return the objects that are under way or queued."""
+        coming = (_S.QUEUED, _S.TRANSFERRING)
+        return (item.ref for item in self._items.table.values() if item.state in coming)
+
+    def kept(self) -> Iterator[ItemView]:
+        """Return what is kept until somebody says otherwise."""
+        return (view(self._items, item) for item in self._items.kept_items.values())
 
     def queued(self) -> tuple[ObjectRef, ...]:
         """Return the objects that claimed steps wait for and that are not under way yet, in the order in which they will be."""

@@ -9,7 +9,18 @@ from msgspec import Struct
 from jitflow.model.data import FutureStep, ObjectRef, Replica, StepId, WorkflowUid
 from jitflow.model.pods import CollectedArtifact
 from jitflow.model.reasons import StepStanding
-from jitflow.model.reports import Adoption, Estimate, PrimaryCheck, PrimaryFill, StepData, TransferRecord, Upload
+from jitflow.model.reports import (
+    Adoption,
+    Estimate,
+    PinView,
+    PrimaryCheck,
+    PrimaryFill,
+    QuotaView,
+    ReplicaPage,
+    StepData,
+    TransferRecord,
+    Upload,
+)
 
 
 class Lease(Struct, frozen=True, kw_only=True):
@@ -57,6 +68,13 @@ class OutputObject(Struct, frozen=True, kw_only=True):
     artifact: CollectedArtifact
 
 
+class Quota(Struct, frozen=True, kw_only=True):
+    """What a namespace may have in the primary. `bytes` None, `objects` 0: any amount."""
+
+    bytes: int | None = None
+    objects: int = 0
+
+
 class DataPlane(Protocol):
     """Moves objects so that each step finds its inputs near. Events come to the listener on the event loop.
 
@@ -68,7 +86,11 @@ class DataPlane(Protocol):
         """Load the catalogue, compare it with the disk, go on with what was under way."""
         ...
 
-    async def admit(self, uid: WorkflowUid, steps: Sequence[FutureStep]) -> None:
+    def belongs(self, uid: WorkflowUid, namespace: str) -> None:
+        """Say whose a workflow is, before anything else of it and again after a restart: its namespace pays for what it needs."""
+        ...
+
+    async def admit(self, uid: WorkflowUid, steps: Sequence[FutureStep], namespace: str = "") -> None:
         """Look the workflow's inputs up before it begins; nothing is fetched, nothing foreseen.
 
         Raises:
@@ -77,7 +99,7 @@ class DataPlane(Protocol):
         """
         ...
 
-    async def check(self, uid: WorkflowUid, steps: Sequence[FutureStep]) -> Estimate:
+    async def check(self, uid: WorkflowUid, steps: Sequence[FutureStep], namespace: str = "") -> Estimate:
         """Look the workflow's inputs up and say what running it will take; nothing is fetched.
 
         Raises:
@@ -148,8 +170,12 @@ class PrimaryAdmin(Protocol):
         """Return how full the primary is now."""
         ...
 
-    def replicas(self) -> Sequence[Replica]:
-        """Return the catalogue, by reference."""
+    async def replicas(self, *, after: str = "", limit: int = 1000) -> ReplicaPage:
+        """Return so many rows of the catalogue, by name, with what is under way and queued; those after the name `after`."""
+        ...
+
+    def replica(self, ref: ObjectRef) -> Replica | None:
+        """Return an object's row in the catalogue, None if it is neither here nor coming."""
         ...
 
     def step_data(self, uid: WorkflowUid) -> Sequence[StepData]:
@@ -210,8 +236,30 @@ class PrimaryAdmin(Protocol):
         """
         ...
 
-    async def pin(self, ref: ObjectRef, *, keep: bool) -> Replica:
-        """Keep a resident replica until told otherwise, or no longer."""
+    async def pin(self, ref: ObjectRef, namespace: str = "") -> PinView:
+        """Keep a resident replica, or everything that is or comes below a prefix, until told otherwise.
+
+        `namespace`: which pays for it, within its quota; empty: none, it is kept for all.
+
+        Raises:
+            Refused: the object is not here (`not_found`), or there is no room to keep it (`conflict`).
+        """
+        ...
+
+    async def unpin(self, ref: ObjectRef, namespace: str = "") -> PinView:
+        """Take a pin away; other pins of the same object stand.
+
+        Raises:
+            Refused: it is not pinned (`not_found`).
+        """
+        ...
+
+    def pins(self) -> Sequence[PinView]:
+        """Return what is pinned, by reference."""
+        ...
+
+    def quotas(self) -> Sequence[QuotaView]:
+        """Return what each namespace has in the primary and may have, by name."""
         ...
 
     async def compare(self, *, remove: bool = False, hashes: bool = False) -> PrimaryCheck:

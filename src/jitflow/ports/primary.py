@@ -1,6 +1,6 @@
 """The near store as the data plane needs it: complete objects under opaque locations, and a way to hand them to pods."""
 
-from collections.abc import Collection, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Coroutine, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -29,9 +29,12 @@ class Received(Struct, frozen=True, kw_only=True):
 
 
 class Contents(Struct, frozen=True, kw_only=True):
-    """Everything that is in the primary. `strangers`: what jitflow has not put there, by name, with its bytes."""
+    """A part of what is in the primary.
 
-    held: Mapping[str, Held]
+    `held`: by location; None where nobody has looked closer. `strangers`: what jitflow has not put there, with its bytes.
+    """
+
+    held: Mapping[str, Held | None]
     strangers: Mapping[str, int] = {}
 
 
@@ -101,15 +104,15 @@ class Primary(Protocol):
         """Return where a replica lies; another `token` (a version) gives another location."""
         ...
 
-    async def contents(self) -> Contents:
-        """Return what is there now."""
+    def contents(self, *, quick: bool = False) -> AsyncIterator[Contents]:
+        """Yield what is there now, in parts that do not overlap; `quick`: names may be enough, where looking takes long."""
         ...
 
     async def digest(self, location: str, kind: str) -> str:
         """Return the hash of a file that lies here, read now, empty if it cannot be told."""
         ...
 
-    async def remember(self, rows: Sequence[Replica]) -> None:
+    async def remember(self, rows: Iterable[Replica]) -> None:
         """Keep the catalogue beside the replicas too, for the day when nothing else knows it."""
         ...
 

@@ -105,8 +105,8 @@ class StateStore(Protocol):
         """Return one document."""
         ...
 
-    async def items(self, kind: str) -> Sequence[tuple[str, bytes]]:
-        """Return all documents of a kind, by key."""
+    async def items(self, kind: str, *, after: str = "", limit: int = 0) -> Sequence[tuple[str, bytes]]:
+        """Return the documents of a kind, by key: all, or so many of those whose keys come after `after`."""
         ...
 
     async def close(self) -> None:

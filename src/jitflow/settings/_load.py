@@ -122,6 +122,7 @@ def _check(settings: Settings, source: Path) -> None:
         (settings.events.attempts >= 1, "events.attempts must be at least 1"),
         (settings.grace_s >= 0, "grace_s must not be negative"),
     )
+    limits += _namespace_limits(settings, source, capacity)
     limits += (*_server_limits(settings.server), *_audit_limits(settings.audit), *_oidc_limits(settings.oidc))
     for holds, message in limits:
         if not holds:
@@ -129,6 +130,20 @@ def _check(settings: Settings, source: Path) -> None:
     for name, image in settings.images.items():
         if image.root and not Path(image.root).is_dir():
             raise SettingsError(f'{source}: images."{name}".root: {image.root} is not a directory')
+
+
+def _namespace_limits(settings: Settings, source: Path, capacity: int) -> tuple[tuple[bool, str], ...]:
+    limits: list[tuple[bool, str]] = []
+    for name, namespace in settings.namespaces.items():
+        where = f"namespaces.{name}"
+        try:
+            quota = parse_bytes(namespace.quota) if namespace.quota != "" else None
+        except SettingsError as error:
+            raise SettingsError(f"{source}: {where}.quota: {error}") from error
+        limits.append((quota is None or quota > 0, f"{where}.quota must be more than 0"))
+        limits.append((quota is None or quota <= capacity, f"{where}.quota is more than primary.capacity, which is {capacity:,}"))
+        limits.append((namespace.quota_objects >= 0, f"{where}.quota_objects must not be negative"))
+    return tuple(limits)
 
 
 def _server_limits(server: ServerSettings) -> tuple[tuple[bool, str], ...]:

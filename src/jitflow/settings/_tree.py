@@ -259,6 +259,13 @@ class PluginSettings(_Strict, frozen=True, kw_only=True):
     token: str = ""
 
 
+class NamespaceSettings(_Strict, frozen=True, kw_only=True):
+    """What a namespace may have in the primary: `quota` bytes (empty: any amount) and `quota_objects` objects (0: any number)."""
+
+    quota: str | int = ""
+    quota_objects: int = 0
+
+
 class RetentionSettings(_Strict, frozen=True, kw_only=True):
     """How many finished workflows are kept of each kind, the newest; 0: all. `completed` means those that have succeeded."""
 
@@ -278,6 +285,8 @@ class Settings(_Strict, frozen=True, kw_only=True):
 
     `workflow_defaults`: what holds for every workflow where it says nothing itself, a table with `metadata` and `spec` as in a
     manifest, or the path of a YAML file with them.
+
+    `namespaces`: limits of single namespaces; `*` stands for each that is not named.
 
     `node_labels`: labels of this machine that node selectors of manifests may name, besides its architecture, system and name.
     """
@@ -307,5 +316,6 @@ class Settings(_Strict, frozen=True, kw_only=True):
     foreign: ForeignSettings = ForeignSettings()
     plugins: dict[str, PluginSettings] = field(default_factory=dict[str, PluginSettings])
     retention: RetentionSettings = RetentionSettings()
+    namespaces: dict[str, NamespaceSettings] = field(default_factory=dict[str, NamespaceSettings])
     workflow_defaults: str | dict[str, Any] = ""
     images: dict[str, ImageSettings] = field(default_factory=dict[str, ImageSettings])

@@ -197,11 +197,12 @@ class SqliteStore:
 
         return await self._submit(self._reads, work)
 
-    async def items(self, kind: str) -> Sequence[tuple[str, bytes]]:
-        """Return all documents of a kind, by key."""
+    async def items(self, kind: str, *, after: str = "", limit: int = 0) -> Sequence[tuple[str, bytes]]:
+        """Return the documents of a kind, by key."""
 
         def work(connection: sqlite3.Connection) -> list[tuple[str, bytes]]:
-            return [(key, unpack(body)) for key, body in connection.execute(QUERIES["select_documents"], (kind,))]
+            found = connection.execute(QUERIES["select_documents"], (kind, after, limit or -1))
+            return [(key, unpack(body)) for key, body in found]
 
         return await self._submit(self._reads, work)
 

@@ -15,7 +15,19 @@ from jitflow.model.data import ObjectInfo, ObjectRef, Replica, ReplicaState, Ste
 from jitflow.model.pods import LogLine, Pod, PodKey
 from jitflow.model.problems import Refused
 from jitflow.model.reasons import NodeReason, ObjectStanding, Obstacle, StepStanding
-from jitflow.model.reports import Adoption, Estimate, PrimaryCheck, PrimaryFill, RemoteInfo, StepData, TransferRecord, Upload
+from jitflow.model.reports import (
+    Adoption,
+    Estimate,
+    PinView,
+    PrimaryCheck,
+    PrimaryFill,
+    QuotaView,
+    RemoteInfo,
+    ReplicaPage,
+    StepData,
+    TransferRecord,
+    Upload,
+)
 from jitflow.objects import ObjectStore
 from jitflow.ports.errors import FixRequest, ObjectMissing
 from jitflow.ports.executor import EndListener, NewsListener
@@ -382,9 +394,14 @@ class FakePrimary:
             stored_bytes=0,
         )
 
-    def replicas(self) -> Sequence[Replica]:
-        """Return the catalogue."""
-        return tuple(self._replicas[ref] for ref in sorted(self._replicas))
+    async def replicas(self, *, after: str = "", limit: int = 1000) -> ReplicaPage:
+        """Return a page of the catalogue."""
+        rows = [self._replicas[ref] for ref in sorted(self._replicas, key=str) if str(ref) > after]
+        return ReplicaPage(items=tuple(rows[:limit]), next=str(rows[limit - 1].ref) if len(rows) > limit else "")
+
+    def replica(self, ref: ObjectRef) -> Replica | None:
+        """Return a row of the catalogue."""
+        return self._replicas.get(ref)
 
     def step_data(self, uid: str) -> Sequence[StepData]:
         """Return one row."""
@@ -410,12 +427,37 @@ class FakePrimary:
         replica = Replica(ref=ref, size_bytes=info.size_bytes, state=ReplicaState.RESIDENT, location=ref.path)
         return self._replicas.setdefault(ref, replica)
 
-    async def pin(self, ref: ObjectRef, *, keep: bool) -> Replica:
-        """Keep an object or no longer."""
+    async def pin(self, ref: ObjectRef, namespace: str = "") -> PinView:
+        """Keep an object."""
         if ref not in self._replicas:
             raise Refused(f"{ref} is not in the primary", code="not_found")
-        self._replicas[ref] = replace(self._replicas[ref], kept=keep)
-        return self._replicas[ref]
+        self._replicas[ref] = replace(self._replicas[ref], kept=True, keepers=(namespace,))
+        return self._pin(ref)
+
+    async def unpin(self, ref: ObjectRef, namespace: str = "") -> PinView:
+        """Keep an object no longer."""
+        if ref not in self._replicas:
+            raise Refused(f"{ref} is not pinned", code="not_found")
+        self._replicas[ref] = replace(self._replicas[ref], kept=False, keepers=())
+        return PinView(ref=ref, namespace=namespace, kept=False)
+
+    def _pin(self, ref: ObjectRef) -> PinView:
+        one = self._replicas[ref]
+        return PinView(ref=ref, namespace=one.keepers[0], since=START, objects=1, size_bytes=one.size_bytes)
+
+    def pins(self) -> Sequence[PinView]:
+        """Return what is kept."""
+        return tuple(self._pin(ref) for ref in sorted(self._replicas) if self._replicas[ref].kept)
+
+    def quotas(self) -> Sequence[QuotaView]:
+        """Return two namespaces, of which one has a quota."""
+        return tuple(
+            QuotaView(
+                namespace=name, quota_bytes=quota, quota_objects=0, used_bytes=30, held_bytes=20, idle_bytes=10, pinned_bytes=5,
+                objects=3, waiting_steps=1,
+            )
+            for name, quota in (("argo", 100), ("other", None))
+        )  # fmt: skip
 
     def near(self, ref: ObjectRef) -> ObjectRef | None:
         """See `PrimaryAdmin.near`."""

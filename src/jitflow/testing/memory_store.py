@@ -126,10 +126,11 @@ class MemoryStore:
         self._check()
         return self._documents.get(kind, {}).get(key)
 
-    async def items(self, kind: str) -> Sequence[tuple[str, bytes]]:
-        """Return all documents of a kind, by key."""
+    async def items(self, kind: str, *, after: str = "", limit: int = 0) -> Sequence[tuple[str, bytes]]:
+        """Return the documents of a kind, by key."""
         self._check()
-        return sorted(self._documents.get(kind, {}).items())
+        found = sorted(item for item in self._documents.get(kind, {}).items() if not after or item[0] > after)
+        return found[:limit] if limit else found
 
     async def close(self) -> None:
         """Refuse everything from now on; harmless to repeat."""

@@ -7,16 +7,22 @@ import typer
 
 from jitflow.cli.commands import new_app
 from jitflow.cli.connect import connect
-from jitflow.cli.formats import size
+from jitflow.cli.formats import plural, size
 from jitflow.cli.options import ServerOption, TableFormat, TableOption
 from jitflow.cli.output import print_json, print_table, say
-from jitflow.model.reports import Upload
+from jitflow.model.reports import (
+    QuotaView,
+    Upload,
+)
 
 app = new_app(help="Objects, the primary and uploads: list, stage, pin, evict, fill, check, adopt.", no_args_is_help=True)
 
 Ref = Annotated[str, typer.Argument(metavar="REMOTE:PATH", help="An object; with / at its end a prefix.", show_default=False)]
 Unsent = Annotated[
     str, typer.Argument(metavar="[REMOTE:PATH]", help="An output that could not be sent; without one, all.", show_default=False)
+]
+PinNamespace = Annotated[
+    str, typer.Option("--namespace", "-n", metavar="NAME", help="The namespace that pays for it; without one it is kept for all.")
 ]
 Prefix = Annotated[
     str, typer.Argument(metavar="[REMOTE:PATH]", help="A prefix; without one, what is in the primary.", show_default=False)
@@ -27,7 +33,7 @@ Prefix = Annotated[
 def ls(ref: Prefix = "", server: ServerOption = "", output: TableOption = TableFormat.TABLE) -> None:
     """List the objects below a prefix, or the replicas in the primary."""
     with connect(server) as client:
-        found = client.objects(ref) if ref else list(client.primary().get("replicas") or ())
+        found = client.objects(ref) if ref else list(client.replicas())
     if output is TableFormat.JSON:
         print_json(found)
     elif not found:
@@ -59,16 +65,66 @@ def stage(ref: Ref, server: ServerOption = "", output: TableOption = TableFormat
     _act("stage", "is in the primary", ref, server, output)
 
 
-@app.command("pin", epilog="Example: jitflow data pin archive:images/2024/a.tif")
-def pin(ref: Ref, server: ServerOption = "", output: TableOption = TableFormat.TABLE) -> None:
-    """Keep an object in the primary until it is unpinned."""
-    _act("pin", "is kept", ref, server, output)
+@app.command("pin", epilog="Example: jitflow data pin archive:images/2024/ -n vision")
+def pin(ref: Ref, namespace: PinNamespace = "", server: ServerOption = "", output: TableOption = TableFormat.TABLE) -> None:
+    """Keep an object, or everything that is or comes below a prefix, in the primary until it is unpinned."""
+    with connect(server) as client:
+        found = client.pin("pin", ref, namespace)
+    if output is TableFormat.JSON:
+        print_json(found)
+    say(f"{ref} is kept{_for(namespace)} ({plural(found.objects, 'object')}, {size(found.size_bytes)})")
+    if found.message:
+        say(f"not kept: {found.message}")
 
 
-@app.command("unpin", epilog="Example: jitflow data unpin archive:images/2024/a.tif")
-def unpin(ref: Ref, server: ServerOption = "", output: TableOption = TableFormat.TABLE) -> None:
-    """Keep an object no longer."""
-    _act("unpin", "is kept no longer", ref, server, output)
+@app.command("unpin", epilog="Example: jitflow data unpin archive:images/2024/ -n vision")
+def unpin(ref: Ref, namespace: PinNamespace = "", server: ServerOption = "", output: TableOption = TableFormat.TABLE) -> None:
+    """Take a pin away."""
+    with connect(server) as client:
+        found = client.pin("unpin", ref, namespace)
+    if output is TableFormat.JSON:
+        print_json(found)
+    say(f"{ref} is kept no longer{_for(namespace)}")
+
+
+@app.command("pins", epilog="Example: jitflow data pins")
+def pins(server: ServerOption = "", output: TableOption = TableFormat.TABLE) -> None:
+    """List what is pinned."""
+    with connect(server) as client:
+        found = client.pins()
+    if output is TableFormat.JSON:
+        print_json(found)
+    elif not found:
+        say("nothing is pinned")
+    else:
+        rows = [[one.namespace or "*", f"{one.objects:,}", size(one.size_bytes), str(one.ref)] for one in found]
+        print_table(["NAMESPACE", "OBJECTS", "SIZE", "PIN"], rows)
+
+
+@app.command("quotas", epilog="Example: jitflow data quotas")
+def quotas(server: ServerOption = "", output: TableOption = TableFormat.TABLE) -> None:
+    """Say what each namespace has in the primary, and may have."""
+    with connect(server) as client:
+        found = client.quotas()
+    if output is TableFormat.JSON:
+        print_json(found)
+    elif not found:
+        say("no namespace has anything in the primary, or a quota")
+    else:
+        print_table(
+            ["NAMESPACE", "QUOTA", "USED", "HELD", "PINNED", "OBJECTS", "WAITING STEPS"], [_quota_row(one) for one in found]
+        )
+
+
+def _quota_row(one: QuotaView) -> list[str]:
+    quota = "-" if one.quota_bytes is None else size(one.quota_bytes)
+    objects = f"{one.objects:,}" + (f" of {one.quota_objects:,}" if one.quota_objects else "")
+    waiting = f"{one.waiting_steps:,}"
+    return [one.namespace, quota, size(one.used_bytes), size(one.held_bytes), size(one.pinned_bytes), objects, waiting]
+
+
+def _for(namespace: str) -> str:
+    return f" for namespace {namespace}" if namespace else ""
 
 
 @app.command("evict", epilog="Example: jitflow data evict archive:images/2024/a.tif")

@@ -135,7 +135,8 @@ def _worth(found: Estimate) -> str:
     untimed = found.steps - found.timed
     if not untimed:
         return ""
-    return f" (run times of {untimed:,} of {plural(found.steps, 'step')} are not known and count as nothing)"
+    taken = "are taken for average ones" if found.timed else "count as nothing"
+    return f" (run times of {untimed:,} of {plural(found.steps, 'step')} are not known and {taken})"
 
 
 def _chain(steps: Sequence[str]) -> str:

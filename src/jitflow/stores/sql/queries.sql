@@ -96,4 +96,4 @@ WHERE runs.uid = ? AND events.number > ? ORDER BY events.number LIMIT ?
 SELECT body FROM documents WHERE kind = ? AND key = ?
 
 -- name: select_documents
-SELECT key, body FROM documents WHERE kind = ? ORDER BY key
+SELECT key, body FROM documents WHERE kind = ?1 AND key >= ?2 AND (?2 = '' OR key > ?2) ORDER BY key LIMIT ?3
