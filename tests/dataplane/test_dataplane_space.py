@@ -285,7 +285,7 @@ def test_the_expected_time_is_known_once_the_link_is(tmp_path: Path) -> None:
         steps = [a_step(f"s{n}", kit.far.put(f"f{n}", 100)) for n in range(3)]
         estimate = await kit.plane.check("w", steps)
         assert (estimate.link_Bps, estimate.transfer_s, estimate.peak_bytes) == (100.0, 3.0, 200)
-        assert estimate.expected_s == pytest.approx(3.0)
+        assert estimate.expected_s == pytest.approx(3.0, abs=0.3)
 
     going(tmp_path, 200, story)
 
