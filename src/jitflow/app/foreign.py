@@ -6,7 +6,7 @@ what is wanted with what is held: doing that twice changes nothing, so a restart
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -298,6 +298,7 @@ class ForeignRuns:
             live.admitted.update(step.id for step in new)
             if live.again or self._closed:
                 return
+        self._dataplane.belongs(live.key, live.run.namespace)
         self._dataplane.announce(live.key, wanted.coming)
         live.settled = False
         live.parts = wanted.parts
@@ -331,9 +332,8 @@ class ForeignRuns:
             for live in self._live.values()
             if (not namespace or live.run.namespace == namespace) and (seen is None or live.run.namespace in seen)
         ]
-        replicas = self._replicas()
         runs.sort(key=lambda live: (-live.run.first_heard_at, live.run.name))
-        return [self._shown(live, replicas) for live in runs]
+        return [self._shown(live) for live in runs]
 
     def get(self, namespace: str, name: str) -> ForeignView:
         """Return the newest workflow of that name, or of that uid, with its steps and where their objects are.
@@ -347,18 +347,18 @@ class ForeignRuns:
         if not found:
             raise Refused(f"no workflow {name[:80]!r} of another Argo is known in namespace {namespace[:80]!r}", code="not_found")
         live = max(found, key=lambda one: one.run.first_heard_at)
-        replicas = self._replicas()
         holding = live.holding()
-        steps = tuple(self._step(live, step, replicas, held=step.id in holding) for step in live.run.steps)
-        return replace(self._shown(live, replicas), steps=steps)
+        steps = tuple(self._step(live, step, held=step.id in holding) for step in live.run.steps)
+        return replace(self._shown(live), steps=steps)
 
-    def _replicas(self) -> dict[ObjectRef, Replica]:
-        return {replica.ref: replica for replica in self._primary.replicas()}
+    def _is_near(self, ref: ObjectRef) -> bool:
+        replica = self._primary.replica(ref)
+        return replica is not None and replica.state is ReplicaState.RESIDENT
 
-    def _shown(self, live: _Live, replicas: Mapping[ObjectRef, Replica]) -> ForeignView:
+    def _shown(self, live: _Live) -> ForeignView:
         run = live.run
         refs = {one.ref for step in run.steps for one in step.inputs}
-        near = sum(1 for ref in refs if ref in replicas and replicas[ref].state is ReplicaState.RESIDENT)
+        near = sum(1 for ref in refs if self._is_near(ref))
         return ForeignView(
             namespace=run.namespace,
             name=run.name,
@@ -374,14 +374,14 @@ class ForeignRuns:
             problems=run.problems,
         )
 
-    def _step(self, live: _Live, step: ForeignStep, replicas: Mapping[ObjectRef, Replica], *, held: bool) -> ForeignStepView:
+    def _step(self, live: _Live, step: ForeignStep, *, held: bool) -> ForeignStepView:
         refused = [message for part, message in live.refused.items() if _node_of(part) == step.id]
         return ForeignStepView(
             name=step.name,
             template=step.template,
             state=step.state,
             held=held,
-            objects=tuple(_object(one, replicas, held=held) for one in step.inputs),
+            objects=tuple(_object(one, self._primary.replica(one.ref), held=held) for one in step.inputs),
             message="; ".join(refused),
         )
 
@@ -440,8 +440,7 @@ class _Placing:
         return FutureInput(ref=ref, optional=True)
 
 
-def _object(one: FutureInput, replicas: Mapping[ObjectRef, Replica], *, held: bool) -> ForeignObject:
-    replica = replicas.get(one.ref)
+def _object(one: FutureInput, replica: Replica | None, *, held: bool) -> ForeignObject:
     return ForeignObject(
         object=str(one.ref),
         state=replica.state.value if replica is not None else ReplicaState.ABSENT.value,
