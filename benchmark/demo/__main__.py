@@ -99,7 +99,7 @@ def _far_store(output: Path, name: str) -> Iterator[dict[str, Any]]:
     log = output / f"{name}-link.log"
     log.unlink(missing_ok=True)
     port = free_port()
-    with S3Server(output / "far") as server:
+    with S3Server(output / "far", hash_cache=output / "far-hashes") as server:
         ends = ["--listen", f"127.0.0.1:{port}", "--to", f"127.0.0.1:{server.port}"]
         pace = ["--rtt-ms", str(RTT_MS), "--mbit", str(LINK_MBIT), "--connection-mbit", str(CONNECTION_MBIT)]
         command = [sys.executable, "-m", "jitflow.testing.slow_link", *ends, *pace]

@@ -192,28 +192,28 @@ def test_a_window_in_which_the_link_was_not_busy_teaches_nothing() -> None:
     links = Links(64, {"near": 4}, lambda: now, lambda *facts: told.append(facts))
     links.know("near")
     assert told == [("near", 4, 4, 16_000_000, 2 * 2**20)]
-    links.began("far", 8, 200 * MB)
+    links.began("far", 4, 200 * MB)
     for second in range(10):
         now = float(second)
         links.moved("far", 5 * MB)
-    assert links.streams("far") == 16
-    links.began("far", 8, 200 * MB)
+    assert links.streams("far") == 8
+    links.began("far", 4, 200 * MB)
     for second in range(10, 12):
         now = float(second)
         links.moved("far", 50 * MB)
-    assert links.streams("far") == 12
+    assert links.streams("far") == 6
     assert links.states()[0].rate_Bps == pytest.approx(50e6, rel=0.6)
 
 
 @pytest.mark.parametrize(
-    ("rate", "fill_bytes", "part_bytes"), [(2.4, 1_200_000, 2**20), (16, 8_000_000, 2**20), (800, 160_000_000, 16 * 2**20)]
+    ("rate", "fill_bytes", "part_bytes"), [(2.4, 1_200_000, 2**20), (16, 8_000_000, 1_600_000), (800, 160_000_000, 16 * 2**20)]
 )
 def test_what_fills_a_link_and_what_a_range_is_worth_follow_from_what_it_gives(
     rate: float, fill_bytes: int, part_bytes: int
 ) -> None:
     now = 0.0
     links = Links(64, {}, lambda: now, lambda *_: None)
-    links.began("far", 16, 4000 * MB)
+    links.began("far", 8, 4000 * MB)
     for tenth in range(11):
         now = tenth / 10
         links.moved("far", int(rate * MB / 10))
@@ -231,13 +231,13 @@ def test_what_many_streams_gave_says_nothing_of_few() -> None:
         now = float(second)
         links.moved("far", 50 * MB)
     assert links.states()[0].rate_Bps == pytest.approx(50e6)
-    assert links.streams("far") == 16
+    assert links.streams("far") == 8
 
 
 def test_a_window_at_whose_end_little_was_left_to_come_tells_no_rate() -> None:
     now = 0.0
     links = Links(64, {}, lambda: now, lambda *_: None)
-    links.began("far", 16, 11 * MB)
+    links.began("far", 8, 11 * MB)
     for second in range(2):
         now = float(second)
         links.moved("far", 5 * MB)

@@ -178,6 +178,11 @@ def test_the_version_is_read(text: str, version: tuple[int, ...] | None) -> None
         (b'{"level":"error","msg":"it failed","object":"b/x","source":"s.go:1"}', logging.WARNING, "b/x: it failed"),
         (b'{"level":"notice","msg":"hello"}', logging.INFO, "hello"),
         (b'{"level":"error","msg":"rc: \\"operations/stat\\": error: x"}', logging.DEBUG, 'rc: "operations/stat": error: x'),
+        (
+            b'{"level":"error","msg":"Failed to copy: context canceled","object":"x"}',
+            logging.DEBUG,
+            "x: Failed to copy: context canceled",
+        ),
         (b"panic: runtime error\n", logging.WARNING, "panic: runtime error"),
     ],
 )

@@ -13,12 +13,12 @@ from msgspec import Struct
 
 LEVELS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128)
 """Numbers of streams that are tried."""
-FIRST_STREAMS = 16
+FIRST_STREAMS = 8
 FIRST_PART_BYTES, LEAST_PART_BYTES, MOST_PART_BYTES = 2 * 2**20, 2**20, 16 * 2**20
 """A range of an object is no smaller: while nothing is known of the link, on the slowest links, on fast ones."""
 PART_S, PART_LATENCIES = 0.25, 6
 """A range is worth its request if one stream takes so long for it, and so many round trips."""
-PART_STREAMS = 16
+PART_STREAMS = 8
 """Ranges of one object at once, at most."""
 FILL_BYTES = 16 * 10**6
 """So many bytes on their way keep a link busy until the next request has come through, on all but the longest and fastest."""
@@ -140,6 +140,11 @@ class Links:
     def streams(self, remote: str) -> int:
         """Return how many streams fill a link."""
         return self._of(remote).climb.streams
+
+    def moment_bytes(self, remote: str) -> int:
+        """Return what a link gives in a moment: half of what keeps it busy, and little while nothing is known of it."""
+        link = self._of(remote)
+        return (link.fill_bytes if link.rate_Bps else LEAST_FILL_BYTES) // 2
 
     def states(self) -> list[LinkState]:
         """Return what is known of the links that were used."""

@@ -181,13 +181,15 @@ class Transfers:
             return
         urgent = sum(one.parts for one in flights if one.urgent)
         room = max(self._links.streams(remote), urgent) - urgent
+        # To stop and go on costs requests, and what is on its way: for what is here in a moment nothing stops.
+        worth = sum(one.size_bytes - one.done_bytes for one in flights if one.urgent) >= self._links.moment_bytes(remote)
         for flight in flights:
             if flight.urgent:
                 self._go_on(flight)
             elif not urgent or flight.parts <= room:
                 room -= flight.parts
                 self._go_on(flight)
-            elif not flight.paused and self._is_begun(flight) and flight.receiving is not None:
+            elif worth and not flight.paused and self._is_begun(flight) and flight.receiving is not None:
                 flight.paused = flight.yields = True
                 flight.receiving.cancel()
 

@@ -277,8 +277,8 @@ def log_record(line: bytes) -> tuple[int, str]:
     if record.msg.startswith('rc: "'):
         return logging.DEBUG, record.msg  # the caller gets the same as an error
     text = f"{record.object}: {record.msg}" if record.object else record.msg
-    if record.msg.endswith("context canceled"):
-        return logging.DEBUG, text  # whoever cancelled it knows
+    if record.msg.endswith("context canceled") or record.msg.startswith("Didn't finish writing GET request"):
+        return logging.DEBUG, text  # whoever cancelled it, or has hung up, knows
     return _LEVELS.get(record.level, logging.WARNING), text
 
 

@@ -118,7 +118,7 @@ class _Transfer:
     async def run(self, parts: int) -> Path:
         self._resumed = await asyncio.to_thread(self.holdings.open)
         self._progress(self._resumed)
-        self._smallest = min(SMALLEST_BYTES, max(LEAST_BYTES, self._info.size_bytes // (2 * parts)))
+        self._smallest = min(SMALLEST_BYTES, max(LEAST_BYTES, self._info.size_bytes // parts))
         self._pending = [_Span(*one) for one in reversed(split(self.holdings.missing(), parts, self._smallest))]
         show = asyncio.get_running_loop().create_task(self._show())
         try:
