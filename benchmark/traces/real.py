@@ -1,6 +1,6 @@
 """Run recorded workflows for real, scaled down: a jitflow server, pods that read and write bytes, an S3 store behind a slow link.
 
-python -m benchmark.traces.real [--only montage-chameleon-2mass-05d] [--fractions 25] [--seconds 90] [--pace 8] [--megabytes 400]
+python -m benchmark.traces.real [--only montage-chameleon-2mass-05d] [--fractions 25] [--seconds 90] [--pace 8] [--megabytes 1000]
                                 [--rate 5] [--policies jitflow,on-demand] [--repeats 1]
 
 Writes build/bench/real.json and real.md. Beside each makespan stand the bound of the model (benchmark/traces/bound.py) at the
@@ -122,7 +122,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--fractions", type=_words, default=("25",), help="capacity in hundredths of all bytes")
     parser.add_argument("--seconds", type=float, default=90.0, help="least computing time of a run, for scaling")
     parser.add_argument("--pace", type=float, default=8.0, help="steps that begin in a second on average, at most, for scaling")
-    parser.add_argument("--megabytes", type=float, default=400.0, help="all bytes of a run, for scaling")
+    parser.add_argument("--megabytes", type=float, default=1000.0, help="all bytes of a run, for scaling")
     parser.add_argument("--rate", type=float, default=_RATE_BPS / 1e6, help="MB/s of the link, before scaling")
     parser.add_argument("--policies", type=_words, default=(JITFLOW, ON_DEMAND))
     parser.add_argument("--estimates", choices=("declared", "learned"), default="declared")

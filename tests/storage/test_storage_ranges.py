@@ -1,6 +1,7 @@
 """Large objects in ranges: real rclone, a real S3 server, real kills, and a store that knows no ranges."""
 
 import asyncio
+import hashlib
 import os
 import signal
 import subprocess
@@ -67,6 +68,20 @@ def test_several_streams_are_faster_than_one(s3: S3Server, tmp_path: Path) -> No
                 assert (tmp_path / str(parts)).read_bytes() == original.read_bytes()
             assert took[4] < 0.6 * took[1], took
             assert sorted(os.listdir(tmp_path)) == ["1", "4"]
+
+    asyncio.run(story())
+
+
+def test_an_object_is_sent_to_a_far_bucket_in_parts(s3: S3Server, tmp_path: Path) -> None:
+    async def story() -> None:
+        source = tmp_path / "source"
+        source.write_bytes(os.urandom(15 * MB))
+        async with far(s3, connection_rate_Bps=8 * MB) as (link, storage, info, original):
+            stored = await storage.store(source, at("far", f"{info.ref.path.partition('/')[0]}/sent"), ignore)
+            assert link.counters.connections >= 3
+            assert link.counters.up_bytes < 16 * MB
+            assert original.with_name("sent").read_bytes() == source.read_bytes()
+            assert stored.hashes["md5"] == hashlib.md5(source.read_bytes()).hexdigest()
 
     asyncio.run(story())
 

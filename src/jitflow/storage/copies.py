@@ -2,8 +2,8 @@
 
 import asyncio
 import os
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncGenerator, Generator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 
 from jitflow.model.data import ObjectInfo, ObjectRef
@@ -19,6 +19,10 @@ from jitflow.storage.remotes import RemoteConfig
 SMALL_BYTES = 8 * 2**20
 """Objects of S3 up to this size are read with one request: their size and hash are known and compared afterwards."""
 SECOND_LOOK_S = 10.0
+PARTED_BYTES, LEAST_PART_BYTES, MOST_PART_BYTES = 10 * 2**20, 5 * 2**20, 16 * 2**20
+"""Objects of this size go to far buckets in parts, several at once; buckets take no smaller parts."""
+PART_STREAMS, PARTED_AT_ONCE = 4, 4
+"""Parts of one object at once, and objects: rclone holds each part in memory while it is sent."""
 STORE_TRIES = 3
 STORE_PAUSE_S = 0.2
 
@@ -32,6 +36,8 @@ class Copies:
         self._lookup = lookup
         self._batches = Batches(transfers)
         self._ranges = ranges
+        self._parted = 0
+        """Objects that are being sent in parts."""
 
     async def close(self) -> None:
         """End what is under way for several callers at once."""
@@ -202,10 +208,10 @@ class Copies:
         traits = await self._lookup.traits(remote)
         before = await asyncio.to_thread(_stamp, source)
         blind = traits.features.bucket_based
-        request = wire.copyfile_request(
-            wire.local(_absolute(source)), keys.address(ref), config_of(remote), in_place=False, blind=blind
-        )
-        await self._transfers.run("operations/copyfile", request, subject=str(ref), total_bytes=before[0], progress=progress)
+        with self._in_parts(before[0], far_bucket=blind and not traits.is_near) as parts:
+            config = {**config_of(remote), **parts}
+            request = wire.copyfile_request(wire.local(_absolute(source)), keys.address(ref), config, in_place=False, blind=blind)
+            await self._transfers.run("operations/copyfile", request, subject=str(ref), total_bytes=before[0], progress=progress)
         after = await self._lookup.stat(ref)
         if await asyncio.to_thread(_stamp, source) != before:
             raise SourceChanged(f"{source} changed while it was sent to {ref}; it must be finished before it is stored")
@@ -216,6 +222,23 @@ class Copies:
             raise Corrupt(f"{ref}: the store's {kind} differs from that of {source}; send it again")
         progress(after.size_bytes)
         return after
+
+    @contextmanager
+    def _in_parts(self, size_bytes: int, *, far_bucket: bool) -> Generator[wire.Request]:
+        """Give the settings with which rclone sends an object, in parts if that is worth it and not too many are sent so."""
+        if not far_bucket or size_bytes < PARTED_BYTES or self._parted >= PARTED_AT_ONCE:
+            yield {"MultiThreadStreams": 1}
+            return
+        part_bytes = min(MOST_PART_BYTES, max(LEAST_PART_BYTES, size_bytes // (2 * PART_STREAMS)))
+        self._parted += 1
+        try:
+            yield {
+                "MultiThreadStreams": PART_STREAMS,
+                "MultiThreadCutoff": PARTED_BYTES,
+                "MultiThreadChunkSize": part_bytes,
+            }
+        finally:
+            self._parted -= 1
 
     async def _store_tree(self, remote: RemoteConfig, source: Path, ref: ObjectRef, progress: Progress) -> ObjectInfo:
         sizes = await asyncio.to_thread(files.inventory, source)
