@@ -4,14 +4,15 @@ python -m benchmark.traces [--traces FOLDER] [--only montage,blast] [--fractions
 python -m benchmark.traces --sigma 0.3 --policies jitflow      estimates that are off
 python -m benchmark.traces --together                          several workflows in one store
 python -m benchmark.traces --large                             what decisions cost in a large workflow
+python -m benchmark.traces --continue --seconds 300            a piece of it: the next points that are not in the file yet
 """
 
 import argparse
-import json
 import os
 import sys
-from collections.abc import Sequence
-from dataclasses import asdict, replace
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -19,7 +20,9 @@ from msgspec import structs
 
 from benchmark.traces import large, shared, tables
 from benchmark.traces.grid import BLIND, EFFORT, OURS, Row, Task, measure
+from benchmark.traces.kept import R, Rows, T, signature
 from benchmark.traces.workloads import BANDWIDTHS, FRACTIONS
+from jitflow.planner import Effort
 
 _DEFAULT_TRACES = Path("../shared/traces")
 
@@ -62,6 +65,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--output", type=Path, default=Path("build/bench"))
+    parser.add_argument("--continue", dest="proceed", action="store_true", help="measure only what is not in the file yet")
+    parser.add_argument("--seconds", type=float, default=0.0, help="begin nothing more after so long; go on with --continue")
     parser.add_argument("--name", default="", help="name of the files that are written")
     return parser.parse_args()
 
@@ -78,69 +83,92 @@ def _paths(folder: Path, only: Sequence[str]) -> list[Path]:
 
 
 def _grid(arguments: argparse.Namespace, paths: Sequence[Path]) -> int:
-    effort = structs.replace(
-        EFFORT, events=arguments.events, restarts=arguments.restarts, seed=arguments.seed, thrift=arguments.thrift
-    )
+    effort = _effort(arguments)
+    code = signature(effort, arguments.sigma)
     tasks = [
-        Task(path, int(fraction), bandwidth, effort, sigma=arguments.sigma, seed=arguments.seed)
+        Task(path, int(fraction), bandwidth, effort, sigma=arguments.sigma, seed=arguments.seed, code=code)
         for fraction in arguments.fractions
         for path in paths
         for bandwidth in arguments.bandwidths
     ]
     if arguments.policies:
         tasks = [replace(task, policies=arguments.policies) for task in tasks]
-    rows: list[Row] = []
-    with get_context("spawn").Pool(arguments.processes) as pool:
-        for number, found in enumerate(pool.imap(measure, tasks), 1):
-            rows += found
-            print(_progress(number, len(tasks), found), flush=True)
-    _write(rows, arguments)
+    name = arguments.name or ("traces-noisy" if arguments.sigma else "traces")
+    rows = Rows(arguments.output / f"{name}.json", Row, code, keep=arguments.proceed)
+    _measure(tasks, rows, measure, _point, arguments)
+    _write(rows.all, arguments.output / name)
     return 0
 
 
 def _together(arguments: argparse.Namespace, paths: Sequence[Path]) -> int:
-    effort = structs.replace(
-        EFFORT, events=arguments.events, restarts=arguments.restarts, seed=arguments.seed, thrift=arguments.thrift
-    )
+    effort = _effort(arguments)
     fraction = int(arguments.fractions[0]) if len(arguments.fractions) == 1 else shared.FRACTION
-    tasks = shared.tasks(paths, arguments.bandwidths, fraction, effort)
-    rows: list[shared.Row] = []
-    with get_context("spawn").Pool(arguments.processes) as pool:
-        for number, found in enumerate(pool.imap(shared.measure, tasks), 1):
-            rows += found
-            print(f"{number}/{len(tasks)} {', '.join(f'{row.policy} {row.ratio:.3f}' for row in found)}", flush=True)
-    if not rows:
+    code = signature(effort, fraction)
+    tasks = shared.tasks(paths, arguments.bandwidths, fraction, effort, code)
+    if not tasks:
         print("none of the mixes is in the folder", file=sys.stderr)
         return 2
-    text = shared.report(rows) + "\n"
-    (arguments.output / "traces-together.json").write_text(json.dumps([asdict(row) for row in rows], indent=1) + "\n")
-    (arguments.output / "traces-together.md").write_text(text)
+    name = arguments.name or "traces-together"
+    rows = Rows(arguments.output / f"{name}.json", shared.Row, code, keep=arguments.proceed)
+    _measure(tasks, rows, shared.measure, _mix, arguments)
+    text = shared.report(rows.all) + "\n"
+    (arguments.output / f"{name}.md").write_text(text)
     print("\n" + text)
     return 0
 
 
-def _progress(number: int, count: int, rows: Sequence[Row]) -> str:
+def _effort(arguments: argparse.Namespace) -> Effort:
+    return structs.replace(
+        EFFORT, events=arguments.events, restarts=arguments.restarts, seed=arguments.seed, thrift=arguments.thrift
+    )
+
+
+def _measure(
+    tasks: Sequence[T],
+    rows: Rows[R],
+    run: Callable[[T], list[R]],
+    describe: Callable[[Sequence[R]], str],
+    arguments: argparse.Namespace,
+) -> None:
+    """Measure what has no rows yet, until the time is up."""
+    until = time.monotonic() + (arguments.seconds or float("inf"))
+    missing = rows.missing(tasks)
+    if len(missing) < len(tasks):
+        print(f"{len(tasks) - len(missing)} of {len(tasks)} were measured before, by the same code")
+    with get_context("spawn").Pool(arguments.processes) as pool:
+        for number, found in enumerate(pool.imap_unordered(run, missing), len(tasks) - len(missing) + 1):
+            rows.add(found)
+            print(f"{number}/{len(tasks)} {describe(found)}", flush=True)
+            if time.monotonic() > until:
+                print(f"the time is up: {len(tasks) - number} are left, go on with --continue")
+                return
+
+
+def _mix(rows: Sequence[shared.Row]) -> str:
+    ratios = ", ".join(f"{row.policy} {row.ratio:.3f}" for row in rows)
+    return f"{', '.join(dict.fromkeys(rows[0].names))} {rows[0].bandwidth} MB/s: {ratios}"
+
+
+def _point(rows: Sequence[Row]) -> str:
     first = rows[0]
     ratios = ", ".join(f"{row.policy} {row.ratio:.3f}" for row in rows)
     plan = next((row.plan for row in rows if row.policy == OURS), "")
-    return f"{number}/{count} {first.instance} C={first.capacity_fraction:.0%} {first.bandwidth} MB/s: {ratios}; {plan}"
+    return f"{first.instance} C={first.capacity_fraction:.0%} {first.bandwidth} MB/s: {ratios}; {plan}"
 
 
-def _write(rows: Sequence[Row], arguments: argparse.Namespace) -> None:
-    name = arguments.name or ("traces" if not arguments.sigma else "traces-noisy")
-    (arguments.output / f"{name}.json").write_text(json.dumps([asdict(row) for row in rows], indent=1) + "\n")
+def _write(rows: Sequence[Row], name: Path) -> None:
     parts = [
-        "makespan / bound: mean / median / nine tenths\n\n" + tables.summary(rows),
+        "makespan / bound: mean / median / nine tenths, interpolated as numpy does / by nearest rank\n\n" + tables.summary(rows),
         "bytes over the link / bytes that must cross it: all points together / median\n\n" + tables.crossings(rows),
         "makespan / bound (in brackets: on demand)\n\n" + tables.by_instance(rows),
         tables.verdicts([row for row in rows if row.policy != BLIND]),
         tables.decisions(rows),
     ]
     text = "\n\n".join(part for part in parts if part) + "\n"
-    (arguments.output / f"{name}.md").write_text(text)
+    name.with_suffix(".md").write_text(text)
     print("\n" + text)
-    _draw(rows, arguments.output / f"{name}.png")
-    print(f"written: {arguments.output}/{name}.json, {name}.md")
+    _draw(rows, name.with_suffix(".png"))
+    print(f"written: {name}.json, {name.name}.md")
 
 
 def _draw(rows: Sequence[Row], path: Path) -> None:

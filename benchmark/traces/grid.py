@@ -5,12 +5,14 @@ from functools import lru_cache
 from pathlib import Path
 
 from benchmark.traces import baselines, bound, drive
-from benchmark.traces.workloads import Point, Trace, load, point
+from benchmark.traces.kept import Place
+from benchmark.traces.workloads import Point, Trace, load, name_of, point
 from jitflow.planner import Effort, Plan, choose, without_estimates
 
 OURS = "jitflow"
 BLIND = "jitflow, no estimates"
-EFFORT = Effort(events=60_000, restarts=300, thrift=0.005, content=0.03)
+POLICIES = (*baselines.POLICIES, BLIND, OURS)
+EFFORT = Effort(events=60_000, restarts=300, thrift=0.01, content=0.03)
 MODES = ("exact", "noisy", "together")
 
 
@@ -34,6 +36,13 @@ class Row:
     finished: bool
     peak_bytes: int = 0
     plan: str = ""
+    code: str = ""
+    """The signature of what measured it."""
+
+    @property
+    def place(self) -> Place:
+        """Return the point and the policy."""
+        return _place(self.instance, round(100 * self.capacity_fraction), self.bandwidth, self.policy)
 
     @property
     def ratio(self) -> float:
@@ -49,9 +58,25 @@ class Task:
     fraction: int
     bandwidth: str
     effort: Effort = EFFORT
-    policies: tuple[str, ...] = (OURS, BLIND, *baselines.POLICIES)
+    policies: tuple[str, ...] = POLICIES
     sigma: float = 0.0
     seed: int = 0
+    code: str = ""
+
+    @property
+    def places(self) -> tuple[Place, ...]:
+        """Return the point with each of its policies."""
+        name = name_of(self.path)
+        return tuple(_place(name, self.fraction, self.bandwidth, policy) for policy in self.policies)
+
+
+def _place(instance: str, fraction: int, bandwidth: str, policy: str) -> Place:
+    return fraction, instance, *place_of(bandwidth), POLICIES.index(policy)
+
+
+def place_of(bandwidth: str) -> tuple[float, str]:
+    """Return where a bandwidth comes among others: numbers in their order, then words."""
+    return (float("inf") if bandwidth == "bal" else float(bandwidth), bandwidth)
 
 
 @lru_cache(maxsize=16)
@@ -74,7 +99,7 @@ def measure(task: Task) -> list[Row]:
     below = [row for row in rows if row.finished and row.makespan_s < least * (1 - 1e-9)]
     if below:
         raise AssertionError(f"below the bound of {least:.2f} s: {below}")
-    return rows
+    return [replace(row, code=task.code) for row in rows]
 
 
 def plan_of(trace: Trace, place: Point, task: Task) -> Plan:

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import matplotlib as mpl
 
-from benchmark.traces.grid import BLIND, OURS, Row
-from benchmark.traces.tables import ORDER, by_fraction
+from benchmark.traces.grid import BLIND, OURS, POLICIES, Row
+from benchmark.traces.tables import by_fraction
 
 mpl.use("Agg")
 
@@ -27,7 +27,7 @@ def draw(rows: Sequence[Row], path: Path) -> None:
     groups = by_fraction(rows)
     figure, axes = plt.subplots(1, len(groups), figsize=(4 * len(groups), 3.8), sharey=True, squeeze=False, layout="constrained")
     for axis, (fraction, group) in zip(axes[0], groups.items(), strict=True):
-        for policy in ORDER:
+        for policy in POLICIES:
             ratios = sorted(row.ratio for row in group if row.policy == policy)
             if ratios:
                 shares = [(number + 1) / len(ratios) for number in range(len(ratios))]

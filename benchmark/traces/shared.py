@@ -8,9 +8,10 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from benchmark.traces import bound, drive
-from benchmark.traces.grid import BLIND, OURS, trace_of
+from benchmark.traces.grid import BLIND, OURS, place_of, trace_of
+from benchmark.traces.kept import Place
 from benchmark.traces.tables import table
-from benchmark.traces.workloads import WORKERS, Point, Trace, balanced, rate
+from benchmark.traces.workloads import WORKERS, Point, Trace, balanced, name_of, rate
 from jitflow.planner import Effort, Plan, choose, without_estimates
 
 MIXES = (
@@ -23,6 +24,7 @@ _APART = 0.25
 """Arrivals are apart by this share of a mean run alone."""
 _COPIES = 4
 FRACTION = 25
+_POLICIES = (OURS, BLIND)
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,13 @@ class Row:
     bytes_down: int
     bytes_up: int
     finished: bool
+    code: str = ""
+    """The signature of what measured it."""
+
+    @property
+    def place(self) -> Place:
+        """Return which workflows run where, and the policy."""
+        return _place_of(self.names, self.bandwidth, self.policy, same=self.same)
 
     @property
     def ratio(self) -> float:
@@ -57,9 +66,20 @@ class Task:
     fraction: int
     same: bool
     effort: Effort
+    code: str = ""
+
+    @property
+    def places(self) -> tuple[Place, ...]:
+        """Return the workflows and the bandwidth with each policy."""
+        names = tuple(map(name_of, self.paths))
+        return tuple(_place_of(names, self.bandwidth, policy, same=self.same) for policy in _POLICIES)
 
 
-def tasks(paths: Sequence[Path], bandwidths: Sequence[str], fraction: int, effort: Effort) -> list[Task]:
+def _place_of(names: tuple[str, ...], bandwidth: str, policy: str, *, same: bool) -> Place:
+    return same, *names, *place_of(bandwidth), _POLICIES.index(policy)
+
+
+def tasks(paths: Sequence[Path], bandwidths: Sequence[str], fraction: int, effort: Effort, code: str = "") -> list[Task]:
     """Return the mixes of different workflows, and those of one workflow whose copies read the same."""
 
     def found(name: str) -> Path | None:
@@ -68,7 +88,10 @@ def tasks(paths: Sequence[Path], bandwidths: Sequence[str], fraction: int, effor
     groups = [(tuple(path for name in mix if (path := found(name))), False) for mix in MIXES]
     groups += [((path,) * _COPIES, True) for name in SAMES if (path := found(name))]
     return [
-        Task(group, bandwidth, fraction, same, effort) for group, same in groups if len(group) > 1 for bandwidth in bandwidths
+        Task(group, bandwidth, fraction, same, effort, code)
+        for group, same in groups
+        if len(group) > 1
+        for bandwidth in bandwidths
     ]
 
 
@@ -126,6 +149,7 @@ def _together(scene: _Scene, policy: str, plans: Mapping[Trace, Plan]) -> Row:
         bytes_down=done.bytes_down,
         bytes_up=done.bytes_up,
         finished=not done.unfinished,
+        code=task.code,
     )
 
 

@@ -174,8 +174,14 @@ def load(path: Path) -> Trace:
         for task in workflow["specification"]["tasks"]
     ]
     used = {file for task in tasks for file in (*task.inputs, *task.outputs)}
-    name = path.name.removesuffix(".gz").removesuffix(".json")
-    return Trace(name=name, tasks=tuple(sorted_by_parents(tasks)), sizes={file: sizes[file] for file in sizes if file in used})
+    return Trace(
+        name=name_of(path), tasks=tuple(sorted_by_parents(tasks)), sizes={file: sizes[file] for file in sizes if file in used}
+    )
+
+
+def name_of(path: Path) -> str:
+    """Return the name of the trace in a file."""
+    return path.name.removesuffix(".gz").removesuffix(".json")
 
 
 def sorted_by_parents(tasks: Sequence[Task]) -> list[Task]:

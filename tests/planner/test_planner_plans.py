@@ -121,7 +121,7 @@ def test_peaks_add_to_ranges_and_forget_places() -> None:
     assert peaks.largest(60, 70) == max(one for n, one in enumerate(plain[60:70], 60) if n != 64)
 
 
-def a_planner(capacity: int, steps: list[FutureStep], *, envelope: bool = False, eager: bool = False) -> Planner:
+def a_planner(capacity: int, steps: list[FutureStep], *, envelope: bool = False, eager: int = 0) -> Planner:
     planner = Planner(capacity, OPTIONS)
     starts = {one.id: float(n) for n, one in enumerate(steps)}
     planner.announce("w", steps, Plan(starts=starts, envelope=envelope, eager=eager))
@@ -193,14 +193,32 @@ def test_a_live_result_leaves_when_nothing_else_makes_room_and_comes_back() -> N
 
 def test_results_leave_early_only_where_the_plan_says_so() -> None:
     steps = [step("a", makes=(("o", 60),)), step("b", ("x", 50)), step("c", ("y", 30)), step("d", ("o", None), after="a")]
-    for eager in (False, True):
+    for eager in (0, 1):
         planner = a_planner(120, steps, eager=eager)
         run(planner, steps[0])
         planner.ask("w", steps[1])
         settle(planner)
         planner.ask("w", steps[2])
         sent = [command for command in settle(planner) if isinstance(command, Store)]
-        assert bool(sent) is eager, "a place stands empty for want of room"
+        assert len(sent) == eager, "a place stands empty for want of room"
+
+
+def test_results_leave_for_as_many_ready_steps_as_the_plan_says() -> None:
+    steps = [
+        step("a", makes=(("o", 30),)), step("A", makes=(("p", 30),)), step("b", ("x", 50)), step("c", ("y", 30)),
+        step("e", ("z", 30)), step("d", ("o", None), ("p", None), after="aA"),
+    ]  # fmt: skip
+    for eager in (0, 1, 2):
+        planner = Planner(120, replace(OPTIONS, workers=3, slots=3))
+        planner.announce("w", steps, Plan(starts={one.id: n for n, one in enumerate(steps)}, envelope=False, eager=eager))
+        for one in steps[:2]:
+            run(planner, one)
+        planner.ask("w", steps[2])
+        settle(planner)
+        for one in steps[3:5]:
+            planner.ask("w", one)
+        sent = [command for command in settle(planner) if isinstance(command, Store)]
+        assert len(sent) == eager, "one result makes room for the next step, both for the next two"
 
 
 def test_within_the_envelope_nothing_runs_ahead_that_would_push_a_result_out() -> None:

@@ -168,7 +168,7 @@ def a_plan(world: World, works: list[Work], room: str) -> Plan | None:
     return Plan(
         starts=starts,
         envelope=room == "envelope",
-        eager=room == "eager",
+        eager={"eager": 1, "bold": world.random.choice((2, 100))}.get(room, 0),
         patience=world.random.choice((None, 0, 1, 4)),
         makespan_s=world.random.choice((None, 2.5 * len(starts))),
     )
@@ -184,7 +184,7 @@ def a_plan(world: World, works: list[Work], room: str) -> Plan | None:
     workers=st.integers(1, 4),
     fail=st.sampled_from((0.0, 0.2)),
     shared=st.booleans(),
-    room=st.sampled_from(("none", "envelope", "eager", "late")),
+    room=st.sampled_from(("none", "envelope", "eager", "bold", "late")),
 )
 def test_results_that_only_pass_through_leave_and_come_back_without_a_stall(
     *, seed, count, flows, slack, transfers, workers, fail, shared, room
@@ -319,7 +319,7 @@ def test_the_capacity_may_shrink_and_grow(seed, count):
     flows=st.integers(1, 3),
     slack=st.sampled_from((0.0, 0.5)),
     when=st.integers(0, 30),
-    room=st.sampled_from(("none", "envelope", "eager", "late")),
+    room=st.sampled_from(("none", "envelope", "eager", "bold", "late")),
 )
 def test_a_crash_at_any_event_loses_nothing_and_fetches_nothing_again(*, seed, count, flows, slack, when, room):
     world, works = world_of(seed=seed, count=count, flows=flows, slack=slack, fail=0.1)

@@ -1,6 +1,7 @@
 """Claims: a step gets everything it needs at once, or nothing; in the global order, with the first one protected."""
 
 import heapq
+from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable
 from enum import Enum, auto
@@ -329,10 +330,20 @@ class Claims:
             return
         envelope = self.envelope()
         flow = self._steps.workflows.get(head.uid)
-        eager = flow is not None and flow.eager and self.active < self._workers
-        if not self.active or eager or (envelope is not None and envelope.peak() > self._items.capacity):
+        idle = self._workers - self.active
+        eager = min(flow.eager, idle) if flow is not None else 0
+        if not self.active or eager > 0 or (envelope is not None and envelope.peak() > self._items.capacity):
             gap = self._items.fixed + head.missing - self._items.capacity
+            if eager > 1:
+                gap += self._wanted(head, eager - 1)
             self._spills.free(gap, out, f"room for {head.id}", self._short(head))
+
+    def _wanted(self, head: Step, count: int) -> int:
+        """Return the bytes that the next `count` ready steps behind the head lack, if none of them reads what another does."""
+        ready = self._steps.ready
+        place = bisect_right(ready, (head.key, head.seq), key=lambda entry: entry[:2])
+        steps = (entry[2] for entry in ready[place : place + count])
+        return sum(self._reserve(step) + sum(item.bytes for item in step.inputs if not item.fixed) for step in steps)
 
     def _short(self, step: Step) -> int:
         """Return how many objects too many a claim would hold."""

@@ -8,16 +8,17 @@ from jitflow.model.data import StepId
 class Plan(Struct, frozen=True, kw_only=True):
     """`starts`: seconds after the workflow's arrival, all different, none before those of the steps it waits for.
 
-    `envelope`: what runs ahead of this order may never force a result out of the primary. `eager`: results leave the primary as
-    soon as a place would stand empty for want of room, not only when nothing else helps. `patience`: how often the first ready
-    step without room is passed over before what becomes free is kept for it (None: as the options say).
+    `envelope`: what runs ahead of this order may never force a result out of the primary. `eager`: results leave the primary for
+    so many of the ready steps without room at once, as soon as places would stand empty, not only when nothing else helps.
+    `patience`: how often the first ready step without room is passed over before what becomes free is kept for it (None: as the
+    options say).
 
     `pace_s`: from one step to the next, for steps that become known later. `reason`: why this plan, for people.
     """
 
     starts: dict[StepId, float]
     envelope: bool = True
-    eager: bool = False
+    eager: int = 0
     patience: int | None = None
     pace_s: float = 1.0
     name: str = ""

@@ -105,7 +105,7 @@ class Workflow:
         self.joined: dict[StepId, float] = {}
         """Places after the arrival of steps that come with those of others, for they read the same."""
         self.envelope = True
-        self.eager = False
+        self.eager = 0
         self.patience: int | None = None
         self.timed = False
         """Whether its plan goes by estimates of run times."""

@@ -25,14 +25,18 @@ _LEAST_PER_STEP = 4
 """Events of one plan: a share of what is left, but enough for a workflow that needs no result to come and go."""
 _FAMILIES = 4
 """Random restarts are of the so many best kinds."""
-_ROOMS = ("envelope", "", "eager", "both")
+_ROOMS = ("envelope", "", "eager", "both", "bold")
 _PATIENCE = (4, None, 0, 16, None)
+_ALL = 1 << 10
 _REACHES = (0.02, 0.1, 0.005, 0.3)
 """How far, as a share of the whole, a step is moved in a plan beside the best one."""
 
 
 class _Kind(NamedTuple):
-    """An order, and what is done when room is short: `envelope`, `eager`, `both`, or nothing; and `Plan.patience`."""
+    """An order, and what is done when room is short: `envelope`, `eager`, `both`, `bold`, or nothing; and `Plan.patience`.
+
+    `bold` is eager for all places at once.
+    """
 
     order: str
     room: str = ""
@@ -268,6 +272,9 @@ _KINDS: Final = (
     _Kind("post", "eager"),
     _Kind("post", "eager", 4),
     _Kind("cp", "eager"),
+    _Kind("mem", "bold"),
+    _Kind("cp", "bold"),
+    _Kind("post", "bold"),
     _Kind("post", "both"),
     _Kind("mem", "envelope"),
     _Kind("aff", "envelope"),
@@ -279,6 +286,7 @@ _KINDS: Final = (
     _Kind("mem"),
     _Kind("aff"),
     _Kind("mem", "eager"),
+    _Kind("soon", "bold"),
     _Kind("mem", "eager", 4),
     _Kind("aff", "eager"),
     _Kind("cp", "envelope"),
@@ -317,7 +325,8 @@ def _beside(graph: Graph, plan: Plan, noise: Noise, reach: float, kind: _Kind) -
 
 def _ruled(plan: Plan, kind: _Kind) -> Plan:
     """Return the plan with the rules of a kind for when room is short."""
-    envelope, eager = kind.room in {"envelope", "both"}, kind.room in {"eager", "both"}
+    envelope = kind.room in {"envelope", "both"}
+    eager = _ALL if kind.room == "bold" else int(kind.room in {"eager", "both"})
     return replace(plan, envelope=envelope, eager=eager, patience=kind.patience, name=kind.name, reason=kind.name)
 
 
