@@ -11,6 +11,8 @@ import msgspec
 
 Place: TypeAlias = tuple[str | float, ...]
 _PACKAGES = ("jitflow.planner", "jitflow.model", "benchmark.traces")
+_BESIDE = {"__main__", "kept", "manifest", "plots", "real", "recipes", "tables"}
+"""Modules that change no row."""
 
 
 class Row(Protocol):
@@ -47,7 +49,7 @@ def signature(*flags: object) -> str:
         found = find_spec(package)
         for folder in (found.submodule_search_locations if found else None) or ():
             for path in sorted(Path(folder).glob("*.py")):
-                digest.update(path.read_bytes())
+                digest.update(path.read_bytes() if path.stem not in _BESIDE else b"")
     return digest.hexdigest()[:12]
 
 

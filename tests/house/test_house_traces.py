@@ -7,7 +7,7 @@ from pathlib import Path
 from random import Random
 
 import pytest
-from benchmark.traces import baselines, bound, drive, grid, kept, large, shared, tables
+from benchmark.traces import baselines, bound, drive, grid, kept, large, recipes, shared, tables
 from benchmark.traces.link import Pipe
 from benchmark.traces.workloads import Point, Task, Trace, load, point, sorted_by_parents
 from hypothesis import given, settings
@@ -161,6 +161,19 @@ def test_a_benchmark_in_pieces_writes_what_it_writes_in_one_go(tmp_path: Path) -
     assert kept.Rows(whole, grid.Row, "other code", keep=True).missing(places) == places
     assert kept.Rows(whole, grid.Row, "code", keep=False).missing(places) == places
     assert kept.signature(1) == kept.signature(1) != kept.signature(2)
+
+
+def test_made_workflows_are_traces_and_follow_from_their_seed(tmp_path: Path) -> None:
+    paths = recipes.write(tmp_path / "a", seed=3, count=1)
+    again = recipes.write(tmp_path / "b", seed=3, count=1)
+    assert [path.read_bytes() for path in paths] == [path.read_bytes() for path in again]
+    assert {path.name.split("-made-")[0] for path in paths} == set(recipes.RECIPES)
+    for trace in map(load, paths):
+        assert min(trace.sizes.values()) > 0
+        assert trace.finals
+        for task in trace.tasks:
+            writers = {trace.producers[file].name for file in task.inputs if file in trace.producers}
+            assert set(task.parents) == writers
 
 
 def _row(task: grid.Task, code: str) -> grid.Row:
