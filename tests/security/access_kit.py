@@ -16,6 +16,7 @@ from jitflow.agents import HostRules, WebhookSender
 from jitflow.app.backfills import Backfills
 from jitflow.app.foreign import ForeignRuns
 from jitflow.app.outbox import Outbox
+from jitflow.app.usage import UsageKeeper
 from jitflow.app.webhooks import Webhooks
 from jitflow.bootstrap.rotation import Rotation
 from jitflow.bootstrap.vault import Vault
@@ -70,6 +71,9 @@ class House:
             clock=world.clock,
             spawn=self._spawn,
         )
+        self.usage = UsageKeeper(
+            world.service.known_runs, world.engine, world.store, world.primary, clock=world.clock, spawn=self._spawn
+        )
         self.keys: dict[str, str] = {"own": OWN}
         self._background: list[Awaitable[Any]] = []
         self.app = self._app()
@@ -86,6 +90,7 @@ class House:
             outbox=self.outbox,
             foreign=self.foreign,
             backfills=self.backfills,
+            usage=self.usage,
             rotation=Rotation(Vault(self.audit.folder / "key"), self.world.store, self.world.objects),
         )
 

@@ -74,8 +74,8 @@ _NODE: Final = "/{node}/{artifact}"
 _SYNC: Final = "/api/v1/sync/{namespace}"
 _METHODS: Final = ("GET", "POST", "PUT", "DELETE", "PATCH")
 
-OPEN: Final = frozenset({"/healthz"})
-"""Paths that need no token: they tell nothing but that the server lives."""
+OPEN: Final = frozenset({"/healthz", "/docs", "/docs/docs.css", "/docs/docs.js"})
+"""Paths that need no token: they tell nothing but that the server lives, and how its API is asked."""
 
 
 def _collection(base: str, *, read: Where, write: Where) -> dict[tuple[str, str], Need]:
@@ -170,6 +170,13 @@ NEEDS: Final[Mapping[tuple[str, str], Need]] = {
     ("GET", _JIT + "/data"): Need(P.WORKFLOWS_READ),
     ("GET", _JIT + "/notes"): Need(P.WORKFLOWS_READ),
     ("GET", _JIT + "/why"): Need(P.WORKFLOWS_READ),
+    **{
+        ("POST", f"/api/jit/v1/bulk/{{namespace}}/{action}"): Need(P.WORKFLOWS_CONTROL)
+        for action in ("stop", "terminate", "suspend", "resume", "retry")
+    },
+    ("POST", "/api/jit/v1/bulk/{namespace}/resubmit"): Need(P.WORKFLOWS_CREATE),
+    ("POST", "/api/jit/v1/bulk/{namespace}/delete"): Need(P.WORKFLOWS_DELETE),
+    ("GET", "/api/jit/v1/usage/{namespace}"): Need(P.WORKFLOWS_READ),
     ("GET", _OBJECTS): Need(P.OBJECTS_READ),
     ("POST", _OBJECTS): Need(P.OBJECTS_WRITE),
     ("GET", _OBJECTS + "/{name}"): Need(P.OBJECTS_READ),

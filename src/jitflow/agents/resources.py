@@ -15,8 +15,8 @@ from jitflow.agents._outputs import collected
 from jitflow.agents._patches import json_patch
 from jitflow.app.manifests import read_unchecked
 from jitflow.app.objects import Objects
-from jitflow.app.selectors import label_selector
-from jitflow.app.service import Selection, Service
+from jitflow.app.selectors import Selection, label_selector
+from jitflow.app.service import Service
 from jitflow.engine import Change, Engine
 from jitflow.expr import queries
 from jitflow.model import argo

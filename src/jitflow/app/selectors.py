@@ -4,6 +4,9 @@ import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 
+from msgspec import Struct
+
+from jitflow.app.present import labels_of
 from jitflow.model.problems import Refused
 from jitflow.ports.store import RunRow
 
@@ -136,3 +139,45 @@ def instant(text: str) -> float:
     if moment is None or "T" not in text:
         raise Refused(f"{text[:60]!r} is no time; write it as 2026-01-31T12:00:00Z")
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+
+
+class Selection(Struct, frozen=True, kw_only=True):
+    """Which runs a list or a watch is about; texts as in Argo's listOptions.
+
+    `visible`: the namespaces that may be seen at all; None: every one.
+    """
+
+    namespace: str = ""
+    visible: frozenset[str] | None = None
+    labels: str = ""
+    fields: str = ""
+    name_filter: str = ""
+    created_after: str = ""
+    finished_before: str = ""
+    only_live: bool = False
+    """Leave out what only the archive knows."""
+
+
+def selector_of(selection: Selection) -> Callable[[RunRow], bool]:
+    """Return whether a run is among the selected.
+
+    Raises:
+        Refused: a text of the selection cannot be read.
+    """
+    by_label = label_selector(selection.labels) if selection.labels else None
+    by_field = FieldSelector(selection.fields, name_filter=selection.name_filter)
+    after = instant(selection.created_after) if selection.created_after else None
+    before = instant(selection.finished_before) if selection.finished_before else None
+
+    visible = selection.visible
+
+    def selects(row: RunRow) -> bool:
+        if visible is not None and row.namespace not in visible:
+            return False
+        if after is not None and int(row.created_at) < after:
+            return False
+        if before is not None and (row.finished_at is None or int(row.finished_at) > before):
+            return False
+        return by_field(row) and (by_label is None or by_label(labels_of(row)))
+
+    return selects

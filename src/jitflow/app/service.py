@@ -8,8 +8,8 @@ from functools import partial
 from typing import Any
 
 import msgspec
-from msgspec import Struct
 
+from jitflow.app import bulk
 from jitflow.app.archive import Archive
 from jitflow.app.artifacts import Artifacts
 from jitflow.app.deltas import Deltas
@@ -22,13 +22,14 @@ from jitflow.app.naming import TakenNames
 from jitflow.app.objects import Objects
 from jitflow.app.podlogs import PodLogs
 from jitflow.app.ports import Engine, Remotes
-from jitflow.app.present import document, labels_of
+from jitflow.app.present import document
 from jitflow.app.refs import parse_ref
-from jitflow.app.selectors import FieldSelector, instant, label_selector
+from jitflow.app.selectors import FieldSelector, Selection, selector_of
 from jitflow.app.submit import CLUSTER_TEMPLATE_LABEL, CRON_LABEL, TEMPLATE_LABEL, SubmitOptions, from_resource, resubmission
 from jitflow.app.watch import Watch
 from jitflow.app.why import why
 from jitflow.model import argo, runs
+from jitflow.model.bulk import BulkResult, BulkWish, Operation
 from jitflow.model.data import ObjectInfo, ObjectRef, Replica
 from jitflow.model.problems import Refused
 from jitflow.model.reasons import Why
@@ -62,23 +63,6 @@ REPLICAS_A_PAGE = 1000
 """Entries of a listing of a far store; longer ones say that they were cut."""
 MAX_PAGE = 10_000
 """Workflows of one list; the rest is reached with `continue`."""
-
-
-class Selection(Struct, frozen=True, kw_only=True):
-    """Which runs a list or a watch is about; texts as in Argo's listOptions.
-
-    `visible`: the namespaces that may be seen at all; None: every one.
-    """
-
-    namespace: str = ""
-    visible: frozenset[str] | None = None
-    labels: str = ""
-    fields: str = ""
-    name_filter: str = ""
-    created_after: str = ""
-    finished_before: str = ""
-    only_live: bool = False
-    """Leave out what only the archive knows."""
 
 
 class Service:
@@ -130,6 +114,11 @@ class Service:
         if self._unsubscribe is not None:
             self._unsubscribe()
             self._unsubscribe = None
+
+    @property
+    def known_runs(self) -> RunIndex:
+        """The rows of all runs."""
+        return self._index
 
     @property
     def watchers(self) -> int:
@@ -310,7 +299,7 @@ class Service:
 
     def list(self, selection: Selection, *, limit: int = 0, offset: int = 0) -> Page:
         """Return rows of the selected runs, newest first, those that only the archive knows among them."""
-        selects = _selector(selection)
+        selects = selector_of(selection)
         known = self._index.newest if selection.only_live else self._index.all
         rows = [row for row in known(selection.namespace) if selects(row)]
         size = min(limit or MAX_PAGE, MAX_PAGE)
@@ -382,6 +371,28 @@ class Service:
         await self._engine.send(row.uid, event)
         return await self.document(row) or _gone(row)
 
+    async def bulk(self, operation: Operation, namespace: str, wish: BulkWish) -> BulkResult:
+        """Do something to many workflows of a namespace; each has its own outcome.
+
+        Raises:
+            Refused: nothing says which, or that cannot be understood.
+        """
+        check_namespace(namespace)
+        selects = selector_of(bulk.selection_of(namespace, wish))
+        rows = [row for row in self._index.newest(namespace) if selects(row)]
+        event = bulk.event_of(operation, wish)
+
+        async def act(row: RunRow) -> argo.Workflow | None:
+            if event is not None:
+                await self._engine.send(row.uid, event)
+            elif operation is Operation.RESUBMIT:
+                return await self.resubmit_run(row, memoized=wish.memoized, parameters=wish.parameters)
+            else:
+                await self._engine.delete(row.uid, force=wish.force)
+            return None
+
+        return await bulk.perform(operation, rows, wish, act)
+
     # Workflows: follow.
 
     def watch(self, selection: Selection, *, after: int | None = None, only_rows: bool = False) -> Watch:
@@ -390,14 +401,14 @@ class Service:
             self._engine,
             self._index,
             namespace=selection.namespace,
-            selects=_selector(selection),
+            selects=selector_of(selection),
             after=after,
             only_rows=only_rows,
         )
 
     def deltas(self, selection: Selection, *, after: int | None = None) -> Deltas:
         """Return a view of the selected runs whose `run(sink)` tells what has changed of each."""
-        selects = _selector(selection)
+        selects = selector_of(selection)
         return Deltas(self._engine, self._index, namespace=selection.namespace, selects=selects, after=after)
 
     async def logs(self, namespace: str, name: str, query: LogQuery) -> Callable[[LogSink], Coroutine[None, None, None]]:
@@ -538,23 +549,3 @@ def _outputs(text: str) -> dict[str, str]:
 
 def _gone(row: RunRow) -> argo.Workflow:
     raise Refused(f'workflows.argoproj.io "{row.name}" not found', code="not_found")
-
-
-def _selector(selection: Selection) -> Callable[[RunRow], bool]:
-    by_label = label_selector(selection.labels) if selection.labels else None
-    by_field = FieldSelector(selection.fields, name_filter=selection.name_filter)
-    after = instant(selection.created_after) if selection.created_after else None
-    before = instant(selection.finished_before) if selection.finished_before else None
-
-    visible = selection.visible
-
-    def selects(row: RunRow) -> bool:
-        if visible is not None and row.namespace not in visible:
-            return False
-        if after is not None and int(row.created_at) < after:
-            return False
-        if before is not None and (row.finished_at is None or int(row.finished_at) > before):
-            return False
-        return by_field(row) and (by_label is None or by_label(labels_of(row)))
-
-    return selects

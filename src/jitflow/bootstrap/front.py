@@ -11,6 +11,7 @@ from jitflow.app import Service
 from jitflow.app.backfills import Backfills
 from jitflow.app.foreign import ForeignRuns
 from jitflow.app.outbox import Outbox
+from jitflow.app.usage import UsageKeeper
 from jitflow.app.webhooks import Webhook, Webhooks, checked
 from jitflow.bootstrap.home import Home
 from jitflow.bootstrap.rotation import Rotation
@@ -22,6 +23,7 @@ from jitflow.engine.tasks import Owner
 from jitflow.model.problems import Refused
 from jitflow.objects import ObjectStore
 from jitflow.ports.clock import Clock
+from jitflow.ports.dataplane import PrimaryAdmin
 from jitflow.ports.store import StateStore
 from jitflow.settings import (
     AuditSettings,
@@ -50,6 +52,7 @@ class Behind(Struct, frozen=True, kw_only=True):
     owner: Owner
     metrics: Exposition
     home: Home
+    primary: PrimaryAdmin
     closing: AsyncExitStack
     """What is called when the server stops."""
 
@@ -73,6 +76,7 @@ async def open_front(settings: Settings, token: str, behind: Behind) -> Applicat
         outbox=outbox,
         foreign=behind.foreign,
         backfills=await open_backfills(behind),
+        usage=await open_usage(behind),
         rotation=Rotation(behind.vault, behind.store, behind.objects),
         extra=data_routes(behind.service),
         hosts=(*LOOPBACK_HOSTS, *settings.server.names),
@@ -89,6 +93,17 @@ async def open_backfills(behind: Behind) -> Backfills:
     behind.closing.callback(behind.engine.subscribe(found.heard))
     behind.closing.callback(found.close)
     return found
+
+
+async def open_usage(behind: Behind) -> UsageKeeper:
+    """Return what counts what namespaces use, counting."""
+    usage = UsageKeeper(
+        behind.service.known_runs, behind.engine, behind.store, behind.primary, clock=behind.clock, spawn=behind.owner.spawn
+    )
+    behind.closing.push_async_callback(usage.save)
+    behind.closing.callback(behind.engine.subscribe(usage.hear))
+    await usage.open(await behind.store.runs())
+    return usage
 
 
 async def open_outbox(events: EventSettings, behind: Behind) -> Outbox:

@@ -197,6 +197,7 @@ async def open_stack(settings: Settings) -> AsyncGenerator[Stack]:
             owner=owner,
             metrics=metrics,
             home=home,
+            primary=dataplane,
             closing=stack,
         )
         stack.callback(behind.foreign.close)

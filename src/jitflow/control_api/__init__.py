@@ -15,9 +15,11 @@ from jitflow.app.backfills import Backfills
 from jitflow.app.foreign import ForeignRuns
 from jitflow.app.outbox import Outbox
 from jitflow.app.service import Service
-from jitflow.control_api import about, auditing
+from jitflow.app.usage import UsageKeeper
+from jitflow.control_api import about, auditing, pages
 from jitflow.control_api import metrics as metrics_routes
 from jitflow.control_api import secrets as secret_routes
+from jitflow.control_api import usage as usage_routes
 from jitflow.control_api.archive import ArchiveRoutes
 from jitflow.control_api.artifacts import ArtifactRoutes
 from jitflow.control_api.backfills import BackfillRoutes
@@ -87,6 +89,7 @@ def make_app(
     rotation: KeyRotation | None = None,
     foreign: ForeignRuns | None = None,
     backfills: Backfills | None = None,
+    usage: UsageKeeper | None = None,
 ) -> Application:
     """Return the application: the Control API (unless `control` is False) and `extra` routes behind one gate.
 
@@ -104,6 +107,7 @@ def make_app(
         backfills: runs of schedules in a time that is over; None: there is no such path.
         foreign: workflows that another Argo runs; None: their events are not taken.
         rotation: what gives the stored secrets a new key; None: there is no such path.
+        usage: what `/api/jit/v1/usage` tells; None: there is no such path.
         rules: how much may be asked, and by pages of which origins.
     """
     measured = metrics_routes.routes(metrics) if metrics is not None else []
@@ -112,8 +116,10 @@ def make_app(
     managed += secret_routes.routes(rotation) if rotation is not None else []
     managed += ForeignRoutes(foreign).routes() if foreign is not None and control else []
     managed += BackfillRoutes(backfills).routes() if backfills is not None and control else []
+    managed += usage_routes.routes(usage) if usage is not None else []
     audited = auditing.routes(audit) if audit is not None else []
-    table = [*about.routes(), *managed, *audited, *measured, *extra, *(routes(service) if control else ()), *about.other_routes()]
+    served = [*about.routes(), *pages.routes(), *managed, *audited, *measured, *extra]
+    table = [*served, *(routes(service) if control else ()), *about.other_routes()]
     open_paths = OPEN | {metrics_routes.PATH} if open_metrics else OPEN
     dispatcher = Dispatcher(table, partial(guard_of, open_paths=open_paths))
     gate = Gate(key) if isinstance(key, str) else key

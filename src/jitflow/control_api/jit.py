@@ -10,8 +10,9 @@ from jitflow.access import Permission
 from jitflow.app.names import check_namespace
 from jitflow.app.service import Service
 from jitflow.control_api.guards import require
-from jitflow.control_api.requests import read_manifest, seconds
+from jitflow.control_api.requests import decode, read_manifest, seconds
 from jitflow.control_api.workflows import answer
+from jitflow.model.bulk import BulkWish, Operation
 
 _ONE = "/api/jit/v1/workflows/{namespace}/{name}"
 
@@ -33,8 +34,17 @@ class JitRoutes:
             ("GET", _ONE + "/data", self.data),
             ("GET", _ONE + "/notes", self.notes),
             ("GET", _ONE + "/why", self.why),
+            *(("POST", f"/api/jit/v1/bulk/{{namespace}}/{operation}", self._bulk(operation)) for operation in Operation),
         ]
         return [Route(path, handler, methods=[method]) for method, path, handler in table]
+
+    def _bulk(self, operation: Operation) -> Callable[[Request], Awaitable[Response]]:
+        async def bulk(request: Request) -> Response:
+            """Do something to many workflows."""
+            wish = decode(await request.body(), BulkWish)
+            return answer(await self._service.bulk(operation, request.path_params["namespace"], wish))
+
+        return bulk
 
     async def explain(self, request: Request) -> Response:
         """Say what running a manifest would move and take."""

@@ -9,7 +9,7 @@ from starlette.requests import Request
 from jitflow.access import Permission
 from jitflow.app.logs import LogQuery
 from jitflow.app.manifests import Manifest
-from jitflow.app.service import Selection
+from jitflow.app.selectors import Selection
 from jitflow.app.submit import SubmitOptions
 from jitflow.control_api.guards import visible
 from jitflow.model.problems import Refused

@@ -431,6 +431,11 @@ class LocalDataPlane:
         found = self._standing.of(step)
         return replace(found, plan=self._planning.place(step)) if found.phase == "waiting" or found.objects else found
 
+    def read_bytes(self, step: StepId) -> int:
+        """Return what a step has read near (see `PrimaryAdmin.read_bytes`)."""
+        read = self._core.history.what_read(step)
+        return sum(size for _, size in read.inputs) if read is not None else 0
+
     async def timeline(self, *, since: float = 0.0) -> tuple[Sequence[TransferRecord], Sequence[tuple[float, int]]]:
         """Return finished transfers and the fill since a time (see `PrimaryAdmin.timeline`)."""
         return self._core.history.since(since)

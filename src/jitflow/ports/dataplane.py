@@ -189,6 +189,10 @@ class PrimaryAdmin(Protocol):
         """
         ...
 
+    def read_bytes(self, step: StepId) -> int:
+        """Return how many bytes of objects a step that has ended had read near; 0 if that is not known (any more)."""
+        ...
+
     async def timeline(self, *, since: float = 0.0) -> tuple[Sequence[TransferRecord], Sequence[tuple[float, int]]]:
         """Return finished transfers and the primary's fill (time, used bytes) since a time; bounded, newest kept."""
         ...

@@ -127,10 +127,12 @@ class FakeEngine:
 
     async def _commit(self, workflow: argo.Workflow, row: RunRow, kind: str, nodes: Sequence[argo.NodeStatus] = ()) -> RunRow:
         row = replace(row, sequence=await self._store.commit(Commit(row=row, header=msgspec.json.encode(workflow))))
+        before = self._rows.get(row.uid)
+        ends = row.finished_at is not None and (before is None or before.finished_at is None)
         self._workflows[row.uid] = workflow
         self._rows[row.uid] = row
         found = workflow.status.nodes if workflow.status is not None else {}
-        self._tell(FakeChange(kind=kind, row=row, nodes=tuple(node.id or "" for node in nodes), all_nodes=found))
+        self._tell(FakeChange(kind=kind, row=row, ends=ends, nodes=tuple(node.id or "" for node in nodes), all_nodes=found))
         return row
 
     def _tell(self, change: FakeChange) -> None:
@@ -414,6 +416,10 @@ class FakePrimary:
         )
         reason = "waiting for data: far:a"
         return StepStanding(step=step, phase="fetching", reason=reason, objects=(one,), expected_s=7.0, waited_s=3.0)
+
+    def read_bytes(self, step: str) -> int:
+        """Return the size of the one object that every step reads."""
+        return 10 if step else 0
 
     async def timeline(self, *, since: float = 0.0) -> tuple[Sequence[TransferRecord], Sequence[tuple[float, int]]]:
         """Return one transfer, if it is late enough."""

@@ -8,11 +8,14 @@ from msgspec import Struct
 from jitflow.access import TokenInfo, TokenWish
 from jitflow.model.access import AuditEntry, NewToken, Whoami
 from jitflow.model.backfill import BackfillView, BackfillWish
+from jitflow.model.bulk import BulkResult, BulkWish
+from jitflow.model.bulk import Operation as BulkOperation
 from jitflow.model.following import Delta
 from jitflow.model.foreign import ForeignView, Outcome
 from jitflow.model.reasons import NodeReason
 from jitflow.model.reports import Estimate, StepData, Timeline
 from jitflow.model.runs import Note
+from jitflow.model.usage import Usage
 from jitflow.model.webhooks import Failed, NewWebhook, WebhookInfo, WebhookWish
 from jitflow.openapi import Operation, Query
 
@@ -237,6 +240,22 @@ def _jit() -> list[Operation]:
             id="timeline", method="GET", path="/api/jit/v1/timeline", tag="Follow", answer=Timeline,
             query=(Query("since", "number", "Seconds since the epoch."),),
             summary="Finished transfers, and how full the primary was",
+        ),
+        *(
+            Operation(
+                id=f"{operation}Many", method="POST", path=f"/api/jit/v1/bulk/{{namespace}}/{operation}", tag="Many at once",
+                body=BulkWish, answer=BulkResult, example={"labels": "project=spring", "dry_run": True},
+                summary=f"{operation.capitalize()} all workflows that are selected; each has its own outcome",
+            )
+            for operation in BulkOperation
+        ),
+        Operation(
+            id="usage", method="GET", path="/api/jit/v1/usage/{namespace}", tag="Follow", answer=Usage,
+            query=(
+                Query("since", "number", "Seconds since the epoch; a day before `until` if not given."),
+                Query("until", "number", "Seconds since the epoch; now if not given."),
+            ),
+            summary="What a namespace has used, in whole hours",
         ),
         *(
             Operation(
