@@ -196,8 +196,9 @@ class UsageKeeper:
                 continue
             row = next((row for step in record.steps if (row := self._runs.by_uid(step.partition("/")[0])) is not None), None)
             if row is not None:
-                moved = "fetched_bytes" if record.direction == "in" else "sent_bytes"
-                self._take(row.namespace, record.finished_at, Tally(**{moved: record.size_bytes}))
+                size = record.size_bytes
+                tally = Tally(fetched_bytes=size) if record.direction == "in" else Tally(sent_bytes=size)
+                self._take(row.namespace, record.finished_at, tally)
         self._position.moved_at = max((record.finished_at for record in transfers), default=self._position.moved_at)
 
     async def read(self, namespace: str, since: float | None, until: float | None) -> Usage:
