@@ -79,7 +79,15 @@ def server(repository: Repository) -> Iterator[FileServer]:
 class Store:
     """The git store of one artifact, and its reference."""
 
-    def __init__(self, folder: Path, artifact: argo.GitArtifact, objects: Any = NO_OBJECTS, limit: int = 10**8) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        artifact: argo.GitArtifact,
+        objects: Any = NO_OBJECTS,
+        limit: int = 10**8,
+        *,
+        rules: HostRules | None = None,
+    ) -> None:
         found = origin_of(argo.Artifact(name="a", git=artifact), "ns")
         assert found is not None
         self.origin, path = found
@@ -87,7 +95,7 @@ class Store:
         self.staging = Staging(folder / "staging", limit)
         self.staging.open()
         self.target = folder / "target"
-        self.store = GitStore(self.origin, Credentials(objects), HostRules().check, self.staging, Limits(20))
+        self.store = GitStore(self.origin, Credentials(objects), rules or HostRules(), self.staging, Limits(20))
 
     async def fetch(self) -> ObjectInfo:
         """Read as the data plane does: the size is known at the second try."""
@@ -321,3 +329,25 @@ def test_what_git_says(said: str, error: type[PortError], word: str) -> None:
     found = fault(said, "git@h:r/")
     assert type(found) is error
     assert word in str(found)
+
+
+class Rebinding(HostRules):
+    """A name that leads to an address where nobody listens when it is checked, and to this machine when git looks it up."""
+
+    async def resolve(self, address: str) -> list[Any]:
+        return await HostRules().resolve("127.0.0.2")
+
+
+def test_a_name_that_leads_elsewhere_after_the_check_gains_nothing(server: FileServer, tmp_path: Path) -> None:
+    artifact = argo.GitArtifact(repo=server.url.replace("127.0.0.1", "localhost") + "/git/r.git")
+    with pytest.raises(Unreachable):
+        asyncio.run(Store(tmp_path, artifact, rules=Rebinding()).fetch())
+    assert not server.asked
+
+
+def test_git_is_sent_nowhere_else(server: FileServer, repository: Repository, tmp_path: Path) -> None:
+    with FileServer(repository.bare.parent.parent) as other:
+        server.redirects["/git/r.git/info/refs"] = f"{other.url}/git/r.git/info/refs"
+        with pytest.raises(FixRequest, match="sends git elsewhere"):
+            asyncio.run(Store(tmp_path, at(server)).fetch())
+        assert not other.asked

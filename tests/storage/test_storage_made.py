@@ -44,7 +44,7 @@ async def stores(s3: S3Server, objects: ObjectStore, folder: Path, allowed: tupl
     async with opened(s3.remote("far")) as rclone:
         staging = Staging(folder / "staging", 1 << 20)
         staging.open()
-        yield AllStores(rclone, Credentials(objects), HostRules(allowed).check, staging)
+        yield AllStores(rclone, Credentials(objects), HostRules(allowed), staging)
 
 
 def test_a_store_is_made_of_the_artifacts_own_secrets(s3: S3Server, tmp_path: Path) -> None:

@@ -56,7 +56,14 @@ class Store:
     """A web store of one artifact, and its reference."""
 
     def __init__(
-        self, folder: Path, http: argo.HTTPArtifact, objects: Any = NO_OBJECTS, allowed: tuple[str, ...] = (), limit: int = 10**7
+        self,
+        folder: Path,
+        http: argo.HTTPArtifact,
+        objects: Any = NO_OBJECTS,
+        allowed: tuple[str, ...] = (),
+        limit: int = 10**7,
+        *,
+        rules: HostRules | None = None,
     ) -> None:
         found = origin_of(argo.Artifact(name="a", http=http), "ns")
         assert found is not None
@@ -65,7 +72,7 @@ class Store:
         self.staging = Staging(folder / "staging", limit)
         self.staging.open()
         self.target = folder / "target"
-        self.store = WebStore(self.origin, Credentials(objects), HostRules(allowed).check, self.staging, Limits(5))
+        self.store = WebStore(self.origin, Credentials(objects), rules or HostRules(allowed), self.staging, Limits(5))
 
     async def fetch(self) -> ObjectInfo:
         return await self.store.fetch(await self.store.stat(self.ref), self.target, ignore)
@@ -274,6 +281,21 @@ def test_hosts_that_may_not_be_asked(web: FileServer, tmp_path: Path) -> None:
     web.redirects["/d/x.bin"] = f"{web.url}/d/x.bin"
     with pytest.raises(FixRequest, match="more than 10 times"):
         asyncio.run(Store(tmp_path, at(web)).fetch())
+
+
+class Rebinding(HostRules):
+    """A name that leads to an address where nobody listens when it is checked, and to this machine when it is looked up again."""
+
+    async def resolve(self, address: str) -> list[Any]:
+        return await HostRules().resolve("127.0.0.2")
+
+
+def test_a_name_that_leads_elsewhere_after_the_check_gains_nothing(web: FileServer, tmp_path: Path) -> None:
+    url = web.url.replace("127.0.0.1", "localhost")
+    store = Store(tmp_path, argo.HTTPArtifact(url=f"{url}/d/x.bin"), rules=Rebinding())
+    with pytest.raises(Unreachable):
+        asyncio.run(store.fetch())
+    assert not web.asked
 
 
 def stored(store: Store, data: bytes) -> Callable[[], ObjectInfo]:

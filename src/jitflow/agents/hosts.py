@@ -3,6 +3,7 @@
 import asyncio
 import ipaddress
 import socket
+import ssl
 from collections.abc import Collection
 from fnmatch import fnmatch
 from typing import Any, Final
@@ -69,6 +70,10 @@ class HostRules:
                     f"name it in `private_hosts` under [{self._settings}] in the settings file if it may be asked"
                 )
         return found
+
+    def transport(self, verify: ssl.SSLContext) -> "CheckedTransport":
+        """Return what connects to the very addresses that these rules allow."""
+        return CheckedTransport(self, verify=verify)
 
 
 class CheckedTransport(httpx.AsyncHTTPTransport):

@@ -257,8 +257,7 @@ def all_stores(settings: Settings, home: Home, storage: RcloneStorage, objects: 
     """Return the configured remotes with the stores that only manifests name."""
     staging = Staging(home.staging.absolute(), parse_bytes(settings.primary.capacity))
     staging.open()
-    hosts = hosts_of(settings)
-    return AllStores(storage, Credentials(objects), hosts.check, staging, stall_s=settings.primary.stall_s)
+    return AllStores(storage, Credentials(objects), hosts_of(settings), staging, stall_s=settings.primary.stall_s)
 
 
 def quotas_of(settings: Settings) -> dict[str, Quota]:

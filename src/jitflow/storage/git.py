@@ -31,9 +31,9 @@ from jitflow.ports.storage import Progress
 from jitflow.storage.binary import with_parent
 from jitflow.storage.credentials import Credentials, redactor_of
 from jitflow.storage.files import remove
+from jitflow.storage.guard import Guard, pinning
 from jitflow.storage.staging import Limits, Staging, check_room, move
 from jitflow.storage.unlisted import Unlisted
-from jitflow.storage.web import Guard
 
 PROTOCOLS = "https:http:ssh:git"
 """What git may speak, submodules included; never a program of its choice (`ext::`) or a file of this machine."""
@@ -61,6 +61,8 @@ _FAULTS: tuple[tuple[str, type[PortError], str], ...] = (
     ("Remote branch .* not found|couldn't find remote ref|unknown revision|Needed a single revision|not our ref", ObjectMissing,
      "it has no such revision"),
     ("transport .* not allowed", FixRequest, "git may not speak this protocol here"),
+    ("redirection|returned error: 30[12378]", FixRequest,
+     "the server sends git elsewhere, which is not followed; give the address that it leads to"),
     ("No space left on device", DiskFull, "no space is left on the disk"),
     ("Could not resolve host|unable to look up|Name or service not known", Unreachable, "the server's name is not known"),
     ("unable to access|Connection (refused|reset|timed out)|early EOF|hung up|unable to connect|Could not read from", Unreachable,
@@ -163,8 +165,8 @@ class GitStore(Unlisted):
         hide = redactor_of(self._origin, options)
         folder = Path(tempfile.mkdtemp(prefix="git-", dir=self._staging.root))
         try:
-            await self._guard(self._origin.host)
-            yield _Git(ref, options, folder, self._stall_s)
+            addresses = await self._guard.resolve(self._origin.host)
+            yield _Git(ref, options, folder, self._stall_s, pinning(options["repo"], addresses))
         except PortError as error:
             raise type(error)(hide(str(error))) from None
         except Refused as error:
@@ -176,8 +178,9 @@ class GitStore(Unlisted):
 class _Git:
     """Calls of the program for one repository."""
 
-    def __init__(self, ref: ObjectRef, options: dict[str, str], home: Path, stall_s: float) -> None:
+    def __init__(self, ref: ObjectRef, options: dict[str, str], home: Path, stall_s: float, pinned: list[str]) -> None:
         self._ref = ref
+        self._pinned = pinned
         self._options = options
         self._home = home
         self._stall_s = stall_s
@@ -287,7 +290,7 @@ class _Git:
             raise FixRequest(f"{self._ref}: the git program is not installed where the server runs; install it")
         pipe = asyncio.subprocess.PIPE
         return await asyncio.create_subprocess_exec(
-            *with_parent([program, *_SAFE, *arguments]),
+            *with_parent([program, *_SAFE, *self._pinned, *arguments]),
             env=self._environment,
             cwd=self._home,
             stdin=asyncio.subprocess.DEVNULL,
@@ -300,6 +303,7 @@ class _Git:
 _SAFE = (
     "-c", "core.hooksPath=/dev/null", "-c", "core.fsmonitor=false", "-c", "credential.helper=", "-c", "protocol.file.allow=never",
     "-c", "protocol.ext.allow=never", "-c", "gc.auto=0", "-c", "advice.detachedHead=false", "-c", "init.defaultBranch=main",
+    "-c", "http.followRedirects=false",  # nobody would ask whether those hosts may be asked
 )  # fmt: skip
 
 

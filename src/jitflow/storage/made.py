@@ -14,10 +14,11 @@ from jitflow.ports.storage import Copied, Progress, Storage
 from jitflow.storage import files
 from jitflow.storage.credentials import Credentials
 from jitflow.storage.git import GitStore
+from jitflow.storage.guard import Guard
 from jitflow.storage.rclone_storage import RcloneStorage
 from jitflow.storage.remotes import RemoteConfig
 from jitflow.storage.staging import Limits, Staging
-from jitflow.storage.web import Guard, WebStore
+from jitflow.storage.web import WebStore
 
 
 class AllStores:
@@ -147,7 +148,7 @@ class AllStores:
             return
         try:
             if origin.host:
-                await self._guard(origin.host)
+                await self._guard.resolve(origin.host)
             await self._rclone.configure(config)
         except Refused as error:
             raise AccessRefused(f"{origin.label}: {error}") from error

@@ -4,7 +4,7 @@ import asyncio
 import ssl
 import tempfile
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from functools import lru_cache
 from pathlib import Path
@@ -30,10 +30,10 @@ from jitflow.ports.errors import (
 from jitflow.ports.storage import Progress
 from jitflow.storage.credentials import Credentials, redactor_of
 from jitflow.storage.files import partial_path, remove
+from jitflow.storage.guard import Guard, pinned
 from jitflow.storage.staging import Limits, Staging, check_room, disk_error, move
 from jitflow.storage.unlisted import Unlisted
 
-Guard = Callable[[str], Awaitable[None]]
 """Refuses hosts (`host` or `host:port`) that may not be asked."""
 
 MAX_REDIRECTS = 10
@@ -168,7 +168,9 @@ class WebStore(Unlisted):
         try:
             with _context(options, self._staging.root) as verify:
                 timeout = httpx.Timeout(self._stall_s, connect=min(CONNECT_TIMEOUT_S, self._stall_s))
-                async with httpx.AsyncClient(verify=verify, timeout=timeout, headers={"Accept-Encoding": "identity"}) as client:
+                way = pinned(self._guard, verify)
+                headers = {"Accept-Encoding": "identity"}
+                async with httpx.AsyncClient(verify=verify, transport=way, timeout=timeout, headers=headers) as client:
                     session = _Session(client, ref, options, self._guard)
                     await session.authorize()
                     yield session
@@ -208,7 +210,7 @@ class _Session:
         url = self._options.get("token_url")
         if not url:
             return
-        await self._guard(httpx.URL(url).netloc.decode("ascii"))
+        await self._guard.resolve(httpx.URL(url).netloc.decode("ascii"))
         form = {"grant_type": "client_credentials", **dict(_pairs(self._options.get("endpoint_params", "")))}
         if self._options.get("scopes"):
             form["scope"] = self._options["scopes"]
@@ -263,7 +265,7 @@ class _Session:
         """Send a request and follow where it is sent on, as long as those hosts may be asked; only the first hears secrets."""
         url = self._url
         for _ in range(MAX_REDIRECTS + 1):
-            await self._guard(url.netloc.decode("ascii"))
+            await self._guard.resolve(url.netloc.decode("ascii"))
             own = (url.scheme, url.netloc) == (self._url.scheme, self._url.netloc)
             headers = [*(self._headers if own else ()), *(more or {}).items()]
             request = self._client.build_request(method, url, headers=headers, content=body() if body is not None else None)
