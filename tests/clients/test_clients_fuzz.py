@@ -12,6 +12,7 @@ def test_made_up_requests_are_answered_as_described(server: Server, tmp_path) ->
     assert code == 0
     assert sent > 20
     wanted = ["why", "createToken", "getToken", "timeline", "WorkflowService_ListWorkflows", "WorkflowService_SetWorkflow"]
+    wanted += ["receiveArgoEvent", "receiveWorkflowEvent", "getForeign", "makeBackfill"]
     code, sent = fuzz(server, REFERENCE / "openapi-control.json", wanted, each=5, seed=1, folder=tmp_path)
     assert code == 0
     assert sent > 20

@@ -8,6 +8,7 @@ import pytest
 from foreign_history import PIPELINE, held, history, ref, validate, view
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from machine_driver import workflow
 
 from jitflow.machine import foreign, foreignlife
 from jitflow.model import argo
@@ -79,13 +80,36 @@ def test_an_attempt_that_failed_holds_what_the_next_one_reads() -> None:
     assert states(done[0])["wf.prepare(0)"] == DONE
 
 
+DOUBLING = "entrypoint: n0\ntemplates:\n" + "".join(
+    f"- name: n{level}\n  steps: [[{{name: a, template: n{level + 1}}}, {{name: b, template: n{level + 1}}}]]\n"
+    for level in range(40)
+)
+LOOPS = "entrypoint: n0\ntemplates:\n" + "".join(
+    f"- name: n{level}\n  steps: [[{{name: a, template: n{level + 1}, withSequence: {{count: 1000}}}}]]\n" for level in range(5)
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "steps"),
+    [
+        (DOUBLING + "- name: n40\n  suspend: {}\n", 0),
+        (LOOPS + "- name: n5\n  suspend: {}\n", 0),
+        (LOOPS + "- name: n5\n  container: {image: busybox, command: [cat]}\n", foreign.MAX_STEPS),
+        ("entrypoint: m\ntemplates:\n- name: m\n  steps: [[{name: a, template: m}, {name: b, template: m}]]\n", 0),
+    ],
+)
+def test_manifests_that_unfold_without_end_are_looked_at_so_far_and_no_further(text: str, steps: int) -> None:
+    event = {"type": "ADD", "body": msgspec.to_builtins(workflow(text))}
+    seen = foreign.seen(announcements.read(msgspec.json.encode(event)).workflow, validate)
+    assert len(seen.steps) == steps
+
+
 def test_a_manifest_that_cannot_be_read_ahead_is_followed_by_its_nodes() -> None:
     event = msgspec.json.decode(
         msgspec.json.encode(next(e for e in HISTORY if "each(0:a)" in str(e.get("body", {}).get("status"))))
     )
     event["body"]["spec"]["entrypoint"] = "nothing"
-    workflow = announcements.read(msgspec.json.encode(event)).workflow
-    seen = foreign.seen(workflow, validate)
+    seen = foreign.seen(announcements.read(msgspec.json.encode(event)).workflow, validate)
     assert "its steps are not foreseen" in seen.problems[0]
     assert "wf.each(0:a)(0)" in {step.name for step in seen.steps}
 
@@ -262,8 +286,8 @@ def test_versions_grow_with_the_history_with_and_without_kubernetes_numbers() ->
     for event in HISTORY:
         body = msgspec.json.decode(msgspec.json.encode(event["body"]))
         del body["metadata"]["resourceVersion"], body["metadata"]["generation"]
-        workflow = announcements.read(msgspec.json.encode({"type": event["type"], "body": body})).workflow
-        bare.append(foreign.version_of(workflow, deleted=event["type"] == "DELETE"))
+        found = announcements.read(msgspec.json.encode({"type": event["type"], "body": body})).workflow
+        bare.append(foreign.version_of(found, deleted=event["type"] == "DELETE"))
     assert bare == sorted(bare)
     assert bare[-2].closing
 
@@ -305,6 +329,6 @@ def test_what_becomes_known_later_is_held_beside_what_is_held_already() -> None:
 
 
 def test_the_pipeline_of_these_tests_is_valid() -> None:
-    workflow = announcements.read(msgspec.json.encode(history(PIPELINE)[0])).workflow
-    validate(workflow, foreign.StoredTemplates({}, foreign.NO_OBJECTS))
-    assert isinstance(workflow, argo.Workflow)
+    found = announcements.read(msgspec.json.encode(history(PIPELINE)[0])).workflow
+    validate(found, foreign.StoredTemplates({}, foreign.NO_OBJECTS))
+    assert isinstance(found, argo.Workflow)

@@ -6,7 +6,6 @@ are known ahead, for they follow from names.
 """
 
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -36,6 +35,8 @@ from jitflow.model.runs import NamedFile
 
 MAX_STEPS = 200_000
 """More steps than this are not looked at ahead."""
+MAX_BARREN = 20_000
+"""So many templates more than there are pods are gone through: calls that call each other double with each level."""
 
 
 class ForecastStep(Struct, frozen=True, kw_only=True, gc=False):
@@ -108,6 +109,7 @@ class _Forecaster:
     def __init__(self, state: State, limit: int, objects: Objects, intermediates: str = "") -> None:
         self._objects = objects
         self._limit = limit
+        self._walked = 0
         self._view = LiveView(state, objects)
         self._program = state.program
         self._run = state.run
@@ -121,11 +123,19 @@ class _Forecaster:
 
     def run(self) -> tuple[ForecastStep, ...]:
         """Walk from the root."""
-        if self._run.finished_at is None:
-            with suppress(_FullError):
+        try:
+            if self._run.finished_at is None:
                 self._walk()
+        except _FullError:
+            self._mark_cut()
         self._steps.sort(key=lambda entry: entry[:2])
         return tuple(self._without_exports(step) for _, _, step in self._steps)
+
+    def _mark_cut(self) -> None:
+        """Say that more may come than was looked at."""
+        if self._steps:
+            level, rank, step = self._steps[-1]
+            self._steps[-1] = (level, rank, msgspec.structs.replace(step, unknown=True))
 
     def _without_exports(self, step: ForecastStep) -> ForecastStep:
         """Return the step with what the workflow exports not among the outputs that may stay in the primary."""
@@ -205,6 +215,9 @@ class _Forecaster:
 
     def _template(self, place: _Place, template: CompiledTemplate, inputs: FutureInputs, *, retried: bool = False) -> Outcome:
         """Foresee a node that is not there yet."""
+        self._walked += 1
+        if self._walked > len(self._steps) * MAX_DEPTH + MAX_BARREN:
+            raise _FullError
         if place.depth > MAX_DEPTH or (not place.certain and template.key in place.stack):
             return Outcome(last=place.after, certain=False)
         if template.retry is not None and not retried:

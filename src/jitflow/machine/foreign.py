@@ -22,8 +22,8 @@ from jitflow.model.objects import NO_OBJECTS, ConfigMap, O, Objects
 from jitflow.model.problems import Refused
 from jitflow.model.runs import NamedFile
 
-MAX_STEPS = 20_000
-"""More steps than this are not looked at ahead."""
+MAX_STEPS = 5_000
+"""More steps than this are not looked at ahead: the others are known when they have a node."""
 _PHASE_LABEL = "workflows.argoproj.io/phase"
 _ENDED = frozenset({phases.SUCCEEDED, phases.FAILED, phases.ERROR, phases.SKIPPED, phases.OMITTED})
 _POD, _RETRY = "Pod", "Retry"
