@@ -9,6 +9,7 @@ import pytest
 from tests.security.access_kit import ALL, HERE, MANIFEST, THERE, House, Role
 
 from jitflow.access import LOWEST, NEEDS, OPEN, Need, Permission, Where, need_of
+from jitflow.access.audit import AuditQuery
 from jitflow.model.objects import Secret
 
 pytestmark = pytest.mark.pure
@@ -88,6 +89,8 @@ def test_events_are_taken_of_workflows_in_namespaces_where_their_sender_may_send
             for key, namespace in (("operator", THERE), ("elsewhere", HERE), ("viewer", HERE), ("operator", "")):
                 answer = await house.ask(key, "POST", path, json=event(namespace))
                 assert answer.status_code == (403 if namespace else 400), (key, namespace, answer.text)
+        noted = [one for one in house.audit.read(AuditQuery()) if one.path == "/events/argo"]
+        assert {(one.namespace, one.name, one.status) for one in noted} >= {(HERE, "w", 200), (THERE, "w", 403)}
         listed = await house.ask("operator", "GET", "/api/jit/v1/foreign-workflows/")
         assert [one["namespace"] for one in listed.json()["items"]] == [HERE]
         assert (await house.ask("elsewhere", "GET", "/api/jit/v1/foreign-workflows/")).json()["items"] == []

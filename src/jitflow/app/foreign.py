@@ -88,7 +88,8 @@ class _Live:
         self.refused: dict[StepId, str] = {}
         self.settled = False
         """It has ended, and the data plane knows."""
-        self.admitted: set[StepId] = set()
+        self.looked_at: set[ObjectRef] = set()
+        """Objects that were looked up."""
         self.busy = False
         self.again = False
 
@@ -288,14 +289,14 @@ class ForeignRuns:
 
     async def _follow_one(self, live: _Live) -> None:
         wanted = foreignlife.wanted(live.run, self._rules.ahead, live.parts)
-        new = [step for step in wanted.coming if step.inputs and step.id not in live.admitted]
+        new = [step for step in wanted.coming if any(one.ref not in live.looked_at for one in step.inputs)]
         if new:
             try:
-                await self._dataplane.admit(live.key, [step for step in wanted.coming if step.inputs])
+                await self._dataplane.admit(live.key, new)
             except (Refused, PortError) as error:
                 # A step's own lease says what is wrong with it; the others have their objects all the same.
                 _log.warning("not everything of a foreign workflow can be near", workflow=live.run.name, reason=str(error)[:500])
-            live.admitted.update(step.id for step in new)
+            live.looked_at.update(one.ref for step in new for one in step.inputs)
             if live.again or self._closed:
                 return
         self._dataplane.belongs(live.key, live.run.namespace)
@@ -315,7 +316,7 @@ class ForeignRuns:
         live.asked.clear()
         live.parts = foreignlife.NOTHING
         live.refused.clear()
-        live.admitted.clear()
+        live.looked_at.clear()
         for step in asked:
             self._dataplane.release(step, [])
         # Leases of an earlier life go too.

@@ -9,7 +9,7 @@ from starlette.routing import BaseRoute, Route
 from jitflow.access import Permission
 from jitflow.app.foreign import ForeignRuns
 from jitflow.control_api.errors import failure_of
-from jitflow.control_api.guards import note_name, require, visible
+from jitflow.control_api.guards import NOTED, require, visible
 from jitflow.control_api.workflows import answer
 from jitflow.model.foreign import Outcome
 from jitflow.model.problems import Refused
@@ -53,8 +53,9 @@ class ForeignRoutes:
     async def _taken(self, request: Request) -> Outcome:
         event = await self._runs.read(await request.body())
         metadata = event.workflow.metadata
-        require(request, Permission.EVENTS_SEND, (metadata and metadata.namespace) or "")
-        note_name(request, metadata)
+        namespace, name = (metadata and metadata.namespace) or "", (metadata and metadata.name) or ""
+        request.scope[NOTED] = {"name": name, "namespace": namespace}
+        require(request, Permission.EVENTS_SEND, namespace)
         return await self._runs.take(event)
 
     async def list_all(self, request: Request) -> Response:

@@ -50,13 +50,14 @@ class Named:
             return
         answers = await stat_all(self._core, list(wanted))
         infos = self._core.infos
-        self._there[uid] = frozenset(
+        found = frozenset(
             near
             for near, far in wanted.items()
             if isinstance(answer := answers[near], ObjectInfo)
             and near not in self._put
             and (far not in infos or infos[far].size_bytes == answer.size_bytes)
         )
+        self._there[uid] = (self._there.get(uid, frozenset()) - wanted.keys()) | found
 
     def missing(self, uid: WorkflowUid, step: FutureStep) -> FutureStep:
         """Return the step without the inputs that are near under their names already."""
