@@ -15,6 +15,7 @@ CRON = {
         "successfulJobsHistoryLimit": 1,
         "workflowSpec": {
             "entrypoint": "main",
+            "arguments": {"parameters": [{"name": "date", "value": "yesterday"}]},
             "templates": [
                 {
                     "name": "main",
