@@ -281,7 +281,7 @@ def test_data(jitflow: Jitflow) -> None:
     assert "10 B (10 %)" in jitflow("data", "fill").stdout
     assert jitflow("data", "check").stdout.splitlines() == ["stranger: notes.txt (4 B)", "1 of 1 replicas are as they were"]
     said = jitflow("data", "check", "--remove", "--hashes").stdout.splitlines()
-    assert said[0].startswith("changed:  far:a")
+    assert said[0].startswith("changed or gone: far:a")
     assert said[1:] == ["stranger: notes.txt (4 B, removed)", "0 of 1 replicas are as they were"]
     adopted = jitflow("data", "adopt", "/old", "--as", "far:dir/", "--move")
     assert adopted.stdout == "1 files (10 B) are in the primary now, 1 are not\n"

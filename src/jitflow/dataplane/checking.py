@@ -48,8 +48,9 @@ async def check(
         Refused: as `admit`.
     """
     sized, external, answers = await admit(core, steps, namespace, quota)
+    estimate = _estimate(core, worlds, sized, external, answers)
+    sized = worlds.expecting(sized)
     plan, note = await planning.foresee(uid, sized, quota)
-    estimate = _estimate(core, sized, external, answers)
     estimate = replace(estimate, plans=(note,) if note is not None else (), quota_bytes=quota.bytes)
     return await foreseen(core, estimate, [(uid, sized)], worlds, {uid: plan} if plan is not None else None)
 
@@ -64,8 +65,8 @@ async def outlook(
     rows = (core.rows[ref] for ref in external if ref in core.rows)
     answers.update((row.ref, ObjectInfo(ref=row.ref, size_bytes=row.size_bytes)) for row in rows)
     sized = [(uid, [_sized(core, step, answers) for step in steps]) for uid, steps in workflows]
-    estimate = _estimate(core, [step for _, steps in sized for step in steps], external, answers)
-    return await foreseen(core, estimate, sized, worlds, plans)
+    estimate = _estimate(core, worlds, [step for _, steps in sized for step in steps], external, answers)
+    return await foreseen(core, estimate, [(uid, worlds.expecting(steps)) for uid, steps in sized], worlds, plans)
 
 
 def _external(steps: Sequence[FutureStep]) -> dict[ObjectRef, bool]:
@@ -200,7 +201,9 @@ def _refuse_over_quota(steps: Sequence[FutureStep], namespace: str, quota: Quota
         raise Refused(problems[:_STEPS_NAMED])
 
 
-def _estimate(core: Core, steps: Sequence[FutureStep], external: dict[ObjectRef, bool], answers: Answers) -> Estimate:
+def _estimate(
+    core: Core, worlds: Worlds, steps: Sequence[FutureStep], external: dict[ObjectRef, bool], answers: Answers
+) -> Estimate:
     readers: dict[ObjectRef, int] = {}
     unknown = 0
     for step in steps:
@@ -215,14 +218,15 @@ def _estimate(core: Core, steps: Sequence[FutureStep], external: dict[ObjectRef,
         size = answer.size_bytes if isinstance(answer, ObjectInfo) else row.size_bytes if row else None
         view = core.planner.item(ref)
         state = view.state if view else ReplicaState.ABSENT
-        here = state in {ReplicaState.RESIDENT, ReplicaState.TRANSFERRING}
-        distinct += size or 0
-        resident += (size or 0) if here else 0
-        to_move += 0 if here else size or 0
+        whole = size or 0
+        here = whole if state is ReplicaState.RESIDENT else min(whole, core.arrived_bytes(ref))
+        distinct += whole
+        resident += here
+        to_move += whole - here
         rows.append((str(ref), size, state.value, readers.get(ref, 0)))
     footprints = [footprint(step) for step in steps]
     books = core.planner.bytes
-    rate = _rate(core, external)
+    rate = _rate(worlds, external)
     transfer_s = to_move / rate if rate else None
     return Estimate(
         objects=len(external),
@@ -240,8 +244,8 @@ def _estimate(core: Core, steps: Sequence[FutureStep], external: dict[ObjectRef,
     )
 
 
-def _rate(core: Core, refs: dict[ObjectRef, bool]) -> float | None:
+def _rate(worlds: Worlds, refs: dict[ObjectRef, bool]) -> float | None:
     """Return the slowest known rate of the remotes in question, None if one is not known."""
-    rates = [core.history.rate(remote) for remote in {ref.remote for ref in refs}]
+    rates = [worlds.rate(remote) for remote in {ref.remote for ref in refs}]
     known = [rate for rate in rates if rate is not None]
     return min(known) if known and len(known) == len(rates) else None

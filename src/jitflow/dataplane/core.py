@@ -80,6 +80,10 @@ class Core:
         self.infos: dict[ObjectRef, ObjectInfo] = {}
         """What far stores said of objects."""
         self.perform: Callable[[Command], None] = lambda _: None
+        self.arrived_bytes: Callable[[ObjectRef], int] = lambda _: 0
+        """How much of an object has come that is on its way."""
+        self.moving_Bps: Callable[[str], float] = lambda _: 0.0
+        """What comes now over the link of a remote, all transfers together; 0: nothing."""
         self.partial_bytes: Callable[[], int] = lambda: 0
         self.decided: Callable[[], None] = lambda: None
         """Called when the planner has nothing more to say for now."""

@@ -32,14 +32,33 @@ async def foreseen(
         # The plan of one workflow was tried elsewhere, in this very world.
         alone_s = plans[workflows[0][0]].makespan_s if len(workflows) == 1 and workflows[0][0] in plans else None
         return replace(estimate, too_large=True, expected_s=alone_s if estimate.link_Bps else None)
-    arrivals = [Arrival(uid=uid, steps=tuple(some), plan=plans.get(uid)) for uid, some in workflows]
+    # Of what is on its way only the rest has still to come.
+    arrived = {ref: done for ref in refs if (done := core.arrived_bytes(ref))}
+    arrivals = [Arrival(uid=uid, steps=_left(some, arrived), plan=plans.get(uid)) for uid, some in workflows]
     quota = Quota(bytes=estimate.quota_bytes)
     setting = await worlds.setting(steps, worlds.basis(steps, quota))
     ahead = await asyncio.to_thread(simulate, arrivals, setting)
+    estimate = replace(estimate, peak_bytes=min(estimate.capacity_bytes, ahead.peak_bytes + sum(arrived.values())))
     if estimate.link_Bps is None:
-        return replace(estimate, peak_bytes=ahead.peak_bytes)
+        return estimate
     alone = await asyncio.to_thread(simulate, arrivals, replace(setting, ahead=False))
-    return replace(estimate, peak_bytes=ahead.peak_bytes, expected_s=_makespan(ahead), on_demand_s=_makespan(alone))
+    return replace(estimate, expected_s=_makespan(ahead), on_demand_s=_makespan(alone))
+
+
+def _left(steps: Sequence[FutureStep], arrived: Mapping[ObjectRef, int]) -> tuple[FutureStep, ...]:
+    """Return the steps with what has still to come of their inputs."""
+    if not arrived:
+        return tuple(steps)
+    return tuple(
+        replace(
+            step,
+            inputs=tuple(
+                replace(one, size_bytes=max(0, one.size_bytes - arrived.get(one.ref, 0))) if one.size_bytes else one
+                for one in step.inputs
+            ),
+        )
+        for step in steps
+    )
 
 
 def _makespan(outcome: Outcome) -> float | None:

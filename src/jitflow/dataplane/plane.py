@@ -187,6 +187,8 @@ class LocalDataPlane:
         core.perform = self._perform
         core.decided = self._stageout.decided
         core.came = self._pins.came
+        core.arrived_bytes = self._transfers.arrived_bytes
+        core.moving_Bps = self._transfers.moving_Bps
         core.partial_bytes = self._transfers.partial_bytes
 
     # -- life --------------------------------------------------------------------------------------------------------------
@@ -409,6 +411,7 @@ class LocalDataPlane:
             fetched_twice_bytes=counters.fetched_twice_bytes,
             stored_bytes=counters.stored_bytes,
             strangers_bytes=self._core.strangers_bytes,
+            kept_bytes=books.kept,
             shared_bytes=counters.shared_bytes,
             objects=books.objects,
             max_objects=books.max_objects,

@@ -127,6 +127,16 @@ class Transfers:
             flight.cancelled = True
             flight.task.cancel()
 
+    def arrived_bytes(self, ref: ObjectRef) -> int:
+        """Return how much of an object has come that is on its way."""
+        flight = self.flights.get(ref)
+        return flight.done_bytes if flight is not None else 0
+
+    def moving_Bps(self, remote: str) -> float:
+        """Return what comes over a link now, all transfers together; 0 if nothing does."""
+        now = self._core.clock.now()
+        return sum(one.rate(now) or 0.0 for one in self.flights.values() if one.ref.remote == remote)
+
     def partial_bytes(self) -> int:
         """Return the bytes on the disk of what has not come whole: of a large object all that it will have."""
         whole = {ref for ref, location in self._begun.items() if self._core.primary.begun(location)}

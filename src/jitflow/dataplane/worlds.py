@@ -44,6 +44,15 @@ class Worlds:
         ]
         return replace(step, inputs=tuple(inputs), outputs=tuple(outputs))
 
+    def expecting(self, steps: Sequence[FutureStep]) -> list[FutureStep]:
+        """Return steps with outputs of the sizes that are expected of them."""
+        written = {one.ref for step in steps for one in step.outputs}
+        return [self.sized(step, written) for step in steps]
+
+    def rate(self, remote: str) -> float | None:
+        """Return the rate of a remote's link, as well as it is known: while the first transfers move, what they give."""
+        return self._core.history.rate(remote) or self._core.moving_Bps(remote) or None
+
     def matters(self, steps: Sequence[FutureStep], basis: Basis) -> bool:
         """Return whether the order can make a difference: something has to cross a link, or does not fit beside the rest."""
         rows = self._core.rows
@@ -86,7 +95,7 @@ class Worlds:
         known = {link.remote: link for link in self._links() if link.rate_Bps}
         remotes = {one.ref.remote for step in steps for one in step.inputs}
         # Small transfers tell too little of a link to choose by, but more than nothing.
-        weak = {remote: rate for remote in remotes if (rate := core.history.rate(remote))}
+        weak = {remote: rate for remote in remotes if (rate := self.rate(remote))}
         links = {remote: _link(rate, known.get(remote)) for remote, rate in sorted((weak | basis.rates).items())}
         slowest = min(links.values(), key=lambda link: link.rate_Bps) if links else Link(rate_Bps=_NOMINAL_BPS)
         resident: dict[ObjectRef, int] = {}

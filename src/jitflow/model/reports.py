@@ -127,6 +127,8 @@ class PrimaryFill(Struct, frozen=True, kw_only=True):
     objects: int = 0
     """How many objects are used, and how many may be, where that is limited."""
     max_objects: int = 0
+    kept_bytes: int = 0
+    """What people have pinned; `pinned_bytes` is what steps read now or are about to."""
     shared_bytes: int = 0
     """What had not to be fetched so far, for an object of equal content was here."""
 

@@ -117,6 +117,8 @@ class Accounts:
         self.table: dict[str, Account] = {}
         self.eased: dict[Account, None] = {}
         """Accounts that pay for less than before: what waits for their quotas may go on."""
+        self.grown: dict[Account, None] = {}
+        """Accounts that pay for more than before: some of what is idle may have to go."""
         self._tick = 0
 
     def of(self, name: str) -> Account:
@@ -131,7 +133,7 @@ class Accounts:
         account = self.of(name)
         account.quota, account.max_objects = quota, max_objects
         account.victims = []
-        self.eased[account] = None
+        self.eased[account] = self.grown[account] = None
 
     # -- shares ------------------------------------------------------------------------------------------------------------
 
@@ -172,6 +174,7 @@ class Accounts:
             self._add(before, -1)
         if now is not None:
             self._add(now, 1)
+            self.grown.update((account, None) for account in payers if account.limited)
             self.offer(item)
         if before is not None:
             self.eased.update((account, None) for account in before[0] if account.limited)
@@ -191,8 +194,8 @@ class Accounts:
         if account is not None:
             account.held += size
             account.held_objects += objects
-            if (size < 0 or objects < 0) and account.limited:
-                self.eased[account] = None
+            if account.limited:
+                (self.eased if size < 0 or objects < 0 else self.grown)[account] = None
 
     def missing(self, step: "Step", reserve: int) -> tuple[int, int]:
         """Return what a step's namespace would hold more, in bytes and objects, if the step were claimed."""

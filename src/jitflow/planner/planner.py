@@ -44,8 +44,9 @@ class Planner(ObjectEvents):
 
     def _shed(self, out: list[Command]) -> None:
         """Let idle replicas of namespaces go that pay for more than their quotas allow."""
-        for account in self._items.accounts.table.values():
-            if account.limited and any(account.short(0, 0, idle=True)):
+        grown, self._items.accounts.grown = self._items.accounts.grown, {}
+        for account in grown:
+            if any(account.short(0, 0, idle=True)):
                 self._room.shed(account, 0, 0, out, f"the quota of {account.name} is needed for what it holds")
 
     def next_wake(self) -> float | None:

@@ -146,7 +146,8 @@ def fill(server: ServerOption = "", output: TableOption = TableFormat.TABLE) -> 
         "capacity": size(found.capacity_bytes),
         "used": size(found.used_bytes) + share,
         "resident": size(found.resident_bytes),
-        "pinned": size(found.pinned_bytes),
+        "held by steps": size(found.pinned_bytes),
+        "pinned": size(found.kept_bytes),
         "not yet proven": size(found.dirty_bytes),
         "peak": size(found.peak_bytes),
         "fetched": size(found.fetched_bytes),
@@ -176,9 +177,9 @@ def check(
         print_json(found)
         return
     for ref in found.changed:
-        typer.echo(f"changed:  {ref} (fetched anew when it is needed)")
+        typer.echo(f"changed or gone: {ref} (fetched anew when it is needed)")
     for ref in found.unproven:
-        typer.echo(f"changed:  {ref} (an output that has not reached its far store)")
+        typer.echo(f"changed or gone: {ref} (an output that has not reached its far store)")
     for name, bytes_ in found.strangers.items():
         typer.echo(f"stranger: {name} ({size(bytes_)}{', removed' if name in found.removed else ''})")
     good = found.replicas - len(found.changed) - len(found.unproven)

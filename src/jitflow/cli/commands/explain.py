@@ -112,8 +112,10 @@ def facts(found: Estimate) -> Iterator[tuple[str, str]]:
         alone = f", {duration(plan.makespan_s)} if alone" if plan.makespan_s is not None else ""
         yield "plan", f"{plan.reason}{alone}" + (f" ({plan.workflow})" if len(found.plans) > 1 else "")
     yield "peak of the primary", size(found.peak_bytes)
-    yield "capacity", size(found.capacity_bytes)
-    fits = "" if found.smallest_capacity_bytes <= found.capacity_bytes else " (more than there is: it would be refused)"
+    quota = f", of which its namespace may have {size(found.quota_bytes)}" if found.quota_bytes is not None else ""
+    yield "capacity", f"{size(found.capacity_bytes)}{quota}"
+    least = min(found.capacity_bytes, found.quota_bytes if found.quota_bytes is not None else found.capacity_bytes)
+    fits = "" if found.smallest_capacity_bytes <= least else " (more than there is: it would be refused)"
     yield "smallest that works", f"{size(found.smallest_capacity_bytes)}{fits}"
 
 
