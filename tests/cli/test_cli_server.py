@@ -284,7 +284,7 @@ def test_data(jitflow: Jitflow) -> None:
     assert said[0].startswith("changed or gone: far:a")
     assert said[1:] == ["stranger: notes.txt (4 B, removed)", "0 of 1 replicas are as they were"]
     adopted = jitflow("data", "adopt", "/old", "--as", "far:dir/", "--move")
-    assert adopted.stdout == "1 files (10 B) are in the primary now, 1 are not\n"
+    assert adopted.stdout == "in the primary now: 1 file (10 B); left alone: 1\n"
     assert adopted.stderr == "b: moved\n"
     assert "is no absolute path" in jitflow("data", "adopt", "near:old/", "--as", "far:dir/").stderr
     assert json.loads(jitflow("data", "adopt", "/old", "--as", "far:dir", "-o", "json").stdout)["refs"] == ["far:dir/a"]

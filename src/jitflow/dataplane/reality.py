@@ -41,6 +41,8 @@ class Reality:
         """Look at the primary of `core`."""
         self._core = core
         self._remembered = -1
+        self._told: Mapping[str, int] = {}
+        """The strangers that were told of last."""
         self._turn = asyncio.Lock()
 
     # -- at the start ------------------------------------------------------------------------------------------------------
@@ -219,9 +221,10 @@ class Reality:
         if total != core.strangers_bytes:
             core.strangers_bytes = total
             core.measure_disk()
-        if strangers:
+        if strangers and strangers != self._told:
             names = ", ".join(sorted(strangers)[:3])
             log.warning("%s holds %d bytes that are not jitflow's: %s", core.primary.label, total, names)
+        self._told = dict(strangers)
 
     async def _compare_hashes(self, before: Snapshot, but: Container[ObjectRef]) -> list[Replica]:
         """Return the replicas whose content is not what the far store says of the same version."""

@@ -217,6 +217,8 @@ class ObjectEvents:
             self._claims.near(item)
         # A result that has just come may be what has to leave for the next step.
         self._claims.stirred |= item.dirty
+        if item.writer is not None:
+            self._items.accounts.eased[item.writer] = None
         for step in list(item.blocked.values()):
             self._claims.examine(step, self._out, self._forget)
         self._release(item)

@@ -209,7 +209,7 @@ def adopt(
         return
     for name, why in found.reasons.items():
         typer.echo(f"{name}: {why}", err=True)
-    typer.echo(f"{found.adopted} files ({size(found.adopted_bytes)}) are in the primary now, {found.skipped} are not")
+    typer.echo(f"in the primary now: {plural(found.adopted, 'file')} ({size(found.adopted_bytes)}); left alone: {found.skipped}")
 
 
 @app.command("uploads", epilog="Example: jitflow data uploads")
