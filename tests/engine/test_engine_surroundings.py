@@ -106,6 +106,20 @@ def test_objects_are_shown_as_files() -> None:
         mounted({"secret": {"secretName": "none"}})
 
 
+def test_the_pod_knows_which_texts_are_secret() -> None:
+    by_name = {"name": "W", "valueFrom": {"secretKeyRef": {"name": "s", "key": "password"}}}
+    template = {"container": {**CONTAINER, "env": [by_name, {"name": "X", "value": "open"}]}}
+    assert built(template).hidden == ("hunter2",)
+    assert built(
+        {"container": {**CONTAINER, "envFrom": [{"secretRef": {"name": "s"}}, {"configMapRef": {"name": "c"}}]}}
+    ).hidden == ("hunter2",)
+    assert mounted({"secret": {"secretName": "s"}}).hidden == ("hunter2",)
+    assert "hunter2" in mounted({"projected": {"sources": [{"secret": {"name": "s"}}]}}).hidden
+    assert not mounted({"configMap": {"name": "c"}}).hidden
+    beside = {"container": CONTAINER, "sidecars": [{"name": "side", **CONTAINER, "env": [by_name]}]}
+    assert [one.hidden for one in built(beside).containers] == [("hunter2",), ("hunter2",)]
+
+
 def test_secrets_are_marked_as_such() -> None:
     mixed = [{"configMap": {"name": "c"}}, {"secret": {"name": "s"}}]
     assert [file.secret for file in mounted({"secret": {"secretName": "s"}}).files] == [True]

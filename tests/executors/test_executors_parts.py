@@ -5,6 +5,7 @@ import os
 import tarfile
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,7 +19,7 @@ from jitflow.executors.sandbox import Way, ways
 from jitflow.model.pods import LogLine
 
 
-def written(tmp_path: Path, *chunks: tuple[bytes, bytes], **options: int) -> tuple[bytes, LogWriter]:
+def written(tmp_path: Path, *chunks: tuple[bytes, bytes], **options: Any) -> tuple[bytes, LogWriter]:
     fd = os.open(tmp_path / "log", os.O_RDWR | os.O_CREAT | os.O_APPEND)
     writer = LogWriter(fd, keep_tail=True, **options)
     for stream, data in chunks:
@@ -46,6 +47,24 @@ def test_a_long_line_is_cut_and_put_together(tmp_path: Path, size: int, step: in
     data, _ = written(tmp_path, *((b"stdout", line[at : at + step]) for at in range(0, len(line), step)))
     assert all(len(piece.split(b" ", 3)[3]) <= PIECE_BYTES for piece in data.splitlines())
     assert [found.content for found in parsed(data)] == [line[:-1].decode()]
+
+
+SECRET, KEY = "pass-word-1", "-----BEGIN-----\nfirst-line-of-key\nab\n-----END-----\n"
+
+
+@pytest.mark.parametrize("step", [1, 5, 1000])
+def test_secrets_do_not_get_into_the_log(tmp_path: Path, step: int) -> None:
+    text = f"a {SECRET}{SECRET} b\n{KEY}ok ab\n{'x' * 20_000}{SECRET}\nlast {SECRET}".encode()
+    data, writer = written(
+        tmp_path, *((b"stderr", text[at : at + step]) for at in range(0, len(text), step)), hidden=(SECRET, KEY, "ab", "")
+    )
+    assert SECRET.encode() not in data
+    assert b"first-line-of-key" not in data
+    lines = [found.content for found in parsed(data)]
+    assert lines[0] == "a [hidden][hidden] b"
+    assert "ok ab" in lines, "what is too short to be told from other text stays"
+    assert lines[-1] == "last [hidden]"
+    assert writer.result() == ""
 
 
 def test_the_result_is_the_end_of_stdout(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ spec:
   - name: read
     container:
       image: busybox
-      command: [sh, -c, "test ${#PASSWORD} -gt 10 && sleep 1.5 && exit 3"]
+      command: [sh, -c, "test ${#PASSWORD} -gt 10 && echo \\"it is $PASSWORD.\\" && env >&2 && sleep 1.5 && exit 3"]
       env: [{name: PASSWORD, valueFrom: {secretKeyRef: {name: planted, key: password}}}]
   - name: ask
     http:
@@ -78,6 +78,7 @@ def test_a_planted_secret_is_found_nowhere(tmp_path: Path) -> None:
     with Receiver() as receiver, S3Server(tmp_path / "s3") as s3:
         settings = {
             "executor": "process",
+            "archive_logs": True,
             "log_level": "debug",
             "events": {
                 "private_hosts": ["127.0.0.1"],
@@ -105,7 +106,10 @@ def test_a_planted_secret_is_found_nowhere(tmp_path: Path) -> None:
             phases = {node["displayName"]: node["phase"] for node in status["nodes"].values()}
             assert (phases["read"], phases["ask"]) == ("Failed", "Error"), "the step had the secret, and the request was tried"
             receiver.wait(lambda: "node.failed" in receiver.types)
-            told += [answers(server, name), *running, command_lines(), str(receiver.got)]
+            log = server.call("GET", f"/api/v1/workflows/default/{name}/log", **{"logOptions.container": "main"}).text
+            assert "it is [hidden]." in log
+            assert "PASSWORD=[hidden]" in log
+            told += [log, answers(server, name), *running, command_lines(), str(receiver.got)]
             with_token = httpx.get(
                 f"http://127.0.0.1:{server.port}/api/v1/userinfo", headers={"authorization": f"Bearer {token}"}, trust_env=False
             )

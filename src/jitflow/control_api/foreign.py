@@ -8,7 +8,7 @@ from starlette.routing import BaseRoute, Route
 
 from jitflow.access import Permission
 from jitflow.app.foreign import ForeignRuns
-from jitflow.control_api.errors import failure_of
+from jitflow.control_api.errors import Code, failure, failure_of
 from jitflow.control_api.guards import NOTED, require, visible
 from jitflow.control_api.workflows import answer
 from jitflow.model.foreign import Outcome
@@ -41,14 +41,13 @@ class ForeignRoutes:
         return answer(await self._taken(request))
 
     async def receive_as_before(self, request: Request) -> Response:
-        """Take an event under the older service's path; errors look as its errors did."""
+        """Take an event under the older service's path; errors say what they are about as its errors did, too."""
         try:
             return answer(await self._taken(request))
         except Refused as error:
-            known = failure_of(error)
-            return Response(
-                answer({"error": str(error)}).body, status_code=known.status if known else 400, media_type="application/json"
-            )
+            known = failure_of(error) or failure(Code.INVALID_ARGUMENT, str(error))
+            body = {"error": known.message, "code": int(known.code), "message": known.message}
+            return Response(answer(body).body, status_code=known.status, media_type="application/json")
 
     async def _taken(self, request: Request) -> Outcome:
         event = await self._runs.read(await request.body())

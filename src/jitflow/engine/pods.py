@@ -13,7 +13,7 @@ from jitflow.engine.images import Images
 from jitflow.engine.locations import Locator
 from jitflow.engine.patches import patched
 from jitflow.engine.readiness import command_of_probe
-from jitflow.engine.surroundings import Surroundings, in_root, mounts
+from jitflow.engine.surroundings import Surroundings, in_root, mounts, secrets_of
 from jitflow.engine.surroundings import environment as own_environment
 from jitflow.expr.durations import DurationError, QuantityError, parse_duration, parse_quantity
 from jitflow.machine import container_of, family_of
@@ -195,6 +195,8 @@ def build_pod(
     launch = plan.launch
     around = around or Surroundings()
     containers = [_container(plan, part, lease, environment, around) for part in plan.parts]
+    hidden = tuple(dict.fromkeys(text for one in containers for text in one.hidden))  # containers may hand them to each other
+    containers = [replace(one, hidden=hidden) for one in containers]
     main = containers[0]
     address = address_of(key) if serves(launch.template, plan.parts) else ""
     if len(containers) > 1 or main.retries:
@@ -227,6 +229,7 @@ def build_pod(
         message_path=main.message_path,
         message_from_log=main.message_from_log,
         probe=main.probe,
+        hidden=main.hidden,
     )
 
 
@@ -259,6 +262,7 @@ def _container(plan: PodPlan, part: Part, lease: Lease, environment: Mapping[str
         probe=command_of_probe(part.source.readiness_probe) if template.daemon else None,
         message_path=part.source.termination_message_path or MESSAGE_PATH,
         message_from_log=part.source.termination_message_policy == "FallbackToLogsOnError",
+        hidden=secrets_of(part.source, shown.files, launch, around),
         dependencies=part.dependencies,
         retries=part.retries,
         retry_delay_s=part.retry_delay_s,

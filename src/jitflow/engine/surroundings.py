@@ -77,6 +77,23 @@ def environment(
     return found
 
 
+def secrets_of(
+    container: argo.Container | argo.ScriptTemplate | argo.UserContainer | argo.ContainerNode,
+    files: Iterable[PodFile],
+    launch: LaunchPod,
+    around: Surroundings,
+) -> tuple[str, ...]:
+    """Return the values of Secrets that a container has in its environment or in files."""
+    found = [file.content.decode("utf-8", "replace") for file in files if file.secret]
+    for source in container.env_from:
+        if source.secret_ref is not None:
+            found += _values_of(source, launch, around).values()
+    for variable in container.env:
+        if variable.value_from is not None and variable.value_from.secret_key_ref is not None:
+            found.append(_value_of(variable, container, launch, around) or "")
+    return tuple(dict.fromkeys(text for text in found if text))
+
+
 def _expanded(text: str, known: Mapping[str, str]) -> str:
     """Return a text with `$(NAME)` replaced by what is known, `$$(` by `$(`, as Kubernetes does."""
     if "$(" not in text:

@@ -65,6 +65,7 @@ def alone(pod: Pod, container: PodContainer) -> Pod:
         message_path=container.message_path,
         message_from_log=container.message_from_log,
         probe=container.probe,
+        hidden=container.hidden,
     )
 
 

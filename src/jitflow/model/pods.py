@@ -143,6 +143,8 @@ class PodContainer(Struct, frozen=True, kw_only=True):
     message_path: str = MESSAGE_PATH
     message_from_log: bool = False
     probe: PodProbe | None = None
+    hidden: tuple[str, ...] = ()
+    """Values of Secrets that the pod has; they are kept out of its log."""
     dependencies: tuple[str, ...] = ()
     retries: int = 0
     retry_delay_s: float = 0.0
@@ -181,6 +183,8 @@ class Pod(Struct, frozen=True, kw_only=True):
     """Where a command that fails may leave a message; whether the end of its log is one if it leaves none."""
     probe: PodProbe | None = None
     """Tried until it succeeds, which is told as news."""
+    hidden: tuple[str, ...] = ()
+    """Values of Secrets that the pod has; they are kept out of its log."""
 
 
 class CollectedArtifact(Struct, frozen=True, kw_only=True):

@@ -2,23 +2,31 @@
 
 import os
 import time
+from collections.abc import Iterable
 from typing import IO
 
 PIECE_BYTES = 16 * 1024
 """A longer line is written in pieces of this size: all but the last are tagged `P`."""
 
 TAIL_BYTES = 256 * 1024
+HIDDEN = b"[hidden]"
+SHORTEST = 6
+"""Shorter secrets are not looked for: they would be found in what is none."""
 LOG_LIMIT_BYTES = 1024 * 1024 * 1024
 
 
 class LogWriter:
     """Time-stamps what a pod prints and appends it to the log's file descriptor.
 
-    Output beyond `limit_bytes` is left out; the log then says so.
+    Output beyond `limit_bytes` is left out; the log then says so. Secrets (`hidden`) that stand in a line as they are become
+    `[hidden]`; of a line longer than a piece those that lie across its pieces do not.
     """
 
-    def __init__(self, fd: int, *, keep_tail: bool = False, limit_bytes: int = LOG_LIMIT_BYTES) -> None:
+    def __init__(
+        self, fd: int, *, keep_tail: bool = False, limit_bytes: int = LOG_LIMIT_BYTES, hidden: Iterable[str] = ()
+    ) -> None:
         self._fd = fd
+        self._hidden = _searched(hidden)
         self._left = limit_bytes
         self._rest = {b"stdout": b"", b"stderr": b""}
         self._tail: bytearray | None = bytearray() if keep_tail else None
@@ -35,14 +43,21 @@ class LogWriter:
         whole, partial = head + b" F ", head + b" P "
         lines = (self._rest[stream] + data).split(b"\n")
         out: list[bytes] = []
-        for line in lines[:-1]:
+        for line in map(self._shown, lines[:-1]):
             if len(line) <= PIECE_BYTES:
                 out.append(whole + line)
             else:
                 rest = _cut(line, partial, out)
                 out.append(whole + rest)
-        self._rest[stream] = _cut(lines[-1], partial, out)
+        rest = lines[-1]
+        self._rest[stream] = _cut(self._shown(rest), partial, out) if len(rest) > PIECE_BYTES else rest
         self._write(out)
+
+    def _shown(self, line: bytes) -> bytes:
+        for secret in self._hidden:
+            if secret in line:
+                line = line.replace(secret, HIDDEN)
+        return line
 
     def note(self, text: str) -> None:
         """Write a line of the parent's own to the pod's stderr."""
@@ -52,7 +67,7 @@ class LogWriter:
         """Write what is left of last lines without a newline."""
         for stream, rest in self._rest.items():
             if rest:
-                self._write([self._now() + b" " + stream + b" F " + rest])
+                self._write([self._now() + b" " + stream + b" F " + self._shown(rest)])
                 self._rest[stream] = b""
 
     def result(self) -> str | None:
@@ -97,6 +112,12 @@ class LogWriter:
                 view = view[os.write(self._fd, view) :]
         except OSError:
             self._left = -1  # the disk is full: the pod goes on without a log
+
+
+def _searched(hidden: Iterable[str]) -> list[bytes]:
+    """Return what is looked for: each line of each secret, the longest first."""
+    lines = {line.strip().encode(errors="replace") for text in hidden for line in text.splitlines()}
+    return sorted((line for line in lines if len(line) >= SHORTEST), key=len, reverse=True)
 
 
 def _plain(line: bytes, pieces: dict[bytes, bytes]) -> bytes:

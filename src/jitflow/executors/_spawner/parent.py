@@ -155,7 +155,7 @@ class _Parent:
         self._ready = ready
         self._signals = ready.signals
         log_fd = os.open("log", os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600, dir_fd=pod_fd)
-        self._log = LogWriter(log_fd, keep_tail=self._pod["capture_result"])
+        self._log = LogWriter(log_fd, keep_tail=self._pod["capture_result"], hidden=self._pod.get("hidden", ()))
         self._news = News(pod_fd, self._pod["key"], notify)
 
     def run(self) -> None:

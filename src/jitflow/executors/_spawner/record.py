@@ -90,6 +90,7 @@ class Pod(TypedDict):
     message_path: str
     message_from_log: bool
     probe: Probe | None
+    hidden: NotRequired[list[str]]
 
 
 class Plan(TypedDict):
