@@ -51,6 +51,8 @@ T = TypeVar("T")
 
 __all__ = ["ApiError", "Client", "ClientError", "Endpoint", "LogEntry", "ServerLost", "WatchEvent"]
 
+_PAGE = "10000"
+"""Replicas in one answer."""
 _CONNECT_S = 5.0
 _READ_S = 60.0
 _STREAM_READ_S = 60.0
@@ -479,7 +481,7 @@ class Client:
         """Yield the primary's replicas, page by page."""
         cursor = ""
         while True:
-            page = self._json("GET", "/data/v1/primary", params={"cursor": cursor} if cursor else {})
+            page = self._json("GET", "/data/v1/primary", params={"limit": _PAGE, "cursor": cursor})
             yield from page.get("replicas") or ()
             cursor = str(page.get("next") or "")
             if not cursor:

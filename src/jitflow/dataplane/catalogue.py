@@ -167,14 +167,15 @@ class Catalogue:
 
     # -- changes -----------------------------------------------------------------------------------------------------------
 
-    def load(self, name: str, body: bytes) -> None:
-        """Enter a row as the state store has kept it."""
+    def load(self, name: str, body: bytes) -> bytes:
+        """Enter a row as the state store has kept it; return its place (see `place_of`)."""
         if body[:1] == b"{":
             body = pack(_decode_json(body))
         self._rows[name] = body
-        content = _decode(body).content
-        if content:
-            self._share(content, name)
+        packed = _decode(body)
+        if packed.content:
+            self._share(packed.content, name)
+        return packed.location
 
     def put(self, row: Replica) -> bytes:
         """Enter a row; return its packed form."""

@@ -55,8 +55,7 @@ class Reality:
         time: nobody gets a file that is not what it was in any case, and `watch` begins with a look at all of them.
         """
         core = self._core
-        await self._read(store)
-        unknown, strangers = await self._absent(core.rows.snapshot().places())
+        unknown, strangers = await self._absent(await self._read(store))
         if not core.rows and unknown:
             unknown = await self._found_again(unknown, strangers)
         for location in unknown:
@@ -72,13 +71,16 @@ class Reality:
                 core.planner.abandoned(row.ref)
         self._count_strangers(strangers)
 
-    async def _read(self, store: StateStore) -> None:
-        """Read the catalogue, a page at a time: as documents of the store it would be too large."""
+    async def _read(self, store: StateStore) -> dict[bytes, str]:
+        """Read the catalogue, a page at a time: as documents of the store it would be too large; return the names by place."""
+        places: dict[bytes, str] = {}
+        load = self._core.rows.load
         last = ""
         while page := await store.items(records.REPLICA, after=last, limit=_PAGE):
             for name, body in page:
-                self._core.rows.load(name, body)
+                places[load(name, body)] = name
             last = page[-1][0]
+        return places
 
     async def _absent(self, places: dict[bytes, str]) -> tuple[dict[str, Held], dict[str, int]]:
         """Drop the rows of what is not there; return what is there without a row, and what is not ours."""
