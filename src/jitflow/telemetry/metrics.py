@@ -254,13 +254,17 @@ class Exposition:
         self._requests = Counter(
             "jitflow_api_requests", "Requests answered, by method and status", ("method", "status"), registry=self._registry
         )
+        self._answered: dict[tuple[str, int], Counter] = {}
         ProcessCollector(registry=self._registry)
         PlatformCollector(registry=self._registry)
         self._registry.register(_Gauges(figures))  # pyright: ignore[reportArgumentType]
 
     def answered(self, method: str, status: int) -> None:
         """Count a request."""
-        self._requests.labels(method, str(status)).inc()
+        child = self._answered.get((method, status))
+        if child is None:
+            child = self._answered[method, status] = self._requests.labels(method, str(status))
+        child.inc()
 
     def text(self) -> str:
         """Return everything in Prometheus' text format."""
