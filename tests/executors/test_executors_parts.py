@@ -119,6 +119,24 @@ def test_a_directory_is_unpacked_into_one_that_is_there(tmp_path: Path) -> None:
     assert sorted(os.listdir(tmp_path / "there")) == ["a", "b"]
 
 
+@pytest.mark.parametrize("kind", ["zip", "zip.bz2", "tar.gz", "tar.xz"])
+def test_an_archive_that_would_fill_the_disk_is_given_up(tmp_path: Path, kind: str) -> None:
+    bomb, content = tmp_path / "bomb", bytes(40_000_000)
+    if kind.startswith("zip"):
+        with zipfile.ZipFile(bomb, "w", zipfile.ZIP_DEFLATED if kind == "zip" else zipfile.ZIP_BZIP2) as packed:
+            packed.writestr("f", content)
+    else:
+        with tarfile.open(bomb, f"w:{kind.removeprefix('tar.')}") as packed:  # pyright: ignore[reportCallIssue, reportArgumentType]
+            found = tarfile.TarInfo("f")
+            found.size = len(content)
+            packed.addfile(found, io.BytesIO(content))
+    with pytest.raises(PodError, match="unfolds to more"):
+        unpack(str(bomb), str(tmp_path / "target"), links_outside=False, always_bytes=30_000_000)
+    assert [path.name for path in tmp_path.iterdir()] == ["bomb"], "nothing half-done is left"
+    unpack(str(bomb), str(tmp_path / "target"), links_outside=False)
+    assert (tmp_path / "target").stat().st_size == len(content), "a small one may hold zeros only"
+
+
 def test_a_zip_is_unpacked_and_no_archive_is_copied(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
         archive.writestr("top/größe", "zip")

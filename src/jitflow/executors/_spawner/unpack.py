@@ -13,6 +13,9 @@ from .record import PodError
 
 _MAX_MEMBERS = 1_000_000
 _RESERVE_BYTES = 32 * 1024 * 1024
+_MOST_TIMES = 500
+_ALWAYS_BYTES = 1 << 30
+"""An archive may unfold to so many times its size, and to a gibibyte in any case: what unfolds to more is made to fill disks."""
 _CHUNK_BYTES = 1 << 20
 _SCRATCH = ".jitflow-unpack"
 
@@ -26,7 +29,7 @@ class _Member(NamedTuple):
     content: IO[bytes] | None
 
 
-def unpack(source: str, target: str, *, links_outside: bool) -> None:
+def unpack(source: str, target: str, *, links_outside: bool, always_bytes: int = _ALWAYS_BYTES) -> None:
     """Unpack `source` so that its only entry becomes `target`, or else its entries are in the directory `target`.
 
     A source that is no archive is copied as it is.
@@ -35,9 +38,10 @@ def unpack(source: str, target: str, *, links_outside: bool) -> None:
         source: the archive.
         target: a path that does not exist, or a directory.
         links_outside: whether symbolic links may lead out of the target (they are resolved in the pod only).
+        always_bytes: so much an archive may hold however small it is.
 
     Raises:
-        PodError: a member has a hostile name or kind, the archive is damaged, or there is no room.
+        PodError: a member has a hostile name or kind, the archive is damaged, unfolds to too much, or there is no room.
     """
     into = os.path.isdir(target) and not os.path.islink(target)
     folder = target if into else os.path.dirname(target)
@@ -45,7 +49,8 @@ def unpack(source: str, target: str, *, links_outside: bool) -> None:
     os.makedirs(folder, exist_ok=True)
     os.mkdir(scratch, 0o755)
     try:
-        if not _extract_any(source, scratch, links_outside=links_outside):
+        limit = max(always_bytes, _MOST_TIMES * os.stat(source).st_size)
+        if not _extract_any(source, scratch, limit, links_outside=links_outside):
             copy_tree(source, os.path.join(scratch, "content"))
         _settle(scratch, target, into=into)
     except (tarfile.TarError, zipfile.BadZipFile, EOFError, ValueError, NotImplementedError) as error:
@@ -67,19 +72,19 @@ def _settle(scratch: str, target: str, *, into: bool) -> None:
     os.rename(only or scratch, target)
 
 
-def _extract_any(source: str, scratch: str, *, links_outside: bool) -> bool:
+def _extract_any(source: str, scratch: str, limit: int, *, links_outside: bool) -> bool:
     with open(source, "rb") as file:
         head = file.read(4)
     if head[:4] in (b"PK\x03\x04", b"PK\x05\x06"):
         with zipfile.ZipFile(source) as archive:
-            _extract(_zip_members(archive), scratch, links_outside=links_outside)
+            _extract(_zip_members(archive), scratch, limit, links_outside=links_outside)
         return True
     try:
         archive = tarfile.open(source, "r:*", errorlevel=2)  # noqa: SIM115 - closed below
     except (tarfile.ReadError, EOFError):
         return False
     with archive:
-        _extract(_tar_members(archive), scratch, links_outside=links_outside)
+        _extract(_tar_members(archive), scratch, limit, links_outside=links_outside)
     return True
 
 
@@ -119,9 +124,10 @@ def _inside(name: str) -> str:
     return "/".join(parts)
 
 
-def _extract(members: Iterator[_Member], scratch: str, *, links_outside: bool) -> None:
+def _extract(members: Iterator[_Member], scratch: str, limit: int, *, links_outside: bool) -> None:
     space = os.statvfs(scratch)
     room = space.f_bavail * space.f_frsize - _RESERVE_BYTES
+    written = 0
     symlinks: dict[str, str] = {}
     modes: list[tuple[str, int]] = []
     for number, member in enumerate(members):
@@ -138,7 +144,7 @@ def _extract(members: Iterator[_Member], scratch: str, *, links_outside: bool) -
             symlinks[name] = member.link
         else:
             symlinks.pop(name, None)
-            room -= _make(member, scratch, place, room)
+            written += _make(member, scratch, place, min(room, limit) - written)
     for name, link in symlinks.items():
         _link(scratch, name, link, links_outside=links_outside)
     for place, mode in reversed(modes):
@@ -163,7 +169,7 @@ def _write(content: IO[bytes], mode: int, place: str, room: int) -> int:
         while chunk := content.read(_CHUNK_BYTES):
             size += len(chunk)
             if size > room:
-                raise PodError("the archive's content is larger than the space that is free")
+                raise PodError("the archive unfolds to more than the space that is free, or than an honest one of its size")
             writer.write(chunk)
         writer.flush()
         os.fchmod(fd, mode & 0o777 | 0o400)
