@@ -26,7 +26,7 @@ _SHARE = 0.03
 _PATIENCE = 30
 """A machine that is busy may take so many times as long."""
 _PIECE = 250
-EFFORT = Effort(events=1_000_000, restarts=64, thrift=0.05)
+EFFORT = Effort(events=1_000_000, restarts=64, thrift=0.02)
 """More than time allows in a large workflow; in a small one all of it takes a moment."""
 _FRESH = 0.02
 """While nothing has come for the sake of an order yet, so much is enough to take another one."""

@@ -80,6 +80,8 @@ class Transfers:
         self.flights: dict[ObjectRef, Flight] = {}
         self._begun: dict[ObjectRef, str] = {}
         """Where something of objects lies that are not here: those under way, and those that the planner knows as begun."""
+        self._held: set[ObjectRef] = set()
+        """What gives way now."""
         self._sizes: dict[ObjectRef, int] = {}
         self._attempts: dict[ObjectRef, int] = {}
         self._changes: dict[ObjectRef, int] = {}
@@ -112,6 +114,8 @@ class Transfers:
         )
         self.flights[command.ref] = flight
         self._links.began(flight.ref.remote, flight.parts, flight.size_bytes)
+        if not flight.urgent and flight.size_bytes >= TELLING_BYTES:
+            self._wait_for_urgent(flight)
         self._balance(flight.ref.remote)
         flight.task = core.owner.start(self._run(flight), f"fetch {command.ref}")
 
@@ -186,22 +190,37 @@ class Transfers:
 
     def _balance(self, remote: str) -> None:
         """Let what was read ahead give way where more streams run over a link than fill it, or go on."""
-        flights = [one for one in self.flights.values() if one.ref.remote == remote] if self._begun else []
-        if not any(one.paused or (not one.urgent and one.ref in self._begun) for one in flights):
+        if not self._begun and not self._held:
             return
+        flights = [one for one in self.flights.values() if one.ref.remote == remote]
         urgent = sum(one.parts for one in flights if one.urgent)
         room = max(self._links.streams(remote), urgent) - urgent
         # To stop and go on costs requests, and what is on its way: for what is here in a moment nothing stops.
-        worth = sum(one.size_bytes - one.done_bytes for one in flights if one.urgent) >= self._links.moment_bytes(remote)
+        left = sum(one.size_bytes - one.done_bytes for one in flights if one.urgent)
+        worth = urgent > 0 and left >= self._links.moment_bytes(remote)
         for flight in flights:
-            if flight.urgent:
+            if flight.urgent or not worth:
                 self._go_on(flight)
-            elif not urgent or flight.parts <= room:
+            elif flight.parts <= room:
                 room -= flight.parts
                 self._go_on(flight)
-            elif worth and not flight.paused and self._is_begun(flight) and flight.receiving is not None:
-                flight.paused = flight.yields = True
+            elif not flight.paused and self._is_begun(flight) and flight.receiving is not None:
+                self._pause(flight)
+                flight.yields = True
                 flight.receiving.cancel()
+
+    def _wait_for_urgent(self, flight: Flight) -> None:
+        """Let a transfer that is read ahead begin after those that steps wait for, if these take more than a moment."""
+        remote = flight.ref.remote
+        urgent = [one for one in self.flights.values() if one.urgent and one.ref.remote == remote]
+        left = sum(one.size_bytes - one.done_bytes for one in urgent)
+        streams = sum(one.parts for one in urgent)
+        if left >= self._links.moment_bytes(remote) and streams + flight.parts > self._links.streams(remote):
+            self._pause(flight)
+
+    def _pause(self, flight: Flight) -> None:
+        flight.paused = True
+        self._held.add(flight.ref)
 
     def _wanted(self, ref: ObjectRef) -> None:
         """A step waits for another object of the same content."""
@@ -213,6 +232,7 @@ class Transfers:
     def _go_on(self, flight: Flight) -> None:
         if flight.paused:
             flight.paused = False
+            self._held.discard(flight.ref)
             flight.go.set()
 
     # -- a transfer --------------------------------------------------------------------------------------------------------
@@ -301,6 +321,9 @@ class Transfers:
         """Receive; where the transfer gives way, wait and go on."""
         core = self._core
         while True:
+            while flight.paused:
+                flight.go.clear()
+                await flight.go.wait()
             flight.resumes = self._is_begun(flight)
             work = core.primary.receive(info, flight.location, lambda done: self._progress(flight, done), parts=flight.parts)
             flight.receiving = asyncio.get_running_loop().create_task(work, name=f"receive {flight.ref}")
@@ -312,9 +335,6 @@ class Transfers:
                     raise
             finally:
                 flight.receiving, flight.yields = None, False
-            while flight.paused:
-                flight.go.clear()
-                await flight.go.wait()
 
     def _progress(self, flight: Flight, done: int) -> None:
         done = min(done, flight.size_bytes)
@@ -330,10 +350,13 @@ class Transfers:
         if flight.size_bytes >= TELLING_BYTES:
             self._core.planner.coming(flight.ref, done)
             self._core.pump()
+            if self._held and flight.urgent:
+                self._balance(remote)
 
     def _ended(self, flight: Flight, outcome: str, *, error: str = "", version: str = "") -> None:
         core = self._core
         del self.flights[flight.ref]
+        self._held.discard(flight.ref)
         self._links.ended(flight.ref.remote, flight.parts, flight.size_bytes - flight.done_bytes)
         if outcome != "ok":
             core.drop_row(flight.ref)
