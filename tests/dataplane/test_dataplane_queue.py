@@ -166,28 +166,6 @@ def test_what_gives_way_goes_on_when_it_is_wanted_before_it_has_stopped(tmp_path
         asyncio.run(story(server))
 
 
-def test_what_is_read_ahead_begins_after_what_a_step_waits_for(tmp_path: Path) -> None:
-    seed(tmp_path / "far", now=20 * MB, later=20 * MB)
-
-    async def story(server: S3Server) -> None:
-        async with (
-            SlowLink("127.0.0.1", server.port, rate_Bps=20 * MB) as link,
-            a_plane(tmp_path, server.remote("far", endpoint=link.url), far=12) as (plane, events),
-        ):
-            plane.announce("w", [a_step("first", ref("bucket/now")), a_step("second", ref("bucket/later"))])
-            plane.acquire("w", a_step("first", ref("bucket/now")))
-            flights = plane._transfers.flights
-            await until(lambda: ref("bucket/later") in flights)
-            later = flights[ref("bucket/later")]
-            assert later.paused
-            await until(lambda: any(isinstance(event, Lease) for event in events))
-            assert later.done_bytes < 5 * MB
-            await until(lambda: plane.fill().resident_bytes == 40 * MB)
-
-    with S3Server(tmp_path / "far") as server:
-        asyncio.run(story(server))
-
-
 # -- how much at once ----------------------------------------------------------------------------------------------------------
 
 

@@ -25,6 +25,8 @@ from jitflow.ports.store import StateStore
 
 TELLING_BYTES = 10**6
 """How much has come of smaller objects tells nobody whether a link is full."""
+_MOMENTS = 4
+"""What has no more left than its link gives in so many moments does not stop for anything."""
 
 
 @dataclass(kw_only=True)
@@ -54,6 +56,11 @@ class Flight:
     twin: ObjectRef | None = None
     """The object of equal content from whose replica it was taken."""
     remote_mark: tuple[float, int] = field(default=(0.0, 0))
+
+    @property
+    def left_bytes(self) -> int:
+        """Return what has not come yet."""
+        return self.size_bytes - self.done_bytes
 
     def rate(self, now: float) -> float | None:
         """Return bytes per second so far."""
@@ -114,8 +121,6 @@ class Transfers:
         )
         self.flights[command.ref] = flight
         self._links.began(flight.ref.remote, flight.parts, flight.size_bytes)
-        if not flight.urgent and flight.size_bytes >= TELLING_BYTES:
-            self._wait_for_urgent(flight)
         self._balance(flight.ref.remote)
         flight.task = core.owner.start(self._run(flight), f"fetch {command.ref}")
 
@@ -196,31 +201,22 @@ class Transfers:
         urgent = sum(one.parts for one in flights if one.urgent)
         room = max(self._links.streams(remote), urgent) - urgent
         # To stop and go on costs requests, and what is on its way: for what is here in a moment nothing stops.
-        left = sum(one.size_bytes - one.done_bytes for one in flights if one.urgent)
-        worth = urgent > 0 and left >= self._links.moment_bytes(remote)
+        moment = self._links.moment_bytes(remote)
+        worth = urgent > 0 and sum(one.left_bytes for one in flights if one.urgent) >= moment
         for flight in flights:
             if flight.urgent or not worth:
                 self._go_on(flight)
             elif flight.parts <= room:
                 room -= flight.parts
                 self._go_on(flight)
-            elif not flight.paused and self._is_begun(flight) and flight.receiving is not None:
+            elif flight.left_bytes >= _MOMENTS * moment:
                 self._pause(flight)
-                flight.yields = True
-                flight.receiving.cancel()
-
-    def _wait_for_urgent(self, flight: Flight) -> None:
-        """Let a transfer that is read ahead begin after those that steps wait for, if these take more than a moment."""
-        remote = flight.ref.remote
-        urgent = [one for one in self.flights.values() if one.urgent and one.ref.remote == remote]
-        left = sum(one.size_bytes - one.done_bytes for one in urgent)
-        streams = sum(one.parts for one in urgent)
-        if left >= self._links.moment_bytes(remote) and streams + flight.parts > self._links.streams(remote):
-            self._pause(flight)
 
     def _pause(self, flight: Flight) -> None:
-        flight.paused = True
-        self._held.add(flight.ref)
+        if not flight.paused and self._is_begun(flight) and flight.receiving is not None:
+            flight.paused = flight.yields = True
+            self._held.add(flight.ref)
+            flight.receiving.cancel()
 
     def _wanted(self, ref: ObjectRef) -> None:
         """A step waits for another object of the same content."""
