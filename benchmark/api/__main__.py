@@ -199,14 +199,19 @@ def table_of(result: dict[str, Any]) -> list[str]:
     ]
     goals = f"goals: submit {GOALS['submit']}, status {GOALS['status']}; create-run {GOAL_PREFECT:.0f} x Prefect's"
     lines += ["", f"jitflow over the others in the same round ({goals}):", ""]
-    lines += ["| request | connections | x bare | x Prefect |", "| --- | --- | --- | --- |"]
-    lines += [
-        f"| {row['call']} | {row['connections']} | {_shown(row['of_bare'])} | {_shown(row['of_prefect'])} |"
-        for row in result["ratios"]
-    ]
+    lines += ["| request | connections | x bare | | x Prefect | |", "| --- | --- | --- | --- | --- | --- |"]
+    for row in result["ratios"]:
+        bare, other = row["of_bare"], row["of_prefect"]
+        judged = (_judged(bare, row["goal"]), _judged(other, GOAL_PREFECT) if row["verb"] == "submit" else "")
+        cells = (_shown(bare), judged[0], _shown(other), judged[1])
+        lines.append(f"| {row['call']} | {row['connections']} | {' | '.join(cells)} |")
     ready = ", ".join(f"{name} {value} s" for name, value in result["ready_s"].items())
     memory = ", ".join(f"{name} {value} MB" for name, value in result["memory_mb"].items())
     return [*lines, "", f"Ready after: {ready}. Memory at the end: {memory}. Answered but not stored: {result['lost']}."]
+
+
+def _judged(value: float | None, goal: float) -> str:
+    return "" if value is None else "holds" if value >= goal else "missed"
 
 
 def _shown(value: float | None) -> str:
