@@ -91,7 +91,7 @@ class House:
             foreign=self.foreign,
             backfills=self.backfills,
             usage=self.usage,
-            rotation=Rotation(Vault(self.audit.folder / "key"), self.world.store, self.world.objects),
+            rotation=Rotation(Vault(self.audit.folder / "key"), self.world.store, self.world.store, self.world.objects),
         )
 
     def _spawn(self, work: Any, _name: str) -> None:

@@ -228,7 +228,7 @@ def test_nothing_is_lost_when_secrets_are_written_while_the_key_is_rotated(tmp_p
         secrets = [Secret(metadata=ObjectMeta(name=f"s{number}"), string_data={"a": "1"}) for number in range(20)]
         for secret in secrets:
             await objects.apply(secret, "default")
-        rotation = Rotation(vault, world.store, objects)
+        rotation = Rotation(vault, world.store, world.store, objects)
         changed = [Secret(metadata=secret.metadata, string_data={"a": "2"}) for secret in secrets]
         await asyncio.gather(rotation.rotate(), *(objects.apply(secret, "default") for secret in changed), rotation.rotate())
         again = ObjectStore(world.store, Vault(tmp_path / "key"), world.clock, world.ids)

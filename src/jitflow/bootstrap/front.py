@@ -46,6 +46,7 @@ class Behind(Struct, frozen=True, kw_only=True):
     foreign: ForeignRuns
     engine: Engine
     store: StateStore
+    near: StateStore
     vault: Vault
     objects: ObjectStore
     clock: Clock
@@ -77,7 +78,7 @@ async def open_front(settings: Settings, token: str, behind: Behind) -> Applicat
         foreign=behind.foreign,
         backfills=await open_backfills(behind),
         usage=await open_usage(behind),
-        rotation=Rotation(behind.vault, behind.store, behind.objects),
+        rotation=Rotation(behind.vault, behind.store, behind.near, behind.objects),
         extra=data_routes(behind.service),
         hosts=(*LOOPBACK_HOSTS, *settings.server.names),
         metrics=behind.metrics,

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
+from jitflow.bootstrap.state import ORIGIN
 from jitflow.bootstrap.vault import Vault
 from jitflow.dataplane.records import STAGEOUT
 from jitflow.engine import Locator, RemoteName, endpoint_names
@@ -24,8 +25,7 @@ ARTIFACTS = "artifacts"
 """The remote of artifacts without a location when the settings name no repository: a directory below the home."""
 
 KIND = "remote"
-ORIGIN = "origin"
-"""Kinds of the state store's documents."""
+"""Kinds of documents: remotes in the state, origins beside the promises of outputs that are on their way to them."""
 
 _log = logger("remotes")
 HIDDEN = "***"
@@ -41,8 +41,11 @@ class Registry:
         store: StateStore,
         vault: Vault,
         settings: Settings,
+        *,
+        promises: StateStore,
     ) -> None:
-        """Hold what remotes are kept in; `load` fills it."""
+        """Hold what remotes are kept in; `load` fills it. `promises`: the data plane's own store."""
+        self._promises = promises
         repository = settings.artifact_repository
         self._stores = stores
         self._owner = Owner(lambda name, error: _log.error("task failed", error, task=name))
@@ -79,14 +82,14 @@ class Registry:
 
     async def _load_origins(self) -> None:
         """Take the stores to which outputs are still on their way; all others are named again by who needs them."""
-        promised = b"".join([body for _, body in await self._store.items(STAGEOUT)])
+        promised = b"".join([body for _, body in await self._promises.items(STAGEOUT)])
         done: list[tuple[str, None]] = []
-        for name, sealed in await self._store.items(ORIGIN):
+        for name, sealed in await self._promises.items(ORIGIN):
             if name.encode() in promised:
                 self._stores.notice(msgspec.json.decode(self._vault.open(sealed), type=Origin))
             else:
                 done.append((name, None))
-        await self._store.put(ORIGIN, done)
+        await self._promises.put(ORIGIN, done)
 
     async def close(self) -> None:
         """Write what is not written yet."""
@@ -100,7 +103,7 @@ class Registry:
         """
         if origin.kind != GIT:
             sealed = self._vault.seal(msgspec.json.encode(origin))
-            self._owner.spawn(self._store.put(ORIGIN, [(origin.name, sealed)]), f"remember {origin.name}")
+            self._owner.spawn(self._promises.put(ORIGIN, [(origin.name, sealed)]), f"remember {origin.name}")
 
     def locator(self) -> Locator:
         """Return how manifests' locations are found with the remotes of this moment."""

@@ -1,7 +1,5 @@
 """A new key for everything that is stored sealed, while the server runs."""
 
-from typing import Final
-
 from msgspec import Struct
 
 from jitflow.app.webhooks import DOCUMENTS as WEBHOOKS
@@ -13,7 +11,6 @@ from jitflow.objects import ObjectStore
 from jitflow.ports.store import StateStore
 from jitflow.settings import SettingsError
 
-_KINDS: Final = (REMOTES, ORIGIN, WEBHOOKS)
 """Kinds of documents that are sealed as a whole; Secrets are the object store's."""
 
 
@@ -30,10 +27,10 @@ class Rotation:
     A kill at any moment leaves everything readable: the old key goes last.
     """
 
-    def __init__(self, vault: Vault, store: StateStore, objects: ObjectStore) -> None:
-        """Hold what is sealed, and with what."""
+    def __init__(self, vault: Vault, store: StateStore, near: StateStore, objects: ObjectStore) -> None:
+        """Hold what is sealed, and with what; `near`: the data plane's own store."""
         self._vault = vault
-        self._store = store
+        self._places = ((store, REMOTES), (near, ORIGIN), (store, WEBHOOKS))
         self._objects = objects
 
     async def rotate(self) -> Rotated:
@@ -45,16 +42,16 @@ class Rotation:
         try:
             self._vault.begin_rotation()
             count = await self._objects.reseal()
-            for kind in _KINDS:
-                for key, _ in await self._store.items(kind):
-                    count += await self._reseal(kind, key)
+            for store, kind in self._places:
+                for key, _ in await store.items(kind):
+                    count += await self._reseal(store, kind, key)
         except SettingsError as error:
             raise Refused(str(error)) from error
         return Rotated(resealed=count, old_key_removed=self._vault.end_rotation())
 
-    async def _reseal(self, kind: str, key: str) -> int:
-        sealed = await self._store.get(kind, key)
+    async def _reseal(self, store: StateStore, kind: str, key: str) -> int:
+        sealed = await store.get(kind, key)
         if sealed is None or self._vault.is_current(sealed):
             return 0  # it is gone, or was written since
-        await self._store.put(kind, [(key, self._vault.seal(self._vault.open(sealed)))])
+        await store.put(kind, [(key, self._vault.seal(self._vault.open(sealed)))])
         return 1

@@ -22,6 +22,7 @@ from jitflow.bootstrap.front import Behind, open_front
 from jitflow.bootstrap.home import Home
 from jitflow.bootstrap.keys import source_of
 from jitflow.bootstrap.remotes import ARTIFACTS, Registry, configured
+from jitflow.bootstrap.state import open_stores
 from jitflow.bootstrap.system import RandomIds, SystemClock
 from jitflow.bootstrap.vault import Vault
 from jitflow.control_api import Application
@@ -48,7 +49,6 @@ from jitflow.storage.made import AllStores
 from jitflow.storage.rclone_storage import RcloneStorage
 from jitflow.storage.remotes import RemoteConfig
 from jitflow.storage.staging import Staging
-from jitflow.stores.sqlite import SqliteStore
 from jitflow.telemetry import logger
 from jitflow.telemetry.metrics import CustomMetrics, Exposition, Figures
 
@@ -75,8 +75,7 @@ async def open_stack(settings: Settings) -> AsyncGenerator[Stack]:
     token = ensure_token(home.token)
     fixed = fixed_remotes(settings, home)
     async with AsyncExitStack() as stack:
-        durability = settings.durability.upper()
-        store = await stack.enter_async_context(SqliteStore.open(home.state, synchronous=durability))
+        store, near = await open_stores(settings, home, stack)
         storage = RcloneStorage(RcloneDaemon(), [config for config, _ in fixed], stall_s=settings.primary.stall_s)
         await storage.open()
         stack.push_async_callback(storage.close)
@@ -85,14 +84,14 @@ async def open_stack(settings: Settings) -> AsyncGenerator[Stack]:
         objects = ObjectStore(store, vault, clock, RandomIds())
         await objects.open()
         stores = all_stores(settings, home, storage, objects)
-        registry = Registry(storage, stores, store, vault, settings)
+        registry = Registry(storage, stores, store, vault, settings, promises=near)
         stack.push_async_callback(registry.close)
         await registry.load(fixed)
         dataplane = LocalDataPlane(
             primary_of(settings, home, stores),
             parse_bytes(settings.primary.capacity),
             stores,
-            store,
+            near,
             clock,
             transfers=settings.primary.transfers,
             workers=pods_at_once(settings),
@@ -191,6 +190,7 @@ async def open_stack(settings: Settings) -> AsyncGenerator[Stack]:
             ),
             engine=engine,
             store=store,
+            near=near,
             vault=vault,
             objects=objects,
             clock=clock,

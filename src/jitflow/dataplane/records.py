@@ -23,15 +23,20 @@ OWNER: Final = "owner"
 PIN: Final = "pin"
 
 
+NAMED: Final = "named"
+
+LOCAL_KINDS: Final = frozenset(
+    {REPLICA, LEASE, STAGEOUT, TRANSFER, FILL, FETCHED, COUNTERS, READ, FREED, BEGUN, PLAN, OWNER, PIN, NAMED}
+)
+"""All of them: each is about what lies in the primary or is on its way there."""
+
+
 class BegunDoc(Struct, frozen=True, kw_only=True):
     """A large object on its way: a part of it may be in the primary when this process has been killed."""
 
     ref: ObjectRef
     size_bytes: int
     location: str
-
-
-NAMED: Final = "named"
 
 
 class PinDoc(Struct, frozen=True, kw_only=True):

@@ -5,6 +5,8 @@ import contextlib
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+from jitflow.ports.patience import patient_context
+
 
 class Owner:
     """Starts tasks, hears of those that fail, and cancels all that are left when it closes."""
@@ -16,11 +18,11 @@ class Owner:
         self._closed = False
 
     def start(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None] | None:
-        """Start a task, or do nothing after `close`."""
+        """Start a task, which can wait for the state store, or do nothing after `close`."""
         if self._closed:
             work.close()
             return None
-        task = asyncio.get_running_loop().create_task(work, name=name)
+        task = asyncio.get_running_loop().create_task(work, name=name, context=patient_context())
         self._tasks.add(task)
         task.add_done_callback(self._done)
         return task

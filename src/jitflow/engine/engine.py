@@ -1,5 +1,6 @@
 """The engine: takes workflows, drives each by its events, and tells those who watch."""
 
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
@@ -46,7 +47,7 @@ from jitflow.model.runs import (
 from jitflow.ports.agents import Agent
 from jitflow.ports.clock import Clock, Ids
 from jitflow.ports.dataplane import DataPlane
-from jitflow.ports.errors import VersionConflict
+from jitflow.ports.errors import PortError, VersionConflict
 from jitflow.ports.executor import Executor
 from jitflow.ports.store import RunRow, StateStore
 from jitflow.telemetry import logger
@@ -206,7 +207,8 @@ class Engine:
         self._timers.close()
         self._deletion.close()
         await self._owner.close()
-        await self._run_times.save()
+        with contextlib.suppress(PortError):  # what was learned of run times is no loss
+            await self._run_times.save()
         await self._dataplane.close()
         await self._executor.close()
 

@@ -15,6 +15,7 @@ from jitflow.model.objects import Objects
 from jitflow.model.problems import Refused
 from jitflow.model.runs import Event, Note
 from jitflow.ports.clock import Clock
+from jitflow.ports.patience import waits
 from jitflow.ports.store import RunRow, StateStore
 
 Listener = Callable[[Change], None]
@@ -124,7 +125,10 @@ class Runs:
 
         Raises:
             Refused: it could not be taken (code `unavailable`).
+            Retryable: the store is away, and the caller is one who does not wait: the run does not hear of it.
         """
+        if not waits():
+            await self._store.ready()
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._enqueue(run, event, future)
         await future

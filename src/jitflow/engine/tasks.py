@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+from jitflow.ports.patience import patient_context
+
 Failed = Callable[[str, BaseException], None]
 
 
@@ -17,11 +19,11 @@ class Owner:
         self._closing = False
 
     def spawn(self, work: Coroutine[Any, Any, Any], name: str) -> None:
-        """Run `work` as a task of this owner; after `close` it is dropped."""
+        """Run `work` as a task of this owner, which can wait for the state store; after `close` it is dropped."""
         if self._closing:
             work.close()
             return
-        task = asyncio.get_running_loop().create_task(work, name=name)
+        task = asyncio.get_running_loop().create_task(work, name=name, context=patient_context())
         self._tasks.add(task)
         task.add_done_callback(self._ended)
 

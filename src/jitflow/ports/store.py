@@ -1,4 +1,4 @@
-"""The state of the service: runs, their nodes and open effects, the catalogue, small documents."""
+"""The state of the service: runs, their nodes and open effects, small documents."""
 
 from collections.abc import Iterable, Sequence
 from typing import Protocol
@@ -65,11 +65,21 @@ class StoredRun(Struct, frozen=True, kw_only=True):
 class StateStore(Protocol):
     """Durable state.
 
-    Atomicity: `commit` and `put` are all or nothing. Order: commits of one run become visible in the order in which they were
-    called; `sequence` grows in that order. Visibility: what a finished call wrote is seen by every later call. Durability: when
-    `commit` or `put` returns, a kill of any process loses nothing. Bytes and rows given or returned are copies.
+    Atomicity: `commit`, `put`, `remove` and `restore` are all or nothing, whatever is killed and whenever the connection breaks.
 
-    Raises (all methods): Broken when the store cannot be used; `commit` also VersionConflict.
+    Order: commits of one run become visible in the order in which they were called; `sequence` grows in that order and is never
+    given twice, not even after a restart.
+
+    Visibility: what a finished call wrote is seen by every later call. `load` shows a run as it was at one moment.
+
+    Durability: when a call that writes returns, a kill of any process loses nothing. Bytes and rows given or returned are copies.
+    Bodies may have any length; texts hold no NUL.
+
+    Raises (all methods):
+        Retryable: the store cannot be reached, or has no room, for now: **nothing was changed**, the same call may be made again.
+            A store that does not know whether a change has reached the database finds out before it answers, however long that
+            takes.
+        Broken: it cannot be used and a person is needed: it was closed, is damaged, or belongs to another server now.
     """
 
     async def commit(self, commit: Commit) -> int:
@@ -97,8 +107,18 @@ class StateStore(Protocol):
         """Delete a run and all that belongs to it; nothing there is no error."""
         ...
 
+    async def restore(self, run: StoredRun, events: Sequence[bytes]) -> None:
+        """Write a run as another store had it, with its version, sequence and whole history.
+
+        Sequences that are given later are greater than its own.
+
+        Raises:
+            VersionConflict: there is a run of its uid, or a live one of its name. Nothing was changed.
+        """
+        ...
+
     async def put(self, kind: str, documents: Iterable[tuple[str, bytes | None]]) -> None:
-        """Write small documents (catalogue rows, remotes, tokens) in one transaction; None deletes."""
+        """Write small documents (remotes, tokens, what is to be sent) in one transaction; None deletes."""
         ...
 
     async def get(self, kind: str, key: str) -> bytes | None:
@@ -109,6 +129,14 @@ class StateStore(Protocol):
         """Return the documents of a kind, by key: all, or so many of those whose keys come after `after`."""
         ...
 
+    async def kinds(self) -> Sequence[str]:
+        """Return the kinds of which there are documents, sorted."""
+        ...
+
+    async def ready(self) -> None:
+        """Return when the store can be used now, else raise what its other methods would."""
+        ...
+
     async def close(self) -> None:
-        """Finish what was begun and release the store."""
+        """Finish what was begun and release the store; harmless to repeat."""
         ...

@@ -19,6 +19,7 @@ _VARIABLES: dict[str, tuple[str, ...]] = {
     "JITFLOW_MAX_PODS": ("max_pods",),
     "JITFLOW_LOG_LEVEL": ("log_level",),
     "JITFLOW_HOST": ("server", "host"),
+    "JITFLOW_STATE": ("state", "url"),
     "JITFLOW_PORT": ("server", "port"),
     "JITFLOW_PRIMARY": ("primary", "path"),
     "JITFLOW_PRIMARY_CAPACITY": ("primary", "capacity"),
@@ -120,6 +121,7 @@ def _check(settings: Settings, source: Path) -> None:
         (settings.max_pods >= 0, "max_pods must not be negative"),
         (0 <= settings.server.port <= 65535, "server.port must be between 0 and 65535"),
         (settings.events.attempts >= 1, "events.attempts must be at least 1"),
+        (settings.state.patience_s >= 0, "state.patience_s must not be negative"),
         (settings.grace_s >= 0, "grace_s must not be negative"),
     )
     limits += _namespace_limits(settings, source, capacity)

@@ -107,6 +107,16 @@ class OidcSettings(_Strict, frozen=True, kw_only=True):
     roles: tuple[OidcRoleSettings, ...] = ()
 
 
+class StateSettings(_Strict, frozen=True, kw_only=True):
+    """Where the state is: `sqlite:///PATH`, `postgresql://…` or `mongodb://…`; empty: `state.db` below the home.
+
+    A URL with a password may be `{ env = "NAME" }` or `{ file = "PATH" }`. `patience_s`: so long a start waits for a database.
+    """
+
+    url: str | dict[str, str] = ""
+    patience_s: float = 30.0
+
+
 class SecretSettings(_Strict, frozen=True, kw_only=True):
     """Where the key of the stored secrets is: `{ file = … }`, `{ env = … }`, `"keyring"`; empty: `secret.key` below the home."""
 
@@ -306,6 +316,7 @@ class Settings(_Strict, frozen=True, kw_only=True):
     server: ServerSettings = ServerSettings()
     oidc: OidcSettings = OidcSettings()
     audit: AuditSettings = AuditSettings()
+    state: StateSettings = StateSettings()
     secrets: SecretSettings = SecretSettings()
     primary: PrimarySettings = PrimarySettings()
     remotes: dict[str, RemoteSettings] = field(default_factory=dict[str, RemoteSettings])

@@ -1,43 +1,39 @@
-"""The schema's versions and the statements, both kept in files below `sql/`."""
+"""The versions of SQLite's schema."""
 
-import re
 import sqlite3
-from importlib import resources
 
-from jitflow.ports.errors import Broken
+from jitflow.stores._statements import another_program, check_present, migrations, read_queries, too_new
 
 VERSION = 2
-"""The version this program writes; `sql/NNN_*.sql` leads from version NNN - 1 to NNN."""
+"""The version this program writes."""
 
-_SQL = resources.files("jitflow.stores") / "sql"
-_NAME = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
-
-
-def _read_queries() -> dict[str, str]:
-    parts = _NAME.split((_SQL / "queries.sql").read_text(encoding="utf-8"))
-    return {name: text.strip() for name, text in zip(parts[1::2], parts[2::2], strict=True)}
-
-
-QUERIES = _read_queries()
+QUERIES = read_queries()
 """Every statement by its name in `queries.sql`."""
 
 
-def migrate(connection: sqlite3.Connection, path: str) -> None:
-    """Bring the database to `VERSION`.
+def migrate(connection: sqlite3.Connection, path: str) -> int:
+    """Bring the database to `VERSION` and return the version that it had.
 
     Raises:
         Broken: the file was written by a newer program that this one must not touch, or it is another program's database.
     """
     found, oldest_compatible = _versions(connection, path)
     if oldest_compatible > VERSION:
-        raise Broken(
-            f"{path} has schema version {found}, this jitflow knows {VERSION}: it was written by a newer jitflow; "
-            "use that version, or another state directory"
-        )
-    for file in sorted(_SQL.iterdir(), key=lambda entry: entry.name):
-        number = re.match(r"(\d+)_", file.name)
-        if number and int(number[1]) > found:
-            connection.executescript(f"BEGIN IMMEDIATE;\n{file.read_text(encoding='utf-8')}\nCOMMIT;")
+        raise too_new(path, found, VERSION)
+    for script in migrations(found):
+        connection.executescript(f"BEGIN IMMEDIATE;\n{script}\nCOMMIT;")
+    return found
+
+
+def present(connection: sqlite3.Connection, path: str) -> int:
+    """Return the version of a file that is only read.
+
+    Raises:
+        Broken: it has another version than this program's, or holds no state.
+    """
+    found, _ = _versions(connection, path)
+    check_present(path, found, VERSION)
+    return found
 
 
 def _versions(connection: sqlite3.Connection, path: str) -> tuple[int, int]:
@@ -45,6 +41,6 @@ def _versions(connection: sqlite3.Connection, path: str) -> tuple[int, int]:
     if not tables:
         return 0, 0
     if "schema_version" not in tables:
-        raise Broken(f"{path} is a database of another program; choose another state file")
+        raise another_program(path)
     row = connection.execute("SELECT version, oldest_compatible FROM schema_version").fetchone()
     return (row[0], row[1]) if row else (0, 0)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from queue import Empty, SimpleQueue
 from typing import Generic, TypeVar
 
-from jitflow.ports.errors import Broken, PortError
+from jitflow.ports.errors import Broken, Busy, PortError
 
 T = TypeVar("T")
 Finish = Callable[[sqlite3.Connection], None]
@@ -67,10 +67,15 @@ def deliver(jobs: list[Job[T]]) -> None:
 
 def translate(error: Exception) -> Exception:
     """Return the port's error for one of SQLite's, with what to do about it."""
-    if isinstance(error, sqlite3.Error):
-        hint = "; free disk space and try again" if "full" in str(error) else ""
-        return Broken(f"the state store failed: {error}{hint}")
-    return error
+    if not isinstance(error, sqlite3.Error):
+        return error
+    # Python 3.11 knows the code of each error; what is left of it without its extension is the kind.
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    if code == sqlite3.SQLITE_FULL:
+        return Busy("the disk that holds the state store is full; free some space, then all goes on")
+    if code in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
+        return Busy(f"the state store is held by another program: {error}; it is tried again")
+    return Broken(f"the state store failed: {error}")
 
 
 class Worker:

@@ -20,7 +20,7 @@ from jitflow.ports.errors import Broken, VersionConflict
 from jitflow.ports.store import Commit, EffectRow, RunRow, StoredRun
 from jitflow.stores._bodies import pack, unpack
 from jitflow.stores._lock import FileLock
-from jitflow.stores._schema import QUERIES, migrate
+from jitflow.stores._schema import QUERIES, migrate, present
 from jitflow.stores._threads import MAX_BATCH, Job, Worker, serve_reads, serve_writes
 
 T = TypeVar("T")
@@ -34,7 +34,7 @@ _encode_labels = msgspec.json.Encoder(order="sorted").encode
 class SqliteStore:
     """A `StateStore` in a file; make it with `open`."""
 
-    def __init__(self, path: Path, lock: FileLock, *, synchronous: str) -> None:
+    def __init__(self, path: Path, lock: FileLock | None, *, synchronous: str) -> None:
         """Start the threads on a prepared file (see `open`)."""
         self._path = path
         self._lock = lock
@@ -42,10 +42,13 @@ class SqliteStore:
         self._closed = False
         self._sequence = 0
         self._saved_sequence = 0
+        self.found_version = 0
+        """The version of the schema that was found; 0: none."""
         self._writes: SimpleQueue[Job[object] | None] = SimpleQueue()
         self._reads: SimpleQueue[Job[object] | None] = SimpleQueue()
         self._prepare()
-        writer, *readers = [self._connect(), *(self._connect_reader() for _ in range(_READERS))]
+        connect = self._connect if lock else self._connect_reader
+        writer, *readers = [connect(), *(self._connect_reader() for _ in range(_READERS))]
         serve = partial(serve_writes, finish=self._save_sequence)
         self._workers = [Worker("store-writer", writer, serve, self._writes, max_batch=MAX_BATCH)]
         for reader in readers:  # they share a queue: a long read does not hold up the others
@@ -53,17 +56,20 @@ class SqliteStore:
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, path: Path | str, *, synchronous: str = "NORMAL") -> AsyncGenerator["SqliteStore"]:
+    async def open(
+        cls, path: Path | str, *, synchronous: str = "NORMAL", reads_only: bool = False
+    ) -> AsyncGenerator["SqliteStore"]:
         """Open or make the store's file for the time of the context.
 
-        `synchronous`: `NORMAL` survives a killed process, `FULL` a power cut as well.
+        `synchronous`: `NORMAL` survives a killed process, `FULL` a power cut as well. `reads_only`: another server may hold the
+        file, which must be there and of this program's version.
 
         Raises:
             Broken: the file cannot be used, is newer than this program, or another server holds it.
         """
         if synchronous not in {"NORMAL", "FULL"}:
             raise Broken(f"synchronous must be NORMAL or FULL, not {synchronous!r}")
-        store = await asyncio.to_thread(cls._open, Path(path), synchronous)
+        store = await asyncio.to_thread(cls._open_to_read if reads_only else cls._open, Path(path), synchronous)
         try:
             yield store
         finally:
@@ -90,10 +96,20 @@ class SqliteStore:
             lock.release()
             raise
 
-    def _prepare(self) -> None:
-        connection = self._connect()
+    @classmethod
+    def _open_to_read(cls, path: Path, synchronous: str) -> "SqliteStore":
         try:
-            migrate(connection, str(self._path))
+            if not path.is_file():
+                raise Broken(f"there is no state at {path}")
+            return cls(path, None, synchronous=synchronous)
+        except sqlite3.Error as error:
+            raise Broken(f"the state file {path} cannot be used: {error}") from error
+
+    def _prepare(self) -> None:
+        connection = self._connect() if self._lock else self._connect_reader()
+        try:
+            prepare = migrate if self._lock else present
+            self.found_version = prepare(connection, str(self._path))
             self._sequence = self._saved_sequence = int(connection.execute(QUERIES["select_sequence"]).fetchone()[0])
         finally:
             connection.close()
@@ -118,6 +134,8 @@ class SqliteStore:
     async def _submit(self, queue: "SimpleQueue[Job[object] | None]", work: Callable[[sqlite3.Connection], T]) -> T:
         if self._closed:
             raise Broken("the state store is closed")
+        if self._lock is None and queue is self._writes:
+            raise Broken("the state store was opened for reading only")
         job: Job[T] = Job(work)
         queue.put(job)  # pyright: ignore[reportArgumentType]
         return await job.future
@@ -137,23 +155,26 @@ class SqliteStore:
         rows = tuple(documents)
         await self._submit(self._writes, lambda connection: _put(connection, kind, rows))
 
+    async def restore(self, run: StoredRun, events: Sequence[bytes]) -> None:
+        """Write a run as another store had it (see `StateStore.restore`)."""
+        history = tuple(events)
+        await self._submit(self._writes, lambda connection: self._restore(connection, run, history))
+
+    def _restore(self, connection: sqlite3.Connection, stored: StoredRun, history: Sequence[bytes]) -> None:
+        row = stored.row
+        if connection.execute(QUERIES["select_position"], (row.uid,)).fetchone():
+            raise VersionConflict(f"run {row.name!r} ({row.uid}) is there already")
+        whole = Commit(row=row, header=stored.header, nodes=stored.nodes, effects=stored.effects, events=tuple(history))
+        run, _ = _write_row(connection, whole, None, row.sequence)
+        _write_parts(connection, run, whole, first_event=1)
+        self._sequence = max(self._sequence, row.sequence)
+
     def _commit(self, connection: sqlite3.Connection, commit: Commit) -> int:
         # A conflict shows with the first write or before, so it cannot leave anything behind in the shared transaction.
         position = _position(connection, commit.row) if commit.row.version > 1 else None
         sequence = self._sequence + 1
         run, events = _write_row(connection, commit, position, sequence)
-        if commit.header is not None:
-            connection.execute(QUERIES["put_header"], (run, pack(commit.header)))
-        _many(connection, "delete_node", [(run, node) for node in commit.nodes_removed])
-        _many(connection, "put_node", [(run, node, pack(body)) for node, body in commit.nodes])
-        _many(connection, "delete_effect", [(run, key) for key in commit.effects_done])
-        _many(connection, "put_effect", [(run, effect.key, pack(effect.body)) for effect in commit.effects])
-        first = events - len(commit.events) + 1
-        _many(
-            connection,
-            "append_event",
-            [(run, number, pack(body)) for number, body in enumerate(commit.events, start=first)],
-        )
+        _write_parts(connection, run, commit, first_event=events - len(commit.events) + 1)
         # Numbers of a transaction that is rolled back are left out, never given twice.
         self._sequence = sequence
         return sequence
@@ -206,6 +227,16 @@ class SqliteStore:
 
         return await self._submit(self._reads, work)
 
+    async def kinds(self) -> Sequence[str]:
+        """Return the kinds of which there are documents."""
+        return await self._submit(
+            self._reads, lambda connection: [kind for (kind,) in connection.execute(QUERIES["select_kinds"])]
+        )
+
+    async def ready(self) -> None:
+        """Return when the file can be read."""
+        await self._submit(self._reads, lambda connection: connection.execute(QUERIES["select_sequence"]).fetchone())
+
     async def close(self) -> None:
         """Finish what was begun, fold the log into the file and release the lock; harmless to repeat."""
         if self._closed:
@@ -219,10 +250,11 @@ class SqliteStore:
     def _finish(self) -> None:
         for worker in self._workers:
             worker.join()
-        self._lock.release()
+        if self._lock is not None:
+            self._lock.release()
 
 
-def _many(connection: sqlite3.Connection, query: str, rows: list[tuple[object, ...]]) -> None:
+def _many(connection: sqlite3.Connection, query: str, rows: Sequence[tuple[object, ...]]) -> None:
     if len(rows) == 1:  # the common case; executemany costs more to set up
         connection.execute(QUERIES[query], rows[0])
     elif rows:
@@ -259,6 +291,18 @@ def _write_row(
         _position(connection, row)  # raises if the run itself is there already
         raise VersionConflict(f"namespace {row.namespace!r} holds a live run named {row.name!r} already") from error
     return run, events
+
+
+def _write_parts(connection: sqlite3.Connection, run: int, commit: Commit, *, first_event: int) -> None:
+    """Write all of a commit but its row."""
+    if commit.header is not None:
+        connection.execute(QUERIES["put_header"], (run, pack(commit.header)))
+    _many(connection, "delete_node", [(run, node) for node in commit.nodes_removed])
+    _many(connection, "put_node", [(run, node, pack(body)) for node, body in commit.nodes])
+    _many(connection, "delete_effect", [(run, key) for key in commit.effects_done])
+    _many(connection, "put_effect", [(run, effect.key, pack(effect.body)) for effect in commit.effects])
+    events = [(run, number, pack(body)) for number, body in enumerate(commit.events, start=first_event)]
+    _many(connection, "append_event", events)
 
 
 def _remove(connection: sqlite3.Connection, uid: str) -> None:

@@ -111,6 +111,19 @@ class MemoryStore:
         self._check()
         self._runs.pop(uid, None)
 
+    async def restore(self, run: StoredRun, events: Sequence[bytes]) -> None:
+        """Write a run as another store had it."""
+        self._check()
+        row = run.row
+        if row.uid in self._runs:
+            raise VersionConflict(f"run {row.name!r} ({row.uid}) is there already")
+        if row.finished_at is None and self._live(row) is not None:
+            raise VersionConflict(f"namespace {row.namespace!r} holds a live run named {row.name!r} already")
+        kept = self._runs[row.uid] = _Run(_copy(row))
+        kept.header, kept.nodes, kept.events = run.header, dict(run.nodes), list(events)
+        kept.effects = {effect.key: effect.body for effect in run.effects}
+        self._sequence = max(self._sequence, row.sequence)
+
     async def put(self, kind: str, documents: Iterable[tuple[str, bytes | None]]) -> None:
         """Write small documents in one step."""
         self._check()
@@ -131,6 +144,15 @@ class MemoryStore:
         self._check()
         found = sorted(item for item in self._documents.get(kind, {}).items() if not after or item[0] > after)
         return found[:limit] if limit else found
+
+    async def kinds(self) -> Sequence[str]:
+        """Return the kinds of which there are documents."""
+        self._check()
+        return sorted(kind for kind, kept in self._documents.items() if kept)
+
+    async def ready(self) -> None:
+        """Return: memory is always there."""
+        self._check()
 
     async def close(self) -> None:
         """Refuse everything from now on; harmless to repeat."""

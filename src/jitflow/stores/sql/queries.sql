@@ -97,3 +97,6 @@ SELECT body FROM documents WHERE kind = ? AND key = ?
 
 -- name: select_documents
 SELECT key, body FROM documents WHERE kind = ?1 AND key >= ?2 AND (?2 = '' OR key > ?2) ORDER BY key LIMIT ?3
+
+-- name: select_kinds
+SELECT DISTINCT kind FROM documents ORDER BY kind

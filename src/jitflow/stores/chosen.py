@@ -1,0 +1,45 @@
+"""The store that a URL names."""
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+from jitflow.ports.errors import Broken
+from jitflow.ports.store import StateStore
+from jitflow.stores._urls import MONGODB, POSTGRESQL, kind_of, path_of
+from jitflow.stores.sqlite import SqliteStore
+
+
+@asynccontextmanager
+async def open_store(
+    url: str, *, synchronous: str = "NORMAL", patience_s: float = 0.0, reads_only: bool = False
+) -> AsyncGenerator[StateStore]:
+    """Open the state of a URL for the time of the context; its schema is made or brought up to date.
+
+    Args:
+        url: `sqlite:///PATH`, `postgresql://…` or `mongodb://…`.
+        synchronous: SQLite's, see `SqliteStore.open`.
+        patience_s: so long a database that cannot be reached is waited for.
+        reads_only: another server may hold it; nothing is written.
+
+    Raises:
+        Unreachable: it cannot be reached.
+        Broken: it cannot be used, is newer than this program, another server holds it, or its driver is not installed.
+    """
+    kind = kind_of(url)
+    if kind == POSTGRESQL:
+        try:
+            from jitflow.stores.postgresql import PostgresqlStore  # noqa: PLC0415 - a driver that few need
+        except ImportError as error:
+            raise Broken(f"a state in PostgreSQL needs psycopg ({error}); install `jitflow[postgresql]`") from error
+        async with PostgresqlStore.open(url, patience_s=patience_s, reads_only=reads_only) as store:
+            yield store
+    elif kind == MONGODB:
+        try:
+            from jitflow.stores.mongodb import MongodbStore  # noqa: PLC0415 - a driver that few need
+        except ImportError as error:
+            raise Broken(f"a state in MongoDB needs pymongo ({error}); install `jitflow[mongodb]`") from error
+        async with MongodbStore.open(url, patience_s=patience_s, reads_only=reads_only) as store:
+            yield store
+    else:
+        async with SqliteStore.open(path_of(url), synchronous=synchronous, reads_only=reads_only) as store:
+            yield store

@@ -1,0 +1,315 @@
+"""State in MongoDB, with or without a replica set: one document of a run decides, the rest follows.
+
+A commit is one update of the run's document (`runs`), which takes the new row and, packed as `pending`, all else that the commit
+changes. That update is made or not, and only if the version fits. Then the parts are spread out to their places (`pieces`); doing
+that again is harmless. Who reads lays what is still pending over what it finds; who opens the store after a crash spreads it out.
+Several documents of one `put`, and runs that are removed or restored, are announced in `journal` first, and finished from there.
+"""
+
+import asyncio
+import contextlib
+import secrets
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+from pymongo import ASCENDING, AsyncMongoClient
+from pymongo.errors import InvalidURI, PyMongoError
+
+from jitflow.engine.tasks import Owner
+from jitflow.ports.errors import Broken, PortError, Retryable
+from jitflow.ports.store import Commit, EffectRow, RunRow, StoredRun
+from jitflow.stores import _mgpieces as pieces
+from jitflow.stores import _process as processes
+from jitflow.stores._bodies import unpack
+from jitflow.stores._changes import Documents, Removal, Restoration, Update
+from jitflow.stores._mgfaults import translate
+from jitflow.stores._mgschema import migrate, present
+from jitflow.stores._mgwriting import Writing
+from jitflow.stores._queue import GroupWriter
+from jitflow.stores._urls import shown
+
+T = TypeVar("T")
+
+_DATABASE = "jitflow"
+_SELECTION_MS = 3000
+_CLOSE_PATIENCE_S = 5.0
+_LOOK_S = 0.25
+_TRIES = 1000
+_ORDER = [("what", ASCENDING), ("id", ASCENDING), ("piece", ASCENDING)]
+
+
+class MongodbStore:
+    """A `StateStore` in a MongoDB database; make it with `open`."""
+
+    def __init__(self, url: str, *, reads_only: bool = False) -> None:
+        """Name the database; `open` begins.
+
+        Raises:
+            Broken: this is no URL of one.
+        """
+        self.place = shown(url)
+        self.found_version = 0
+        """The version of the schema that was found; 0: none."""
+        self._url = url
+        try:
+            self._client: AsyncMongoClient[dict[str, Any]] = AsyncMongoClient(
+                url,
+                appname="jitflow",
+                serverSelectionTimeoutMS=_SELECTION_MS,
+                connectTimeoutMS=_SELECTION_MS,
+                socketTimeoutMS=20_000,
+                w="majority",
+                journal=True,
+            )
+        except (InvalidURI, PyMongoError, ValueError) as error:
+            raise Broken(f"{self.place} is no URL of a MongoDB database: {type(error).__name__}") from None
+        self._db = self._client[urlsplit(url).path.strip("/") or _DATABASE]
+        self._writing = Writing(self._db, self._translated)
+        self._writer = GroupWriter[Update](self._writing.write, name="store-writer")
+        self._owner = Owner(lambda _name, _error: None)
+        self._owner_id = secrets.token_hex(16)
+        self._reads_only = reads_only
+        self._closed = False
+        self._lost = ""
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, url: str, *, patience_s: float = 0.0, reads_only: bool = False) -> AsyncGenerator["MongodbStore"]:
+        """Use a database for the time of the context; its collections are made or brought up to date.
+
+        Args:
+            url: `mongodb://user:password@host:port/database?options`.
+            patience_s: so long a database that cannot be reached is waited for.
+            reads_only: another server may hold the state; nothing is written, not even its schema.
+
+        Raises:
+            Unreachable: it is not there in that time.
+            Broken: it is newer than this program, another program's, refuses, or another server holds it.
+        """
+        store = cls(url, reads_only=reads_only)
+        try:
+            await store._begin(time.monotonic() + patience_s)
+            yield store
+        finally:
+            await store.close()
+
+    async def _begin(self, until: float) -> None:
+        while True:
+            try:
+                await self._asked(lambda: self._db.command("ping"))
+                break
+            except Retryable:
+                if time.monotonic() >= until:
+                    raise
+        if self._reads_only:
+            self.found_version = await self._asked(lambda: present(self._db, self.place))
+            return
+        self.found_version = await self._asked(lambda: migrate(self._db, self.place))
+        await self._asked(self._take_hold)
+        await self._asked(self._writing.open)
+        self._owner.spawn(self._keep_hold(), "keep hold of the state")
+
+    def _translated(self, error: Exception) -> Exception:
+        return translate(error, self.place, self._url)
+
+    async def _asked(self, work: Callable[[], Awaitable[T]]) -> T:
+        try:
+            return await work()
+        except PyMongoError as error:
+            raise self._translated(error) from None  # the original could show the password
+
+    # -- the hold ------------------------------------------------------------------------------------------------------
+
+    async def _take_hold(self) -> None:
+        """Become the server to which this state belongs. One whose beats stop for `HOLD_S` has lost it.
+
+        Raises:
+            Broken: another server lives and holds it.
+        """
+        first: dict[str, Any] | None = None
+        until = time.monotonic() + processes.HOLD_S
+        while True:
+            held = await self._db.meta.find_one({"_id": "holder"}) or {"owner": "", "beat": 0, "process": ""}
+            holder = processes.decode(held["process"])
+            if not held["owner"] or processes.has_died(holder) or time.monotonic() > until:
+                own = {"owner": self._owner_id, "process": processes.encode(processes.this_process()), "beat": held["beat"] + 1}
+                place = {"_id": "holder", "owner": held["owner"], "beat": held["beat"]}
+                if (await self._db.meta.update_one(place, {"$set": own})).matched_count:
+                    return
+            elif processes.lives(holder) or (first is not None and held["beat"] != first["beat"]):
+                raise processes.in_use(self.place, holder)
+            first = first or held
+            await asyncio.sleep(_LOOK_S)
+
+    async def _keep_hold(self) -> None:
+        """Say that this server lives, and notice when another one has taken its place."""
+        while True:
+            await asyncio.sleep(processes.HEARTBEAT_S)
+            with contextlib.suppress(PyMongoError):
+                await self._beat()
+
+    async def _beat(self) -> None:
+        mine = {"_id": "holder", "owner": self._owner_id}
+        if not (await self._db.meta.update_one(mine, {"$inc": {"beat": 1}})).matched_count:
+            self._lost = processes.taken_over(self.place)
+
+    # -- changes -------------------------------------------------------------------------------------------------------
+
+    async def _submit(self, update: Update) -> Any:
+        self._check()
+        if self._reads_only:
+            raise Broken("the state store was opened for reading only")
+        return await self._writer.submit(update)
+
+    def _check(self) -> None:
+        if self._closed:
+            raise Broken("the state store is closed")
+        if self._lost:
+            raise Broken(self._lost)
+
+    async def commit(self, commit: Commit) -> int:
+        """Apply one change (see `StateStore.commit`)."""
+        return await self._submit(commit)
+
+    async def remove(self, uid: str) -> None:
+        """Delete a run and all that belongs to it."""
+        await self._submit(Removal(uid))
+
+    async def restore(self, run: StoredRun, events: Sequence[bytes]) -> None:
+        """Write a run as another store had it (see `StateStore.restore`)."""
+        await self._submit(Restoration(run, tuple(events)))
+
+    async def put(self, kind: str, documents: Iterable[tuple[str, bytes | None]]) -> None:
+        """Write small documents, all or none."""
+        await self._submit(Documents(kind, tuple(documents)))
+
+    # -- reads ---------------------------------------------------------------------------------------------------------
+
+    async def _read(self, work: Callable[[], Awaitable[T]]) -> T:
+        self._check()
+        return await self._asked(work)
+
+    async def load(self, uid: str) -> StoredRun | None:
+        """Return a run with its nodes and open effects."""
+        return await self._read(lambda: self._load(uid))
+
+    async def _load(self, uid: str) -> StoredRun | None:
+        for _ in range(_TRIES):
+            head = await self._db.runs.find_one({"_id": uid})
+            if head is None:
+                return None
+            wanted = {"run": head["run"], "what": {"$in": [pieces.HEADER, pieces.NODE, pieces.EFFECT]}}
+            found = await self._db.pieces.find(wanted).sort(_ORDER).to_list()
+            pending = await self._writing.pending(head)
+            again = await self._db.runs.find_one({"_id": uid}, {"run": 1, "version": 1})
+            if again is not None and (again["run"], again["version"]) == (head["run"], head["version"]):
+                return _stored(head, found, pending)
+        raise Broken(f"run {uid} changes faster than it can be read")
+
+    async def runs(self, *, namespace: str = "", name: str = "", unfinished: bool = False) -> Sequence[RunRow]:
+        """Return rows, newest first."""
+        wanted: dict[str, Any] = {key: value for key, value in (("namespace", namespace), ("name", name)) if value}
+        if unfinished:
+            wanted["open"] = True
+        order = [("created_at", -1), ("run", -1)]
+
+        async def work() -> list[RunRow]:
+            found = self._db.runs.find(wanted, {"pending": 0}).sort(order)
+            return [pieces.row_of(head) async for head in found]
+
+        return await self._read(work)
+
+    async def events(self, uid: str, *, after: int = 0, limit: int = 1000) -> Sequence[tuple[int, bytes]]:
+        """Return the run's history in order."""
+
+        async def work() -> list[tuple[int, bytes]]:
+            head = await self._db.runs.find_one({"_id": uid})
+            if head is None or limit <= 0:
+                return []
+            wanted = {"run": head["run"], "what": pieces.EVENT, "id": {"$gt": after}}
+            read: list[dict[str, Any]] = []
+            async for piece in self._db.pieces.find(wanted).sort(_ORDER):
+                if piece["id"] > after + limit:
+                    break
+                read.append(piece)
+            found = {first["id"]: body for first, body in pieces.joined(read)}
+            pending = await self._writing.pending(head)
+            for number, body in enumerate(pending.events if pending else (), start=pending.first_event if pending else 0):
+                if after < number <= after + limit:
+                    found[number] = unpack(body)
+            return sorted(found.items())
+
+        return await self._read(work)
+
+    async def get(self, kind: str, key: str) -> bytes | None:
+        """Return one document."""
+
+        async def work() -> bytes | None:
+            found = await self._db.documents.find({"kind": kind, "id": key}).sort([("piece", ASCENDING)]).to_list()
+            return next((body for _, body in pieces.joined(found)), None)
+
+        return await self._read(work)
+
+    async def items(self, kind: str) -> Sequence[tuple[str, bytes]]:
+        """Return all documents of a kind, by key."""
+
+        async def work() -> list[tuple[str, bytes]]:
+            order = [("id", ASCENDING), ("piece", ASCENDING)]
+            found = await self._db.documents.find({"kind": kind}).sort(order).to_list()
+            return sorted((first["id"], body) for first, body in pieces.joined(found))
+
+        return await self._read(work)
+
+    async def kinds(self) -> Sequence[str]:
+        """Return the kinds of which there are documents."""
+        return sorted(await self._read(lambda: self._db.documents.distinct("kind")))
+
+    async def ready(self) -> None:
+        """Return when the database answers."""
+        await self._read(lambda: self._db.meta.find_one({"_id": "holder"}))
+
+    async def close(self) -> None:
+        """Finish what was begun and let go of the database; harmless to repeat."""
+        if self._closed:
+            return
+        self._closed = True
+        await self._owner.close()
+        await self._writer.close(_CLOSE_PATIENCE_S)
+        if not self._reads_only:
+            with contextlib.suppress(PyMongoError, PortError, TimeoutError):  # it is not there: the hold runs out
+                async with asyncio.timeout(_CLOSE_PATIENCE_S):
+                    mine = {"_id": "holder", "owner": self._owner_id}
+                    await self._db.meta.update_one(mine, {"$set": {"owner": "", "process": ""}})
+        await self._client.close()
+
+
+def _stored(head: dict[str, Any], found: Sequence[dict[str, Any]], pending: pieces.Parts | None) -> StoredRun:
+    """Return a run from its pieces, with what is still pending laid over them."""
+    header = b""
+    nodes: dict[str, bytes] = {}
+    effects: list[tuple[list[int], str, bytes]] = []
+    for first, body in pieces.joined(found):
+        if first["what"] == pieces.HEADER:
+            header = body
+        elif first["what"] == pieces.NODE:
+            nodes[first["id"]] = body
+        else:
+            effects.append((first["order"], first["id"], body))
+    open_effects = {key: body for _, key, body in sorted(effects)}
+    if pending is not None:
+        header = header if pending.header is None else unpack(pending.header)
+        for node in pending.nodes_removed:
+            nodes.pop(node, None)
+        nodes.update((node, unpack(body)) for node, body in pending.nodes)
+        for key in (*pending.effects_done, *(key for key, _ in pending.effects)):
+            open_effects.pop(key, None)
+        open_effects.update((key, unpack(body)) for key, body in pending.effects)
+    return StoredRun(
+        row=pieces.row_of(head),
+        header=header,
+        nodes=tuple(sorted(nodes.items())),
+        effects=tuple(EffectRow(key=key, body=body) for key, body in open_effects.items()),
+    )

@@ -1,0 +1,94 @@
+"""A store that is waited for: while it is away, what the service does by itself goes on later, and requests are told so."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import TypeVar
+
+from jitflow.ports.errors import Retryable
+from jitflow.ports.patience import waits
+from jitflow.ports.store import Commit, RunRow, StateStore, StoredRun
+from jitflow.telemetry import logger
+
+T = TypeVar("T")
+
+_FIRST_WAIT_S = 0.1
+_LONGEST_WAIT_S = 2.0
+
+_log = logger("state")
+
+
+class PatientStore:
+    """A `StateStore` over another one. A call that changed nothing is made again, for as long as its caller can wait."""
+
+    def __init__(self, store: StateStore) -> None:
+        """Wait for this store."""
+        self._store = store
+        self._is_away = False
+
+    async def _call(self, work: Callable[[], Awaitable[T]]) -> T:
+        wait_s = _FIRST_WAIT_S
+        while True:
+            try:
+                found = await work()
+            except Retryable as error:
+                if not self._is_away:
+                    self._is_away = True
+                    _log.warning("the state store is away", reason=str(error))
+                if not waits():
+                    raise
+            else:
+                if self._is_away:
+                    self._is_away = False
+                    _log.info("the state store is back")
+                return found
+            await asyncio.sleep(wait_s)
+            wait_s = min(2 * wait_s, _LONGEST_WAIT_S)
+
+    async def commit(self, commit: Commit) -> int:
+        """Apply one change and return its `sequence`."""
+        return await self._call(lambda: self._store.commit(commit))
+
+    async def load(self, uid: str) -> StoredRun | None:
+        """Return a run with its nodes and open effects."""
+        return await self._call(lambda: self._store.load(uid))
+
+    async def runs(self, *, namespace: str = "", name: str = "", unfinished: bool = False) -> Sequence[RunRow]:
+        """Return rows, newest first."""
+        return await self._call(lambda: self._store.runs(namespace=namespace, name=name, unfinished=unfinished))
+
+    async def events(self, uid: str, *, after: int = 0, limit: int = 1000) -> Sequence[tuple[int, bytes]]:
+        """Return the run's history in order."""
+        return await self._call(lambda: self._store.events(uid, after=after, limit=limit))
+
+    async def remove(self, uid: str) -> None:
+        """Delete a run and all that belongs to it."""
+        await self._call(lambda: self._store.remove(uid))
+
+    async def restore(self, run: StoredRun, events: Sequence[bytes]) -> None:
+        """Write a run as another store had it."""
+        await self._call(lambda: self._store.restore(run, events))
+
+    async def put(self, kind: str, documents: Iterable[tuple[str, bytes | None]]) -> None:
+        """Write small documents in one transaction."""
+        rows = tuple(documents)
+        await self._call(lambda: self._store.put(kind, rows))
+
+    async def get(self, kind: str, key: str) -> bytes | None:
+        """Return one document."""
+        return await self._call(lambda: self._store.get(kind, key))
+
+    async def items(self, kind: str) -> Sequence[tuple[str, bytes]]:
+        """Return all documents of a kind, by key."""
+        return await self._call(lambda: self._store.items(kind))
+
+    async def kinds(self) -> Sequence[str]:
+        """Return the kinds of which there are documents."""
+        return await self._call(self._store.kinds)
+
+    async def ready(self) -> None:
+        """Return when the store can be used."""
+        await self._call(self._store.ready)
+
+    async def close(self) -> None:
+        """Release the store."""
+        await self._store.close()

@@ -1,0 +1,363 @@
+"""State in PostgreSQL: one writer with group commit, readers beside it.
+
+What callers hand in while one transaction is on its way becomes the next one: a few statements over arrays, however many changes
+it holds. The writer's row in `holder` is updated by each transaction: it fences off a server whose place another one has taken,
+and its number tells after a lost connection whether the last transaction was committed.
+"""
+
+import asyncio
+import contextlib
+import math
+import secrets
+import time
+from collections.abc import AsyncGenerator, Iterable, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import msgspec
+import psycopg
+
+from jitflow.engine.tasks import Owner
+from jitflow.ports.errors import Broken, PortError, Retryable
+from jitflow.ports.store import Commit, EffectRow, RunRow, StoredRun
+from jitflow.stores import _process as processes
+from jitflow.stores._bodies import unpack
+from jitflow.stores._changes import Documents, Removal, Restoration, Update, first_part
+from jitflow.stores._connections import Connection, Connections, discard
+from jitflow.stores._faults import is_lost, is_passing, translate
+from jitflow.stores._pgschema import QUERIES, migrate, present
+from jitflow.stores._pgwriting import fold
+from jitflow.stores._queue import GroupWriter, Ticket
+from jitflow.stores._urls import shown
+
+_CLOSE_PATIENCE_S = 5.0
+_LOOK_S = 0.25
+_RETRY_MAX_S = 2.0
+_ATTEMPTS = 5
+_decode_labels = msgspec.json.Decoder(dict[str, str]).decode
+
+
+class PostgresqlStore:
+    """A `StateStore` in a PostgreSQL database; make it with `open`."""
+
+    def __init__(self, url: str, *, reads_only: bool = False) -> None:
+        """Name the database; `open` begins."""
+        self.place = shown(url)
+        self.found_version = 0
+        """The version of the schema that was found; 0: none."""
+        self._connections = Connections(url, self.place)
+        self._writer = GroupWriter[Update](self._write, name="store-writer")
+        self._connection: Connection | None = None
+        self._owner_id = secrets.token_hex(16)
+        self._owner = Owner(lambda _name, _error: None)
+        self._batch = 0
+        self._reads_only = reads_only
+        self._closed = False
+        self._lost = ""
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, url: str, *, patience_s: float = 0.0, reads_only: bool = False) -> AsyncGenerator["PostgresqlStore"]:
+        """Use a database for the time of the context; its tables are made or brought up to date.
+
+        Args:
+            url: `postgresql://user:password@host:port/database?options`, as libpq takes it.
+            patience_s: so long a database that cannot be reached is waited for.
+            reads_only: another server may hold the state; nothing is written, not even its schema.
+
+        Raises:
+            Unreachable: it is not there in that time.
+            Broken: it is newer than this program, another program's, refuses, or another server holds it.
+        """
+        store = cls(url, reads_only=reads_only)
+        try:
+            await store._begin(time.monotonic() + patience_s)
+            yield store
+        finally:
+            await store.close()
+
+    async def _begin(self, until: float) -> None:
+        while True:
+            try:
+                connection = await self._connections.connect()
+                break
+            except Retryable:
+                if time.monotonic() >= until:
+                    raise
+                await asyncio.sleep(_LOOK_S)
+        try:
+            if self._reads_only:
+                self.found_version = await present(connection, self.place)
+                await discard(connection)
+                return
+            self.found_version = await migrate(connection, self.place)
+            await self._take_hold(connection)
+        except psycopg.Error as error:
+            await discard(connection)
+            raise translate(error, self.place, lost=is_lost(error, connection)) from error
+        except BaseException:
+            await discard(connection)
+            raise
+        self._connection = connection
+        self._owner.spawn(self._keep_hold(), "keep hold of the state")
+
+    # -- the hold ------------------------------------------------------------------------------------------------------
+
+    async def _take_hold(self, connection: Connection) -> None:
+        """Become the server to which this state belongs.
+
+        Raises:
+            Broken: another server lives and holds it.
+        """
+        before_s = math.inf
+        while True:
+            owner, process, age_s, _ = await _one(connection, "look_at_holder")
+            holder = processes.decode(process)
+            if not owner or age_s > processes.HOLD_S or processes.has_died(holder):
+                own = processes.encode(processes.this_process())
+                cursor = await connection.execute(QUERIES["take_hold"], (self._owner_id, own, owner))
+                if cursor.rowcount:
+                    return
+            elif age_s < before_s < math.inf or processes.lives(holder):
+                raise processes.in_use(self.place, holder)
+            else:
+                before_s = age_s
+                await asyncio.sleep(_LOOK_S)
+
+    async def _keep_hold(self) -> None:
+        """Say that this server lives; one that cannot be heard for `HOLD_S` may lose its place."""
+        while True:
+            await asyncio.sleep(processes.HEARTBEAT_S)
+            try:
+                await self._writer.submit(Documents("", ()))
+            except Retryable:
+                continue
+
+    # -- changes -------------------------------------------------------------------------------------------------------
+
+    async def _submit(self, update: Update) -> Any:
+        self._check()
+        if self._reads_only:
+            raise Broken("the state store was opened for reading only")
+        return await self._writer.submit(update)
+
+    def _check(self) -> None:
+        if self._closed:
+            raise Broken("the state store is closed")
+        if self._lost:
+            raise Broken(self._lost)
+
+    async def commit(self, commit: Commit) -> int:
+        """Apply one change (see `StateStore.commit`)."""
+        return await self._submit(commit)
+
+    async def remove(self, uid: str) -> None:
+        """Delete a run and all that belongs to it."""
+        await self._submit(Removal(uid))
+
+    async def restore(self, run: StoredRun, events: Sequence[bytes]) -> None:
+        """Write a run as another store had it (see `StateStore.restore`)."""
+        await self._submit(Restoration(run, tuple(events)))
+
+    async def put(self, kind: str, documents: Iterable[tuple[str, bytes | None]]) -> None:
+        """Write small documents in one transaction."""
+        await self._submit(Documents(kind, tuple(documents)))
+
+    async def _write(self, batch: Sequence[Ticket[Update]]) -> None:
+        """Write a batch in as few transactions as its removals allow, and tell each caller what became of its change."""
+        rest = list(batch)
+        while rest:
+            count = first_part([ticket.change for ticket in rest])
+            part, rest = rest[:count], rest[count:]
+            await self._write_part(part)
+
+    async def _write_part(self, part: Sequence[Ticket[Update]]) -> None:
+        try:
+            outcomes = await self._transaction([ticket.change for ticket in part])
+        except PortError as error:
+            for ticket in part:
+                ticket.settle(error)
+        except Exception as error:
+            if len(part) == 1:
+                part[0].settle(translate(error, self.place, lost=False))
+                return
+            for ticket in part:  # a value that the database cannot hold spoils its own change only
+                await self._write_part([ticket])
+        else:
+            for ticket, outcome in zip(part, outcomes, strict=True):
+                ticket.settle(outcome)
+
+    async def _transaction(self, updates: Sequence[Update]) -> list[object]:
+        """Make changes durable and return their outcomes.
+
+        Raises:
+            Retryable: the database cannot be reached, or has no room: nothing was changed.
+            Broken: another server holds the state.
+        """
+        for attempt in range(_ATTEMPTS):
+            is_fresh = self._connection is None
+            connection = self._connection = self._connection or await self._connections.connect()
+            self._batch += 1
+            try:
+                outcomes = await fold(connection, updates, owner=self._owner_id, batch=self._batch)
+            except BaseException as error:
+                lost = isinstance(error, Exception) and is_lost(error, connection)
+                self._connection = None
+                await discard(connection)  # what was begun ends with it
+                if isinstance(error, Exception) and attempt < _ATTEMPTS - 1 and ((lost and not is_fresh) or is_passing(error)):
+                    continue
+                if isinstance(error, psycopg.Error | OSError) and (lost or is_passing(error) or _is_about_all(error)):
+                    raise translate(error, self.place, lost=lost) from error
+                raise
+            if outcomes is None:
+                raise self._fenced_off()
+            if await self._committed(connection):
+                return outcomes
+        raise translate(psycopg.OperationalError("it was lost again and again"), self.place, lost=True)
+
+    async def _committed(self, connection: Connection) -> bool:
+        """Commit, and return whether that was done; where the answer is lost, find out."""
+        try:
+            await connection.execute("COMMIT")
+        except (psycopg.Error, OSError):
+            self._connection = None
+            await discard(connection)
+            return await self._find_out()
+        except BaseException:
+            self._connection = None
+            await discard(connection)
+            raise
+        return True
+
+    async def _find_out(self) -> bool:
+        """Return whether the last transaction was committed. Its row is locked for as long as it is still on its way."""
+        wait_s = 0.05
+        while not self._closed:
+            try:
+                connection = await self._connections.connect()
+            except Retryable:
+                await asyncio.sleep(wait_s)
+                wait_s = min(2 * wait_s, _RETRY_MAX_S)
+                continue
+            try:
+                cursor = await connection.execute(QUERIES["last_batch"], (self._owner_id,))
+                row = await cursor.fetchone()
+            except (psycopg.Error, OSError):
+                await discard(connection)
+                await asyncio.sleep(wait_s)
+                continue
+            self._connection = connection
+            if row is None:
+                raise self._fenced_off()
+            return row[0] >= self._batch
+        raise Broken("the state store was closed while it could not be reached: the last changes may not have been stored")
+
+    def _fenced_off(self) -> Broken:
+        self._lost = processes.taken_over(self.place)
+        return Broken(self._lost)
+
+    # -- reads ---------------------------------------------------------------------------------------------------------
+
+    async def load(self, uid: str) -> StoredRun | None:
+        """Return a run with its nodes and open effects."""
+
+        async def work(connection: Connection) -> StoredRun | None:
+            async with connection.pipeline():
+                await connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+                cursors = [
+                    await connection.execute(QUERIES[query], (uid,), binary=True)
+                    for query in ("select_run", "select_header", "select_nodes", "select_effects")
+                ]
+                await connection.execute("COMMIT")
+                run, header, nodes, effects = [await cursor.fetchall() for cursor in cursors]
+            if not run:
+                return None
+            return StoredRun(
+                row=_row(run[0]),
+                header=unpack(header[0][0]) if header else b"",
+                nodes=tuple((node, unpack(body)) for node, body in nodes),
+                effects=tuple(EffectRow(key=key, body=unpack(body)) for key, body in effects),
+            )
+
+        return await self._read(work)
+
+    async def runs(self, *, namespace: str = "", name: str = "", unfinished: bool = False) -> Sequence[RunRow]:
+        """Return rows, newest first."""
+        wanted = {"namespace": namespace, "name": name, "unfinished": unfinished}
+        return [_row(values) for values in await self._rows("select_runs", wanted)]
+
+    async def events(self, uid: str, *, after: int = 0, limit: int = 1000) -> Sequence[tuple[int, bytes]]:
+        """Return the run's history in order."""
+        return [(number, unpack(body)) for number, body in await self._rows("select_events", (uid, after, limit))]
+
+    async def get(self, kind: str, key: str) -> bytes | None:
+        """Return one document."""
+        found = await self._rows("select_document", (kind, key))
+        return unpack(found[0][0]) if found else None
+
+    async def items(self, kind: str) -> Sequence[tuple[str, bytes]]:
+        """Return all documents of a kind, by key."""
+        return [(key, unpack(body)) for key, body in await self._rows("select_documents", (kind,))]
+
+    async def kinds(self) -> Sequence[str]:
+        """Return the kinds of which there are documents."""
+        return [kind for (kind,) in await self._rows("select_kinds", ())]
+
+    async def ready(self) -> None:
+        """Return when the database answers."""
+        await self._rows("look_at_holder", ())
+
+    async def _rows(self, query: str, values: Any) -> list[tuple[Any, ...]]:
+        async def work(connection: Connection) -> list[tuple[Any, ...]]:
+            return await (await connection.execute(QUERIES[query], values, binary=True)).fetchall()
+
+        return await self._read(work)
+
+    async def _read(self, work: Any) -> Any:
+        self._check()
+        return await self._connections.read(work)
+
+    async def close(self) -> None:
+        """Finish what was begun and let go of the database; harmless to repeat."""
+        if self._closed:
+            return
+        self._closed = True
+        await self._owner.close()
+        await self._writer.close(_CLOSE_PATIENCE_S)
+        if self._connection is not None:
+            with contextlib.suppress(psycopg.Error, OSError):  # it is not there: the hold runs out
+                await self._connection.execute(QUERIES["release_hold"], (self._owner_id,))
+            await discard(self._connection)
+        await self._connections.close()
+
+
+async def _one(connection: Connection, query: str) -> tuple[Any, ...]:
+    row = await (await connection.execute(QUERIES[query])).fetchone()
+    if row is None:
+        raise Broken("the table `holder` of the state has lost its row; restore a backup")
+    return row
+
+
+def _is_about_all(error: Exception) -> bool:
+    """Return whether an error would meet every change alike."""
+    return isinstance(translate(error, "", lost=False), Retryable)
+
+
+def _row(values: Sequence[Any]) -> RunRow:
+    uid, namespace, name, phase, created, started, finished, labels, message, progress, live, archived, *numbers = values
+    return RunRow(
+        uid=uid,
+        namespace=namespace,
+        name=name,
+        phase=phase,
+        created_at=created,
+        started_at=started,
+        finished_at=finished,
+        labels=_decode_labels(labels),
+        message=message,
+        progress=progress,
+        live=live,
+        archived=archived,
+        version=numbers[0],
+        sequence=numbers[1],
+    )

@@ -1,0 +1,106 @@
+"""A MongoDB server for tests: `mongod` where there is one, else SecantusDB, which speaks its protocol over WiredTiger.
+
+SecantusDB is good enough for what a store relies on (single-document updates, unique indexes, bulk writes); it is not `mongod`.
+"""
+
+import contextlib
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from pymongo import MongoClient
+from pymongo.errors import PyMongoError
+
+_START_S = 30.0
+SECANTUSD = "JITFLOW_SECANTUSD"
+"""Environment variable: the path of `secantusd-py`, if it is not on the PATH."""
+
+
+def find_program() -> str:
+    """Return the program of a server, empty if there is none on this machine."""
+    beside = Path(sys.executable).parent / "secantusd-py"
+    known = (shutil.which("mongod"), os.environ.get(SECANTUSD), shutil.which("secantusd-py"), str(beside))
+    return next((program for program in known if program and Path(program).exists()), "")
+
+
+class MongodbServer:
+    """Starts, stops and kills a server."""
+
+    def __init__(self, program: str) -> None:
+        """Choose a port and a directory; nothing is started."""
+        self._program = program
+        self._root = Path(tempfile.mkdtemp(prefix="jitflow-mongodb-"))
+        self._process: subprocess.Popen[bytes] | None = None
+        with socket.socket() as found:
+            found.bind(("127.0.0.1", 0))
+            self.port = int(found.getsockname()[1])
+
+    @property
+    def name(self) -> str:
+        """What it is: `mongod` or `secantusd-py`."""
+        return Path(self._program).name
+
+    def start(self) -> None:
+        """Start it and wait until it answers."""
+        data = self._root / "data"
+        data.mkdir(exist_ok=True)
+        place = ["--dbpath", str(data), "--bind_ip", "127.0.0.1"]
+        if self.name != "mongod":
+            place = ["--storage-path", str(data), "--host", "127.0.0.1", "--log-level", "WARNING", "--sync-on-commit"]
+        with (self._root / "log").open("ab") as log:
+            command = [self._program, "--port", str(self.port), *place]
+            self._process = subprocess.Popen(command, stdout=log, stderr=log, cwd=self._root)
+        deadline = time.monotonic() + _START_S
+        client: MongoClient[dict[str, Any]]
+        with MongoClient(f"mongodb://127.0.0.1:{self.port}/", serverSelectionTimeoutMS=200) as client:
+            while True:
+                try:
+                    client.admin.command("ping")
+                except PyMongoError:
+                    if time.monotonic() > deadline or self._process.poll() is not None:
+                        raise RuntimeError((self._root / "log").read_text()) from None
+                else:
+                    return
+
+    def stop(self, how: signal.Signals = signal.SIGTERM) -> None:
+        """Stop it, with SIGKILL as in a crash."""
+        if self._process is not None:
+            self._process.send_signal(how)
+            self._process.wait(30)
+            self._process = None
+
+    def new_database(self) -> str:
+        """Return the URL of a database that is empty."""
+        return f"mongodb://127.0.0.1:{self.port}/t{secrets.token_hex(6)}"
+
+    def close(self) -> None:
+        """Stop it and remove all it has written."""
+        self.stop(signal.SIGKILL)
+        shutil.rmtree(self._root, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def mongodb_server() -> Iterator[MongodbServer]:
+    """Run a server for the time of the context.
+
+    Raises:
+        FileNotFoundError: there is none on this machine.
+    """
+    program = find_program()
+    if not program:
+        raise FileNotFoundError("there is no MongoDB here: install mongod, or SecantusDB (pip install secantusdb)")
+    server = MongodbServer(program)
+    try:
+        server.start()
+        yield server
+    finally:
+        server.close()
