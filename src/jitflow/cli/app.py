@@ -37,6 +37,7 @@ COMMANDS: dict[str, str] = {
     "data": "Objects, the primary and uploads: list, stage, pin, evict, fill, check, adopt.",
     "token": "Tokens: create, list, revoke; and who you are.",
     "settings": "Settings files: encrypt, decrypt, edit.",
+    "state": "The state of this machine's server: migrate, backup, restore, copy, verify.",
     "secrets": "The key that stored secrets are encrypted with: rotate it, make one.",
     "webhook": "Webhooks: who is told of workflows; failures and their replay.",
     "audit": "Say who changed what, and who was refused.",

@@ -21,8 +21,6 @@ PLAN: Final = "plan"
 OWNER: Final = "owner"
 """Whose a workflow is: a namespace."""
 PIN: Final = "pin"
-
-
 NAMED: Final = "named"
 
 LOCAL_KINDS: Final = frozenset(

@@ -253,13 +253,19 @@ class MongodbStore:
 
         return await self._read(work)
 
-    async def items(self, kind: str) -> Sequence[tuple[str, bytes]]:
-        """Return all documents of a kind, by key."""
+    async def items(self, kind: str, *, after: str = "", limit: int = 0) -> Sequence[tuple[str, bytes]]:
+        """Return the documents of a kind, by key."""
 
         async def work() -> list[tuple[str, bytes]]:
-            order = [("id", ASCENDING), ("piece", ASCENDING)]
-            found = await self._db.documents.find({"kind": kind}).sort(order).to_list()
-            return sorted((first["id"], body) for first, body in pieces.joined(found))
+            wanted = {"kind": kind, **({"id": {"$gt": after}} if after else {})}
+            read: list[dict[str, Any]] = []
+            begun = 0
+            async for piece in self._db.documents.find(wanted).sort([("id", ASCENDING), ("piece", ASCENDING)]):
+                begun += piece["piece"] == 0
+                if limit and begun > limit:
+                    break
+                read.append(piece)
+            return [(first["id"], body) for first, body in pieces.joined(read)]
 
         return await self._read(work)
 

@@ -77,9 +77,9 @@ class PatientStore:
         """Return one document."""
         return await self._call(lambda: self._store.get(kind, key))
 
-    async def items(self, kind: str) -> Sequence[tuple[str, bytes]]:
-        """Return all documents of a kind, by key."""
-        return await self._call(lambda: self._store.items(kind))
+    async def items(self, kind: str, *, after: str = "", limit: int = 0) -> Sequence[tuple[str, bytes]]:
+        """Return the documents of a kind, by key."""
+        return await self._call(lambda: self._store.items(kind, after=after, limit=limit))
 
     async def kinds(self) -> Sequence[str]:
         """Return the kinds of which there are documents."""

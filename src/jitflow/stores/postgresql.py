@@ -295,9 +295,9 @@ class PostgresqlStore:
         found = await self._rows("select_document", (kind, key))
         return unpack(found[0][0]) if found else None
 
-    async def items(self, kind: str) -> Sequence[tuple[str, bytes]]:
-        """Return all documents of a kind, by key."""
-        return [(key, unpack(body)) for key, body in await self._rows("select_documents", (kind,))]
+    async def items(self, kind: str, *, after: str = "", limit: int = 0) -> Sequence[tuple[str, bytes]]:
+        """Return the documents of a kind, by key."""
+        return [(key, unpack(body)) for key, body in await self._rows("select_documents", (kind, after, after, limit or None))]
 
     async def kinds(self) -> Sequence[str]:
         """Return the kinds of which there are documents."""

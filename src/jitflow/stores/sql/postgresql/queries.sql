@@ -105,7 +105,7 @@ WHERE runs.uid = %s AND number > %s ORDER BY number LIMIT %s
 SELECT body FROM documents WHERE kind = %s AND key = %s
 
 -- name: select_documents
-SELECT key, body FROM documents WHERE kind = %s ORDER BY key
+SELECT key, body FROM documents WHERE kind = %s AND (%s = '' OR key > %s) ORDER BY key LIMIT %s
 
 -- name: select_kinds
 SELECT DISTINCT kind FROM documents ORDER BY kind
