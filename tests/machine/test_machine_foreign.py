@@ -14,6 +14,7 @@ from jitflow.machine import foreign, foreignlife
 from jitflow.model import argo
 from jitflow.model.data import FutureInput
 from jitflow.model.foreign import ACTIVE, COMING, DONE, ForeignRun, ForeignStep, Version
+from jitflow.model.objects import ConfigMap
 from jitflow.spec import announcements
 
 pytestmark = pytest.mark.pure
@@ -137,6 +138,32 @@ def test_the_repository_of_the_status_is_taken_and_without_one_nothing_is_made_u
     assert known.repository.s3.bucket == "argo"
     event["body"]["status"] = {"phase": "Running", "artifactRepositoryRef": {"default": True, "artifactRepository": {}}}
     assert foreign.seen(announcements.read(msgspec.json.encode(event)).workflow, validate).repository is None
+
+
+class OneConfigMap:
+    """A namespace in which nothing is but the ConfigMap of artifact repositories."""
+
+    def find(self, kind: type[Any], namespace: str, name: str) -> Any:
+        if kind is not ConfigMap or name != "artifact-repositories":
+            return None
+        text = "s3: {endpoint: minio-here:9000, bucket: here}"
+        metadata = argo.ObjectMeta(annotations={"workflows.argoproj.io/default-artifact-repository": "main"})
+        return ConfigMap(metadata=metadata, data={"main": text})
+
+
+def test_a_config_map_here_says_where_artifacts_lie_only_as_long_as_the_status_does_not() -> None:
+    event = history(KEYED)[0]
+
+    def bucket() -> str:
+        seen = foreign.seen(announcements.read(msgspec.json.encode(event)).workflow, validate, OneConfigMap())
+        assert seen.problems == ()
+        assert seen.repository is not None
+        assert seen.repository.s3 is not None
+        return seen.repository.s3.bucket or ""
+
+    assert bucket() == "here"
+    event["body"]["status"] = {"artifactRepositoryRef": {"artifactRepository": {"s3": {"endpoint": "m:9000", "bucket": "there"}}}}
+    assert bucket() == "there"
 
 
 def test_templates_come_from_the_status_alone() -> None:

@@ -141,6 +141,7 @@ def test_what_cannot_be_understood_is_refused_with_its_place_under_both_paths(se
     before = server.call("POST", "/workflow/event", {"workflow_submission": "{"})
     assert before.status_code == 400
     assert "$.workflow_submission" in before.json()["error"]
+    assert (before.json()["code"], before.json()["message"]) == (3, before.json()["error"])
     assert server.call("POST", "/events/argo", None).status_code == 400
     body = (POC / "sequences" / "in-order.jsonl").read_text().splitlines()[-1]
     taken = server.call("POST", "/workflow/event", {"workflow_submission": json.loads(body)})

@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 
+import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
@@ -41,13 +42,13 @@ class ForeignRoutes:
         return answer(await self._taken(request))
 
     async def receive_as_before(self, request: Request) -> Response:
-        """Take an event under the older service's path; errors say what they are about as its errors did, too."""
+        """Take an event under the older service's path; errors say in `error` too what is wrong, as its errors did."""
         try:
             return answer(await self._taken(request))
         except Refused as error:
             known = failure_of(error) or failure(Code.INVALID_ARGUMENT, str(error))
-            body = {"error": known.message, "code": int(known.code), "message": known.message}
-            return Response(answer(body).body, status_code=known.status, media_type="application/json")
+            body = {"error": known.message, **msgspec.json.decode(known.body())}
+            return Response(msgspec.json.encode(body), status_code=known.status, media_type="application/json")
 
     async def _taken(self, request: Request) -> Outcome:
         event = await self._runs.read(await request.body())
