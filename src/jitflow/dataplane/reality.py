@@ -41,6 +41,8 @@ class Reality:
         """Look at the primary of `core`."""
         self._core = core
         self._remembered = -1
+        self._only_names = False
+        """Whether sizes and times were not looked at when the names were."""
         self._told: Mapping[str, int] = {}
         """The strangers that were told of last."""
         self._turn = asyncio.Lock()
@@ -91,6 +93,7 @@ class Reality:
             strangers.update(part.strangers)
             for location, held in part.held.items():
                 name = places.get(place := place_of(location))
+                self._only_names |= held is None
                 if name is None:
                     unknown[location] = held or _UNSEEN
                 elif held is None or same(core.rows[ref_of(name)], held):
@@ -130,18 +133,19 @@ class Reality:
     # -- now and then ------------------------------------------------------------------------------------------------------
 
     async def watch(self, every_s: float) -> None:
-        """Compare at once and then now and then, and keep the catalogue beside the replicas; until cancelled."""
+        """Compare now and then, at once where only names were compared yet, and keep the catalogue beside the replicas."""
         core = self._core
-        slept = every_s
+        slept = every_s if self._only_names else 0.0
         while True:
-            with suppress(PortError, OSError):
-                if slept >= every_s:
-                    slept = 0.0
+            if slept >= every_s:
+                slept = 0.0
+                with suppress(PortError, OSError):
                     await self.compare()
-                await self.remember()
             pause_s = min(every_s, max(_REMEMBER_EVERY_S, len(core.rows) / _ROWS_PER_S))
             await core.clock.sleep(pause_s)
             slept += pause_s
+            with suppress(PortError, OSError):
+                await self.remember()
 
     async def remember(self) -> None:
         """Keep the catalogue beside the replicas, if it has changed."""
