@@ -1,6 +1,7 @@
 """MongoDB: the contract against `mongod` or SecantusDB, then what is its own: schema, hold, lost connections and crashes."""
 
 import asyncio
+import os
 import signal
 from collections.abc import Iterator
 from contextlib import AbstractAsyncContextManager
@@ -14,21 +15,25 @@ from jitflow.ports.errors import Broken, Retryable, Unreachable
 from jitflow.ports.store import Commit, EffectRow, StateStore
 from jitflow.stores import _process as processes
 from jitflow.stores.mongodb import MongodbStore
-from jitflow.testing.mongodb_server import MongodbServer, find_program, mongodb_server
+from jitflow.testing.mongodb_server import RUNNING, MongodbServer, RunningServer, find_program, mongodb_server
 from jitflow.testing.store_contract import BIG, StateStoreContract, a_commit, a_row
 
-pytestmark = pytest.mark.skipif(not find_program(), reason="needs mongod, or SecantusDB (pip install secantusdb)")
+WHY = "needs mongod, or SecantusDB (pip install secantusdb)"
+pytestmark = pytest.mark.skipif(not (find_program() or os.environ.get(RUNNING)), reason=WHY)
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[MongodbServer]:
+def server() -> Iterator[MongodbServer | RunningServer]:
+    if url := os.environ.get(RUNNING):
+        yield RunningServer(url)
+        return
     with mongodb_server() as started:
         yield started
 
 
 class TestMongodbStore(StateStoreContract):
     histories = 6
-    server: MongodbServer
+    server: MongodbServer | RunningServer
 
     @pytest.fixture(autouse=True)
     def _server(self, server: MongodbServer) -> None:
@@ -99,6 +104,7 @@ def test_what_a_crash_has_left_half_spread_is_finished(server: MongodbServer) ->
         assert client.get_default_database().pieces.count_documents({}) == 4
 
 
+@pytest.mark.skipif(not find_program(), reason=WHY)
 def test_after_an_outage_all_goes_on_with_nothing_lost_or_doubled() -> None:
     with mongodb_server() as own:
 

@@ -23,6 +23,8 @@ from pymongo.errors import PyMongoError
 _START_S = 30.0
 SECANTUSD = "JITFLOW_SECANTUSD"
 """Environment variable: the path of `secantusd-py`, if it is not on the PATH."""
+RUNNING = "JITFLOW_TEST_MONGODB"
+"""Environment variable: the URL of a server that runs already, for tests that need not stop it."""
 
 
 def find_program() -> str:
@@ -80,12 +82,28 @@ class MongodbServer:
 
     def new_database(self) -> str:
         """Return the URL of a database that is empty."""
-        return f"mongodb://127.0.0.1:{self.port}/t{secrets.token_hex(6)}"
+        return _new_database(f"mongodb://127.0.0.1:{self.port}")
 
     def close(self) -> None:
         """Stop it and remove all it has written."""
         self.stop(signal.SIGKILL)
         shutil.rmtree(self._root, ignore_errors=True)
+
+
+class RunningServer:
+    """A server that runs already: it is neither started nor stopped here."""
+
+    def __init__(self, url: str) -> None:
+        """Name it, as `mongodb://host:port`."""
+        self._url = url
+
+    def new_database(self) -> str:
+        """Return the URL of a database that is empty."""
+        return _new_database(self._url)
+
+
+def _new_database(url: str) -> str:
+    return f"{url.rstrip('/')}/t{secrets.token_hex(6)}"
 
 
 @contextlib.contextmanager
