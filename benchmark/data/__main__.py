@@ -70,7 +70,8 @@ async def _compare(name: str, remote: RemoteConfig, cases: Sequence[Case], round
 
 def _words(pair: tuple[Sample, Sample]) -> str:
     mine, theirs = pair
-    return f"jobs {mine.wall_s:.2f} s ({mine.cpu_s:.2f} s of processor), rclone copy {theirs.wall_s:.2f} s ({theirs.cpu_s:.2f} s)"
+    jobs = f"jobs {mine.wall_s:.2f} s ({mine.cpu_s:.2f} s of processor, {mine.rclone_cpu_s:.2f} s of it rclone)"
+    return f"{jobs}, rclone copy {theirs.wall_s:.2f} s ({theirs.cpu_s:.2f} s)"
 
 
 def _ratios(pairs: Sequence[tuple[Sample, Sample]]) -> tuple[float, float]:

@@ -13,7 +13,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from benchmark.data.stores import Case
-from jitflow.dataplane import LocalDataPlane, PrimaryDirectory
+from jitflow.dataplane import QUEUED_AHEAD, LocalDataPlane, PrimaryDirectory
 from jitflow.model.data import FutureInput, FutureStep, ObjectRef
 from jitflow.ports.dataplane import DataEvent, Lease, LeaseRefused
 from jitflow.storage.binary import clean_environment, find_rclone
@@ -26,10 +26,14 @@ PATIENCE_S = 600.0
 
 
 class Sample(Struct, frozen=True, kw_only=True):
-    """What it took to move a case once: seconds, and seconds of processor time of all processes but the servers."""
+    """What it took to move a case once: seconds, and seconds of processor time of all processes but the servers.
+
+    `rclone_cpu_s`: what of that rclone took.
+    """
 
     wall_s: float
     cpu_s: float
+    rclone_cpu_s: float
 
 
 class _Clock:
@@ -57,13 +61,14 @@ class Jobs:
         steps = [FutureStep(id=f"w/{number}", inputs=(FutureInput(ref=ref),)) for number, ref in enumerate(refs)]
         async with SqliteStore.open(self._work / "state.db") as store:
             primary = PrimaryDirectory(self._work / "primary", self._storage)
-            plane = LocalDataPlane(primary, 2 * case.total_bytes, self._storage, store, _Clock())
+            plane = LocalDataPlane(primary, 2 * case.total_bytes, self._storage, store, _Clock(), queued_ahead=QUEUED_AHEAD)
             events: asyncio.Queue[DataEvent] = asyncio.Queue()
             await plane.open(events.put_nowait)
-            cpu, began = self._cpu(), time.perf_counter()
+            cpu, rclone, began = self._cpu(), _cpu_of(self._daemon.pid), time.perf_counter()
             async with asyncio.timeout(PATIENCE_S):
                 await _run(plane, steps, events)
-            sample = Sample(wall_s=time.perf_counter() - began, cpu_s=self._cpu() - cpu)
+            wall = time.perf_counter() - began
+            sample = Sample(wall_s=wall, cpu_s=self._cpu() - cpu, rclone_cpu_s=_cpu_of(self._daemon.pid) - rclone)
             there = plane.fill().resident_bytes
             await plane.close()
         if there != case.total_bytes:
@@ -111,7 +116,8 @@ def copy(remote: RemoteConfig, case: Case, work: Path) -> Sample:
     before, began = _children(), time.perf_counter()
     command = [str(find_rclone("")), "--config", str(config), "copy", f"far:bench/{case.name}", str(work / "data"), *case.flags]
     subprocess.run(command, check=True, env=clean_environment({}), stdin=subprocess.DEVNULL)
-    sample = Sample(wall_s=time.perf_counter() - began, cpu_s=_children() - before)
+    wall, cpu = time.perf_counter() - began, _children() - before
+    sample = Sample(wall_s=wall, cpu_s=cpu, rclone_cpu_s=cpu)
     there = sum(file.stat().st_size for file in (work / "data").iterdir())
     if there != case.total_bytes:
         raise RuntimeError(f"{there} bytes were copied of {case.total_bytes}")

@@ -129,3 +129,34 @@ def test_outputs_that_could_not_be_sent_are_listed_sent_again_and_dropped() -> N
         assert [item["state"] for item in (await client.get("/data/v1/uploads")).json()["items"]] == ["sending"]
 
     play(scenario)
+
+
+def test_links_and_limits_of_bandwidth() -> None:
+    async def scenario(client: httpx.AsyncClient, world: World) -> None:
+        (link,) = (await client.get("/data/v1/links")).json()["items"]
+        assert (link["remote"], link["streams"], link["stalls"], link["down_Bps"]) == ("far", 16, 1, 2**20)
+        assert (await client.get("/data/v1/bandwidth")).json() == {"time_zone": "UTC", "limits": []}
+        answer = await client.put("/data/v1/bandwidth", json={"limits": {"*": "10M", "far": "08:00,1M:off 19:00,off"}})
+        assert [(one["remote"], one["limit"]) for one in answer.json()["limits"]] == [
+            ("*", "10M"), ("far", "08:00,1M:off 19:00,off"),
+        ]  # fmt: skip
+        assert world.limiting.held[0].down_Bps == 10 * 2**20
+        failure(await client.put("/data/v1/bandwidth", json={"limits": {"none": "10M"}}), 404, 5)
+        failure(await client.put("/data/v1/bandwidth", json={"limits": {"far": "quick"}}), 400, 3)
+        failure(await client.put("/data/v1/bandwidth", json={"limit": "10M"}), 400, 3)
+        answer = await client.put("/data/v1/bandwidth", json={"limits": {"far": None}, "time_zone": "Europe/Berlin"})
+        assert answer.json()["time_zone"] == "Europe/Berlin"
+        assert [one["remote"] for one in answer.json()["limits"]] == ["*"]
+
+    play(scenario)
+
+
+def test_a_remote_that_is_removed_leaves_no_limit() -> None:
+    async def scenario(client: httpx.AsyncClient, world: World) -> None:
+        await client.post("/data/v1/remotes", json={"name": "near", "type": "s3", "options": {}})
+        await client.put("/data/v1/bandwidth", json={"limits": {"near": "1M"}})
+        assert (await client.delete("/data/v1/remotes/near")).status_code == 200
+        assert (await client.get("/data/v1/bandwidth")).json()["limits"] == []
+        assert world.limiting.held[1] == {}
+
+    play(scenario)

@@ -351,6 +351,31 @@ def test_data(jitflow: Jitflow, server: Stub) -> None:
     assert jitflow("data", "evict", "far:a").stderr == "error: far:a is read by a step\n"
 
 
+def test_links_and_bandwidth(jitflow: Jitflow, server: Stub) -> None:
+    answer(server, "GET /data/v1/links", {"items": []})
+    assert jitflow("data", "links").stderr == "no link was used yet\n"
+    link = {"remote": "far", "rate_Bps": 2e6, "latency_s": 0.04, "streams": 6, "most_streams": 64, "active": 2, "stalls": 1}
+    answer(server, "GET /data/v1/links", {"items": [link | {"up_Bps": None, "down_Bps": 2000}]})
+    row = jitflow("data", "links").stdout.splitlines()[1]
+    assert " ".join(row.split()) == "far 2.0 MB/s 40 ms 2 of 6 (at most 64) 2.0 kB/s down 1"
+    answer(server, "GET /data/v1/bandwidth", {"time_zone": "UTC", "limits": []})
+    assert jitflow("data", "bandwidth").stderr == "there is no limit\n"
+    limit = {
+        "remote": "*",
+        "limit": "08:00,1M 19:00,off",
+        "source": "api",
+        "up_Bps": 10**6,
+        "down_Bps": 10**6,
+        "changes_at": 68400,
+    }
+    answer(server, "PUT /data/v1/bandwidth", {"time_zone": "UTC", "limits": [limit]})
+    row = jitflow("data", "bandwidth", "08:00,1M 19:00,off", "far=").stdout.splitlines()[1]
+    assert " ".join(row.split()) == "all together 1.0 MB/s Thu 19:00 UTC 08:00,1M 19:00,off api"
+    assert sent(server, "PUT /data/v1/bandwidth") == {"limits": {"*": "08:00,1M 19:00,off", "far": None}}
+    jitflow("data", "bandwidth", "--time-zone", "Europe/Berlin")
+    assert sent(server, "PUT /data/v1/bandwidth") == {"limits": {}, "time_zone": "Europe/Berlin"}
+
+
 def test_uploads(jitflow: Jitflow, server: Stub) -> None:
     answer(server, "GET /data/v1/uploads", {"items": []})
     assert jitflow("data", "uploads").stderr == "every output is at its far store\n"

@@ -138,7 +138,7 @@ class FarStore:
         self.on_progress()
         return info
 
-    async def copy(self, info: ObjectInfo, target: ObjectRef, progress: Callable[[int], None]) -> Copied:
+    async def copy(self, info: ObjectInfo, target: ObjectRef, progress: Callable[[int], None], *, parts: int = 1) -> Copied:
         self.before_fetch(info.ref)
         await self._enter("fetch" if target.remote == "near" else "store", info.ref if target.remote == "near" else target)
         now = self._info(info.ref)

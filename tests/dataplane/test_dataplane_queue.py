@@ -15,7 +15,7 @@ import pytest
 from far_store import a_step, ref
 
 from jitflow.dataplane import LocalDataPlane, PrimaryDirectory
-from jitflow.dataplane.links import LEVELS, Climb, Links
+from jitflow.dataplane.links import LEVELS, Climb, Links, LinkUse
 from jitflow.model.data import ReplicaState
 from jitflow.ports.dataplane import DataEvent, Lease
 from jitflow.storage.daemon import RcloneDaemon
@@ -188,10 +188,11 @@ def test_the_fewest_streams_that_fill_a_link_are_found(rate: float, stream: floa
 
 def test_a_window_in_which_the_link_was_not_busy_teaches_nothing() -> None:
     now = 0.0
-    told: list[tuple[str, int, int, int, int]] = []
+    told: list[tuple[str, LinkUse]] = []
     links = Links(64, {"near": 4}, lambda: now, lambda *facts: told.append(facts))
     links.know("near")
-    assert told == [("near", 4, 4, 16_000_000, 2 * 2**20)]
+    use = LinkUse(most_streams=4, streams=4, fill_bytes=16_000_000, part_bytes=2 * 2**20)
+    assert told == [("near", use)]
     links.began("far", 4, 200 * MB)
     for second in range(10):
         now = float(second)
@@ -241,4 +242,4 @@ def test_a_window_at_whose_end_little_was_left_to_come_tells_no_rate() -> None:
     for second in range(2):
         now = float(second)
         links.moved("far", 5 * MB)
-    assert links.states()[0].rate_Bps == 0.0
+    assert links.states()[0].rate_Bps is None

@@ -298,3 +298,23 @@ def test_ranges_are_merged_and_split() -> None:
     assert split([(0, 100)], 4, 60) == [(0, 50), (50, 100)]
     assert split([(0, 10), (40, 100)], 2, 10) == [(0, 10), (40, 70), (70, 100)]
     assert split([], 4, 10) == []
+
+
+def test_from_store_to_store_several_streams_are_faster_too(s3: S3Server, tmp_path: Path) -> None:
+    async def story() -> None:
+        bucket, directory = new_bucket(s3)
+        write_files(directory, {"large": os.urandom(24 * MB)})
+        await settle(s3)
+        async with SlowLink("127.0.0.1", s3.port, connection_rate_Bps=8 * MB) as link:
+            far, near = replace(s3.remote("far", endpoint=link.url), tuning=HASTY), s3.remote("near")
+            async with opened(far, near) as storage:
+                info = await storage.stat(at("far", f"{bucket}/large"))
+                took: dict[int, float] = {}
+                for parts in (1, 4):
+                    began = time.monotonic()
+                    await storage.copy(info, at("near", f"{bucket}/copy-{parts}"), ignore, parts=parts)
+                    took[parts] = time.monotonic() - began
+                    assert (directory / f"copy-{parts}").read_bytes() == (directory / "large").read_bytes()
+                assert took[4] < 0.7 * took[1], took
+
+    asyncio.run(story())

@@ -218,6 +218,9 @@ NEEDS: Final[Mapping[tuple[str, str], Need]] = {
     ("POST", "/data/v1/primary/check"): Need(P.DATA_WRITE, Where.EVERYWHERE),
     # It reads files of the server's machine.
     ("POST", "/data/v1/primary/adopt"): Need(P.REMOTES_WRITE, Where.EVERYWHERE),
+    ("GET", "/data/v1/links"): Need(P.DATA_READ, Where.EVERYWHERE),
+    ("GET", "/data/v1/bandwidth"): Need(P.DATA_READ, Where.EVERYWHERE),
+    ("PUT", "/data/v1/bandwidth"): Need(P.REMOTES_WRITE, Where.EVERYWHERE),
     ("GET", "/data/v1/uploads"): Need(P.DATA_READ, Where.EVERYWHERE),
     ("POST", "/data/v1/uploads/retry"): Need(P.DATA_WRITE, Where.EVERYWHERE),
     ("POST", "/data/v1/uploads/drop"): Need(P.DATA_WRITE, Where.EVERYWHERE),

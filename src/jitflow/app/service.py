@@ -34,8 +34,11 @@ from jitflow.model.data import ObjectInfo, ObjectRef, Replica
 from jitflow.model.problems import Refused
 from jitflow.model.reasons import Why
 from jitflow.model.reports import (
+    ALL_REMOTES,
     Adoption,
+    BandwidthInfo,
     Estimate,
+    LinkInfo,
     Listing,
     PinView,
     PrimaryCheck,
@@ -49,7 +52,7 @@ from jitflow.model.reports import (
 )
 from jitflow.objects import ObjectStore
 from jitflow.ports.clock import Clock, Ids
-from jitflow.ports.dataplane import PrimaryAdmin
+from jitflow.ports.dataplane import Bandwidths, PrimaryAdmin
 from jitflow.ports.executor import Executor
 from jitflow.ports.storage import Storage
 from jitflow.ports.store import RunRow, StateStore
@@ -77,6 +80,7 @@ class Service:
         primary: PrimaryAdmin,
         storage: Storage,
         remotes: Remotes,
+        bandwidth: Bandwidths,
         clock: Clock,
         ids: Ids,
         objects: ObjectStore,
@@ -88,6 +92,7 @@ class Service:
         self._primary = primary
         self._storage = storage
         self._remotes = remotes
+        self._bandwidth = bandwidth
         self._clock = clock
         self._ids = ids
         self._objects = objects
@@ -531,8 +536,25 @@ class Service:
         return await self._remotes.add(name, kind, options)
 
     async def remove_remote(self, name: str) -> None:
-        """Forget a remote."""
+        """Forget a remote, and its limit."""
         await self._remotes.remove(name)
+        if any(limit.remote == name for limit in self._bandwidth.shown().limits):
+            await self._bandwidth.change({name: None})
+
+    def links(self) -> Sequence[LinkInfo]:
+        """Return what is known of the far stores' links."""
+        return self._primary.links()
+
+    def bandwidth(self) -> BandwidthInfo:
+        """Return the limits of bandwidth."""
+        return self._bandwidth.shown()
+
+    async def limit_bandwidth(self, limits: Mapping[str, str | None], time_zone: str | None = None) -> BandwidthInfo:
+        """Hold other limits from now on, of remotes or (`*`) of all together; what is not named stays as it is."""
+        for remote in limits:
+            if remote != ALL_REMOTES:
+                self._remotes.describe(remote)
+        return await self._bandwidth.change(limits, time_zone)
 
     async def test_remote(self, name: str) -> None:
         """Return when the remote could be listed."""

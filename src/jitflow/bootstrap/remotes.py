@@ -16,8 +16,8 @@ from jitflow.model.reports import RemoteInfo
 from jitflow.ports.errors import PortError
 from jitflow.ports.store import StateStore
 from jitflow.settings import RemoteSettings, Settings, SettingsError, resolve_secret
+from jitflow.storage.lanes import Lanes
 from jitflow.storage.made import AllStores
-from jitflow.storage.rclone_storage import RcloneStorage
 from jitflow.storage.remotes import RemoteConfig, looks_secret
 from jitflow.telemetry import logger
 
@@ -36,7 +36,7 @@ class Registry:
 
     def __init__(
         self,
-        storage: RcloneStorage,
+        storage: Lanes,
         stores: AllStores,
         store: StateStore,
         vault: Vault,

@@ -26,7 +26,17 @@ from jitflow.bootstrap.state import open_stores
 from jitflow.bootstrap.system import RandomIds, SystemClock
 from jitflow.bootstrap.vault import Vault
 from jitflow.control_api import Application
-from jitflow.dataplane import LocalDataPlane, PlanProcess, PrimaryDirectory, RemotePrimary, Scratch, Tuning
+from jitflow.dataplane import (
+    QUEUED_AHEAD,
+    Bandwidth,
+    Chosen,
+    LocalDataPlane,
+    PlanProcess,
+    PrimaryDirectory,
+    RemotePrimary,
+    Scratch,
+    Tuning,
+)
 from jitflow.engine import Engine, Images
 from jitflow.engine.plugins import WorkflowPlugins
 from jitflow.engine.podkeeper import PodKeeperConfig
@@ -37,6 +47,7 @@ from jitflow.executors import ProcessExecutor, SandboxExecutor
 from jitflow.model import argo
 from jitflow.model.data import ObjectRef
 from jitflow.model.pods import PodImage
+from jitflow.model.reports import ALL_REMOTES
 from jitflow.objects import Change as ObjectChange
 from jitflow.objects import MemoStore, ObjectStore
 from jitflow.ports.dataplane import Quota
@@ -45,6 +56,7 @@ from jitflow.ports.primary import Primary
 from jitflow.settings import RetentionSettings, Settings, SettingsError, parse_bytes, parse_span_s
 from jitflow.storage.credentials import Credentials
 from jitflow.storage.daemon import RcloneDaemon
+from jitflow.storage.lanes import Lanes
 from jitflow.storage.made import AllStores
 from jitflow.storage.rclone_storage import RcloneStorage
 from jitflow.storage.remotes import RemoteConfig
@@ -76,7 +88,12 @@ async def open_stack(settings: Settings) -> AsyncGenerator[Stack]:
     fixed = fixed_remotes(settings, home)
     async with AsyncExitStack() as stack:
         store, near = await open_stores(settings, home, stack)
-        storage = RcloneStorage(RcloneDaemon(), [config for config, _ in fixed], stall_s=settings.primary.stall_s)
+        storage = Lanes(
+            lambda remotes: RcloneStorage(
+                RcloneDaemon(), remotes, stall_s=settings.primary.stall_s, at_once=settings.primary.transfers
+            ),
+            [config for config, _ in fixed],
+        )
         await storage.open()
         stack.push_async_callback(storage.close)
         vault = Vault(source_of(settings.secrets.key, home.key))
@@ -87,6 +104,7 @@ async def open_stack(settings: Settings) -> AsyncGenerator[Stack]:
         registry = Registry(storage, stores, store, vault, settings, promises=near)
         stack.push_async_callback(registry.close)
         await registry.load(fixed)
+        bandwidth = await _limited(stack, Bandwidth(limits_of(settings), storage, store, clock))
         dataplane = LocalDataPlane(
             primary_of(settings, home, stores),
             parse_bytes(settings.primary.capacity),
@@ -94,6 +112,7 @@ async def open_stack(settings: Settings) -> AsyncGenerator[Stack]:
             near,
             clock,
             transfers=settings.primary.transfers,
+            queued_ahead=QUEUED_AHEAD,
             workers=pods_at_once(settings),
             unsent_dir=home.unsent,
             tuning=Tuning(disk_patience_s=settings.primary.stall_s, check_every_s=settings.primary.check_s),
@@ -101,6 +120,7 @@ async def open_stack(settings: Settings) -> AsyncGenerator[Stack]:
             free_floor_bytes=parse_bytes(settings.primary.free_floor),
             chooser=PlanProcess() if settings.primary.plans else None,
             quotas=quotas_of(settings),
+            bandwidth=bandwidth,
         )
         claims = ClaimDirectories(home.volumes, objects)
         memos = MemoStore(objects)
@@ -161,6 +181,7 @@ async def open_stack(settings: Settings) -> AsyncGenerator[Stack]:
             primary=dataplane,
             storage=stores,
             remotes=registry,
+            bandwidth=bandwidth,
             clock=clock,
             ids=RandomIds(),
             objects=objects,
@@ -203,6 +224,13 @@ async def open_stack(settings: Settings) -> AsyncGenerator[Stack]:
         stack.callback(behind.foreign.close)
         app = await open_front(settings, token, behind)
         yield Stack(app=app, token=token, end_streams=service.closing.set)
+
+
+async def _limited(stack: AsyncExitStack, bandwidth: Bandwidth) -> Bandwidth:
+    """Hold the limits of bandwidth until the stack ends."""
+    await bandwidth.open()
+    stack.push_async_callback(bandwidth.close)
+    return bandwidth
 
 
 def _keep_tidy(settings: Settings, service: Service, owner: Owner) -> Retention:
@@ -253,7 +281,7 @@ def fixed_remotes(settings: Settings, home: Home) -> list[tuple[RemoteConfig, tu
     return [*fixed, (RemoteConfig(name=ARTIFACTS, type="local", options={"root": str(home.artifacts)}), ())]
 
 
-def all_stores(settings: Settings, home: Home, storage: RcloneStorage, objects: ObjectStore) -> AllStores:
+def all_stores(settings: Settings, home: Home, storage: Lanes, objects: ObjectStore) -> AllStores:
     """Return the configured remotes with the stores that only manifests name."""
     staging = Staging(home.staging.absolute(), parse_bytes(settings.primary.capacity))
     staging.open()
@@ -281,6 +309,13 @@ def primary_of(settings: Settings, home: Home, stores: AllStores) -> Primary:
         raise SettingsError(f"primary.remote: the remote {chosen.remote!r} is not configured; add [remotes.{chosen.remote}]")
     scratch = Scratch(Path(chosen.path) if chosen.path else home.scratch, parse_bytes(chosen.scratch or chosen.capacity))
     return RemotePrimary(ObjectRef(remote=chosen.remote, path=chosen.prefix.strip("/")), stores, scratch)
+
+
+def limits_of(settings: Settings) -> Chosen:
+    """Return the limits of bandwidth that the settings name."""
+    named = {ALL_REMOTES: settings.transfers.bandwidth}
+    named.update((name, remote.bandwidth) for name, remote in settings.remotes.items())
+    return Chosen(limits={name: text for name, text in named.items() if text}, time_zone=settings.transfers.time_zone)
 
 
 def hosts_of(settings: Settings) -> HostRules:

@@ -6,7 +6,7 @@ pauses and give nothing twice.
 
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Self, TypeVar
 from urllib.parse import quote
@@ -38,7 +38,9 @@ from jitflow.model.data import ObjectRef, Replica
 from jitflow.model.reasons import Why
 from jitflow.model.reports import (
     Adoption,
+    BandwidthInfo,
     Estimate,
+    LinkInfo,
     PinView,
     PrimaryCheck,
     PrimaryFill,
@@ -520,6 +522,19 @@ class Client:
         return decode(
             self._send("POST", "/data/v1/primary/adopt", body={"place": place, "ref": ref, "move": move}, patient=True), Adoption
         )
+
+    def links(self) -> list[LinkInfo]:
+        """Return what is known of the far stores' links."""
+        return msgspec.convert(self._json("GET", "/data/v1/links").get("items") or [], list[LinkInfo])
+
+    def bandwidth(self) -> BandwidthInfo:
+        """Return the limits of bandwidth."""
+        return decode(self._send("GET", "/data/v1/bandwidth"), BandwidthInfo)
+
+    def limit_bandwidth(self, limits: Mapping[str, str | None], time_zone: str | None) -> BandwidthInfo:
+        """Hold other limits from now on; return all."""
+        body = {"limits": dict(limits), **({"time_zone": time_zone} if time_zone is not None else {})}
+        return decode(self._send("PUT", "/data/v1/bandwidth", body=body), BandwidthInfo)
 
     def uploads(self) -> list[Upload]:
         """Return the outputs that are not at their far stores."""

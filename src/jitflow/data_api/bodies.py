@@ -42,6 +42,16 @@ class AdoptBody(Struct, frozen=True, forbid_unknown_fields=True):
     move: bool = False
 
 
+class BandwidthBody(Struct, frozen=True, forbid_unknown_fields=True):
+    """Limits to hold from now on: remote, or `*` for all together -> limit or time table; null: as the settings file says.
+
+    What is not named stays as it is. `time_zone`: by whose clocks time tables are meant; empty: as the settings file says.
+    """
+
+    limits: dict[str, str | None] = {}
+    time_zone: str | None = None
+
+
 class RetryBody(Struct, frozen=True, forbid_unknown_fields=True):
     """An output to send again, `remote:path`; empty: all that could not be sent."""
 

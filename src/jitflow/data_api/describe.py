@@ -6,10 +6,12 @@ from typing import Any
 
 from msgspec import Struct
 
-from jitflow.data_api.bodies import AdoptBody, CheckBody, PinBody, RefBody, RemoteBody, RetryBody
+from jitflow.data_api.bodies import AdoptBody, BandwidthBody, CheckBody, PinBody, RefBody, RemoteBody, RetryBody
 from jitflow.model.data import ObjectRef, Replica
 from jitflow.model.reports import (
     Adoption,
+    BandwidthInfo,
+    LinkInfo,
     Listing,
     PinView,
     Primary,
@@ -29,6 +31,8 @@ _PAGE = (
 _REMOTE = "/data/v1/remotes/{name}"
 _UPLOADS = "/data/v1/uploads"
 _PRIMARY = "/data/v1/primary"
+_LINKS = "/data/v1/links"
+_BANDWIDTH = "/data/v1/bandwidth"
 _ABOUT = "Far stores (remotes), their objects, and the primary: the near store. Sizes are in bytes, references `{remote, path}`."
 
 
@@ -61,6 +65,12 @@ class QuotaList(Struct, frozen=True):
     """What the caller's namespaces have in the primary, and may have."""
 
     items: Sequence[QuotaView]
+
+
+class LinkList(Struct, frozen=True):
+    """Links that were used, or have a limit."""
+
+    items: Sequence[LinkInfo]
 
 
 class RefList(Struct, frozen=True):
@@ -111,6 +121,12 @@ def operations() -> list[Operation]:
             "adopt", "POST", _PRIMARY + "/adopt", "Take files that are near already for objects",
             body=AdoptBody, answer=Adoption, example={"place": "/data/inputs", "ref": "far:inputs/"},
         ),
+        _one("links", "GET", _LINKS, "Say what is known of the far stores' links", answer=LinkList),
+        _one("bandwidth", "GET", _BANDWIDTH, "List the limits of bandwidth", answer=BandwidthInfo),
+        _one(
+            "limitBandwidth", "PUT", _BANDWIDTH, "Hold other limits of bandwidth, of remotes or (`*`) of all together",
+            body=BandwidthBody, answer=BandwidthInfo, example={"limits": {"*": "08:00,10M 19:00,off"}, "time_zone": "UTC"},
+        ),
         _one("uploads", "GET", _UPLOADS, "List outputs that are not at their far stores", answer=UploadList),
         _one(
             "retryUploads", "POST", _UPLOADS + "/retry", "Send again what could not be sent, one or all",
@@ -131,6 +147,8 @@ def _one(name: str, method: str, path: str, summary: str, **rest: Any) -> Operat
         if path.startswith(_UPLOADS)
         else "Primary"
         if path.startswith((_PRIMARY, "/data/v1/pins", "/data/v1/quotas"))
+        else "Links"
+        if path in {_LINKS, _BANDWIDTH}
         else "Remotes"
         if "remotes" in path
         else "Objects"

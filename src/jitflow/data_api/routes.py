@@ -11,7 +11,7 @@ from starlette.routing import BaseRoute, Route
 
 from jitflow.access import ALL, IDENTITY, Identity, Permission, denied
 from jitflow.app.service import REPLICAS_A_PAGE, Service
-from jitflow.data_api.bodies import AdoptBody, CheckBody, PinBody, RefBody, RemoteBody, RetryBody
+from jitflow.data_api.bodies import AdoptBody, BandwidthBody, CheckBody, PinBody, RefBody, RemoteBody, RetryBody
 from jitflow.model.problems import Refused
 
 T = TypeVar("T")
@@ -53,6 +53,9 @@ class DataRoutes:
             ("POST", "/data/v1/primary/adopt", self.adopt),
             ("GET", "/data/v1/pins", self.pins),
             ("GET", "/data/v1/quotas", self.quotas),
+            ("GET", "/data/v1/links", self.links),
+            ("GET", "/data/v1/bandwidth", self.bandwidth),
+            ("PUT", "/data/v1/bandwidth", self.limit_bandwidth),
             ("GET", "/data/v1/uploads", self.uploads),
             ("POST", "/data/v1/uploads/retry", self.retry_uploads),
             ("POST", "/data/v1/uploads/drop", self.drop_upload),
@@ -146,6 +149,19 @@ class DataRoutes:
         """Take files that are near already for objects."""
         body = await _read(request, AdoptBody)
         return _answer(await self._service.adopt(body.place, body.ref, move=body.move))
+
+    async def links(self, _: Request) -> Response:
+        """Say what is known of the far stores' links."""
+        return _answer({"items": self._service.links()})
+
+    async def bandwidth(self, _: Request) -> Response:
+        """List the limits of bandwidth."""
+        return _answer(self._service.bandwidth())
+
+    async def limit_bandwidth(self, request: Request) -> Response:
+        """Hold other limits."""
+        body = await _read(request, BandwidthBody)
+        return _answer(await self._service.limit_bandwidth(body.limits, body.time_zone))
 
     async def uploads(self, _: Request) -> Response:
         """List outputs that are not at their far stores."""

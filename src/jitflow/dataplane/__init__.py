@@ -1,10 +1,22 @@
 """The planner's async shell: transfers, the primary, the catalogue, stage-out."""
 
+from jitflow.dataplane.bandwidth import Bandwidth, Chosen
 from jitflow.dataplane.choosing import PlanProcess
 from jitflow.dataplane.core import Tuning
+from jitflow.dataplane.links import QUEUED_AHEAD
 from jitflow.dataplane.plane import LocalDataPlane
 from jitflow.dataplane.primary import PrimaryDirectory
 from jitflow.dataplane.remote_primary import RemotePrimary
 from jitflow.dataplane.scratch import Scratch
 
-__all__ = ["LocalDataPlane", "PlanProcess", "PrimaryDirectory", "RemotePrimary", "Scratch", "Tuning"]
+__all__ = [
+    "QUEUED_AHEAD",
+    "Bandwidth",
+    "Chosen",
+    "LocalDataPlane",
+    "PlanProcess",
+    "PrimaryDirectory",
+    "RemotePrimary",
+    "Scratch",
+    "Tuning",
+]

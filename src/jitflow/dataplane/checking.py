@@ -245,7 +245,7 @@ def _estimate(
 
 
 def _rate(worlds: Worlds, refs: dict[ObjectRef, bool]) -> float | None:
-    """Return the slowest known rate of the remotes in question, None if one is not known."""
-    rates = [worlds.rate(remote) for remote in {ref.remote for ref in refs}]
+    """Return the slowest known rate of the remotes in question, within their limits, None if one is not known."""
+    rates = [worlds.expected(remote) for remote in {ref.remote for ref in refs}]
     known = [rate for rate in rates if rate is not None]
     return min(known) if known and len(known) == len(rates) else None

@@ -5,12 +5,14 @@ import logging
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from jitflow.dataplane import records
 from jitflow.dataplane.catalogue import Catalogue
 from jitflow.dataplane.history import History
 from jitflow.dataplane.journal import Journal
 from jitflow.dataplane.tasks import Owner
+from jitflow.model.bandwidth import FREE, Rate
 from jitflow.model.data import ObjectInfo, ObjectRef, Replica, ReplicaState, StepId
 from jitflow.model.origins import is_made
 from jitflow.planner import Command, Planner
@@ -48,6 +50,32 @@ class Tuning:
         return min(self.backoff_most_s, self.backoff_s * 2 ** (attempt - 1)) * (0.5 + self.draw())
 
 
+class Limits(Protocol):
+    """What may move over links."""
+
+    def rate(self, remote: str) -> Rate:
+        """Return the limit of a remote that is in force."""
+        ...
+
+    def ahead(self, remote: str) -> tuple[tuple[float, Rate], ...]:
+        """Return the limits of a remote from now on: in how many seconds each begins; empty if there never is one."""
+        ...
+
+
+class NoLimits:
+    """As much as there is."""
+
+    def rate(self, remote: str) -> Rate:
+        """Return no limit."""
+        del remote
+        return FREE
+
+    def ahead(self, remote: str) -> tuple[tuple[float, Rate], ...]:
+        """Return none."""
+        del remote
+        return ()
+
+
 class Core:
     """Shared state of the data plane's parts. Everything happens on one event loop; nothing here awaits."""
 
@@ -64,6 +92,7 @@ class Core:
         tuning: Tuning,
         emit: Callable[[DataEvent], None],
         free_floor_bytes: int,
+        limits: Limits,
     ) -> None:
         """Hold the parts together."""
         self.planner = planner
@@ -75,6 +104,7 @@ class Core:
         self.owner = owner
         self.tuning = tuning
         self.emit = emit
+        self.limits = limits
         self.rows = Catalogue()
         """The catalogue: replicas that are or will be in the primary."""
         self.infos: dict[ObjectRef, ObjectInfo] = {}
@@ -105,6 +135,11 @@ class Core:
         self._alarm_at: float | None = None
         self._ceiling_at = float("-inf")
         self._freed: dict[str, StepId] = {}
+
+    def rate(self, remote: str) -> float | None:
+        """Return what may be expected of a remote's link now, in bytes per second; None if that is not known."""
+        learned, limit = self.history.rate(remote), self.limits.rate(remote).down_Bps
+        return learned if limit is None else float(limit) if learned is None else min(learned, limit)
 
     # -- the loop of decisions ---------------------------------------------------------------------------------------------
 

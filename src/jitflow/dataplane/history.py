@@ -17,6 +17,8 @@ _SAMPLE_EVERY_S = 0.2
 _FETCHED_KEPT = 200_000
 _NEW_RATE_WEIGHT = 0.3
 _SHORTEST_FOR_RATE_S = 0.02
+_HELD_BACK = 0.8
+"""What moves at this share of its limit, or more, was held back by it."""
 _LARGE_FOR_RATE_BYTES, _LONG_FOR_RATE_S = 1 << 20, 2.0
 
 
@@ -155,11 +157,11 @@ class History:
         """Return a mark from which `measured` measures."""
         return self._now(), self._moved.get(remote, 0)
 
-    def measured(self, remote: str, mark: tuple[float, int]) -> None:
+    def measured(self, remote: str, mark: tuple[float, int], limit_Bps: int | None = None) -> None:
         """Learn the link's rate from all the bytes that came over it since the mark.
 
         Small and short samples tell of latency rather than of the rate: they are taken for want of better ones, and the first
-        better one takes their place.
+        better one takes their place. What a limit held back tells only that the link gives no less.
         """
         duration = self._now() - mark[0]
         moved = self._moved.get(remote, 0) - mark[1]
@@ -167,6 +169,9 @@ class History:
             return
         rate = moved / duration
         known = self.counters.rates.get(remote)
+        if limit_Bps is not None and known is not None and rate >= _HELD_BACK * limit_Bps:
+            self.counters.rates[remote] = max(known, rate)
+            return
         weak = moved < _LARGE_FOR_RATE_BYTES and duration < _LONG_FOR_RATE_S
         if known is None or (remote in self._weak and not weak):
             self.counters.rates[remote] = rate

@@ -7,13 +7,18 @@ nothing is lost. What a range is worth follows from what one stream gives: on a 
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from msgspec import Struct
+
+from jitflow.model.bandwidth import FREE, Rate
+from jitflow.model.reports import LinkInfo
 
 LEVELS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128)
 """Numbers of streams that are tried."""
 FIRST_STREAMS = 8
+QUEUED_AHEAD = 4
+"""So many times the streams of small objects may be handed to a storage that gathers them: it always has enough to do."""
 FIRST_PART_BYTES, LEAST_PART_BYTES, MOST_PART_BYTES = 2 * 2**20, 2**20, 16 * 2**20
 """A range of an object is no smaller: while nothing is known of the link, on the slowest links, on fast ones."""
 PART_S, PART_LATENCIES = 0.25, 6
@@ -38,22 +43,10 @@ WORTH = 0.1
 STALE_S = 60.0
 """What a number of streams gave is tried again after so long."""
 NEW_WEIGHT = 0.5
-
-
-class LinkState(Struct, frozen=True, kw_only=True):
-    """What is known of a link: bytes per second when it was busy last, seconds of a request, streams that fill it.
-
-    `fill_bytes`: on their way, they keep it busy; `part_bytes`: a range is no smaller.
-    """
-
-    remote: str
-    rate_Bps: float
-    latency_s: float
-    streams: int
-    most_streams: int
-    active: int
-    fill_bytes: int
-    part_bytes: int
+LIMITED_STREAM_BPS = 64 * 2**10
+"""Where a limit holds, no more streams run than get as much as this each: they would look as if they stood still."""
+HELD_BACK = 0.8
+"""A link that gives this share of its limit, or more, could give more."""
 
 
 class Climb:
@@ -83,6 +76,10 @@ class Climb:
         untried = [at for at in (best - 1, best + 1) if 0 <= at < len(self._levels) and at not in fresh]
         self._at = untried[0] if untried else best
 
+    def forget(self) -> None:
+        """Begin to learn anew: what held the link back is another thing now."""
+        self._gave.clear()
+
     def _value(self, at: int) -> float:
         return self._gave[at][0] / self._levels[at] ** WORTH
 
@@ -99,34 +96,71 @@ class _Link:
     window_bytes: int = 0
     least: int = 0
     highest: int = 0
-    told: tuple[int, int, int] = field(default=(0, 0, 0))
+    stalls: int = 0
+    limit: Rate = FREE
+    told: "LinkUse | None" = None
+
+    @property
+    def most_streams(self) -> int:
+        """How many streams may run at most, where a limit holds."""
+        down = self.limit.down_Bps
+        return self.most if down is None else max(1, min(self.most, down // LIMITED_STREAM_BPS))
+
+    @property
+    def streams(self) -> int:
+        """How many streams fill the link."""
+        return min(self.climb.streams, self.most_streams)
 
     @property
     def fill_bytes(self) -> int:
         """Bytes on their way that keep it busy."""
-        if not self.rate_Bps:
-            return FILL_BYTES
-        least = min(FILL_BYTES, max(LEAST_FILL_BYTES, int(FILL_S * self.rate_Bps)))
-        return max(least, int(2 * self.rate_Bps * self.latency_s))
+        down_Bps = self.limit.down_Bps
+        rate_Bps = self.rate_Bps or FILL_BYTES / FILL_S
+        rate_Bps = rate_Bps if down_Bps is None else min(rate_Bps, down_Bps)
+        least = min(FILL_BYTES, max(LEAST_FILL_BYTES, int(FILL_S * rate_Bps)))
+        return max(least, int(2 * rate_Bps * self.latency_s))
 
     @property
     def part_bytes(self) -> int:
         """The least that is worth a request of its own."""
         if not self.rate_Bps:
             return FIRST_PART_BYTES
-        worth = self.rate_Bps / self.climb.streams * max(PART_S, PART_LATENCIES * self.latency_s)
+        down_Bps = self.limit.down_Bps
+        rate_Bps = self.rate_Bps if down_Bps is None else min(self.rate_Bps, down_Bps)
+        worth = rate_Bps / self.streams * max(PART_S, PART_LATENCIES * self.latency_s)
         return min(MOST_PART_BYTES, max(LEAST_PART_BYTES, int(worth)))
 
 
-Tell = Callable[[str, int, int, int, int], None]
-"""Told of a remote: streams at most, streams that fill it, bytes that keep it busy, bytes of a range at least."""
+class LinkUse(Struct, frozen=True, kw_only=True):
+    """How to use a link.
+
+    `most_streams`: at once; `streams`: so many fill it, together with `fill_bytes` on their way. `part_bytes`: no range of an
+    object is smaller.
+    """
+
+    most_streams: int
+    streams: int
+    fill_bytes: int
+    part_bytes: int
+
+
+Tell = Callable[[str, LinkUse], None]
+"""Told how to use the link of a remote."""
 
 
 class Links:
     """Watches what moves over each link, and says how much should."""
 
-    def __init__(self, most: int, mosts: dict[str, int], now: Callable[[], float], tell: Tell) -> None:
-        """Run at most `most` streams over a link, or what `mosts` says of it."""
+    def __init__(
+        self,
+        most: int,
+        mosts: dict[str, int],
+        now: Callable[[], float],
+        tell: Tell,
+        limit: Callable[[str], Rate] = lambda _: FREE,
+    ) -> None:
+        """Run at most `most` streams over a link, or what `mosts` says of it; `limit` says what may move over it now."""
+        self._limit = limit
         self._most = most
         self._mosts = mosts
         self._now = now
@@ -139,23 +173,26 @@ class Links:
 
     def streams(self, remote: str) -> int:
         """Return how many streams fill a link."""
-        return self._of(remote).climb.streams
+        return self._of(remote).streams
 
     def moment_bytes(self, remote: str) -> int:
         """Return what a link gives in a moment: half of what keeps it busy, and little while nothing is known of it."""
         link = self._of(remote)
         return (link.fill_bytes if link.rate_Bps else LEAST_FILL_BYTES) // 2
 
-    def states(self) -> list[LinkState]:
+    def states(self) -> list[LinkInfo]:
         """Return what is known of the links that were used."""
         return [
-            LinkState(
+            LinkInfo(
                 remote=remote,
-                rate_Bps=link.rate_Bps,
-                latency_s=link.latency_s,
-                streams=link.climb.streams,
-                most_streams=link.most,
+                rate_Bps=link.rate_Bps or None,
+                latency_s=link.latency_s if link.latency_s != FIRST_LATENCY_S else None,
+                streams=link.streams,
+                most_streams=link.most_streams,
                 active=link.active,
+                stalls=link.stalls,
+                up_Bps=link.limit.up_Bps,
+                down_Bps=link.limit.down_Bps,
                 fill_bytes=link.fill_bytes,
                 part_bytes=link.part_bytes,
             )
@@ -194,16 +231,30 @@ class Links:
         link = self._of(remote)
         link.latency_s = min(took_s, link.latency_s * 1.01)
 
+    def stalled(self, remote: str) -> None:
+        """A transfer stood still."""
+        self._of(remote).stalls += 1
+
+    def limits_changed(self) -> None:
+        """Other limits are in force."""
+        for remote, link in self._links.items():
+            limit = self._limit(remote)
+            if limit != link.limit:
+                link.limit = limit
+                link.climb.forget()
+                link.window_at = None
+                self._say(remote, link)
+
     def _of(self, remote: str) -> _Link:
         link = self._links.get(remote)
         if link is None:
             most = self._mosts.get(remote, self._most)
-            link = self._links[remote] = _Link(climb=Climb(most), most=most)
+            link = self._links[remote] = _Link(climb=Climb(most), most=most, limit=self._limit(remote))
             self._say(remote, link)
         return link
 
     def _is_busy(self, link: _Link) -> bool:
-        return link.active >= BUSY_SHARE * link.climb.streams
+        return link.active >= BUSY_SHARE * link.streams
 
     def _open(self, link: _Link) -> None:
         link.window_at, link.window_bytes, link.least, link.highest = self._now(), 0, link.active, link.active
@@ -214,7 +265,7 @@ class Links:
             if more and self._is_busy(link):
                 self._open(link)
             return
-        if link.least < BUSY_SHARE * link.climb.streams:
+        if link.least < BUSY_SHARE * link.streams:
             link.window_at = None
             if self._is_busy(link):
                 self._open(link)
@@ -227,13 +278,19 @@ class Links:
             self._open(link)
 
     def _learn(self, remote: str, link: _Link, rate_Bps: float, now: float) -> None:
-        link.rate_Bps += (NEW_WEIGHT if link.rate_Bps else 1.0) * (rate_Bps - link.rate_Bps)
-        if link.highest <= MOST_SHARE * link.climb.streams:
+        down_Bps = link.limit.down_Bps
+        if down_Bps is None or rate_Bps < HELD_BACK * down_Bps:
+            link.rate_Bps += (NEW_WEIGHT if link.rate_Bps else 1.0) * (rate_Bps - link.rate_Bps)
+        else:  # it could give more
+            link.rate_Bps = max(link.rate_Bps, rate_Bps)
+        if link.highest <= MOST_SHARE * link.streams:
             link.climb.saw(rate_Bps, now)
         self._say(remote, link)
 
     def _say(self, remote: str, link: _Link) -> None:
-        facts = (link.climb.streams, link.fill_bytes, link.part_bytes)
-        if facts != link.told:
-            link.told = facts
-            self._tell(remote, link.most, *facts)
+        use = LinkUse(
+            most_streams=link.most_streams, streams=link.streams, fill_bytes=link.fill_bytes, part_bytes=link.part_bytes
+        )
+        if use != link.told:
+            link.told = use
+            self._tell(remote, use)

@@ -11,15 +11,16 @@ from msgspec.structs import replace
 
 from jitflow.dataplane import records
 from jitflow.dataplane.adopting import Adopting
+from jitflow.dataplane.bandwidth import Bandwidth
 from jitflow.dataplane.byhand import ByHand
 from jitflow.dataplane.checking import admit, check, outlook
-from jitflow.dataplane.core import Core, Tuning, workflow_of
+from jitflow.dataplane.core import Core, NoLimits, Tuning, workflow_of
 from jitflow.dataplane.freshness import Freshness
 from jitflow.dataplane.history import History
 from jitflow.dataplane.inside import Gathered, Inside
 from jitflow.dataplane.journal import Journal
 from jitflow.dataplane.leases import Leases
-from jitflow.dataplane.links import FILL_BYTES, FIRST_PART_BYTES, FIRST_STREAMS, PART_STREAMS, Links
+from jitflow.dataplane.links import FILL_BYTES, FIRST_PART_BYTES, FIRST_STREAMS, PART_STREAMS, Links, LinkUse
 from jitflow.dataplane.lookups import Lookups
 from jitflow.dataplane.named import Named
 from jitflow.dataplane.pins import Pins
@@ -41,6 +42,7 @@ from jitflow.model.reasons import StepStanding
 from jitflow.model.reports import (
     Adoption,
     Estimate,
+    LinkInfo,
     PinView,
     PrimaryCheck,
     PrimaryFill,
@@ -93,6 +95,7 @@ class LocalDataPlane:
         *,
         transfers: int = 64,
         link_transfers: Mapping[str, int] | None = None,
+        queued_ahead: int = 1,
         workers: int = 8,
         window: int = 256,
         default_output_bytes: int = 1 << 20,
@@ -102,6 +105,7 @@ class LocalDataPlane:
         tuning: Tuning | None = None,
         chooser: Chooser | None = None,
         quotas: Mapping[str, Quota] | None = None,
+        bandwidth: Bandwidth | None = None,
     ) -> None:
         """Use `primary` for at most `capacity_bytes`.
 
@@ -113,6 +117,7 @@ class LocalDataPlane:
             clock: time.
             transfers: streams at once over the link of each far store, at most.
             link_transfers: another number for some of them.
+            queued_ahead: so many times these are handed to the storage at once, where it bounds the streams by itself.
             workers: steps that run at once; how far claims run ahead.
             window: objects fetched ahead of the steps that have asked.
             default_output_bytes: reserved for an output of which nothing is known.
@@ -122,6 +127,7 @@ class LocalDataPlane:
             tuning: limits of patience.
             chooser: chooses plans; without one workflows are gone through in the plain order.
             quotas: what namespaces may have in the primary; `*`: each of which nothing else is said.
+            bandwidth: the limits of links, which its maker opens and closes; without them there are none.
         """
         options = PlannerOptions(
             transfers=transfers,
@@ -135,6 +141,7 @@ class LocalDataPlane:
             fill_bytes=FILL_BYTES,
             yielding=True,
         )
+        self._queued_ahead = queued_ahead
         self._store = store
         self._listener: DataListener = _nobody
         self._shared: dict[str, DataListener] = {}
@@ -152,15 +159,18 @@ class LocalDataPlane:
             tuning=tuning or Tuning(),
             emit=self._emit,
             free_floor_bytes=free_floor_bytes,
+            limits=bandwidth or NoLimits(),
         )
         self._lookups = Lookups(core, self._refuse)
-        self._links = Links(transfers, dict(link_transfers or {}), clock.now, self._set_link)
+        self._links = Links(transfers, dict(link_transfers or {}), clock.now, self._set_link, core.limits.rate)
+        if bandwidth is not None:
+            bandwidth.on_change = self._limits_changed
         self._worlds = Worlds(core, self._links.states)
         self._quotas = Quotas(core, quotas or {})
         self._pins = Pins(core)
         self._planning = Planning(core, chooser or NoChooser(), self._worlds, self._quotas.of_workflow)
         self._transfers = Transfers(core, self._links, self._refuse)
-        self._uploads = Uploads(core, min(transfers, _UPLOADS))
+        self._uploads = Uploads(core, min(transfers, _UPLOADS), self._links)
         self._transients = Transients(core)
         self._stageout = StageOut(core, self._uploads, self._transients, UnsentFolder(unsent_dir))
         self._progress = Progress(core, self._lookups, self._transfers, self._stageout)
@@ -302,7 +312,7 @@ class LocalDataPlane:
             self._core.planner.ended(step)
             if not outputs:
                 self._transients.ended(step, family, good=good)
-            self._core.pump()
+            self._core.pump_soon()
             self._uploads.turns.reorder()
 
     async def discard(self, ref: ObjectRef) -> None:
@@ -328,15 +338,19 @@ class LocalDataPlane:
         self._quotas.withdraw(uid)
         self._core.pump()
 
-    def _set_link(self, remote: str, most: int, streams: int, fill_bytes: int, part_bytes: int) -> None:
+    def _set_link(self, remote: str, use: LinkUse) -> None:
         self._core.planner.set_link(
             remote,
-            transfers=most,
-            fill_streams=streams,
-            fill_bytes=fill_bytes,
-            part_bytes=part_bytes,
-            part_streams=min(PART_STREAMS, streams),
+            transfers=use.most_streams * self._queued_ahead,
+            fill_streams=use.streams,
+            fill_bytes=use.fill_bytes,
+            part_bytes=use.part_bytes,
+            part_streams=min(PART_STREAMS, use.streams),
         )
+
+    def _limits_changed(self) -> None:
+        self._links.limits_changed()
+        self._core.pump()
 
     # -- what the planner says ---------------------------------------------------------------------------------------------
 
@@ -458,6 +472,10 @@ class LocalDataPlane:
     def uploads(self) -> Sequence[Upload]:
         """Return the outputs that are not at their secondaries (see `PrimaryAdmin.uploads`)."""
         return self._stageout.listed()
+
+    def links(self) -> Sequence[LinkInfo]:
+        """Return what is known of the far stores' links (see `PrimaryAdmin.links`)."""
+        return self._links.states()
 
     def retry_uploads(self, ref: ObjectRef | None = None) -> Sequence[ObjectRef]:
         """Send again what could not be sent (see `PrimaryAdmin.retry_uploads`)."""

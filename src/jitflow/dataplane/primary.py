@@ -61,7 +61,8 @@ class PrimaryDirectory:
         try:
             self.root.mkdir(parents=True, exist_ok=True)
             marker = self.root / _MARKER
-            if not marker.exists():
+            marked = marker.exists()
+            if not marked:
                 stranger = next(iter(sorted(self.root.iterdir())), None)
                 if stranger is not None:
                     message = f"the primary directory {self.root} is not empty ({stranger.name}) and was not made by jitflow"
@@ -69,6 +70,9 @@ class PrimaryDirectory:
                 marker.write_text(_MARKER_TEXT)
             self._clear_incoming(keep)
             (self.root / "objects").mkdir(exist_ok=True)
+            if not marked:
+                for number in range(256):
+                    (self.root / "objects" / f"{number:02x}").mkdir(exist_ok=True)
         except OSError as error:
             reason = error.strerror or str(error)
             message = f"the primary directory {self.root} cannot be used: {reason}"

@@ -99,7 +99,7 @@ class Progress:
         return f"; {trouble[0]} cannot be sent: {trouble[1]}" if trouble is not None else ""
 
     def _eta(self, ref: ObjectRef, flight: Flight) -> float | None:
-        rate = flight.rate(self._core.clock.now()) or self._core.history.rate(ref.remote)
+        rate = flight.rate(self._core.clock.now()) or self._core.rate(ref.remote)
         return (flight.size_bytes - flight.done_bytes) / rate if rate else None
 
     # -- numbers -----------------------------------------------------------------------------------------------------------

@@ -188,10 +188,9 @@ class RemotePrimary:
 
     async def receive(self, info: ObjectInfo, location: str, progress: Progress, *, parts: int = 1) -> Received:
         """See `Primary.receive`: from store to store, as rclone does it."""
-        del parts
         target = self._ref(location, tree=info.ref.is_prefix)
         try:
-            copied = await self._storage.copy(info, target, progress)
+            copied = await self._storage.copy(info, target, progress, parts=parts)
             check_size(info, copied.written.size_bytes)
             held = await self._held(target, copied.written)
         except BaseException:

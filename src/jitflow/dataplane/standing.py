@@ -92,7 +92,7 @@ class Standing:
 
     def _moving(self, view: ItemView, flight: Flight) -> ObjectStanding:
         rate = flight.rate(self._core.clock.now())
-        expected_s = self._left(flight, rate or self._core.history.rate(view.ref.remote))
+        expected_s = self._left(flight, rate or self._core.rate(view.ref.remote))
         speed = f" at {human(rate)}/s" if rate else ""
         text = f"{human(flight.done_bytes)} of {human(flight.size_bytes)} are here{speed}{_soon(expected_s)}"
         return _told(view, text, done_bytes=flight.done_bytes, rate_Bps=rate, expected_s=expected_s)
@@ -112,7 +112,7 @@ class Standing:
         """Return when the last of the queue's head is here: what moves now comes first, over the same link."""
         now = self._core.clock.now()
         flights = [one for one in self._transfers.flights.values() if one.ref.remote == ref.remote]
-        rate = self._core.history.rate(ref.remote) or sum(one.rate(now) or 0.0 for one in flights)
+        rate = self._core.rate(ref.remote) or sum(one.rate(now) or 0.0 for one in flights)
         if not rate:
             return None
         views = [self._core.planner.item(one) for one in ahead if one.remote == ref.remote]

@@ -18,7 +18,7 @@ from jitflow.dataplane.twins import Twins, content_of
 from jitflow.model.data import ObjectInfo, ObjectRef, StepId
 from jitflow.model.reports import TransferRecord
 from jitflow.planner import Bypass, Cancel, Fetch, Forget, Hurry, Take
-from jitflow.ports.errors import Corrupt, DiskFull, Retryable, SourceChanged
+from jitflow.ports.errors import Corrupt, DiskFull, Retryable, SourceChanged, Stalled
 from jitflow.ports.primary import Received
 from jitflow.ports.storage import in_ranges
 from jitflow.ports.store import StateStore
@@ -316,6 +316,10 @@ class Transfers:
     async def _receive(self, flight: Flight, info: ObjectInfo) -> Received:
         """Receive; where the transfer gives way, wait and go on."""
         core = self._core
+        if flight.ref not in self._begun:  # too small to give way
+            return await core.primary.receive(
+                info, flight.location, lambda done: self._progress(flight, done), parts=flight.parts
+            )
         while True:
             while flight.paused:
                 flight.go.clear()
@@ -361,7 +365,7 @@ class Transfers:
             flight.reason = f"{flight.twin}, which is here, has the same content"
             flight.size_bytes = 0
         else:
-            core.history.measured(flight.ref.remote, flight.remote_mark)
+            core.history.measured(flight.ref.remote, flight.remote_mark, core.limits.rate(flight.ref.remote).down_Bps)
             if flight.size_bytes <= SMALL_BYTES:
                 self._links.answered(flight.ref.remote, core.clock.now() - flight.started_at)
         core.history.finished(
@@ -384,6 +388,8 @@ class Transfers:
         core = self._core
         ref = flight.ref
         text = advice(error)
+        if isinstance(error, Stalled):
+            self._links.stalled(ref.remote)
         self._ended(flight, "failed", error=text)
         attempt = self._attempts.get(ref, 0) + 1
         if isinstance(error, Retryable | DiskFull | Corrupt) and attempt < core.tuning.attempts:

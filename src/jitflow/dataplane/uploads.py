@@ -6,21 +6,23 @@ from collections.abc import Callable
 from pathlib import Path
 
 from jitflow.dataplane.core import Core, advice
+from jitflow.dataplane.links import Links
 from jitflow.dataplane.primary import measure
 from jitflow.dataplane.records import OutputDoc
 from jitflow.dataplane.transfers import Flight
 from jitflow.dataplane.turns import Rank, Turns
 from jitflow.model.data import ObjectInfo, ObjectRef, StepId, WorkflowUid
 from jitflow.model.reports import TransferRecord
-from jitflow.ports.errors import Corrupt, DiskFull, PortError, Retryable
+from jitflow.ports.errors import Corrupt, DiskFull, PortError, Retryable, Stalled
 
 
 class Uploads:
     """Sends files to their secondaries, and says what is on its way."""
 
-    def __init__(self, core: Core, transfers: int) -> None:
-        """Send at most `transfers` at once to each remote."""
+    def __init__(self, core: Core, transfers: int, links: Links) -> None:
+        """Send at most `transfers` at once to each remote; tell `links` of those that stand still."""
         self._core = core
+        self._links = links
         self.turns = Turns(transfers, time.perf_counter)
         self.flights: dict[ObjectRef, Flight] = {}
         self.errors: dict[ObjectRef, str] = {}
@@ -88,11 +90,14 @@ class Uploads:
             raise
         except Exception as error:
             outcome, text = "failed", advice(error)
+            if isinstance(error, Stalled):
+                self._links.stalled(output.ref.remote)
             raise
         else:
             outcome = "ok"
             self._progress(flight, flight.size_bytes)
-            core.history.measured(f"{output.ref.remote} (out)", flight.remote_mark)
+            limit_Bps = core.limits.rate(output.ref.remote).up_Bps
+            core.history.measured(f"{output.ref.remote} (out)", flight.remote_mark, limit_Bps)
             return info
         finally:
             self.flights.pop(output.ref, None)

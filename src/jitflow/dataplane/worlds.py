@@ -7,8 +7,9 @@ from msgspec.structs import replace
 
 from jitflow.dataplane.core import Core
 from jitflow.dataplane.keptplans import Basis
-from jitflow.dataplane.links import FIRST_LATENCY_S, LinkState
+from jitflow.dataplane.links import FIRST_LATENCY_S
 from jitflow.model.data import FutureInput, FutureOutput, FutureStep, ObjectRef
+from jitflow.model.reports import LinkInfo
 from jitflow.planner import Link, Setting
 from jitflow.ports.dataplane import Quota
 
@@ -23,7 +24,7 @@ _NOMINAL_BPS = 50e6
 class Worlds:
     """Makes worlds from what the data plane knows."""
 
-    def __init__(self, core: Core, links: Callable[[], Sequence[LinkState]]) -> None:
+    def __init__(self, core: Core, links: Callable[[], Sequence[LinkInfo]]) -> None:
         """Look at the catalogue of `core`; `links` says what is known of those that were used."""
         self._core = core
         self._links = links
@@ -51,7 +52,12 @@ class Worlds:
 
     def rate(self, remote: str) -> float | None:
         """Return the rate of a remote's link, as well as it is known: while the first transfers move, what they give."""
-        return self._core.history.rate(remote) or self._core.moving_Bps(remote) or None
+        return self._core.history.rate(remote) or self._core.moving_Bps(remote) or self._core.limits.rate(remote).down_Bps
+
+    def expected(self, remote: str) -> float | None:
+        """Return what a remote's link may be expected to give now: no more than its limit."""
+        rate, limit_Bps = self.rate(remote), self._core.limits.rate(remote).down_Bps
+        return rate if rate is None or limit_Bps is None else min(rate, limit_Bps)
 
     def matters(self, steps: Sequence[FutureStep], basis: Basis) -> bool:
         """Return whether the order can make a difference: something has to cross a link, or does not fit beside the rest."""
@@ -96,7 +102,10 @@ class Worlds:
         remotes = {one.ref.remote for step in steps for one in step.inputs}
         # Small transfers tell too little of a link to choose by, but more than nothing.
         weak = {remote: rate for remote in remotes if (rate := self.rate(remote))}
-        links = {remote: _link(rate, known.get(remote)) for remote, rate in sorted((weak | basis.rates).items())}
+        links = {
+            remote: replace(_link(rate, known.get(remote)), limits=core.limits.ahead(remote))
+            for remote, rate in sorted((weak | basis.rates).items())
+        }
         slowest = min(links.values(), key=lambda link: link.rate_Bps) if links else Link(rate_Bps=_NOMINAL_BPS)
         resident: dict[ObjectRef, int] = {}
         room = basis.capacity_bytes
@@ -119,13 +128,13 @@ class Worlds:
         )
 
 
-def _link(rate_Bps: float, state: LinkState | None) -> Link:
+def _link(rate_Bps: float, state: LinkInfo | None) -> Link:
     if state is None:
         return Link(rate_Bps=rate_Bps, latency_s=FIRST_LATENCY_S)
     return Link(
         rate_Bps=rate_Bps,
         stream_Bps=rate_Bps / state.streams,
-        latency_s=state.latency_s,
+        latency_s=state.latency_s or FIRST_LATENCY_S,
         fill_streams=state.streams,
         fill_bytes=state.fill_bytes,
         part_bytes=state.part_bytes,

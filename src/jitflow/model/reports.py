@@ -199,6 +199,55 @@ class Adoption(Struct, frozen=True, kw_only=True):
     reasons: dict[str, str] = {}
 
 
+class LinkInfo(Struct, frozen=True, kw_only=True):
+    """What is known of a far store's link.
+
+    `rate_Bps`: what it gave when it was busy last, None if that is not known; `latency_s`: of a request. `streams`: how many fill
+    it, of `most_streams`; `active`: under way now. `stalls`: how often a transfer stood still, since the start of the server.
+    `up_Bps` and `down_Bps`: the limits in force, None where there is none.
+    """
+
+    remote: str
+    rate_Bps: float | None
+    latency_s: float | None
+    streams: int
+    most_streams: int
+    active: int
+    stalls: int
+    up_Bps: int | None = None
+    down_Bps: int | None = None
+    fill_bytes: int = 0
+    """On their way, they keep it busy."""
+    part_bytes: int = 0
+    """A range of an object is no smaller."""
+
+
+class BandwidthLimit(Struct, frozen=True, kw_only=True):
+    """A limit, of one `remote` or (`*`) of all together, in rclone's words.
+
+    `source`: `settings` (a file), or `api`. `up_Bps` and `down_Bps`: what of it is in force now, None: no limit; `changes_at`:
+    when something else will be (seconds since the epoch), None: never.
+    """
+
+    remote: str
+    limit: str
+    source: str
+    up_Bps: int | None
+    down_Bps: int | None
+    changes_at: float | None
+
+
+class BandwidthInfo(Struct, frozen=True, kw_only=True):
+    """All limits, and by the clocks of which time zone their time tables are meant."""
+
+    time_zone: str
+    limits: tuple[BandwidthLimit, ...]
+
+
+ALL_REMOTES = "*"
+"""Stands for all remotes together where limits are named."""
+
+
 class RemoteInfo(Struct, frozen=True, kw_only=True):
     """A configured remote as people may see it: values of secret options are replaced by `***`.
 

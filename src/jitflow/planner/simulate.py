@@ -7,9 +7,11 @@ most `stream_Bps`; a transfer begins to move `latency_s` after it was started.
 import heapq
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 from msgspec import Struct
 
+from jitflow.model.bandwidth import Rate
 from jitflow.model.data import FutureStep, ObjectRef, StepId, WorkflowUid
 from jitflow.planner._plan import Plan
 from jitflow.planner.commands import Bypass, Command, Evict, Fetch, Grant, Look, Refuse, Store, Take
@@ -25,6 +27,7 @@ class Link(Struct, frozen=True, kw_only=True):
     """A link to the far stores: `rate_Bps` each way, at most `stream_Bps` for one transfer, `latency_s` before each.
 
     How much moves at once, see `Planner.set_link`: `fill_streams`, `fill_bytes`, `part_bytes`; 0: as the options say.
+    `limits`: from which second on it may give no more than what.
     """
 
     rate_Bps: float
@@ -33,6 +36,7 @@ class Link(Struct, frozen=True, kw_only=True):
     fill_streams: int = 0
     fill_bytes: int = 0
     part_bytes: int = 0
+    limits: tuple[tuple[float, Rate], ...] = ()
 
 
 class Arrival(Struct, frozen=True, kw_only=True):
@@ -87,6 +91,7 @@ class _Pipe:
 
     def __init__(self, link: Link, most: int) -> None:
         self._link = link
+        self._rate_Bps = link.rate_Bps
         self._most = most
         self._served = 0.0
         self._at = 0.0
@@ -97,7 +102,11 @@ class _Pipe:
         self._waiting: tuple[deque[ObjectRef], deque[ObjectRef]] = (deque(), deque())
 
     def _rate(self) -> float:
-        return min(self._link.stream_Bps, self._link.rate_Bps / self._weight) if self._weight else 0.0
+        return min(self._link.stream_Bps, self._rate_Bps / self._weight) if self._weight else 0.0
+
+    def limit(self, most_Bps: int | None) -> None:
+        """Give no more than this from now on; None: what the link gives."""
+        self._rate_Bps = self._link.rate_Bps if most_Bps is None else min(self._link.rate_Bps, most_Bps)
 
     def advance(self, now: float) -> None:
         """Serve all streams until now."""
@@ -169,6 +178,19 @@ class _Way:
         self.down = _Pipe(link, _MANY)
         self.up = _Pipe(link, most)
         self.latency_s = link.latency_s
+        self.limits = link.limits
+
+    def limit(self, rate: Rate) -> None:
+        """Give no more than this from now on."""
+        self.down.limit(rate.down_Bps)
+        self.up.limit(rate.up_Bps)
+
+
+class _Limit(NamedTuple):
+    """What a link may give from a time on."""
+
+    way: _Way
+    rate: Rate
 
 
 class _World:
@@ -214,6 +236,9 @@ class _World:
         self.sizes.update(setting.resident)
         for ref, size in sorted(setting.resident.items()):
             self.planner.found(ref, size)
+        for way in self.all_ways:
+            for at_s, rate in way.limits:
+                self._timer(at_s, "limit", _Limit(way, rate))
         for arrival in arrivals:
             self._learn(arrival)
             self._timer(arrival.at_s, "arrive", arrival)
@@ -282,6 +307,8 @@ class _World:
                 self._way(what).up.join(what, self.sizes[what])
         elif isinstance(what, str):
             self._end(what)
+        elif isinstance(what, _Limit):
+            what.way.limit(what.rate)
 
     def _ask(self, name: StepId) -> None:
         self.asked_at[name] = self.now

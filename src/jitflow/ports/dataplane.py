@@ -1,6 +1,6 @@
 """The data side as the engine sees it: announce the future, take a lease, give results back."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -11,7 +11,9 @@ from jitflow.model.pods import CollectedArtifact
 from jitflow.model.reasons import StepStanding
 from jitflow.model.reports import (
     Adoption,
+    BandwidthInfo,
     Estimate,
+    LinkInfo,
     PinView,
     PrimaryCheck,
     PrimaryFill,
@@ -163,6 +165,26 @@ class SharedDataPlane(DataPlane, Protocol):
         ...
 
 
+class Bandwidths(Protocol):
+    """The limits of bandwidth, which may be changed at any time and are kept over restarts."""
+
+    def shown(self) -> BandwidthInfo:
+        """Return the limits there are."""
+        ...
+
+    async def change(self, limits: Mapping[str, str | None], time_zone: str | None = None) -> BandwidthInfo:
+        """Hold other limits from now on; what is not named stays as it is. Return all.
+
+        Args:
+            limits: remote, or `*` -> limit or time table; None: as the settings file says.
+            time_zone: by whose clocks time tables are meant (IANA name); empty: as the settings file says.
+
+        Raises:
+            Refused: one cannot be read, or the limits cannot be held now; nothing was changed.
+        """
+        ...
+
+
 class PrimaryAdmin(Protocol):
     """What people do with the primary by hand, and what they see of it."""
 
@@ -222,6 +244,10 @@ class PrimaryAdmin(Protocol):
         Raises:
             Refused: there is no such output (`not_found`).
         """
+        ...
+
+    def links(self) -> Sequence[LinkInfo]:
+        """Return what is known of the far stores' links, by remote."""
         ...
 
     async def drop_upload(self, ref: ObjectRef) -> None:

@@ -1,11 +1,12 @@
 """Far stores, as jitflow needs them: listings, stats, and copies that can be watched and cancelled."""
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
 from msgspec import Struct
 
+from jitflow.model.bandwidth import Rate
 from jitflow.model.data import ObjectInfo, ObjectRef
 
 Progress = Callable[[int], None]
@@ -30,11 +31,29 @@ class Copied(Struct, frozen=True, kw_only=True):
 class Copying(Protocol):
     """Stores that can copy between each other, not through files of this machine where they need none."""
 
-    async def copy(self, info: ObjectInfo, target: ObjectRef, progress: Progress) -> Copied:
+    async def copy(self, info: ObjectInfo, target: ObjectRef, progress: Progress, *, parts: int = 1) -> Copied:
         """Copy an object to another name, a prefix to another prefix, and verify it there.
+
+        `parts`: in how many ranges to read a large object at once, where both stores can do that.
 
         Raises:
             SourceChanged: its size or version differs from `info`. Corrupt: the copy differs. As `Storage.fetch` and `store`.
+        """
+        ...
+
+
+class Limiting(Protocol):
+    """Stores to which, and from which, no more bytes a second move than is said."""
+
+    async def limit(self, total: Rate, remotes: Mapping[str, Rate]) -> None:
+        """Hold these limits from now on, also for what is under way, until others are given.
+
+        Args:
+            total: for all remotes together.
+            remotes: for each of these by itself; one that is not configured counts for nothing.
+
+        Raises:
+            PortError: they cannot be held now; those given before may hold in part.
         """
         ...
 

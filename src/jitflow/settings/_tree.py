@@ -163,12 +163,20 @@ class RemoteSettings(_Strict, frozen=True, kw_only=True):
     """A far store: an rclone backend `type` with its `options`.
 
     A secret option may be `{ env = "NAME" }` or `{ file = "PATH" }` instead of text. `endpoints`: names by which manifests know
-    this store (host:port of an `s3` artifact), besides the option `endpoint`.
+    this store (host:port of an `s3` artifact), besides the option `endpoint`. `bandwidth`: a limit or time table for its link.
     """
 
     type: str
     options: dict[str, str | int | bool | dict[str, str]] = {}
     endpoints: tuple[str, ...] = ()
+    bandwidth: str = ""
+
+
+class TransferSettings(_Strict, frozen=True, kw_only=True):
+    """What holds for all links together: `bandwidth`, a limit or time table; `time_zone`: by whose clocks that is meant."""
+
+    bandwidth: str = ""
+    time_zone: str = "UTC"
 
 
 class RepositorySettings(_Strict, frozen=True, kw_only=True):
@@ -319,6 +327,7 @@ class Settings(_Strict, frozen=True, kw_only=True):
     state: StateSettings = StateSettings()
     secrets: SecretSettings = SecretSettings()
     primary: PrimarySettings = PrimarySettings()
+    transfers: TransferSettings = TransferSettings()
     remotes: dict[str, RemoteSettings] = field(default_factory=dict[str, RemoteSettings])
     artifact_repository: RepositorySettings = RepositorySettings()
     artifact_plugins: dict[str, ArtifactPluginSettings] = field(default_factory=dict[str, ArtifactPluginSettings])

@@ -19,16 +19,16 @@ from jitflow.storage.calls import Calls
 from jitflow.storage.lookup import config_of
 from jitflow.storage.remotes import RemoteConfig
 
-SMALL_BYTES = 256 * 2**10
+SMALL_BYTES = 2 * 2**20
 """Larger objects gain nothing from company."""
-MOST, MOST_BYTES = 64, 16 * 2**20
+MOST, MOST_BYTES = 256, 16 * 2**20
 """Objects and bytes of one job."""
-LOOK_S = 0.1
+LOOK_S = 0.04
 """What has come is handed over so often: none waits for the others of its job."""
-AT_ONCE = 64
-"""Objects of one job at once."""
-JOBS = 4
+JOBS = 2
 """Jobs at once for each remote: the next one begins while the last objects of the one before arrive."""
+FEWEST = 32
+"""Fewer objects are not divided among jobs."""
 GATHER_S = 0.004
 """How long the first of a batch waits for others."""
 
@@ -60,9 +60,10 @@ class _Group:
 class Batches:
     """Gathers wishes and runs the jobs."""
 
-    def __init__(self, transfers: Calls) -> None:
-        """Run the jobs as `transfers`."""
+    def __init__(self, transfers: Calls, at_once: int) -> None:
+        """Run the jobs as `transfers`, with so many objects of a remote on their way at once."""
         self._transfers = transfers
+        self._at_once = max(1, at_once // JOBS)
         self._groups: dict[tuple[str, Path], _Group] = {}
         self._jobs: set[asyncio.Task[None]] = set()
         self._closed = False
@@ -120,7 +121,8 @@ class Batches:
         wishes: list[_Wish] = []
         try:
             await asyncio.sleep(GATHER_S)
-            wishes = _together(group.pending)
+            idle = 1 + JOBS - group.jobs
+            wishes = _together(group.pending, max(FEWEST, -(-len(group.pending) // idle)))
             for wish in wishes:
                 wish.job = asyncio.current_task()
             if len(wishes) > 1:
@@ -161,7 +163,7 @@ class Batches:
         options = "no_head_object=true" if remote.type == "s3" else ""
         source = keys.address(wishes[0].info.ref, options=options).fs
         request = wire.copynames_request(
-            source, wire.local(str(folder)), str(names), config_of(remote), at_once=min(len(wishes), AT_ONCE)
+            source, wire.local(str(folder)), str(names), config_of(remote), at_once=min(len(wishes), self._at_once)
         )
         try:
             await self._transfers.run("sync/copy", request, subject=f"{len(wishes)} objects of {remote.name}")
@@ -185,13 +187,14 @@ def _fail(wish: _Wish, error: Exception) -> None:
         wish.came.set_exception(error)
 
 
-def _together(pending: list[_Wish]) -> list[_Wish]:
-    """Take wishes that one job can fetch: each name once."""
+def _together(pending: list[_Wish], count: int) -> list[_Wish]:
+    """Take about so many wishes that one job can fetch: each name once."""
+    most = min(MOST, count)
     taken: dict[str, _Wish] = {}
     rest: list[_Wish] = []
     room_bytes = MOST_BYTES
     for wish in pending:
-        if len(taken) < MOST and wish.path not in taken and wish.info.size_bytes <= room_bytes:
+        if len(taken) < most and wish.path not in taken and wish.info.size_bytes <= room_bytes:
             taken[wish.path] = wish
             room_bytes -= wish.info.size_bytes
         else:
@@ -215,11 +218,26 @@ async def _hand_over(job: asyncio.Task[None], folder: Path, wishes: Sequence[_Wi
         if not job.done() and len(ready) < len(left):
             for wish in await asyncio.to_thread(_delivered, folder, ready) if ready else ():
                 _settle(wish, came=True)
-            seen = await asyncio.to_thread(_there, folder, left)
+            seen = await asyncio.to_thread(_there, folder)
 
 
-def _there(folder: Path, wishes: Sequence[_Wish]) -> set[str]:
-    return {wish.path for wish in wishes if os.path.lexists(folder / wish.path)}
+def _there(folder: Path) -> set[str]:
+    """Return the paths of what lies below a folder: few, for what has come is taken away. Blocking."""
+    found: set[str] = set()
+    pending = [""]
+    while pending:
+        at = pending.pop()
+        try:
+            with os.scandir(f"{folder}/{at}") as entries:
+                for entry in entries:
+                    path = f"{at}{entry.name}"
+                    if entry.is_dir(follow_symlinks=False):
+                        pending.append(f"{path}/")
+                    else:
+                        found.add(path)
+        except FileNotFoundError:  # nothing has come yet
+            continue
+    return found
 
 
 def _delivered(folder: Path, wishes: Sequence[_Wish]) -> list[_Wish]:

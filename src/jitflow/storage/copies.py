@@ -30,11 +30,16 @@ STORE_PAUSE_S = 0.2
 class Copies:
     """Fetches and stores."""
 
-    def __init__(self, transfers: Calls, lookup: Lookup, ranges: Ranges) -> None:
-        """Use `transfers` for the copies, `ranges` for those of large objects, and `lookup` to verify them."""
+    def __init__(self, transfers: Calls, lookup: Lookup, ranges: Ranges, at_once: int) -> None:
+        """Use `transfers` for the copies, `ranges` for those of large objects, and `lookup` to verify them.
+
+        Of small objects `at_once` come from a remote at once.
+        """
         self._transfers = transfers
         self._lookup = lookup
-        self._batches = Batches(transfers)
+        self._batches = Batches(transfers, at_once)
+        self._at_once = at_once
+        self._places: dict[str, asyncio.Semaphore] = {}
         self._ranges = ranges
         self._parted = 0
         """Objects that are being sent in parts."""
@@ -108,7 +113,8 @@ class Copies:
         request = wire.copyfile_request(source, wire.local(_absolute(partial)), config, in_place=True)
         if before.size_bytes > SMALL_BYTES:
             await self._unchanged(before)  # rather than after hours
-        await self._copy(before, "operations/copyfile", request, before.size_bytes, progress)
+        async with self._places.setdefault(remote.name, asyncio.Semaphore(self._at_once)):
+            await self._copy(before, "operations/copyfile", request, before.size_bytes, progress)
         size = _size(partial)
         if size != before.size_bytes:
             await self._blame(before, f"{size} bytes arrived instead of {before.size_bytes}")

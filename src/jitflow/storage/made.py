@@ -15,6 +15,7 @@ from jitflow.storage import files
 from jitflow.storage.credentials import Credentials
 from jitflow.storage.git import GitStore
 from jitflow.storage.guard import Guard
+from jitflow.storage.lanes import Lanes
 from jitflow.storage.rclone_storage import RcloneStorage
 from jitflow.storage.remotes import RemoteConfig
 from jitflow.storage.staging import Limits, Staging
@@ -29,7 +30,7 @@ class AllStores:
     """
 
     def __init__(
-        self, rclone: RcloneStorage, credentials: Credentials, guard: Guard, staging: Staging, *, stall_s: float = 60.0
+        self, rclone: Lanes | RcloneStorage, credentials: Credentials, guard: Guard, staging: Staging, *, stall_s: float = 60.0
     ) -> None:
         """Use `rclone` for the configured remotes; `guard` refuses hosts that may not be asked."""
         self._rclone = rclone
@@ -95,14 +96,14 @@ class AllStores:
         """See `Storage.store`."""
         return await (await self._of(ref.remote)).store(source, ref, progress)
 
-    async def copy(self, info: ObjectInfo, target: ObjectRef, progress: Progress) -> Copied:
+    async def copy(self, info: ObjectInfo, target: ObjectRef, progress: Progress, *, parts: int = 1) -> Copied:
         """See `Copying.copy`: what rclone does not read comes by way of a file."""
         source, sink = await self._of(info.ref.remote), await self._of(target.remote)
         if source is self._rclone and sink is self._rclone:
-            return await self._rclone.copy(info, target, progress)
+            return await self._rclone.copy(info, target, progress, parts=parts)
         waiting = self._staging.new()
         try:
-            read = await source.fetch(info, waiting, progress)
+            read = await source.fetch(info, waiting, progress, parts=parts)
             return Copied(read=read, written=await sink.store(waiting, target, _ignore))
         finally:
             await asyncio.shield(asyncio.to_thread(files.remove, waiting))

@@ -5,6 +5,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
 from contextlib import aclosing, suppress
 from pathlib import Path
 
+from jitflow.model.bandwidth import FREE, Rate
 from jitflow.model.data import ObjectInfo, ObjectRef
 from jitflow.ports.errors import FixRequest, ObjectMissing
 from jitflow.ports.storage import Copied, Progress
@@ -35,6 +36,7 @@ class RcloneStorage:
         max_transfers: int = 64,
         max_queries: int = 64,
         max_streams: int = 32,
+        at_once: int = 64,
     ) -> None:
         """Remember the remotes; `open` checks them.
 
@@ -45,8 +47,10 @@ class RcloneStorage:
             max_transfers: copies at once; more wait for their turn.
             max_queries: stats and listings at once.
             max_streams: objects read at once.
+            at_once: objects fetched at once from each remote, in one piece each; who asks for more waits.
         """
         self._daemon = daemon
+        self._rate = self._told = FREE
         self._remotes = {remote.name: remote for remote in remotes}
         self._providers: list[Provider] = []
         self._watch = Watch(self._ask, daemon.kill)
@@ -55,7 +59,7 @@ class RcloneStorage:
         self._stall_s = stall_s
         self._streams = asyncio.Semaphore(max_streams)
         self._lookup = Lookup(self._queries, self._remotes)
-        self._copies = Copies(self._transfers, self._lookup, Ranges(daemon, stall_s, max_transfers))
+        self._copies = Copies(self._transfers, self._lookup, Ranges(daemon, stall_s, max_transfers), at_once)
         self._between = Between(self._transfers, self._lookup)
 
     # -- life ------------------------------------------------------------------------------------------------------------
@@ -95,6 +99,17 @@ class RcloneStorage:
         self._remotes[remote.name] = remote
         self._lookup.forget(remote.name)
 
+    async def limit(self, rate: Rate) -> None:
+        """Let no more bytes a second than this pass through this rclone, whatever they belong to.
+
+        Raises:
+            PortError: rclone does not say that it has understood.
+        """
+        self._rate = rate
+        if rate != self._told:
+            await self._daemon.call("core/bwlimit", wire.limit_request(rate), subject="the limit of bandwidth")
+            self._told = rate
+
     async def unconfigure(self, name: str) -> None:
         """Forget a remote; nothing of that name is no error."""
         if self._remotes.pop(name, None):
@@ -105,6 +120,11 @@ class RcloneStorage:
     def config(self, name: str) -> RemoteConfig | None:
         """Return how a remote is configured, None if it is not."""
         return self._remotes.get(name)
+
+    @property
+    def configs(self) -> tuple[RemoteConfig, ...]:
+        """Return how all remotes are configured."""
+        return tuple(self._remotes.values())
 
     @property
     def remotes(self) -> tuple[str, ...]:
@@ -121,6 +141,9 @@ class RcloneStorage:
             type_, options = pushed(remote)
             request = wire.create_request(remote.name, type_, options)
             self._check_created(remote, await client.call("config/create", request, subject=f"remote {remote.name}"))
+        self._told = self._rate
+        if self._told != FREE:
+            await client.call("core/bwlimit", wire.limit_request(self._told), subject="the limit of bandwidth")
 
     def _check_created(self, remote: RemoteConfig, answer: bytes) -> None:
         error = wire.parse(answer, wire.Question).error
@@ -172,9 +195,9 @@ class RcloneStorage:
         """See `Storage.store`."""
         return await self._copies.store(source, ref, progress)
 
-    async def copy(self, info: ObjectInfo, target: ObjectRef, progress: Progress) -> Copied:
+    async def copy(self, info: ObjectInfo, target: ObjectRef, progress: Progress, *, parts: int = 1) -> Copied:
         """See `Copying.copy`."""
-        return await self._between.copy(info, target, progress)
+        return await self._between.copy(info, target, progress, parts=parts)
 
     async def verify(self, source: Path, ref: ObjectRef) -> ObjectInfo | None:
         """See `Storage.verify`."""

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import msgspec
 from msgspec import Struct
 
+from jitflow.model.bandwidth import Rate
 from jitflow.model.data import ObjectInfo, ObjectRef
 from jitflow.storage.keys import Address, below
 from jitflow.storage.remotes import Tuning
@@ -185,6 +186,12 @@ def copynames_request(fs: str, destination: Address, names: str, config: Request
 def create_request(name: str, type_: str, options: dict[str, str]) -> Request:
     """Return the parameters of `config/create`: passwords are given in plain and rclone obscures them."""
     return {"name": name, "type": type_, "parameters": options, "opt": {"nonInteractive": True, "obscure": True}}
+
+
+def limit_request(rate: Rate) -> Request:
+    """Return the parameters of `core/bwlimit`, which holds for all that a daemon moves."""
+    up, down = ("off" if value is None else f"{value}B" for value in (rate.up_Bps, rate.down_Bps))
+    return {"rate": f"{up}:{down}"}
 
 
 def parse(answer: bytes, kind: type[T]) -> T:

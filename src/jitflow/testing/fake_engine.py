@@ -10,7 +10,9 @@ from msgspec.structs import replace
 from jitflow.app.ports import Change
 from jitflow.app.present import is_finished
 from jitflow.app.service import Service
+from jitflow.dataplane import Bandwidth, Chosen
 from jitflow.model import argo, runs
+from jitflow.model.bandwidth import Rate
 from jitflow.model.data import ObjectInfo, ObjectRef, Replica, ReplicaState, StepId
 from jitflow.model.pods import LogLine, Pod, PodKey
 from jitflow.model.problems import Refused
@@ -18,6 +20,7 @@ from jitflow.model.reasons import NodeReason, ObjectStanding, Obstacle, StepStan
 from jitflow.model.reports import (
     Adoption,
     Estimate,
+    LinkInfo,
     PinView,
     PrimaryCheck,
     PrimaryFill,
@@ -473,6 +476,12 @@ class FakePrimary:
         """Return None: replicas are only names here."""
         return None
 
+    def links(self) -> Sequence[LinkInfo]:
+        """Return one link."""
+        return (
+            LinkInfo(remote="far", rate_Bps=1e6, latency_s=0.04, streams=16, most_streams=64, active=2, stalls=1, down_Bps=2**20),
+        )
+
     def uploads(self) -> Sequence[Upload]:
         """Return the outputs that a test put here."""
         return tuple(self.unsent.values())
@@ -553,6 +562,18 @@ class FakeRemotes:
         self.describe(name)
 
 
+class FakeLimiting:
+    """Remembers the limits that are to be held."""
+
+    def __init__(self) -> None:
+        """Begin without any."""
+        self.held: tuple[Rate, dict[str, Rate]] = (Rate(), {})
+
+    async def limit(self, total: Rate, remotes: Mapping[str, Rate]) -> None:
+        """See `Limiting.limit`."""
+        self.held = total, dict(remotes)
+
+
 class PlainSealer:
     """Seals by turning the bytes around: what was sealed is not found in clear."""
 
@@ -578,6 +599,7 @@ class World:
         self.executor = FakeExecutor()
         self.storage = FakeStorage({ObjectRef(remote="far", path=path): 10 for path in ("a", "dir/b", "dir/c")})
         self.primary = FakePrimary(self.storage)
+        self.limiting = FakeLimiting()
         self.service = Service(
             engine=self.engine,
             store=self.store,
@@ -585,6 +607,7 @@ class World:
             primary=self.primary,
             storage=self.storage,
             remotes=FakeRemotes(),
+            bandwidth=Bandwidth(Chosen(), self.limiting, self.store, self.clock),
             clock=self.clock,
             ids=self.ids,
             objects=self.objects,

@@ -173,7 +173,7 @@ class FakeStorage:
         same = bool(sent) and all(self.get(ObjectRef(remote=ref.remote, path=path)) == data for path, data in sent.items())
         return await self.stat(ref) if same else None
 
-    async def copy(self, info: ObjectInfo, target: ObjectRef, progress: Progress) -> Copied:
+    async def copy(self, info: ObjectInfo, target: ObjectRef, progress: Progress, *, parts: int = 1) -> Copied:
         """See `Copying.copy`; faults of either name happen."""
         self._raise_scripted(target)
         self.seen.fetched.append(info.ref)

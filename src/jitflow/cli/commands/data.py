@@ -1,7 +1,9 @@
 """`jitflow data`."""
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
+from zoneinfo import ZoneInfo
 
 import typer
 
@@ -10,12 +12,11 @@ from jitflow.cli.connect import connect
 from jitflow.cli.formats import plural, size
 from jitflow.cli.options import ServerOption, TableFormat, TableOption
 from jitflow.cli.output import print_json, print_table, say
-from jitflow.model.reports import (
-    QuotaView,
-    Upload,
-)
+from jitflow.model.reports import ALL_REMOTES, QuotaView, Upload
 
-app = new_app(help="Objects, the primary and uploads: list, stage, pin, evict, fill, check, adopt.", no_args_is_help=True)
+app = new_app(
+    help="Objects, the primary, links and uploads: list, stage, pin, evict, fill, check, adopt, limit.", no_args_is_help=True
+)
 
 Ref = Annotated[str, typer.Argument(metavar="REMOTE:PATH", help="An object; with / at its end a prefix.", show_default=False)]
 Unsent = Annotated[
@@ -212,6 +213,72 @@ def adopt(
     typer.echo(f"in the primary now: {plural(found.adopted, 'file')} ({size(found.adopted_bytes)}); left alone: {found.skipped}")
 
 
+@app.command("links", epilog="Example: jitflow data links")
+def links(server: ServerOption = "", output: TableOption = TableFormat.TABLE) -> None:
+    """Say what is known of the links to the far stores: rate, latency, streams, limits, stalls."""
+    with connect(server) as client:
+        found = client.links()
+    if output is TableFormat.JSON:
+        print_json(found)
+    elif not found:
+        say("no link was used yet")
+    else:
+        rows = [
+            [
+                one.remote,
+                f"{size(int(one.rate_Bps))}/s" if one.rate_Bps else "",
+                f"{one.latency_s * 1000:.0f} ms" if one.latency_s is not None else "",
+                f"{one.active} of {one.streams} (at most {one.most_streams})",
+                _limit(one.up_Bps, one.down_Bps),
+                str(one.stalls),
+            ]
+            for one in found
+        ]
+        print_table(["REMOTE", "RATE", "LATENCY", "STREAMS", "LIMIT", "STALLS"], rows)
+
+
+@app.command("bandwidth", epilog="Example: jitflow data bandwidth 20M 'archive=08:00,2M 19:00,off' --time-zone Europe/Berlin")
+def bandwidth(
+    limits: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[[REMOTE=]LIMIT]...",
+            help="A limit or time table, as rclone writes them, for all remotes together or for one; REMOTE= alone: as the "
+            "settings file says (*= for all together).",
+            show_default=False,
+        ),
+    ] = None,
+    *,
+    time_zone: Annotated[
+        str | None, typer.Option("--time-zone", metavar="ZONE", help="By whose clocks time tables are meant, as Europe/Berlin.")
+    ] = None,
+    server: ServerOption = "",
+    output: TableOption = TableFormat.TABLE,
+) -> None:
+    """Show how much may move over the links, or change it."""
+    with connect(server) as client:
+        if limits or time_zone is not None:
+            found = client.limit_bandwidth(dict(_set(text) for text in limits or ()), time_zone)
+        else:
+            found = client.bandwidth()
+    if output is TableFormat.JSON:
+        print_json(found)
+    elif not found.limits:
+        say("there is no limit")
+    else:
+        rows = [
+            [
+                "all together" if one.remote == ALL_REMOTES else one.remote,
+                _limit(one.up_Bps, one.down_Bps) or "none",
+                _clock(one.changes_at, found.time_zone),
+                one.limit,
+                one.source,
+            ]
+            for one in found.limits
+        ]
+        print_table(["REMOTE", "NOW", "UNTIL", "LIMIT", "SOURCE"], rows)
+
+
 @app.command("uploads", epilog="Example: jitflow data uploads")
 def uploads(server: ServerOption = "", output: TableOption = TableFormat.TABLE) -> None:
     """List outputs that are not at their far stores: sent now, queued in order, failed and kept, or handed on between steps."""
@@ -246,6 +313,23 @@ def drop_upload(ref: Ref, server: ServerOption = "") -> None:
     with connect(server) as client:
         client.drop_upload(ref)
     say(f"{ref} is deleted")
+
+
+def _set(text: str) -> tuple[str, str | None]:
+    """Return which limit to set, and to what: None to what the settings file says."""
+    remote, equals, limit = text.partition("=")
+    return (remote, limit or None) if equals else (ALL_REMOTES, text)
+
+
+def _limit(up_Bps: int | None, down_Bps: int | None) -> str:
+    if up_Bps == down_Bps:
+        return f"{size(up_Bps)}/s" if up_Bps is not None else ""
+    ways = (("up", up_Bps), ("down", down_Bps))
+    return ", ".join(f"{size(value)}/s {way}" for way, value in ways if value is not None)
+
+
+def _clock(at: float | None, zone: str) -> str:
+    return "" if at is None else f"{datetime.fromtimestamp(at, UTC).astimezone(ZoneInfo(zone)):%a %H:%M} {zone}"
 
 
 def _progress(one: Upload) -> str:

@@ -1,0 +1,215 @@
+"""Several rclones side by side: one for everybody, and one of its own for each remote that has a limit of its own.
+
+rclone holds a limit exactly, but only for all that one of its processes moves. What belongs to a remote with a limit of its own
+goes through a process of its own from the moment when it has one; what was under way then ends in the common one, which is as
+slow as that as long as it lasts. The limit for all together is divided among the processes that move something.
+"""
+
+import asyncio
+import logging
+import time
+from collections import Counter
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterable, Mapping, Sequence
+from contextlib import aclosing, contextmanager, suppress
+from pathlib import Path
+
+from jitflow.model.bandwidth import FREE, Rate
+from jitflow.model.data import ObjectInfo, ObjectRef
+from jitflow.ports.errors import PortError
+from jitflow.ports.storage import Copied, Progress
+from jitflow.storage.rclone_storage import RcloneStorage
+from jitflow.storage.remotes import RemoteConfig
+from jitflow.storage.shares import DOWN, UP, Use, shares
+
+COMMON = ""
+"""The lane of all remotes without a limit of their own."""
+FRESH_S = 1.0
+"""A lane that was in use so recently counts as in use."""
+PAUSE_S = 0.1
+"""The limit is divided anew at most so often."""
+
+log = logging.getLogger(__name__)
+Make = Callable[[Iterable[RemoteConfig]], RcloneStorage]
+
+
+class Lanes:
+    """Implements `Storage`, `Copying` and `Limiting` over rclone storages, which it opens and closes."""
+
+    def __init__(self, make: Make, remotes: Iterable[RemoteConfig] = ()) -> None:
+        """Use `make` for each rclone; `remotes` are configured from the start."""
+        self._make = make
+        self._common = make(remotes)
+        self._lanes: dict[str, RcloneStorage] = {COMMON: self._common}
+        self._leaving: set[str] = set()
+        """Lanes of remotes without a limit by now: they end when nothing moves in them."""
+        self._total = FREE
+        self._limits: dict[str, Rate] = {}
+        self._uses: Counter[Use] = Counter()
+        self._used_at: dict[Use, float] = {}
+        self._changing = asyncio.Lock()
+        self._stirred = asyncio.Event()
+        self._divider: asyncio.Task[None] | None = None
+
+    # -- life --------------------------------------------------------------------------------------------------------------
+
+    async def open(self) -> None:
+        """Start the common rclone; see `RcloneStorage.open`."""
+        await self._common.open()
+
+    async def close(self) -> None:
+        """Cancel what is under way and stop all of them."""
+        if self._divider is not None:
+            self._divider.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._divider
+        for storage in self._lanes.values():
+            await storage.close()
+
+    @property
+    def remotes(self) -> tuple[str, ...]:
+        """Return the names of the configured remotes."""
+        return self._common.remotes
+
+    def config(self, name: str) -> RemoteConfig | None:
+        """Return how a remote is configured, None if it is not."""
+        return self._common.config(name)
+
+    async def configure(self, remote: RemoteConfig) -> None:
+        """Add a remote, or replace the one of that name; see `RcloneStorage.configure`."""
+        async with self._changing:
+            for storage in self._lanes.values():
+                await storage.configure(remote)
+
+    async def unconfigure(self, name: str) -> None:
+        """Forget a remote; nothing of that name is no error."""
+        async with self._changing:
+            for storage in self._lanes.values():
+                await storage.unconfigure(name)
+
+    # -- limits ------------------------------------------------------------------------------------------------------------
+
+    async def limit(self, total: Rate, remotes: Mapping[str, Rate]) -> None:
+        """See `Limiting.limit`."""
+        async with self._changing:
+            known = {name: rate for name, rate in remotes.items() if self._common.config(name) is not None}
+            for name in known.keys() - self._lanes.keys():
+                storage = self._make(self._common.configs)
+                await storage.open()
+                self._lanes[name] = storage
+            self._total, self._limits = total, known
+            self._leaving = self._lanes.keys() - known.keys() - {COMMON}
+            await self._divide()
+        if self._divider is None and len(self._lanes) > 1:
+            self._divider = asyncio.get_running_loop().create_task(self._divide_on(), name="divide the bandwidth")
+        self._stirred.set()
+
+    async def _divide(self) -> None:
+        now = time.monotonic()
+        fresh = {use for use, at in self._used_at.items() if now - at < FRESH_S}
+        found = shares(self._total, self._limits, self._lanes, {*self._uses, *fresh})
+        for lane, rate in found.items():
+            await self._lanes[lane].limit(rate)
+
+    async def _divide_on(self) -> None:
+        """Divide the limit anew whenever something begins or has ended."""
+        while True:
+            await self._stirred.wait()
+            self._stirred.clear()
+            try:
+                async with self._changing:
+                    await self._end_idle()
+                    await self._divide()
+            except PortError as error:
+                log.warning("the limit of bandwidth could not be divided: %s", error)
+                self._stirred.set()
+                await asyncio.sleep(FRESH_S)
+            await asyncio.sleep(PAUSE_S)
+
+    async def _end_idle(self) -> None:
+        busy = {lane for lane, _, _ in self._uses}
+        for lane in self._leaving - busy:
+            self._leaving.discard(lane)
+            await self._lanes.pop(lane).close()
+
+    @contextmanager
+    def _using(self, *ways: tuple[str, str]) -> Generator[RcloneStorage]:
+        """Give the rclone for remotes that are used each in a direction: that of the first one with a limit of its own."""
+        lane = next((remote for remote, _ in ways if remote in self._limits), COMMON)
+        uses = [(lane, remote, direction) for remote, direction in ways]
+        for use in uses:
+            self._began(use)
+        try:
+            yield self._lanes[lane]
+        finally:
+            for use in uses:
+                self._ended(use)
+
+    def _began(self, use: Use) -> None:
+        self._uses[use] += 1
+        if self._divider is not None and self._uses[use] == 1 and self._used_at.pop(use, None) is None:
+            self._stirred.set()
+
+    def _ended(self, use: Use) -> None:
+        self._uses[use] -= 1
+        if not self._uses[use]:
+            del self._uses[use]
+            if self._divider is not None:
+                self._used_at[use] = time.monotonic()
+                asyncio.get_running_loop().call_later(FRESH_S, self._rested, use)
+
+    def _rested(self, use: Use) -> None:
+        at = self._used_at.get(use)
+        if at is not None and time.monotonic() - at >= FRESH_S * 0.9:
+            del self._used_at[use]
+            self._stirred.set()
+
+    # -- the port ----------------------------------------------------------------------------------------------------------
+
+    async def stat(self, ref: ObjectRef) -> ObjectInfo:
+        """See `Storage.stat`: questions are too small to be slowed down."""
+        return await self._common.stat(ref)
+
+    async def stat_many(self, refs: Sequence[ObjectRef]) -> dict[ObjectRef, ObjectInfo | Exception]:
+        """See `Storage.stat_many`."""
+        return await self._common.stat_many(refs)
+
+    async def list(self, ref: ObjectRef, *, recursive: bool = False) -> AsyncIterator[ObjectInfo]:
+        """See `Storage.list`."""
+        async for info in self._common.list(ref, recursive=recursive):
+            yield info
+
+    async def test(self, remote: str) -> None:
+        """See `Storage.test`."""
+        await self._common.test(remote)
+
+    async def fetch(
+        self, info: ObjectInfo, target: Path, progress: Progress, *, parts: int = 1, kept: Path | None = None
+    ) -> ObjectInfo:
+        """See `Storage.fetch`."""
+        with self._using((info.ref.remote, DOWN)) as storage:
+            return await storage.fetch(info, target, progress, parts=parts, kept=kept)
+
+    async def read(self, ref: ObjectRef, *, offset: int = 0, count: int | None = None) -> AsyncGenerator[bytes]:
+        """See `Storage.read`."""
+        with self._using((ref.remote, DOWN)) as storage:
+            async with aclosing(storage.read(ref, offset=offset, count=count)) as chunks:
+                async for chunk in chunks:
+                    yield chunk
+
+    async def store(self, source: Path, ref: ObjectRef, progress: Progress) -> ObjectInfo:
+        """See `Storage.store`."""
+        with self._using((ref.remote, UP)) as storage:
+            return await storage.store(source, ref, progress)
+
+    async def copy(self, info: ObjectInfo, target: ObjectRef, progress: Progress, *, parts: int = 1) -> Copied:
+        """See `Copying.copy`."""
+        with self._using((info.ref.remote, DOWN), (target.remote, UP)) as storage:
+            return await storage.copy(info, target, progress, parts=parts)
+
+    async def verify(self, source: Path, ref: ObjectRef) -> ObjectInfo | None:
+        """See `Storage.verify`."""
+        return await self._common.verify(source, ref)
+
+    async def delete(self, ref: ObjectRef) -> None:
+        """See `Storage.delete`."""
+        await self._common.delete(ref)
