@@ -149,7 +149,8 @@ class Bandwidth:
                 raise Refused(f"the limits cannot be held now: {error}; try again", code="unavailable") from error
             await self._store.put(KIND, [(_KEY, records.encode(said))])
             self._said, self._tables = said, tables
-            self._follow_anew()
+            if self._follower is not None:
+                self._follow_anew()
             self.on_change()
         return self.shown()
 
