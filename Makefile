@@ -86,6 +86,7 @@ generate: $(DEV) ## write the generated files again: SWAGGER=swagger.json takes 
 	$(BIN)/python -m jitflow.spec._generate_types
 	$(BIN)/python -m jitflow.spec._compatibility
 	$(BIN)/python -m jitflow.cli._reference
+	$(BIN)/python -m jitflow.client._reference
 	$(BIN)/python -m jitflow.bootstrap._openapi
 
 dist: $(DEV) ## build the wheel and the source archive into dist/

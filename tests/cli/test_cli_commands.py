@@ -275,7 +275,7 @@ def test_remotes(jitflow: Jitflow, server: Stub, tmp_path: Path) -> None:
     assert jitflow("remote", "list").stdout.splitlines()[1].split() == ["far", "s3", "provider=Minio"]
     assert json.loads(jitflow("remote", "list", "-o", "json").stdout)[0]["name"] == "far"
     (tmp_path / "key").write_text("hidden\n")
-    answer(server, "POST /data/v1/remotes", {"name": "new"}, 201)
+    answer(server, "POST /data/v1/remotes", {"name": "new", "type": "s3"}, 201)
     assert jitflow("remote", "add", "new", "s3", "endpoint=http://x?a=b", f"secret_access_key=@{tmp_path}/key").exit_code == 0
     assert sent(server, "POST /data/v1/remotes") == {
         "name": "new",
@@ -489,7 +489,10 @@ def test_foreign_lists_and_shows_workflows_of_another_argo(server: Stub, jitflow
 
 def test_cron_backfill_asks_for_what_its_options_say(server: Stub, jitflow: Jitflow) -> None:
     base = "/api/jit/v1/cron-workflows/default/daily/backfills"
-    made = {"name": "b", "phase": "Running", "start": "2024-01-01", "end": "", "counts": {"Waiting": 3}, "runs": None}
+    made = {
+        "namespace": "default", "cron": "daily", "name": "b", "phase": "Running", "start": "2024-01-01", "end": "",
+        "parallelism": 1, "order": "newest", "argname": "date", "created_at": 1.0, "counts": {"Waiting": 3}, "runs": None,
+    }  # fmt: skip
     answer(server, f"POST {base}", made)
     done = jitflow(
         "cron", "backfill", "daily", "--start", "2024-01-01", "--argname", "date", "--format", "%Y", "--order", "newest"
@@ -510,3 +513,96 @@ def test_cron_backfill_asks_for_what_its_options_say(server: Stub, jitflow: Jitf
     assert sent(server, f"PUT {base}/b/cancel") == {"terminate": True}
     answer(server, f"DELETE {base}/b", {})
     assert jitflow("cron", "forget-backfill", "daily", "b").exit_code == 0
+
+
+def test_templates_and_other_objects_are_listed_shown_and_deleted(server: Stub, jitflow: Jitflow) -> None:
+    template = {"metadata": {"name": "greeter", "namespace": "default", "creationTimestamp": "2026-01-01T00:00:00Z"}, "spec": {}}
+    for words, path in (
+        (("template",), "/api/v1/workflow-templates/default"),
+        (("template", "--cluster"), "/api/v1/cluster-workflow-templates"),
+        (("cron",), "/api/v1/cron-workflows/default"),
+        (("object", "configmap"), "/api/jit/v1/objects/default/ConfigMap"),
+    ):
+        group, *rest = words
+        answer(server, f"GET {path}", {"items": [template], "metadata": {}})
+        answer(server, f"GET {path}/greeter", template)
+        answer(server, f"DELETE {path}/greeter", {})
+        assert jitflow(group, "list", *rest).stdout.splitlines()[1].split()[0] == "greeter"
+        assert jitflow(group, "list", *rest, "-o", "name").stdout == "greeter\n"
+        assert json.loads(jitflow(group, "list", *rest, "-o", "json").stdout) == [template]
+        assert yaml.safe_load(jitflow(group, "get", *rest, "greeter").stdout) == template
+        assert jitflow(group, "get", *rest, "greeter", "-o", "name").stdout == "greeter\n"
+        assert "greeter deleted" in jitflow(group, "delete", *rest, "greeter").stderr
+    found = jitflow("object", "list", "pod")
+    assert (found.exit_code, "ConfigMap" in found.stderr) == (2, True)
+
+
+def test_schedules_are_suspended_and_resumed(server: Stub, jitflow: Jitflow) -> None:
+    cron = {"metadata": {"name": "nightly"}, "spec": {"schedules": ["0 2 * * *"], "suspend": True}}
+    answer(server, "GET /api/v1/cron-workflows/", {"items": [cron], "metadata": {}})
+    assert jitflow("cron", "list", "-A").stdout.splitlines()[1].split()[-1] == "-"
+    for verb in ("suspend", "resume"):
+        answer(server, f"PUT /api/v1/cron-workflows/default/nightly/{verb}", cron)
+        assert jitflow("cron", verb, "nightly").exit_code == 0
+
+
+def test_suspended_nodes_are_set(server: Stub, jitflow: Jitflow) -> None:
+    answer(server, f"PUT {NS}/wf/set", workflow())
+    selector = "displayName=ask"
+    done = jitflow("set", "wf", "--node-field-selector", selector, "--output-parameter", "a=1", "--phase", "Succeeded")
+    assert done.exit_code == 0, done.output
+    body = sent(server, f"PUT {NS}/wf/set")
+    assert (body["nodeFieldSelector"], json.loads(body["outputParameters"]), body["phase"]) == (selector, {"a": "1"}, "Succeeded")
+    assert jitflow("set", "wf", "--node-field-selector", selector).exit_code == 2
+
+
+def test_events_are_sent_and_limits_kept(server: Stub, jitflow: Jitflow) -> None:
+    answer(server, "POST /api/v1/events/default/push", {})
+    assert jitflow("event", "send", "push", input='{"a": 1}').exit_code == 0
+    assert sent(server, "POST /api/v1/events/default/push") == {"a": 1}
+    assert jitflow("event", "send", "push", input="{").exit_code == 2
+    limit = {"key": "gate", "namespace": "default", "limit": 3}
+    answer(server, "PUT /api/v1/sync/default/gate", {"code": 5, "message": "not found"}, 404)
+    answer(server, "POST /api/v1/sync/default", limit)
+    answer(server, "GET /api/v1/sync/default/gate", limit)
+    answer(server, "DELETE /api/v1/sync/default/gate", {})
+    assert jitflow("sync", "set", "gate", "3").exit_code == 0
+    assert sent(server, "POST /api/v1/sync/default") == {"key": "gate", "limit": 3, "namespace": "default", "type": "DATABASE"}
+    assert jitflow("sync", "get", "gate").stdout == "3\n"
+    assert jitflow("sync", "delete", "gate").exit_code == 0
+
+
+def test_waiting_ends_as_the_workflows_did(server: Stub, jitflow: Jitflow) -> None:
+    for phase, code in (("Succeeded", 0), ("Failed", 1)):
+        answer(server, f"GET {NS}/wf", workflow(phase=phase))
+        found = jitflow("wait", "wf", "-o", "json")
+        assert (found.exit_code, json.loads(found.stdout)[0]["phase"]) == (code, phase)
+    answer(server, f"GET {NS}/wf", workflow())
+    server.routes["GET /api/v1/workflow-events/default"] = lambda _q, _b: []
+    found = jitflow("wait", "wf", "--timeout", "1s")
+    assert (found.exit_code, "goes on" in found.stderr) == (4, True)
+    server.stop()
+    assert jitflow("wait", "wf").exit_code == 3
+    server.start()
+
+
+def test_get_wide_names_the_pods(server: Stub, jitflow: Jitflow) -> None:
+    answer(server, f"GET {NS}/wf", workflow(node("wf-1", "wf.a"), phase="Succeeded"))
+    answer(server, "GET /api/jit/v1/workflows/default/wf/notes", {"items": []})
+    assert "POD" in jitflow("get", "wf", "-o", "wide").stdout
+    assert jitflow("get", "wf", "-o", "name").stdout == "wf\n"
+
+
+def test_retried_and_resubmitted_workflows_are_waited_for(server: Stub, jitflow: Jitflow) -> None:
+    for verb, phase, code in (("retry", "Succeeded", 0), ("resubmit", "Failed", 1)):
+        answer(server, f"PUT {NS}/wf/{verb}", workflow())
+        answer(server, f"GET {NS}/wf", workflow(phase=phase))
+        found = jitflow(verb, "wf", "--wait")
+        assert (found.exit_code, f"wf {phase}" in found.stdout) == (code, True), found.output
+
+
+def test_stopping_says_why_and_of_which_steps(server: Stub, jitflow: Jitflow) -> None:
+    answer(server, f"PUT {NS}/wf/stop", workflow())
+    assert jitflow("stop", "wf", "--message", "enough", "--node-field-selector", "displayName=a").exit_code == 0
+    body = sent(server, f"PUT {NS}/wf/stop")
+    assert (body["message"], body["nodeFieldSelector"]) == ("enough", "displayName=a")

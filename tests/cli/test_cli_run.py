@@ -270,7 +270,7 @@ def test_explain(jitflow: Jitflow, server: Stub, file: Path) -> None:
         "objects: 22 objects, 2.0 MB, 3 more not known yet",
         "bytes to move: 1.5 MB",
         "time to move them: 1.5s at 1.0 MB/s",
-        "expected run time: 12s (run times of 3 of 8 steps are not known and count as nothing)",
+        "expected run time: 12s (run times of 3 of 8 steps are not known and are taken for average ones)",
         "without look-ahead: 20s",
         "longest computing: 8s: wf.a → wf.b",
         "longest transfers: 500ms: wf.0 → wf.1 → … 6 more … → wf.8",
@@ -283,7 +283,7 @@ def test_explain(jitflow: Jitflow, server: Stub, file: Path) -> None:
     assert "far:21" not in text
     assert "2 more objects: --all" in found.stderr
     assert "far:21" in jitflow("explain", file, "--all").stdout
-    assert json.loads(jitflow("explain", file, "-o", "json").stdout) == ESTIMATE
+    assert json.loads(jitflow("explain", file, "-o", "json").stdout) == ESTIMATE | {"quota_bytes": None}
     server.routes["POST /api/jit/v1/explain"] = lambda _q, _b: (400, {"code": 3, "message": "remote far is not configured"})
     found = jitflow("explain", file)
     assert (found.exit_code, found.stderr) == (2, f"error: {file}: remote far is not configured\n")

@@ -72,6 +72,7 @@ def test_marked_commands_of_documents_run(document: Path, tmp_path: Path):
         "PATH": f"{Path(sys.executable).parent}:{os.environ.get('PATH', os.defpath)}",
         "JITFLOW_HOME": str(home),
         "JITFLOW_CONFIG": str(tmp_path / "settings.toml"),
+        "XDG_CONFIG_HOME": str(tmp_path / "config"),
         "NO_COLOR": "1",
     }
     if not (tmp_path / "settings.toml").exists():

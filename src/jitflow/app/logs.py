@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from jitflow.app.grep import line_filter
 from jitflow.app.selectors import instant
-from jitflow.model.following import LogEntry
+from jitflow.model.logs import LogEntry
 from jitflow.model.pods import LogLine
 
 IDLE_S = 0.1

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from jitflow.cli.choice import CHOICE, extend
 from jitflow.cli.errors import CliError
 from jitflow.cli.loading import load
 
@@ -20,6 +21,7 @@ COMMANDS: dict[str, str] = {
     "list": "List workflows.",
     "get": "Show a workflow as a tree.",
     "why": "Say why a node does not run yet, and where its data stands.",
+    "wait": "Wait until workflows have ended.",
     "watch": "Show a workflow live until it ends.",
     "logs": "Print the logs of a workflow or of one step.",
     "cp": "Copy output artifacts of a workflow into a directory.",
@@ -27,14 +29,20 @@ COMMANDS: dict[str, str] = {
     "terminate": "End workflows at once; no exit handlers.",
     "suspend": "Start no new steps of workflows.",
     "resume": "Let suspended workflows go on.",
+    "set": "Give suspended steps their output parameters, or end them.",
     "retry": "Run failed workflows again from where they failed.",
     "resubmit": "Run workflows anew, under other names.",
     "delete": "Delete workflows.",
-    "cron": "Schedules: the runs that they would have had in a time that is over (backfill).",
+    "template": "WorkflowTemplates, also those of the cluster: list, get, delete.",
+    "cron": "Schedules: list, get, delete, suspend, resume; and the runs of a time that is over (backfill).",
+    "object": "ConfigMaps, Secrets, claims, event bindings: list, get, delete.",
+    "event": "Events: send one to the event bindings of a namespace.",
+    "sync": "Limits of semaphores: get, set, delete.",
     "foreign": "Workflows that another Argo runs, and where their data is: list, get.",
     "archive": "Workflows that have ended, also deleted ones: list, get, delete, retry, resubmit, labels.",
     "remote": "Far stores: list, add, remove, test.",
     "data": "Objects, the primary and uploads: list, stage, pin, evict, fill, check, adopt.",
+    "context": "Servers by name: list, show, set, use, delete.",
     "token": "Tokens: create, list, revoke; and who you are.",
     "settings": "Settings files: encrypt, decrypt, edit.",
     "state": "The state of this machine's server: migrate, backup, restore, copy, verify.",
@@ -47,6 +55,8 @@ COMMANDS: dict[str, str] = {
 """Command -> what it does; the module `jitflow.cli.commands.<command>` holds it as `app`."""
 
 _EXIT_FAILED = 1
+_EXIT_LOST = 3
+_EXIT_TIMEOUT = 4
 
 
 def load_command(name: str) -> Any:
@@ -54,11 +64,17 @@ def load_command(name: str) -> Any:
     module = load(f"jitflow.cli.commands.{name}")
     command = typer.main.get_command(module.app)
     command.name = name
+    extend(command)
     return command
 
 
 class LazyGroup(TyperGroup):
     """Loads a command when it is invoked; for help and completion its name and first line are enough."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse the command line; what an earlier one of this process chose is forgotten."""
+        CHOICE.forget()
+        return super().parse_args(ctx, args)
 
     def list_commands(self, ctx: Any) -> list[str]:
         """Return the names, in the order of the table."""
@@ -81,7 +97,17 @@ class LazyGroup(TyperGroup):
         except Exception as error:  # the outermost supervisor of every command
             if os.environ.get("JITFLOW_DEBUG") or not _explain(error):
                 raise
-            raise typer.Exit(getattr(error, "exit_code", _EXIT_FAILED)) from error
+            raise typer.Exit(exit_code(error)) from error
+
+
+def exit_code(error: Exception) -> int:
+    """Return what a command ends with that could not do its work."""
+    client = sys.modules.get("jitflow.client")  # who never talked to a server has not lost one
+    if client and isinstance(error, client.ServerLost):
+        return _EXIT_LOST
+    if client and isinstance(error, client.WaitTimeout):
+        return _EXIT_TIMEOUT
+    return getattr(error, "exit_code", _EXIT_FAILED)
 
 
 def _explain(error: Exception) -> bool:
@@ -140,10 +166,22 @@ def root(
             show_default=False,
         ),
     ] = "",
+    context: Annotated[
+        str,
+        typer.Option(
+            "--context",
+            envvar="JITFLOW_CONTEXT",
+            metavar="NAME",
+            help="A server by its name; see `jitflow context`.",
+            show_default=False,
+        ),
+    ] = "",
 ) -> None:
     """Run Argo workflows whose data is far away: each step finds its inputs near, just in time."""
     if ca:
         os.environ["JITFLOW_CA"] = ca
+    if context != os.environ.get("JITFLOW_CONTEXT", ""):
+        CHOICE.context = context
 
 
 def main() -> None:

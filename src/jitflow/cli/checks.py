@@ -11,9 +11,9 @@ from pathlib import Path
 from msgspec import Struct
 
 from jitflow import executors
-from jitflow.cli.client import Client, ClientError
 from jitflow.cli.connect import find
 from jitflow.cli.formats import size
+from jitflow.client import Client, ClientError
 from jitflow.ports.errors import PortError
 from jitflow.settings import Settings, SettingsError, load, parse_bytes
 from jitflow.storage.binary import check_version, find_rclone
@@ -134,7 +134,7 @@ def _server(server: str) -> Check:
         return Check(name="server", ok=True, detail="none runs; `jitflow server` starts one, `jitflow run` needs none")
     try:
         with Client(found, timeout_s=_SERVER_S) as client:
-            version = client.version().get("version", "?")
+            version = client.version().version or "?"
     except ClientError as error:
         return Check(name="server", ok=False, detail=str(error), remedy="start it again, or name another with --server")
     return Check(name="server", ok=True, detail=f"{found.url}, version {version}")

@@ -13,7 +13,7 @@ _MOST = 100
 def workflow_names(ctx: typer.Context, incomplete: str) -> list[str]:
     """Return names of the server's newest workflows; nothing when the server does not answer in time."""
     parameters = ctx.params
-    namespace = parameters.get("namespace") or os.environ.get("JITFLOW_NAMESPACE") or "default"
+    namespace = parameters.get("namespace") or os.environ.get("JITFLOW_NAMESPACE") or ""
     names = load("jitflow.cli.connect").names_for_completion(
         parameters.get("server") or "", namespace, limit=_MOST, timeout_s=_TIMEOUT_S
     )

@@ -6,13 +6,19 @@ from pathlib import Path
 import msgspec
 
 from jitflow.bootstrap.home import Home, ServerInfo
-from jitflow.cli.client import Client, ClientError, Endpoint
-from jitflow.cli.errors import CliError
+from jitflow.cli import contexts
+from jitflow.cli.choice import CHOICE
+from jitflow.cli.contexts import Context
+from jitflow.cli.errors import CliError, InputRefused
+from jitflow.cli.views import WorkflowListView
+from jitflow.client import Client, ClientError, Endpoint, endpoint_of
 from jitflow.settings import SettingsError, load
 
+_ATTEMPTS = 3
+_NOT_DELETED = "workflows.argoproj.io/workflow-archiving-status!=Persisted"
 _NO_SERVER = (
     "no server is running here; start one with `jitflow server`, let `jitflow run FILE` start its own, "
-    "or name one with --server URL or JITFLOW_SERVER (and its token with JITFLOW_TOKEN)"
+    "or name one with --server URL or JITFLOW_SERVER (and its token with JITFLOW_TOKEN), or with `jitflow context`"
 )
 
 
@@ -30,25 +36,74 @@ def connect(server: str = "") -> Client:
 
 def client_of(endpoint: Endpoint, server: str = "") -> Client:
     """Return a client that looks the local server up again when it is lost."""
-    return Client(endpoint, relocate=lambda: find(server))
+    return Client(endpoint, attempts=_ATTEMPTS, relocate=lambda: find(server))
 
 
 def find(server: str = "") -> Endpoint | None:
-    """Return the named server, else the local one that runs, else None."""
-    url = server or os.environ.get("JITFLOW_SERVER", "")
-    token = os.environ.get("JITFLOW_TOKEN", "")
-    if url and "://" not in url:
-        url = f"http://{url}"
-    ca = os.environ.get("JITFLOW_CA", "")
-    if url and token:
-        return Endpoint(url, token, ca)
+    """Return the chosen server, else the local one that runs, else None.
+
+    What chooses, the strongest first: the options --server and --context, JITFLOW_SERVER, JITFLOW_CONTEXT, the current context.
+
+    Raises:
+        CliError: the context, or the file of the token, cannot be used.
+    """
+    found = _find(server)
+    token = _token_file()
+    return msgspec.structs.replace(found, token=token) if found and token else found
+
+
+def _find(server: str) -> Endpoint | None:
+    environment = os.environ
+    url = server or environment.get("JITFLOW_SERVER", "")
+    token = environment.get("JITFLOW_TOKEN", "")
+    context = chosen(url)
+    if context is not None:
+        return contexts.endpoint(*context, with_token=not CHOICE.token_file)
+    named = endpoint_of(url, token=token, ca=environment.get("JITFLOW_CA", "")) if url else None
+    if named and token:
+        return named
     local = find_local()
-    if not url:
+    if not named:
         return msgspec.structs.replace(local, token=token or local.token) if local else None
     # The local server's token goes to no other server.
-    if local and local.url.rstrip("/") == url.rstrip("/"):
-        return local
-    return Endpoint(url, "", ca)
+    return local if local and not named.socket and local.url.rstrip("/") == named.url.rstrip("/") else named
+
+
+def chosen(url: str) -> tuple[str, Context] | None:
+    """Return the context that is in use, if one is; `url`: the server that is named beside it.
+
+    Raises:
+        CliError: there is none of that name, or a server was named too.
+    """
+    by_option = bool(url) and url != os.environ.get("JITFLOW_SERVER", "")
+    if CHOICE.context and by_option:
+        raise InputRefused("--server and --context exclude each other")
+    if url and not CHOICE.context:
+        return None
+    wanted = CHOICE.context or os.environ.get("JITFLOW_CONTEXT", "")
+    if not wanted and not contexts.place().exists():
+        return None
+    known = contexts.read()
+    name = wanted or known.current
+    return (name, known.named(name)) if name else None
+
+
+def chosen_namespace() -> str:
+    """Return the namespace of the context in use, empty if there is none."""
+    context = chosen(os.environ.get("JITFLOW_SERVER", ""))
+    return context[1].namespace if context else ""
+
+
+def _token_file() -> str:
+    if not CHOICE.token_file:
+        return ""
+    try:
+        token = Path(CHOICE.token_file).expanduser().read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise CliError(f"--token-file {CHOICE.token_file}: cannot read it: {getattr(error, 'strerror', error)}") from error
+    if not token:
+        raise CliError(f"--token-file {CHOICE.token_file}: is empty")
+    return token
 
 
 def find_local() -> Endpoint | None:
@@ -71,11 +126,22 @@ def resolve(client: Client, namespace: str, name: str) -> str:
     """
     if name != "@latest":
         return name
-    params = {"listOptions.limit": 1, "fields": "items.metadata.name,items.metadata.creationTimestamp"}
-    items = client.list_workflows(namespace, **params).get("items") or []
-    if not items:
+    names = names_of(client, namespace, limit=1)
+    if not names:
         raise CliError(f"there is no workflow in namespace {namespace} yet; submit one with `jitflow submit FILE`")
-    return str(items[0]["metadata"]["name"])
+    return names[0]
+
+
+def names_of(client: Client, namespace: str, *, labels: str = "", limit: int = 0) -> list[str]:
+    """Return the names of workflows, the newest first."""
+    read = client.workflows.list.into(WorkflowListView)
+    found = read(namespace=namespace, labels=live(labels), limit=limit, only="items.metadata.name")
+    return [item.metadata.name for item in found.items or ()]
+
+
+def live(*labels: str) -> str:
+    """Return a label selector that leaves out those that are deleted: Argo lists archived workflows too."""
+    return ",".join(filter(None, (*labels, _NOT_DELETED)))
 
 
 def names_for_completion(server: str, namespace: str, *, limit: int, timeout_s: float) -> list[str]:
@@ -84,8 +150,7 @@ def names_for_completion(server: str, namespace: str, *, limit: int, timeout_s: 
         found = find(server)
         if found is None:
             return []
-        with Client(found, timeout_s=timeout_s) as client:
-            body = client.list_workflows(namespace, **{"listOptions.limit": limit, "fields": "items.metadata.name"})
-    except (ClientError, SettingsError, OSError):
+        with Client(found, timeout_s=timeout_s, attempts=1) as client:
+            return names_of(client, namespace or chosen_namespace() or "default", limit=limit)
+    except (ClientError, CliError, SettingsError, OSError):
         return []
-    return [str(item["metadata"]["name"]) for item in body.get("items") or []]

@@ -9,9 +9,9 @@ from rich.live import Live
 from rich.text import Text
 
 from jitflow.cli.changes import Changes, summary_line
-from jitflow.cli.client import Client, ClientError
 from jitflow.cli.follow import Display, Moment
 from jitflow.cli.tree import Span, foot_lines, head_lines, tree_lines
+from jitflow.client import Client, ClientError
 
 _SUMMARY_EVERY_S = 30.0
 _LOG_END_S = 10.0
@@ -81,7 +81,7 @@ class LogDisplay:
     def _read(self, client: Client, namespace: str, name: str) -> None:
         with client:
             try:
-                for entry in client.follow_logs(namespace, name):
+                for entry in client.workflows.logs(name, namespace=namespace, follow=True):
                     self._file.write(f"{entry.pod_name}: {entry.content}\n")
                     self._file.flush()
             except ClientError as error:

@@ -10,9 +10,9 @@ import msgspec
 from msgspec import Struct
 
 from jitflow.cli import views
-from jitflow.cli.client import Client, ClientError
 from jitflow.cli.errors import CliError
 from jitflow.cli.views import FINAL_PHASES, WorkflowView
+from jitflow.client import Client, ClientError
 from jitflow.model.reports import StepData
 
 _TICK_S = 0.2
@@ -125,7 +125,7 @@ class _Phase(Struct, frozen=True):
 def _watch(client: Client, namespace: str, name: str, slot: _Slot, ended: threading.Event) -> None:
     with client:
         try:
-            for event in client.follow_workflow(namespace, name):
+            for event in client.workflows.follow(name, namespace=namespace):
                 if event.type == "DELETED":
                     slot.put(deleted=True)
                     return
@@ -148,8 +148,8 @@ class _News:
             while not ended.is_set():
                 began = time.monotonic()
                 try:
-                    self.data = client.workflow_data(namespace, name)
-                    self.fill = msgspec.to_builtins(client.fill())
+                    self.data = client.workflows.data(name, namespace=namespace)
+                    self.fill = msgspec.to_builtins(client.data.primary.get(limit=1).fill)
                 except (ClientError, msgspec.MsgspecError):
                     pass
                 ended.wait(max(_DATA_EVERY_S, 5 * (time.monotonic() - began)))

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from jitflow.cli import manifests
-from jitflow.cli.client import ApiError, Client
+from jitflow.cli.choice import default_namespace
 from jitflow.cli.errors import InputRefused
-from jitflow.cli.options import DEFAULT_NAMESPACE
+from jitflow.cli.output import Json
+from jitflow.client import ApiError, Client
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ def requests(file: str, wishes: Wishes) -> list[Request]:
             entrypoint=wishes.entrypoint,
             labels=wishes.labels,
         )
-        namespace = wishes.namespace or whole["metadata"].get("namespace") or DEFAULT_NAMESPACE
+        namespace = wishes.namespace or whole["metadata"].get("namespace") or default_namespace()
         whole["metadata"]["namespace"] = namespace
         found.append(Request(file, namespace, whole))
     if not found:
@@ -75,17 +76,18 @@ def submit_from(client: Client, resource: str, wishes: Wishes, *, dry_run: bool 
         raise InputRefused("--name and --generate-name exclude each other")
     given = manifests.parameter_file(wishes.parameter_file) if wishes.parameter_file else []
     given += manifests.checked_parameters(wishes.parameters)
-    options = {
-        "parameters": [f"{key}={value}" for key, value in given],
-        "name": wishes.name,
-        "generateName": wishes.generate_name,
-        "entryPoint": wishes.entrypoint,
-        "labels": wishes.labels,
-        "dryRun": dry_run,
-    }
-    asked = {key: value for key, value in options.items() if value}
     try:
-        return client.submit_from(wishes.namespace or DEFAULT_NAMESPACE, kind, name, asked)
+        return client.workflows.submit.into(Json)(
+            kind,
+            name,
+            namespace=wishes.namespace or default_namespace(),
+            parameters=[f"{key}={value}" for key, value in given],
+            workflow_name=wishes.name,
+            generate_name=wishes.generate_name,
+            entrypoint=wishes.entrypoint,
+            labels=wishes.labels,
+            dry_run=dry_run,
+        )
     except ApiError as error:
         raise manifests.refused_by_server(error, resource) from error
 
@@ -97,6 +99,6 @@ def submit(client: Client, request: Request, *, dry_run: bool = False) -> dict[s
         InputRefused: the server refuses the manifest.
     """
     try:
-        return client.create_workflow(request.namespace, request.body, dry_run=dry_run)
+        return client.workflows.create.into(Json)(request.body, namespace=request.namespace, dry_run=dry_run)
     except ApiError as error:
         raise manifests.refused_by_server(error, request.file) from error

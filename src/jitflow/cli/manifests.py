@@ -9,8 +9,8 @@ import msgspec
 import yaml
 
 from jitflow import spec
-from jitflow.cli.client import ApiError
 from jitflow.cli.errors import InputRefused
+from jitflow.client import ApiError
 from jitflow.model import argo
 from jitflow.model.problems import Problem, Refused
 

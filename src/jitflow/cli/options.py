@@ -9,15 +9,17 @@ from jitflow.cli.completion import workflow_names
 
 
 class Format(StrEnum):
-    """How data is printed."""
+    """How one thing is printed."""
 
     TABLE = "table"
+    WIDE = "wide"
+    NAME = "name"
     JSON = "json"
     YAML = "yaml"
 
 
 class ListFormat(StrEnum):
-    """How a list of workflows is printed."""
+    """How a list is printed."""
 
     TABLE = "table"
     WIDE = "wide"
@@ -32,6 +34,14 @@ class SubmitFormat(StrEnum):
     NAME = "name"
     JSON = "json"
     YAML = "yaml"
+
+
+class ObjectFormat(StrEnum):
+    """How an object is printed that is kept as it was written."""
+
+    YAML = "yaml"
+    JSON = "json"
+    NAME = "name"
 
 
 class TableFormat(StrEnum):
@@ -59,6 +69,9 @@ SubmitNamespaceOption = Annotated[
     ),
 ]
 FormatOption = Annotated[Format, typer.Option("--output", "-o", help="How to print.")]
+ObjectOption = Annotated[ObjectFormat, typer.Option("--output", "-o", help="How to print.")]
+EverywhereOption = Annotated[bool, typer.Option("--all-namespaces", "-A", help="All namespaces.")]
+ListOption = Annotated[ListFormat, typer.Option("--output", "-o", help="How to print.")]
 TableOption = Annotated[TableFormat, typer.Option("--output", "-o", help="How to print.")]
 NameArgument = Annotated[
     str, typer.Argument(metavar="NAME", help="A workflow, or @latest.", autocompletion=workflow_names, show_default=False)
@@ -93,5 +106,9 @@ EntrypointOption = Annotated[
 SelectorOption = Annotated[
     str, typer.Option("--selector", "-l", metavar="LABELS", help="Only those with these labels (k=v,k2!=v2).", show_default=False)
 ]
+
+WaitOption = Annotated[bool, typer.Option("--wait", "-w", help="Wait until it ends; exit code 1 unless it succeeded.")]
+WatchOption = Annotated[bool, typer.Option("--watch", help="Show it live until it ends.")]
+LogOption = Annotated[bool, typer.Option("--log", help="Print its steps' logs until it ends.")]
 
 DEFAULT_NAMESPACE = "default"

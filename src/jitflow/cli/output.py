@@ -2,15 +2,21 @@
 
 import os
 import sys
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeVar
 
 import msgspec
 import typer
 
 from jitflow.cli.formats import columns
 from jitflow.cli.loading import load
+from jitflow.cli.options import ListFormat
 from jitflow.cli.tree import SYMBOLS
+
+T = TypeVar("T")
+
+Json = dict[str, Any]
+"""An object as the server writes it."""
 
 _COLOURS = {"green": "green", "red": "red", "cyan": "cyan", "yellow": "yellow", "dim": "bright_black"}
 
@@ -53,6 +59,33 @@ def print_table(header: Sequence[str], rows: Sequence[Sequence[str]], *, phase_c
         phase = row[phase_column]
         style = SYMBOLS.get(phase.partition(" ")[0], ("", ""))[1]
         typer.echo(line.replace(phase, typer.style(phase, fg=_COLOURS.get(style)), 1) if style else line)
+
+
+Column = tuple[str, Callable[[T], str]]
+"""A column's head, and what stands in it for an item."""
+
+
+def print_listing(
+    items: Sequence[T],
+    form: ListFormat,
+    columns_: Sequence[Column[T]],
+    *,
+    name: Callable[[T], str],
+    empty: str,
+    wide: Sequence[Column[T]] = (),
+    phase_column: int | None = None,
+) -> None:
+    """Print a list as it was asked for; `wide`: columns that are added then, `empty`: what to say where there is nothing."""
+    if form in {ListFormat.JSON, ListFormat.YAML}:
+        print_data(items, form)
+    elif form is ListFormat.NAME:
+        typer.echo("".join(f"{name(item)}\n" for item in items), nl=False)
+    elif not items:
+        say(empty)
+    else:
+        shown = [*columns_, *(wide if form is ListFormat.WIDE else ())]
+        rows = [[cell(item) for _, cell in shown] for item in items]
+        print_table([head for head, _ in shown], rows, phase_column=phase_column)
 
 
 def print_lines(lines: Iterable[Sequence[tuple[str, str]]]) -> None:

@@ -4,9 +4,9 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from jitflow.cli.client import Client
 from jitflow.cli.connect import client_of, find, own
 from jitflow.cli.loading import load
+from jitflow.client import Client
 
 
 @contextmanager

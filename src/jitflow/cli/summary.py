@@ -3,10 +3,10 @@
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from jitflow.cli.client import Client, ClientError
 from jitflow.cli.formats import duration, plural, shorten
 from jitflow.cli.tree import SYMBOLS
 from jitflow.cli.views import FAILED_PHASES, NodeView, OutputsView, WorkflowView, location, pod_name, repository_key
+from jitflow.client import Client, ClientError
 
 _MOST_FAILED = 10
 _MOST_OUTPUTS = 40
@@ -53,7 +53,7 @@ def tail_of(client: Client, view: WorkflowView) -> LogTail:
     def tail(node: NodeView) -> list[str]:
         pod = pod_name(view.metadata.name, node)
         try:
-            entries = client.logs(view.metadata.namespace, view.metadata.name, pod=pod, tail=_LOG_LINES)
+            entries = client.workflows.logs(view.metadata.name, namespace=view.metadata.namespace, pod=pod, tail=_LOG_LINES)
             return [entry.content for entry in entries][-_LOG_LINES:]
         except ClientError:
             return []
@@ -69,18 +69,27 @@ def repository_of(client: Client, view: WorkflowView) -> Repository:
     if not key:
         return NOWHERE
     try:
-        client.stat(f"{_ARTIFACTS}:{key}")
-        remotes = {str(item.get("name")): item for item in client.remotes()}
+        client.data.stat(f"{_ARTIFACTS}:{key}")
+        roots = {item.name: item.options.get("root", "") for item in client.data.remotes.list()}
     except ClientError:
         return NOWHERE
-    return Repository(f"{_ARTIFACTS}:", str((remotes.get(_ARTIFACTS, {}).get("options") or {}).get("root", "")))
+    return Repository(f"{_ARTIFACTS}:", roots.get(_ARTIFACTS, ""))
 
 
 def ending(client: Client, view: WorkflowView, now: float) -> str:
     """Return the last words on a workflow, with what only its server can tell."""
     lines = summary_lines(view, now=now, log_tail=tail_of(client, view), repository=repository_of(client, view))
-    lines += [f"warning: {text}" for text in client.warnings(view.metadata.namespace, view.metadata.name)]
+    lines += [f"warning: {text}" for text in warnings(client, view)]
     return "\n".join(lines)
+
+
+def warnings(client: Client, view: WorkflowView) -> list[str]:
+    """Return what the workflow's history warns of; nothing from a server that keeps none (an Argo Server)."""
+    try:
+        notes = client.workflows.notes(view.metadata.name, namespace=view.metadata.namespace)
+    except ClientError:
+        return []
+    return [note.message for note in notes if note.kind == "Warning"]
 
 
 def failed_steps(view: WorkflowView) -> list[NodeView]:

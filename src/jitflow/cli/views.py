@@ -10,12 +10,12 @@ from msgspec import Struct, field
 
 from jitflow.cli.errors import CliError
 from jitflow.cli.formats import elapsed
+from jitflow.client import pod_name as named
 
 FINAL_PHASES = frozenset({"Succeeded", "Failed", "Error"})
 DONE_PHASES = frozenset({"Succeeded", "Failed", "Error", "Skipped", "Omitted"})
 FAILED_PHASES = frozenset({"Failed", "Error"})
 _GROUP_TYPES = frozenset({"Steps", "StepGroup", "DAG", "TaskGroup", "Retry"})
-_MAX_POD_PREFIX = 253 - 10 - 1
 
 
 class ParameterView(Struct, frozen=True):
@@ -154,10 +154,7 @@ def workflow(body: bytes | dict[str, Any] | msgspec.Raw) -> WorkflowView:
 
 def pod_name(workflow_name: str, node: NodeView) -> str:
     """Return the name of a node's pod as Argo forms it: `<workflow>-<template>-<hash>`, long prefixes cut."""
-    if node.id == workflow_name or not node.template_name:
-        return node.id
-    number = node.id.rsplit("-", 1)[-1]
-    return f"{workflow_name}-{node.template_name}"[:_MAX_POD_PREFIX] + f"-{number}"
+    return named(workflow_name, node.id, node.template_name)
 
 
 def repository_key(artifact: dict[str, Any]) -> str:

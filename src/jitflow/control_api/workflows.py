@@ -31,7 +31,7 @@ from jitflow.control_api.requests import (
 )
 from jitflow.control_api.streams import Emit, Stream, prefers_events
 from jitflow.model import argo
-from jitflow.model.following import LogEntry
+from jitflow.model.logs import LogEntry
 from jitflow.ports.store import RunRow
 
 _encode = msgspec.json.Encoder().encode

@@ -1,4 +1,4 @@
-"""What streams tell: changes of workflows, and lines of logs."""
+"""What streams tell of workflows."""
 
 from typing import Any
 
@@ -21,10 +21,3 @@ class Delta(Struct, frozen=True, kw_only=True, omit_defaults=True):
     nodes: dict[str, argo.NodeStatus] = {}
     removed: tuple[str, ...] = ()
     complete: bool = False
-
-
-class LogEntry(Struct, frozen=True, rename="camel"):
-    """A line and the pod that wrote it."""
-
-    content: str
-    pod_name: str

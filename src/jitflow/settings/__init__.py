@@ -1,8 +1,9 @@
 """The settings: one typed tree, read once from a TOML file and the environment, passed down in slices."""
 
 from jitflow.settings._file import SettingsFile
-from jitflow.settings._load import load, resolve_secret
+from jitflow.settings._load import config_home, load, resolve_secret
 from jitflow.settings._private import replace_private
+from jitflow.settings._sealed import seal, unseal
 from jitflow.settings._tree import (
     ArtifactPluginSettings,
     AuditSettings,
@@ -42,9 +43,12 @@ __all__ = [
     "SettingsFile",
     "StateSettings",
     "WebhookSettings",
+    "config_home",
     "load",
     "parse_bytes",
     "parse_span_s",
     "replace_private",
     "resolve_secret",
+    "seal",
+    "unseal",
 ]

@@ -5,11 +5,12 @@ from typing import Annotated
 import typer
 
 from jitflow.cli import manifests
-from jitflow.cli.client import ApiError
+from jitflow.cli.choice import default_namespace
 from jitflow.cli.commands import single
 from jitflow.cli.connect import connect
-from jitflow.cli.options import DEFAULT_NAMESPACE, ServerOption, SubmitNamespaceOption
-from jitflow.cli.output import say
+from jitflow.cli.options import ServerOption, SubmitNamespaceOption
+from jitflow.cli.output import Json, say
+from jitflow.client import ApiError
 
 app, command = single("jitflow apply templates.yaml configmaps.yaml")
 
@@ -29,14 +30,14 @@ def apply(
     with connect(server) as client:
         for file, body in asked:
             metadata = body.get("metadata") or {}
-            where = namespace or metadata.get("namespace") or DEFAULT_NAMESPACE
+            where = namespace or metadata.get("namespace") or default_namespace()
             kind, name = str(body["kind"]), str(metadata.get("name") or "")
             try:
                 if kind == "Workflow":
-                    made = client.create_workflow(where, body)
+                    made = client.workflows.create.into(Json)(body, namespace=where)
                     say(f"workflow {made['metadata']['name']} submitted")
                 else:
-                    client.apply_object(where, kind, name, body)
+                    client.objects.apply(kind, name, body, namespace=where)
                     say(f"{kind} {name} applied")
             except ApiError as error:
                 raise manifests.refused_by_server(error, file) from error

@@ -8,7 +8,6 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
-from jitflow.cli.client import ApiError, Client
 from jitflow.cli.commands import new_app
 from jitflow.cli.connect import connect
 from jitflow.cli.errors import CliError
@@ -28,8 +27,9 @@ from jitflow.cli.options import (
     TableFormat,
     TableOption,
 )
-from jitflow.cli.output import print_data, print_json, print_table, say
+from jitflow.cli.output import Json, print_data, print_json, print_table, say
 from jitflow.cli.views import WorkflowListView, WorkflowView
+from jitflow.client import ALL, ApiError, Client
 
 app = new_app(
     help="Workflows that have ended, also deleted ones: list, get, delete, retry, resubmit, labels.", no_args_is_help=True
@@ -53,15 +53,10 @@ def list_(
     output: Annotated[ListFormat, typer.Option("--output", "-o", help="How to print.")] = ListFormat.TABLE,
 ) -> None:
     """List archived workflows, those first that were started last."""
-    params: dict[str, Any] = {
-        "namespace": None if everywhere else namespace,
-        "namePrefix": prefix or None,
-        "listOptions.labelSelector": selector or None,
-        "listOptions.fieldSelector": field_selector or None,
-        "listOptions.limit": limit or None,
-    }
     with connect(server) as client:
-        found = client.list_archived(**params)
+        found = client.archived.list.into(Json)(
+            namespace=ALL if everywhere else namespace, prefix=prefix, labels=selector, fields=field_selector, limit=limit
+        )
     items = found.get("items") or []
     if output in {ListFormat.JSON, ListFormat.YAML}:
         print_data(items, output)
@@ -99,9 +94,12 @@ def get(
 ) -> None:
     """Print an archived workflow with its status."""
     with connect(server) as client:
-        body = client.get_archived(_uid(client, namespace, uid))
-    if output is not Format.TABLE:
+        body = client.archived.get.into(Json)(_uid(client, namespace, uid))
+    if output in {Format.JSON, Format.YAML}:
         print_data(body, output)
+        return
+    if output is Format.NAME:
+        typer.echo(body["metadata"]["uid"])
         return
     view = msgspec.convert(body, WorkflowView)
     print_table(["NAMESPACE", "NAME", "UID", "STATUS", "FINISHED", "DURATION", "MESSAGE"], [_row(view, 7)], phase_column=3)
@@ -118,7 +116,7 @@ def delete(
     """Remove workflows from the archive; those that were not deleted themselves stay."""
 
     def one(client: Client, uid: str) -> tuple[Any, str]:
-        client.delete_archived(uid)
+        client.archived.delete(uid)
         return {"uid": uid, "deleted": True}, "removed from the archive"
 
     _each(uids, server, namespace, output, one)
@@ -136,10 +134,11 @@ def retry(
     output: TableOption = TableFormat.TABLE,
 ) -> None:
     """Let deleted workflows that had failed be there again and go on from where they failed."""
-    options = {"parameters": assignments(parameters), "restartSuccessful": successful, "nodeFieldSelector": selector}
+    given = assignments(parameters)
 
     def one(client: Client, uid: str) -> tuple[Any, str]:
-        made = client.renew_archived("retry", uid, **options)
+        again = client.archived.retry.into(Json)
+        made = again(uid, parameters=given, restart_successful=successful, selector=selector)
         return made, f"retried as {made['metadata']['name']}"
 
     _each(uids, server, namespace, output, one)
@@ -159,7 +158,7 @@ def resubmit(
     given = assignments(parameters)
 
     def one(client: Client, uid: str) -> tuple[Any, str]:
-        made = client.renew_archived("resubmit", uid, parameters=given, memoized=memoized)
+        made = client.archived.resubmit.into(Json)(uid, parameters=given, memoized=memoized)
         return made, f"resubmitted as {made['metadata']['name']}"
 
     _each(uids, server, namespace, output, one)
@@ -169,7 +168,7 @@ def resubmit(
 def list_label_keys(server: ServerOption = "", namespace: NamespaceOption = DEFAULT_NAMESPACE) -> None:
     """List the labels that archived workflows have."""
     with connect(server) as client:
-        typer.echo("".join(f"{key}\n" for key in client.archived_labels(namespace)), nl=False)
+        typer.echo("".join(f"{key}\n" for key in client.archived.label_keys(namespace=namespace)), nl=False)
 
 
 @app.command("list-label-values", epilog="Example: jitflow archive list-label-values team")
@@ -181,11 +180,11 @@ def list_label_values(
 ) -> None:
     """List the values of a label of archived workflows."""
     with connect(server) as client:
-        typer.echo("".join(f"{value}\n" for value in client.archived_labels(namespace, key)), nl=False)
+        typer.echo("".join(f"{value}\n" for value in client.archived.label_values(key, namespace=namespace)), nl=False)
 
 
 def _uid(client: Client, namespace: str, text: str) -> str:
-    return text if _UID.fullmatch(text) else client.archived_uid(namespace, text)
+    return text if _UID.fullmatch(text) else client.archived.find.into(WorkflowView)(text, namespace=namespace).metadata.uid
 
 
 def _each(

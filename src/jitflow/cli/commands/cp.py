@@ -1,5 +1,7 @@
 """`jitflow cp`."""
 
+from collections.abc import Iterator
+from itertools import groupby
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,8 +11,8 @@ from jitflow.cli.commands import single
 from jitflow.cli.connect import connect, resolve
 from jitflow.cli.errors import CliError
 from jitflow.cli.options import DEFAULT_NAMESPACE, NameArgument, NamespaceOption, ServerOption, TableFormat, TableOption
-from jitflow.cli.output import print_json, say
-from jitflow.cli.wire import ArtifactPlace
+from jitflow.cli.output import Json, print_json, say
+from jitflow.client import Client
 
 app, command = single("jitflow cp @latest results --artifact report")
 
@@ -29,13 +31,13 @@ def cp(
     """Copy output artifacts of a workflow into a directory, as they are stored."""
     with connect(server) as client:
         found = resolve(client, namespace, name)
-        nodes = client.get_workflow(namespace, found).get("status", {}).get("nodes") or {}
-        places = _places(namespace, found, nodes, step, artifact)
+        nodes = client.workflows.get.into(Json)(found, namespace=namespace).get("status", {}).get("nodes") or {}
+        places = _places(nodes, step, artifact)
         if not places:
             raise CliError(f"workflow {found} has no such output artifacts; `jitflow get {found} -o yaml` shows what it has")
         rows: list[dict[str, Any]] = []
         for place in places:
-            for path, size in client.save_artifact(place, directory / place.node / place.name):
+            for path, size in _saved(client, namespace, found, place, directory):
                 rows.append({"path": str(path), "size_bytes": size})
                 if output is TableFormat.TABLE:
                     say(f"{path} ({size:,} bytes)")
@@ -43,10 +45,21 @@ def cp(
         print_json(rows)
 
 
-def _places(namespace: str, workflow: str, nodes: dict[str, Any], step: str, artifact: str) -> list[ArtifactPlace]:
-    """Return the artifacts that are meant, those of pods only: what is above them names the same ones."""
+def _saved(client: Client, namespace: str, workflow: str, place: tuple[str, str], directory: Path) -> Iterator[tuple[Path, int]]:
+    """Write the files of an artifact below a directory, made if need be; yield each one and its bytes."""
+    pieces = client.artifacts.walk(workflow, *place, namespace=namespace)
+    for path, parts in groupby(pieces, key=lambda piece: piece.path):
+        target = directory.joinpath(*place, *path)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with target.open("wb") as file:
+            size = sum(file.write(piece.data) for piece in parts)
+        yield target, size
+
+
+def _places(nodes: dict[str, Any], step: str, artifact: str) -> list[tuple[str, str]]:
+    """Return node and name of the artifacts that are meant, those of pods only: what is above them names the same ones."""
     return [
-        ArtifactPlace(namespace, workflow, node["id"], one["name"])
+        (node["id"], one["name"])
         for node in nodes.values()
         if node.get("type") == "Pod" and (not step or step in {node["id"], node["name"], node.get("displayName")})
         for one in (node.get("outputs") or {}).get("artifacts") or ()

@@ -1,17 +1,35 @@
 """`jitflow cron`."""
 
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
+from jitflow.cli import objects
 from jitflow.cli.commands import new_app
 from jitflow.cli.connect import connect
 from jitflow.cli.formats import shorten
-from jitflow.cli.options import DEFAULT_NAMESPACE, NamespaceOption, ServerOption, TableFormat, TableOption
-from jitflow.cli.output import print_json, print_table, say
+from jitflow.cli.objects import Listing
+from jitflow.cli.options import (
+    DEFAULT_NAMESPACE,
+    EverywhereOption,
+    ListFormat,
+    ListOption,
+    NamespaceOption,
+    ObjectFormat,
+    ObjectOption,
+    SelectorOption,
+    ServerOption,
+    TableFormat,
+    TableOption,
+)
+from jitflow.cli.output import Column, Json, print_json, print_table, say
+from jitflow.client import ALL
+from jitflow.model.backfill import BackfillView, BackfillWish
 
-app = new_app(help="Schedules: the runs that they would have had in a time that is over (backfill).", no_args_is_help=True)
+app = new_app(
+    help="Schedules: list, get, delete, suspend, resume; and the runs of a time that is over (backfill).", no_args_is_help=True
+)
 
 Cron = Annotated[str, typer.Argument(metavar="CRON", help="A CronWorkflow.", show_default=False)]
 Name = Annotated[str, typer.Argument(metavar="BACKFILL", help="A backfill's name.", show_default=False)]
@@ -22,6 +40,62 @@ class Order(StrEnum):
 
     OLDEST = "oldest"
     NEWEST = "newest"
+
+
+@app.command("list", epilog="Example: jitflow cron list -A -o wide")
+def list_(
+    *,
+    server: ServerOption = "",
+    namespace: NamespaceOption = DEFAULT_NAMESPACE,
+    everywhere: EverywhereOption = False,
+    selector: SelectorOption = "",
+    output: ListOption = ListFormat.TABLE,
+) -> None:
+    """List schedules."""
+    with connect(server) as client:
+        found = client.cron_workflows.list.into(Listing)(namespace=ALL if everywhere else namespace, labels=selector)
+    columns: list[Column[Json]] = [
+        ("SCHEDULES", lambda one: " | ".join(one["spec"].get("schedules") or [one["spec"].get("schedule") or "-"])),
+        ("SUSPENDED", lambda one: "yes" if one["spec"].get("suspend") else "no"),
+        ("LAST RUN", lambda one: (one.get("status") or {}).get("lastScheduledTime") or "-"),
+    ]
+    objects.print_objects(found, output, columns, empty="no schedules; keep one with `jitflow apply FILE`")
+
+
+@app.command("get", epilog="Example: jitflow cron get nightly")
+def get(
+    name: Cron,
+    *,
+    server: ServerOption = "",
+    namespace: NamespaceOption = DEFAULT_NAMESPACE,
+    output: ObjectOption = ObjectFormat.YAML,
+) -> None:
+    """Print a schedule."""
+    with connect(server) as client:
+        objects.print_object(client.cron_workflows.get.into(Json)(name, namespace=namespace), output)
+
+
+@app.command("delete", epilog="Example: jitflow cron delete nightly")
+def delete(names: objects.Names, *, server: ServerOption = "", namespace: NamespaceOption = DEFAULT_NAMESPACE) -> None:
+    """Forget schedules; what they have started goes on."""
+    with connect(server) as client:
+        objects.each(names, "schedule", "deleted", lambda name: client.cron_workflows.delete(name, namespace=namespace))
+
+
+@app.command("suspend", epilog="Example: jitflow cron suspend nightly")
+def suspend(names: objects.Names, *, server: ServerOption = "", namespace: NamespaceOption = DEFAULT_NAMESPACE) -> None:
+    """Start nothing by schedules until they are resumed."""
+    with connect(server) as client:
+        send = client.cron_workflows.suspend.into(Json)
+        objects.each(names, "schedule", "suspended", lambda name: send(name, namespace=namespace))
+
+
+@app.command("resume", epilog="Example: jitflow cron resume nightly")
+def resume(names: objects.Names, *, server: ServerOption = "", namespace: NamespaceOption = DEFAULT_NAMESPACE) -> None:
+    """Let schedules start workflows again."""
+    with connect(server) as client:
+        send = client.cron_workflows.resume.into(Json)
+        objects.each(names, "schedule", "resumed", lambda name: send(name, namespace=namespace))
 
 
 @app.command("backfill", epilog="Example: jitflow cron backfill daily --start 2024-01-01 --end 2024-01-31 --argname date")
@@ -45,22 +119,22 @@ def backfill(
     output: TableOption = TableFormat.TABLE,
 ) -> None:
     """Run a schedule for each time that lies in a range; the same call again changes nothing."""
-    wish: dict[str, Any] = {
-        "start": start,
-        "end": end,
-        "name": name,
-        "parallelism": parallelism,
-        "order": order.value,
-        "argname": argname,
-        "format": format_,
-        "max_count": most,
-    }
+    wish = BackfillWish(
+        start=start,
+        end=end,
+        name=name,
+        parallelism=parallelism,
+        order=order.value,
+        argname=argname,
+        format=format_,
+        max_count=most,
+    )
     with connect(server) as client:
-        made = client.make_backfill(namespace, cron, wish)
+        made = client.cron_workflows.backfill(cron, wish, namespace=namespace)
     if output is TableFormat.JSON:
         print_json(made)
     else:
-        say(f"backfill {made['name']} of {cron}: {_counts(made)}; `jitflow cron backfills {cron}` tells how it goes")
+        say(f"backfill {made.name} of {cron}: {_counts(made)}; `jitflow cron backfills {cron}` tells how it goes")
 
 
 @app.command("backfills", epilog="Example: jitflow cron backfills daily")
@@ -74,16 +148,18 @@ def backfills(
 ) -> None:
     """List the backfills of a schedule, or the runs of one."""
     with connect(server) as client:
-        found = client.backfill(namespace, cron, name) if name else client.backfills(namespace, cron)
+        schedules = client.cron_workflows
+        one = schedules.get_backfill(cron, name, namespace=namespace) if name else None
+        found = () if one else schedules.backfills(cron, namespace=namespace)
     if output is TableFormat.JSON:
-        print_json(found)
-    elif isinstance(found, dict):
-        rows = [[run["scheduled"], run["workflow"], run["state"], shorten(run["message"], 80)] for run in found["runs"]]
+        print_json(one or found)
+    elif one is not None:
+        rows = [[run.scheduled, run.workflow, run.state, shorten(run.message, 80)] for run in one.runs or ()]
         print_table(["SCHEDULED", "WORKFLOW", "STATUS", "MESSAGE"], rows, phase_column=2)
     elif not found:
         say(f"{cron} has no backfills; begin one with `jitflow cron backfill {cron} --start TIME`")
     else:
-        rows = [[one["name"], one["phase"], one["start"], one["end"] or "now", _counts(one)] for one in found]
+        rows = [[each.name, each.phase, each.start, each.end or "now", _counts(each)] for each in found]
         print_table(["NAME", "STATUS", "START", "END", "RUNS"], rows, phase_column=1)
 
 
@@ -98,7 +174,7 @@ def cancel(
 ) -> None:
     """Start nothing more of a backfill."""
     with connect(server) as client:
-        found = client.cancel_backfill(namespace, cron, name, terminate=terminate)
+        found = client.cron_workflows.cancel_backfill(cron, name, namespace=namespace, terminate=terminate)
     say(f"backfill {name} is cancelled: {_counts(found)}")
 
 
@@ -106,9 +182,9 @@ def cancel(
 def forget(cron: Cron, name: Name, *, server: ServerOption = "", namespace: NamespaceOption = DEFAULT_NAMESPACE) -> None:
     """Forget a backfill that is over; its workflows stay."""
     with connect(server) as client:
-        client.forget_backfill(namespace, cron, name)
+        client.cron_workflows.forget_backfill(cron, name, namespace=namespace)
     say(f"backfill {name} is forgotten")
 
 
-def _counts(one: dict[str, Any]) -> str:
-    return ", ".join(f"{count} {state}" for state, count in sorted(one["counts"].items()))
+def _counts(one: BackfillView) -> str:
+    return ", ".join(f"{count} {state}" for state, count in sorted(one.counts.items()))

@@ -1,5 +1,6 @@
 """`jitflow data`."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,9 +11,10 @@ import typer
 from jitflow.cli.commands import new_app
 from jitflow.cli.connect import connect
 from jitflow.cli.formats import plural, size
-from jitflow.cli.options import ServerOption, TableFormat, TableOption
-from jitflow.cli.output import print_json, print_table, say
-from jitflow.model.reports import ALL_REMOTES, QuotaView, Upload
+from jitflow.cli.options import ListFormat, ListOption, ServerOption, TableFormat, TableOption
+from jitflow.cli.output import Column, Json, print_json, print_listing, print_table, say
+from jitflow.model.data import ObjectInfo, Replica
+from jitflow.model.reports import ALL_REMOTES, LinkInfo, PinView, QuotaView, Upload
 
 app = new_app(
     help="Objects, the primary, links and uploads: list, stage, pin, evict, fill, check, adopt, limit.", no_args_is_help=True
@@ -31,28 +33,40 @@ Prefix = Annotated[
 
 
 @app.command("ls", epilog="Example: jitflow data ls archive:images/2024/")
-def ls(ref: Prefix = "", server: ServerOption = "", output: TableOption = TableFormat.TABLE) -> None:
+def ls(ref: Prefix = "", server: ServerOption = "", output: ListOption = ListFormat.TABLE) -> None:
     """List the objects below a prefix, or the replicas in the primary."""
     with connect(server) as client:
-        found = client.objects(ref) if ref else list(client.replicas())
-    if output is TableFormat.JSON:
-        print_json(found)
-    elif not found:
-        say("nothing there")
-    elif ref:
-        rows = [[size(item.get("size_bytes")), str(item.get("modified", "")), name_of(item)] for item in found]
-        print_table(["SIZE", "MODIFIED", "OBJECT"], rows)
-    else:
-        print_table(
-            ["SIZE", "STATE", "OBJECT"], [[size(item.get("size_bytes")), state_of(item), name_of(item)] for item in found]
-        )
+        if ref:
+            _print_objects(client.data.list(ref).items, output)
+        else:
+            _print_replicas(tuple(client.data.primary.replicas()), output)
+
+
+def _print_objects(found: Sequence[ObjectInfo], output: ListFormat) -> None:
+    columns: list[Column[ObjectInfo]] = [
+        ("SIZE", lambda one: size(one.size_bytes)),
+        ("MODIFIED", lambda one: one.modified),
+        ("OBJECT", lambda one: str(one.ref)),
+    ]
+    hashes: list[Column[ObjectInfo]] = [("HASHES", lambda one: " ".join(f"{kind}:{text}" for kind, text in one.hashes.items()))]
+    print_listing(found, output, columns, wide=hashes, name=lambda one: str(one.ref), empty="nothing there")
+
+
+def _print_replicas(found: Sequence[Replica], output: ListFormat) -> None:
+    columns: list[Column[Replica]] = [
+        ("SIZE", lambda one: size(one.size_bytes)),
+        ("STATE", state_of),
+        ("OBJECT", lambda one: str(one.ref)),
+    ]
+    where: list[Column[Replica]] = [("FILE", lambda one: one.location)]
+    print_listing(found, output, columns, wide=where, name=lambda one: str(one.ref), empty="nothing there")
 
 
 @app.command("stat", epilog="Example: jitflow data stat archive:images/2024/a.tif")
 def stat(ref: Ref, server: ServerOption = "", output: TableOption = TableFormat.TABLE) -> None:
     """Say what is known of an object: at its store and in the primary."""
     with connect(server) as client:
-        found = client.stat(ref)
+        found = client.data.stat.into(Json)(ref)
     if output is TableFormat.JSON:
         print_json(found)
         return
@@ -63,14 +77,18 @@ def stat(ref: Ref, server: ServerOption = "", output: TableOption = TableFormat.
 @app.command("stage", epilog="Example: jitflow data stage archive:images/2024/a.tif")
 def stage(ref: Ref, server: ServerOption = "", output: TableOption = TableFormat.TABLE) -> None:
     """Fetch an object into the primary now, and wait for it."""
-    _act("stage", "is in the primary", ref, server, output)
+    with connect(server) as client:
+        replica = client.data.primary.stage(ref)
+    if output is TableFormat.JSON:
+        print_json(replica)
+    say(f"{ref} is in the primary ({size(replica.size_bytes)})")
 
 
 @app.command("pin", epilog="Example: jitflow data pin archive:images/2024/ -n vision")
 def pin(ref: Ref, namespace: PinNamespace = "", server: ServerOption = "", output: TableOption = TableFormat.TABLE) -> None:
     """Keep an object, or everything that is or comes below a prefix, in the primary until it is unpinned."""
     with connect(server) as client:
-        found = client.pin("pin", ref, namespace)
+        found = client.data.primary.pin(ref, namespace=namespace)
     if output is TableFormat.JSON:
         print_json(found)
     say(f"{ref} is kept{_for(namespace)} ({plural(found.objects, 'object')}, {size(found.size_bytes)})")
@@ -82,46 +100,43 @@ def pin(ref: Ref, namespace: PinNamespace = "", server: ServerOption = "", outpu
 def unpin(ref: Ref, namespace: PinNamespace = "", server: ServerOption = "", output: TableOption = TableFormat.TABLE) -> None:
     """Take a pin away."""
     with connect(server) as client:
-        found = client.pin("unpin", ref, namespace)
+        found = client.data.primary.unpin(ref, namespace=namespace)
     if output is TableFormat.JSON:
         print_json(found)
     say(f"{ref} is kept no longer{_for(namespace)}")
 
 
 @app.command("pins", epilog="Example: jitflow data pins")
-def pins(server: ServerOption = "", output: TableOption = TableFormat.TABLE) -> None:
+def pins(server: ServerOption = "", output: ListOption = ListFormat.TABLE) -> None:
     """List what is pinned."""
     with connect(server) as client:
-        found = client.pins()
-    if output is TableFormat.JSON:
-        print_json(found)
-    elif not found:
-        say("nothing is pinned")
-    else:
-        rows = [[one.namespace or "*", f"{one.objects:,}", size(one.size_bytes), str(one.ref)] for one in found]
-        print_table(["NAMESPACE", "OBJECTS", "SIZE", "PIN"], rows)
+        found = client.data.pins()
+    columns: list[Column[PinView]] = [
+        ("NAMESPACE", lambda one: one.namespace or "*"),
+        ("OBJECTS", lambda one: f"{one.objects:,}"),
+        ("SIZE", lambda one: size(one.size_bytes)),
+        ("PIN", lambda one: str(one.ref)),
+    ]
+    wide: list[Column[PinView]] = [("MESSAGE", lambda one: one.message or "-")]
+    print_listing(found, output, columns, wide=wide, name=lambda one: str(one.ref), empty="nothing is pinned")
 
 
 @app.command("quotas", epilog="Example: jitflow data quotas")
-def quotas(server: ServerOption = "", output: TableOption = TableFormat.TABLE) -> None:
+def quotas(server: ServerOption = "", output: ListOption = ListFormat.TABLE) -> None:
     """Say what each namespace has in the primary, and may have."""
     with connect(server) as client:
-        found = client.quotas()
-    if output is TableFormat.JSON:
-        print_json(found)
-    elif not found:
-        say("no namespace has anything in the primary, or a quota")
-    else:
-        print_table(
-            ["NAMESPACE", "QUOTA", "USED", "HELD", "PINNED", "OBJECTS", "WAITING STEPS"], [_quota_row(one) for one in found]
-        )
-
-
-def _quota_row(one: QuotaView) -> list[str]:
-    quota = "-" if one.quota_bytes is None else size(one.quota_bytes)
-    objects = f"{one.objects:,}" + (f" of {one.quota_objects:,}" if one.quota_objects else "")
-    waiting = f"{one.waiting_steps:,}"
-    return [one.namespace, quota, size(one.used_bytes), size(one.held_bytes), size(one.pinned_bytes), objects, waiting]
+        found = client.data.quotas()
+    columns: list[Column[QuotaView]] = [
+        ("NAMESPACE", lambda one: one.namespace),
+        ("QUOTA", lambda one: "-" if one.quota_bytes is None else size(one.quota_bytes)),
+        ("USED", lambda one: size(one.used_bytes)),
+        ("HELD", lambda one: size(one.held_bytes)),
+        ("PINNED", lambda one: size(one.pinned_bytes)),
+        ("OBJECTS", lambda one: f"{one.objects:,}" + (f" of {one.quota_objects:,}" if one.quota_objects else "")),
+        ("WAITING STEPS", lambda one: f"{one.waiting_steps:,}"),
+    ]
+    empty = "no namespace has anything in the primary, or a quota"
+    print_listing(found, output, columns, name=lambda one: one.namespace, empty=empty)
 
 
 def _for(namespace: str) -> str:
@@ -131,14 +146,18 @@ def _for(namespace: str) -> str:
 @app.command("evict", epilog="Example: jitflow data evict archive:images/2024/a.tif")
 def evict(ref: Ref, server: ServerOption = "", output: TableOption = TableFormat.TABLE) -> None:
     """Remove an object from the primary; refused while a step reads it or its far copy is not proven."""
-    _act("evict", "is removed from the primary", ref, server, output)
+    with connect(server) as client:
+        client.data.primary.evict(ref)
+    if output is TableFormat.JSON:
+        print_json({"ref": ref})
+    say(f"{ref} is removed from the primary")
 
 
 @app.command("fill", epilog="Example: jitflow data fill")
 def fill(server: ServerOption = "", output: TableOption = TableFormat.TABLE) -> None:
     """Say how full the primary is."""
     with connect(server) as client:
-        found = client.fill()
+        found = client.data.primary.get(limit=1).fill
     if output is TableFormat.JSON:
         print_json(found)
         return
@@ -173,7 +192,7 @@ def check(
 ) -> None:
     """Compare what is known of the primary with what is really there: was anything changed, removed or added?"""
     with connect(server) as client:
-        found = client.check_primary(remove=remove, hashes=hashes)
+        found = client.data.primary.check(remove=remove, hashes=hashes)
     if output is TableFormat.JSON:
         print_json(found)
         return
@@ -204,7 +223,7 @@ def adopt(
 ) -> None:
     """Take files that are near already into the primary, without a transfer, if they are what lies in the far store."""
     with connect(server) as client:
-        found = client.adopt(place if ":" in place else str(Path(place).absolute()), ref, move=move)
+        found = client.data.primary.adopt(place if ":" in place else str(Path(place).absolute()), ref, move=move)
     if output is TableFormat.JSON:
         print_json(found)
         return
@@ -214,27 +233,19 @@ def adopt(
 
 
 @app.command("links", epilog="Example: jitflow data links")
-def links(server: ServerOption = "", output: TableOption = TableFormat.TABLE) -> None:
+def links(server: ServerOption = "", output: ListOption = ListFormat.TABLE) -> None:
     """Say what is known of the links to the far stores: rate, latency, streams, limits, stalls."""
     with connect(server) as client:
-        found = client.links()
-    if output is TableFormat.JSON:
-        print_json(found)
-    elif not found:
-        say("no link was used yet")
-    else:
-        rows = [
-            [
-                one.remote,
-                f"{size(int(one.rate_Bps))}/s" if one.rate_Bps else "",
-                f"{one.latency_s * 1000:.0f} ms" if one.latency_s is not None else "",
-                f"{one.active} of {one.streams} (at most {one.most_streams})",
-                _limit(one.up_Bps, one.down_Bps),
-                str(one.stalls),
-            ]
-            for one in found
-        ]
-        print_table(["REMOTE", "RATE", "LATENCY", "STREAMS", "LIMIT", "STALLS"], rows)
+        found = client.data.links()
+    columns: list[Column[LinkInfo]] = [
+        ("REMOTE", lambda one: one.remote),
+        ("RATE", lambda one: f"{size(int(one.rate_Bps))}/s" if one.rate_Bps else ""),
+        ("LATENCY", lambda one: f"{one.latency_s * 1000:.0f} ms" if one.latency_s is not None else ""),
+        ("STREAMS", lambda one: f"{one.active} of {one.streams} (at most {one.most_streams})"),
+        ("LIMIT", lambda one: _limit(one.up_Bps, one.down_Bps)),
+        ("STALLS", lambda one: str(one.stalls)),
+    ]
+    print_listing(found, output, columns, name=lambda one: one.remote, empty="no link was used yet")
 
 
 @app.command("bandwidth", epilog="Example: jitflow data bandwidth 20M 'archive=08:00,2M 19:00,off' --time-zone Europe/Berlin")
@@ -258,9 +269,9 @@ def bandwidth(
     """Show how much may move over the links, or change it."""
     with connect(server) as client:
         if limits or time_zone is not None:
-            found = client.limit_bandwidth(dict(_set(text) for text in limits or ()), time_zone)
+            found = client.data.limit_bandwidth(dict(_set(text) for text in limits or ()), time_zone)
         else:
-            found = client.bandwidth()
+            found = client.data.bandwidth()
     if output is TableFormat.JSON:
         print_json(found)
     elif not found.limits:
@@ -280,27 +291,26 @@ def bandwidth(
 
 
 @app.command("uploads", epilog="Example: jitflow data uploads")
-def uploads(server: ServerOption = "", output: TableOption = TableFormat.TABLE) -> None:
+def uploads(server: ServerOption = "", output: ListOption = ListFormat.TABLE) -> None:
     """List outputs that are not at their far stores: sent now, queued in order, failed and kept, or handed on between steps."""
     with connect(server) as client:
-        found = client.uploads()
-    if output is TableFormat.JSON:
-        print_json(found)
-    elif not found:
-        say("every output is at its far store")
-    else:
-        rows = [
-            [size(one.size_bytes), f"{one.state} {one.place}" if one.place else one.state, str(one.ref), _progress(one)]
-            for one in found
-        ]
-        print_table(["SIZE", "STATE", "OBJECT", "WHY"], rows)
+        found = client.data.uploads.list()
+    columns: list[Column[Upload]] = [
+        ("SIZE", lambda one: size(one.size_bytes)),
+        ("STATE", lambda one: f"{one.state} {one.place}" if one.place else one.state),
+        ("OBJECT", lambda one: str(one.ref)),
+        ("WHY", _progress),
+    ]
+    step: list[Column[Upload]] = [("STEP", lambda one: one.step)]
+    empty = "every output is at its far store"
+    print_listing(found, output, columns, wide=step, name=lambda one: str(one.ref), empty=empty)
 
 
 @app.command("retry-uploads", epilog="Example: jitflow data retry-uploads")
 def retry_uploads(ref: Unsent = "", server: ServerOption = "") -> None:
     """Send outputs again that could not be sent: one object, or all."""
     with connect(server) as client:
-        started = client.retry_uploads(ref)
+        started = client.data.uploads.retry(ref)
     for one in started:
         say(f"{one} is sent again")
     if not started:
@@ -311,7 +321,7 @@ def retry_uploads(ref: Unsent = "", server: ServerOption = "") -> None:
 def drop_upload(ref: Ref, server: ServerOption = "") -> None:
     """Delete an output that could not be sent: it is nowhere else."""
     with connect(server) as client:
-        client.drop_upload(ref)
+        client.data.uploads.drop(ref)
     say(f"{ref} is deleted")
 
 
@@ -339,24 +349,16 @@ def _progress(one: Upload) -> str:
     return f"{size(one.done_bytes)} sent{rate}"
 
 
-def _act(action: str, past: str, ref: str, server: str, output: TableFormat) -> None:
-    with connect(server) as client:
-        replica = client.primary_action(action, ref)
-    if output is TableFormat.JSON:
-        print_json(replica if replica is not None else {"ref": ref})
-    say(f"{ref} {past}" + (f" ({size(replica.size_bytes)})" if replica else ""))
-
-
 def name_of(item: dict[str, Any]) -> str:
     """Return an object's reference as rclone writes it."""
     ref = item.get("ref", "")
     return f"{ref.get('remote')}:{ref.get('path')}" if isinstance(ref, dict) else str(ref)
 
 
-def state_of(item: dict[str, Any]) -> str:
+def state_of(item: Replica) -> str:
     """Return a replica's state with what holds it."""
-    marks = [word for word, on in (("dirty", item.get("dirty")), ("kept", item.get("kept"))) if on]
-    return ", ".join([str(item.get("state", "")), *marks])
+    marks = [word for word, on in (("dirty", item.dirty), ("kept", item.kept)) if on]
+    return ", ".join([item.state, *marks])
 
 
 def _flat(found: dict[str, Any], lead: str = "") -> list[tuple[str, str]]:

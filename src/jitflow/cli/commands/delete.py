@@ -4,9 +4,8 @@ from typing import Annotated
 
 import typer
 
-from jitflow.cli.client import ApiError, Client
 from jitflow.cli.commands import single
-from jitflow.cli.connect import connect, resolve
+from jitflow.cli.connect import connect, names_of, resolve
 from jitflow.cli.control import confirm
 from jitflow.cli.errors import CliError, InputRefused
 from jitflow.cli.formats import plural
@@ -20,6 +19,7 @@ from jitflow.cli.options import (
     workflow_names,
 )
 from jitflow.cli.output import print_json, say
+from jitflow.client import ApiError, Client
 
 app, command = single("jitflow delete train-x7k2p train-q9wzd")
 
@@ -44,7 +44,7 @@ def delete(
     with connect(server) as client:
         chosen = list(names or ())
         if not chosen:
-            chosen = _all(client, namespace, selector)
+            chosen = names_of(client, namespace, labels=selector)
             if chosen and not yes:
                 confirm(f"Delete {plural(len(chosen), 'workflow')} of namespace {namespace}?")
         deleted, refused = _delete(client, namespace, chosen, force=force)
@@ -56,18 +56,13 @@ def delete(
         say("no workflows")
 
 
-def _all(client: Client, namespace: str, selector: str) -> list[str]:
-    found = client.list_workflows(namespace, **{"listOptions.labelSelector": selector or None, "fields": "items.metadata.name"})
-    return [str(item["metadata"]["name"]) for item in found.get("items") or []]
-
-
 def _delete(client: Client, namespace: str, names: list[str], *, force: bool) -> tuple[list[str], list[str]]:
     deleted: list[str] = []
     refused: list[str] = []
     for name in names:
         try:
             found = resolve(client, namespace, name)
-            client.delete_workflow(namespace, found, force=force)
+            client.workflows.delete(found, namespace=namespace, force=force)
         except (ApiError, CliError) as error:
             refused.append(f"{name}: {error}")
         else:

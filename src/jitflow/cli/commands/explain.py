@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from jitflow.cli.client import ApiError
+from jitflow.cli.choice import default_namespace
 from jitflow.cli.commands import single
 from jitflow.cli.connect import connect, resolve
 from jitflow.cli.errors import InputRefused
@@ -14,7 +14,6 @@ from jitflow.cli.formats import duration, plural, rate, size
 from jitflow.cli.launch import Wishes, requests
 from jitflow.cli.manifests import refused_by_server, shown
 from jitflow.cli.options import (
-    DEFAULT_NAMESPACE,
     EntrypointOption,
     ParameterFileOption,
     ParameterOption,
@@ -25,6 +24,7 @@ from jitflow.cli.options import (
 )
 from jitflow.cli.output import print_json, print_table, say
 from jitflow.cli.serving import any_server
+from jitflow.client import ApiError
 from jitflow.model.reports import Estimate
 
 _MOST_ROWS = 20
@@ -57,8 +57,8 @@ def explain(
         found = _of_manifest(target, Wishes(parameters or (), parameter_file, entrypoint=entrypoint, namespace=namespace), server)
     elif target or everything:
         with connect(server) as client:
-            where = namespace or DEFAULT_NAMESPACE
-            found = client.outlook(where, resolve(client, where, target)) if target else client.outlook()
+            where = namespace or default_namespace()
+            found = client.workflows.outlook(resolve(client, where, target), namespace=where) if target else client.outlook()
     else:
         raise InputRefused("name a manifest or a workflow, or ask for all workflows that run with --all")
     if output is TableFormat.JSON:

@@ -1,7 +1,7 @@
 """`jitflow foreign`."""
 
 import time
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -10,6 +10,8 @@ from jitflow.cli.connect import connect
 from jitflow.cli.formats import duration, shorten, size
 from jitflow.cli.options import DEFAULT_NAMESPACE, NamespaceOption, ServerOption, TableFormat, TableOption
 from jitflow.cli.output import print_json, print_table, say
+from jitflow.client import ALL
+from jitflow.model.foreign import ForeignStepView, ForeignView
 
 app = new_app(help="Workflows that another Argo runs, and where their data is: list, get.", no_args_is_help=True)
 
@@ -24,13 +26,13 @@ def list_(
 ) -> None:
     """List the workflows of which events have come, the newest first."""
     with connect(server) as client:
-        found = client.foreign_workflows("" if everywhere else namespace)
+        found = client.foreign.list(namespace=ALL if everywhere else namespace)
     if output is TableFormat.JSON:
         print_json(found)
     elif not found:
         say("no workflows of another Argo are known; `docs/how-to/another-argo.md` says how their events come")
     else:
-        rows = [[one["namespace"], one["name"], _status(one), *_numbers(one)] for one in found]
+        rows = [[one.namespace, one.name, _status(one), *_numbers(one)] for one in found]
         print_table(["NAMESPACE", "NAME", "STATUS", "OPEN", "HELD", "NEAR", "HEARD"], rows, phase_column=2)
 
 
@@ -44,13 +46,13 @@ def get(
 ) -> None:
     """Show a workflow: its steps, and where the objects are that they read."""
     with connect(server) as client:
-        found = client.foreign_workflow(namespace, name)
+        found = client.foreign.get(name, namespace=namespace)
     if output is TableFormat.JSON:
         print_json(found)
         return
     opened, held, near, heard = _numbers(found)
     for key, value in {
-        "name": found["name"],
+        "name": found.name,
         "status": _status(found),
         "open steps": opened,
         "held steps": held,
@@ -58,26 +60,26 @@ def get(
         "heard of": f"{heard} ago",
     }.items():
         typer.echo(f"{key + ':':14} {value}")
-    for problem in found["problems"]:
+    for problem in found.problems:
         typer.echo(f"{'note:':14} {problem}")
-    rows = [row for step in found["steps"] or () for row in _rows(step)]
+    rows = [row for step in found.steps or () for row in _rows(step)]
     if rows:
         typer.echo()
         print_table(["STEP", "STATE", "OBJECT", "IN PRIMARY", "SIZE", "NEAR NAME"], rows)
 
 
-def _status(one: dict[str, Any]) -> str:
-    return str(one["ended"] or one["phase"] or "Pending")
+def _status(one: ForeignView) -> str:
+    return str(one.ended or one.phase or "Pending")
 
 
-def _numbers(one: dict[str, Any]) -> list[str]:
-    heard = duration(max(0.0, time.time() - one["heard_at"]))
-    return [str(one["open_steps"]), str(one["held_steps"]), f"{one['near']}/{one['objects']}", heard]
+def _numbers(one: ForeignView) -> list[str]:
+    heard = duration(max(0.0, time.time() - one.heard_at))
+    return [str(one.open_steps), str(one.held_steps), f"{one.near}/{one.objects}", heard]
 
 
-def _rows(step: dict[str, Any]) -> list[list[str]]:
+def _rows(step: ForeignStepView) -> list[list[str]]:
     """Return the lines of a step: one for each object."""
-    state = step["state"] + (" (held)" if step["held"] else "")
-    rows = [[one["object"], one["state"], size(one["size_bytes"]), one["near"]] for one in step["objects"]]
-    rows = rows or [["-", shorten(step["message"], 60), "", ""]]
-    return [[shorten(step["name"], 60), state, *row] if not number else ["", "", *row] for number, row in enumerate(rows)]
+    state = step.state + (" (held)" if step.held else "")
+    rows = [[one.object, one.state, size(one.size_bytes), one.near] for one in step.objects]
+    rows = rows or [["-", shorten(step.message, 60), "", ""]]
+    return [[shorten(step.name, 60), state, *row] if not number else ["", "", *row] for number, row in enumerate(rows)]

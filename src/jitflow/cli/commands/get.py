@@ -3,15 +3,18 @@
 import time
 from collections.abc import Iterator
 
+import typer
+
 from jitflow.cli import views
-from jitflow.cli.client import Client, ClientError
 from jitflow.cli.commands import single
 from jitflow.cli.connect import connect, resolve
 from jitflow.cli.formats import duration
 from jitflow.cli.options import DEFAULT_NAMESPACE, Format, FormatOption, NameArgument, NamespaceOption, ServerOption
-from jitflow.cli.output import print_data, print_lines
+from jitflow.cli.output import Json, print_data, print_lines, print_table
+from jitflow.cli.summary import warnings
 from jitflow.cli.tree import foot_lines, tree_lines
 from jitflow.cli.views import WorkflowView
+from jitflow.client import Client, ClientError
 from jitflow.model.reports import StepData
 
 app, command = single("jitflow get @latest")
@@ -27,26 +30,40 @@ def get(
 ) -> None:
     """Show a workflow: its phase, and its steps as a tree with what each does and where its data stands."""
     with connect(server) as client:
-        body = client.get_workflow(namespace, resolve(client, namespace, name))
-        if output is not Format.TABLE:
+        body = client.workflows.get.into(Json)(resolve(client, namespace, name), namespace=namespace)
+        if output in {Format.JSON, Format.YAML}:
             print_data(body, output)
             return
         view = views.workflow(body)
+        if output is Format.NAME:
+            typer.echo(view.metadata.name)
+            return
         data = () if view.is_done else _data(client, namespace, view.metadata.name)
-        warnings = client.warnings(namespace, view.metadata.name)
+        warned = warnings(client, view)
     now = time.time()
     print_lines([(line,) for line in _head(view, now)])
     print_lines([(("", ""),), *tree_lines(view, data, now=now)])
-    if warnings:
-        print_lines([(("", ""),), *(((f"warning: {text}", "yellow"),) for text in warnings)])
+    if output is Format.WIDE:
+        print_lines([(("", ""),)])
+        print_table(["STEP", "POD", "TEMPLATE", "STARTED", "DURATION"], list(_pods(view, now)))
+    if warned:
+        print_lines([(("", ""),), *(((f"warning: {text}", "yellow"),) for text in warned)])
     if not view.is_done:
         print_lines([(("", ""),), *foot_lines(view, data, None)])
+
+
+def _pods(view: WorkflowView, now: float) -> Iterator[list[str]]:
+    """Yield what tells a step's pod from others: what `logs` and the artifacts' paths call it."""
+    for node in view.nodes.values():
+        if node.type == "Pod":
+            took = duration(node.run_s(now))
+            yield [node.label, views.pod_name(view.metadata.name, node), node.template_name, node.started_at or "-", took]
 
 
 def _data(client: Client, namespace: str, name: str) -> tuple[StepData, ...]:
     """Return where the data stands; an Argo Server has no such path, and its workflows are shown all the same."""
     try:
-        return client.workflow_data(namespace, name)
+        return client.workflows.data(name, namespace=namespace)
     except ClientError:
         return ()
 

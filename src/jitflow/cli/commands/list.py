@@ -1,18 +1,18 @@
 """`jitflow list`."""
 
 import time
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
 import typer
 
-from jitflow.cli.client import Client
 from jitflow.cli.commands import single
-from jitflow.cli.connect import connect
+from jitflow.cli.connect import connect, live
 from jitflow.cli.formats import duration, elapsed, shorten
 from jitflow.cli.options import DEFAULT_NAMESPACE, ListFormat, NamespaceOption, SelectorOption, ServerOption
-from jitflow.cli.output import print_data, print_table, say
+from jitflow.cli.output import Json, print_data, print_table, say
 from jitflow.cli.views import WorkflowListView, WorkflowView
+from jitflow.client import ALL
 
 _COMPLETED = "workflows.argoproj.io/completed"
 _PHASE = "workflows.argoproj.io/phase"
@@ -45,20 +45,19 @@ def list_(
         labels.append(f"{_COMPLETED}=true" if completed else f"{_COMPLETED}!=true")
     if phase:
         labels.append(f"{_PHASE} in ({phase})")
-    params: dict[str, Any] = {
-        "listOptions.labelSelector": ",".join(labels) or None,
-        "listOptions.fieldSelector": field_selector or None,
-        "listOptions.limit": limit or None,
-        "fields": None if output in {ListFormat.JSON, ListFormat.YAML} else _FIELDS,
-    }
-    if prefix:
-        params |= {"nameFilter": "Prefix", "listOptions.fieldSelector": f"metadata.name={prefix}"}
     with connect(server) as client:
-        _print(client, "" if everywhere else namespace, params, output, everywhere)
+        found = client.workflows.list.into(Json)(
+            namespace=ALL if everywhere else namespace,
+            labels=live(*labels),
+            fields=f"metadata.name={prefix}" if prefix else field_selector,
+            name_filter="Prefix" if prefix else "",
+            limit=limit,
+            only="" if output in {ListFormat.JSON, ListFormat.YAML} else _FIELDS,
+        )
+    _print(found, output, everywhere)
 
 
-def _print(client: Client, namespace: str, params: dict[str, Any], output: ListFormat, everywhere: bool) -> None:
-    found = client.list_workflows(namespace, **params)
+def _print(found: Json, output: ListFormat, everywhere: bool) -> None:
     items = found.get("items") or []
     if output in {ListFormat.JSON, ListFormat.YAML}:
         print_data(items, output)

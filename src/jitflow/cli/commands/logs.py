@@ -5,12 +5,12 @@ from typing import Annotated
 import typer
 
 from jitflow.cli import views
-from jitflow.cli.client import Client
 from jitflow.cli.commands import single
 from jitflow.cli.connect import connect, resolve
 from jitflow.cli.errors import CliError
 from jitflow.cli.options import DEFAULT_NAMESPACE, NameArgument, NamespaceOption, ServerOption, TableFormat, TableOption
 from jitflow.cli.output import print_json_line
+from jitflow.client import Client
 
 app, command = single("jitflow logs @latest --follow --grep ERROR")
 
@@ -37,8 +37,16 @@ def logs(
     with connect(server) as client:
         found = resolve(client, namespace, name)
         wanted = _pod(client, namespace, found, pod) if pod else ""
-        read = client.follow_logs if follow else client.logs
-        entries = read(namespace, found, pod=wanted, tail=tail, grep=grep, container=container, timestamps=timestamps)
+        entries = client.workflows.logs(
+            found,
+            namespace=namespace,
+            pod=wanted,
+            follow=follow,
+            tail=tail,
+            grep=grep,
+            container=container,
+            timestamps=timestamps,
+        )
         for entry in entries:
             if output is TableFormat.JSON:
                 print_json_line(entry)
@@ -48,7 +56,7 @@ def logs(
 
 def _pod(client: Client, namespace: str, name: str, wanted: str) -> str:
     """Return the pod's name for a pod's name, a node's id or a step's name."""
-    nodes = views.workflow(client.get_workflow(namespace, name)).nodes.values()
+    nodes = client.workflows.get.into(views.WorkflowView)(name, namespace=namespace).nodes.values()
     pods = {node: views.pod_name(name, node) for node in (item for item in nodes if item.is_leaf) if node.type == "Pod"}
     for exact in (True, False):
         for node, pod in pods.items():

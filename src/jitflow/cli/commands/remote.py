@@ -4,12 +4,13 @@ from typing import Annotated
 
 import typer
 
-from jitflow.cli.client import ApiError
 from jitflow.cli.commands import new_app
 from jitflow.cli.connect import connect
 from jitflow.cli.errors import CliError, InputRefused
-from jitflow.cli.options import ServerOption, TableFormat, TableOption
-from jitflow.cli.output import print_json, print_table, say
+from jitflow.cli.options import ListFormat, ListOption, ServerOption, TableFormat, TableOption
+from jitflow.cli.output import Column, print_json, print_listing, say
+from jitflow.client import ApiError
+from jitflow.model.reports import RemoteInfo
 
 app = new_app(help="Far stores: list, add, remove, test.", no_args_is_help=True)
 
@@ -17,17 +18,18 @@ Name = Annotated[str, typer.Argument(metavar="NAME", help="The remote's name, as
 
 
 @app.command("list", epilog="Example: jitflow remote list -o json")
-def list_(server: ServerOption = "", output: TableOption = TableFormat.TABLE) -> None:
+def list_(server: ServerOption = "", output: ListOption = ListFormat.TABLE) -> None:
     """List the configured remotes; secrets are never shown."""
     with connect(server) as client:
-        remotes = client.remotes()
-    if output is TableFormat.JSON:
-        print_json(remotes)
-    elif not remotes:
-        say("no remotes; add one with `jitflow remote add NAME TYPE key=value …`")
-    else:
-        rows = [[str(item.get("name", "")), str(item.get("type", "")), _options(item)] for item in remotes]
-        print_table(["NAME", "TYPE", "OPTIONS"], rows)
+        found = client.data.remotes.list()
+    columns: list[Column[RemoteInfo]] = [
+        ("NAME", lambda one: one.name),
+        ("TYPE", lambda one: one.type),
+        ("OPTIONS", lambda one: " ".join(f"{key}={value}" for key, value in one.options.items())),
+    ]
+    wide: list[Column[RemoteInfo]] = [("FROM", lambda one: one.source)]
+    empty = "no remotes; add one with `jitflow remote add NAME TYPE key=value …`"
+    print_listing(found, output, columns, wide=wide, name=lambda one: one.name, empty=empty)
 
 
 @app.command("add", epilog="Example: jitflow remote add archive s3 provider=Minio endpoint=https://s3.example.org")
@@ -45,7 +47,7 @@ def add(
     """Configure a remote, so that manifests can name its objects as name:path."""
     given = dict(_option(text) for text in options or ())
     with connect(server) as client:
-        answer = client.add_remote(name, kind, given)
+        answer = client.data.remotes.add(name, kind, given)
     if output is TableFormat.JSON:
         print_json(answer)
     say(f"remote {name} added; try it with `jitflow remote test {name}`")
@@ -55,7 +57,7 @@ def add(
 def remove(name: Name, server: ServerOption = "") -> None:
     """Forget a remote; its objects stay."""
     with connect(server) as client:
-        client.remove_remote(name)
+        client.data.remotes.remove(name)
     say(f"remote {name} removed")
 
 
@@ -64,7 +66,7 @@ def try_(name: Name, server: ServerOption = "", output: TableOption = TableForma
     """Try to list a remote; exit code 1 and the reason if that fails."""
     with connect(server) as client:
         try:
-            client.test_remote(name)
+            client.data.remotes.test(name)
         except ApiError as error:
             if output is TableFormat.JSON:
                 print_json({"name": name, "ok": False, "error": error.message})
@@ -84,8 +86,3 @@ def _option(text: str) -> tuple[str, str]:
         with open(value[1:], encoding="utf-8") as file:
             value = file.read().rstrip("\n")
     return key, value
-
-
-def _options(item: dict[str, object]) -> str:
-    options = item.get("options")
-    return " ".join(f"{key}={value}" for key, value in options.items()) if isinstance(options, dict) else ""

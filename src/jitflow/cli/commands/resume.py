@@ -14,6 +14,8 @@ from jitflow.cli.options import (
     TableFormat,
     TableOption,
 )
+from jitflow.cli.output import Json
+from jitflow.client import Client
 
 app, command = single("jitflow resume @latest --node-field-selector displayName=approve")
 
@@ -28,7 +30,12 @@ def resume(
         str,
         typer.Option("--node-field-selector", metavar="FIELDS", help="Only these suspend steps.", show_default=False),
     ] = "",
+    message: Annotated[str, typer.Option("--message", metavar="TEXT", help="Why; it is shown of them.", show_default=False)] = "",
     output: TableOption = TableFormat.TABLE,
 ) -> None:
     """Let suspended workflows, or waiting suspend steps, go on."""
-    control("resume", "resumed", names, server=server, namespace=namespace, output=output, nodeFieldSelector=selector)
+
+    def send(client: Client, found: str) -> Json:
+        return client.workflows.resume.into(Json)(found, namespace=namespace, selector=selector, message=message)
+
+    control(send, "resumed", names, server=server, namespace=namespace, output=output)

@@ -5,7 +5,6 @@ from typing import Annotated
 
 import typer
 
-from jitflow.cli.client import Client
 from jitflow.cli.commands import single
 from jitflow.cli.displays import choose
 from jitflow.cli.errors import InputRefused
@@ -24,10 +23,11 @@ from jitflow.cli.options import (
     TableFormat,
     TableOption,
 )
-from jitflow.cli.output import print_json, say
+from jitflow.cli.output import Json, print_json, say
 from jitflow.cli.serving import any_server
 from jitflow.cli.summary import ending
 from jitflow.cli.views import WorkflowView
+from jitflow.client import Client
 
 app, command = single("jitflow run workflow.yaml -p year=2024")
 
@@ -61,7 +61,7 @@ def run(
         workflow = submit(client, asked[0])
         view = _follow(client, asked[0].namespace, workflow["metadata"]["name"], tree=not no_tree, log=log, output=output)
         if output is TableFormat.JSON:
-            print_json(client.get_workflow(asked[0].namespace, view.metadata.name))
+            print_json(client.workflows.get.into(Json)(view.metadata.name, namespace=asked[0].namespace))
         else:
             typer.echo(ending(client, view, time.time()))
     raise typer.Exit(0 if view.status.phase == "Succeeded" else 1)
@@ -70,11 +70,11 @@ def run(
 def _follow(client: Client, namespace: str, name: str, *, tree: bool, log: bool, output: TableFormat) -> WorkflowView:
     def stop() -> None:
         say(f"stopping {name}; press Ctrl-C again to end it at once")
-        client.control_workflow("stop", namespace, name)
+        client.workflows.stop.into(Json)(name, namespace=namespace)
 
     def terminate() -> None:
         say(f"ending {name}; press Ctrl-C again to leave it")
-        client.control_workflow("terminate", namespace, name)
+        client.workflows.terminate.into(Json)(name, namespace=namespace)
 
     display = choose(client, namespace, name, tree=tree, log=log, err=output is TableFormat.JSON)
     with Interrupts(stop, terminate) as interrupts:

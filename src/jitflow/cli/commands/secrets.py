@@ -15,9 +15,9 @@ app = new_app(help="The key that stored secrets are encrypted with: rotate it, m
 def rotate_key(server: ServerOption = "") -> None:
     """Encrypt all stored secrets with a new key and forget the old one; the server goes on meanwhile."""
     with connect(server) as client:
-        done = client.rotate_key()
-    say(f"{done['resealed']} secrets are encrypted with the new key")
-    if not done["old_key_removed"]:
+        done = client.secrets.rotate_key()
+    say(f"{done.resealed} secrets are encrypted with the new key")
+    if not done.old_key_removed:
         say("take the old key out of where the server's key is set now: nothing needs it any more")
 
 

@@ -1,5 +1,9 @@
 """`jitflow stop`."""
 
+from typing import Annotated
+
+import typer
+
 from jitflow.cli.commands import single
 from jitflow.cli.control import control
 from jitflow.cli.options import (
@@ -10,6 +14,8 @@ from jitflow.cli.options import (
     TableFormat,
     TableOption,
 )
+from jitflow.cli.output import Json
+from jitflow.client import Client
 
 app, command = single("jitflow stop train-x7k2p")
 
@@ -20,10 +26,18 @@ def stop(
     *,
     server: ServerOption = "",
     namespace: NamespaceOption = DEFAULT_NAMESPACE,
+    message: Annotated[str, typer.Option("--message", metavar="TEXT", help="Why; it is shown of them.", show_default=False)] = "",
+    selector: Annotated[
+        str, typer.Option("--node-field-selector", metavar="FIELDS", help="Only these steps, which fail.", show_default=False)
+    ] = "",
     output: TableOption = TableFormat.TABLE,
 ) -> None:
     """Stop workflows: running steps are ended, exit handlers still run.
 
     One that waits for its own mutex or semaphore stays Pending, as in Argo: its exit handler runs when it has that.
     """
-    control("stop", "stopped", names, server=server, namespace=namespace, output=output)
+
+    def send(client: Client, found: str) -> Json:
+        return client.workflows.stop.into(Json)(found, namespace=namespace, selector=selector, message=message)
+
+    control(send, "stopped", names, server=server, namespace=namespace, output=output)

@@ -1,29 +1,28 @@
 """`jitflow submit`."""
 
-import time
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from jitflow.cli.client import Client
+from jitflow.cli.awaiting import to_its_end
 from jitflow.cli.commands import single
 from jitflow.cli.connect import connect
-from jitflow.cli.displays import QuietDisplay, choose
 from jitflow.cli.errors import InputRefused
-from jitflow.cli.follow import follow
 from jitflow.cli.launch import Wishes, requests, submit, submit_from
 from jitflow.cli.options import (
     EntrypointOption,
     GenerateNameOption,
+    LogOption,
     ParameterFileOption,
     ParameterOption,
     ServerOption,
     SetNameOption,
     SubmitFormat,
     SubmitNamespaceOption,
+    WaitOption,
+    WatchOption,
 )
-from jitflow.cli.output import print_data, say
-from jitflow.cli.summary import ending
+from jitflow.cli.output import print_data
 
 app, command = single("jitflow submit workflow.yaml --watch")
 
@@ -45,9 +44,9 @@ def submit_(
     entrypoint: EntrypointOption = "",
     labels: Annotated[str, typer.Option("--labels", metavar="K=V,...", help="Labels to add.", show_default=False)] = "",
     namespace: SubmitNamespaceOption = "",
-    wait: Annotated[bool, typer.Option("--wait", "-w", help="Wait until it ends; exit code 1 unless it succeeded.")] = False,
-    watch: Annotated[bool, typer.Option("--watch", help="Show it live until it ends.")] = False,
-    log: Annotated[bool, typer.Option("--log", help="Print its steps' logs until it ends.")] = False,
+    wait: WaitOption = False,
+    watch: WatchOption = False,
+    log: LogOption = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Let the server check it; run nothing.")] = False,
     server: ServerOption = "",
     output: Annotated[SubmitFormat, typer.Option("--output", "-o", help="How to print.")] = SubmitFormat.NAME,
@@ -67,22 +66,5 @@ def submit_(
             typer.echo(item["metadata"].get("name") or item["metadata"].get("generateName"))
         if dry_run or not (wait or watch or log):
             return
-        ended = [_wait(client, item, watch=watch, log=log, output=output) for item in made]
+        ended = [to_its_end(client, item, watch=watch, log=log, output=output) for item in made]
     raise typer.Exit(0 if all(ended) else 1)
-
-
-def _wait(client: Client, made: dict[str, Any], *, watch: bool, log: bool, output: SubmitFormat) -> bool:
-    """Follow a workflow to its end, print how it ended and return whether it succeeded."""
-    namespace, name = made["metadata"]["namespace"], made["metadata"]["name"]
-    quiet = not (watch or log)
-    display = QuietDisplay() if quiet else choose(client, namespace, name, log=log, err=output is not SubmitFormat.NAME)
-    try:
-        view = follow(client, namespace, name, display)
-    except KeyboardInterrupt:
-        say(f"workflow {name} goes on at the server; `jitflow watch {name}` shows it, `jitflow stop {name}` ends it")
-        raise
-    if output is not SubmitFormat.NAME:
-        print_data(client.get_workflow(namespace, name), output)
-    else:
-        typer.echo(ending(client, view, time.time()))
-    return view.status.phase == "Succeeded"

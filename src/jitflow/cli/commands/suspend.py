@@ -10,6 +10,8 @@ from jitflow.cli.options import (
     TableFormat,
     TableOption,
 )
+from jitflow.cli.output import Json
+from jitflow.client import Client
 
 app, command = single("jitflow suspend train-x7k2p")
 
@@ -23,4 +25,8 @@ def suspend(
     output: TableOption = TableFormat.TABLE,
 ) -> None:
     """Start no new steps of workflows; running steps go on."""
-    control("suspend", "suspended", names, server=server, namespace=namespace, output=output)
+
+    def send(client: Client, found: str) -> Json:
+        return client.workflows.suspend.into(Json)(found, namespace=namespace)
+
+    control(send, "suspended", names, server=server, namespace=namespace, output=output)

@@ -10,6 +10,8 @@ from jitflow.cli.options import (
     TableFormat,
     TableOption,
 )
+from jitflow.cli.output import Json
+from jitflow.client import Client
 
 app, command = single("jitflow terminate @latest")
 
@@ -23,4 +25,8 @@ def terminate(
     output: TableOption = TableFormat.TABLE,
 ) -> None:
     """End workflows at once: running steps are ended, exit handlers do not run."""
-    control("terminate", "terminated", names, server=server, namespace=namespace, output=output)
+
+    def send(client: Client, found: str) -> Json:
+        return client.workflows.terminate.into(Json)(found, namespace=namespace)
+
+    control(send, "terminated", names, server=server, namespace=namespace, output=output)

@@ -1,7 +1,8 @@
 """`jitflow token`."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -9,8 +10,9 @@ from jitflow.cli.commands import new_app
 from jitflow.cli.connect import connect
 from jitflow.cli.durations import seconds_of
 from jitflow.cli.errors import InputRefused
-from jitflow.cli.options import ServerOption, TableFormat, TableOption
-from jitflow.cli.output import print_json, print_table, say
+from jitflow.cli.options import ListFormat, ListOption, ServerOption, TableFormat, TableOption
+from jitflow.cli.output import Column, print_json, print_listing, say
+from jitflow.model.access import TokenInfo
 
 app = new_app(help="Tokens: create, list, revoke; and who you are.", no_args_is_help=True)
 
@@ -41,51 +43,44 @@ def create(
     output: TableOption = TableFormat.TABLE,
 ) -> None:  # fmt: skip
     """Make a token and print it: it cannot be shown again."""
-    wish: dict[str, Any] = {
-        "name": name,
-        "grants": dict(_grant(text) for text in role),
-        "scopes": scope or [],
-        "expires_in_s": seconds_of(expires, "--expires") if expires else 0,
-        "limits": {"requests_per_s": rate},
-    }
+    grants = dict(_grant(text) for text in role)
+    expires_in_s = seconds_of(expires, "--expires") if expires else 0
     with connect(server) as client:
-        made = client.create_token(wish)
+        made = client.tokens.create(name, grants, scopes=scope or (), expires_in_s=expires_in_s, requests_per_s=rate)
     if output is TableFormat.JSON:
         print_json(made)
     else:
         say(f"token {name} made; this is the only time that it is shown")
-        typer.echo(made["token"])
+        typer.echo(made.token)
 
 
 @app.command("list", epilog="Example: jitflow token list")
-def list_(server: ServerOption = "", output: TableOption = TableFormat.TABLE) -> None:
+def list_(server: ServerOption = "", output: ListOption = ListFormat.TABLE) -> None:
     """List tokens: their names, roles and last uses, never the tokens."""
     with connect(server) as client:
-        found = client.tokens()
-    if output is TableFormat.JSON:
-        print_json(found)
-    elif not found:
-        say("no tokens; make one with `jitflow token create NAME --role viewer@NAMESPACE`")
-    else:
-        rows = [
-            [
-                str(one["id"]),
-                str(one["name"]),
-                _roles(one["grants"]),
-                ",".join(one.get("scopes") or ()) or "-",
-                _time(one.get("expires_at")),
-                _time(one.get("last_used_at")),
-            ]
-            for one in found
-        ]
-        print_table(["ID", "NAME", "ROLES", "SCOPES", "EXPIRES", "LAST USED"], rows)
+        found = client.tokens.list()
+    columns: list[Column[TokenInfo]] = [
+        ("ID", lambda one: one.id),
+        ("NAME", lambda one: one.name),
+        ("ROLES", lambda one: _roles(one.grants)),
+        ("SCOPES", lambda one: ",".join(one.scopes) or "-"),
+        ("EXPIRES", lambda one: _time(one.expires_at)),
+        ("LAST USED", lambda one: _time(one.last_used_at)),
+    ]
+    wide: list[Column[TokenInfo]] = [
+        ("MADE", lambda one: _time(one.created_at)),
+        ("BY", lambda one: one.created_by or "-"),
+        ("RATE", lambda one: f"{one.limits.requests_per_s:g}/s" if one.limits.requests_per_s else "-"),
+    ]
+    empty = "no tokens; make one with `jitflow token create NAME --role viewer@NAMESPACE`"
+    print_listing(found, output, columns, wide=wide, name=lambda one: one.name, empty=empty)
 
 
 @app.command("revoke", epilog="Example: jitflow token revoke ci")
 def revoke(name: Name, server: ServerOption = "") -> None:
     """Revoke a token: it opens nothing from now on, and what it follows ends."""
     with connect(server) as client:
-        client.revoke_token(name)
+        client.tokens.revoke(name)
     say(f"token {name} revoked")
 
 
@@ -97,8 +92,8 @@ def whoami(server: ServerOption = "", output: TableOption = TableFormat.TABLE) -
     if output is TableFormat.JSON:
         print_json(found)
     else:
-        scopes = ",".join(found.get("scopes") or ()) or "everything"
-        typer.echo(f"{found['subject']} ({found['issuer']}): {_roles(found['grants'])}; scopes: {scopes}")
+        scopes = ",".join(found.scopes) or "everything"
+        typer.echo(f"{found.subject} ({found.issuer}): {_roles(found.grants)}; scopes: {scopes}")
 
 
 def _grant(text: str) -> tuple[str, str]:
@@ -108,7 +103,7 @@ def _grant(text: str) -> tuple[str, str]:
     return namespace or "*", role
 
 
-def _roles(grants: dict[str, str]) -> str:
+def _roles(grants: Mapping[str, str]) -> str:
     return ",".join(f"{role}@{namespace}" for namespace, role in sorted(grants.items())) or "-"
 
 

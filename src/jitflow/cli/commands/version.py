@@ -3,11 +3,11 @@
 import typer
 
 from jitflow import __version__
-from jitflow.cli.client import ClientError
 from jitflow.cli.commands import single
 from jitflow.cli.connect import client_of, find
 from jitflow.cli.options import ServerOption, TableFormat, TableOption
-from jitflow.cli.output import print_json
+from jitflow.cli.output import Json, print_json
+from jitflow.client import ClientError
 
 app, command = single("jitflow version -o json")
 
@@ -16,11 +16,11 @@ app, command = single("jitflow version -o json")
 def version(server: ServerOption = "", output: TableOption = TableFormat.TABLE) -> None:
     """Print the version of this command, and of the server if one runs."""
     found = find(server)
-    remote: dict[str, object] | None = None
+    remote: Json | None = None
     if found is not None:
         with client_of(found, server) as client:
             try:
-                remote = client.version()
+                remote = client.version.into(Json)()
             except ClientError as error:
                 if server:
                     raise

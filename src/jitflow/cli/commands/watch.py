@@ -7,7 +7,6 @@ import msgspec
 import typer
 
 from jitflow.cli import views
-from jitflow.cli.client import Client
 from jitflow.cli.commands import single
 from jitflow.cli.connect import connect, resolve
 from jitflow.cli.displays import choose
@@ -21,6 +20,7 @@ from jitflow.cli.options import (
     TableFormat,
     TableOption,
 )
+from jitflow.client import Client
 
 app, command = single("jitflow watch @latest")
 
@@ -45,7 +45,7 @@ def watch(
 
 
 def _stream(client: Client, namespace: str, name: str) -> str:
-    for event in client.follow_workflow(namespace, name):
+    for event in client.workflows.follow(name, namespace=namespace):
         if event.type == "DELETED":
             raise CliError(f"workflow {name} was deleted")
         typer.echo(msgspec.json.encode(event).decode())

@@ -2,14 +2,15 @@
 
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from jitflow.cli.commands import new_app
 from jitflow.cli.connect import connect
-from jitflow.cli.options import ServerOption, TableFormat, TableOption
-from jitflow.cli.output import print_json, print_table, say
+from jitflow.cli.options import ListFormat, ListOption, ServerOption, TableFormat, TableOption
+from jitflow.cli.output import Column, print_json, print_listing, say
+from jitflow.model.webhooks import Failed, WebhookInfo
 
 app = new_app(help="Webhooks: who is told of workflows; failures and their replay.", no_args_is_help=True)
 
@@ -39,71 +40,56 @@ def add(
     output: TableOption = TableFormat.TABLE,
 ) -> None:
     """Tell somebody of workflows from now on; prints the secret that signs what is sent, this once."""
-    wish: dict[str, Any] = {"name": name, "url": url, "namespace": namespace, "events": event or []}
-    if secret_file is not None:
-        wish["secret"] = secret_file.read_text(encoding="utf-8").strip()
+    secret = secret_file.read_text(encoding="utf-8").strip() if secret_file is not None else ""
     with connect(server) as client:
-        made = client.add_webhook(wish)
+        made = client.webhooks.add(name, url, namespace=namespace, events=event or (), secret=secret)
     if output is TableFormat.JSON:
         print_json(made)
     else:
         say(f"webhook {name} added; it checks what it gets with this secret, which is not shown again")
-        typer.echo(made["secret"])
+        typer.echo(made.secret)
 
 
 @app.command("list", epilog="Example: jitflow webhook list")
-def list_(server: ServerOption = "", output: TableOption = TableFormat.TABLE) -> None:
+def list_(server: ServerOption = "", output: ListOption = ListFormat.TABLE) -> None:
     """List webhooks, and how many events wait or have failed."""
     with connect(server) as client:
-        found = client.webhooks()
-    if output is TableFormat.JSON:
-        print_json(found)
-    elif not found:
-        say("no webhooks; add one with `jitflow webhook add NAME URL`")
-    else:
-        rows = [
-            [
-                one["name"],
-                one["namespace"],
-                ",".join(kind.removeprefix("io.jitflow.") for kind in one["events"]),
-                str(one["waiting"]),
-                str(one["failed"]),
-                one["url"],
-            ]
-            for one in found
-        ]
-        print_table(["NAME", "NAMESPACE", "EVENTS", "WAITING", "FAILED", "URL"], rows)
+        found = client.webhooks.list()
+    columns: list[Column[WebhookInfo]] = [
+        ("NAME", lambda one: one.name),
+        ("NAMESPACE", lambda one: one.namespace),
+        ("EVENTS", lambda one: ",".join(kind.removeprefix("io.jitflow.") for kind in one.events)),
+        ("WAITING", lambda one: str(one.waiting)),
+        ("FAILED", lambda one: str(one.failed)),
+        ("URL", lambda one: one.url),
+    ]
+    wide: list[Column[WebhookInfo]] = [("FROM", lambda one: one.source)]
+    empty = "no webhooks; add one with `jitflow webhook add NAME URL`"
+    print_listing(found, output, columns, wide=wide, name=lambda one: one.name, empty=empty)
 
 
 @app.command("remove", epilog="Example: jitflow webhook remove chat")
 def remove(name: Name, server: ServerOption = "") -> None:
     """Tell a webhook nothing more; what waits for it is dropped."""
     with connect(server) as client:
-        client.remove_webhook(name)
+        client.webhooks.remove(name)
     say(f"webhook {name} removed")
 
 
 @app.command("failures", epilog="Example: jitflow webhook failures chat")
-def failures(name: Name, server: ServerOption = "", output: TableOption = TableFormat.TABLE) -> None:
+def failures(name: Name, server: ServerOption = "", output: ListOption = ListFormat.TABLE) -> None:
     """List the events that a webhook did not take."""
     with connect(server) as client:
-        found = client.webhook_failures(name)
-    if output is TableFormat.JSON:
-        print_json(found)
-    elif not found:
-        say(f"webhook {name} has taken everything that is not still waiting")
-    else:
-        rows = [
-            [
-                datetime.fromtimestamp(one["created_at"], UTC).strftime("%Y-%m-%d %H:%M:%SZ"),
-                one["type"].removeprefix("io.jitflow."),
-                str(one["attempts"]),
-                one["id"],
-                one["error"],
-            ]
-            for one in found
-        ]
-        print_table(["TIME", "EVENT", "ATTEMPTS", "ID", "ERROR"], rows)
+        found = client.webhooks.failures(name)
+    columns: list[Column[Failed]] = [
+        ("TIME", lambda one: datetime.fromtimestamp(one.created_at, UTC).strftime("%Y-%m-%d %H:%M:%SZ")),
+        ("EVENT", lambda one: one.type.removeprefix("io.jitflow.")),
+        ("ATTEMPTS", lambda one: str(one.attempts)),
+        ("ID", lambda one: one.id),
+        ("ERROR", lambda one: one.error),
+    ]
+    empty = f"webhook {name} has taken everything that is not still waiting"
+    print_listing(found, output, columns, name=lambda one: one.id, empty=empty)
 
 
 @app.command("replay", epilog="Example: jitflow webhook replay chat")
@@ -115,5 +101,5 @@ def replay(
 ) -> None:
     """Send again what a webhook did not take."""
     with connect(server) as client:
-        count = client.replay_webhook(name, list(ids or ()))
+        count = client.webhooks.replay(name, ids or ())
     say(f"{count} events are sent to webhook {name} again")

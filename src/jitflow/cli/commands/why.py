@@ -30,7 +30,7 @@ def why(
 ) -> None:
     """Say why a node does not run yet, where its data stands and when it is expected; or, once it has begun, what it read."""
     with connect(server) as client:
-        found = client.why(namespace, resolve(client, namespace, name), node)
+        found = client.workflows.why(resolve(client, namespace, name), node, namespace=namespace)
     if output is TableFormat.JSON:
         print_json(found)
         return
