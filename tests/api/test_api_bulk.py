@@ -50,6 +50,17 @@ def test_each_selected_workflow_has_its_own_outcome():
     House().play(scenario)
 
 
+def test_only_those_of_the_given_uids_are_meant():
+    async def scenario(house: House) -> None:
+        uids = await filled(house)
+        several = [uids["one"], uids["four"], uids["five"], "of-nobody"]
+        assert outcomes(await bulk(house, "suspend", uids=several)) == {"one": "done", "four": "done"}
+        assert outcomes(await bulk(house, "stop", labels="project=spring", uids=several)) == {"one": "done"}
+        assert outcomes(await bulk(house, "delete", uids=[])) == {}
+
+    House().play(scenario)
+
+
 def test_a_dry_run_says_which_and_does_nothing():
     async def scenario(house: House) -> None:
         await filled(house)

@@ -1,6 +1,7 @@
 """Each command against a server of canned answers: what it sends, prints and returns."""
 
 import json
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -252,22 +253,151 @@ def test_control_of_several_does_what_it_can(jitflow: Jitflow, server: Stub) -> 
     assert found.stderr == "workflow a stopped\nerror: b: cannot shut down a completed workflow\n"
 
 
+BULK = "/api/jit/v1/bulk/default"
+
+
+def many(server: Stub, operation: str, *phases: tuple[str, str], refused: str = "") -> None:
+    """Let the server have workflows of these names and phases, and answer a bulk operation; those named `refused…` say that."""
+    there = {f"uid-{name}": (name, phase) for name, phase in phases}
+    items = [workflow(name=name, phase=phase) for name, phase in there.values()]
+    answer(server, f"GET {NS}", {"items": items})
+
+    def act(_query: dict[str, str], body: Any) -> Any:
+        found: list[dict[str, Any]] = []
+        for uid in body["uids"]:
+            if uid not in there:
+                continue
+            name, phase = there[uid]
+            item = {"namespace": "default", "name": name, "uid": uid, "phase": phase, "outcome": "done"}
+            if body["dry_run"]:
+                item["outcome"] = "would"
+            elif name.startswith("refused"):
+                item |= {"outcome": "refused", "message": refused}
+            elif operation == "resubmit":
+                item["made"] = f"{name}-2"
+            found.append(item)
+        done = sum(item["outcome"] == "done" for item in found)
+        told = {"operation": operation, "dry_run": body["dry_run"], "matched": len(found), "done": done, "remaining": 0}
+        return 200, told | {"refused": len(found) - done, "items": found}
+
+    server.routes[f"POST {BULK}/{operation}"] = act
+
+
 def test_delete(jitflow: Jitflow, server: Stub) -> None:
     for name in ("a", "b"):
         answer(server, f"DELETE {NS}/{name}", {})
     assert jitflow("delete", "a", "b").stderr == "workflow a deleted\nworkflow b deleted\n"
-    answer(server, f"GET {NS}", {"items": [workflow(name="a"), workflow(name="b")]})
-    found = jitflow("delete", "--all", input="n\n")
-    assert (found.exit_code, "nothing was done" in found.stderr) == (1, True)
-    assert "deleted" not in found.stderr
-    assert "workflow b deleted" in jitflow("delete", "--all", input="y\n").stderr
-    assert json.loads(jitflow("delete", "--all", "--yes", "-o", "json").stdout) == [
-        {"name": "a", "deleted": True},
-        {"name": "b", "deleted": True},
-    ]
-    assert jitflow("delete").exit_code == 2
-    assert jitflow("delete", "a", "--all").exit_code == 2
+    assert json.loads(jitflow("delete", "a", "-o", "json").stdout) == [{"name": "a", "deleted": True}]
     assert jitflow("delete", "c").exit_code == 1
+    many(server, "delete", ("a", "Failed"), ("b", "Succeeded"))
+    for said in ("n\n", ""):
+        found = jitflow("delete", "--all", input=said)
+        assert (found.exit_code, "nothing was done" in found.stderr) == (1, True)
+    assert f"POST {BULK}/delete" not in [route for route, _, _ in server.requests]
+    found = jitflow("delete", "--all", input="y\n")
+    assert found.exit_code == 0
+    assert "Delete 2 workflows of namespace default?" in found.stderr
+    assert found.stderr.endswith("workflow a deleted\nworkflow b deleted\n2 workflows deleted\n")
+    items = json.loads(jitflow("delete", "--all", "--yes", "--force", "-o", "json").stdout)
+    assert [(item["name"], item["outcome"]) for item in items] == [("a", "done"), ("b", "done")]
+    assert sent(server, f"POST {BULK}/delete")["force"] is True
+    answer(server, f"GET {NS}", {"items": None})
+    assert jitflow("delete", "--all").stderr == "no workflows\n"
+
+
+VERBS = ("stop", "terminate", "suspend", "resume", "retry", "resubmit", "delete")
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_nothing_is_selected_by_mistake(jitflow: Jitflow, server: Stub, verb: str) -> None:
+    for arguments in ((), ("-l", ""), ("--field-selector", "", "--prefix", ""), ("a", "--all"), ("a", "-l", "b=c")):
+        found = jitflow(verb, *arguments)
+        assert (found.exit_code, "name the workflows, or select them" in found.stderr) == (2, True), found.output
+    assert not server.requests
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_selected_workflows_have_an_outcome_each(jitflow: Jitflow, server: Stub, verb: str) -> None:
+    many(server, verb, ("a", "Failed"), ("b", "Failed"), ("refused-c", "Failed"), refused="it may not be")
+    yes = ("--yes",) if verb == "delete" else ()
+    found = jitflow(verb, "-l", "team=ocean", "--prefix", "train-", *yes, "-o", "json")
+    assert found.exit_code == 1
+    lines = found.stderr.splitlines()
+    assert [line.split()[1] for line in lines[:2]] == ["a", "b"]
+    assert lines[2].startswith("2 workflows ")
+    assert lines[2].endswith("ed, 1 refused")
+    assert lines[3:] == ["error: refused-c: it may not be"]
+    assert [item["outcome"] for item in json.loads(found.stdout)] == ["done", "done", "refused"]
+    asked = query(server, f"GET {NS}")
+    assert (asked["listOptions.fieldSelector"], asked["nameFilter"]) == ("metadata.name=train-", "Prefix")
+    labels = asked["listOptions.labelSelector"]
+    assert labels.startswith("team=ocean,")
+    assert ("completed!=true" in labels) == (verb in {"stop", "terminate", "suspend", "resume"})
+    assert ("phase in (Failed,Error)" in labels) == (verb == "retry")
+    body = sent(server, f"POST {BULK}/{verb}")
+    assert (body["uids"], body["dry_run"]) == (["uid-a", "uid-b", "uid-refused-c"], False)
+
+
+def test_a_dry_run_only_says_which(jitflow: Jitflow, server: Stub) -> None:
+    many(server, "delete", ("a", "Failed"), ("b", ""))
+    answer(server, f"GET {NS}/a", workflow(name="a", phase="Failed"))
+    found = jitflow("delete", "--completed", "--older", "30d", "--dry-run", "-o", "json")
+    assert found.exit_code == 0, found.output
+    assert found.stderr.splitlines()[0] == "workflow a (Failed) would be deleted"
+    assert {item["outcome"] for item in json.loads(found.stdout)} == {"would"}
+    assert query(server, f"GET {NS}")["finishedBefore"].endswith("Z")
+    assert sent(server, f"POST {BULK}/delete")["dry_run"] is True
+    named = jitflow("delete", "a", "--dry-run", "-o", "json")
+    assert named.stderr == "workflow a (Failed) would be deleted\n"
+    assert json.loads(named.stdout)[0]["uid"] == "uid-a"
+    assert not [route for route, _, _ in server.requests if route.startswith("DELETE")]
+    assert jitflow("delete", "nobody", "--dry-run").exit_code == 1
+
+
+def test_what_a_selection_needs_is_sent_in_parts(jitflow: Jitflow, server: Stub) -> None:
+    items = [workflow(name=f"w{index}") for index in range(450)]
+    many(server, "stop", *[(f"w{index}", "Running") for index in range(449)])
+    server.routes[f"GET {NS}"] = lambda asked, _: (
+        (200, {"items": items[:300], "metadata": {"continue": "300"}})
+        if not asked.get("listOptions.continue")
+        else (200, {"items": items[300:], "metadata": {}})
+    )
+    found = jitflow("stop", "--all", "--message", "enough", "--node-field-selector", "displayName=a")
+    assert (found.exit_code, found.stdout) == (0, "")
+    assert found.stderr.splitlines()[-2:] == ["workflow w449 is gone", "449 workflows stopped"]
+    bodies = [body for route, _, body in server.requests if route == f"POST {BULK}/stop"]
+    assert [len(body["uids"]) for body in bodies] == [200, 200, 50]
+    assert {(body["message"], body["selector"], body["limit"] >= len(body["uids"])) for body in bodies} == {
+        ("enough", "displayName=a", True)
+    }
+
+
+def test_selected_workflows_are_waited_for(jitflow: Jitflow, server: Stub) -> None:
+    many(server, "resubmit", ("a", "Failed"))
+    answer(server, f"GET {NS}/a-2", workflow(name="a-2", phase="Succeeded"))
+    found = jitflow("resubmit", "-l", "x=y", "--memoized", "-p", "n=1", "--wait")
+    assert (found.exit_code, found.stderr) == (0, "workflow a resubmitted as a-2\n")
+    assert "a-2 Succeeded" in found.stdout
+    body = sent(server, f"POST {BULK}/resubmit")
+    assert (body["memoized"], body["parameters"]) == (True, ["n=1"])
+
+
+def test_usage(jitflow: Jitflow, server: Stub) -> None:
+    found = {
+        "namespace": "ocean", "since": 1767225600.0, "until": 1767312000.0, "workflows": {"Succeeded": 1200, "Failed": 1},
+        "pods": {}, "resources_duration": {"cpu": 7200, "memory": 30}, "near_bytes": 5, "fetched_bytes": 2_000_000,
+        "sent_bytes": 0,
+    }  # fmt: skip
+    answer(server, "GET /api/jit/v1/usage/ocean", found)
+    said = jitflow("usage", "-n", "ocean", "--since", "7d")
+    assert said.exit_code == 0, said.output
+    assert "workflows:     1 Failed, 1,200 Succeeded\n" in said.stdout
+    assert "1 CPU:         2h\n" in said.stdout
+    assert "fetched:       2.0 MB\n" in said.stdout
+    assert time.time() - float(query(server, "GET /api/jit/v1/usage/ocean")["since"]) == pytest.approx(7 * 86_400, abs=60)
+    for form, read in (("json", json.loads), ("yaml", yaml.safe_load)):
+        assert read(jitflow("usage", "-n", "ocean", "-o", form).stdout) == found
+    assert jitflow("usage", "--since", "yesterday").exit_code == 2
 
 
 def test_remotes(jitflow: Jitflow, server: Stub, tmp_path: Path) -> None:

@@ -29,8 +29,9 @@ def selection_of(namespace: str, wish: BulkWish) -> Selection:
         Refused: nothing says which, or the limit makes no sense.
     """
     texts = (wish.labels, wish.fields, wish.name_filter, wish.created_after, wish.finished_before)
-    if not any(texts) and not wish.everything:
-        raise Refused("say which workflows: labels, fields, name_filter, created_after, finished_before; or everything: true")
+    if not any(texts) and wish.uids is None and not wish.everything:
+        wanted = "labels, fields, name_filter, created_after, finished_before, uids"
+        raise Refused(f"say which workflows: {wanted}; or everything: true")
     if not 1 <= wish.limit <= MAX_AT_ONCE:
         raise Refused(f"limit must be from 1 to {MAX_AT_ONCE}, not {wish.limit}")
     return Selection(

@@ -384,7 +384,9 @@ class Service:
         """
         check_namespace(namespace)
         selects = selector_of(bulk.selection_of(namespace, wish))
-        rows = [row for row in self._index.newest(namespace) if selects(row)]
+        uids = None if wish.uids is None else frozenset(wish.uids)
+        known = self._index.newest(namespace)
+        rows = [row for row in known if (uids is None or row.uid in uids) and selects(row)]
         event = bulk.event_of(operation, wish)
 
         async def act(row: RunRow) -> argo.Workflow | None:

@@ -48,6 +48,7 @@ COMMANDS: dict[str, str] = {
     "state": "The state of this machine's server: migrate, backup, restore, copy, verify.",
     "secrets": "The key that stored secrets are encrypted with: rotate it, make one.",
     "webhook": "Webhooks: who is told of workflows; failures and their replay.",
+    "usage": "Say what a namespace has used.",
     "audit": "Say who changed what, and who was refused.",
     "doctor": "Check what works on this machine.",
     "version": "Print the versions.",

@@ -44,6 +44,14 @@ class ObjectFormat(StrEnum):
     NAME = "name"
 
 
+class DataFormat(StrEnum):
+    """How one thing is printed that is no list and has no name."""
+
+    TABLE = "table"
+    JSON = "json"
+    YAML = "yaml"
+
+
 class TableFormat(StrEnum):
     """How a table is printed."""
 
@@ -72,13 +80,14 @@ FormatOption = Annotated[Format, typer.Option("--output", "-o", help="How to pri
 ObjectOption = Annotated[ObjectFormat, typer.Option("--output", "-o", help="How to print.")]
 EverywhereOption = Annotated[bool, typer.Option("--all-namespaces", "-A", help="All namespaces.")]
 ListOption = Annotated[ListFormat, typer.Option("--output", "-o", help="How to print.")]
+DataOption = Annotated[DataFormat, typer.Option("--output", "-o", help="How to print.")]
 TableOption = Annotated[TableFormat, typer.Option("--output", "-o", help="How to print.")]
 NameArgument = Annotated[
     str, typer.Argument(metavar="NAME", help="A workflow, or @latest.", autocompletion=workflow_names, show_default=False)
 ]
 NamesArgument = Annotated[
     list[str],
-    typer.Argument(metavar="NAME...", help="Workflows, or @latest.", autocompletion=workflow_names, show_default=False),
+    typer.Argument(metavar="NAME", help="Workflows, or @latest.", autocompletion=workflow_names, show_default=False),
 ]
 ParameterOption = Annotated[
     list[str] | None,

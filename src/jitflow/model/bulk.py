@@ -18,8 +18,9 @@ class Operation(StrEnum):
 
 
 class BulkWish(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which workflows, and how. The texts are those of lists; at least one is needed, or `everything`.
+    """Which workflows, and how. The texts are those of lists; at least one is needed, or `uids`, or `everything`.
 
+    `uids`: of the selected ones only these, such as a list or a dry run has told.
     `dry_run`: only say which. `limit`: at most so many, the newest first; the rest is told as `remaining`.
     `message` and `selector` (of nodes) are for stop and resume, `restart_successful` and `selector` for retry, `memoized` for
     resubmit, `parameters` (NAME=VALUE) for both, `force` for delete.
@@ -30,6 +31,7 @@ class BulkWish(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     name_filter: str = ""
     created_after: str = ""
     finished_before: str = ""
+    uids: tuple[str, ...] | None = None
     everything: bool = False
     dry_run: bool = False
     limit: int = 500

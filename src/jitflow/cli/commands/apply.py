@@ -17,7 +17,7 @@ app, command = single("jitflow apply templates.yaml configmaps.yaml")
 
 @command
 def apply(
-    files: Annotated[list[str], typer.Argument(metavar="FILE...", help="Manifests; - for standard input.", show_default=False)],
+    files: Annotated[list[str], typer.Argument(metavar="FILE", help="Manifests; - for standard input.", show_default=False)],
     *,
     namespace: SubmitNamespaceOption = "",
     server: ServerOption = "",

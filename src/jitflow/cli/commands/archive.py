@@ -37,7 +37,7 @@ app = new_app(
 
 _UID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 Uid = Annotated[str, typer.Argument(metavar="UID", help="Its uid; or its name: the newest.", show_default=False)]
-Uids = Annotated[list[str], typer.Argument(metavar="UID...", help="Their uids; or names: the newest.", show_default=False)]
+Uids = Annotated[list[str], typer.Argument(metavar="UID", help="Their uids; or names: the newest.", show_default=False)]
 
 
 @app.command("list", epilog="Example: jitflow archive list --prefix train- -l team=ocean")

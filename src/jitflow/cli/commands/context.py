@@ -48,7 +48,7 @@ def list_(output: Annotated[ListFormat, typer.Option("--output", "-o", help="How
 
 @app.command("show", epilog="Example: jitflow context show lab -o json")
 def show(
-    name: Annotated[str, typer.Argument(metavar="[NAME]", help="The one in use if not given.", show_default=False)] = "",
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The one in use if not given.", show_default=False)] = "",
     output: TableOption = TableFormat.TABLE,
 ) -> None:
     """Show a context: its server, its namespace, and where its token is."""
@@ -117,7 +117,7 @@ def use(
     name: Annotated[
         str,
         typer.Argument(
-            metavar="[NAME]",
+            metavar="NAME",
             help="Without a name: the server of this machine again.",
             show_default=False,
             autocompletion=context_names,

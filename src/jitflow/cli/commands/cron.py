@@ -140,7 +140,7 @@ def backfill(
 @app.command("backfills", epilog="Example: jitflow cron backfills daily")
 def backfills(
     cron: Cron,
-    name: Annotated[str, typer.Argument(metavar="[BACKFILL]", help="Show this one with its runs.", show_default=False)] = "",
+    name: Annotated[str, typer.Argument(metavar="BACKFILL", help="Show this one with its runs.", show_default=False)] = "",
     *,
     server: ServerOption = "",
     namespace: NamespaceOption = DEFAULT_NAMESPACE,

@@ -22,13 +22,13 @@ app = new_app(
 
 Ref = Annotated[str, typer.Argument(metavar="REMOTE:PATH", help="An object; with / at its end a prefix.", show_default=False)]
 Unsent = Annotated[
-    str, typer.Argument(metavar="[REMOTE:PATH]", help="An output that could not be sent; without one, all.", show_default=False)
+    str, typer.Argument(metavar="REMOTE:PATH", help="An output that could not be sent; without one, all.", show_default=False)
 ]
 PinNamespace = Annotated[
     str, typer.Option("--namespace", "-n", metavar="NAME", help="The namespace that pays for it; without one it is kept for all.")
 ]
 Prefix = Annotated[
-    str, typer.Argument(metavar="[REMOTE:PATH]", help="A prefix; without one, what is in the primary.", show_default=False)
+    str, typer.Argument(metavar="REMOTE:PATH", help="A prefix; without one, what is in the primary.", show_default=False)
 ]
 
 
@@ -253,7 +253,7 @@ def bandwidth(
     limits: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[[REMOTE=]LIMIT]...",
+            metavar="[REMOTE=]LIMIT",
             help="A limit or time table, as rclone writes them, for all remotes together or for one; REMOTE= alone: as the "
             "settings file says (*= for all together).",
             show_default=False,

@@ -4,68 +4,60 @@ from typing import Annotated
 
 import typer
 
-from jitflow.cli.commands import single
-from jitflow.cli.connect import connect, names_of, resolve
-from jitflow.cli.control import confirm
-from jitflow.cli.errors import CliError, InputRefused
-from jitflow.cli.formats import plural
-from jitflow.cli.options import (
-    DEFAULT_NAMESPACE,
-    NamespaceOption,
-    SelectorOption,
-    ServerOption,
-    TableFormat,
-    TableOption,
-    workflow_names,
+from jitflow.cli.choosing import (
+    Among,
+    DryRunOption,
+    EverythingOption,
+    FieldSelectorOption,
+    OptionalNames,
+    PrefixOption,
 )
-from jitflow.cli.output import print_json, say
-from jitflow.client import ApiError, Client
+from jitflow.cli.commands import single
+from jitflow.cli.control import Deed, control
+from jitflow.cli.options import DEFAULT_NAMESPACE, NamespaceOption, SelectorOption, ServerOption, TableFormat, TableOption
+from jitflow.cli.output import Json
+from jitflow.client import Client
+from jitflow.model.bulk import BulkWish, Operation
 
-app, command = single("jitflow delete train-x7k2p train-q9wzd")
+app, command = single("jitflow delete --completed --older 30d --dry-run")
 
 
 @command
 def delete(
-    names: Annotated[
-        list[str] | None, typer.Argument(metavar="[NAME...]", help="Workflows, or @latest.", autocompletion=workflow_names)
-    ] = None,
+    names: OptionalNames = None,
     *,
     server: ServerOption = "",
     namespace: NamespaceOption = DEFAULT_NAMESPACE,
-    everything: Annotated[bool, typer.Option("--all", help="All workflows of the namespace.")] = False,
     selector: SelectorOption = "",
+    field_selector: FieldSelectorOption = "",
+    prefix: PrefixOption = "",
+    phases: Annotated[str, typer.Option("--status", metavar="PHASES", help="Only these phases (a,b).", show_default=False)] = "",
+    completed: Annotated[bool, typer.Option("--completed", help="Only those that have ended.")] = False,
+    older: Annotated[
+        str, typer.Option("--older", metavar="TIME", help="Only those that ended so long ago, as 12h or 30d.", show_default=False)
+    ] = "",
+    everything: EverythingOption = False,
+    dry_run: DryRunOption = False,
     force: Annotated[bool, typer.Option("--force", help="Even if artifacts that are to go with them cannot be deleted.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before selected ones are deleted.")] = False,
     output: TableOption = TableFormat.TABLE,
 ) -> None:
     """Delete workflows, with their logs and their state; of what they stored far away, what their `artifactGC` gives up."""
-    if bool(names) == bool(everything or selector):
-        raise InputRefused("name the workflows to delete, or give --all or --selector")
-    with connect(server) as client:
-        chosen = list(names or ())
-        if not chosen:
-            chosen = names_of(client, namespace, labels=selector)
-            if chosen and not yes:
-                confirm(f"Delete {plural(len(chosen), 'workflow')} of namespace {namespace}?")
-        deleted, refused = _delete(client, namespace, chosen, force=force)
-    if output is TableFormat.JSON:
-        print_json([{"name": name, "deleted": True} for name in deleted])
-    if refused:
-        raise CliError("\n".join(refused))
-    if not deleted:
-        say("no workflows")
 
+    def send(client: Client, found: str) -> Json:
+        client.workflows.delete(found, namespace=namespace, force=force)
+        return {"name": found, "deleted": True}
 
-def _delete(client: Client, namespace: str, names: list[str], *, force: bool) -> tuple[list[str], list[str]]:
-    deleted: list[str] = []
-    refused: list[str] = []
-    for name in names:
-        try:
-            found = resolve(client, namespace, name)
-            client.workflows.delete(found, namespace=namespace, force=force)
-        except (ApiError, CliError) as error:
-            refused.append(f"{name}: {error}")
-        else:
-            deleted.append(found)
-            say(f"workflow {found} deleted")
-    return deleted, refused
+    among = Among(
+        namespace=namespace,
+        names=tuple(names or ()),
+        labels=selector,
+        fields=field_selector,
+        prefix=prefix,
+        phases=phases,
+        completed=completed,
+        older=older,
+        everything=everything,
+    )
+    deed = Deed(operation=Operation.DELETE, past="deleted", one=send, wish=BulkWish(force=force), asks=True)
+    control(deed, among, server=server, output=output, dry_run=dry_run, sure=yes)

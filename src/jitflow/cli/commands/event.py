@@ -18,9 +18,9 @@ app = new_app(help="Events: send one to the event bindings of a namespace, watch
 @app.command("send", epilog="Example: jitflow event send push payload.json")
 def send(
     discriminator: Annotated[
-        str, typer.Argument(metavar="[DISCRIMINATOR]", help="What selectors call `discriminator`.", show_default=False)
+        str, typer.Argument(metavar="DISCRIMINATOR", help="What selectors call `discriminator`.", show_default=False)
     ] = "",
-    file: Annotated[str, typer.Argument(metavar="[FILE]", help="The payload as JSON; standard input if not given.")] = "-",
+    file: Annotated[str, typer.Argument(metavar="FILE", help="The payload as JSON; standard input if not given.")] = "-",
     *,
     server: ServerOption = "",
     namespace: NamespaceOption = DEFAULT_NAMESPACE,

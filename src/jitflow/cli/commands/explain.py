@@ -38,7 +38,7 @@ def explain(
     target: Annotated[
         str,
         typer.Argument(
-            metavar="[FILE|WORKFLOW]", help="A manifest (- for standard input), or a workflow that runs.", show_default=False
+            metavar="FILE|WORKFLOW", help="A manifest (- for standard input), or a workflow that runs.", show_default=False
         ),
     ] = "",
     *,

@@ -17,7 +17,7 @@ app, command = single("jitflow lint *.yaml")
 
 @command
 def lint(
-    files: Annotated[list[str], typer.Argument(metavar="FILE...", help="Manifests; - for standard input.", show_default=False)],
+    files: Annotated[list[str], typer.Argument(metavar="FILE", help="Manifests; - for standard input.", show_default=False)],
     *,
     output: TableOption = TableFormat.TABLE,
 ) -> None:

@@ -19,7 +19,7 @@ app, command = single("jitflow logs @latest --follow --grep ERROR")
 def logs(
     name: NameArgument,
     pod: Annotated[
-        str, typer.Argument(metavar="[POD]", help="A step: its pod's name, its id or its name in the tree.", show_default=False)
+        str, typer.Argument(metavar="POD", help="A step: its pod's name, its id or its name in the tree.", show_default=False)
     ] = "",
     *,
     server: ServerOption = "",

@@ -38,7 +38,7 @@ def add(
     kind: Annotated[str, typer.Argument(metavar="TYPE", help="The rclone backend: s3, webdav, sftp …", show_default=False)],
     options: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[KEY=VALUE]...", help="The backend's options; @FILE reads a value from a file."),
+        typer.Argument(metavar="KEY=VALUE", help="The backend's options; @FILE reads a value from a file."),
     ] = None,
     *,
     server: ServerOption = "",

@@ -16,9 +16,7 @@ from jitflow.settings import SettingsError, SettingsFile, load
 
 app = new_app(help="Settings files: encrypt, decrypt, edit.", no_args_is_help=True)
 
-File = Annotated[
-    str, typer.Argument(metavar="[FILE]", help="The settings file; the one in use if not given.", show_default=False)
-]
+File = Annotated[str, typer.Argument(metavar="FILE", help="The settings file; the one in use if not given.", show_default=False)]
 
 
 @app.command("encrypt", epilog="Example: jitflow settings encrypt")

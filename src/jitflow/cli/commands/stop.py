@@ -4,40 +4,58 @@ from typing import Annotated
 
 import typer
 
-from jitflow.cli.commands import single
-from jitflow.cli.control import control
-from jitflow.cli.options import (
-    DEFAULT_NAMESPACE,
-    NamesArgument,
-    NamespaceOption,
-    ServerOption,
-    TableFormat,
-    TableOption,
+from jitflow.cli.choosing import (
+    RUNNING,
+    Among,
+    DryRunOption,
+    EverythingOption,
+    FieldSelectorOption,
+    OptionalNames,
+    PrefixOption,
 )
+from jitflow.cli.commands import single
+from jitflow.cli.control import Deed, control
+from jitflow.cli.options import DEFAULT_NAMESPACE, NamespaceOption, SelectorOption, ServerOption, TableFormat, TableOption
 from jitflow.cli.output import Json
 from jitflow.client import Client
+from jitflow.model.bulk import BulkWish, Operation
 
-app, command = single("jitflow stop train-x7k2p")
+app, command = single('jitflow stop -l team=ocean --message "the input was wrong"')
 
 
 @command
 def stop(
-    names: NamesArgument,
+    names: OptionalNames = None,
     *,
     server: ServerOption = "",
     namespace: NamespaceOption = DEFAULT_NAMESPACE,
     message: Annotated[str, typer.Option("--message", metavar="TEXT", help="Why; it is shown of them.", show_default=False)] = "",
-    selector: Annotated[
+    nodes: Annotated[
         str, typer.Option("--node-field-selector", metavar="FIELDS", help="Only these steps, which fail.", show_default=False)
     ] = "",
+    selector: SelectorOption = "",
+    field_selector: FieldSelectorOption = "",
+    prefix: PrefixOption = "",
+    everything: EverythingOption = False,
+    dry_run: DryRunOption = False,
     output: TableOption = TableFormat.TABLE,
 ) -> None:
-    """Stop workflows: running steps are ended, exit handlers still run.
+    """Stop workflows: running steps are ended, exit handlers still run. Of selected ones, those that have not ended.
 
     One that waits for its own mutex or semaphore stays Pending, as in Argo: its exit handler runs when it has that.
     """
 
     def send(client: Client, found: str) -> Json:
-        return client.workflows.stop.into(Json)(found, namespace=namespace, selector=selector, message=message)
+        return client.workflows.stop.into(Json)(found, namespace=namespace, selector=nodes, message=message)
 
-    control(send, "stopped", names, server=server, namespace=namespace, output=output)
+    among = Among(
+        namespace=namespace,
+        names=tuple(names or ()),
+        labels=selector,
+        fields=field_selector,
+        prefix=prefix,
+        everything=everything,
+        only=RUNNING,
+    )
+    deed = Deed(operation=Operation.STOP, past="stopped", one=send, wish=BulkWish(selector=nodes, message=message))
+    control(deed, among, server=server, output=output, dry_run=dry_run)

@@ -29,7 +29,7 @@ app, command = single("jitflow submit workflow.yaml --watch")
 
 @command
 def submit_(
-    files: Annotated[list[str] | None, typer.Argument(metavar="[FILE...]", help="Manifests; - for standard input.")] = None,
+    files: Annotated[list[str] | None, typer.Argument(metavar="FILE", help="Manifests; - for standard input.")] = None,
     *,
     resource: Annotated[
         str,

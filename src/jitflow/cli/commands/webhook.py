@@ -95,7 +95,7 @@ def failures(name: Name, server: ServerOption = "", output: ListOption = ListFor
 @app.command("replay", epilog="Example: jitflow webhook replay chat")
 def replay(
     name: Name,
-    ids: Annotated[list[str] | None, typer.Argument(metavar="[ID]...", help="Failed events; all if none is given.")] = None,
+    ids: Annotated[list[str] | None, typer.Argument(metavar="ID", help="Failed events; all if none is given.")] = None,
     *,
     server: ServerOption = "",
 ) -> None:

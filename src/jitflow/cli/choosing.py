@@ -1,0 +1,112 @@
+"""Which workflows a command is about: those that are named, or those that are selected."""
+
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+from msgspec import Struct
+
+from jitflow.cli.connect import live
+from jitflow.cli.durations import seconds_of
+from jitflow.cli.errors import InputRefused
+from jitflow.cli.options import workflow_names
+from jitflow.client import Client
+from jitflow.client.workflows import Head, Metadata
+
+_COMPLETED = "workflows.argoproj.io/completed"
+_PHASE = "workflows.argoproj.io/phase"
+_A_PAGE = 1_000
+_FIELDS = "metadata.continue,items.metadata.name,items.metadata.namespace,items.metadata.uid,items.status.phase"
+
+OptionalNames = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="NAME", help="Workflows, or @latest.", autocompletion=workflow_names, show_default=False),
+]
+FieldSelectorOption = Annotated[
+    str, typer.Option("--field-selector", metavar="FIELDS", help="Only those with these fields.", show_default=False)
+]
+PrefixOption = Annotated[str, typer.Option("--prefix", metavar="TEXT", help="Only names that begin so.", show_default=False)]
+EverythingOption = Annotated[bool, typer.Option("--all", help="All of the namespace.")]
+DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Only say which workflows are meant.")]
+
+RUNNING = f"{_COMPLETED}!=true"
+"""Those that have not ended."""
+ENDED = f"{_COMPLETED}=true"
+"""Those that have ended."""
+FAILED = f"{_PHASE} in (Failed,Error)"
+"""Those that can be retried."""
+
+
+class Among(Struct, frozen=True, kw_only=True):
+    """Workflows of a namespace by name, or a selection; `only`: a label selector of those that the command makes sense for."""
+
+    namespace: str
+    names: tuple[str, ...] = ()
+    labels: str = ""
+    fields: str = ""
+    prefix: str = ""
+    phases: str = ""
+    completed: bool = False
+    older: str = ""
+    everything: bool = False
+    only: str = ""
+
+    def __post_init__(self) -> None:
+        """Check that it is clear who is meant.
+
+        Raises:
+            InputRefused: nobody is named or selected, or both.
+        """
+        selected = any((self.labels, self.fields, self.prefix, self.phases, self.completed, self.older, self.everything))
+        if self.names and selected:
+            raise InputRefused("name the workflows, or select them (--selector, --prefix, --all …), not both")
+        if not (self.names or selected):
+            raise InputRefused(
+                "name the workflows, or select them (--selector, --field-selector, --prefix); --all means all of the namespace"
+            )
+        if self.prefix and "metadata.name" in self.fields:
+            raise InputRefused("--prefix and a field selector of metadata.name exclude each other")
+
+    def heads(self, client: Client) -> tuple[Metadata, ...]:
+        """Return names and uids of the selected workflows, the newest first."""
+        found: dict[str, Metadata] = {}
+        for page in self._pages(client):
+            found.update((head.metadata.uid, head.metadata) for head in page)
+        return tuple(found.values())
+
+    def _pages(self, client: Client) -> Iterator[tuple[Head, ...]]:
+        after = ""
+        by_phase = f"{_PHASE} in ({self.phases})" if self.phases else ""
+        labels = live(self.labels, self.only, by_phase, ENDED if self.completed else "")
+        before = _ago(seconds_of(self.older, "--older")) if self.older else ""
+        read = client.workflows.list.into(_Heads)
+        while True:
+            page = read(
+                namespace=self.namespace,
+                labels=labels,
+                fields=",".join(filter(None, (self.fields, f"metadata.name={self.prefix}" if self.prefix else ""))),
+                name_filter="Prefix" if self.prefix else "",
+                finished_before=before,
+                only=_FIELDS,
+                limit=_A_PAGE,
+                after=after,
+            )
+            yield page.items or ()
+            after = page.metadata.continue_
+            if not after:
+                return
+
+
+class _Meta(Struct, frozen=True, rename={"continue_": "continue"}):
+    continue_: str = ""
+
+
+class _Heads(Struct, frozen=True):
+    metadata: _Meta = _Meta()
+    items: tuple[Head, ...] | None = None
+
+
+def _ago(seconds: float) -> str:
+    return datetime.fromtimestamp(time.time() - seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
