@@ -1,5 +1,6 @@
 """The audit log: who did what, one JSON line each, in files that are only appended to."""
 
+import asyncio
 import os
 import re
 import time
@@ -14,6 +15,7 @@ from jitflow.model.access import AuditEntry
 from jitflow.telemetry import logger
 
 _log = logger("audit")
+_encode = msgspec.json.Encoder().encode
 _FILE: Final = re.compile(r"audit-(\d{8})\.jsonl")
 _MAX_ANSWER: Final = 10_000
 _REFUSED_BURST: Final = 60.0
@@ -67,26 +69,62 @@ class AuditLog:
         self._allowance = _REFUSED_BURST
         self._allowed_at = now()
         self._left_out = 0
+        self._lines: list[bytes] = []
+        self._waiting: list[asyncio.Future[None]] = []
 
     def close(self) -> None:
-        """Close the file."""
+        """Write what is left and close the file."""
+        self._flush()
         os.close(self._file)
 
     def write(self, entry: AuditEntry) -> None:
         """Append an entry; refusals of nobody in particular only so many, or they would push everything else out."""
+        if self._take(entry):
+            self._flush()
+
+    def written(self, entry: AuditEntry) -> asyncio.Future[None]:
+        """Append an entry with all others of this turn of the event loop; return what is done when that has been tried."""
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future[None] = loop.create_future()
+        if not self._take(entry):
+            done.set_result(None)
+            return done
+        if not self._waiting:
+            loop.call_soon(self._flush)
+        self._waiting.append(done)
+        return done
+
+    def _take(self, entry: AuditEntry) -> bool:
         if entry.status in {401, 403} and not self._may_write_refusal():
             self._left_out += 1
-            return
+            return False
         if self._left_out:
             entry = msgspec.structs.replace(entry, left_out=self._left_out)
             self._left_out = 0
-        line = msgspec.json.encode(entry) + b"\n"
+        self._lines.append(_encode(entry) + b"\n")
+        return True
+
+    def _flush(self) -> None:
+        """Write all lines that were taken, as few writes as the sizes of files allow."""
+        lines, self._lines = self._lines, []
+        waiting, self._waiting = self._waiting, []
         try:
-            if self._size and self._size + len(line) > self._file_bytes:
-                self._rotate()
-            self._size += os.write(self._file, line)
+            while lines:
+                fitting, size = 0, self._size
+                while fitting < len(lines) and (not size or size + len(lines[fitting]) <= self._file_bytes):
+                    size += len(lines[fitting])
+                    fitting += 1
+                if fitting:
+                    self._size += os.write(self._file, b"".join(lines[:fitting]))
+                    del lines[:fitting]
+                if lines:
+                    self._rotate()
         except OSError as error:
-            _log.error("audit entry lost", error, subject=entry.subject, action=entry.action)
+            _log.error("audit entries lost", error, entries=len(lines))
+        finally:
+            for done in waiting:
+                if not done.done():
+                    done.set_result(None)
 
     def _may_write_refusal(self) -> bool:
         now = self._now()

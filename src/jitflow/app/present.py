@@ -1,12 +1,12 @@
 """Workflows as clients see them: the document with what the row knows better."""
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Any
 
 from msgspec import to_builtins
 from msgspec.structs import replace
 
+from jitflow.machine.times import rfc3339
 from jitflow.model import argo
 from jitflow.ports.store import RunRow
 
@@ -20,7 +20,7 @@ FINAL_PHASES = frozenset({"Succeeded", "Failed", "Error"})
 
 def timestamp(at: float) -> str:
     """Return a time as Kubernetes writes it, in whole seconds."""
-    return datetime.fromtimestamp(int(at), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return rfc3339(at)
 
 
 def is_finished(row: RunRow) -> bool:

@@ -189,9 +189,7 @@ async def open_stack(settings: Settings) -> AsyncGenerator[Stack]:
         await service.open()
         stack.push_async_callback(service.close)
         resources.open(service, engine)
-        stack.callback(
-            engine.subscribe(lambda change: owner.spawn(resources.owner_changed(change), "delete what a workflow owned"))
-        )
+        stack.callback(engine.subscribe(lambda change: _deleted(change, resources, owner)))
         scheduler = Scheduler(objects, service, clock, owner.spawn)
         scheduler.open()
         stack.callback(scheduler.close)
@@ -256,6 +254,11 @@ def _object_changed(change: ObjectChange, engine: Engine) -> None:
     engine.objects_changed()
     if change.action == "DELETED" and change.value.metadata is not None:
         engine.owner_gone(change.value.metadata.uid or "-")
+
+
+def _deleted(change: Change, resources: ResourceAgent, owner: Owner) -> None:
+    if change.kind == "DELETED":
+        owner.spawn(resources.owner_changed(change), "delete what a workflow owned")
 
 
 def _ended(change: Change, scheduler: Scheduler, retention: Retention) -> None:

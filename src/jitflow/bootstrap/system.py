@@ -4,11 +4,14 @@ import asyncio
 import gc
 import os
 import time
-import uuid
 
 _ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
 _FAIR = 256 - 256 % len(_ALPHABET)
 """Bytes from here on would make some letters likelier than others."""
+_UNFAIR = bytes(range(_FAIR, 256))
+_LETTERS = bytes(ord(_ALPHABET[byte % len(_ALPHABET)]) for byte in range(256))
+"""The letter for each byte."""
+_SUFFIX_CHARS = 5
 _POOL_BYTES = 1024
 
 
@@ -42,17 +45,19 @@ class RandomIds:
 
     def uid(self) -> str:
         """Return a new UUID."""
-        return str(uuid.UUID(bytes=self._take(16), version=4))
+        drawn = bytearray(self._take(16))
+        drawn[6] = drawn[6] & 0x0F | 0x40  # version 4
+        drawn[8] = drawn[8] & 0x3F | 0x80  # of the variant that RFC 9562 describes
+        text = drawn.hex()
+        return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
     def suffix(self) -> str:
         """Return five letters or digits, from the alphabet that Kubernetes uses for generated names."""
-        return "".join(self._letter() for _ in range(5))
-
-    def _letter(self) -> str:
-        while True:
-            (byte,) = self._take(1)
-            if byte < _FAIR:
-                return _ALPHABET[byte % len(_ALPHABET)]
+        letters = ""
+        while len(letters) < _SUFFIX_CHARS:
+            drawn = self._take(_SUFFIX_CHARS - len(letters)).translate(_LETTERS, _UNFAIR)
+            letters += drawn.decode("ascii")
+        return letters
 
     def _take(self, count: int) -> bytes:
         if self._used + count > len(self._pool):

@@ -1,7 +1,7 @@
 """Argo Server's paths, bodies and errors."""
 
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Awaitable, Collection, Sequence
 from functools import partial
 
 from msgspec import Struct
@@ -123,15 +123,12 @@ def make_app(
     open_paths = OPEN | {metrics_routes.PATH} if open_metrics else OPEN
     dispatcher = Dispatcher(table, partial(guard_of, open_paths=open_paths))
     gate = Gate(key) if isinstance(key, str) else key
-    listeners: list[Callable[[Scope, int], None]] = []
-    if metrics is not None:
-        listeners.append(lambda scope, status: metrics.answered(scope["method"], status))
-    if audit is not None:
-        listeners.append(auditing.recorder(audit, time.time))
+    record = auditing.recorder(audit, time.time) if audit is not None else None
 
-    def answered(scope: Scope, status: int) -> None:
-        for listener in listeners:
-            listener(scope, status)
+    def answered(scope: Scope, status: int) -> Awaitable[None] | None:
+        if metrics is not None:
+            metrics.answered(scope["method"], status)
+        return None if record is None else record(scope, status)
 
     entry: ASGIApp = Shell(
         dispatcher,

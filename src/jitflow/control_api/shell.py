@@ -4,7 +4,7 @@ import asyncio
 import logging
 import math
 import time
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable
 from urllib.parse import unquote
 
 from msgspec.structs import replace
@@ -51,13 +51,14 @@ class Shell:
         *,
         hosts: Collection[str] = LOOPBACK_HOSTS,
         open_paths: Collection[str] = OPEN,
-        answered: Callable[[Scope, int], None] | None = None,
+        answered: Callable[[Scope, int], Awaitable[None] | None] | None = None,
         limits: Limits = Limits(),  # noqa: B008 - a frozen value
         body_timeout_s: float = BODY_TIMEOUT_S,
     ) -> None:
         """Hold the application. `hosts`: names (without port) that requests may address; `*` allows all.
 
-        `gate` knows who may come in; `open_paths` need no token; `answered` is told the request and the status of each answer.
+        `gate` knows who may come in; `open_paths` need no token; `answered` is told the request and the status of each answer,
+        which leaves when what it returns is done.
         `limits`: how much a caller may ask for who has no limits of his own; his body must arrive within `body_timeout_s`.
 
         The names protect a server on the loopback address from web pages that let their own name point to it.
@@ -217,7 +218,7 @@ async def _while_valid(receive: Receive, gate: Gate, identity: Identity) -> Mess
 class _Answer:
     """Adds the security headers, and knows whether an error can still be answered."""
 
-    def __init__(self, send: Send, begun: Callable[[int], None]) -> None:
+    def __init__(self, send: Send, begun: Callable[[int], Awaitable[None] | None]) -> None:
         self._send = send
         self._tell = begun
         self._begun = False
@@ -225,7 +226,9 @@ class _Answer:
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self._begun = True
-            self._tell(message["status"])
+            told = self._tell(message["status"])
+            if told is not None:
+                await told
             own = message.get("headers", [])
             given = {name for name, _ in own}
             message["headers"] = [*own, *(header for header in _SECURITY_HEADERS if header[0] not in given)]

@@ -20,6 +20,9 @@ _TAG = re.compile(r"\{\{[^{}]*\}\}")
 _RESULT_REFERENCE: Final = re.compile(r"(?:steps|tasks)(?:\.([A-Za-z0-9_-]+)|\['([^']+)'\])\.outputs\.result")
 _OWN_NAMES: Final = ("retries", "lastRetry", "node.name", "steps.name", "tasks.name")
 
+_MAX_PLANS: Final = 64
+"""A template is shared by workflows, which may ask it for ever other targets."""
+
 DISPLAY_NAME: Final = "workflows.argoproj.io/display-name"
 """Annotation of a template: the name under which its nodes are shown."""
 
@@ -267,6 +270,8 @@ class CompiledTemplate:
             asked = tuple(self._index(name, "target '{}' is not defined") for name in target.split())
             leaves = tuple(task.index for task in self.tasks if not task.dependents)
             plan = Plan(self.tasks, asked or leaves)
+            if len(self._plans) >= _MAX_PLANS:
+                self._plans.clear()
             self._plans[target] = plan
         return plan
 

@@ -19,6 +19,11 @@ from jitflow.model.objects import NO_OBJECTS, Objects
 
 _STRFTIME_LETTERS: Final = "aAbBcdDeFhHIjlmMnprRStTuUVwWxXyYzZ"
 
+_SHARED_BYTES: Final = 4096
+"""Longer templates are compiled for each workflow: comparing them with others costs more than it saves."""
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(argo.Template).decode
+
 SCHEDULED_TIME: Final = "workflows.argoproj.io/scheduled-time"
 
 
@@ -63,7 +68,7 @@ class Program:
         """
         found = self._compiled.get(key)
         if found is None:
-            found = CompiledTemplate(key, _with_defaults(self._source(key), self.spec))
+            found = _compiled(key, _with_defaults(self._source(key), self.spec))
             self._compiled[key] = found
         return found
 
@@ -176,6 +181,17 @@ class Program:
         ]
         found = {f"workflow.parameters.{name}": text for name, text in texts.items()}
         return found | {"workflow.parameters": _json(listed), "workflow.parameters.json": _json(listed)}
+
+
+def _compiled(key: str, source: argo.Template) -> CompiledTemplate:
+    """Return a template, compiled; short ones are shared by all workflows that have the same one."""
+    text = _encode(source)
+    return _shared(key, text) if len(text) <= _SHARED_BYTES else CompiledTemplate(key, source)
+
+
+@lru_cache(maxsize=256)
+def _shared(key: str, text: bytes) -> CompiledTemplate:
+    return CompiledTemplate(key, _decode(text))
 
 
 def _spec_of(reference: argo.TemplateRef, namespace: str, objects: Objects) -> argo.WorkflowSpec:

@@ -1,13 +1,17 @@
 """Times and durations as people see them."""
 
 from datetime import UTC, datetime
+from functools import lru_cache
 
 
 def rfc3339(seconds: float | None) -> str:
     """Return a time as `2026-01-31T12:00:00Z`, empty for None."""
-    if seconds is None:
-        return ""
-    return datetime.fromtimestamp(int(seconds), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return "" if seconds is None else _whole(int(seconds))
+
+
+@lru_cache(maxsize=1024)
+def _whole(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def spoken(seconds: float) -> str:

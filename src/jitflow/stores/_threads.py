@@ -3,9 +3,9 @@
 import asyncio
 import sqlite3
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from queue import Empty, SimpleQueue
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from jitflow.ports.errors import Broken, Busy, PortError
 
@@ -40,6 +40,39 @@ class Job(Generic[T]):
             self.result = self.work(connection)
         except PortError as error:
             self.error = error
+
+
+Jobs = Sequence[Job[Any]]
+"""What is handed to a thread at once."""
+
+
+class Gatherer:
+    """Hands the jobs of one turn of an event loop over together: the thread wakes once, and finds a whole batch."""
+
+    def __init__(self, queue: "SimpleQueue[Jobs | None]", max_batch: int) -> None:
+        """Hand over to a queue, at most so many jobs at once."""
+        self._queue = queue
+        self._max_batch = max_batch
+        self._gathered: dict[asyncio.AbstractEventLoop, list[Job[Any]]] = {}
+
+    def put(self, job: Job[Any]) -> None:
+        """Take a job; its loop's next turn hands it over."""
+        gathered = self._gathered.get(job.loop)
+        if gathered is None:  # each loop has a list of its own, which no other touches
+            gathered = self._gathered[job.loop] = []
+            job.loop.call_soon(self._hand_over, job.loop)
+        gathered.append(job)
+
+    def _hand_over(self, loop: asyncio.AbstractEventLoop) -> None:
+        jobs = self._gathered.pop(loop, ())
+        for first in range(0, len(jobs), self._max_batch):
+            self._queue.put(jobs[first : first + self._max_batch])
+
+    def close(self) -> None:
+        """Hand over what is left, then the end mark."""
+        for loop in list(self._gathered):
+            self._hand_over(loop)
+        self._queue.put(None)
 
 
 def _settle(jobs: list[Job[T]]) -> None:
@@ -86,7 +119,7 @@ class Worker:
         name: str,
         connection: sqlite3.Connection,
         serve: Callable[[sqlite3.Connection, list[Job[object]]], None],
-        queue: "SimpleQueue[Job[object] | None]",
+        queue: "SimpleQueue[Jobs | None]",
         *,
         max_batch: int,
     ) -> None:
@@ -118,15 +151,15 @@ class Worker:
         first = self._queue.get()
         if first is None:
             return [], False
-        batch = [first]
+        batch = [*first]
         while len(batch) < self._max_batch:
             try:
-                job = self._queue.get_nowait()
+                jobs = self._queue.get_nowait()
             except Empty:
                 break
-            if job is None:
+            if jobs is None:
                 return batch, False
-            batch.append(job)
+            batch += jobs
         return batch, True
 
 

@@ -21,7 +21,7 @@ from jitflow.ports.store import Commit, EffectRow, RunRow, StoredRun
 from jitflow.stores._bodies import pack, unpack
 from jitflow.stores._lock import FileLock
 from jitflow.stores._schema import QUERIES, migrate, present
-from jitflow.stores._threads import MAX_BATCH, Job, Worker, serve_reads, serve_writes
+from jitflow.stores._threads import MAX_BATCH, Gatherer, Job, Jobs, Worker, serve_reads, serve_writes
 
 T = TypeVar("T")
 
@@ -44,13 +44,14 @@ class SqliteStore:
         self._saved_sequence = 0
         self.found_version = 0
         """The version of the schema that was found; 0: none."""
-        self._writes: SimpleQueue[Job[object] | None] = SimpleQueue()
-        self._reads: SimpleQueue[Job[object] | None] = SimpleQueue()
+        writes: SimpleQueue[Jobs | None] = SimpleQueue()
+        self._reads: SimpleQueue[Jobs | None] = SimpleQueue()
+        self._writes = Gatherer(writes, MAX_BATCH)
         self._prepare()
         connect = self._connect if lock else self._connect_reader
         writer, *readers = [connect(), *(self._connect_reader() for _ in range(_READERS))]
         serve = partial(serve_writes, finish=self._save_sequence)
-        self._workers = [Worker("store-writer", writer, serve, self._writes, max_batch=MAX_BATCH)]
+        self._workers = [Worker("store-writer", writer, serve, writes, max_batch=MAX_BATCH)]
         for reader in readers:  # they share a queue: a long read does not hold up the others
             self._workers.append(Worker("store-reader", reader, serve_reads, self._reads, max_batch=1))
 
@@ -131,34 +132,41 @@ class SqliteStore:
         connection.execute("PRAGMA query_only = ON")
         return connection
 
-    async def _submit(self, queue: "SimpleQueue[Job[object] | None]", work: Callable[[sqlite3.Connection], T]) -> T:
+    async def _write(self, work: Callable[[sqlite3.Connection], T]) -> T:
         if self._closed:
             raise Broken("the state store is closed")
-        if self._lock is None and queue is self._writes:
+        if self._lock is None:
             raise Broken("the state store was opened for reading only")
         job: Job[T] = Job(work)
-        queue.put(job)  # pyright: ignore[reportArgumentType]
+        self._writes.put(job)
+        return await job.future
+
+    async def _read(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        if self._closed:
+            raise Broken("the state store is closed")
+        job: Job[T] = Job(work)
+        self._reads.put((job,))
         return await job.future
 
     # Changes; the private ones run on the writer's thread.
 
     async def commit(self, commit: Commit) -> int:
         """Apply one change (see `StateStore.commit`)."""
-        return await self._submit(self._writes, lambda connection: self._commit(connection, commit))
+        return await self._write(lambda connection: self._commit(connection, commit))
 
     async def remove(self, uid: str) -> None:
         """Delete a run and all that belongs to it."""
-        await self._submit(self._writes, lambda connection: _remove(connection, uid))
+        await self._write(lambda connection: _remove(connection, uid))
 
     async def put(self, kind: str, documents: Iterable[tuple[str, bytes | None]]) -> None:
         """Write small documents in one transaction."""
         rows = tuple(documents)
-        await self._submit(self._writes, lambda connection: _put(connection, kind, rows))
+        await self._write(lambda connection: _put(connection, kind, rows))
 
     async def restore(self, run: StoredRun, events: Sequence[bytes]) -> None:
         """Write a run as another store had it (see `StateStore.restore`)."""
         history = tuple(events)
-        await self._submit(self._writes, lambda connection: self._restore(connection, run, history))
+        await self._write(lambda connection: self._restore(connection, run, history))
 
     def _restore(self, connection: sqlite3.Connection, stored: StoredRun, history: Sequence[bytes]) -> None:
         row = stored.row
@@ -189,7 +197,7 @@ class SqliteStore:
 
     async def load(self, uid: str) -> StoredRun | None:
         """Return a run with its nodes and open effects."""
-        return await self._submit(self._reads, lambda connection: _load(connection, uid))
+        return await self._read(lambda connection: _load(connection, uid))
 
     async def runs(self, *, namespace: str = "", name: str = "", unfinished: bool = False) -> Sequence[RunRow]:
         """Return rows, newest first."""
@@ -198,7 +206,7 @@ class SqliteStore:
         def work(connection: sqlite3.Connection) -> list[RunRow]:
             return [_row(values) for values in connection.execute(query, (namespace, name, unfinished))]
 
-        return await self._submit(self._reads, work)
+        return await self._read(work)
 
     async def events(self, uid: str, *, after: int = 0, limit: int = 1000) -> Sequence[tuple[int, bytes]]:
         """Return the run's history in order."""
@@ -207,7 +215,7 @@ class SqliteStore:
             rows = connection.execute(QUERIES["select_events"], (uid, after, limit))
             return [(number, unpack(body)) for number, body in rows]
 
-        return await self._submit(self._reads, work)
+        return await self._read(work)
 
     async def get(self, kind: str, key: str) -> bytes | None:
         """Return one document."""
@@ -216,7 +224,7 @@ class SqliteStore:
             found = connection.execute(QUERIES["select_document"], (kind, key)).fetchone()
             return unpack(found[0]) if found else None
 
-        return await self._submit(self._reads, work)
+        return await self._read(work)
 
     async def items(self, kind: str, *, after: str = "", limit: int = 0) -> Sequence[tuple[str, bytes]]:
         """Return the documents of a kind, by key."""
@@ -225,24 +233,22 @@ class SqliteStore:
             found = connection.execute(QUERIES["select_documents"], (kind, after, limit or -1))
             return [(key, unpack(body)) for key, body in found]
 
-        return await self._submit(self._reads, work)
+        return await self._read(work)
 
     async def kinds(self) -> Sequence[str]:
         """Return the kinds of which there are documents."""
-        return await self._submit(
-            self._reads, lambda connection: [kind for (kind,) in connection.execute(QUERIES["select_kinds"])]
-        )
+        return await self._read(lambda connection: [kind for (kind,) in connection.execute(QUERIES["select_kinds"])])
 
     async def ready(self) -> None:
         """Return when the file can be read."""
-        await self._submit(self._reads, lambda connection: connection.execute(QUERIES["select_sequence"]).fetchone())
+        await self._read(lambda connection: connection.execute(QUERIES["select_sequence"]).fetchone())
 
     async def close(self) -> None:
         """Finish what was begun, fold the log into the file and release the lock; harmless to repeat."""
         if self._closed:
             return
         self._closed = True
-        self._writes.put(None)
+        self._writes.close()
         for _ in range(_READERS):
             self._reads.put(None)
         await asyncio.to_thread(self._finish)
