@@ -12,8 +12,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from starlette.routing import Route
 
-from jitflow.access import OPEN
+from jitflow.access import OPEN, Gate
 from jitflow.control_api import Application, make_app
+from jitflow.control_api.shell import Shell
 from jitflow.data_api import routes as data_routes
 from jitflow.telemetry.metrics import CustomMetrics, Exposition
 from jitflow.testing.fake_engine import World
@@ -239,3 +240,35 @@ def test_metrics_need_the_token_unless_the_settings_open_them():
     assert 'jitflow_api_requests_total{method="GET",status="401"} 1.0' in answer.text
     assert send("GET", "/metrics", app=an_app(World(), metrics=exposition, open_metrics=True)).status_code == 200
     assert send("GET", "/metrics", headers=GOOD).status_code == 404, "without an exposition there is no such path"
+
+
+def test_an_answer_leaves_only_when_what_is_told_of_it_is_written_down() -> None:
+    async def scenario() -> None:
+        written: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        told: list[int] = []
+        sent: list[Any] = []
+
+        def answered(_scope: Any, status: int) -> asyncio.Future[None]:
+            told.append(status)
+            return written
+
+        async def app(_scope: Any, _receive: Any, send: Any) -> None:
+            await send({"type": "http.response.start", "status": 201, "headers": []})
+            await send({"type": "http.response.body", "body": b"made"})
+
+        async def receive() -> dict[str, Any]:
+            return {"type": "http.request", "body": b""}
+
+        async def send(message: Any) -> None:
+            sent.append(message["type"])
+
+        headers = [(b"host", b"127.0.0.1"), (b"authorization", f"Bearer {TOKEN}".encode())]
+        scope = {"type": "http", "method": "POST", "path": "/made", "headers": headers}
+        async with asyncio.TaskGroup() as group:
+            group.create_task(Shell(app, Gate(TOKEN), answered=answered)(scope, receive, send))
+            await asyncio.sleep(0.01)
+            assert (told, sent) == ([201], [])
+            written.set_result(None)
+        assert sent == ["http.response.start", "http.response.body"]
+
+    asyncio.run(scenario())

@@ -1,5 +1,6 @@
 """The audit log: what is written down, who reads it, that it only grows, and that no secret is in it."""
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -144,3 +145,41 @@ def test_a_full_disk_fails_no_request(tmp_path: Path, caplog: pytest.LogCaptureF
     log.close()
     log.write(entry(1))  # the file is closed: the write fails as it would on a broken disk
     assert "audit entry lost" in caplog.text
+
+
+def test_entries_of_one_turn_are_written_together_and_told_when_they_are(tmp_path: Path):
+    async def scenario() -> None:
+        log = AuditLog(tmp_path)
+        waiting = [log.written(entry(number)) for number in range(3)]
+        assert not any(one.done() for one in waiting)
+        assert log.read(AuditQuery()) == []
+        waiting[0].cancel()  # who waits no longer keeps nobody else from being told
+        await asyncio.gather(*waiting[1:])
+        assert [one.at for one in log.read(AuditQuery())] == [2, 1, 0]
+        log.close()
+
+    asyncio.run(scenario())
+
+
+def test_what_waits_is_written_when_the_log_is_closed(tmp_path: Path):
+    async def scenario() -> None:
+        log = AuditLog(tmp_path)
+        waiting = log.written(entry(1))
+        log.close()
+        assert waiting.done()
+        assert len(log.read(AuditQuery())) == 1
+
+    asyncio.run(scenario())
+
+
+def test_entries_of_one_turn_fill_no_file_beyond_its_size(tmp_path: Path):
+    async def scenario() -> None:
+        log = AuditLog(tmp_path, file_bytes=1000, files=50)
+        await asyncio.gather(*(log.written(entry(number)) for number in range(40)))
+        log.close()
+        assert [one.at for one in log.read(AuditQuery(limit=100))] == list(reversed(range(40)))
+
+    asyncio.run(scenario())
+    files = list(tmp_path.iterdir())
+    assert len(files) > 1
+    assert all(file.stat().st_size <= 1000 for file in files)

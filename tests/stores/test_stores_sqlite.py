@@ -10,12 +10,14 @@ import sys
 import time
 from importlib import resources
 from pathlib import Path
+from queue import SimpleQueue
 
 import pytest
 from msgspec.structs import replace
 
 from jitflow.ports.errors import Broken
 from jitflow.ports.store import Commit
+from jitflow.stores._threads import Gatherer, Job, Jobs
 from jitflow.stores.sqlite import SqliteStore
 from jitflow.testing.store_contract import BIG, a_commit, a_row
 
@@ -260,5 +262,37 @@ def test_a_file_of_an_older_version_is_brought_up_to_date(tmp_path: Path) -> Non
             await store.commit(Commit(row=replace(row, version=2, live=False, archived=True)))
             (row,) = await store.runs()
             assert (row.live, row.archived) == (False, True)
+
+    asyncio.run(scenario())
+
+
+def test_changes_of_one_turn_reach_the_thread_together() -> None:
+    async def scenario() -> None:
+        queue: SimpleQueue[Jobs | None] = SimpleQueue()
+        gatherer = Gatherer(queue, max_batch=2)
+        jobs = [Job(lambda _connection: None) for _ in range(5)]
+        for job in jobs[:3]:
+            gatherer.put(job)
+        assert queue.empty()
+        await asyncio.sleep(0)
+        assert [list(queue.get_nowait() or ()) for _ in range(2)] == [jobs[:2], jobs[2:3]]
+        for job in jobs[3:]:
+            gatherer.put(job)
+        gatherer.close()  # before the turn has ended
+        assert queue.get_nowait() == jobs[3:]
+        assert queue.get_nowait() is None
+        await asyncio.sleep(0)
+        assert queue.empty()
+
+    asyncio.run(scenario())
+
+
+def test_what_is_handed_in_just_before_the_end_is_stored(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with asyncio.TaskGroup() as group, SqliteStore.open(tmp_path / "state.db") as store:
+            group.create_task(store.commit(a_commit("one")))
+            await asyncio.sleep(0)
+        async with SqliteStore.open(tmp_path / "state.db") as store:
+            assert await store.load("one") is not None
 
     asyncio.run(scenario())

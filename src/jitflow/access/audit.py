@@ -16,6 +16,7 @@ from jitflow.telemetry import logger
 
 _log = logger("audit")
 _encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(AuditEntry).decode
 _FILE: Final = re.compile(r"audit-(\d{8})\.jsonl")
 _MAX_ANSWER: Final = 10_000
 _REFUSED_BURST: Final = 60.0
@@ -114,17 +115,23 @@ class AuditLog:
                 while fitting < len(lines) and (not size or size + len(lines[fitting]) <= self._file_bytes):
                     size += len(lines[fitting])
                     fitting += 1
-                if fitting:
-                    self._size += os.write(self._file, b"".join(lines[:fitting]))
-                    del lines[:fitting]
+                self._append(b"".join(lines[:fitting]))
+                del lines[:fitting]
                 if lines:
                     self._rotate()
         except OSError as error:
-            _log.error("audit entries lost", error, entries=len(lines))
+            for entry in map(_decode, lines):
+                _log.error("audit entry lost", error, subject=entry.subject, action=entry.action)
         finally:
             for done in waiting:
                 if not done.done():
                     done.set_result(None)
+
+    def _append(self, text: bytes) -> None:
+        while text:
+            written = os.write(self._file, text)
+            self._size += written
+            text = text[written:]
 
     def _may_write_refusal(self) -> bool:
         now = self._now()
@@ -147,7 +154,6 @@ class AuditLog:
         return found
 
     def _entries(self) -> Iterator[AuditEntry]:
-        decode = msgspec.json.Decoder(AuditEntry).decode
         for number in reversed(self._numbers()):
             try:
                 lines = self._path(number).read_bytes().splitlines()
@@ -155,7 +161,7 @@ class AuditLog:
                 continue  # it has just been rotated away
             for line in reversed(lines):
                 try:
-                    yield decode(line)
+                    yield _decode(line)
                 except msgspec.MsgspecError:
                     continue  # the end of a line that a power cut cut off
 

@@ -4,7 +4,7 @@ from typing import Any, TypeVar
 
 import msgspec
 from msgspec import Struct
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 
 from jitflow.access import Permission
 from jitflow.app.logs import LogQuery
@@ -112,15 +112,33 @@ def decode(body: bytes, kind: type[T]) -> T:
         raise Refused(f"the body is not valid JSON: {error}") from None
 
 
+async def body_of(request: Request) -> bytes:
+    """Return a request's body, of one that came in one piece without further ado.
+
+    Raises:
+        ClientDisconnect: the client has gone.
+    """
+    message = await request.receive()
+    if message["type"] == "http.disconnect":
+        raise ClientDisconnect
+    parts = [message.get("body", b"")]
+    while message.get("more_body", False):
+        message = await request.receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        parts.append(message.get("body", b""))
+    return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
 async def read_control(request: Request) -> ControlBody:
     """Return the body of a control request; an empty one means defaults."""
-    body = await request.body()
+    body = await body_of(request)
     return decode(body, ControlBody) if body.strip() else ControlBody()
 
 
 async def read_manifest(request: Request) -> Submission:
     """Return what was sent: in Argo's JSON body, or YAML as it is."""
-    body = await request.body()
+    body = await body_of(request)
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() in YAML_TYPES:
         try:
             text = body.decode()

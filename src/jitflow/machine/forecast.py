@@ -14,6 +14,7 @@ from msgspec import Struct
 from jitflow.expr import tags
 from jitflow.machine import locations, names, phases
 from jitflow.machine import node as types
+from jitflow.machine import templates as keys
 from jitflow.machine.arguments import ArtifactArgument, found_artifact
 from jitflow.machine.compiled import CompiledTemplate, Plan, Task
 from jitflow.machine.future import FutureInputs, FutureTasks, FutureValues, LiveView, Outcome, future_inputs, has_tags, known
@@ -92,13 +93,21 @@ def has_data(state: State, objects: Objects = NO_OBJECTS) -> bool:
     program = state.program
     if program.named.files:
         return True
+    if program.parts.has_data is not None:
+        return program.parts.has_data
+    found, own = False, True
     for template in reached(program, objects):
-        if template is None:
-            continue
-        source = template.source
-        if (source.inputs and source.inputs.artifacts) or (source.outputs and source.outputs.artifacts):
-            return True
-    return False
+        own = own and template is not None and not keys.is_of_another(template.key)
+        if template is not None and _touches_data(template.source):
+            found = True
+            break
+    if own:
+        program.parts.has_data = found
+    return found
+
+
+def _touches_data(source: argo.Template) -> bool:
+    return bool((source.inputs and source.inputs.artifacts) or (source.outputs and source.outputs.artifacts))
 
 
 class _FullError(Exception):

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import cached_property, lru_cache
 from typing import Any, Final
+from weakref import WeakValueDictionary
 
 import msgspec
 
@@ -27,6 +28,31 @@ _decode = msgspec.msgpack.Decoder(argo.Template).decode
 SCHEDULED_TIME: Final = "workflows.argoproj.io/scheduled-time"
 
 
+class Parts:
+    """What of a program depends on nothing but its spec: the same for all workflows with that spec."""
+
+    def __init__(self, spec: argo.WorkflowSpec) -> None:
+        """Compile what every workflow needs; templates follow as they are needed."""
+        self.spec = spec
+        self.arguments = CompiledArguments(spec.arguments)
+        self.hooks = compiled_hooks(spec.hooks, spec.on_exit)
+        self.sources = {template.name or "": template for template in spec.templates}
+        self.compiled: dict[str, CompiledTemplate] = {}
+        self.has_data: bool | None = None
+        """Whether its templates read or write artifacts; None: not known, or it is for those of other objects to say."""
+
+
+_parts: WeakValueDictionary[int, Parts] = WeakValueDictionary()
+"""What live programs use, by the identity of the spec, which each keeps: a manifest that is sent again is read only once."""
+
+
+def _parts_of(spec: argo.WorkflowSpec) -> Parts:
+    found = _parts.get(id(spec))
+    if found is None:
+        found = _parts[id(spec)] = Parts(spec)
+    return found
+
+
 class Program:
     """A workflow's manifest, compiled template by template as they are needed, and the values that never change."""
 
@@ -44,11 +70,12 @@ class Program:
         self.metadata = workflow.metadata or argo.ObjectMeta()
         self.spec = spec or workflow.spec
         self.name = self.metadata.name or ""
-        self.arguments = CompiledArguments(self.spec.arguments)
-        self.hooks = compiled_hooks(self.spec.hooks, self.spec.on_exit)
+        self.parts = _parts_of(self.spec)
+        self.arguments = self.parts.arguments
+        self.hooks = self.parts.hooks
         self._stored = dict(stored or {})
-        self._sources = {template.name or "": template for template in self.spec.templates}
-        self._compiled: dict[str, CompiledTemplate] = {}
+        self._others: dict[str, CompiledTemplate] = {}
+        """Compiled templates of other objects, which may be others for the next workflow."""
 
     @property
     def own_spec(self) -> argo.WorkflowSpec | None:
@@ -66,10 +93,10 @@ class Program:
         Raises:
             Problem: there is none of that name.
         """
-        found = self._compiled.get(key)
+        compiled = self._others if keys.is_of_another(key) else self.parts.compiled
+        found = compiled.get(key)
         if found is None:
-            found = _compiled(key, _with_defaults(self._source(key), self.spec))
-            self._compiled[key] = found
+            found = compiled[key] = _compiled(key, _with_defaults(self._source(key), self.spec))
         return found
 
     def _source(self, key: str) -> argo.Template:
@@ -77,7 +104,7 @@ class Program:
         if slash:
             source = self.template(parent).tasks[int(place)].source.inline
         else:
-            source = self._stored.get(key) if keys.is_of_another(key) else self._sources.get(key)
+            source = self._stored.get(key) if keys.is_of_another(key) else self.parts.sources.get(key)
         if source is None:
             raise Problem(f"template {key} not found")
         return source
