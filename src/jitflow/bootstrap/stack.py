@@ -256,7 +256,7 @@ def _object_changed(change: ObjectChange, engine: Engine) -> None:
         engine.owner_gone(change.value.metadata.uid or "-")
 
 
-def _deleted(change: Change, resources: ResourceAgent, owner: Owner) -> None:
+def _deleted(change: RunChange, resources: ResourceAgent, owner: Owner) -> None:
     if change.kind == "DELETED":
         owner.spawn(resources.owner_changed(change), "delete what a workflow owned")
 
