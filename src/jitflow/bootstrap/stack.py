@@ -38,6 +38,7 @@ from jitflow.dataplane import (
     Tuning,
 )
 from jitflow.engine import Engine, Images
+from jitflow.engine.changes import Change as RunChange
 from jitflow.engine.plugins import WorkflowPlugins
 from jitflow.engine.podkeeper import PodKeeperConfig
 from jitflow.engine.surroundings import Surroundings
