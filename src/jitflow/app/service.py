@@ -299,8 +299,13 @@ class Service:
 
     async def document(self, row: RunRow) -> argo.Workflow | None:
         """Return the workflow of a row, None if it was deleted meanwhile."""
+        found = await self.halves(row)
+        return None if found is None else document(*found)
+
+    async def halves(self, row: RunRow) -> tuple[argo.Workflow, RunRow] | None:
+        """Return what a workflow's document is made of, None if it was deleted meanwhile: neither changes, both are replaced."""
         workflow = await self._engine.fetch(row.uid)
-        return None if workflow is None else document(workflow, self._index.by_uid(row.uid) or row)
+        return None if workflow is None else (workflow, self._index.by_uid(row.uid) or row)
 
     def list(self, selection: Selection, *, limit: int = 0, offset: int = 0) -> Page:
         """Return rows of the selected runs, newest first, those that only the archive knows among them."""

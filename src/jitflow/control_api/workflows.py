@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -13,10 +14,11 @@ from jitflow.app.events import Happening
 from jitflow.app.fields import Fields
 from jitflow.app.index import Page
 from jitflow.app.names import check_namespace
-from jitflow.app.present import brief, outline, plain
+from jitflow.app.present import brief, document, outline, plain
 from jitflow.app.service import Service
 from jitflow.app.submit import SubmitOptions
 from jitflow.control_api import large
+from jitflow.control_api.answers import KnownAnswers
 from jitflow.control_api.guards import note_name
 from jitflow.control_api.requests import (
     SubmitBody,
@@ -32,9 +34,11 @@ from jitflow.control_api.requests import (
 from jitflow.control_api.streams import Emit, Stream, prefers_events
 from jitflow.model import argo
 from jitflow.model.logs import LogEntry
+from jitflow.model.problems import Refused
 from jitflow.ports.store import RunRow
 
 _encode = msgspec.json.Encoder().encode
+_parsed = lru_cache(maxsize=128)(Fields)
 _BASE = "/api/v1/workflows/{namespace}"
 _ONE = _BASE + "/{name}"
 
@@ -80,6 +84,7 @@ class WorkflowRoutes:
     def __init__(self, service: Service) -> None:
         """Hold the use-cases."""
         self._service = service
+        self._known = KnownAnswers()
 
     def routes(self) -> list[BaseRoute]:
         """Return the table."""
@@ -150,13 +155,23 @@ class WorkflowRoutes:
 
     async def get(self, request: Request) -> Response:
         """Return one workflow."""
-        fields = Fields(request.query_params.get("fields", ""))
+        text = request.query_params.get("fields", "")
+        fields = _parsed(text)
         namespace, name = request.path_params["namespace"], request.path_params["name"]
-        uid = request.query_params.get("uid", "")
+        row = self._service.find(namespace, name, uid=request.query_params.get("uid", ""))
+        asked = (row.uid, text)
         if fields.wants_only_row(""):
-            return answer(fields.apply(outline(self._service.find(namespace, name, uid=uid))))
-        workflow = await self._service.get(namespace, name, uid=uid)
-        body = await large.encoded(await large.wanted(workflow, fields) if fields else workflow)
+            body = self._known.find(asked, (row,))
+            body = body or self._known.keep(asked, (row,), _encode(fields.apply(outline(row))))
+            return Response(body, media_type="application/json")
+        halves = await self._service.halves(row)
+        if halves is None:
+            raise Refused(f'workflows.argoproj.io "{row.name}" not found', code="not_found")
+        body = self._known.find(asked, halves)
+        if body is None:
+            workflow = document(*halves)
+            body = await large.encoded(await large.wanted(workflow, fields) if fields else workflow)
+            self._known.keep(asked, halves, body)
         return Response(body, media_type="application/json")
 
     async def delete(self, request: Request) -> Response:

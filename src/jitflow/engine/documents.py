@@ -9,10 +9,13 @@ from jitflow.model import argo
 from jitflow.ports.store import StoredRun
 
 KEPT_DOCUMENTS = 64
-"""Finished workflows whose documents stay in memory."""
+"""Finished workflows, and small ones that run, whose documents stay in memory."""
 
 KEPT_NODES = 1_000
 """A document with more nodes is read from the store each time."""
+
+SMALL = 50
+"""A live workflow's document with at most so many nodes is kept until the workflow changes."""
 
 LARGE = 500
 """With more nodes a document takes so long that others would notice: a thread makes it, from the state, which never changes."""
@@ -26,12 +29,14 @@ class Documents:
         self._now = now
         self._host = host
         self._finished: OrderedDict[str, argo.Workflow] = OrderedDict()
+        self._small: OrderedDict[str, tuple[machine.State, argo.Workflow]] = OrderedDict()
         self._last: tuple[machine.State, argo.Workflow] | None = None
         self._one = asyncio.Lock()
 
     def forget(self, uid: str) -> None:
         """A finished workflow is gone, or runs again."""
         self._finished.pop(uid, None)
+        self._small.pop(uid, None)
 
     def let_go(self) -> None:
         """Keep the last large document no longer."""
@@ -44,13 +49,27 @@ class Documents:
         return self._finished.get(uid)
 
     async def of(self, state: machine.State) -> argo.Workflow:
-        """Return a workflow's document."""
+        """Return a workflow's document: the same one as long as the state is the same."""
+        if len(state.nodes) <= SMALL:
+            return self._of_small(state)
         if len(state.nodes) <= LARGE:
             return self._made(state)
         async with self._one:
             if self._last is None or self._last[0] is not state:
                 self._last = (state, await asyncio.to_thread(self._made, state))
             return self._last[1]
+
+    def _of_small(self, state: machine.State) -> argo.Workflow:
+        uid = state.program.metadata.uid or ""
+        known = self._small.get(uid)
+        if known is not None and known[0] is state:
+            return known[1]
+        found = self._made(state)
+        self._small[uid] = (state, found)
+        self._small.move_to_end(uid)
+        if len(self._small) > KEPT_DOCUMENTS:
+            self._small.popitem(last=False)
+        return found
 
     async def of_stored(self, uid: str, stored: StoredRun) -> argo.Workflow:
         """Return the document of a workflow that does not run."""

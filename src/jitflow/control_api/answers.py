@@ -1,0 +1,32 @@
+"""Answers that are asked for over and over: kept while what they were made of is the same."""
+
+from collections import OrderedDict
+
+MAX_KEPT = 256
+MAX_KEPT_BYTES = 16 * 1024
+"""So many answers are kept, none longer than that."""
+
+
+class KnownAnswers:
+    """Encoded answers by what was asked for. What they are made of never changes: something new takes its place."""
+
+    def __init__(self) -> None:
+        """Know none."""
+        self._known: OrderedDict[tuple[str, ...], tuple[tuple[object, ...], bytes]] = OrderedDict()
+
+    def find(self, asked: tuple[str, ...], made_of: tuple[object, ...]) -> bytes | None:
+        """Return the answer to what was asked, if it was made of these very objects."""
+        known = self._known.get(asked)
+        if known is None or any(old is not new for old, new in zip(known[0], made_of, strict=True)):
+            return None
+        self._known.move_to_end(asked)
+        return known[1]
+
+    def keep(self, asked: tuple[str, ...], made_of: tuple[object, ...], body: bytes) -> bytes:
+        """Take note of an answer, and return it."""
+        if len(body) <= MAX_KEPT_BYTES and sum(map(len, asked)) <= MAX_KEPT_BYTES:
+            self._known[asked] = (made_of, body)
+            self._known.move_to_end(asked)
+            if len(self._known) > MAX_KEPT:
+                self._known.popitem(last=False)
+        return body
