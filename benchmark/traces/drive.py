@@ -1,16 +1,18 @@
 """The planner in the model: its commands are obeyed, its decisions are timed."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
 
 from benchmark.traces.workloads import LATENCY_S, STREAM_SHARE, TRANSFERS, WORKERS, Point, Trace
 from benchmark.traces.world import Clock
-from jitflow.model.data import FutureStep, ObjectRef
-from jitflow.planner import Command, Evict, Fetch, Grant, Link, Plan, Planner, PlannerOptions, Setting, Store, Take
+from jitflow.model.data import FutureStep, ObjectRef, ReplicaState
+from jitflow.planner import Beside, Command, Evict, Fetch, Grant, Link, Plan, Planner, PlannerOptions, Setting, Store, Take
 
 _PART_BYTES = 16 << 20
+Chooser = Callable[[Sequence[Beside], Mapping[ObjectRef, int]], Plan]
+"""Gives a plan, from the workflows that run and what is near."""
 
 
 def setting(point: Point) -> Setting:
@@ -45,13 +47,17 @@ def options(rate_Bps: float) -> PlannerOptions:
 
 @dataclass(frozen=True)
 class Submitted:
-    """A workflow that arrives at a time with a plan; `steps` say what the planner is told, the trace what is true."""
+    """A workflow that arrives at a time with a plan; `steps` say what the planner is told, the trace what is true.
+
+    `choose`: gives the plan when it arrives, from what runs then and what is near.
+    """
 
     uid: str
     trace: Trace
     steps: Sequence[FutureStep]
     plan: Plan | None = None
     at_s: float = 0.0
+    choose: Chooser | None = None
 
 
 @dataclass
@@ -88,6 +94,8 @@ class Drive:
         self._children: dict[str, list[str]] = {}
         self._transient: set[ObjectRef] = set()
         self._owner: dict[ObjectRef, str] = {}
+        self._ended: set[str] = set()
+        self._running: dict[str, tuple[Submitted, Plan | None]] = {}
         for one in submitted:
             self._learn(one)
             self.clock.after(one.at_s, lambda one=one: self._arrive(one))
@@ -120,10 +128,31 @@ class Drive:
 
     def _arrive(self, one: Submitted) -> None:
         self.planner.decide(self.clock.now)
-        self.planner.announce(one.uid, one.steps, one.plan)
+        plan = one.choose(self._beside(), self._near(one)) if one.choose is not None else one.plan
+        self._running[one.uid] = (one, plan)
+        self.planner.announce(one.uid, one.steps, plan)
         for step in one.steps:
             if not step.after:
                 self.planner.ask(one.uid, step)
+
+    def _beside(self) -> list[Beside]:
+        """Return what is left of the workflows that have come."""
+        found: list[Beside] = []
+        for uid, (one, plan) in self._running.items():
+            left = [step for step in one.steps if step.id not in self._ended]
+            if left:
+                found.append(Beside(uid=uid, steps=left, plan=plan, came_s=self.clock.now - one.at_s))
+        return found
+
+    def _near(self, new: Submitted) -> dict[ObjectRef, int]:
+        """Return what is in the store of what the new workflow and those that have come read and nobody will write."""
+        left = [
+            step for one in (*(one for one, _ in self._running.values()), new) for step in one.steps if step.id not in self._ended
+        ]
+        written = {each.ref for step in left for each in step.outputs}
+        read = dict.fromkeys(each.ref for step in left for each in step.inputs)
+        views = ((ref, self.planner.item(ref)) for ref in read if ref not in written)
+        return {ref: self._sizes[ref] for ref, view in views if view is not None and view.state is ReplicaState.RESIDENT}
 
     def _pump(self) -> None:
         while commands := self.planner.decide(self.clock.now):
@@ -159,6 +188,7 @@ class Drive:
         one, step, _ = self._steps[name]
         self.outcome.unfinished -= 1
         self.outcome.ends[one.uid] = self.clock.now
+        self._ended.add(name)
         self.planner.ended(name, [(each.ref, each.size_bytes or 0) for each in step.outputs])
         for child in self._children.get(name, ()):
             self._blockers[child] -= 1

@@ -1,5 +1,6 @@
 """Several workflows in one store: how long all take together, and how much each is held up by the others."""
 
+import dataclasses
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +13,8 @@ from benchmark.traces.grid import BLIND, OURS, place_of, trace_of
 from benchmark.traces.kept import Place
 from benchmark.traces.tables import table
 from benchmark.traces.workloads import WORKERS, Point, Trace, balanced, name_of, rate
-from jitflow.planner import Effort, Plan, choose, without_estimates
+from jitflow.model.data import FutureStep, ObjectRef
+from jitflow.planner import Beside, Effort, Plan, choose, choose_beside, without_estimates
 
 MIXES = (
     ("montage-chameleon-2mass-01d", "epigenomics-chameleon-hep", "smrnaseq", "seismology"),
@@ -124,6 +126,16 @@ def _alone(trace: Trace, place: Point, plan: Plan) -> float:
     return drive.Drive([drive.Submitted("w", trace, trace.steps(), plan)], place).run().makespan_s
 
 
+def _choosing(steps: Sequence[FutureStep], place: Point, effort: Effort) -> drive.Chooser:
+    """Return what chooses the plan of a workflow when it comes, as the service does."""
+
+    def chosen(beside: Sequence[Beside], near: Mapping[ObjectRef, int]) -> Plan:
+        setting = replace(drive.setting(place), resident=dict(near))
+        return choose_beside(choose(steps, setting, effort), steps, setting, effort, beside=beside)
+
+    return chosen
+
+
 def _together(scene: _Scene, policy: str, plans: Mapping[Trace, Plan]) -> Row:
     """Run the workflows in one store."""
     task, place = scene.task, scene.place
@@ -133,7 +145,10 @@ def _together(scene: _Scene, policy: str, plans: Mapping[Trace, Plan]) -> Row:
         plan = plans[trace]
         starts = {f"{uid}/{name.split('/', 1)[1]}": start for name, start in plan.starts.items()}
         steps = trace.steps(uid, shared=task.same)
-        submitted.append(drive.Submitted(uid, trace, steps, replace(plan, starts=starts), at_s))
+        one = drive.Submitted(uid, trace, steps, replace(plan, starts=starts), at_s)
+        if policy == OURS and number:
+            one = dataclasses.replace(one, choose=_choosing(steps, place, task.effort))
+        submitted.append(one)
     done = drive.Drive(submitted, place).run()
     slow = tuple((done.ends[one.uid] - one.at_s) / scene.alone[one.trace] for one in submitted)
     return Row(

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Sequence
+from io import BytesIO
 from pathlib import Path
 
 import pytest
@@ -10,12 +11,12 @@ from far_store import Clock, FarStore, Kit, a_step, ref
 from msgspec.structs import replace
 
 from jitflow.dataplane import PlanProcess, Tuning
-from jitflow.dataplane.choosing import ChoiceFailed, Question, answer
+from jitflow.dataplane.choosing import ChoiceFailed, Question, _frames, answer, read
 from jitflow.dataplane.history import History
 from jitflow.dataplane.journal import Journal
 from jitflow.model.data import FutureStep, ObjectInfo, ObjectRef
 from jitflow.model.reports import PlanNote
-from jitflow.planner import Arrival, Link, Plan, PlannerOptions, Setting, plain, simulate
+from jitflow.planner import Arrival, Beside, Link, Plan, PlannerOptions, Setting, plain, simulate
 from jitflow.testing.memory_store import MemoryStore
 
 
@@ -89,6 +90,39 @@ def test_a_plan_is_chosen_from_run_times_and_rates_and_is_followed_over_a_restar
         assert not await kit.store.items("plan")
 
     asyncio.run(run())
+
+
+def test_a_plan_is_chosen_beside_the_workflows_that_run(tmp_path: Path) -> None:
+    async def run() -> None:
+        kit = a_kit(tmp_path)
+        plane = await kit.start()
+        plane._core.history.counters.rates["far"] = 1e6
+        first = chain(kit, "first", 20.0)
+        second = [
+            replace(step, id=f"v{step.id[1:]}", after=tuple(f"v{name[1:]}" for name in step.after))
+            for step in chain(kit, "second", 2.0)
+        ]
+        await plane.check("w", [*first, *second])
+        kit.far.gates["fetch", ref("first0")] = asyncio.Event()
+        plane.announce("w", first)
+        assert "beside" not in (await planned(kit)).reason
+        plane.announce("v", second)
+        note = await planned(kit, "v")
+        assert "beside 1 other workflow" in note.reason
+        assert note.makespan_s == pytest.approx(6.0, rel=0.1), "alone"
+        await plane.close()
+
+    asyncio.run(run())
+
+
+def test_a_question_comes_through_with_the_workflows_beside_it() -> None:
+    steps, question = a_question({"a": 1.0, "b": 2.0}, 1.0)
+    others = [
+        Beside(uid="x", steps=[replace(step, id=f"x{step.id[1:]}") for step in steps], plan=plain(steps), came_s=3.0, weight=2.0),
+        Beside(uid="y", steps=[], came_s=-1.0),
+    ]
+    asked = replace(question, beside=others, weight=4.0)
+    assert read(BytesIO(b"".join(len(frame).to_bytes(4, "big") + frame for frame in _frames(asked, 1.5)))) == (asked, 1.5)
 
 
 def test_a_plan_of_an_earlier_life_that_nobody_follows_is_removed(tmp_path: Path) -> None:

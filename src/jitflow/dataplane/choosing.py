@@ -9,15 +9,26 @@ import contextlib
 import os
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import BinaryIO
 
 import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from jitflow.model.data import FutureStep, ObjectRef, StepId
-from jitflow.planner import Effort, Link, Plan, PlannerOptions, Setting, choose, plain, without_estimates
+from jitflow.model.data import FutureStep, ObjectRef, StepId, WorkflowUid
+from jitflow.planner import (
+    Beside,
+    Effort,
+    Link,
+    Plan,
+    PlannerOptions,
+    Setting,
+    choose,
+    choose_beside,
+    plain,
+    without_estimates,
+)
 
 BUDGET_S, _MOST_S = 2.0, 20.0
 """Processor time of one choice, and of one for a workflow that takes long."""
@@ -30,6 +41,12 @@ EFFORT = Effort(events=1_000_000, restarts=64, thrift=0.02)
 """More than time allows in a large workflow; in a small one all of it takes a moment."""
 _FRESH = 0.02
 """While nothing has come for the sake of an order yet, so much is enough to take another one."""
+_ALONE = 0.4
+"""Where other workflows run, so much of the time goes to plans as if they did not; the rest to plans beside them."""
+MOST_BESIDE = 10_000
+"""Steps of the other workflows: beside more of them too few plans could be tried, however long that may take."""
+_TRIES = 16
+"""So many plans can be tried beside others, or none is."""
 _UNTRIED = Effort(events=0)
 _EVENTS_PER_S = 8_000
 """So many events are simulated in a second, at best: a workflow that takes longer than the budget is not tried at all."""
@@ -39,12 +56,24 @@ class Question(Struct, frozen=True, kw_only=True):
     """What is asked. `blind`: too little is known of run times or links, so sizes alone are to count.
 
     `current`: the plan that is followed until now, None: the plain order.
+    `beside`: the other workflows that run, `weight`: of this one beside them.
     """
 
     steps: Sequence[FutureStep]
     setting: Setting
     blind: bool = False
     current: Plan | None = None
+    beside: Sequence[Beside] = ()
+    weight: float = 1.0
+
+
+class _Other(Struct, frozen=True, kw_only=True):
+    """Another workflow without its steps."""
+
+    uid: WorkflowUid
+    plan: Plan | None
+    came_s: float
+    weight: float
 
 
 class _Head(Struct, frozen=True, kw_only=True):
@@ -59,6 +88,8 @@ class _Head(Struct, frozen=True, kw_only=True):
     barriers: list[tuple[StepId, ...]]
     blind: bool
     current: Plan | None
+    others: list[_Other]
+    weight: float
     budget_s: float
     pieces: int
 
@@ -67,6 +98,8 @@ class _Piece(Struct, frozen=True, kw_only=True):
     steps: list[FutureStep]
     behind: list[int]
     """Of each step, the number of its barrier."""
+    whose: int
+    """0: of the workflow that is asked for; else of so many-th of the others."""
 
 
 class ChoiceFailed(Exception):
@@ -135,14 +168,15 @@ def _frames(question: Question, budget_s: float) -> Iterator[bytes]:
     """Yield a question, in pieces that are each encoded in a few milliseconds."""
     encoder = msgspec.msgpack.Encoder()
     setting = question.setting
+    flows = [question.steps, *(one.steps for one in question.beside)]
     numbers: dict[int, int] = {}
     barriers: list[tuple[StepId, ...]] = []
-    for step in question.steps:
+    for step in (step for steps in flows for step in steps):
         # Steps behind one barrier share a tuple, and go on doing so.
         if id(step.after) not in numbers:
             numbers[id(step.after)] = len(barriers)
             barriers.append(step.after)
-    starts = range(0, len(question.steps), _PIECE)
+    pieces = [(whose, start) for whose, steps in enumerate(flows) for start in range(0, len(steps), _PIECE)]
     yield encoder.encode(
         _Head(
             capacity_bytes=setting.capacity_bytes,
@@ -154,14 +188,16 @@ def _frames(question: Question, budget_s: float) -> Iterator[bytes]:
             barriers=barriers,
             blind=question.blind,
             current=question.current,
+            others=[_Other(uid=one.uid, plan=one.plan, came_s=one.came_s, weight=one.weight) for one in question.beside],
+            weight=question.weight,
             budget_s=budget_s,
-            pieces=len(starts),
+            pieces=len(pieces),
         )
     )
-    for start in starts:
-        steps = question.steps[start : start + _PIECE]
+    for whose, start in pieces:
+        steps = flows[whose][start : start + _PIECE]
         behind = [numbers[id(step.after)] for step in steps]
-        yield encoder.encode(_Piece(steps=[replace(step, after=()) for step in steps], behind=behind))
+        yield encoder.encode(_Piece(steps=[replace(step, after=()) for step in steps], behind=behind, whose=whose))
 
 
 def read(source: BinaryIO) -> tuple[Question, float]:
@@ -171,10 +207,10 @@ def read(source: BinaryIO) -> tuple[Question, float]:
         EOFError: it is not complete.
     """
     head = msgspec.msgpack.decode(_frame(source), type=_Head)
-    steps: list[FutureStep] = []
+    flows: list[list[FutureStep]] = [[] for _ in range(len(head.others) + 1)]
     for _ in range(head.pieces):
         piece = msgspec.msgpack.decode(_frame(source), type=_Piece)
-        steps += (replace(step, after=head.barriers[n]) for step, n in zip(piece.steps, piece.behind, strict=True))
+        flows[piece.whose] += (replace(step, after=head.barriers[n]) for step, n in zip(piece.steps, piece.behind, strict=True))
     setting = Setting(
         capacity_bytes=head.capacity_bytes,
         link=head.link,
@@ -183,7 +219,14 @@ def read(source: BinaryIO) -> tuple[Question, float]:
         links=head.links,
         resident=dict(head.resident),
     )
-    return Question(steps=steps, setting=setting, blind=head.blind, current=head.current), head.budget_s
+    beside = [
+        Beside(uid=one.uid, steps=steps, plan=one.plan, came_s=one.came_s, weight=one.weight)
+        for one, steps in zip(head.others, flows[1:], strict=True)
+    ]
+    question = Question(
+        steps=flows[0], setting=setting, blind=head.blind, current=head.current, beside=beside, weight=head.weight
+    )
+    return question, head.budget_s
 
 
 def _frame(source: BinaryIO) -> bytes:
@@ -204,10 +247,19 @@ def answer(question: Question, budget_s: float) -> Plan:
     if question.blind:
         plan = without_estimates(steps)
         return replace(plan, reason=f"{plan.name}: by sizes alone, for too little is known of run times or of the links")
-    until, asker = time.process_time() + budget_s, os.getppid()
     moved = {one.ref for step in steps for one in (*step.inputs, *step.outputs)}
     if len(steps) + len(moved) > _EVENTS_PER_S * budget_s:
         plan = current if begun else choose(steps, setting, _UNTRIED)
         return replace(plan, reason=f"{plan.reason or plan.name}; too large a workflow to try several plans")
     effort = EFFORT if begun else replace(EFFORT, steady=_FRESH)
-    return choose(steps, setting, effort, lambda: time.process_time() >= until or os.getppid() != asker, current=current)
+    count = len(steps) + sum(len(one.steps) for one in question.beside)
+    beside = question.beside if _TRIES * count <= _EVENTS_PER_S * budget_s else ()
+    began, asker = time.process_time(), os.getppid()
+
+    def over(share: float) -> Callable[[], bool]:
+        return lambda: time.process_time() >= began + share * budget_s or os.getppid() != asker
+
+    alone = choose(steps, setting, effort, over(_ALONE if beside else 1.0), current=current)
+    followed = begun and alone.starts == current.starts
+    steady = effort.steady if followed else 0.0
+    return choose_beside(alone, steps, setting, effort, over(1.0), beside=beside, weight=question.weight, steady=steady)

@@ -12,13 +12,13 @@ from typing import Protocol
 
 from msgspec.structs import replace
 
-from jitflow.dataplane.choosing import ChoiceFailed, Question
+from jitflow.dataplane.choosing import MOST_BESIDE, ChoiceFailed, Question
 from jitflow.dataplane.core import Core, workflow_of
 from jitflow.dataplane.keptplans import Basis, KeptPlan, KeptPlans
 from jitflow.dataplane.worlds import Worlds
 from jitflow.model.data import FutureStep, StepId, WorkflowUid
 from jitflow.model.reports import PlanNote
-from jitflow.planner import Plan
+from jitflow.planner import Beside, Plan
 from jitflow.ports.dataplane import Quota
 from jitflow.ports.store import StateStore
 
@@ -213,9 +213,13 @@ class Planning:
     async def _choose(self, flow: _Flow, left: Sequence[FutureStep], basis: Basis) -> None:
         flow.asked = basis
         try:
-            setting = await self._worlds.setting(left, basis)
+            beside = await self._beside(flow, basis)
+            setting = await self._worlds.setting([*left, *(step for one in beside for step in one.steps)], basis)
             current = _from_now(flow.plan, basis.steps) if flow.plan is not None else None
-            plan = await self._chooser.choose(Question(steps=left, setting=setting, blind=basis.blind, current=current))
+            question = Question(
+                steps=left, setting=setting, blind=basis.blind, current=current, beside=beside, weight=flow.weight
+            )
+            plan = await self._chooser.choose(question)
         except ChoiceFailed as error:
             log.warning("workflow %s goes on in the plain order: %s", flow.uid, error)
             return
@@ -228,6 +232,29 @@ class Planning:
         alone = f"{plan.makespan_s:.1f} s if alone, " if plan.makespan_s is not None else ""
         log.info("plan of %s: %s (%s%d steps to come; links: %s)", flow.uid, plan.reason, alone, len(left), rates or "not known")
         self._tell(flow)
+
+    async def _beside(self, flow: _Flow, basis: Basis) -> list[Beside]:
+        """Return what is left of the other workflows that share the room with one; nothing if that is too much to try plans with.
+
+        One that has a quota keeps to its own room, and others leave it alone.
+        """
+        others = [one for one in self._flows.values() if one is not flow and len(one.steps) > len(one.ended)]
+        if basis.blind or sum(len(one.steps) - len(one.ended) for one in others) > MOST_BESIDE:
+            return []
+        if any(self._quota(one.uid).bytes is not None for one in (flow, *others)):
+            return []
+        place_s = self._core.planner.place_s
+        now_s = place_s(flow.uid, _begins(flow.plan, basis.steps))
+        return [
+            Beside(
+                uid=one.uid,
+                steps=await self._left(one),
+                plan=one.plan,
+                came_s=now_s - place_s(one.uid, 0.0),
+                weight=one.weight,
+            )
+            for one in others
+        ]
 
     async def foresee(self, uid: WorkflowUid, steps: Sequence[FutureStep], quota: Quota) -> tuple[Plan | None, PlanNote | None]:
         """Return the plan that would be chosen for a workflow if it began now, alone; None for the plain order."""

@@ -1,6 +1,7 @@
 """What to fetch, keep, evict and start: pure, over all workflows and the whole primary."""
 
 from jitflow.planner._accounts import AccountView
+from jitflow.planner._beside import Beside, choose_beside
 from jitflow.planner._plan import Plan
 from jitflow.planner._sizes import footprint, smallest_capacity
 from jitflow.planner._views import Bytes, ItemView, Wait
@@ -15,6 +16,7 @@ __all__ = [
     "MOVES",
     "AccountView",
     "Arrival",
+    "Beside",
     "Bypass",
     "Bytes",
     "Cancel",
@@ -40,6 +42,7 @@ __all__ = [
     "Take",
     "Wait",
     "choose",
+    "choose_beside",
     "explain",
     "footprint",
     "longest",

@@ -11,7 +11,7 @@ from jitflow.planner._items import Item, Items, Key
 from jitflow.planner._order import positions
 from jitflow.planner._sizes import declared
 
-_HASTE = 0.5
+HASTE = 0.5
 """Time in a workflow's plan counts by this against time of arrival: what came first is rather finished."""
 
 
@@ -99,7 +99,7 @@ class Workflow:
         """Steps that are over since the last announcement began."""
         self.pace_s = 1.0
         self.weight = 1.0
-        self.haste = _HASTE
+        self.haste = HASTE
         """Seconds in the order for each second of the plan, as its keys are now."""
         self.front = 0
         self.joined: dict[StepId, float] = {}
@@ -155,7 +155,7 @@ class Steps:
     def place(self, uid: WorkflowUid, steps: Sequence[FutureStep], starts: Mapping[StepId, float] | None = None) -> list[Key]:
         """Return the key of each announced step, from when it would start if there were no other workflow."""
         flow = self.workflow(uid)
-        haste = _HASTE / flow.weight
+        haste = HASTE / flow.weight
         if starts is not None:
             known = {name: flow.joined.get(name, start * haste) for name, start in starts.items()}
         else:
@@ -164,6 +164,11 @@ class Steps:
         flow.haste = haste
         places = positions(known, [step.id for step in steps], flow.pace_s * haste)
         return [(flow.arrival_s + place, flow.number) for place in places]
+
+    def place_s(self, uid: WorkflowUid, start_s: float) -> float:
+        """Return where in the order a step comes that would start so long after its workflow's arrival if that were alone."""
+        flow = self.workflows.get(uid)
+        return flow.arrival_s + start_s * flow.haste if flow is not None else self.front + start_s * HASTE
 
     def planned_s(self, step: Step) -> float:
         """Return when a step would start after its workflow's arrival if that were alone."""
@@ -192,7 +197,7 @@ class Steps:
     @property
     def front(self) -> float:
         """Return about where the first workflow stands in the order if it is on time: before what a new one brings."""
-        return (self.now - (self._began or 0.0)) * _HASTE
+        return (self.now - (self._began or 0.0)) * HASTE
 
     @property
     def bounded(self) -> bool:

@@ -420,6 +420,10 @@ class Planner(ObjectEvents):
         step = self._steps.table.get(step_id)
         return wait_of(self._items, step, self._claims.head) if step is not None else None
 
+    def place_s(self, uid: WorkflowUid, start_s: float) -> float:
+        """Return where among the steps of all workflows one comes that its plan lets start so long after its workflow came."""
+        return self._steps.place_s(uid, start_s)
+
     def steps(self, uid: WorkflowUid) -> tuple[StepId, ...]:
         """Return a workflow's known steps in order."""
         return tuple(step.id for step in self._steps.of(uid))

@@ -17,8 +17,8 @@ from jitflow.planner._order import depth_first
 from jitflow.planner._plan import Plan
 from jitflow.planner.simulate import Arrival, Outcome, Setting, simulate
 
-_APART_S = 1e-4
-_UID = "planned"
+APART_S = 1e-4
+UID = "planned"
 _NOISE = 0.6
 _SHARE = 3
 _LEAST_PER_STEP = 4
@@ -32,7 +32,7 @@ _REACHES = (0.02, 0.1, 0.005, 0.3)
 """How far, as a share of the whole, a step is moved in a plan beside the best one."""
 
 
-class _Kind(NamedTuple):
+class Kind(NamedTuple):
     """An order, and what is done when room is short: `envelope`, `eager`, `both`, `bold`, or nothing; and `Plan.patience`.
 
     `bold` is eager for all places at once.
@@ -70,7 +70,7 @@ class Effort(Struct, frozen=True, kw_only=True):
 def without_estimates(steps: Sequence[FutureStep]) -> Plan:
     """Return the plan that goes by sizes alone: one branch after another, within the envelope."""
     graph, steps = _graph(steps, 0.0)
-    return _by_position(graph, _orders.depth(graph), _Kind("post", "envelope"))
+    return _by_position(graph, _orders.depth(graph), Kind("post", "envelope"))
 
 
 def plain(steps: Sequence[FutureStep]) -> Plan:
@@ -96,12 +96,12 @@ def choose(
         current: the order that is followed until now. What is here and on its way is here for its sake, and estimates are no
             more than that: it is kept, and returned, unless another one is much better.
     """
-    search = _Search(steps, setting, effort or Effort(), stop)
+    search = Search(steps, setting, effort or Effort(), stop)
     search.run(current)
     return search.chosen() if search.tried else search.kept() or search.untried()
 
 
-class _Search:
+class Search:
     """Tries plans until the effort is spent: first each kind of order, then variations of the best of them."""
 
     def __init__(self, steps: Sequence[FutureStep], setting: Setting, effort: Effort, stop: Callable[[], bool]) -> None:
@@ -109,8 +109,8 @@ class _Search:
         self.stop = stop
         self.setting = setting
         self.graph, self.steps = _graph(steps, setting.run_s)
-        self.tried: list[tuple[Plan, Outcome, _Kind]] = []
-        self.left = max(effort.events, effort.events_per_step * len(self.steps)) if effort.events else 0
+        self.tried: list[tuple[Plan, Outcome, Kind]] = []
+        self.left: int = max(effort.events, effort.events_per_step * len(self.steps)) if effort.events else 0
         self.spent = 0
         self.best_s = float("inf")
         self.current: tuple[Plan, Outcome] | None = None
@@ -120,12 +120,16 @@ class _Search:
         outcome = self._simulate(current) if current is not None else None
         if current is not None and outcome is not None:
             self.current = current, outcome
+        self.vary()
+
+    def vary(self) -> None:
+        """Try each kind of order, then variations of the best plans."""
         roomy: set[str] = set()
         for kind in _KINDS:
             if self.left <= 0 or self.stop():
                 return
             # Where room was never short, what is done when it is makes no difference.
-            if kind.order not in roomy and self._try(_PLANS[kind.order](self.graph, self.setting, None, kind), kind):
+            if kind.order not in roomy and self.attempt(_PLANS[kind.order](self.graph, self.setting, None, kind), kind):
                 roomy.add(kind.order)
         workers, rate_Bps = self.setting.options.workers, self.setting.link.rate_Bps
         least_s = _orders.least_s(self.graph, workers=workers, rate_Bps=rate_Bps)
@@ -133,10 +137,10 @@ class _Search:
         for number in range(self.effort.restarts):
             if not self.tried or self.left <= 0 or self.stop() or self.best_s <= least_s * (1 + self.effort.content):
                 return
-            self.tried.sort(key=lambda one: one[1].makespan_s)
-            self._try(*self._variation(number, noise))
+            self.tried.sort(key=lambda one: self.score(one[1]))
+            self.attempt(*self._variation(number, noise))
 
-    def _variation(self, number: int, noise: Noise) -> tuple[Plan, _Kind]:
+    def _variation(self, number: int, noise: Noise) -> tuple[Plan, Kind]:
         """Return another plan to try: in turn an order of a good kind with noise, and a good plan with its steps moved a little.
 
         Now and then a good plan gets other rules for when room is short.
@@ -148,11 +152,11 @@ class _Search:
             return _PLANS[kind.order](self.graph, self.setting, noise, kind), kind
         best, _, kind = self.tried[turn % min(2, len(self.tried))]
         if turn % 3 == 2:
-            kind = _Kind(kind.order, _ROOMS[turn % len(_ROOMS)], _PATIENCE[turn % len(_PATIENCE)])
+            kind = Kind(kind.order, _ROOMS[turn % len(_ROOMS)], _PATIENCE[turn % len(_PATIENCE)])
             return _ruled(best, kind), kind
         return _beside(self.graph, best, noise, _REACHES[turn % len(_REACHES)], kind), kind
 
-    def _try(self, plan: Plan, kind: _Kind) -> bool:
+    def attempt(self, plan: Plan, kind: Kind) -> bool:
         """Simulate a plan and keep what came of it; return whether there was always room."""
         outcome = self._simulate(plan)
         if outcome is None:
@@ -160,28 +164,44 @@ class _Search:
         self.tried.append((plan, outcome, kind))
         return not outcome.shortages
 
+    def arrivals(self, plan: Plan) -> Sequence[Arrival]:
+        """Return which workflows come when a plan is tried."""
+        return [Arrival(uid=UID, steps=tuple(self.steps), plan=plan)]
+
     def _simulate(self, plan: Plan) -> Outcome | None:
         """Return what came of a plan, None if it was not seen to its end."""
         if self.left <= 0 or self.stop():
             return None
-        arrival = Arrival(uid=_UID, steps=tuple(self.steps), plan=plan)
+        arrivals = self.arrivals(plan)
         # No plan may spend what others need: one that lets everything come and go takes many events, and is seldom the best.
-        most = max(self.left // _SHARE, _LEAST_PER_STEP * len(self.steps))
+        most = max(self.left // _SHARE, _LEAST_PER_STEP * sum(len(one.steps) for one in arrivals))
         until_s = self.best_s * (1 + self.effort.thrift)
-        outcome = simulate([arrival], self.setting, until_s=until_s, events=min(self.left, most), stop=self.stop)
+        outcome = simulate(arrivals, self.setting, until_s=until_s, events=min(self.left, most), stop=self.stop)
         self.left -= outcome.events
         self.spent += outcome.events
         if outcome.cut or outcome.unfinished:
             return None
-        self.best_s = min(self.best_s, outcome.makespan_s)
+        self.best_s = min(self.best_s, self.score(outcome))
         return outcome
+
+    def score(self, outcome: Outcome) -> float:
+        """Return how good what came of a plan is, in seconds; less is better, and none is less than the makespan."""
+        return outcome.makespan_s
+
+    def thriftiest(self, least_s: float) -> tuple[Plan, Outcome]:
+        """Return the plan that moves the fewest bytes of those whose score is hardly more than the least."""
+        plan, outcome, _ = min(
+            (one for one in self.tried if self.score(one[1]) <= least_s * (1 + self.effort.thrift)),
+            key=lambda one: (one[1].fetched_bytes + one[1].stored_bytes, self.score(one[1])),
+        )
+        return plan, outcome
 
     def untried(self) -> Plan:
         """Return a plan though none was simulated: where everything has room run times count, else sizes."""
         graph = self.graph
         if sum(graph.far_bytes) + sum(graph.made_bytes) > self.setting.capacity_bytes or not any(graph.run_s):
             return without_estimates(self.steps)
-        plan = _PLANS["soon"](graph, self.setting, None, _Kind("soon"))
+        plan = _PLANS["soon"](graph, self.setting, None, Kind("soon"))
         return replace(plan, reason=f"{plan.name}: there is room for everything")
 
     def kept(self) -> Plan | None:
@@ -198,16 +218,20 @@ class _Search:
         kept = self.kept()
         if kept is not None and fastest_s >= (kept.makespan_s or 0.0) * (1 - self.effort.steady):
             return kept
-        plan, outcome, _ = min(
-            (one for one in self.tried if one[1].makespan_s <= fastest_s * (1 + self.effort.thrift)),
-            key=lambda one: (one[1].fetched_bytes + one[1].stored_bytes, one[1].makespan_s),
-        )
+        plan, outcome = self.thriftiest(fastest_s)
         spent = self.spent
         reason = f"{plan.name}: best of {len(self.tried)} plans that ended, in {spent:,} simulated events"
         # Beside other workflows the plan is measured in the time that this one would take alone.
-        scale = outcome.makespan_s / max(_APART_S, *plan.starts.values()) if outcome.makespan_s else 1.0
+        scale = outcome.makespan_s / max(APART_S, *plan.starts.values()) if outcome.makespan_s else 1.0
         starts = {name: start * scale for name, start in plan.starts.items()}
         return replace(plan, starts=starts, pace_s=plan.pace_s * scale, makespan_s=outcome.makespan_s, reason=reason)
+
+
+def kind_of(plan: Plan) -> Kind:
+    """Return the kind of a plan by its name."""
+    order, *rest = plan.name.split() or ("",)
+    room = rest[0] if rest and rest[0] in _ROOMS else ""
+    return Kind(order if order in _PLANS else "list", room, plan.patience)
 
 
 def _graph(steps: Sequence[FutureStep], run_s: float) -> tuple[Graph, Sequence[FutureStep]]:
@@ -227,34 +251,34 @@ def _ranks(graph: Graph, noise: Noise | None) -> list[float]:
     return _orders.upward(graph, [one * noise.factor(_NOISE) for one in graph.run_s])
 
 
-def _critical(graph: Graph, setting: Setting, noise: Noise | None, kind: _Kind) -> Plan:
+def _critical(graph: Graph, setting: Setting, noise: Noise | None, kind: Kind) -> Plan:
     return _by_time(graph, _orders.by_rank(graph, _ranks(graph, noise)), setting, kind)
 
 
-def _soonest(graph: Graph, setting: Setting, noise: Noise | None, kind: _Kind) -> Plan:
+def _soonest(graph: Graph, setting: Setting, noise: Noise | None, kind: Kind) -> Plan:
     ranks = _ranks(graph, noise)
     order = _orders.soonest(graph, ranks, workers=setting.options.workers, rate_Bps=setting.link.rate_Bps)
     return _by_time(graph, order, setting, kind)
 
 
-def _post(graph: Graph, setting: Setting, noise: Noise | None, kind: _Kind) -> Plan:
+def _post(graph: Graph, setting: Setting, noise: Noise | None, kind: Kind) -> Plan:
     return _by_position(graph, _orders.depth(graph, noise), kind, setting.options.workers)
 
 
-def _lean(graph: Graph, setting: Setting, noise: Noise | None, kind: _Kind) -> Plan:
+def _lean(graph: Graph, setting: Setting, noise: Noise | None, kind: Kind) -> Plan:
     return _by_position(graph, _orders.lean(graph, noise), kind, setting.options.workers)
 
 
-def _near(graph: Graph, setting: Setting, noise: Noise | None, kind: _Kind) -> Plan:
+def _near(graph: Graph, setting: Setting, noise: Noise | None, kind: Kind) -> Plan:
     return _by_position(graph, _orders.near(graph, noise), kind, setting.options.workers)
 
 
-def _listed(graph: Graph, setting: Setting, noise: Noise | None, kind: _Kind) -> Plan:
+def _listed(graph: Graph, setting: Setting, noise: Noise | None, kind: Kind) -> Plan:
     order = _orders.listed(graph) if noise is None else _orders.shuffled(graph, noise)
     return _by_position(graph, order, kind, setting.options.workers)
 
 
-_PLANS: Final[dict[str, Callable[[Graph, Setting, Noise | None, _Kind], Plan]]] = {
+_PLANS: Final[dict[str, Callable[[Graph, Setting, Noise | None, Kind], Plan]]] = {
     "cp": _critical,
     "soon": _soonest,
     "post": _post,
@@ -263,73 +287,73 @@ _PLANS: Final[dict[str, Callable[[Graph, Setting, Noise | None, _Kind], Plan]]] 
     "list": _listed,
 }
 _KINDS: Final = (
-    _Kind("post", "envelope"),
-    _Kind("cp"),
-    _Kind("soon"),
-    _Kind("post"),
-    _Kind("list", "eager"),
-    _Kind("soon", "eager"),
-    _Kind("post", "eager"),
-    _Kind("post", "eager", 4),
-    _Kind("cp", "eager"),
-    _Kind("mem", "bold"),
-    _Kind("cp", "bold"),
-    _Kind("post", "bold"),
-    _Kind("post", "both"),
-    _Kind("mem", "envelope"),
-    _Kind("aff", "envelope"),
-    _Kind("soon", "envelope"),
-    _Kind("list", "envelope"),
-    _Kind("list", "both"),
-    _Kind("mem", "both"),
-    _Kind("soon", "both"),
-    _Kind("mem"),
-    _Kind("aff"),
-    _Kind("mem", "eager"),
-    _Kind("soon", "bold"),
-    _Kind("mem", "eager", 4),
-    _Kind("aff", "eager"),
-    _Kind("cp", "envelope"),
+    Kind("post", "envelope"),
+    Kind("cp"),
+    Kind("soon"),
+    Kind("post"),
+    Kind("list", "eager"),
+    Kind("soon", "eager"),
+    Kind("post", "eager"),
+    Kind("post", "eager", 4),
+    Kind("cp", "eager"),
+    Kind("mem", "bold"),
+    Kind("cp", "bold"),
+    Kind("post", "bold"),
+    Kind("post", "both"),
+    Kind("mem", "envelope"),
+    Kind("aff", "envelope"),
+    Kind("soon", "envelope"),
+    Kind("list", "envelope"),
+    Kind("list", "both"),
+    Kind("mem", "both"),
+    Kind("soon", "both"),
+    Kind("mem"),
+    Kind("aff"),
+    Kind("mem", "eager"),
+    Kind("soon", "bold"),
+    Kind("mem", "eager", 4),
+    Kind("aff", "eager"),
+    Kind("cp", "envelope"),
 )
 
 
-def _by_time(graph: Graph, order: Sequence[int], setting: Setting, kind: _Kind) -> Plan:
+def _by_time(graph: Graph, order: Sequence[int], setting: Setting, kind: Kind) -> Plan:
     """Return a plan of an order in which steps start when places and data allow."""
     begun = _orders.starts(graph, order, workers=setting.options.workers, rate_Bps=setting.link.rate_Bps)
     place = {n: at for at, n in enumerate(order)}
     starts: dict[str, float] = {}
-    last = -_APART_S
+    last = -APART_S
     for n in sorted(order, key=lambda n: (begun[n], place[n])):
-        last = max(begun[n], last + _APART_S)
+        last = max(begun[n], last + APART_S)
         starts[graph.ids[n]] = last
     return _plan(starts, graph, kind)
 
 
-def _by_position(graph: Graph, order: Sequence[int], kind: _Kind, workers: int = 1) -> Plan:
+def _by_position(graph: Graph, order: Sequence[int], kind: Kind, workers: int = 1) -> Plan:
     """Return a plan of an order in which steps follow each other evenly."""
-    pace = max(sum(graph.run_s) / max(1, workers * len(graph)), _APART_S) if any(graph.run_s) else 1.0
+    pace = max(sum(graph.run_s) / max(1, workers * len(graph)), APART_S) if any(graph.run_s) else 1.0
     return _plan({graph.ids[n]: at * pace for at, n in enumerate(order)}, graph, kind)
 
 
-def _beside(graph: Graph, plan: Plan, noise: Noise, reach: float, kind: _Kind) -> Plan:
+def _beside(graph: Graph, plan: Plan, noise: Noise, reach: float, kind: Kind) -> Plan:
     """Return a plan in which the steps of another one are moved a little."""
     far = reach * max(plan.starts.values(), default=0.0)
     keys = [plan.starts[name] + far * noise.normal() for name in graph.ids]
     starts: dict[str, float] = {}
-    last = -_APART_S
+    last = -APART_S
     for n in _orders.by_key(graph, keys):
-        last = max(keys[n], last + _APART_S)
+        last = max(keys[n], last + APART_S)
         starts[graph.ids[n]] = last
     return _plan(starts, graph, kind)
 
 
-def _ruled(plan: Plan, kind: _Kind) -> Plan:
+def _ruled(plan: Plan, kind: Kind) -> Plan:
     """Return the plan with the rules of a kind for when room is short."""
     envelope = kind.room in {"envelope", "both"}
     eager = _ALL if kind.room == "bold" else int(kind.room in {"eager", "both"})
     return replace(plan, envelope=envelope, eager=eager, patience=kind.patience, name=kind.name, reason=kind.name)
 
 
-def _plan(starts: dict[str, float], graph: Graph, kind: _Kind) -> Plan:
-    pace = max(max(starts.values(), default=0.0) / max(1, len(graph)), _APART_S)
+def _plan(starts: dict[str, float], graph: Graph, kind: Kind) -> Plan:
+    pace = max(max(starts.values(), default=0.0) / max(1, len(graph)), APART_S)
     return _ruled(Plan(starts=starts, pace_s=pace), kind)

@@ -1,0 +1,111 @@
+"""The choice of a plan for a workflow that comes while others run."""
+
+import pytest
+from planner_world import ref
+
+from jitflow.model.data import FutureInput, FutureOutput, FutureStep
+from jitflow.planner import (
+    Arrival,
+    Beside,
+    Effort,
+    Link,
+    Outcome,
+    Plan,
+    PlannerOptions,
+    Setting,
+    choose,
+    choose_beside,
+    plain,
+    simulate,
+)
+from jitflow.planner._beside import _lined_up
+from jitflow.planner._steps import HASTE
+
+pytestmark = pytest.mark.pure
+
+OPTIONS = PlannerOptions(transfers=4, workers=2, slots=2, default_output_bytes=0)
+SETTING = Setting(capacity_bytes=100, link=Link(rate_Bps=10.0), options=OPTIONS)
+EFFORT = Effort(events=4000, restarts=20)
+
+
+def steps(uid: str, *, reads: str = "", count: int = 6, run_s: float = 3.0) -> list[FutureStep]:
+    """Return pairs of steps: one makes what the other reads; `reads`: whose inputs, its own without."""
+    found: list[FutureStep] = []
+    for n in range(count):
+        made = ref(f"{uid}-made{n}")
+        found.append(
+            FutureStep(
+                id=f"{uid}/a{n}",
+                inputs=(FutureInput(ref=ref(f"{reads or uid}-in{n}"), size_bytes=20),),
+                outputs=(FutureOutput(ref=made, size_bytes=15, transient=True),),
+                run_s=run_s,
+            )
+        )
+        found.append(
+            FutureStep(
+                id=f"{uid}/b{n}",
+                inputs=(FutureInput(ref=made),),
+                outputs=(FutureOutput(ref=ref(f"{uid}-out{n}"), size_bytes=2),),
+                after=(f"{uid}/a{n}",),
+                run_s=run_s / 2,
+            )
+        )
+    return found
+
+
+def together(beside: list[Beside], mine: list[FutureStep], plan: Plan) -> Outcome:
+    """Return what comes of a plan beside the others, all beginning now."""
+    others = [Arrival(uid=one.uid, steps=tuple(one.steps), plan=one.plan) for one in beside]
+    return simulate([*others, Arrival(uid="new", steps=tuple(mine), plan=plan)], SETTING)
+
+
+def test_beside_others_no_plan_is_worse_than_the_one_that_is_best_alone() -> None:
+    older, mine = steps("old"), steps("new", reads="old")
+    beside = [Beside(uid="old", steps=older, plan=choose(older, SETTING, EFFORT))]
+    alone = choose(mine, SETTING, EFFORT)
+    chosen = choose_beside(alone, mine, SETTING, EFFORT, beside=beside)
+    assert together(beside, mine, chosen).makespan_s <= together(beside, mine, alone).makespan_s * (1 + EFFORT.thrift)
+    assert "beside 1 other" in chosen.reason
+    assert chosen == choose_beside(alone, mine, SETTING, EFFORT, beside=beside), "equal questions get equal answers"
+    assert chosen.starts.keys() == alone.starts.keys()
+
+
+def test_alone_or_where_nothing_may_be_tried_the_plan_stays() -> None:
+    mine = steps("new")
+    alone = choose(mine, SETTING, EFFORT)
+    beside = [Beside(uid="old", steps=steps("old"))]
+    assert choose_beside(alone, mine, SETTING, EFFORT, beside=[]) is alone
+    assert choose_beside(alone, mine, SETTING, EFFORT, lambda: True, beside=beside) is alone
+    assert choose_beside(plain(mine), mine, SETTING, EFFORT, beside=beside).name == "plain", "it was never tried alone"
+
+
+def test_a_plan_that_is_followed_is_kept_unless_another_one_is_much_better() -> None:
+    mine = steps("new")
+    alone = choose(mine, SETTING, EFFORT)
+    beside = [Beside(uid="old", steps=steps("old"))]
+    assert choose_beside(alone, mine, SETTING, EFFORT, beside=beside, steady=0.9) is alone
+
+
+def test_what_is_left_of_others_keeps_its_place_in_the_common_order() -> None:
+    older = steps("old", count=2)
+    plan = Plan(starts={step.id: 10.0 * n for n, step in enumerate(older)}, pace_s=10.0)
+    left = older[1:]
+    (arrival,), later_s = _lined_up([Beside(uid="old", steps=left, plan=plan, came_s=8.0)])
+    assert arrival.plan is not None
+    assert arrival.plan.starts.keys() == {step.id for step in left}
+    for name, start in arrival.plan.starts.items():
+        assert (start - later_s) * HASTE == pytest.approx(plan.starts[name] * HASTE - 8.0)
+    assert min(0.0, later_s, *arrival.plan.starts.values()) == 0.0
+    (weighty,), later_s = _lined_up([Beside(uid="old", steps=left, plan=plan, came_s=8.0, weight=4.0)])
+    assert weighty.plan is not None
+    last = left[-1].id
+    assert (weighty.plan.starts[last] - later_s) * HASTE == pytest.approx(plan.starts[last] * HASTE / 4 - 8.0)
+
+
+def test_a_workflow_without_a_plan_counts_in_its_plain_order() -> None:
+    older = steps("old", count=2)
+    (arrival,), _ = _lined_up([Beside(uid="old", steps=older)])
+    assert arrival.plan is not None
+    assert sorted(arrival.plan.starts, key=arrival.plan.starts.__getitem__) == sorted(
+        (starts := plain(older).starts), key=starts.__getitem__
+    )
