@@ -103,7 +103,8 @@ def test_a_plan_is_chosen_beside_the_workflows_that_run(tmp_path: Path) -> None:
             for step in chain(kit, "second", 2.0)
         ]
         await plane.check("w", [*first, *second])
-        kit.far.gates["fetch", ref("first0")] = asyncio.Event()
+        for step in (first[0], *second):
+            kit.far.gates["fetch", step.inputs[0].ref] = asyncio.Event()
         plane.announce("w", first)
         assert "beside" not in (await planned(kit)).reason
         plane.announce("v", second)

@@ -106,6 +106,5 @@ def test_a_workflow_without_a_plan_counts_in_its_plain_order() -> None:
     older = steps("old", count=2)
     (arrival,), _ = _lined_up([Beside(uid="old", steps=older)])
     assert arrival.plan is not None
-    assert sorted(arrival.plan.starts, key=arrival.plan.starts.__getitem__) == sorted(
-        (starts := plain(older).starts), key=starts.__getitem__
-    )
+    placed, listed = arrival.plan.starts, plain(older).starts
+    assert sorted(placed, key=placed.__getitem__) == sorted(listed, key=listed.__getitem__)

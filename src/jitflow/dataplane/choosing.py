@@ -241,7 +241,7 @@ def answer(question: Question, budget_s: float) -> Plan:
     """Return the best plan that is found within so much processor time, or the one that is followed now."""
     steps, setting = question.steps, question.setting
     current = question.current or plain(steps)
-    begun = question.current is not None or bool(setting.resident)
+    begun = question.current is not None or any(one.ref in setting.resident for step in steps for one in step.inputs)
     if question.blind and begun:
         return replace(current, reason=f"{current.name}: kept, for too little is known of run times or of the links")
     if question.blind:
