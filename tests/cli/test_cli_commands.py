@@ -613,6 +613,9 @@ def test_foreign_lists_and_shows_workflows_of_another_argo(server: Stub, jitflow
     assert "near:data/a" in shown.stdout
     assert "not known yet" in shown.stdout
     assert json.loads(jitflow("foreign", "get", "align-1", "-n", "argo", "-o", "json").stdout)["near"] == 2
+    assert jitflow("foreign", "list", "-n", "argo", "-o", "name").stdout == "align-1\n"
+    assert "not known yet" in jitflow("foreign", "list", "-n", "argo", "-o", "wide").stdout
+    assert yaml.safe_load(jitflow("foreign", "list", "-n", "argo", "-o", "yaml").stdout)[0]["name"] == "align-1"
     answer(server, "GET /api/jit/v1/foreign-workflows/", {"items": []})
     assert "no workflows" in jitflow("foreign", "list", "-A").output
 
@@ -635,9 +638,12 @@ def test_cron_backfill_asks_for_what_its_options_say(server: Stub, jitflow: Jitf
     }  # fmt: skip
     answer(server, f"GET {base}", {"items": [made]})
     assert jitflow("cron", "backfills", "daily").stdout.splitlines()[1].split()[:4] == ["b", "Running", "2024-01-01", "now"]
+    assert jitflow("cron", "backfills", "daily", "-o", "name").stdout == "b\n"
+    assert "newest" in jitflow("cron", "backfills", "daily", "-o", "wide").stdout
     run = {"scheduled": "2024-01-01T02:00:00Z", "workflow": "daily-b-1", "state": "Error", "message": "no"}
     answer(server, f"GET {base}/b", {**made, "runs": [run]})
     assert jitflow("cron", "backfills", "daily", "b").stdout.splitlines()[1].split() == [*list(run.values())]
+    assert yaml.safe_load(jitflow("cron", "backfills", "daily", "b", "-o", "yaml").stdout)["runs"] == [run]
     answer(server, f"PUT {base}/b/cancel", {**made, "counts": {"Cancelled": 3}})
     assert "3 Cancelled" in jitflow("cron", "cancel-backfill", "daily", "b", "--terminate").output
     assert sent(server, f"PUT {base}/b/cancel") == {"terminate": True}

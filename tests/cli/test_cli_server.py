@@ -337,3 +337,70 @@ def test_tokens_that_cannot_be_made(jitflow: Jitflow, option: str, value: str) -
     given = ["--role", "viewer"] if option == "--expires" else []
     refused = jitflow("token", "create", "x", *given, option, value)
     assert (refused.exit_code, value in refused.stderr) == (2, True)
+
+
+TEMPLATE = MANIFEST.replace("kind: Workflow", "kind: WorkflowTemplate").replace("generateName: hello-", "name: greeter")
+SCHEDULE = """\
+apiVersion: argoproj.io/v1alpha1
+kind: CronWorkflow
+metadata:
+  name: nightly
+spec:
+  schedules: ["0 2 * * *"]
+  workflowSpec:
+    workflowTemplateRef:
+      name: greeter
+"""
+
+
+def test_templates_and_schedules_are_checked_created_and_updated(jitflow: Jitflow, tmp_path: Path) -> None:
+    every = tmp_path / "every.yaml"
+    every.write_text(TEMPLATE.replace("WorkflowTemplate", "ClusterWorkflowTemplate") + "---\n" + TEMPLATE)
+    schedule = tmp_path / "nightly.yaml"
+    schedule.write_text(SCHEDULE)
+    for group, file, count in (("template", every, 2), ("cron", schedule, 1)):
+        missing = jitflow(group, "update", file)
+        assert (missing.exit_code, "not found" in missing.stderr) == (1, True)
+        checked = jitflow(group, "lint", file)
+        assert (checked.exit_code, checked.stderr.count("is valid")) == (0, count), checked.output
+        assert jitflow(group, "list", "-o", "name").stdout == ""
+        made = jitflow(group, "create", file, "-o", "json")
+        assert (made.exit_code, len(json.loads(made.stdout))) == (0, count), made.output
+        again = jitflow(group, "create", file)
+        assert (again.exit_code, "already exists" in again.stderr, str(file) in again.stderr) == (2, True, True)
+        assert jitflow(group, "update", file).stderr.count("updated") == count
+    assert jitflow("cron", "list", "-o", "name").stdout == "nightly\n"
+    wrong = jitflow("template", "lint", schedule)
+    assert (wrong.exit_code, "CronWorkflow is no WorkflowTemplate" in wrong.stderr) == (2, True)
+    schedule.write_text(SCHEDULE.replace("greeter", "nobody"))
+    refused = jitflow("cron", "lint", schedule)
+    assert (refused.exit_code, "nobody" in refused.stderr) == (2, True), refused.output
+    for words, offered in (
+        ("jitflow template get ", ["greeter"]),
+        ("jitflow template delete --cluster g", ["greeter"]),
+        ("jitflow cron backfill n", ["nightly"]),
+    ):
+        asked = {"_JITFLOW_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(words.count(" "))}
+        assert jitflow(env=asked).stdout.split() == offered
+    assert jitflow("cron", "delete", "nightly").exit_code == 0
+    assert jitflow("template", "delete", "greeter").exit_code == 0
+    assert jitflow("template", "delete", "--cluster", "greeter").exit_code == 0
+
+
+def test_selected_workflows_are_stopped_retried_and_deleted(live: Live, jitflow: Jitflow, tmp_path: Path) -> None:
+    (tmp_path / "many.yaml").write_text(MANIFEST.replace("generateName", "labels: {many: yes-please}\n  generateName"))
+    names = [jitflow("submit", tmp_path / "many.yaml").stdout.strip() for _ in range(3)]
+    live.move(names[0], "Failed")
+    assert jitflow("retry", "-l", "many=yes-please", "--dry-run").stderr == f"workflow {names[0]} (Failed) would be retried\n"
+    told = jitflow("stop", "-l", "many=yes-please")
+    assert (told.exit_code, names[0] in told.stderr, "2 workflows stopped" in told.stderr) == (0, False, True), told.output
+    assert jitflow("retry", "-l", "many=yes-please").stderr.endswith("3 workflows retried\n")
+    assert jitflow("stop", "-l", "many=").stderr == "no workflows\n"
+    assert jitflow("stop", "-l", "many in yes").exit_code == 1
+    gone = jitflow("delete", "-l", "many=yes-please", "--yes")
+    assert (gone.exit_code, "3 workflows deleted" in gone.stderr) == (0, True), gone.output
+    assert jitflow("list", "-l", "many=yes-please", "-o", "name").stdout == ""
+
+
+def test_limits_are_listed_as_asked(jitflow: Jitflow) -> None:
+    assert jitflow("data", "bandwidth", "-o", "name").exit_code == 0

@@ -1,4 +1,4 @@
-"""What the shell offers for a workflow's name."""
+"""What the shell offers for the name of a workflow, template or schedule."""
 
 import os
 
@@ -12,9 +12,22 @@ _MOST = 100
 
 def workflow_names(ctx: typer.Context, incomplete: str) -> list[str]:
     """Return names of the server's newest workflows; nothing when the server does not answer in time."""
-    parameters = ctx.params
-    namespace = parameters.get("namespace") or os.environ.get("JITFLOW_NAMESPACE") or ""
-    names = load("jitflow.cli.connect").names_for_completion(
-        parameters.get("server") or "", namespace, limit=_MOST, timeout_s=_TIMEOUT_S
-    )
-    return [name for name in ("@latest", *names) if name.startswith(incomplete)]
+    return [name for name in ("@latest", *_asked(ctx, "workflows")) if name.startswith(incomplete)]
+
+
+def template_names(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Return names of templates, of the cluster's if those are meant; nothing when the server does not answer in time."""
+    group = "cluster_templates" if ctx.params.get("cluster") else "templates"
+    return [name for name in _asked(ctx, group) if name.startswith(incomplete)]
+
+
+def cron_names(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Return names of schedules; nothing when the server does not answer in time."""
+    return [name for name in _asked(ctx, "cron_workflows") if name.startswith(incomplete)]
+
+
+def _asked(ctx: typer.Context, group: str) -> list[str]:
+    namespace = ctx.params.get("namespace") or os.environ.get("JITFLOW_NAMESPACE") or ""
+    connect = load("jitflow.cli.connect")
+    server = ctx.params.get("server") or ""
+    return connect.names_for_completion(server, namespace, group=group, limit=_MOST, timeout_s=_TIMEOUT_S)

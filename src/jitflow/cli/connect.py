@@ -144,13 +144,20 @@ def live(*labels: str) -> str:
     return ",".join(filter(None, (*labels, _NOT_DELETED)))
 
 
-def names_for_completion(server: str, namespace: str, *, limit: int, timeout_s: float) -> list[str]:
-    """Return workflow names, or nothing when there is no answer in time: a shell must never wait or see an error."""
+def names_for_completion(server: str, namespace: str, *, group: str = "workflows", limit: int, timeout_s: float) -> list[str]:
+    """Return names of workflows, or of what another group of the client holds; nothing when there is no answer in time.
+
+    A shell must never wait or see an error.
+    """
     try:
         found = find(server)
         if found is None:
             return []
         with Client(found, timeout_s=timeout_s, attempts=1) as client:
-            return names_of(client, namespace or chosen_namespace() or "default", limit=limit)
+            where = namespace or chosen_namespace() or "default"
+            if group == "workflows":
+                return names_of(client, where, limit=limit)
+            found_ = getattr(client, group).list.into(WorkflowListView)(namespace=where)
+            return [item.metadata.name for item in (found_.items or ())[:limit]]
     except (ClientError, CliError, SettingsError, OSError):
         return []

@@ -80,9 +80,12 @@ def confirm(question: str) -> None:
         CliError: nobody can answer.
     """
     try:
-        typer.confirm(question, abort=True, err=True)
+        sure = typer.confirm(question, err=True)
     except typer.Abort:
-        raise CliError("nothing was done (--yes answers for you)") from None
+        say("")  # the question's line has no end yet
+        sure = False
+    if not sure:
+        raise CliError("nothing was done (--yes answers for you)")
 
 
 def _named(client: Client, deed: Deed, among: Among, outcome: _Outcome, *, dry_run: bool) -> None:

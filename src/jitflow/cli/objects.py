@@ -13,6 +13,7 @@ from jitflow.cli.options import ListFormat, ObjectFormat
 from jitflow.cli.output import Column, Json, print_data, print_listing, say
 from jitflow.client import ApiError
 
+Files = Annotated[list[str], typer.Argument(metavar="FILE", help="Manifests; - for standard input.", show_default=False)]
 Names = Annotated[list[str], typer.Argument(metavar="NAME", help="Their names.", show_default=False)]
 
 

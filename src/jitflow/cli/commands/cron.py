@@ -7,8 +7,10 @@ import typer
 
 from jitflow.cli import objects
 from jitflow.cli.commands import new_app
+from jitflow.cli.completion import cron_names
 from jitflow.cli.connect import connect
 from jitflow.cli.formats import shorten
+from jitflow.cli.loading import load
 from jitflow.cli.objects import Listing
 from jitflow.cli.options import (
     DEFAULT_NAMESPACE,
@@ -20,18 +22,21 @@ from jitflow.cli.options import (
     ObjectOption,
     SelectorOption,
     ServerOption,
+    SubmitNamespaceOption,
     TableFormat,
     TableOption,
 )
-from jitflow.cli.output import Column, Json, print_json, print_table, say
+from jitflow.cli.output import Column, Json, print_data, print_json, print_listing, say
 from jitflow.client import ALL
-from jitflow.model.backfill import BackfillView, BackfillWish
+from jitflow.model.backfill import BackfillRunView, BackfillView, BackfillWish
 
 app = new_app(
-    help="Schedules: list, get, delete, suspend, resume; and the runs of a time that is over (backfill).", no_args_is_help=True
+    help="Schedules: list, get, lint, create, update, delete, suspend, resume; and the runs of a time that is over (backfill).",
+    no_args_is_help=True,
 )
 
-Cron = Annotated[str, typer.Argument(metavar="CRON", help="A CronWorkflow.", show_default=False)]
+Names = Annotated[list[str], typer.Argument(metavar="NAME", help="Their names.", show_default=False, autocompletion=cron_names)]
+Cron = Annotated[str, typer.Argument(metavar="CRON", help="A CronWorkflow.", show_default=False, autocompletion=cron_names)]
 Name = Annotated[str, typer.Argument(metavar="BACKFILL", help="A backfill's name.", show_default=False)]
 
 
@@ -75,15 +80,54 @@ def get(
         objects.print_object(client.cron_workflows.get.into(Json)(name, namespace=namespace), output)
 
 
+@app.command("lint", epilog="Example: jitflow cron lint nightly.yaml")
+def lint(
+    files: objects.Files,
+    *,
+    server: ServerOption = "",
+    namespace: SubmitNamespaceOption = "",
+    output: TableOption = TableFormat.TABLE,
+) -> None:
+    """Let the server check schedules of files, with what they refer to there; nothing is kept. Exit code 2 if one is refused."""
+    writing = load("jitflow.cli.writing")
+    writing.write(files, writing.SCHEDULES, writing.lint, "is valid", server=server, namespace=namespace, output=output)
+
+
+@app.command("create", epilog="Example: jitflow cron create nightly.yaml")
+def create(
+    files: objects.Files,
+    *,
+    server: ServerOption = "",
+    namespace: SubmitNamespaceOption = "",
+    output: TableOption = TableFormat.TABLE,
+) -> None:
+    """Keep new schedules of files; one that there is is refused (`jitflow apply` replaces it)."""
+    writing = load("jitflow.cli.writing")
+    writing.write(files, writing.SCHEDULES, writing.create, "created", server=server, namespace=namespace, output=output)
+
+
+@app.command("update", epilog="Example: jitflow cron update nightly.yaml")
+def update(
+    files: objects.Files,
+    *,
+    server: ServerOption = "",
+    namespace: SubmitNamespaceOption = "",
+    output: TableOption = TableFormat.TABLE,
+) -> None:
+    """Replace schedules by those of files; one that there is not is refused (`jitflow apply` keeps it)."""
+    writing = load("jitflow.cli.writing")
+    writing.write(files, writing.SCHEDULES, writing.update, "updated", server=server, namespace=namespace, output=output)
+
+
 @app.command("delete", epilog="Example: jitflow cron delete nightly")
-def delete(names: objects.Names, *, server: ServerOption = "", namespace: NamespaceOption = DEFAULT_NAMESPACE) -> None:
+def delete(names: Names, *, server: ServerOption = "", namespace: NamespaceOption = DEFAULT_NAMESPACE) -> None:
     """Forget schedules; what they have started goes on."""
     with connect(server) as client:
         objects.each(names, "schedule", "deleted", lambda name: client.cron_workflows.delete(name, namespace=namespace))
 
 
 @app.command("suspend", epilog="Example: jitflow cron suspend nightly")
-def suspend(names: objects.Names, *, server: ServerOption = "", namespace: NamespaceOption = DEFAULT_NAMESPACE) -> None:
+def suspend(names: Names, *, server: ServerOption = "", namespace: NamespaceOption = DEFAULT_NAMESPACE) -> None:
     """Start nothing by schedules until they are resumed."""
     with connect(server) as client:
         send = client.cron_workflows.suspend.into(Json)
@@ -91,7 +135,7 @@ def suspend(names: objects.Names, *, server: ServerOption = "", namespace: Names
 
 
 @app.command("resume", epilog="Example: jitflow cron resume nightly")
-def resume(names: objects.Names, *, server: ServerOption = "", namespace: NamespaceOption = DEFAULT_NAMESPACE) -> None:
+def resume(names: Names, *, server: ServerOption = "", namespace: NamespaceOption = DEFAULT_NAMESPACE) -> None:
     """Let schedules start workflows again."""
     with connect(server) as client:
         send = client.cron_workflows.resume.into(Json)
@@ -144,23 +188,21 @@ def backfills(
     *,
     server: ServerOption = "",
     namespace: NamespaceOption = DEFAULT_NAMESPACE,
-    output: TableOption = TableFormat.TABLE,
+    output: ListOption = ListFormat.TABLE,
 ) -> None:
     """List the backfills of a schedule, or the runs of one."""
     with connect(server) as client:
         schedules = client.cron_workflows
         one = schedules.get_backfill(cron, name, namespace=namespace) if name else None
         found = () if one else schedules.backfills(cron, namespace=namespace)
-    if output is TableFormat.JSON:
-        print_json(one or found)
+    if one is not None and output in {ListFormat.JSON, ListFormat.YAML}:
+        print_data(one, output)
     elif one is not None:
-        rows = [[run.scheduled, run.workflow, run.state, shorten(run.message, 80)] for run in one.runs or ()]
-        print_table(["SCHEDULED", "WORKFLOW", "STATUS", "MESSAGE"], rows, phase_column=2)
-    elif not found:
-        say(f"{cron} has no backfills; begin one with `jitflow cron backfill {cron} --start TIME`")
+        none = f"{name} has no runs yet"
+        print_listing(one.runs or (), output, _RUN, name=lambda run: run.workflow, empty=none, phase_column=2)
     else:
-        rows = [[each.name, each.phase, each.start, each.end or "now", _counts(each)] for each in found]
-        print_table(["NAME", "STATUS", "START", "END", "RUNS"], rows, phase_column=1)
+        none = f"{cron} has no backfills; begin one with `jitflow cron backfill {cron} --start TIME`"
+        print_listing(found, output, _BACKFILL, wide=_MORE, name=lambda each: each.name, empty=none, phase_column=1)
 
 
 @app.command("cancel-backfill", epilog="Example: jitflow cron cancel-backfill daily january")
@@ -188,3 +230,23 @@ def forget(cron: Cron, name: Name, *, server: ServerOption = "", namespace: Name
 
 def _counts(one: BackfillView) -> str:
     return ", ".join(f"{count} {state}" for state, count in sorted(one.counts.items()))
+
+
+_RUN: list[Column[BackfillRunView]] = [
+    ("SCHEDULED", lambda run: run.scheduled),
+    ("WORKFLOW", lambda run: run.workflow),
+    ("STATUS", lambda run: run.state),
+    ("MESSAGE", lambda run: shorten(run.message, 80)),
+]
+_BACKFILL: list[Column[BackfillView]] = [
+    ("NAME", lambda each: each.name),
+    ("STATUS", lambda each: each.phase),
+    ("START", lambda each: each.start),
+    ("END", lambda each: each.end or "now"),
+    ("RUNS", _counts),
+]
+_MORE: list[Column[BackfillView]] = [
+    ("AT ONCE", lambda each: str(each.parallelism)),
+    ("ORDER", lambda each: each.order),
+    ("PARAMETER", lambda each: each.argname),
+]

@@ -12,9 +12,9 @@ from jitflow.cli.commands import new_app
 from jitflow.cli.connect import connect
 from jitflow.cli.formats import plural, size
 from jitflow.cli.options import ListFormat, ListOption, ServerOption, TableFormat, TableOption
-from jitflow.cli.output import Column, Json, print_json, print_listing, print_table, say
+from jitflow.cli.output import Column, Json, print_data, print_json, print_listing, say
 from jitflow.model.data import ObjectInfo, Replica
-from jitflow.model.reports import ALL_REMOTES, LinkInfo, PinView, QuotaView, Upload
+from jitflow.model.reports import ALL_REMOTES, BandwidthLimit, LinkInfo, PinView, QuotaView, Upload
 
 app = new_app(
     help="Objects, the primary, links and uploads: list, stage, pin, evict, fill, check, adopt, limit.", no_args_is_help=True
@@ -264,7 +264,7 @@ def bandwidth(
         str | None, typer.Option("--time-zone", metavar="ZONE", help="By whose clocks time tables are meant, as Europe/Berlin.")
     ] = None,
     server: ServerOption = "",
-    output: TableOption = TableFormat.TABLE,
+    output: ListOption = ListFormat.TABLE,
 ) -> None:
     """Show how much may move over the links, or change it."""
     with connect(server) as client:
@@ -272,22 +272,17 @@ def bandwidth(
             found = client.data.limit_bandwidth(dict(_set(text) for text in limits or ()), time_zone)
         else:
             found = client.data.bandwidth()
-    if output is TableFormat.JSON:
-        print_json(found)
-    elif not found.limits:
-        say("there is no limit")
-    else:
-        rows = [
-            [
-                "all together" if one.remote == ALL_REMOTES else one.remote,
-                _limit(one.up_Bps, one.down_Bps) or "none",
-                _clock(one.changes_at, found.time_zone),
-                one.limit,
-                one.source,
-            ]
-            for one in found.limits
-        ]
-        print_table(["REMOTE", "NOW", "UNTIL", "LIMIT", "SOURCE"], rows)
+    if output in {ListFormat.JSON, ListFormat.YAML}:
+        print_data(found, output)
+        return
+    columns: list[Column[BandwidthLimit]] = [
+        ("REMOTE", lambda one: "all together" if one.remote == ALL_REMOTES else one.remote),
+        ("NOW", lambda one: _limit(one.up_Bps, one.down_Bps) or "none"),
+        ("UNTIL", lambda one: _clock(one.changes_at, found.time_zone)),
+        ("LIMIT", lambda one: one.limit),
+        ("SOURCE", lambda one: one.source),
+    ]
+    print_listing(found.limits, output, columns, name=lambda one: one.remote, empty="there is no limit")
 
 
 @app.command("uploads", epilog="Example: jitflow data uploads")

@@ -1,6 +1,7 @@
 """`jitflow foreign`."""
 
 import time
+from functools import partial
 from typing import Annotated
 
 import typer
@@ -8,8 +9,8 @@ import typer
 from jitflow.cli.commands import new_app
 from jitflow.cli.connect import connect
 from jitflow.cli.formats import duration, shorten, size
-from jitflow.cli.options import DEFAULT_NAMESPACE, NamespaceOption, ServerOption, TableFormat, TableOption
-from jitflow.cli.output import print_json, print_table, say
+from jitflow.cli.options import DEFAULT_NAMESPACE, ListFormat, ListOption, NamespaceOption, ServerOption, TableFormat, TableOption
+from jitflow.cli.output import Column, print_json, print_listing, print_table
 from jitflow.client import ALL
 from jitflow.model.foreign import ForeignStepView, ForeignView
 
@@ -22,18 +23,23 @@ def list_(
     server: ServerOption = "",
     namespace: NamespaceOption = DEFAULT_NAMESPACE,
     everywhere: Annotated[bool, typer.Option("--all-namespaces", "-A", help="All namespaces.")] = False,
-    output: TableOption = TableFormat.TABLE,
+    output: ListOption = ListFormat.TABLE,
 ) -> None:
     """List the workflows of which events have come, the newest first."""
     with connect(server) as client:
         found = client.foreign.list(namespace=ALL if everywhere else namespace)
-    if output is TableFormat.JSON:
-        print_json(found)
-    elif not found:
-        say("no workflows of another Argo are known; `docs/how-to/another-argo.md` says how their events come")
-    else:
-        rows = [[one.namespace, one.name, _status(one), *_numbers(one)] for one in found]
-        print_table(["NAMESPACE", "NAME", "STATUS", "OPEN", "HELD", "NEAR", "HEARD"], rows, phase_column=2)
+    columns: list[Column[ForeignView]] = [
+        ("NAMESPACE", lambda one: one.namespace),
+        ("NAME", lambda one: one.name),
+        ("STATUS", _status),
+        *((head, partial(_number, at=at)) for at, head in enumerate(("OPEN", "HELD", "NEAR", "HEARD"))),
+    ]
+    wide: list[Column[ForeignView]] = [
+        ("UID", lambda one: one.uid),
+        ("NOTES", lambda one: shorten("; ".join(one.problems), 80) or "-"),
+    ]
+    empty = "no workflows of another Argo are known; `docs/how-to/another-argo.md` says how their events come"
+    print_listing(found, output, columns, wide=wide, name=lambda one: one.name, empty=empty, phase_column=2)
 
 
 @app.command("get", epilog="Example: jitflow foreign get align-7kq2x -n argo")
@@ -75,6 +81,10 @@ def _status(one: ForeignView) -> str:
 def _numbers(one: ForeignView) -> list[str]:
     heard = duration(max(0.0, time.time() - one.heard_at))
     return [str(one.open_steps), str(one.held_steps), f"{one.near}/{one.objects}", heard]
+
+
+def _number(one: ForeignView, *, at: int) -> str:
+    return _numbers(one)[at]
 
 
 def _rows(step: ForeignStepView) -> list[list[str]]:

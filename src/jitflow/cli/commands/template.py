@@ -6,7 +6,9 @@ import typer
 
 from jitflow.cli import objects
 from jitflow.cli.commands import new_app
+from jitflow.cli.completion import template_names
 from jitflow.cli.connect import connect
+from jitflow.cli.loading import load
 from jitflow.cli.objects import Listing
 from jitflow.cli.options import (
     DEFAULT_NAMESPACE,
@@ -18,14 +20,22 @@ from jitflow.cli.options import (
     ObjectOption,
     SelectorOption,
     ServerOption,
+    SubmitNamespaceOption,
+    TableFormat,
+    TableOption,
 )
 from jitflow.cli.output import Json
 from jitflow.client import ALL
 
-app = new_app(help="WorkflowTemplates, also those of the cluster: list, get, delete.", no_args_is_help=True)
+app = new_app(help="WorkflowTemplates, also those of the cluster: list, get, lint, create, update, delete.", no_args_is_help=True)
 
 Cluster = Annotated[bool, typer.Option("--cluster", help="ClusterWorkflowTemplates, which belong to no namespace.")]
-Name = Annotated[str, typer.Argument(metavar="NAME", help="The template's name.", show_default=False)]
+Names = Annotated[
+    list[str], typer.Argument(metavar="NAME", help="Their names.", show_default=False, autocompletion=template_names)
+]
+Name = Annotated[
+    str, typer.Argument(metavar="NAME", help="The template's name.", show_default=False, autocompletion=template_names)
+]
 
 
 @app.command("list", epilog="Example: jitflow template list -A -o wide")
@@ -62,9 +72,48 @@ def get(
         objects.print_object(group.get.into(Json)(name, namespace=namespace), output)
 
 
+@app.command("lint", epilog="Example: jitflow template lint templates.yaml")
+def lint(
+    files: objects.Files,
+    *,
+    server: ServerOption = "",
+    namespace: SubmitNamespaceOption = "",
+    output: TableOption = TableFormat.TABLE,
+) -> None:
+    """Let the server check templates of files with what they refer to there; nothing is kept. Exit code 2 if one is refused."""
+    writing = load("jitflow.cli.writing")
+    writing.write(files, writing.TEMPLATES, writing.lint, "is valid", server=server, namespace=namespace, output=output)
+
+
+@app.command("create", epilog="Example: jitflow template create templates.yaml")
+def create(
+    files: objects.Files,
+    *,
+    server: ServerOption = "",
+    namespace: SubmitNamespaceOption = "",
+    output: TableOption = TableFormat.TABLE,
+) -> None:
+    """Keep new templates of files, also of the cluster; one that there is is refused (`jitflow apply` replaces it)."""
+    writing = load("jitflow.cli.writing")
+    writing.write(files, writing.TEMPLATES, writing.create, "created", server=server, namespace=namespace, output=output)
+
+
+@app.command("update", epilog="Example: jitflow template update templates.yaml")
+def update(
+    files: objects.Files,
+    *,
+    server: ServerOption = "",
+    namespace: SubmitNamespaceOption = "",
+    output: TableOption = TableFormat.TABLE,
+) -> None:
+    """Replace templates by those of files, also of the cluster; one that there is not is refused (`jitflow apply` keeps it)."""
+    writing = load("jitflow.cli.writing")
+    writing.write(files, writing.TEMPLATES, writing.update, "updated", server=server, namespace=namespace, output=output)
+
+
 @app.command("delete", epilog="Example: jitflow template delete greeter")
 def delete(
-    names: objects.Names,
+    names: Names,
     *,
     cluster: Cluster = False,
     server: ServerOption = "",
