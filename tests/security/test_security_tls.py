@@ -53,11 +53,11 @@ def test_clients_check_the_certificate(authority: Authority, tmp_path: Path, mon
         found = jitflow(monkeypatch, config, "--ca", str(authority.ca), "list", **named)
         assert found.exit_code == 0, found.stderr
         refused = jitflow(monkeypatch, config, "list", **named)
-        assert (refused.exit_code, "certificate" in refused.stderr.lower()) == (1, True), refused.stderr
+        assert (refused.exit_code, "certificate" in refused.stderr.lower()) == (3, True), refused.stderr
         missing = jitflow(monkeypatch, config, "list", **named, JITFLOW_CA=str(tmp_path / "none.pem"))
         assert (missing.exit_code, "none.pem" in missing.stderr) == (1, True)
         other = Authority(tmp_path / "other")
-        assert jitflow(monkeypatch, config, "list", **named, JITFLOW_CA=str(other.ca)).exit_code == 1
+        assert jitflow(monkeypatch, config, "list", **named, JITFLOW_CA=str(other.ca)).exit_code == 3
         # Plain HTTP and old versions are not answered.
         with pytest.raises(httpx.HTTPError):
             httpx.get(f"http://127.0.0.1:{port}/healthz", trust_env=False)
@@ -78,7 +78,7 @@ def test_a_name_that_is_not_in_the_certificate_is_not_believed(
         config = tmp_path / "settings.toml"
         assert jitflow(monkeypatch, config, "list").exit_code == 0, "the certificate of the settings is pinned"
         refused = jitflow(monkeypatch, config, "--ca", str(authority.ca), "list", JITFLOW_SERVER=url, JITFLOW_TOKEN="x" * 20)
-        assert (refused.exit_code, "certificate" in refused.stderr.lower()) == (1, True)
+        assert (refused.exit_code, "certificate" in refused.stderr.lower()) == (3, True)
 
 
 @pytest.mark.parametrize("wrong", ["none", "text", "mixed"])
