@@ -8,28 +8,25 @@ Several documents of one `put`, and runs that are removed or restored, are annou
 
 import asyncio
 import contextlib
-import secrets
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from pymongo import ASCENDING, AsyncMongoClient
 from pymongo.errors import InvalidURI, PyMongoError
 
-from jitflow.engine.tasks import Owner
 from jitflow.ports.errors import Broken, PortError, Retryable
-from jitflow.ports.store import Commit, EffectRow, RunRow, StoredRun
+from jitflow.ports.store import EffectRow, RunRow, StoredRun
 from jitflow.stores import _mgpieces as pieces
 from jitflow.stores import _process as processes
+from jitflow.stores._batched import BatchedStore
 from jitflow.stores._bodies import unpack
-from jitflow.stores._changes import Documents, Removal, Restoration, Update
+from jitflow.stores._changes import Update
 from jitflow.stores._mgfaults import translate
 from jitflow.stores._mgschema import migrate, present
 from jitflow.stores._mgwriting import Writing
-from jitflow.stores._queue import GroupWriter
-from jitflow.stores._urls import shown
+from jitflow.stores._queue import Ticket
 
 T = TypeVar("T")
 
@@ -41,7 +38,7 @@ _TRIES = 1000
 _ORDER = [("what", ASCENDING), ("id", ASCENDING), ("piece", ASCENDING)]
 
 
-class MongodbStore:
+class MongodbStore(BatchedStore):
     """A `StateStore` in a MongoDB database; make it with `open`."""
 
     def __init__(self, url: str, *, reads_only: bool = False) -> None:
@@ -50,9 +47,7 @@ class MongodbStore:
         Raises:
             Broken: this is no URL of one.
         """
-        self.place = shown(url)
-        self.found_version = 0
-        """The version of the schema that was found; 0: none."""
+        super().__init__(url, reads_only=reads_only)
         self._url = url
         try:
             self._client: AsyncMongoClient[dict[str, Any]] = AsyncMongoClient(
@@ -68,33 +63,6 @@ class MongodbStore:
             raise Broken(f"{self.place} is no URL of a MongoDB database: {type(error).__name__}") from None
         self._db = self._client[urlsplit(url).path.strip("/") or _DATABASE]
         self._writing = Writing(self._db, self._translated)
-        self._writer = GroupWriter[Update](self._writing.write, name="store-writer")
-        self._owner = Owner(lambda _name, _error: None)
-        self._owner_id = secrets.token_hex(16)
-        self._reads_only = reads_only
-        self._closed = False
-        self._lost = ""
-
-    @classmethod
-    @asynccontextmanager
-    async def open(cls, url: str, *, patience_s: float = 0.0, reads_only: bool = False) -> AsyncGenerator["MongodbStore"]:
-        """Use a database for the time of the context; its collections are made or brought up to date.
-
-        Args:
-            url: `mongodb://user:password@host:port/database?options`.
-            patience_s: so long a database that cannot be reached is waited for.
-            reads_only: another server may hold the state; nothing is written, not even its schema.
-
-        Raises:
-            Unreachable: it is not there in that time.
-            Broken: it is newer than this program, another program's, refuses, or another server holds it.
-        """
-        store = cls(url, reads_only=reads_only)
-        try:
-            await store._begin(time.monotonic() + patience_s)
-            yield store
-        finally:
-            await store.close()
 
     async def _begin(self, until: float) -> None:
         while True:
@@ -156,35 +124,8 @@ class MongodbStore:
         if not (await self._db.meta.update_one(mine, {"$inc": {"beat": 1}})).matched_count:
             self._lost = processes.taken_over(self.place)
 
-    # -- changes -------------------------------------------------------------------------------------------------------
-
-    async def _submit(self, update: Update) -> Any:
-        self._check()
-        if self._reads_only:
-            raise Broken("the state store was opened for reading only")
-        return await self._writer.submit(update)
-
-    def _check(self) -> None:
-        if self._closed:
-            raise Broken("the state store is closed")
-        if self._lost:
-            raise Broken(self._lost)
-
-    async def commit(self, commit: Commit) -> int:
-        """Apply one change (see `StateStore.commit`)."""
-        return await self._submit(commit)
-
-    async def remove(self, uid: str) -> None:
-        """Delete a run and all that belongs to it."""
-        await self._submit(Removal(uid))
-
-    async def restore(self, run: StoredRun, events: Sequence[bytes]) -> None:
-        """Write a run as another store had it (see `StateStore.restore`)."""
-        await self._submit(Restoration(run, tuple(events)))
-
-    async def put(self, kind: str, documents: Iterable[tuple[str, bytes | None]]) -> None:
-        """Write small documents, all or none."""
-        await self._submit(Documents(kind, tuple(documents)))
+    async def _write(self, batch: Sequence[Ticket[Update]]) -> None:
+        await self._writing.write(batch)
 
     # -- reads ---------------------------------------------------------------------------------------------------------
 

@@ -8,27 +8,24 @@ and its number tells after a lost connection whether the last transaction was co
 import asyncio
 import contextlib
 import math
-import secrets
 import time
-from collections.abc import AsyncGenerator, Iterable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 import psycopg
 
-from jitflow.engine.tasks import Owner
 from jitflow.ports.errors import Broken, PortError, Retryable
-from jitflow.ports.store import Commit, EffectRow, RunRow, StoredRun
+from jitflow.ports.store import EffectRow, RunRow, StoredRun
 from jitflow.stores import _process as processes
+from jitflow.stores._batched import BatchedStore
 from jitflow.stores._bodies import unpack
-from jitflow.stores._changes import Documents, Removal, Restoration, Update, first_part
+from jitflow.stores._changes import Documents, Update, first_part
 from jitflow.stores._connections import Connection, Connections, discard
 from jitflow.stores._faults import is_lost, is_passing, translate
 from jitflow.stores._pgschema import QUERIES, migrate, present
 from jitflow.stores._pgwriting import fold
-from jitflow.stores._queue import GroupWriter, Ticket
-from jitflow.stores._urls import shown
+from jitflow.stores._queue import Ticket
 
 _CLOSE_PATIENCE_S = 5.0
 _LOOK_S = 0.25
@@ -37,44 +34,15 @@ _ATTEMPTS = 5
 _decode_labels = msgspec.json.Decoder(dict[str, str]).decode
 
 
-class PostgresqlStore:
+class PostgresqlStore(BatchedStore):
     """A `StateStore` in a PostgreSQL database; make it with `open`."""
 
     def __init__(self, url: str, *, reads_only: bool = False) -> None:
         """Name the database; `open` begins."""
-        self.place = shown(url)
-        self.found_version = 0
-        """The version of the schema that was found; 0: none."""
+        super().__init__(url, reads_only=reads_only)
         self._connections = Connections(url, self.place)
-        self._writer = GroupWriter[Update](self._write, name="store-writer")
         self._connection: Connection | None = None
-        self._owner_id = secrets.token_hex(16)
-        self._owner = Owner(lambda _name, _error: None)
         self._batch = 0
-        self._reads_only = reads_only
-        self._closed = False
-        self._lost = ""
-
-    @classmethod
-    @asynccontextmanager
-    async def open(cls, url: str, *, patience_s: float = 0.0, reads_only: bool = False) -> AsyncGenerator["PostgresqlStore"]:
-        """Use a database for the time of the context; its tables are made or brought up to date.
-
-        Args:
-            url: `postgresql://user:password@host:port/database?options`, as libpq takes it.
-            patience_s: so long a database that cannot be reached is waited for.
-            reads_only: another server may hold the state; nothing is written, not even its schema.
-
-        Raises:
-            Unreachable: it is not there in that time.
-            Broken: it is newer than this program, another program's, refuses, or another server holds it.
-        """
-        store = cls(url, reads_only=reads_only)
-        try:
-            await store._begin(time.monotonic() + patience_s)
-            yield store
-        finally:
-            await store.close()
 
     async def _begin(self, until: float) -> None:
         while True:
@@ -134,34 +102,6 @@ class PostgresqlStore:
                 continue
 
     # -- changes -------------------------------------------------------------------------------------------------------
-
-    async def _submit(self, update: Update) -> Any:
-        self._check()
-        if self._reads_only:
-            raise Broken("the state store was opened for reading only")
-        return await self._writer.submit(update)
-
-    def _check(self) -> None:
-        if self._closed:
-            raise Broken("the state store is closed")
-        if self._lost:
-            raise Broken(self._lost)
-
-    async def commit(self, commit: Commit) -> int:
-        """Apply one change (see `StateStore.commit`)."""
-        return await self._submit(commit)
-
-    async def remove(self, uid: str) -> None:
-        """Delete a run and all that belongs to it."""
-        await self._submit(Removal(uid))
-
-    async def restore(self, run: StoredRun, events: Sequence[bytes]) -> None:
-        """Write a run as another store had it (see `StateStore.restore`)."""
-        await self._submit(Restoration(run, tuple(events)))
-
-    async def put(self, kind: str, documents: Iterable[tuple[str, bytes | None]]) -> None:
-        """Write small documents in one transaction."""
-        await self._submit(Documents(kind, tuple(documents)))
 
     async def _write(self, batch: Sequence[Ticket[Update]]) -> None:
         """Write a batch in as few transactions as its removals allow, and tell each caller what became of its change."""
