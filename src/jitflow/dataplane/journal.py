@@ -1,8 +1,11 @@
 """Documents on their way to the store: off the critical path, in order, many in one transaction."""
 
 import asyncio
+from collections.abc import Callable
 
 from jitflow.ports.store import StateStore
+
+Body = bytes | None | Callable[[], bytes]
 
 
 class Journal:
@@ -14,15 +17,15 @@ class Journal:
     def __init__(self, store: StateStore) -> None:
         """Write to this store; `run` must run somewhere."""
         self._store = store
-        self._waiting: dict[str, dict[str, bytes | None]] = {}
+        self._waiting: dict[str, dict[str, Body]] = {}
         self._wake = asyncio.Event()
         self._put = 0
         self._written = 0
         self._waiters: list[tuple[int, asyncio.Future[None]]] = []
         self._error: BaseException | None = None
 
-    def put(self, kind: str, key: str, body: bytes | None) -> None:
-        """Queue a document, None to delete it."""
+    def put(self, kind: str, key: str, body: Body) -> None:
+        """Queue a document, None to delete it; one that changes often is made when it is written."""
         self._waiting.setdefault(kind, {})[key] = body
         self._put += 1
         self._wake.set()
@@ -54,7 +57,7 @@ class Journal:
         reached = self._put
         try:
             for kind, documents in batch.items():
-                await self._store.put(kind, list(documents.items()))
+                await self._store.put(kind, [(key, body() if callable(body) else body) for key, body in documents.items()])
         except asyncio.CancelledError:
             self._restore(batch)
             raise
@@ -65,7 +68,7 @@ class Journal:
         self._written = reached
         self._tell(reached, None)
 
-    def _restore(self, batch: dict[str, dict[str, bytes | None]]) -> None:
+    def _restore(self, batch: dict[str, dict[str, Body]]) -> None:
         """Put an interrupted batch back below what was queued since: writing a document twice is harmless."""
         for kind, documents in batch.items():
             self._waiting[kind] = documents | self._waiting.get(kind, {})

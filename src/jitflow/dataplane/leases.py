@@ -1,5 +1,6 @@
 """Leases: asked for, waited for, given, returned; given ones are remembered over a restart, for their pods may survive it."""
 
+import asyncio
 import logging
 from collections.abc import Callable, Container
 from pathlib import Path
@@ -21,6 +22,8 @@ from jitflow.ports.store import StateStore
 log = logging.getLogger("jitflow.dataplane")
 
 _TELL_EVERY_S = 0.5
+_TELL_FIRST_S = 0.05
+"""Who gets the lease sooner need not be told why it waits."""
 _TOLD_PER_ROUND = 500
 
 
@@ -39,6 +42,7 @@ class Leases:
         self._delivering: set[StepId] = set()
         self._held: dict[StepId, LeaseDoc] = {}
         self._restored: set[StepId] = set()
+        self._asking: list[StepId] = []
         self._telling = False
         self._stuck_since: float | None = None
 
@@ -80,11 +84,21 @@ class Leases:
             self._asked_at.setdefault(step.id, self._core.clock.now())
         self._core.planner.ask(uid, step)
         self._core.pump()
-        if step.id in self._waiting:
-            self._tell(step.id)
-            if not self._telling:
-                self._telling = True
-                self._core.owner.start(self._keep_telling(), "waiting steps")
+        self._asking.append(step.id)
+        if len(self._asking) == 1:
+            asyncio.get_running_loop().call_later(_TELL_FIRST_S, self._tell_first)
+
+    def _tell_first(self) -> None:
+        """Tell of the steps that have asked lately and still wait."""
+        asking, self._asking = self._asking, []
+        waiting = [step for step in asking if step in self._waiting]
+        if self._core.closing or not waiting:
+            return
+        for step in waiting:
+            self._tell(step)
+        if not self._telling:
+            self._telling = True
+            self._core.owner.start(self._keep_telling(), "waiting steps")
 
     def granted(self, step: StepId) -> None:
         """The planner lets a step start."""
@@ -93,13 +107,11 @@ class Leases:
         self._told.pop(step, None)
         doc = self._held.get(step)
         if asked is not None:
-            wait = core.planner.wait(step)
-            reserve = wait.reserve_bytes if wait else 0
             now = core.clock.now()
             doc = LeaseDoc(
                 uid=asked[0],
                 step=asked[1],
-                reserve_bytes=reserve,
+                reserve_bytes=core.planner.reserved(step),
                 absent=core.planner.absent(step),
                 asked_at=self._asked_at.pop(step, now),
                 granted_at=now,

@@ -306,7 +306,7 @@ class LocalDataPlane:
         self._planning.ended(workflow_of(step), step)
         self._gathered.wrote(workflow_of(step), (output.ref for output in outputs))
         self._leases.returned(step)
-        if not outputs and self._core.planner.wait(step) is None:
+        if not outputs and not self._core.planner.knows(step):
             return
         if not outputs or not self._stageout.take_over(step, outputs, family, good=good):
             self._core.planner.ended(step)

@@ -18,7 +18,7 @@ import shutil
 from collections.abc import AsyncIterator, Collection, Coroutine, Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from stat import S_ISREG
+from stat import S_ISDIR, S_ISREG
 from typing import Any
 
 import msgspec
@@ -28,7 +28,7 @@ from jitflow.model.data import ObjectInfo, ObjectRef, Replica, StepId
 from jitflow.model.problems import Problem, Refused
 from jitflow.ports.errors import Corrupt, FixRequest, ObjectMissing
 from jitflow.ports.primary import Contents, Found, Held, Hoard, Lost, Received
-from jitflow.ports.storage import Progress, Storage
+from jitflow.ports.storage import Progress, Storage, in_ranges
 
 _CATALOGUE = "catalogue.jsonl"
 _BLOCK_BYTES = 1 << 20
@@ -43,6 +43,8 @@ class PrimaryDirectory:
     def __init__(self, root: Path, storage: Storage) -> None:
         """Use this directory (`open` makes it), and `storage` to reach the far stores."""
         self.root = root
+        self._root = str(root)
+        """The same as text: paths are joined for every object, and as text that costs a tenth."""
         self._storage = storage
         self._count = 0
 
@@ -170,11 +172,14 @@ class PrimaryDirectory:
     # -- in and out --------------------------------------------------------------------------------------------------------
 
     def _kept(self, location: str) -> Path:
-        return self.root / "incoming" / location.rpartition("/")[2]
+        return Path(self._kept_name(location))
+
+    def _kept_name(self, location: str) -> str:
+        return f"{self._root}/incoming/{location.rpartition('/')[2]}"
 
     def begun(self, location: str) -> bool:
         """See `Primary.begun`."""
-        return self._kept(location).is_dir()
+        return os.path.isdir(self._kept_name(location))
 
     def forget(self, location: str) -> None:
         """See `Primary.forget`: a directory with two files."""
@@ -184,7 +189,8 @@ class PrimaryDirectory:
         """See `Primary.receive`."""
         temporary = self._incoming()
         try:
-            read = await self._storage.fetch(info, temporary, progress, parts=parts, kept=self._kept(location))
+            kept = self._kept(location) if in_ranges(info, parts) or self.begun(location) else None
+            read = await self._storage.fetch(info, temporary, progress, parts=parts, kept=kept)
             held = await asyncio.to_thread(look, temporary) if info.ref.is_prefix else look(temporary)
             check_size(info, held.size_bytes)
             self._place(temporary, location)
@@ -233,15 +239,15 @@ class PrimaryDirectory:
     def _incoming(self) -> Path:
         """Return a new path for something on its way."""
         self._count += 1
-        return self.root / "incoming" / str(self._count)
+        return Path(f"{self._root}/incoming/{self._count}")
 
     def _place(self, source: Path, location: str) -> None:
         """Give something complete its final name, in one step; it must lie on the primary's file system."""
-        target = self.root / location
+        target = f"{self._root}/{location}"
         try:
             os.rename(source, target)
         except FileNotFoundError:
-            target.parent.mkdir(exist_ok=True)
+            os.makedirs(os.path.dirname(target), exist_ok=True)
             os.rename(source, target)
 
     def remove(self, location: str) -> Coroutine[Any, Any, None] | None:
@@ -274,7 +280,7 @@ class PrimaryDirectory:
         paths: dict[str, Path] = {}
         lost: list[Replica] = []
         for one in replicas:
-            path = paths[one.location] = self.root / one.location
+            path = paths[one.location] = Path(f"{self._root}/{one.location}")
             if not same(one, look(path)):
                 lost.append(one)
         if lost:
@@ -394,7 +400,7 @@ def look(path: Path) -> Held:
     """Return the size and stamp of a file or a tree; -1 bytes if there is nothing. Links count as what they are."""
     try:
         seen = os.lstat(path)
-        if not path.is_dir() or path.is_symlink():
+        if not S_ISDIR(seen.st_mode):
             return Held(size_bytes=seen.st_size, stamp=f"mtime:{seen.st_mtime_ns}")
     except OSError:
         return _NOTHING

@@ -424,6 +424,15 @@ class Planner(ObjectEvents):
         """Return where among the steps of all workflows one comes that its plan lets start so long after its workflow came."""
         return self._steps.place_s(uid, start_s)
 
+    def knows(self, step_id: StepId) -> bool:
+        """Return whether a step was announced or has asked, and has not ended."""
+        return step_id in self._steps.table
+
+    def reserved(self, step_id: StepId) -> int:
+        """Return the bytes that are held for what a step will write."""
+        step = self._steps.table.get(step_id)
+        return step.reserve if step is not None else 0
+
     def steps(self, uid: WorkflowUid) -> tuple[StepId, ...]:
         """Return a workflow's known steps in order."""
         return tuple(step.id for step in self._steps.of(uid))

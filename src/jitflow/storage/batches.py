@@ -8,7 +8,7 @@ deliver, for whatever reason, is fetched on its own afterwards, and what is wron
 import asyncio
 import os
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,16 +19,18 @@ from jitflow.storage.calls import Calls
 from jitflow.storage.lookup import config_of
 from jitflow.storage.remotes import RemoteConfig
 
-SMALL_BYTES = 2 * 2**20
-"""Larger objects gain nothing from company."""
+SMALL_BYTES = 2**19
+"""Larger objects gain nothing from company: what has come of them is told at once, so that the link stays full."""
 MOST, MOST_BYTES = 256, 16 * 2**20
 """Objects and bytes of one job."""
-LOOK_S = 0.04
+LOOK_S = 0.02
 """What has come is handed over so often: none waits for the others of its job."""
-JOBS = 2
-"""Jobs at once for each remote: the next one begins while the last objects of the one before arrive."""
-FEWEST = 32
-"""Fewer objects are not divided among jobs."""
+JOBS = 4
+"""Jobs at once for each remote: while the last objects of one arrive the next ones use the streams that it needs no more."""
+ROUNDS = 4
+"""Objects of a job for each of its streams: what a job costs is little beside that, and it ends soon."""
+FEWEST = 16
+"""For fewer objects a third job does not begin."""
 GATHER_S = 0.004
 """How long the first of a batch waits for others."""
 
@@ -48,13 +50,33 @@ class _Wish:
 
 
 @dataclass(eq=False, kw_only=True)
+class _Job:
+    """A job of so many streams; `left` of its objects have not come."""
+
+    wishes: Sequence[_Wish]
+    streams: int
+    left: int
+
+    @property
+    def busy(self) -> int:
+        """How many of its streams have something to do."""
+        return min(self.streams, self.left)
+
+
+@dataclass(eq=False, kw_only=True)
 class _Group:
-    """What is wanted of one remote into one directory."""
+    """What is wanted of one remote into one directory. `gathering`: a job waits for more to fetch."""
 
     remote: RemoteConfig
     folder: Path
     pending: list[_Wish] = field(default_factory=list["_Wish"])
-    jobs: int = 0
+    jobs: list[_Job] = field(default_factory=list["_Job"])
+    gathering: bool = False
+
+    @property
+    def busy(self) -> int:
+        """How many streams of all jobs have something to do."""
+        return sum(job.busy for job in self.jobs)
 
 
 class Batches:
@@ -63,8 +85,8 @@ class Batches:
     def __init__(self, transfers: Calls, at_once: int) -> None:
         """Run the jobs as `transfers`, with so many objects of a remote on their way at once."""
         self._transfers = transfers
-        self._at_once = max(1, at_once // JOBS)
-        self._groups: dict[tuple[str, Path], _Group] = {}
+        self._at_once = max(1, at_once)
+        self._groups: dict[tuple[str, str], _Group] = {}
         self._jobs: set[asyncio.Task[None]] = set()
         self._closed = False
 
@@ -80,8 +102,10 @@ class Batches:
 
         When the awaiting task is cancelled, nothing is written for it any more when this raises.
         """
-        folder = _absolute(partial.parent)
-        group = self._groups.setdefault((remote.name, folder), _Group(remote=remote, folder=folder))
+        folder = os.path.dirname(partial)
+        group = self._groups.get((remote.name, folder))
+        if group is None:
+            group = self._groups[remote.name, folder] = _Group(remote=remote, folder=_absolute(folder))
         group.remote = remote
         wish = _Wish(info=info, partial=partial, came=asyncio.get_running_loop().create_future())
         group.pending.append(wish)
@@ -111,43 +135,60 @@ class Batches:
             await asyncio.wait({wish.job})
 
     def _begin(self, group: _Group) -> None:
-        if group.jobs < JOBS and group.pending and not self._closed:
-            group.jobs += 1
-            job = asyncio.get_running_loop().create_task(self._run(group), name=f"batch of {group.remote.name}")
-            self._jobs.add(job)
-            job.add_done_callback(self._jobs.discard)
+        """Begin a job if there is something to fetch and streams for it; the first one takes what there is."""
+        if group.gathering or self._closed or not group.pending or len(group.jobs) >= JOBS:
+            return
+        if group.jobs and self._at_once - group.busy < self._at_once // 4:
+            return
+        if len(group.jobs) > 1 and len(group.pending) < FEWEST:
+            return
+        group.gathering = True
+        job = asyncio.get_running_loop().create_task(self._run(group), name=f"batch of {group.remote.name}")
+        self._jobs.add(job)
+        job.add_done_callback(self._jobs.discard)
 
-    async def _run(self, group: _Group) -> None:
-        wishes: list[_Wish] = []
+    async def _gather(self, group: _Group) -> _Job:
+        """Wait a little for more to fetch, and take as much as there are streams for."""
         try:
             await asyncio.sleep(GATHER_S)
-            idle = 1 + JOBS - group.jobs
-            wishes = _together(group.pending, max(FEWEST, -(-len(group.pending) // idle)))
+            free = max(1, self._at_once - group.busy)
+            wishes = _together(group.pending, min(MOST, ROUNDS * free))
+            job = _Job(wishes=wishes, streams=min(free, len(wishes)), left=len(wishes))
             for wish in wishes:
                 wish.job = asyncio.current_task()
-            if len(wishes) > 1:
-                await self._fetch(group, wishes)
-            for wish in wishes:
+            group.jobs.append(job)
+            return job
+        finally:
+            group.gathering = False
+
+    async def _run(self, group: _Group) -> None:
+        job = await self._gather(group)
+        self._begin(group)
+        try:
+            if len(job.wishes) > 1:
+                await self._fetch(group, job)
+            for wish in job.wishes:
                 _settle(wish, came=False)
         except asyncio.CancelledError:
             # Who did not ask for it is served by the next job.
-            group.pending[:0] = [wish for wish in wishes if not wish.came.done()]
+            group.pending[:0] = [wish for wish in job.wishes if not wish.came.done()]
             raise
         except Exception as error:
-            for wish in wishes:
+            for wish in job.wishes:
                 _fail(wish, error)
         finally:
-            group.jobs -= 1
+            group.jobs.remove(job)
             self._begin(group)
 
-    async def _fetch(self, group: _Group, wishes: Sequence[_Wish]) -> None:
+    async def _fetch(self, group: _Group, work: _Job) -> None:
+        wishes = work.wishes
         folder = group.folder / f"{files.PARTIAL_PREFIX}{secrets.token_hex(8)}{files.PARTIAL_SUFFIX}"
         names = group.folder / f"{files.PARTIAL_PREFIX}{secrets.token_hex(8)}{files.PARTIAL_SUFFIX}"
         try:
             await asyncio.to_thread(_write_names, names, wishes)
-            job = asyncio.get_running_loop().create_task(self._copy(group.remote, folder, names, wishes))
+            job = asyncio.get_running_loop().create_task(self._copy(group.remote, folder, names, work))
             try:
-                await _hand_over(job, folder, wishes)
+                await self._hand_over(group, work, job, folder)
                 await job
             finally:
                 job.cancel()
@@ -158,13 +199,28 @@ class Batches:
         for wish in came:
             _settle(wish, came=True)
 
-    async def _copy(self, remote: RemoteConfig, folder: Path, names: Path, wishes: Sequence[_Wish]) -> None:
+    async def _hand_over(self, group: _Group, work: _Job, job: asyncio.Task[None], folder: Path) -> None:
+        """Give callers what has come for them while the job runs; the last of them wait until nothing is left of the job."""
+        sizes = {wish.path: wish.info.size_bytes for wish in work.wishes}
+        seen: set[str] = set()
+        while not job.done():
+            await asyncio.wait({job}, timeout=LOOK_S)
+            left = [wish for wish in work.wishes if not wish.came.done()]
+            # rclone has done with what was there in full a look ago; whether it is right is told by its hash.
+            ready = [wish for wish in left if wish.path in seen]
+            if not job.done() and len(ready) < len(left):
+                for wish in await asyncio.to_thread(_delivered, folder, ready) if ready else ():
+                    _settle(wish, came=True)
+                seen = await asyncio.to_thread(_there, folder, sizes)
+                work.left = sum(1 for wish in work.wishes if not wish.came.done() and wish.path not in seen)
+                self._begin(group)
+
+    async def _copy(self, remote: RemoteConfig, folder: Path, names: Path, work: _Job) -> None:
+        wishes = work.wishes
         # Sizes and hashes are known: where the store allows it, each object is one request.
         options = "no_head_object=true" if remote.type == "s3" else ""
         source = keys.address(wishes[0].info.ref, options=options).fs
-        request = wire.copynames_request(
-            source, wire.local(str(folder)), str(names), config_of(remote), at_once=min(len(wishes), self._at_once)
-        )
+        request = wire.copynames_request(source, wire.local(str(folder)), str(names), config_of(remote), at_once=work.streams)
         try:
             await self._transfers.run("sync/copy", request, subject=f"{len(wishes)} objects of {remote.name}")
         except Stalled:
@@ -173,7 +229,7 @@ class Batches:
             pass  # what is wrong with an object is said when it is fetched on its own
 
 
-def _absolute(folder: Path) -> Path:
+def _absolute(folder: str) -> Path:
     return Path(os.path.abspath(folder))
 
 
@@ -207,22 +263,8 @@ def _write_names(path: Path, wishes: Sequence[_Wish]) -> None:
     path.write_text("".join(f"{wish.path}\n" for wish in wishes), encoding="utf-8", errors="surrogateescape")
 
 
-async def _hand_over(job: asyncio.Task[None], folder: Path, wishes: Sequence[_Wish]) -> None:
-    """Give callers what has come for them while the job runs; the last of them wait until nothing is left of the job."""
-    seen: set[str] = set()
-    while not job.done():
-        await asyncio.wait({job}, timeout=LOOK_S)
-        left = [wish for wish in wishes if not wish.came.done()]
-        # rclone has done with what was there a look ago.
-        ready = [wish for wish in left if wish.path in seen]
-        if not job.done() and len(ready) < len(left):
-            for wish in await asyncio.to_thread(_delivered, folder, ready) if ready else ():
-                _settle(wish, came=True)
-            seen = await asyncio.to_thread(_there, folder)
-
-
-def _there(folder: Path) -> set[str]:
-    """Return the paths of what lies below a folder: few, for what has come is taken away. Blocking."""
+def _there(folder: Path, sizes: Mapping[str, int]) -> set[str]:
+    """Return the paths of what lies below a folder in full: few, for what has come is taken away. Blocking."""
     found: set[str] = set()
     pending = [""]
     while pending:
@@ -233,7 +275,7 @@ def _there(folder: Path) -> set[str]:
                     path = f"{at}{entry.name}"
                     if entry.is_dir(follow_symlinks=False):
                         pending.append(f"{path}/")
-                    else:
+                    elif entry.stat(follow_symlinks=False).st_size == sizes.get(path):
                         found.add(path)
         except FileNotFoundError:  # nothing has come yet
             continue
@@ -244,14 +286,14 @@ def _delivered(folder: Path, wishes: Sequence[_Wish]) -> list[_Wish]:
     """Return the wishes whose object is there and right, and give it to them. Blocking."""
     found: list[_Wish] = []
     for wish in wishes:
-        path = folder / wish.path
+        path = f"{folder}/{wish.path}"
         try:
-            if path.lstat().st_size != wish.info.size_bytes:
+            if os.lstat(path).st_size != wish.info.size_bytes:
                 continue
             kind = files.common_hash(wish.info.hashes)
             if files.digest(path, kind) != wish.info.hashes[kind]:
                 continue
-            path.rename(wish.partial)
+            os.rename(path, wish.partial)
         except OSError:
             continue
         found.append(wish)

@@ -17,7 +17,7 @@ _BLOCK_BYTES = 2**18
 
 def partial_path(target: Path) -> Path:
     """Return a new private name beside `target`, short whatever the target is called."""
-    return target.parent / f"{PARTIAL_PREFIX}{secrets.token_hex(8)}{PARTIAL_SUFFIX}"
+    return Path(os.path.dirname(target), f"{PARTIAL_PREFIX}{secrets.token_hex(8)}{PARTIAL_SUFFIX}")
 
 
 def common_hash(hashes: Mapping[str, str]) -> str:
@@ -25,10 +25,10 @@ def common_hash(hashes: Mapping[str, str]) -> str:
     return next((kind for kind in STRONGEST_FIRST if hashes.get(kind)), "")
 
 
-def digest(path: Path, kind: str) -> str:
+def digest(path: Path | str, kind: str) -> str:
     """Return a file's hash in lower-case hexadecimal digits."""
     made = hashlib.new(kind, usedforsecurity=False)
-    with path.open("rb", buffering=0) as file:
+    with open(path, "rb", buffering=0) as file:
         buffer = memoryview(bytearray(_BLOCK_BYTES))
         while count := file.readinto(buffer):
             made.update(buffer[:count])

@@ -173,12 +173,15 @@ def copydir_request(source: Address, destination: Address, config: Request, *, i
 
 
 def copynames_request(fs: str, destination: Address, names: str, config: Request, *, at_once: int) -> Request:
-    """Return the parameters of a `sync/copy` of the objects whose paths a file lists, each looked up by itself: no listing."""
+    """Return the parameters of a `sync/copy` of the objects whose paths a file lists, each looked up by itself: no listing.
+
+    They are written in place: for the name of a partial file rclone would ask the store about each object once more.
+    """
     config = {**config, "Transfers": at_once, "Checkers": at_once, "NoTraverse": True, "NoCheckDest": True}
     return {
         "srcFs": fs,
         "dstFs": destination.whole,
-        "_config": {**config, "Inplace": False, "IgnoreChecksum": True},
+        "_config": {**config, "Inplace": True, "IgnoreChecksum": True},
         "_filter": {"FilesFromRaw": [names]},
     }
 
