@@ -269,3 +269,44 @@ def test_a_closed_pipe_is_no_error(environment: dict[str, str]) -> None:
 def test_the_reference_is_up_to_date() -> None:
     target = Path(__file__).parents[2] / "docs" / "reference" / "cli.md"
     assert target.read_text(encoding="utf-8") == _reference.document()
+
+
+def test_watch_and_logs_go_on_when_the_server_is_killed_and_started_again(
+    environment: dict[str, str], file: Path, tmp_path: Path
+) -> None:
+    """Its address is another one then: the commands look it up again."""
+    gate = tmp_path / "gate"
+    file.write_text(MANIFEST.replace("echo the last words", f"echo begun; until [ -e {gate} ]; do sleep 0.1; done; echo gone on"))
+    command = [sys.executable, "-m", "jitflow.cli"]
+
+    def begin(*arguments: object, out: Any = subprocess.PIPE) -> subprocess.Popen[str]:
+        words = [*command, *(str(item) for item in arguments)]
+        return subprocess.Popen(words, env=environment, stdout=out, stderr=subprocess.STDOUT, text=True)
+
+    def serve() -> subprocess.Popen[str]:
+        server = begin("server", "--port", 0)
+        assert server.stdout is not None
+        assert "http://127.0.0.1:" in server.stdout.readline()
+        return server
+
+    server = serve()
+    try:
+        with (tmp_path / "log").open("w") as log, (tmp_path / "watch").open("w") as watch:
+            logs = begin("submit", file, "--log", out=log)
+            deadline = time.monotonic() + 60
+            while "begun" not in (tmp_path / "log").read_text() and time.monotonic() < deadline:
+                time.sleep(0.1)
+            watched = begin("watch", "@latest", out=watch)
+            while "finish running" not in (tmp_path / "watch").read_text() and time.monotonic() < deadline:
+                time.sleep(0.1)
+            server.kill()
+            server.communicate()
+            server = serve()
+            gate.touch()
+            assert (logs.wait(60), watched.wait(60)) == (0, 0)
+    finally:
+        server.terminate()
+        server.communicate(timeout=30)
+    lines = [line.rpartition(": ")[2] for line in (tmp_path / "log").read_text().splitlines()]
+    assert (lines.count("begun"), lines.count("gone on")) == (1, 1)
+    assert (tmp_path / "watch").read_text().count("finish succeeded") == 1
