@@ -3,15 +3,12 @@
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import Annotated
 
-import typer
 from msgspec import Struct
 
 from jitflow.cli.connect import live
 from jitflow.cli.durations import seconds_of
 from jitflow.cli.errors import InputRefused
-from jitflow.cli.options import workflow_names
 from jitflow.client import Client
 from jitflow.client.workflows import Head, Metadata
 
@@ -19,17 +16,6 @@ _COMPLETED = "workflows.argoproj.io/completed"
 _PHASE = "workflows.argoproj.io/phase"
 _A_PAGE = 1_000
 _FIELDS = "metadata.continue,items.metadata.name,items.metadata.namespace,items.metadata.uid,items.status.phase"
-
-OptionalNames = Annotated[
-    list[str] | None,
-    typer.Argument(metavar="NAME", help="Workflows, or @latest.", autocompletion=workflow_names, show_default=False),
-]
-FieldSelectorOption = Annotated[
-    str, typer.Option("--field-selector", metavar="FIELDS", help="Only those with these fields.", show_default=False)
-]
-PrefixOption = Annotated[str, typer.Option("--prefix", metavar="TEXT", help="Only names that begin so.", show_default=False)]
-EverythingOption = Annotated[bool, typer.Option("--all", help="All of the namespace.")]
-DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Only say which workflows are meant.")]
 
 RUNNING = f"{_COMPLETED}!=true"
 """Those that have not ended."""

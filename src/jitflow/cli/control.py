@@ -8,6 +8,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from jitflow.cli.choosing import Among
+from jitflow.cli.chosen import Chosen
 from jitflow.cli.connect import connect, resolve
 from jitflow.cli.errors import CliError
 from jitflow.cli.formats import plural
@@ -43,15 +44,13 @@ class _Outcome:
 
 def control(
     deed: Deed,
+    chosen: Chosen,
     among: Among,
     *,
-    server: str,
-    output: TableFormat,
-    dry_run: bool = False,
     sure: bool = False,
     afterwards: Callable[[Client, list[Json]], None] | None = None,
 ) -> None:
-    """Do it to workflows, say of each what was done; `afterwards` is given those that go on.
+    """Do it to the workflows that are meant, say of each what was done; `afterwards` is given those that go on.
 
     `sure`: do not ask. Those that are named are sent one by one, those that are selected in bulk: exactly the ones that were
     there when it was asked about, whatever comes meanwhile.
@@ -60,16 +59,16 @@ def control(
         CliError: the server refused it for some; the others were done.
     """
     outcome = _Outcome()
-    with connect(server) as client:
+    with connect(chosen.server) as client:
         if among.names:
-            _named(client, deed, among, outcome, dry_run=dry_run)
+            _named(client, deed, among, outcome, dry_run=chosen.dry_run)
         else:
-            _selected(client, deed, among, outcome, dry_run=dry_run, sure=sure)
-        if output is TableFormat.JSON:
+            _selected(client, deed, among, outcome, dry_run=chosen.dry_run, sure=sure)
+        if chosen.output is TableFormat.JSON:
             print_json(outcome.answers)
         if outcome.refused:
             raise CliError("\n".join(outcome.refused))
-        if afterwards is not None and not dry_run:
+        if afterwards is not None and not chosen.dry_run:
             afterwards(client, outcome.then)
 
 

@@ -4,18 +4,10 @@ from typing import Annotated
 
 import typer
 
-from jitflow.cli.choosing import (
-    RUNNING,
-    Among,
-    DryRunOption,
-    EverythingOption,
-    FieldSelectorOption,
-    OptionalNames,
-    PrefixOption,
-)
+from jitflow.cli.choosing import RUNNING
+from jitflow.cli.chosen import Chosen, chooses
 from jitflow.cli.commands import single
 from jitflow.cli.control import Deed, control
-from jitflow.cli.options import DEFAULT_NAMESPACE, NamespaceOption, SelectorOption, ServerOption, TableFormat, TableOption
 from jitflow.cli.output import Json
 from jitflow.client import Client
 from jitflow.model.bulk import BulkWish, Operation
@@ -24,21 +16,14 @@ app, command = single('jitflow stop -l team=ocean --message "the input was wrong
 
 
 @command
+@chooses
 def stop(
-    names: OptionalNames = None,
+    chosen: Chosen,
     *,
-    server: ServerOption = "",
-    namespace: NamespaceOption = DEFAULT_NAMESPACE,
     message: Annotated[str, typer.Option("--message", metavar="TEXT", help="Why; it is shown of them.", show_default=False)] = "",
     nodes: Annotated[
         str, typer.Option("--node-field-selector", metavar="FIELDS", help="Only these steps, which fail.", show_default=False)
     ] = "",
-    selector: SelectorOption = "",
-    field_selector: FieldSelectorOption = "",
-    prefix: PrefixOption = "",
-    everything: EverythingOption = False,
-    dry_run: DryRunOption = False,
-    output: TableOption = TableFormat.TABLE,
 ) -> None:
     """Stop workflows: running steps are ended, exit handlers still run. Of selected ones, those that have not ended.
 
@@ -46,16 +31,7 @@ def stop(
     """
 
     def send(client: Client, found: str) -> Json:
-        return client.workflows.stop.into(Json)(found, namespace=namespace, selector=nodes, message=message)
+        return client.workflows.stop.into(Json)(found, namespace=chosen.namespace, selector=nodes, message=message)
 
-    among = Among(
-        namespace=namespace,
-        names=tuple(names or ()),
-        labels=selector,
-        fields=field_selector,
-        prefix=prefix,
-        everything=everything,
-        only=RUNNING,
-    )
     deed = Deed(operation=Operation.STOP, past="stopped", one=send, wish=BulkWish(selector=nodes, message=message))
-    control(deed, among, server=server, output=output, dry_run=dry_run)
+    control(deed, chosen, chosen.among(only=RUNNING))
