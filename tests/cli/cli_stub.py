@@ -88,6 +88,7 @@ class Stub:
         handler.send_response(200)
         handler.send_header("content-type", "text/event-stream")
         handler.send_header("transfer-encoding", "chunked")
+        handler.send_header("connection", "close")
         handler.end_headers()
 
         def chunk(data: bytes) -> None:
