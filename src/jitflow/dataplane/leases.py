@@ -1,6 +1,5 @@
 """Leases: asked for, waited for, given, returned; given ones are remembered over a restart, for their pods may survive it."""
 
-import asyncio
 import logging
 from collections.abc import Callable, Container
 from pathlib import Path
@@ -86,10 +85,11 @@ class Leases:
         self._core.pump()
         self._asking.append(step.id)
         if len(self._asking) == 1:
-            asyncio.get_running_loop().call_later(_TELL_FIRST_S, self._tell_first)
+            self._core.owner.start(self._tell_first(), "tell why steps wait")
 
-    def _tell_first(self) -> None:
-        """Tell of the steps that have asked lately and still wait."""
+    async def _tell_first(self) -> None:
+        """Tell, a moment later, of the steps that have asked meanwhile and still wait."""
+        await self._core.clock.sleep(_TELL_FIRST_S)
         asking, self._asking = self._asking, []
         waiting = [step for step in asking if step in self._waiting]
         if self._core.closing or not waiting:
