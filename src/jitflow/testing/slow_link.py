@@ -6,6 +6,7 @@ On its own: `python -m jitflow.testing.slow_link --listen 127.0.0.1:9000 --to 12
 
 import argparse
 import asyncio
+import contextlib
 import signal
 import sys
 from collections.abc import Sequence
@@ -234,7 +235,8 @@ async def _serve(options: argparse.Namespace) -> None:
     async with link:
         print(f"listening on {options.listen[0]}:{link.port}", flush=True)
         await stop.wait()
-        print(f"up {link.counters.up_bytes} down {link.counters.down_bytes} bytes", flush=True)
+        with contextlib.suppress(BrokenPipeError):  # whoever started it has gone
+            print(f"up {link.counters.up_bytes} down {link.counters.down_bytes} bytes", flush=True)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
