@@ -7,6 +7,9 @@ from benchmark.traces.workloads import Task, Trace
 BUCKET = "data"
 ENDPOINT = "far.example:9000"
 
+_WORD = 60
+"""So much of a step's kind stands in its template's name: recorded kinds are longer than names may be."""
+
 
 def workflow(trace: Trace, prefix: str, *, declared: bool) -> dict[str, Any]:
     """Return the manifest; results go below `prefix`. `declared`: templates say how long steps run and how much they write.
@@ -15,18 +18,20 @@ def workflow(trace: Trace, prefix: str, *, declared: bool) -> dict[str, Any]:
     """
     finals = set(trace.finals)
     external = set(trace.external)
-    templates: dict[str, dict[str, Any]] = {}
+    templates: dict[tuple[str, int, tuple[bool, ...]], dict[str, Any]] = {}
     names = {task.name: f"t{number}" for number, task in enumerate(trace.tasks)}
     tasks: list[dict[str, Any]] = []
     for task in trace.tasks:
         ends = tuple(file in finals for file in task.outputs)
-        shape = f"{_word(task.kind)}-{len(task.inputs)}-{''.join('r' if end else 'h' for end in ends)}"
-        templates.setdefault(shape, _template(shape, len(task.inputs), ends, declared=declared))
+        shape = (task.kind, len(task.inputs), ends)
+        if shape not in templates:
+            name = f"{_word(task.kind)[:_WORD]}-{len(templates)}"
+            templates[shape] = _template(name, len(task.inputs), ends, declared=declared)
         values = _values(task, trace, external, prefix)
         tasks.append(
             {
                 "name": names[task.name],
-                "template": shape,
+                "template": templates[shape]["name"],
                 "dependencies": [names[parent] for parent in task.parents],
                 "arguments": {"parameters": [{"name": name, "value": value} for name, value in values.items()]},
             }
