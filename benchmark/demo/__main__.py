@@ -28,7 +28,7 @@ from jitflow.testing.s3_server import S3Server
 EXAMPLE = Path(__file__).parents[2] / "examples" / "demo"
 RTT_MS = 40
 LINK_MBIT = 200
-CONNECTION_MBIT = 44
+CONNECTION_MBIT = 20
 """What one connection gets of the link, as with a distant object store."""
 PLACES = 2
 CAPACITY_BYTES = 100 * 2**20
