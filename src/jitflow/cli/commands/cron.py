@@ -5,12 +5,11 @@ from typing import Annotated
 
 import typer
 
-from jitflow.cli import objects
+from jitflow.cli import filing, objects
 from jitflow.cli.commands import new_app
 from jitflow.cli.completion import cron_names
 from jitflow.cli.connect import connect
 from jitflow.cli.formats import shorten
-from jitflow.cli.loading import load
 from jitflow.cli.objects import Listing
 from jitflow.cli.options import (
     DEFAULT_NAMESPACE,
@@ -22,7 +21,6 @@ from jitflow.cli.options import (
     ObjectOption,
     SelectorOption,
     ServerOption,
-    SubmitNamespaceOption,
     TableFormat,
     TableOption,
 )
@@ -80,43 +78,7 @@ def get(
         objects.print_object(client.cron_workflows.get.into(Json)(name, namespace=namespace), output)
 
 
-@app.command("lint", epilog="Example: jitflow cron lint nightly.yaml")
-def lint(
-    files: objects.Files,
-    *,
-    server: ServerOption = "",
-    namespace: SubmitNamespaceOption = "",
-    output: TableOption = TableFormat.TABLE,
-) -> None:
-    """Let the server check schedules of files, with what they refer to there; nothing is kept. Exit code 2 if one is refused."""
-    writing = load("jitflow.cli.writing")
-    writing.write(files, writing.SCHEDULES, writing.lint, "is valid", server=server, namespace=namespace, output=output)
-
-
-@app.command("create", epilog="Example: jitflow cron create nightly.yaml")
-def create(
-    files: objects.Files,
-    *,
-    server: ServerOption = "",
-    namespace: SubmitNamespaceOption = "",
-    output: TableOption = TableFormat.TABLE,
-) -> None:
-    """Keep new schedules of files; one that there is is refused (`jitflow apply` replaces it)."""
-    writing = load("jitflow.cli.writing")
-    writing.write(files, writing.SCHEDULES, writing.create, "created", server=server, namespace=namespace, output=output)
-
-
-@app.command("update", epilog="Example: jitflow cron update nightly.yaml")
-def update(
-    files: objects.Files,
-    *,
-    server: ServerOption = "",
-    namespace: SubmitNamespaceOption = "",
-    output: TableOption = TableFormat.TABLE,
-) -> None:
-    """Replace schedules by those of files; one that there is not is refused (`jitflow apply` keeps it)."""
-    writing = load("jitflow.cli.writing")
-    writing.write(files, writing.SCHEDULES, writing.update, "updated", server=server, namespace=namespace, output=output)
+filing.add_commands(app, "SCHEDULES", things="schedules", example="cron {} nightly.yaml")
 
 
 @app.command("delete", epilog="Example: jitflow cron delete nightly")

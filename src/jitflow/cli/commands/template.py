@@ -4,11 +4,10 @@ from typing import Annotated
 
 import typer
 
-from jitflow.cli import objects
+from jitflow.cli import filing, objects
 from jitflow.cli.commands import new_app
 from jitflow.cli.completion import template_names
 from jitflow.cli.connect import connect
-from jitflow.cli.loading import load
 from jitflow.cli.objects import Listing
 from jitflow.cli.options import (
     DEFAULT_NAMESPACE,
@@ -20,9 +19,6 @@ from jitflow.cli.options import (
     ObjectOption,
     SelectorOption,
     ServerOption,
-    SubmitNamespaceOption,
-    TableFormat,
-    TableOption,
 )
 from jitflow.cli.output import Json
 from jitflow.client import ALL
@@ -72,43 +68,7 @@ def get(
         objects.print_object(group.get.into(Json)(name, namespace=namespace), output)
 
 
-@app.command("lint", epilog="Example: jitflow template lint templates.yaml")
-def lint(
-    files: objects.Files,
-    *,
-    server: ServerOption = "",
-    namespace: SubmitNamespaceOption = "",
-    output: TableOption = TableFormat.TABLE,
-) -> None:
-    """Let the server check templates of files with what they refer to there; nothing is kept. Exit code 2 if one is refused."""
-    writing = load("jitflow.cli.writing")
-    writing.write(files, writing.TEMPLATES, writing.lint, "is valid", server=server, namespace=namespace, output=output)
-
-
-@app.command("create", epilog="Example: jitflow template create templates.yaml")
-def create(
-    files: objects.Files,
-    *,
-    server: ServerOption = "",
-    namespace: SubmitNamespaceOption = "",
-    output: TableOption = TableFormat.TABLE,
-) -> None:
-    """Keep new templates of files, also of the cluster; one that there is is refused (`jitflow apply` replaces it)."""
-    writing = load("jitflow.cli.writing")
-    writing.write(files, writing.TEMPLATES, writing.create, "created", server=server, namespace=namespace, output=output)
-
-
-@app.command("update", epilog="Example: jitflow template update templates.yaml")
-def update(
-    files: objects.Files,
-    *,
-    server: ServerOption = "",
-    namespace: SubmitNamespaceOption = "",
-    output: TableOption = TableFormat.TABLE,
-) -> None:
-    """Replace templates by those of files, also of the cluster; one that there is not is refused (`jitflow apply` keeps it)."""
-    writing = load("jitflow.cli.writing")
-    writing.write(files, writing.TEMPLATES, writing.update, "updated", server=server, namespace=namespace, output=output)
+filing.add_commands(app, "TEMPLATES", things="templates", also=", also of the cluster", example="template {} templates.yaml")
 
 
 @app.command("delete", epilog="Example: jitflow template delete greeter")
