@@ -126,9 +126,15 @@ def check(status: int, body: bytes, *, where: str = "", retry_after: str = "") -
     raise error
 
 
+_OTHER_TOKEN = (
+    "send a token of that server: the one in JITFLOW_TOKEN, or in the file or context that was named, is not "
+    "(a local server's is found by itself)"
+)
+
+
 def api_error(code: int, message: str, status: int, *, retry_after: str = "") -> ApiError:
     """Return the error that an answer stands for."""
     kind = _KINDS.get(status) or (ServerFault if status >= HTTPStatus.INTERNAL_SERVER_ERROR else ApiError)
     text = message[:_MAX_CHARS] or f"the server answered with HTTP status {status}"
-    remedy = "set JITFLOW_TOKEN to the server's token (a local server's is found by itself)" if kind is Unauthenticated else ""
+    remedy = _OTHER_TOKEN if kind is Unauthenticated else ""
     return kind(code, text, status, remedy=remedy, retry_after_s=float(retry_after) if retry_after.isdecimal() else 0.0)
