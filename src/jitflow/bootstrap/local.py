@@ -2,13 +2,13 @@
 
 import asyncio
 import contextlib
-import errno
 import os
 import signal
 import socket
 import threading
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
+from typing import cast
 
 import msgspec
 import uvicorn
@@ -16,9 +16,10 @@ import uvicorn
 from jitflow import telemetry
 from jitflow.bootstrap.connections import protocol, tls
 from jitflow.bootstrap.home import Home, ServerInfo
+from jitflow.bootstrap.listening import listening, url_of
 from jitflow.bootstrap.stack import open_stack
 from jitflow.bootstrap.system import calm_collector
-from jitflow.settings import Settings, SettingsError, load
+from jitflow.settings import Settings, load
 
 __all__ = ["ServerInfo", "find_server", "run_server", "serve", "serve_in_thread"]
 
@@ -49,9 +50,9 @@ async def serve(
 ) -> None:
     """Serve until a signal (in the main thread) or `stop`; `on_ready` is called when requests are answered."""
     context = tls(settings.server)
-    listener = _listen(settings.server.host, settings.server.port)
     home = Home(Path(settings.home))
-    try:
+    with listening(settings.server) as (listener, local), contextlib.ExitStack() as closing:
+        closing.callback(home.forget_server)
         async with open_stack(settings) as stack:
             config = uvicorn.Config(
                 stack.app,
@@ -66,14 +67,14 @@ async def serve(
                 date_header=False,
                 timeout_graceful_shutdown=DRAIN_S,
             )
-            info = ServerInfo(url=_url_of(listener, encrypted=context is not None), token=stack.token, pid=os.getpid())
+            info = ServerInfo(url=url_of(listener, encrypted=context is not None), token=stack.token, pid=os.getpid())
 
             def tell() -> None:
                 home.write_server(info.url)
                 if on_ready is not None:
                     on_ready(info)
 
-            server = _Server(config, tell, stack.end_streams)
+            server = _Server(config, tell, stack.end_streams, local)
             if threading.current_thread() is threading.main_thread():
                 for number in (signal.SIGINT, signal.SIGTERM):
                     asyncio.get_running_loop().add_signal_handler(number, server.handle_exit, number, None)
@@ -81,16 +82,20 @@ async def serve(
                 watcher = tasks.create_task(_stop_when(stop or asyncio.Event(), server))
                 await server.serve(sockets=[listener])
                 watcher.cancel()
-    finally:
-        home.forget_server()
-        listener.close()
 
 
 class _Server(uvicorn.Server):
     """Tells when it answers requests and when it stops to: open streams end then, or it would wait for them."""
 
-    def __init__(self, config: uvicorn.Config, on_started: Callable[[], None], on_stopping: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        on_started: Callable[[], None],
+        on_stopping: Callable[[], None],
+        local: socket.socket | None = None,
+    ) -> None:
         super().__init__(config)
+        self._local = local
         self._on_started = on_started
         self._on_stopping = on_stopping
 
@@ -101,8 +106,15 @@ class _Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
+        if self._local is not None:
+            # No TLS here, whatever the port speaks: nothing leaves the machine, and who may connect the file's mode says.
+            self.servers.append(await asyncio.get_running_loop().create_unix_server(self._connection, sock=self._local))
         if self.started:
             self._on_started()
+
+    def _connection(self) -> asyncio.Protocol:
+        kind = cast("Callable[..., asyncio.Protocol]", self.config.http_protocol_class)
+        return kind(config=self.config, server_state=self.server_state, app_state=self.lifespan.state)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._on_stopping()
@@ -184,22 +196,3 @@ def _with_address(settings: Settings, host: str | None, port: int | None) -> Set
         port=settings.server.port if port is None else port,
     )
     return msgspec.structs.replace(settings, server=server)
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        listener = socket.create_server((host, port), family=family, backlog=1024)
-    except OSError as error:
-        if error.errno == errno.EADDRINUSE:
-            raise SettingsError(f"{host}:{port} is in use by another program; choose another port with --port") from error
-        raise SettingsError(f"cannot listen on {host}:{port}: {error.strerror or error}") from error
-    # Accepted connections inherit it; without it every answer on a kept connection waits for a delayed ACK.
-    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    return listener
-
-
-def _url_of(listener: socket.socket, *, encrypted: bool) -> str:
-    host, port = listener.getsockname()[:2]
-    scheme = "https" if encrypted else "http"
-    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"

@@ -59,6 +59,7 @@ class _Strict(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class ServerSettings(_Strict, frozen=True, kw_only=True):
     """Where the server listens. Anything but loopback must be asked for. `names`: further accepted Host names.
 
+    `socket`: the path of a Unix socket on which it listens too, for its owner only, without TLS; empty: none.
     `open_metrics`: `/metrics` needs no token. `certificate` and `key`: PEM files; with them the server speaks TLS only.
     `cors_origins`: pages that browsers may let call this server. `requests_per_s` and `burst`: what each token may ask for, 0: no
     limit; `max_body`: the longest body. `head_timeout_s` and `body_timeout_s`: how long a request may take to arrive.
@@ -66,6 +67,7 @@ class ServerSettings(_Strict, frozen=True, kw_only=True):
 
     host: str = "127.0.0.1"
     port: int = 2746
+    socket: str = ""
     names: tuple[str, ...] = ()
     open_metrics: bool = False
     certificate: str = ""
