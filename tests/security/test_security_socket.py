@@ -56,7 +56,9 @@ def test_a_socket_that_was_left_behind_is_replaced_and_taken_away_at_the_end(tmp
     assert not path.exists()
 
 
-@pytest.mark.parametrize(("name", "problem"), [("file", "is no socket"), ("none/s", "cannot listen"), ("x" * 120, "at most 107 bytes")])
+@pytest.mark.parametrize(
+    ("name", "problem"), [("file", "is no socket"), ("none/s", "cannot listen"), ("x" * 120, "at most 107 bytes")]
+)
 def test_other_paths_are_refused_and_left_alone(tmp_path: Path, name: str, problem: str) -> None:
     (tmp_path / "file").write_text("mine")
     with pytest.raises(SettingsError, match=problem), listening(ServerSettings(port=0, socket=str(tmp_path / name))):
