@@ -210,6 +210,72 @@ def test_a_submodule_may_not_name_a_program_or_a_local_path(repository: Reposito
     assert list(store.staging.root.iterdir()) == []
 
 
+def outer(repository: Repository, name: str, url: str) -> None:
+    """Make a repository with a submodule; the address is only written down."""
+    folder = repository.work.parent / name
+    folder.mkdir()
+    git(folder, "init", "-q")
+    git(folder, "submodule", "--quiet", "add", str(repository.bare), "inner")
+    git(folder, "config", "-f", ".gitmodules", "submodule.inner.url", url)
+    commit(folder, name)
+    git(folder, "clone", "-q", "--bare", str(folder), str(repository.bare.parent / f"{name}.git"))
+
+
+def test_submodules_are_brought_in_all_levels(repository: Repository, server: FileServer, tmp_path: Path) -> None:
+    outer(repository, "middle", "../r.git")
+    folder = repository.work.parent / "outermost"
+    folder.mkdir()
+    git(folder, "init", "-q")
+    git(folder, "submodule", "--quiet", "add", str(repository.bare.parent / "middle.git"), "deep/er")
+    git(folder, "config", "-f", ".gitmodules", "submodule.deep/er.url", "../middle.git")
+    commit(folder, "outermost")
+    git(folder, "clone", "-q", "--bare", str(folder), str(repository.bare.parent / "outermost.git"))
+    store = Store(tmp_path, argo.GitArtifact(repo=f"{server.url}/git/outermost.git"))
+    asyncio.run(store.fetch())
+    assert (store.target / "deep" / "er" / "inner" / "file").read_text() == "three"
+
+
+def test_the_hosts_of_submodules_are_checked(repository: Repository, server: FileServer, tmp_path: Path) -> None:
+    with FileServer(repository.bare.parent.parent) as other:
+        outer(repository, "elsewhere", other.url.replace("127.0.0.1", "localhost") + "/git/r.git")
+        store = Store(tmp_path, argo.GitArtifact(repo=f"{server.url}/git/elsewhere.git"), rules=HostRules(["127.0.0.1"]))
+        with pytest.raises(AccessRefused, match="localhost"):
+            asyncio.run(store.fetch())
+        assert not other.asked
+    assert list(store.staging.root.iterdir()) == []
+
+
+@pytest.mark.parametrize("url", ["git@localhost:r.git", "ssh://localhost/r.git", "localhost:r.git"])
+def test_so_are_those_of_submodules_over_ssh(repository: Repository, server: FileServer, tmp_path: Path, url: str) -> None:
+    outer(repository, "elsewhere", url)
+    store = Store(tmp_path, argo.GitArtifact(repo=f"{server.url}/git/elsewhere.git"), rules=HostRules(["127.0.0.1"]))
+    with pytest.raises(AccessRefused, match="localhost"):
+        asyncio.run(store.fetch())
+
+
+def test_an_address_that_can_be_read_in_two_ways_is_refused(repository: Repository, server: FileServer, tmp_path: Path) -> None:
+    outer(repository, "elsewhere", "http://127.0.0.1\\@localhost/r.git")
+    store = Store(tmp_path, argo.GitArtifact(repo=f"{server.url}/git/elsewhere.git"))
+    with pytest.raises(FixRequest, match="is no address"):
+        asyncio.run(store.fetch())
+
+
+def test_a_password_is_told_to_no_host_of_a_submodule(repository: Repository, server: FileServer, tmp_path: Path) -> None:
+    server.password = "s3cret-word"
+
+    async def main() -> None:
+        fields = {"username_secret": selector("user"), "password_secret": selector("password")}
+        artifact = argo.GitArtifact(repo=f"{server.url}/git/elsewhere.git", **fields)
+        store = Store(tmp_path, artifact, await secrets(user="me", password="s3cret-word"))
+        with pytest.raises(AccessRefused, match="credentials"):
+            await store.fetch()
+
+    with FileServer(repository.bare.parent.parent) as other:
+        other.password = "s3cret-word"  # it would let in whoever knows it
+        outer(repository, "elsewhere", f"{other.url}/git/r.git")
+        asyncio.run(main())
+
+
 def test_a_link_out_of_the_tree_stays_a_link(repository: Repository, server: FileServer, tmp_path: Path) -> None:
     (repository.work / "link").symlink_to("/etc/passwd")
     repository.push("with a link")
@@ -308,7 +374,7 @@ def test_nothing_is_written_to_a_repository(server: FileServer, tmp_path: Path) 
 
 
 def test_an_ssh_key_is_a_private_file(tmp_path: Path) -> None:
-    found = environment({"ssh_key": "KEY TEXT", "any_host_key": "true"}, tmp_path)
+    found = environment({"repo": "git@host:r.git", "ssh_key": "KEY TEXT", "any_host_key": "true"}, tmp_path)
     assert "KEY TEXT" not in " ".join(found.values())
     assert (tmp_path / "key").read_text() == "KEY TEXT\n"
     assert (tmp_path / "key").stat().st_mode & 0o777 == 0o600

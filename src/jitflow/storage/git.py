@@ -7,9 +7,10 @@ import shlex
 import shutil
 import tempfile
 import time
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -33,6 +34,7 @@ from jitflow.storage.credentials import Credentials, redactor_of
 from jitflow.storage.files import remove
 from jitflow.storage.guard import Guard, pinning
 from jitflow.storage.staging import Limits, Staging, check_room, move
+from jitflow.storage.submodules import bring
 from jitflow.storage.unlisted import Unlisted
 
 PROTOCOLS = "https:http:ssh:git"
@@ -45,11 +47,17 @@ _SHA = re.compile(r"[0-9a-f]{40}")
 _SEEN = "seen "
 
 _ASK = """#!/bin/sh
+host=$(cat "$(dirname "$0")/host")
+case "$1" in
+  *"//$host'"* | *"@$host'"*) ;;
+  *) exit 1 ;;
+esac
 case "$1" in
   [Uu]sername*) exec cat "$(dirname "$0")/username" ;;
   *) exec cat "$(dirname "$0")/password" ;;
 esac
 """
+"""What git asks for user and password: they are the repository's, and no other host's that it names for its submodules."""
 
 _FAULTS: tuple[tuple[str, type[PortError], str], ...] = (
     ("Authentication failed|could not read Username|terminal prompts disabled|Permission denied", AccessRefused,
@@ -166,7 +174,7 @@ class GitStore(Unlisted):
         folder = Path(tempfile.mkdtemp(prefix="git-", dir=self._staging.root))
         try:
             addresses = await self._guard.resolve(self._origin.host)
-            yield _Git(ref, options, folder, self._stall_s, pinning(options["repo"], addresses))
+            yield _Git(ref, options, folder, self._stall_s, guard=self._guard, pinned=pinning(options["repo"], addresses))
         except PortError as error:
             raise type(error)(hide(str(error))) from None
         except Refused as error:
@@ -178,8 +186,11 @@ class GitStore(Unlisted):
 class _Git:
     """Calls of the program for one repository."""
 
-    def __init__(self, ref: ObjectRef, options: dict[str, str], home: Path, stall_s: float, pinned: list[str]) -> None:
+    def __init__(
+        self, ref: ObjectRef, options: dict[str, str], home: Path, stall_s: float, *, guard: Guard, pinned: list[str]
+    ) -> None:
         self._ref = ref
+        self._guard = guard
         self._pinned = pinned
         self._options = options
         self._home = home
@@ -214,8 +225,14 @@ class _Git:
             where = ["--detach", commit]
         await self._grow(["-C", str(path), "checkout", "--force", "--quiet", *where], path, limit_bytes)
         if not self._options.get("no_submodules"):
-            update = ["-C", str(path), "submodule", "update", "--init", "--recursive", *_depth(self._options)]
-            await self._grow(update, path, limit_bytes)
+            await self._submodules(path, limit_bytes)
+
+    async def _submodules(self, path: Path, limit_bytes: int) -> None:
+        async def update(arguments: Sequence[str]) -> str:
+            await self._grow([*arguments, *_depth(self._options)], path, limit_bytes)
+            return ""
+
+        await bring(path, self._guard, lambda arguments: self._run(arguments, LOOK_S), update)
 
     async def _commit(self, path: Path, limit_bytes: int) -> str:
         """Return the commit of a revision that only the clone knows, or that must be asked for by name."""
@@ -247,7 +264,7 @@ class _Git:
             return False
         return True
 
-    async def _grow(self, arguments: list[str], path: Path, limit_bytes: int) -> None:
+    async def _grow(self, arguments: Sequence[str], path: Path, limit_bytes: int) -> None:
         """Run git while it writes below `path`: it is ended when that grows too large, or not at all for too long."""
         try:
             async with asyncio.TaskGroup() as group:
@@ -268,7 +285,7 @@ class _Git:
             if still_s >= self._stall_s:
                 raise Stalled(f"{self._ref}: nothing came for {self._stall_s:g} s; it is tried again later")
 
-    async def _run(self, arguments: list[str], limit_s: float | None = None) -> str:
+    async def _run(self, arguments: Sequence[str], limit_s: float | None = None) -> str:
         """Return what git prints."""
         process = await self._start(arguments)
         try:
@@ -284,7 +301,7 @@ class _Git:
             raise fault(err.decode("utf-8", "replace"), str(self._ref))
         return out.decode("utf-8", "replace")
 
-    async def _start(self, arguments: list[str]) -> asyncio.subprocess.Process:
+    async def _start(self, arguments: Sequence[str]) -> asyncio.subprocess.Process:
         program = shutil.which("git")
         if program is None:
             raise FixRequest(f"{self._ref}: the git program is not installed where the server runs; install it")
@@ -313,6 +330,7 @@ def environment(options: dict[str, str], home: Path) -> dict[str, str]:
     found = {name: os.environ[name] for name in kept if name in os.environ}
     for name in ("username", "password"):
         _private(home / name, options.get(name, ""))
+    _private(home / "host", urlsplit(options["repo"]).netloc.rpartition("@")[2])
     ask = home / "ask"
     _private(ask, _ASK, mode=0o700)
     found |= {
