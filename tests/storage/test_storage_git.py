@@ -379,7 +379,7 @@ def test_an_ssh_key_is_a_private_file(tmp_path: Path) -> None:
     assert (tmp_path / "key").read_text() == "KEY TEXT\n"
     assert (tmp_path / "key").stat().st_mode & 0o777 == 0o600
     assert "StrictHostKeyChecking=no" in found["GIT_SSH_COMMAND"]
-    assert "StrictHostKeyChecking=yes" in environment({}, tmp_path)["GIT_SSH_COMMAND"]
+    assert "StrictHostKeyChecking=yes" in environment({"repo": "git@host:r.git"}, tmp_path)["GIT_SSH_COMMAND"]
 
 
 @pytest.mark.parametrize(
