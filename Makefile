@@ -76,7 +76,7 @@ fuzz-api: $(DEV) ## send a server requests made from its OpenAPI descriptions: R
 
 fuzz-planner: $(DEV) ## hold the planner's invariants in random runs: RUNS=200000 of all properties together; SEED=1 for a piece of more
 	@export PLANNER_RUNS=$(or $(RUNS),200000); \
-	fuzz="$(BIN)/pytest -p no:cacheprovider -q --timeout 0 $(if $(SEED),--hypothesis-seed=$(SEED)) tests/planner/test_planner_properties.py"; \
+	fuzz="$(BIN)/pytest -p no:cacheprovider -q --timeout 0 $(if $(SEED),--hypothesis-seed=$(SEED)) tests/planner/test_planner_properties.py tests/planner/test_planner_machine.py"; \
 	$$fuzz -k "results or crash or claims" & first=$$!; $$fuzz -k "not (results or crash or claims)"; second=$$?; \
 	wait $$first && exit $$second
 

@@ -290,15 +290,18 @@ class World:
 
     def check_quotas(self) -> None:
         """No namespace that shares with nobody ever pays for more than its quota; what is shared is paid for once."""
-        paid = sum(one.held_bytes + one.idle_bytes for one in self.planner.accounts())
-        items = list(self.planner._items)
-        accounted = [item for item in items if item.charge is not None]
+        accounts = self.planner.accounts()
+        accounted = [item for item in self.planner._items if item.charge is not None]
+        if not accounts:
+            assert not accounted
+            return
+        paid = sum(one.held_bytes + one.idle_bytes for one in accounts)
         reserved = sum(step.reserve for step in self.planner._steps.table.values() if step.account is not None)
         total = sum(item.bytes for item in accounted) + reserved
-        assert total <= paid <= total + sum(len(item.charge[0]) - 1 for item in accounted if item.charge is not None)
-        for one in self.planner.accounts():
-            shares = any(len(item.charge[0]) > 1 for item in accounted if item.charge is not None)
-            if one.quota_bytes is not None and not self.shared and not shares:
+        sharers = sum(len(item.charge[0]) - 1 for item in accounted if item.charge is not None)
+        assert total <= paid <= total + sharers
+        for one in accounts:
+            if one.quota_bytes is not None and not self.shared and not sharers:
                 assert one.held_bytes + one.idle_bytes <= one.quota_bytes, one
 
     def restart(self, plans: dict[str, Plan | None]) -> None:

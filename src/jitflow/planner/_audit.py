@@ -1,91 +1,190 @@
-"""A recount of everything the planner keeps incrementally."""
+"""A recount of everything the planner keeps incrementally: one pass over the steps, one over the objects."""
 
-from collections.abc import Callable
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from jitflow.model.data import ReplicaState
+from jitflow.planner._accounts import Account
 from jitflow.planner._items import Item, Items
-from jitflow.planner._steps import Phase, Steps
+from jitflow.planner._steps import Phase, Step, Steps
+
+_HOLDING = (Phase.CLAIMED, Phase.GRANTED)
 
 
 def audit(items: Items, steps: Steps, running_count: int) -> tuple[str, ...]:
     """Return each invariant that does not hold, in words."""
-    wrong: list[str] = []
-
-    def expect(name: str, kept: object, counted: object) -> None:
-        if kept != counted:
-            wrong.append(f"{name}: kept {kept}, counted {counted}")
-
-    holding = [step for step in steps.table.values() if step.phase in {Phase.CLAIMED, Phase.GRANTED}]
-    running = [step for step in holding if step.phase is Phase.GRANTED]
-    table = list(items)
-    begun = [item for item in table if item.begun]
-    present = [item for item in table if item.state not in {ReplicaState.ABSENT, ReplicaState.QUEUED}]
-    expect("fixed", items.fixed, sum(item.bytes for item in table if item.held) + sum(step.reserve for step in holding))
-    expect("used", items.used, sum(item.bytes for item in [*present, *begun]) + sum(step.reserve for step in running))
-    if items.max_objects:
-        promised = sum(step.writes for step in holding)
-        expect("fixed objects", items.fixed_objects, sum(item.held for item in table) + promised)
-        expect("used objects", items.used_objects, len(present) + len(begun) + sum(step.writes for step in running))
-    expect("begun", set(items.begun), {item.ref for item in begun})
-    expect("loose", items.loose, sum(item.bytes for item in present if item.loose))
-    expect("leaving objects", items.leaving_objects, sum(item.state is ReplicaState.EVICTING for item in present))
-    expect("leaving", items.leaving, sum(item.bytes for item in present if item.state is ReplicaState.EVICTING))
-    resident = [item for item in present if item.state is ReplicaState.RESIDENT]
-    expect("resident", items.resident, sum(item.bytes for item in resident))
-    expect("pinned", items.pinned, sum(item.bytes for item in resident if item.claims))
-    expect("dirty", items.dirty, sum(item.bytes for item in resident if item.dirty))
-    leaving = [item for item in resident if item.dirty and not item.claims and (item.spilling or not item.transient)]
-    expect("spilling", items.spilling, sum(item.bytes for item in leaving))
-    spillable = {item.ref for item in resident if item.dirty and not item.claims and item.transient and not item.spilling}
-    expect("burdens", set(items.burdens), spillable)
-    expect("transients", set(items.transients), {item.ref for item in table if item.transient})
-    expect("running", running_count, len(running))
-    expect("kept", items.kept, sum(item.bytes for item in table if item.kept))
-    expect("ahead", items.ahead, sum(1 for item in table if item.ahead))
-    expect("held", items.held, sum(step.reserve for step in running))
-    _audit_accounts(items, steps, table, expect)
-    claims: dict[object, int] = {}
-    uses: dict[object, int] = {}
+    recount = _Recount(items)
     for step in steps.table.values():
-        counter = uses if step.awaits else claims
+        recount.step(step)
+    for item in items:
+        recount.item(item)
+    recount.totals(running_count)
+    recount.accounts(items.accounts.table)
+    return tuple(recount.wrong)
+
+
+@dataclass
+class _Sums:
+    """What the ledger keeps, counted anew."""
+
+    fixed: int = 0
+    used: int = 0
+    fixed_objects: int = 0
+    used_objects: int = 0
+    loose: int = 0
+    leaving: int = 0
+    leaving_objects: int = 0
+    resident: int = 0
+    pinned: int = 0
+    dirty: int = 0
+    spilling: int = 0
+    kept: int = 0
+    ahead: int = 0
+    held: int = 0
+
+
+@dataclass
+class _Paid:
+    """What a namespace pays for, counted anew."""
+
+    held: int = 0
+    idle: int = 0
+    active: int = 0
+
+
+@dataclass
+class _Recount:
+    """What was counted so far, and what was found wrong."""
+
+    items: Items
+    wrong: list[str] = field(default_factory=list)
+    sums: _Sums = field(default_factory=_Sums)
+    running: int = 0
+    begun: set[object] = field(default_factory=set)
+    burdens: set[object] = field(default_factory=set)
+    transients: set[object] = field(default_factory=set)
+    claims: dict[Item, int] = field(default_factory=dict)
+    uses: dict[Item, int] = field(default_factory=dict)
+    claimed: dict[Item, dict[Account, int]] = field(default_factory=dict)
+    paid: dict[Account, _Paid] = field(default_factory=dict)
+
+    def expect(self, kept: object, counted: object, *name: object) -> None:
+        """Note that something is not what it should be."""
+        if kept != counted:
+            self.wrong.append(f"{' '.join(map(str, name))}: kept {kept}, counted {counted}")
+
+    def step(self, step: Step) -> None:
+        """Count a step, and what it holds or will read."""
+        counter = self.uses if step.awaits else self.claims
         for item in step.inputs:
-            counter[item.ref] = counter.get(item.ref, 0) + 1
-        whole = all(item.state is ReplicaState.RESIDENT for item in step.inputs)
-        if step.phase is Phase.GRANTED and not whole:
-            wrong.append(f"{step.id} runs without its inputs")
-    for item in table:
-        expect(f"claims of {item.ref}", item.claims, claims.get(item.ref, 0))
-        expect(f"uses of {item.ref}", item.uses, uses.get(item.ref, 0))
-        expect(f"queued {item.ref}", item.state is ReplicaState.QUEUED, item.claims > 0 and _nowhere(item.state))
-    return tuple(wrong)
-
-
-def _audit_accounts(items: Items, steps: Steps, table: list[Item], expect: Callable[[str, object, object], None]) -> None:
-    """Recount what each namespace pays for, and who holds what."""
-    holding = [step for step in steps.table.values() if step.phase in {Phase.CLAIMED, Phase.GRANTED}]
-    held: dict[str, int] = {}
-    idle: dict[str, int] = {}
-    for step in holding:
+            counter[item] = counter.get(item, 0) + 1
+        if step.phase not in _HOLDING:
+            return
+        self.sums.fixed += step.reserve
+        self.sums.fixed_objects += step.writes
+        if step.phase is Phase.GRANTED:
+            self.running += 1
+            self.sums.used += step.reserve
+            self.sums.held += step.reserve
+            self.sums.used_objects += step.writes
+            if not all(item.state is ReplicaState.RESIDENT for item in step.inputs):
+                self.wrong.append(f"{step.id} runs without its inputs")
         if step.account is not None:
-            held[step.account.name] = held.get(step.account.name, 0) + step.reserve
-    for item in table:
-        holders: dict[str, int] = {}
-        claimed = [step.account for step in holding if item in step.inputs]
-        kept = [items.accounts.of(name) for name in item.keepers if name]
-        for account in (*claimed, *kept, item.writer):
-            if account is not None:
-                holders[account.name] = holders.get(account.name, 0) + 1
-        expect(f"holders of {item.ref}", {account.name: count for account, count in (item.holders or {}).items()}, holders)
-        payers = list(holders) or [account.name for account in item.payers]
-        here = item.held or item.begun or item.state is ReplicaState.RESIDENT
-        for name in payers if here else ():
-            sums = held if item.held else idle
-            sums[name] = sums.get(name, 0) + -(-item.bytes // len(payers))
-    for name, account in items.accounts.table.items():
-        expect(f"held by {name}", account.held, held.get(name, 0))
-        expect(f"idle of {name}", account.idle, idle.get(name, 0))
-        expect(f"active of {name}", account.active, sum(step.account is account for step in holding))
+            paid = self._paid(step.account)
+            paid.held += step.reserve
+            paid.active += 1
+            for item in dict.fromkeys(step.inputs):
+                _once_more(self.claimed.setdefault(item, {}), step.account)
+
+    def item(self, item: Item) -> None:
+        """Count an object, and compare what is kept with it."""
+        sums, size, state, held = self.sums, item.bytes, item.state, item.held
+        nowhere = state is ReplicaState.ABSENT or state is ReplicaState.QUEUED
+        if held:
+            sums.fixed += size
+            sums.fixed_objects += 1
+        if item.begun:
+            self.begun.add(item.ref)
+            sums.used += size
+            sums.used_objects += 1
+        if item.transient:
+            self.transients.add(item.ref)
+        sums.kept += size if item.kept else 0
+        sums.ahead += item.ahead
+        if not nowhere:
+            self._present(item, size, state)
+        claims = self.claims.get(item, 0)
+        if item.claims != claims or item.uses != self.uses.get(item, 0):
+            self.expect(item.claims, claims, "claims of", item.ref)
+            self.expect(item.uses, self.uses.get(item, 0), "uses of", item.ref)
+        if (state is ReplicaState.QUEUED) is not (claims > 0 and nowhere):
+            self.wrong.append(f"queued {item.ref}: {state} with {claims} claims")
+        self._payers(item, size, held=held)
+
+    def _present(self, item: Item, size: int, state: ReplicaState) -> None:
+        """Count an object that takes space."""
+        sums = self.sums
+        sums.used += size
+        sums.used_objects += 1
+        sums.loose += size if item.loose else 0
+        if state is ReplicaState.EVICTING:
+            sums.leaving += size
+            sums.leaving_objects += 1
+        if state is not ReplicaState.RESIDENT:
+            return
+        sums.resident += size
+        if item.claims:
+            sums.pinned += size
+        if item.dirty:
+            sums.dirty += size
+            if not item.claims and (item.spilling or not item.transient):
+                sums.spilling += size
+            elif not item.claims:
+                self.burdens.add(item.ref)
+
+    def _payers(self, item: Item, size: int, *, held: bool) -> None:
+        """Count an object for the namespaces that hold it, or pay for it."""
+        holders = self.claimed.get(item, {})
+        for name in item.keepers:
+            if name:
+                _once_more(holders, self.items.accounts.of(name))
+        if item.writer is not None:
+            _once_more(holders, item.writer)
+        if holders or item.holders:
+            self.expect(item.holders or {}, holders, "holders of", item.ref)
+        payers = tuple(holders) or item.payers
+        if payers and (held or item.begun or item.state is ReplicaState.RESIDENT):
+            share = -(-size // len(payers))
+            for account in payers:
+                paid = self._paid(account)
+                paid.held += share if held else 0
+                paid.idle += 0 if held else share
+
+    def _paid(self, account: Account) -> _Paid:
+        paid = self.paid.get(account)
+        if paid is None:
+            paid = self.paid[account] = _Paid()
+        return paid
+
+    def totals(self, running_count: int) -> None:
+        """Compare the sums."""
+        items = self.items
+        for name, counted in vars(self.sums).items():
+            if items.max_objects or name not in {"fixed_objects", "used_objects"}:
+                self.expect(getattr(items, name), counted, name)
+        self.expect(set(items.begun), self.begun, "begun")
+        self.expect(set(items.burdens), self.burdens, "burdens")
+        self.expect(set(items.transients), self.transients, "transients")
+        self.expect(running_count, self.running, "running")
+
+    def accounts(self, table: Mapping[str, Account]) -> None:
+        """Compare what each namespace pays for."""
+        for name, account in table.items():
+            paid = self.paid.get(account) or _Paid()
+            self.expect(account.held, paid.held, "held by", name)
+            self.expect(account.idle, paid.idle, "idle of", name)
+            self.expect(account.active, paid.active, "active of", name)
 
 
-def _nowhere(state: ReplicaState) -> bool:
-    return state in {ReplicaState.ABSENT, ReplicaState.QUEUED}
+def _once_more(holders: dict[Account, int], account: Account) -> None:
+    holders[account] = holders.get(account, 0) + 1
