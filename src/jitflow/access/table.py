@@ -169,6 +169,7 @@ NEEDS: Final[Mapping[tuple[str, str], Need]] = {
     ("GET", "/api/jit/v1/timeline"): Need(P.DATA_READ, Where.EVERYWHERE),
     ("GET", _JIT + "/data"): Need(P.WORKFLOWS_READ),
     ("GET", _JIT + "/notes"): Need(P.WORKFLOWS_READ),
+    ("GET", _JIT + "/provenance"): Need(P.WORKFLOWS_READ),
     ("GET", _JIT + "/why"): Need(P.WORKFLOWS_READ),
     **{
         ("POST", f"/api/jit/v1/bulk/{{namespace}}/{action}"): Need(P.WORKFLOWS_CONTROL)

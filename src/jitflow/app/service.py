@@ -23,6 +23,7 @@ from jitflow.app.objects import Objects
 from jitflow.app.podlogs import PodLogs
 from jitflow.app.ports import Engine, Remotes
 from jitflow.app.present import document
+from jitflow.app.provenance import NoWitness, ProvenanceKeeper
 from jitflow.app.refs import parse_ref
 from jitflow.app.selectors import FieldSelector, Selection, selector_of
 from jitflow.app.submit import CLUSTER_TEMPLATE_LABEL, CRON_LABEL, TEMPLATE_LABEL, SubmitOptions, from_resource, resubmission
@@ -52,7 +53,7 @@ from jitflow.model.reports import (
 )
 from jitflow.objects import ObjectStore
 from jitflow.ports.clock import Clock, Ids
-from jitflow.ports.dataplane import Bandwidths, PrimaryAdmin
+from jitflow.ports.dataplane import Bandwidths, PrimaryAdmin, Witness
 from jitflow.ports.executor import Executor
 from jitflow.ports.storage import Storage
 from jitflow.ports.store import RunRow, StateStore
@@ -85,8 +86,10 @@ class Service:
         ids: Ids,
         objects: ObjectStore,
         namespace: str = "default",
+        witness: Witness | None = None,
+        version: str = "",
     ) -> None:
-        """Hold the parts; `namespace` is where workflows go that name none."""
+        """Hold the parts; `namespace` is where workflows go that name none. `witness`: who has seen what steps read and wrote."""
         self._engine = engine
         self._store = store
         self._primary = primary
@@ -104,6 +107,9 @@ class Service:
         self._unsubscribe: Callable[[], None] | None = None
         self._names = TakenNames(self._index)
         self.archive = Archive(engine, self._index, clock, self._names)
+        self.provenance = ProvenanceKeeper(
+            engine, witness or NoWitness(), version, lambda: {one.name: one.type for one in remotes.list()}
+        )
         self.namespace = namespace
         self.closing = asyncio.Event()
 

@@ -5,6 +5,7 @@ import os
 import platform
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from importlib.metadata import version
 from pathlib import Path
 
 from msgspec import Struct
@@ -33,6 +34,7 @@ from jitflow.dataplane import (
     LocalDataPlane,
     PlanProcess,
     PrimaryDirectory,
+    Provenance,
     RemotePrimary,
     Scratch,
     Tuning,
@@ -106,6 +108,7 @@ async def open_stack(settings: Settings) -> AsyncGenerator[Stack]:
         stack.push_async_callback(registry.close)
         await registry.load(fixed)
         bandwidth = await _limited(stack, Bandwidth(limits_of(settings), storage, store, clock))
+        provenance = _witness(stack, Provenance(store, checksums=settings.primary.checksums))
         dataplane = LocalDataPlane(
             primary_of(settings, home, stores),
             parse_bytes(settings.primary.capacity),
@@ -122,6 +125,7 @@ async def open_stack(settings: Settings) -> AsyncGenerator[Stack]:
             chooser=PlanProcess() if settings.primary.plans else None,
             quotas=quotas_of(settings),
             bandwidth=bandwidth,
+            provenance=provenance,
         )
         claims = ClaimDirectories(home.volumes, objects)
         memos = MemoStore(objects)
@@ -186,15 +190,17 @@ async def open_stack(settings: Settings) -> AsyncGenerator[Stack]:
             clock=clock,
             ids=RandomIds(),
             objects=objects,
+            witness=provenance,
+            version=version("jitflow"),
         )
         await service.open()
         stack.push_async_callback(service.close)
         resources.open(service, engine)
-        stack.callback(engine.subscribe(lambda change: _deleted(change, resources, owner)))
         scheduler = Scheduler(objects, service, clock, owner.spawn)
         scheduler.open()
         stack.callback(scheduler.close)
         retention = _keep_tidy(settings, service, owner)
+        stack.callback(engine.subscribe(lambda change: _deleted(change, resources, provenance, owner)))
         stack.callback(engine.subscribe(lambda change: _ended(change, scheduler, retention)))
         metrics = Exposition(meters, lambda: {**_workflows(service), **engine.figures()})
         behind = Behind(
@@ -232,6 +238,13 @@ async def _limited(stack: AsyncExitStack, bandwidth: Bandwidth) -> Bandwidth:
     return bandwidth
 
 
+def _witness(stack: AsyncExitStack, provenance: Provenance) -> Provenance:
+    """Write down what steps read and write until the stack ends."""
+    provenance.open()
+    stack.push_async_callback(provenance.close)
+    return provenance
+
+
 def _keep_tidy(settings: Settings, service: Service, owner: Owner) -> Retention:
     """Begin to remove workflows that are too many or too old, and return what has to be told of those that end."""
     retention = Retention(kept(settings.retention), service, owner.spawn)
@@ -257,7 +270,9 @@ def _object_changed(change: ObjectChange, engine: Engine) -> None:
         engine.owner_gone(change.value.metadata.uid or "-")
 
 
-def _deleted(change: RunChange, resources: ResourceAgent, owner: Owner) -> None:
+def _deleted(change: RunChange, resources: ResourceAgent, provenance: Provenance, owner: Owner) -> None:
+    if change.kind == "DELETED" and not change.row.archived:
+        owner.spawn(provenance.forget(change.row.uid), "forget what a workflow read and wrote")
     if change.kind == "DELETED":
         owner.spawn(resources.owner_changed(change), "delete what a workflow owned")
 

@@ -24,6 +24,8 @@ COMMANDS: dict[str, str] = {
     "wait": "Wait until workflows have ended.",
     "watch": "Show a workflow live until it ends.",
     "logs": "Print the logs of a workflow or of one step.",
+    "provenance": "Say where the results of a workflow come from, as an RO-Crate.",
+    "replay": "Run a workflow again as its crate says, and tell what is not as it was.",
     "cp": "Copy output artifacts of a workflow into a directory.",
     "stop": "Stop workflows; their exit handlers still run.",
     "terminate": "End workflows at once; no exit handlers.",

@@ -325,6 +325,18 @@ class Workflows(Group[S]):
         return listing(Note, _OWN, self._in(namespace), name, "notes")
 
     @call
+    def provenance(self, name: str, *, namespace: str = "", uid: str = "") -> Call[dict[str, Any]]:
+        """Return where a workflow's results come from: an RO-Crate's JSON-LD. `uid`: of an archived one."""
+        return get(dict[str, Any], _OWN, self._in(namespace), name, "provenance", query={"uid": uid})
+
+    @call
+    def crate(self, name: str, *, namespace: str = "", uid: str = "") -> Call[bytes]:
+        """Return the same with the manifest beside it, as a zip."""
+        path = tail(_OWN, self._in(namespace), name, "provenance")
+        query = given({"format": "zip", "uid": uid})
+        return Call(Request(method="GET", path=path, query=query, accept="application/zip", repeatable=True), bytes)
+
+    @call
     def data(self, name: str, *, namespace: str = "") -> Call[tuple[StepData, ...]]:
         """Return where the data of a workflow's steps stands."""
         return listing(StepData, _OWN, self._in(namespace), name, "data")

@@ -18,6 +18,7 @@ from jitflow.app.service import Service
 from jitflow.app.usage import UsageKeeper
 from jitflow.control_api import about, auditing, pages
 from jitflow.control_api import metrics as metrics_routes
+from jitflow.control_api import provenance as provenance_routes
 from jitflow.control_api import secrets as secret_routes
 from jitflow.control_api import usage as usage_routes
 from jitflow.control_api.archive import ArchiveRoutes
@@ -69,6 +70,7 @@ def routes(service: Service) -> list[BaseRoute]:
         *ArtifactRoutes(service).routes(),
         *ObjectRoutes(service.library).routes(),
         *JitRoutes(service).routes(),
+        *provenance_routes.routes(service),
         *FollowingRoutes(service).routes(),
     ]
 

@@ -6,6 +6,7 @@ from jitflow.dataplane.core import Tuning
 from jitflow.dataplane.links import QUEUED_AHEAD
 from jitflow.dataplane.plane import LocalDataPlane
 from jitflow.dataplane.primary import PrimaryDirectory
+from jitflow.dataplane.provenance import Provenance
 from jitflow.dataplane.remote_primary import RemotePrimary
 from jitflow.dataplane.scratch import Scratch
 
@@ -16,6 +17,7 @@ __all__ = [
     "LocalDataPlane",
     "PlanProcess",
     "PrimaryDirectory",
+    "Provenance",
     "RemotePrimary",
     "Scratch",
     "Tuning",

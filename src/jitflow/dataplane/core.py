@@ -11,6 +11,7 @@ from jitflow.dataplane import records
 from jitflow.dataplane.catalogue import Catalogue
 from jitflow.dataplane.history import History
 from jitflow.dataplane.journal import Journal
+from jitflow.dataplane.provenance import Provenance
 from jitflow.dataplane.tasks import Owner
 from jitflow.model.bandwidth import FREE, Rate
 from jitflow.model.data import ObjectInfo, ObjectRef, Replica, ReplicaState, StepId
@@ -93,6 +94,7 @@ class Core:
         emit: Callable[[DataEvent], None],
         free_floor_bytes: int,
         limits: Limits,
+        provenance: Provenance,
     ) -> None:
         """Hold the parts together."""
         self.planner = planner
@@ -105,6 +107,7 @@ class Core:
         self.tuning = tuning
         self.emit = emit
         self.limits = limits
+        self.provenance = provenance
         self.rows = Catalogue()
         """The catalogue: replicas that are or will be in the primary."""
         self.infos: dict[ObjectRef, ObjectInfo] = {}

@@ -185,6 +185,9 @@ class Leases:
         for ref in rows:
             if (known := core.rows.get(ref)) is not None:
                 core.rows.put(replace(known, last_used_at=now))
+        named = ((row, core.primary.local(row.location)) for row in self._rows(doc, named=True).values())
+        seen = (*((row, paths[row.location]) for row in rows.values()), *named)
+        core.provenance.read(doc.step.id, [(row, path, core.infos.get(row.ref)) for row, path in seen], doc.absent)
         lease = Lease(
             step=doc.step.id,
             paths={ref: str(paths[row.location]) for ref, row in rows.items()},

@@ -26,6 +26,7 @@ from jitflow.dataplane.named import Named
 from jitflow.dataplane.pins import Pins
 from jitflow.dataplane.planning import Chooser, NoChooser, Planning, weight_of
 from jitflow.dataplane.progress import Progress
+from jitflow.dataplane.provenance import Provenance, Unwitnessed
 from jitflow.dataplane.quotas import Quotas
 from jitflow.dataplane.reality import Reality
 from jitflow.dataplane.stageout import StageOut
@@ -106,6 +107,7 @@ class LocalDataPlane:
         chooser: Chooser | None = None,
         quotas: Mapping[str, Quota] | None = None,
         bandwidth: Bandwidth | None = None,
+        provenance: Provenance | None = None,
     ) -> None:
         """Use `primary` for at most `capacity_bytes`.
 
@@ -128,6 +130,7 @@ class LocalDataPlane:
             chooser: chooses plans; without one workflows are gone through in the plain order.
             quotas: what namespaces may have in the primary; `*`: each of which nothing else is said.
             bandwidth: the limits of links, which its maker opens and closes; without them there are none.
+            provenance: writes down what steps read and write; its maker opens and closes it. Without one nobody does.
         """
         options = PlannerOptions(
             transfers=transfers,
@@ -160,6 +163,7 @@ class LocalDataPlane:
             emit=self._emit,
             free_floor_bytes=free_floor_bytes,
             limits=bandwidth or NoLimits(),
+            provenance=provenance or Unwitnessed(),
         )
         self._lookups = Lookups(core, self._refuse)
         self._links = Links(transfers, dict(link_transfers or {}), clock.now, self._set_link, core.limits.rate)
@@ -334,6 +338,7 @@ class LocalDataPlane:
             self._stageout.export(ref)
         self._core.pump()
         self._stageout.withdraw(uid)
+        self._core.provenance.left(uid)
         self._uploads.prefer(uid, 0)
         self._quotas.withdraw(uid)
         self._core.pump()

@@ -81,6 +81,8 @@ class OutputDoc(Struct, kw_only=True):
     transient: bool = False
     parked: bool = False
     freed: bool = False
+    name: str = ""
+    """Of the artifact."""
 
     @property
     def is_settled(self) -> bool:

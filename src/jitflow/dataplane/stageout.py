@@ -102,7 +102,7 @@ class StageOut:
         if known is not None:
             self._superseded(known)
         uid = workflow_of(step)
-        docs = [OutputDoc(ref=one.ref, source=one.artifact.source) for one in outputs]
+        docs = [OutputDoc(ref=one.ref, source=one.artifact.source, name=one.artifact.name) for one in outputs]
         obligation = Obligation(step=step, uid=uid, outputs=docs, good=good, family=family)
         self.obligations[step] = obligation
         for output in docs:
@@ -201,10 +201,11 @@ class StageOut:
                 try:
                     await self._take_in(obligation, output, answer)
                     self._safe(obligation)
+                    self._core.provenance.writes(obligation.step, output.ref, self._lies_at(output))
                     if output.transient and output.location:
                         self._park(obligation, output)
                     else:
-                        self._proved(output, await self._send(obligation, output, again=answer is None))
+                        self._proved(obligation, output, await self._send(obligation, output, again=answer is None))
                 except asyncio.CancelledError:
                     raise
                 except Exception as error:
@@ -293,6 +294,7 @@ class StageOut:
 
     def _park(self, obligation: Obligation, output: OutputDoc) -> None:
         output.parked = True
+        self._core.provenance.wrote(obligation.step, output.ref, output.name, output.size_bytes, None)
         self._parked[output.ref] = (obligation, output)
         self._transients.keep(obligation.uid, output.ref)
         if obligation.orphan:
@@ -318,7 +320,7 @@ class StageOut:
             async with self._turns.setdefault(output.ref, asyncio.Lock()):
                 info = await self._send(obligation, output, forever=True)
                 self._unpark(output.ref)
-                self._proved(output, info)
+                self._proved(obligation, output, info)
                 self._save(obligation)
         finally:
             self._spills.discard(output.ref)
@@ -411,9 +413,14 @@ class StageOut:
 
     # -- at the secondary --------------------------------------------------------------------------------------------------
 
-    def _proved(self, output: OutputDoc, info: ObjectInfo) -> None:
+    def _lies_at(self, output: OutputDoc) -> Path | None:
+        """Return where an output lies on this machine, None if it does not."""
+        return self._core.primary.local(output.location) if output.location else Path(output.source)
+
+    def _proved(self, obligation: Obligation, output: OutputDoc, info: ObjectInfo) -> None:
         core = self._core
         output.proven = True
+        core.provenance.wrote(obligation.step, output.ref, output.name, output.size_bytes, info)
         core.know(info.ref, info)
         row = core.rows.get(output.ref)
         if row is not None and row.location == output.location:

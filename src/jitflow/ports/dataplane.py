@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from jitflow.model.data import FutureStep, ObjectRef, Replica, StepId, WorkflowUid
 from jitflow.model.pods import CollectedArtifact
+from jitflow.model.provenance import StepSeen
 from jitflow.model.reasons import StepStanding
 from jitflow.model.reports import (
     Adoption,
@@ -154,6 +155,18 @@ class DataPlane(Protocol):
 
     async def close(self) -> None:
         """Stop transfers (they resume at the next start) and write the catalogue."""
+        ...
+
+
+class Witness(Protocol):
+    """What steps have read and written, as it was then; kept as long as their workflow is known, in the archive too."""
+
+    async def of(self, uid: WorkflowUid) -> Sequence[StepSeen]:
+        """Return what the steps of a workflow have read and written."""
+        ...
+
+    async def forget(self, uid: WorkflowUid) -> None:
+        """A workflow is gone, from the archive too."""
         ...
 
 

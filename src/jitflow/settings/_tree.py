@@ -159,6 +159,8 @@ class PrimarySettings(_Strict, frozen=True, kw_only=True):
     plans: bool = True
     """Choose orders of steps by simulation while workflows run; without, one branch comes after another."""
     stall_s: float = 60.0
+    checksums: bool = True
+    """Take the SHA-256 of what steps read and write where its store tells no hash, for the provenance."""
 
 
 class RemoteSettings(_Strict, frozen=True, kw_only=True):

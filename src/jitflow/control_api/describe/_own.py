@@ -237,6 +237,14 @@ def _jit() -> list[Operation]:
             id="notes", method="GET", path=_NAMESPACES + "/notes", tag="Follow", answer=Notes, summary="A workflow's history"
         ),
         Operation(
+            id="provenance", method="GET", path=_NAMESPACES + "/provenance", tag="Follow", answer=_OBJECT,
+            query=(
+                Query("format", about="`json`: the JSON-LD document; `zip`: the crate, with the manifest beside it."),
+                Query("uid", about="Of an archived workflow whose name another one has now."),
+            ),
+            summary="A run's provenance, an RO-Crate of the profile Provenance Run Crate",
+        ),
+        Operation(
             id="timeline", method="GET", path="/api/jit/v1/timeline", tag="Follow", answer=Timeline,
             query=(Query("since", "number", "Seconds since the epoch."),),
             summary="Finished transfers, and how full the primary was",
