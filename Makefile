@@ -18,7 +18,7 @@ export PYTHONDONTWRITEBYTECODE := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check bench conformance fuzz generate dist clean bench-traces bench-data bench-real bench-catalogue bench-original bench-api fuzz-planner fuzz-api
+.PHONY: help demo test check bench conformance fuzz generate dist clean bench-traces bench-data bench-real bench-catalogue bench-original bench-api chaos fuzz-planner fuzz-api
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -64,6 +64,10 @@ bench-real: $(DEV) ## run recorded workflows for real, scaled down, beside a bou
 
 bench-catalogue: $(DEV) ## open a data plane over a million replicas: seconds and memory
 	@$(BIN)/python -m benchmark.catalogue $(BENCH_FLAGS)
+
+chaos: $(DEV) ## kill servers, rclone, pods and databases under real workflows: STORE=sqlite|postgresql|mongodb KILLS=300 WORKFLOWS=50 SEED=1
+	@$(BIN)/python -m benchmark.chaos --store $(or $(STORE),sqlite) --kills $(or $(KILLS),300) \
+		--workflows $(or $(WORKFLOWS),50) --seed $(or $(SEED),1) $(CHAOS_FLAGS)
 
 conformance: $(DEV) ## run manifests and compare their ends: MANIFESTS=folder EXPECTED=table.tsv
 	@$(BIN)/python -m benchmark.conformance --manifests "$(MANIFESTS)" --expected "$(EXPECTED)" $(CONFORMANCE_FLAGS)

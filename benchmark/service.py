@@ -92,23 +92,32 @@ class Server:
             MeasurementError: it ended or did not answer in time; the message holds the end of its log.
         """
         began = time.perf_counter()
+        self.spawn()
+        if self.answers_within(timeout_s):
+            return time.perf_counter() - began
+        tail = self.log.read_text(errors="replace")[-2000:]
+        self.kill()
+        raise MeasurementError(f"`jitflow server` did not come up; the end of {self.log}:\n{tail}")
+
+    def spawn(self) -> None:
+        """Start it, and do not wait for it."""
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 [*self.wrapper, venv_program("jitflow"), "server"],
                 env=self.environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
             )  # fmt: skip
+
+    def answers_within(self, timeout_s: float) -> bool:
+        """Wait until it answers; False: it has ended, or did not answer in time."""
+        until = time.perf_counter() + timeout_s
         with httpx.Client(trust_env=False) as probe:
-            while time.perf_counter() - began < timeout_s:
-                if self._process.poll() is not None:
-                    break
+            while time.perf_counter() < until and self._process is not None and self._process.poll() is None:
                 try:
                     if probe.get(f"http://127.0.0.1:{self.port}/healthz", timeout=2).status_code < 500:
-                        return time.perf_counter() - began
+                        return True
                 except httpx.HTTPError:
                     time.sleep(0.02)
-        tail = self.log.read_text(errors="replace")[-2000:]
-        self.kill()
-        raise MeasurementError(f"`jitflow server` did not come up; the end of {self.log}:\n{tail}")
+        return False
 
     def kill(self) -> None:
         """End it with SIGKILL, as a power cut would."""

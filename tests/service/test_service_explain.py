@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from benchmark.link import LinkThread
 from benchmark.service import Server
-from tests.service.service_kit import WORKFLOWS, LinkThread, ended, settings_for, submit
+from tests.service.service_kit import WORKFLOWS, ended, settings_for, submit
 from tests.service.test_service_why import cli
 
 from jitflow.testing.s3_server import S3Server

@@ -4,8 +4,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from benchmark.link import LinkThread
 from benchmark.service import Server
-from tests.service.service_kit import WORKFLOWS, LinkThread, ended, settings_for, submit, until
+from tests.service.service_kit import WORKFLOWS, ended, settings_for, submit, until
 
 from jitflow.testing.s3_server import S3Server
 

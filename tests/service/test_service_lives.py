@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from benchmark.link import LinkThread
 from benchmark.service import Server
-from tests.service.service_kit import WORKFLOWS, LinkThread, ended, reader, settings_for, submit, until
+from tests.service.service_kit import WORKFLOWS, ended, reader, settings_for, submit, until
 
 from jitflow.testing.s3_server import S3Server
 

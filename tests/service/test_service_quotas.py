@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from benchmark.link import LinkThread
 from benchmark.service import Server
-from tests.service.service_kit import LinkThread, ended, settings_for
+from tests.service.service_kit import ended, settings_for
 from tests.service.test_service_explain import FAN, KEYS, SIZE
 from tests.service.test_service_why import cli
 

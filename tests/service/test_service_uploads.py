@@ -6,8 +6,9 @@ import signal
 import time
 from pathlib import Path
 
+from benchmark.link import LinkThread
 from benchmark.service import Server
-from tests.service.service_kit import LinkThread, ended, settings_for, submit, until
+from tests.service.service_kit import ended, settings_for, submit, until
 
 from jitflow.testing.s3_server import S3Server
 

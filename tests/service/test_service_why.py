@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from benchmark.link import LinkThread
 from benchmark.service import Server
-from tests.service.service_kit import LinkThread, ended, settings_for, submit
+from tests.service.service_kit import ended, settings_for, submit
 
 from jitflow.testing.s3_server import S3Server
 

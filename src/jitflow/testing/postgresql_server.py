@@ -133,5 +133,13 @@ def _children(pid: int) -> list[int]:
 
 def _wait_gone(pid: int) -> None:
     deadline = time.monotonic() + 10
-    while time.monotonic() < deadline and Path(f"/proc/{pid}").exists():
+    while time.monotonic() < deadline and _lives(pid):
         time.sleep(0.01)
+
+
+def _lives(pid: int) -> bool:
+    """Return whether a process runs; one that has ended may wait for long for a parent that does not ask."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in {"Z", "X"}
+    except OSError:
+        return False

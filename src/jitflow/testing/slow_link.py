@@ -116,6 +116,11 @@ class SlowLink:
         self._accepting = not refuse
         self._drop_all()
 
+    def throttle(self, rate_Bps: float | None) -> None:
+        """Share another rate from now on, None: none."""
+        for pace in self._paces.values():
+            pace.rate_Bps = rate_Bps
+
     def stall(self) -> None:
         """Let nothing through any more: connections stay open, bytes stay where they are, until `resume`."""
         self._flowing.clear()
