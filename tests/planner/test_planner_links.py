@@ -75,6 +75,13 @@ def test_large_objects_are_split_as_their_link_is_said_to_like() -> None:
     assert parts == {"ranged": 4, "whole": 1}
 
 
+@pytest.mark.parametrize("ask", [True, False], ids=["claimed", "ahead"])
+def test_the_first_object_on_a_link_has_it_for_itself(ask: bool) -> None:
+    planner = a_planner(*(reads(f"a{n}", f"far:{n}", size=100) for n in range(3)), ask=ask, transfers=12)
+    planner.set_link("far", part_bytes=50, alone_part_bytes=20, part_streams=8)
+    assert [one.parts for one in planner.decide(0.0) if isinstance(one, Fetch)] == [5, 2, 2]
+
+
 def test_links_work_side_by_side_in_the_simulated_world() -> None:
     steps = tuple(reads(f"{remote}{n}", f"{remote}:{n}", size=100) for n in range(5) for remote in ("a", "b"))
     options = PlannerOptions(transfers=4, workers=4, default_output_bytes=0)

@@ -351,6 +351,7 @@ class LocalDataPlane:
             fill_bytes=use.fill_bytes,
             part_bytes=use.part_bytes,
             part_streams=min(PART_STREAMS, use.streams),
+            alone_part_bytes=FIRST_PART_BYTES,
         )
 
     def _limits_changed(self) -> None:

@@ -24,6 +24,8 @@ PAUSE_PER_COST = 20
 """Looking ahead again takes at most about one part in so many of the time."""
 _MUCH, _LITTLE_S = 1.5, 1.0
 """A run time is another one if it has changed by such a factor and a little more."""
+_MOST_BEFORE = 32
+"""What waits for more steps shares the list of them with others, and keeps it."""
 
 
 class Outlook(Struct, frozen=True, kw_only=True):
@@ -143,7 +145,8 @@ class Lookahead:
                     named=inputs_named(step.named, locator),
                 )
             )
-        return [_passing(step, *pair, read) for step, pair in zip(found, passing, strict=True)], hidden
+        found = [_passing(step, *pair, read) for step, pair in zip(found, passing, strict=True)]
+        return in_turn(found, state.program.spec.parallelism or 0), hidden
 
     def _estimated(
         self, state: machine.State, step: machine.ForecastStep, locator: Locator, *, strict: bool
@@ -176,6 +179,22 @@ def _passing(
         return step
     may = {ref for artifact, ref in outputs if artifact.name in names.unread or (artifact.name in names.read and ref in read)}
     return replace(step, outputs=tuple(replace(one, transient=one.ref in may) for one in step.outputs))
+
+
+def in_turn(steps: list[FutureStep], at_once: int) -> list[FutureStep]:
+    """Return the steps as a workflow runs them that lets no more than `at_once` run (0: any number): in this order.
+
+    Each comes after the one so many places before it. With more than one place that is what is to be expected, not a must: the
+    other one may take longer.
+    """
+    if at_once <= 0:
+        return steps
+    waiting = steps[:at_once]
+    for before, step in zip(steps, steps[at_once:], strict=False):
+        # One after the other, each comes after all; of many that it waits for anyway the last ones are close to its turn.
+        own = () if at_once == 1 else step.after
+        waiting.append(step if len(own) > _MOST_BEFORE or before.id in own else replace(step, after=(*own, before.id)))
+    return waiting
 
 
 def with_names(estimate: Estimate, names: Mapping[StepId, str]) -> Estimate:

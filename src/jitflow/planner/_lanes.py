@@ -19,6 +19,7 @@ class Limits(Struct, frozen=True, kw_only=True):
     stream_Bps: float = 0.0
     latency_s: float = 0.0
     part_streams: int = 0
+    alone_part_bytes: int = 0
 
     def measured(self) -> "Limits":
         """Return the limits with those that follow from what was measured: how much makes the link full.
@@ -78,7 +79,10 @@ class Lane:
         limits = self.limits
         parts = 1
         if limits.part_bytes:
-            parts = max(1, min(limits.part_streams or limits.transfers - self.active, item.bytes // limits.part_bytes))
+            # The first one on the link, or that a step waits for, has it for itself: what is not in ranges would be left unused.
+            alone = limits.alone_part_bytes and not (self.hurried if urgent else self.active)
+            worth_bytes = min(limits.part_bytes, limits.alone_part_bytes) if alone else limits.part_bytes
+            parts = max(1, min(limits.part_streams or limits.transfers - self.active, item.bytes // worth_bytes))
         item.parts = parts
         item.flying = item.bytes
         item.urgent = urgent

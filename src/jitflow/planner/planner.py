@@ -333,6 +333,7 @@ class Planner(ObjectEvents):
         fill_streams: int | None = None,
         fill_bytes: int | None = None,
         part_streams: int | None = None,
+        alone_part_bytes: int | None = None,
     ) -> None:
         """Say what the link to a far store can do; None leaves what was said before (at first: the options).
 
@@ -346,10 +347,12 @@ class Planner(ObjectEvents):
             fill_streams: no more is begun while so many streams run and `fill_bytes` are still to come.
             fill_bytes: see there.
             part_streams: ranges of one object at once; with it `fill_streams` is not computed from the rates.
+            alone_part_bytes: ranges of an object may be so small while nothing else is on its way that matters as much.
         """
         said = {
             "transfers": transfers, "part_bytes": part_bytes, "rate_Bps": rate_Bps, "stream_Bps": stream_Bps,
             "latency_s": latency_s, "fill_streams": fill_streams, "fill_bytes": fill_bytes, "part_streams": part_streams,
+            "alone_part_bytes": alone_part_bytes,
         }  # fmt: skip
         self._fetches.lanes.set(remote, {name: value for name, value in said.items() if value is not None})
 
