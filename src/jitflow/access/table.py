@@ -72,6 +72,7 @@ _OBJECTS: Final = "/api/jit/v1/objects/{namespace}/{kind}"
 _FILES: Final = "/artifact-files/{namespace}/{kind}/{id}/{node}/{side}/{artifact}"
 _NODE: Final = "/{node}/{artifact}"
 _SYNC: Final = "/api/v1/sync/{namespace}"
+_JOBS: Final = "/data/v1/jobs"
 _METHODS: Final = ("GET", "POST", "PUT", "DELETE", "PATCH")
 
 OPEN: Final = frozenset({"/healthz", "/docs", "/docs/docs.css", "/docs/docs.js"})
@@ -225,6 +226,15 @@ NEEDS: Final[Mapping[tuple[str, str], Need]] = {
     ("GET", "/data/v1/uploads"): Need(P.DATA_READ, Where.EVERYWHERE),
     ("POST", "/data/v1/uploads/retry"): Need(P.DATA_WRITE, Where.EVERYWHERE),
     ("POST", "/data/v1/uploads/drop"): Need(P.DATA_WRITE, Where.EVERYWHERE),
+    ("POST", _JOBS): Need(P.DATA_WRITE, Where.EVERYWHERE),
+    ("GET", _JOBS): Need(P.DATA_READ, Where.EVERYWHERE),
+    ("GET", _JOBS + "/{id}"): Need(P.DATA_READ, Where.EVERYWHERE),
+    ("DELETE", _JOBS + "/{id}"): Need(P.DATA_WRITE, Where.EVERYWHERE),
+    ("GET", _JOBS + "/{id}/files"): Need(P.DATA_READ, Where.EVERYWHERE),
+    ("GET", _JOBS + "/{id}/events"): Need(P.DATA_READ, Where.EVERYWHERE),
+    ("POST", _JOBS + "/{id}/pause"): Need(P.DATA_WRITE, Where.EVERYWHERE),
+    ("POST", _JOBS + "/{id}/resume"): Need(P.DATA_WRITE, Where.EVERYWHERE),
+    ("POST", _JOBS + "/{id}/cancel"): Need(P.DATA_WRITE, Where.EVERYWHERE),
     # Measurements of all workflows.
     ("GET", "/metrics"): Need(P.METRICS_READ, Where.EVERYWHERE),
 }

@@ -11,6 +11,7 @@ from jitflow.app import Service
 from jitflow.app.backfills import Backfills
 from jitflow.app.foreign import ForeignRuns
 from jitflow.app.outbox import Outbox
+from jitflow.app.transfers import TransferJobs
 from jitflow.app.usage import UsageKeeper
 from jitflow.app.webhooks import Webhook, Webhooks, checked
 from jitflow.bootstrap.home import Home
@@ -43,6 +44,7 @@ class Behind(Struct, frozen=True, kw_only=True):
     """What the front needs of the parts behind it."""
 
     service: Service
+    jobs: TransferJobs
     foreign: ForeignRuns
     engine: Engine
     store: StateStore
@@ -79,7 +81,7 @@ async def open_front(settings: Settings, token: str, behind: Behind) -> Applicat
         backfills=await open_backfills(behind),
         usage=await open_usage(behind),
         rotation=Rotation(behind.vault, behind.store, behind.near, behind.objects),
-        extra=data_routes(behind.service),
+        extra=data_routes(behind.service, behind.jobs),
         hosts=(*LOOPBACK_HOSTS, *settings.server.names),
         metrics=behind.metrics,
         open_metrics=settings.server.open_metrics,

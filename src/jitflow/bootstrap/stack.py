@@ -16,6 +16,7 @@ from jitflow.app.ports import Change
 from jitflow.app.retention import Retention
 from jitflow.app.schedules import Scheduler
 from jitflow.app.tokens import ensure_token
+from jitflow.app.transfers import TransferJobs
 from jitflow.bootstrap.claims import ClaimDirectories
 from jitflow.bootstrap.defaults import workflow_defaults
 from jitflow.bootstrap.foreign import open_foreign
@@ -205,6 +206,9 @@ async def open_stack(settings: Settings) -> AsyncGenerator[Stack]:
         metrics = Exposition(meters, lambda: {**_workflows(service), **engine.figures()})
         behind = Behind(
             service=service,
+            jobs=await _opened(
+                stack, TransferJobs(storage, registry.describe, store, clock, RandomIds(), at_once=settings.transfers.jobs)
+            ),
             foreign=await open_foreign(
                 settings.foreign,
                 store=store,
@@ -229,6 +233,13 @@ async def open_stack(settings: Settings) -> AsyncGenerator[Stack]:
         stack.callback(behind.foreign.close)
         app = await open_front(settings, token, behind)
         yield Stack(app=app, token=token, end_streams=service.closing.set)
+
+
+async def _opened(stack: AsyncExitStack, jobs: TransferJobs) -> TransferJobs:
+    """Let transfer jobs work until the stack ends."""
+    await jobs.open()
+    stack.push_async_callback(jobs.close)
+    return jobs
 
 
 async def _limited(stack: AsyncExitStack, bandwidth: Bandwidth) -> Bandwidth:

@@ -44,6 +44,7 @@ COMMANDS: dict[str, str] = {
     "archive": "Workflows that have ended, also deleted ones: list, get, delete, retry, resubmit, labels.",
     "remote": "Far stores: list, add, remove, test.",
     "data": "Objects, the primary and uploads: list, stage, pin, evict, fill, check, adopt.",
+    "transfer": "Copy, sync, move, check and delete between far stores, as durable jobs.",
     "context": "Servers by name: list, show, set, use, delete.",
     "token": "Tokens: create, list, revoke; and who you are.",
     "settings": "Settings files: encrypt, decrypt, edit.",

@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from jitflow.data_api.bodies import AdoptBody, BandwidthBody, CheckBody, PinBody, RefBody, RemoteBody, RetryBody
 from jitflow.model.data import ObjectRef, Replica
+from jitflow.model.jobs import JobFiles, JobPage, JobView, JobWish
 from jitflow.model.reports import (
     Adoption,
     BandwidthInfo,
@@ -33,6 +34,8 @@ _UPLOADS = "/data/v1/uploads"
 _PRIMARY = "/data/v1/primary"
 _LINKS = "/data/v1/links"
 _BANDWIDTH = "/data/v1/bandwidth"
+_JOBS = "/data/v1/jobs"
+_JOB = _JOBS + "/{id}"
 _ABOUT = "Far stores (remotes), their objects, and the primary: the near store. Sizes are in bytes, references `{remote, path}`."
 
 
@@ -134,7 +137,41 @@ def operations() -> list[Operation]:
         ),
         _one("dropUpload", "POST", _UPLOADS + "/drop", "Delete an output that could not be sent", body=RefBody, answer=Done,
              example=_EXAMPLE),
+        *_jobs(),
         _one("openapi", "GET", "/data/v1/openapi.json", "This description", answer={"type": "object"}),
+    ]  # fmt: skip
+
+
+def _jobs() -> list[Operation]:
+    page = (Query("limit", "integer", about="So many at most: 1 to 1,000."), Query("cursor", about="`next` of the page before."))
+    example = {
+        "kind": "copy",
+        "source": "far:inputs/",
+        "destination": "near:inputs/",
+        "filters": {"include": ["*.tif"], "max_size": "1GiB"},
+        "transfers": 16,
+        "bandwidth": "08:00,10M 19:00,off",
+    }
+    return [
+        _one(
+            "makeJob", "POST", _JOBS, "Copy, sync, move, check or delete what lies below a prefix, as a durable job",
+            body=JobWish, answer=JobView, example=example,
+        ),
+        _one(
+            "listJobs", "GET", _JOBS, "List transfer jobs, newest first",
+            query=(Query("phase", about="Only jobs in it."), *page), answer=JobPage,
+        ),
+        _one("getJob", "GET", _JOB, "Describe a transfer job", answer=JobView),
+        _one("forgetJob", "DELETE", _JOB, "Forget a transfer job that is over", answer=Done),
+        _one(
+            "jobFiles", "GET", _JOB + "/files", "Say what a transfer job did with each file",
+            query=(Query("state", about="Only files in it, for example `failed`."), *page), answer=JobFiles,
+        ),
+        _one("followJob", "GET", _JOB + "/events", "Tell of a transfer job whenever it has changed, until it is over",
+             answer=JobView, stream=True),
+        _one("pauseJob", "POST", _JOB + "/pause", "Let a transfer job rest: what has arrived stays", answer=JobView),
+        _one("resumeJob", "POST", _JOB + "/resume", "Let a transfer job that rests, or has failed, go on", answer=JobView),
+        _one("cancelJob", "POST", _JOB + "/cancel", "End a transfer job; what has arrived stays", answer=JobView),
     ]  # fmt: skip
 
 
@@ -147,6 +184,8 @@ def _one(name: str, method: str, path: str, summary: str, **rest: Any) -> Operat
         if path.startswith(_UPLOADS)
         else "Primary"
         if path.startswith((_PRIMARY, "/data/v1/pins", "/data/v1/quotas"))
+        else "Jobs"
+        if path.startswith(_JOBS)
         else "Links"
         if path in {_LINKS, _BANDWIDTH}
         else "Remotes"

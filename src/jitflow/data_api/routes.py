@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
 
 import msgspec
 from starlette.requests import Request
@@ -11,19 +10,19 @@ from starlette.routing import BaseRoute, Route
 
 from jitflow.access import ALL, IDENTITY, Identity, Permission, denied
 from jitflow.app.service import REPLICAS_A_PAGE, Service
+from jitflow.app.transfers import TransferJobs
+from jitflow.data_api.answers import answer, number, read, reference
 from jitflow.data_api.bodies import AdoptBody, BandwidthBody, CheckBody, PinBody, RefBody, RemoteBody, RetryBody
+from jitflow.data_api.jobs import JobRoutes
 from jitflow.model.problems import Refused
 
-T = TypeVar("T")
 
-_DIGITS = 9
+def routes(service: Service, jobs: TransferJobs | None = None) -> list[BaseRoute]:
+    """Return the Data API's routes; who may call them is decided by the application around them.
 
-_encode = msgspec.json.Encoder().encode
-
-
-def routes(service: Service) -> list[BaseRoute]:
-    """Return the Data API's routes; who may call them is decided by the application around them."""
-    return DataRoutes(service).routes()
+    `jobs`: what `/data/v1/jobs` manages; None: there is no such path.
+    """
+    return [*DataRoutes(service).routes(), *(JobRoutes(jobs).routes() if jobs is not None else ())]
 
 
 class DataRoutes:
@@ -66,143 +65,121 @@ class DataRoutes:
         """Return this API's description."""
         from jitflow.data_api.describe import data_document  # noqa: PLC0415 (rarely asked for, and costly to load)
 
-        return _answer(await asyncio.to_thread(data_document))
+        return answer(await asyncio.to_thread(data_document))
 
     async def remotes(self, _: Request) -> Response:
         """List remotes."""
-        return _answer({"items": self._service.remotes()})
+        return answer({"items": self._service.remotes()})
 
     async def add_remote(self, request: Request) -> Response:
         """Add a remote."""
-        body = await _read(request, RemoteBody)
-        return _answer(await self._service.add_remote(body.name, body.type, body.options))
+        body = await read(request, RemoteBody)
+        return answer(await self._service.add_remote(body.name, body.type, body.options))
 
     async def remote(self, request: Request) -> Response:
         """Describe a remote."""
-        return _answer(self._service.remote(request.path_params["name"]))
+        return answer(self._service.remote(request.path_params["name"]))
 
     async def remove_remote(self, request: Request) -> Response:
         """Forget a remote."""
         await self._service.remove_remote(request.path_params["name"])
-        return _answer({})
+        return answer({})
 
     async def test_remote(self, request: Request) -> Response:
         """Test a remote."""
         await self._service.test_remote(request.path_params["name"])
-        return _answer({"ok": True})
+        return answer({"ok": True})
 
     async def objects(self, request: Request) -> Response:
         """List objects."""
         recursive = request.query_params.get("recursive", "").lower() in {"1", "true"}
-        return _answer(await self._service.objects(_ref(request), recursive=recursive))
+        return answer(await self._service.objects(reference(request), recursive=recursive))
 
     async def stat(self, request: Request) -> Response:
         """Describe an object and its replica."""
-        info, replica = await self._service.stat(_ref(request))
-        return _answer({**msgspec.structs.asdict(info), "replica": replica})
+        info, replica = await self._service.stat(reference(request))
+        return answer({**msgspec.structs.asdict(info), "replica": replica})
 
     async def primary(self, request: Request) -> Response:
         """Say how full the primary is, and of what, a page at a time."""
-        limit = request.query_params.get("limit", "") or str(REPLICAS_A_PAGE)
-        if not limit.isascii() or not limit.isdigit():
-            raise Refused(f"query parameter limit is {limit!r}; write a number")
-        fill, page = await self._service.primary(cursor=request.query_params.get("cursor", ""), limit=int(limit[:_DIGITS]))
-        return _answer({"fill": fill, "replicas": page.items, "next": page.next})
+        limit = number(request, "limit", REPLICAS_A_PAGE)
+        fill, page = await self._service.primary(cursor=request.query_params.get("cursor", ""), limit=limit)
+        return answer({"fill": fill, "replicas": page.items, "next": page.next})
 
     async def stage(self, request: Request) -> Response:
         """Fetch an object."""
-        return _answer(await self._service.stage((await _read(request, RefBody)).ref))
+        return answer(await self._service.stage((await read(request, RefBody)).ref))
 
     async def pin(self, request: Request) -> Response:
         """Keep a replica, or everything below a prefix."""
         body = await _pin_body(request)
-        return _answer(await self._service.pin(body.ref, body.namespace))
+        return answer(await self._service.pin(body.ref, body.namespace))
 
     async def unpin(self, request: Request) -> Response:
         """Take a pin away."""
         body = await _pin_body(request)
-        return _answer(await self._service.unpin(body.ref, body.namespace))
+        return answer(await self._service.unpin(body.ref, body.namespace))
 
     async def pins(self, request: Request) -> Response:
         """List what is pinned, in the caller's namespaces."""
         identity: Identity = request.scope[IDENTITY]
         pins = self._service.pins()
-        return _answer({"items": [pin for pin in pins if identity.may(Permission.DATA_READ, pin.namespace or ALL)]})
+        return answer({"items": [pin for pin in pins if identity.may(Permission.DATA_READ, pin.namespace or ALL)]})
 
     async def quotas(self, request: Request) -> Response:
         """Say what the caller's namespaces have in the primary, and may have."""
         identity: Identity = request.scope[IDENTITY]
         quotas = self._service.quotas()
-        return _answer({"items": [one for one in quotas if identity.may(Permission.DATA_READ, one.namespace)]})
+        return answer({"items": [one for one in quotas if identity.may(Permission.DATA_READ, one.namespace)]})
 
     async def evict(self, request: Request) -> Response:
         """Remove a replica."""
-        await self._service.evict((await _read(request, RefBody)).ref)
-        return _answer({})
+        await self._service.evict((await read(request, RefBody)).ref)
+        return answer({})
 
     async def check(self, request: Request) -> Response:
         """Compare the catalogue with what is really there."""
-        body = await _read(request, CheckBody)
-        return _answer(await self._service.compare(remove=body.remove, hashes=body.hashes))
+        body = await read(request, CheckBody)
+        return answer(await self._service.compare(remove=body.remove, hashes=body.hashes))
 
     async def adopt(self, request: Request) -> Response:
         """Take files that are near already for objects."""
-        body = await _read(request, AdoptBody)
-        return _answer(await self._service.adopt(body.place, body.ref, move=body.move))
+        body = await read(request, AdoptBody)
+        return answer(await self._service.adopt(body.place, body.ref, move=body.move))
 
     async def links(self, _: Request) -> Response:
         """Say what is known of the far stores' links."""
-        return _answer({"items": self._service.links()})
+        return answer({"items": self._service.links()})
 
     async def bandwidth(self, _: Request) -> Response:
         """List the limits of bandwidth."""
-        return _answer(self._service.bandwidth())
+        return answer(self._service.bandwidth())
 
     async def limit_bandwidth(self, request: Request) -> Response:
         """Hold other limits."""
-        body = await _read(request, BandwidthBody)
-        return _answer(await self._service.limit_bandwidth(body.limits, body.time_zone))
+        body = await read(request, BandwidthBody)
+        return answer(await self._service.limit_bandwidth(body.limits, body.time_zone))
 
     async def uploads(self, _: Request) -> Response:
         """List outputs that are not at their far stores."""
-        return _answer({"items": self._service.uploads()})
+        return answer({"items": self._service.uploads()})
 
     async def retry_uploads(self, request: Request) -> Response:
         """Send again what could not be sent."""
-        body = await _read(request, RetryBody)
-        return _answer({"items": self._service.retry_uploads(body.ref)})
+        body = await read(request, RetryBody)
+        return answer({"items": self._service.retry_uploads(body.ref)})
 
     async def drop_upload(self, request: Request) -> Response:
         """Delete an output that could not be sent."""
-        await self._service.drop_upload((await _read(request, RefBody)).ref)
-        return _answer({})
-
-
-def _answer(value: Any) -> Response:
-    return Response(_encode(value), media_type="application/json")
-
-
-async def _read(request: Request, kind: type[T]) -> T:
-    try:
-        return msgspec.json.decode(await request.body(), type=kind)
-    except msgspec.ValidationError as error:
-        raise Refused(f"the body does not have the expected form: {error}") from None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise Refused(f"the body is not valid JSON: {error}") from None
+        await self._service.drop_upload((await read(request, RefBody)).ref)
+        return answer({})
 
 
 async def _pin_body(request: Request) -> PinBody:
     """Return whose pin is meant: who may not do so in all namespaces has to name one of his."""
-    body = await _read(request, PinBody)
+    body = await read(request, PinBody)
     identity: Identity = request.scope[IDENTITY]
     if not identity.may(Permission.DATA_WRITE, body.namespace or ALL):
         place = f"namespace {body.namespace[:80]!r}" if body.namespace else "all namespaces"
         raise Refused(denied(identity, Permission.DATA_WRITE, place), code="denied")
     return body
-
-
-def _ref(request: Request) -> str:
-    ref = request.query_params.get("ref", "")
-    if not ref:
-        raise Refused("query parameter ref is missing; write ?ref=remote:path")
-    return ref

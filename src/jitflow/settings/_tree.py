@@ -177,10 +177,14 @@ class RemoteSettings(_Strict, frozen=True, kw_only=True):
 
 
 class TransferSettings(_Strict, frozen=True, kw_only=True):
-    """What holds for all links together: `bandwidth`, a limit or time table; `time_zone`: by whose clocks that is meant."""
+    """What holds for all links together: `bandwidth`, a limit or time table; `time_zone`: by whose clocks that is meant.
+
+    `jobs`: so many transfer jobs work at the same time; more wait in a queue.
+    """
 
     bandwidth: str = ""
     time_zone: str = "UTC"
+    jobs: int = 4
 
 
 class RepositorySettings(_Strict, frozen=True, kw_only=True):

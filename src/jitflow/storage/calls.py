@@ -37,7 +37,14 @@ class Calls:
             await asyncio.wait(self._running)
 
     async def run(
-        self, method: str, request: Request, *, subject: str, total_bytes: int = -1, progress: Progress | None = None
+        self,
+        method: str,
+        request: Request,
+        *,
+        subject: str,
+        total_bytes: int = -1,
+        progress: Progress | None = None,
+        group: str = "",
     ) -> bytes:
         """Return the answer of a method.
 
@@ -49,17 +56,19 @@ class Calls:
             subject: names the object in messages.
             total_bytes: the size of the single object that is copied, 0 for questions about one; -1 for calls on many.
             progress: told the bytes done.
+            group: the statistics group to use, by default one that is free.
 
         Raises:
             Stalled: nothing moved for the limit. PortError: what rclone said.
         """
         async with self._slots:
-            group = self._groups.pop()
+            taken = self._groups.pop()
             try:
-                watched = Watched(group=group, stall_s=self._stall_s, total_bytes=total_bytes, progress=progress)
-                return await self._run_watched(method, {**request, "_group": group}, subject, watched)
+                used = group or taken
+                watched = Watched(group=used, stall_s=self._stall_s, total_bytes=total_bytes, progress=progress)
+                return await self._run_watched(method, {**request, "_group": used}, subject, watched)
             finally:
-                self._groups.append(group)
+                self._groups.append(taken)
 
     async def _run_watched(self, method: str, request: Request, subject: str, watched: Watched) -> bytes:
         task = asyncio.get_running_loop().create_task(self._daemon.call(method, request, subject=subject))

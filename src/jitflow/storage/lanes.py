@@ -10,11 +10,12 @@ import logging
 import time
 from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterable, Mapping, Sequence
-from contextlib import aclosing, contextmanager, suppress
+from contextlib import aclosing, asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 
 from jitflow.model.bandwidth import FREE, Rate
 from jitflow.model.data import ObjectInfo, ObjectRef
+from jitflow.ports.bulk import BulkOrder, Report
 from jitflow.ports.errors import PortError
 from jitflow.ports.storage import Copied, Progress
 from jitflow.storage.rclone_storage import RcloneStorage
@@ -33,7 +34,7 @@ Make = Callable[[Iterable[RemoteConfig]], RcloneStorage]
 
 
 class Lanes:
-    """Implements `Storage`, `Copying` and `Limiting` over rclone storages, which it opens and closes."""
+    """Implements `Storage`, `Copying`, `Limiting` and `Bulk` over rclone storages, which it opens and closes."""
 
     def __init__(self, make: Make, remotes: Iterable[RemoteConfig] = ()) -> None:
         """Use `make` for each rclone; `remotes` are configured from the start."""
@@ -44,6 +45,8 @@ class Lanes:
         """Lanes of remotes without a limit by now: they end when nothing moves in them."""
         self._total = FREE
         self._limits: dict[str, Rate] = {}
+        self._apart: dict[str, Rate] = {}
+        """Lanes of transfer jobs with a limit of their own; no remote is called like one of them."""
         self._uses: Counter[Use] = Counter()
         self._used_at: dict[Use, float] = {}
         self._changing = asyncio.Lock()
@@ -96,9 +99,12 @@ class Lanes:
                 storage = self._make(self._common.configs)
                 await storage.open()
                 self._lanes[name] = storage
-            self._total, self._limits = total, known
-            self._leaving = self._lanes.keys() - known.keys() - {COMMON}
+            self._total, self._limits = total, {**known, **self._apart}
+            self._leaving = self._lanes.keys() - self._limits.keys() - {COMMON}
             await self._divide()
+        self._keep_dividing()
+
+    def _keep_dividing(self) -> None:
         if self._divider is None and len(self._lanes) > 1:
             self._divider = asyncio.get_running_loop().create_task(self._divide_on(), name="divide the bandwidth")
         self._stirred.set()
@@ -132,9 +138,12 @@ class Lanes:
             await self._lanes.pop(lane).close()
 
     @contextmanager
-    def _using(self, *ways: tuple[str, str]) -> Generator[RcloneStorage]:
-        """Give the rclone for remotes that are used each in a direction: that of the first one with a limit of its own."""
-        lane = next((remote for remote, _ in ways if remote in self._limits), COMMON)
+    def _using(self, *ways: tuple[str, str], own: str = "") -> Generator[RcloneStorage]:
+        """Give the rclone for remotes that are used each in a direction: that of the first one with a limit of its own.
+
+        `own`: the lane to take, if it is open.
+        """
+        lane = own if own in self._apart else next((remote for remote, _ in ways if remote in self._limits), COMMON)
         uses = [(lane, remote, direction) for remote, direction in ways]
         for use in uses:
             self._began(use)
@@ -162,6 +171,48 @@ class Lanes:
         if at is not None and time.monotonic() - at >= FRESH_S * 0.9:
             del self._used_at[use]
             self._stirred.set()
+
+    # -- whole trees -------------------------------------------------------------------------------------------------------
+
+    @asynccontextmanager
+    async def lane(self, name: str, rate: Rate) -> AsyncGenerator[Callable[[Rate], None]]:
+        """See `Bulk.lane`: an rclone of its own, which has its part of the limit for all together as well."""
+        storage = self._make(self._common.configs)
+        await storage.open()
+        own = f"/{name}"
+
+        def change(rate: Rate) -> None:
+            self._apart[own] = self._limits[own] = rate
+            self._stirred.set()
+
+        try:
+            async with self._changing:
+                self._lanes[own] = storage
+                self._apart[own] = self._limits[own] = rate
+                await self._divide()
+            self._keep_dividing()
+            yield change
+        finally:
+            async with self._changing:
+                for known in (self._apart, self._limits, self._lanes):
+                    known.pop(own, None)
+            await storage.close()
+
+    async def check(self, rules: Sequence[str]) -> None:
+        """See `Bulk.check`."""
+        await self._common.bulk.check(rules)
+
+    async def tree(self, prefix: ObjectRef, rules: Sequence[str] = (), *, hashes: bool = False) -> Sequence[ObjectInfo]:
+        """See `Bulk.tree`."""
+        return await self._common.tree(prefix, rules, hashes=hashes)
+
+    async def perform(self, order: BulkOrder, report: Report) -> None:
+        """See `Bulk.perform`."""
+        ways = [(order.source.remote, DOWN)]
+        if order.destination is not None:
+            ways.append((order.destination.remote, UP))
+        with self._using(*ways, own=f"/{order.lane}" if order.lane else "") as storage:
+            await storage.bulk.perform(order, report)
 
     # -- the port ----------------------------------------------------------------------------------------------------------
 

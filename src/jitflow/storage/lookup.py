@@ -5,6 +5,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 import msgspec
+from msgspec.structs import replace
 
 from jitflow.model.data import ObjectInfo, ObjectRef
 from jitflow.ports.errors import Broken, ObjectMissing, PortError, RemoteUnknown
@@ -37,7 +38,7 @@ class Lookup:
         if answer.item is None or answer.item.is_dir:
             raise ObjectMissing(f"{ref}: there is no such object; a directory is written with a final `/`")
         info = wire.object_info(ref, answer.item, exact_times=traits.features.is_local)
-        return msgspec.structs.replace(info, ref=ref)
+        return replace(info, ref=ref)
 
     async def stat_many(self, refs: Sequence[ObjectRef]) -> dict[ObjectRef, ObjectInfo | Exception]:
         """See `Storage.stat_many`."""
@@ -83,6 +84,22 @@ class Lookup:
         request = wire.list_request(at, config_of(remote), recursive=recursive, hashes=hashes, files_only=files_only)
         answer = _parse(await self._queries.run("operations/list", request, subject=str(prefix)), wire.ListAnswer, prefix)
         return [wire.object_info(prefix, item, exact_times=traits.features.is_local) for item in answer.entries or ()]
+
+    async def chosen(self, prefix: ObjectRef, rules: Sequence[str], *, slow_hashes: bool) -> list[ObjectInfo]:
+        """Return the objects below a prefix that filter rules let through, none if nothing is there; see `Bulk.tree`."""
+        remote, at = self.known(prefix), keys.address(prefix)
+        traits = await self.traits(remote)
+        hashes = _gives_hashes(remote, traits) or (slow_hashes and remote.check_hashes)
+        request = wire.list_request(at, config_of(remote), recursive=True, hashes=hashes, files_only=True, rules=rules)
+        root = prefix if not rules else ObjectRef(remote=prefix.remote, path="")
+        try:
+            answer = _parse(await self._queries.run("operations/list", request, subject=str(prefix)), wire.ListAnswer, prefix)
+        except ObjectMissing:
+            return []
+        found = (wire.object_info(root, item, exact_times=traits.features.is_local) for item in answer.entries or ())
+        if not rules:
+            return list(found)
+        return [replace(info, ref=ObjectRef(remote=prefix.remote, path=prefix.path + info.ref.path)) for info in found]
 
     async def tree(self, prefix: ObjectRef) -> tuple[ObjectInfo, list[ObjectInfo]]:
         """Return the sum and the members of a prefix."""

@@ -11,6 +11,7 @@ from jitflow.ports.errors import FixRequest, ObjectMissing
 from jitflow.ports.storage import Copied, Progress
 from jitflow.storage import keys, wire
 from jitflow.storage.between import Between
+from jitflow.storage.bulk import BulkCalls
 from jitflow.storage.calls import Calls
 from jitflow.storage.copies import Copies
 from jitflow.storage.daemon import RcloneDaemon
@@ -61,6 +62,9 @@ class RcloneStorage:
         self._lookup = Lookup(self._queries, self._remotes)
         self._copies = Copies(self._transfers, self._lookup, Ranges(daemon, stall_s, max_transfers), at_once)
         self._between = Between(self._transfers, self._lookup)
+        self._bulks = Calls(daemon, self._watch, "bulk", max_transfers, stall_s)
+        self.bulk = BulkCalls(daemon, self._bulks, self._lookup)
+        """Copies and deletions of many files at once."""
 
     # -- life ------------------------------------------------------------------------------------------------------------
 
@@ -77,6 +81,7 @@ class RcloneStorage:
         await self._watch.close()
         await self._copies.close()
         await self._transfers.close()
+        await self._bulks.close()
         await self._queries.close()
         await self._daemon.close()
 
@@ -165,6 +170,10 @@ class RcloneStorage:
         prefix = ref if ref.is_prefix else ObjectRef(remote=ref.remote, path=f"{ref.path}/")
         for info in await self._lookup.entries(prefix, recursive=recursive):
             yield info
+
+    async def tree(self, prefix: ObjectRef, rules: Sequence[str] = (), *, hashes: bool = False) -> Sequence[ObjectInfo]:
+        """See `Bulk.tree`."""
+        return await self._lookup.chosen(prefix, rules, slow_hashes=hashes)
 
     async def test(self, remote: str) -> None:
         """See `Storage.test`."""

@@ -78,6 +78,22 @@ class Transferring(Struct, frozen=True):
 
     group: str = ""
     bytes: int = 0
+    name: str = ""
+    size: int = -1
+
+
+class Transferred(Struct, frozen=True):
+    """A transfer, check or deletion that is over, in the answer of `core/transferred`."""
+
+    name: str = ""
+    error: str = ""
+    what: str = ""
+
+
+class TransferredAnswer(Struct, frozen=True):
+    """The answer of `core/transferred`: the newest hundred or so."""
+
+    transferred: list[Transferred] | None = None
 
 
 class Stats(Struct, frozen=True, rename="camel"):
@@ -88,6 +104,7 @@ class Stats(Struct, frozen=True, rename="camel"):
     deletes: int = 0
     listed: int = 0
     transfers: int = 0
+    speed: float = 0.0
     transferring: list[Transferring] = []
 
     @property
@@ -142,10 +159,37 @@ def stat_request(at: Address, config: Request, *, hashes: bool) -> Request:
     }
 
 
-def list_request(at: Address, config: Request, *, recursive: bool, hashes: bool, files_only: bool = False) -> Request:
-    """Return the parameters of `operations/list`."""
+def list_request(
+    at: Address, config: Request, *, recursive: bool, hashes: bool, files_only: bool = False, rules: Iterable[str] = ()
+) -> Request:
+    """Return the parameters of `operations/list`; `rules`: filter rules for paths below `at`."""
     options = {"recurse": recursive, "showHash": hashes, "noMimeType": True, "filesOnly": files_only}
-    return {"fs": at.fs, "remote": at.remote, "opt": options, "_config": config}
+    request: Request = {"fs": at.fs, "remote": at.remote, "opt": options, "_config": config}
+    if wanted := list(rules):
+        request |= {"fs": at.whole, "remote": "", "_filter": rules_filter(wanted)}
+    return request
+
+
+def rules_filter(rules: Iterable[str]) -> Request:
+    """Return the `_filter` of rules such as `- *.tmp` and `+ /raw/**`."""
+    return {"FilterRule": list(rules)}
+
+
+def bulk_request(source: Address, destination: Address | None, config: Request, chosen: Request, *, at_once: int) -> Request:
+    """Return the parameters of a `sync/copy`, or without a destination of an `operations/delete`.
+
+    `chosen`: the `_filter`. The caller knows what is at the destination: rclone does not look.
+    """
+    config = {
+        **config,
+        "Transfers": at_once,
+        "Checkers": max(at_once, config["Checkers"]),
+        "NoCheckDest": True,
+        "NoTraverse": True,
+    }
+    if destination is None:
+        return {"fs": source.whole, "_config": config, "_filter": chosen}
+    return {"srcFs": source.whole, "dstFs": destination.whole, "_config": config, "_filter": chosen}
 
 
 def local(path: str) -> Address:
