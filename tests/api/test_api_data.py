@@ -160,3 +160,30 @@ def test_a_remote_that_is_removed_leaves_no_limit() -> None:
         assert world.limiting.held[1] == {}
 
     play(scenario)
+
+
+def test_transfer_jobs_are_made_followed_and_ended() -> None:
+    async def scenario(client: httpx.AsyncClient, world: World) -> None:
+        world.bulk.stores["far"]["in/a"] = b"12"
+        wish = {"kind": "copy", "source": "far:in/", "destination": "far:out/"}
+        made = (await client.post("/data/v1/jobs", json=wish)).json()
+        assert (made["phase"], made["wish"]["destination"]) == ("Queued", "far:out/")
+        path = f"/data/v1/jobs/{made['id']}"
+        lines = (await client.get(path + "/events")).text.splitlines()
+        assert '"phase":"Succeeded"' in lines[-1]
+        events = await client.get(path + "/events", headers={"accept": "text/event-stream"})
+        assert (events.headers["content-type"].split(";")[0], events.text[:6]) == ("text/event-stream", "data: ")
+        assert (await client.get(path + "/files")).json()["items"] == [
+            {"path": "a", "action": "copy", "state": "done", "size_bytes": 2, "proof": "md5"}
+        ]
+        assert [one["id"] for one in (await client.get("/data/v1/jobs?phase=Succeeded")).json()["items"]] == [made["id"]]
+        for bad in ("?phase=Gone", "?limit=0", "?limit=x", "?cursor=none"):
+            failure(await client.get(f"/data/v1/jobs{bad}"), 400, 3)
+        failure(await client.get(path + "/files?state=lost"), 400, 3)
+        failure(await client.post(path + "/cancel"), 409, 6)
+        failure(await client.post(path + "/resume"), 409, 6)
+        assert (await client.delete(path)).json() == {}
+        for method, below in (("GET", ""), ("GET", "/files"), ("GET", "/events"), ("POST", "/pause"), ("DELETE", "")):
+            failure(await client.request(method, path + below), 404, 5)
+
+    play(scenario)

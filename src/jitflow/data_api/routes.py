@@ -17,12 +17,9 @@ from jitflow.data_api.jobs import JobRoutes
 from jitflow.model.problems import Refused
 
 
-def routes(service: Service, jobs: TransferJobs | None = None) -> list[BaseRoute]:
-    """Return the Data API's routes; who may call them is decided by the application around them.
-
-    `jobs`: what `/data/v1/jobs` manages; None: there is no such path.
-    """
-    return [*DataRoutes(service).routes(), *(JobRoutes(jobs).routes() if jobs is not None else ())]
+def routes(service: Service, jobs: TransferJobs) -> list[BaseRoute]:
+    """Return the Data API's routes; who may call them is decided by the application around them."""
+    return [*DataRoutes(service).routes(), *JobRoutes(jobs).routes()]
 
 
 class DataRoutes:

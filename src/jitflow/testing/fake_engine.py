@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from jitflow.app.ports import Change
 from jitflow.app.present import is_finished
 from jitflow.app.service import Service
+from jitflow.app.transfers import TransferJobs
 from jitflow.dataplane import Bandwidth, Chosen
 from jitflow.model import argo, runs
 from jitflow.model.bandwidth import Rate
@@ -36,6 +37,7 @@ from jitflow.ports.errors import FixRequest, ObjectMissing
 from jitflow.ports.executor import EndListener, NewsListener
 from jitflow.ports.storage import Progress
 from jitflow.ports.store import Commit, RunRow, StateStore
+from jitflow.testing.fake_bulk import FakeBulk
 from jitflow.testing.memory_store import MemoryStore
 
 START = 1_700_000_000.0
@@ -600,6 +602,7 @@ class World:
         self.storage = FakeStorage({ObjectRef(remote="far", path=path): 10 for path in ("a", "dir/b", "dir/c")})
         self.primary = FakePrimary(self.storage)
         self.limiting = FakeLimiting()
+        self.bulk = FakeBulk("far", "near")
         self.service = Service(
             engine=self.engine,
             store=self.store,
@@ -612,3 +615,4 @@ class World:
             ids=self.ids,
             objects=self.objects,
         )
+        self.jobs = TransferJobs(self.bulk, self.service.remote, self.store, self.clock, self.ids)
