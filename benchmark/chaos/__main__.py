@@ -1,6 +1,6 @@
 """Kill a server that runs real workflows, again and again, and say what came of it.
 
-python -m benchmark.chaos [--store sqlite|postgresql|mongodb] [--kills 300] [--workflows 50] [--seed 1] [--keep]
+python -m benchmark.chaos [--store sqlite|postgresql|mongodb] [--kills 300] [--workflows 50] [--seed 1] [--pause 1.5] [--keep]
 
 Servers, rclone, the parents of pods and the database are killed with SIGKILL at random moments; the link to the far store is cut,
 stalled, throttled; the near disk is filled (as root: it is a small tmpfs); replicas are spoilt. Afterwards every workflow must
@@ -28,10 +28,17 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=300)
     parser.add_argument("--workflows", type=int, default=50)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--pause", type=float, default=1.5, help="the longest time between two kills, in seconds")
     parser.add_argument("--output", type=Path, default=Path("build/chaos"))
     parser.add_argument("--keep", action="store_true", help="leave everything where it is, to be looked at")
     arguments = parser.parse_args()
-    plan = Plan(store=arguments.store, kills=arguments.kills, workflows=arguments.workflows, seed=arguments.seed)
+    plan = Plan(
+        store=arguments.store,
+        kills=arguments.kills,
+        workflows=arguments.workflows,
+        seed=arguments.seed,
+        pause_s=arguments.pause,
+    )
     root = Path(tempfile.mkdtemp(prefix="jitflow-chaos-"))
     try:
         with no_orphans():

@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import os
 import signal
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -11,6 +12,7 @@ from pathlib import Path
 from random import Random
 
 from benchmark.chaos.world import World
+from benchmark.service import MeasurementError
 from jitflow.testing.slow_link import SlowLink
 
 START_S = 90.0
@@ -91,7 +93,22 @@ class Faults:
         database.stop(signal.SIGKILL)
         self.kills["database"] += 1
         time.sleep(self._random.uniform(0, 1.5))
-        database.start()
+        self._start_database()
+
+    def _start_database(self) -> None:
+        """Start the database; one that does not come up the first time is killed once more."""
+        database = self._world.database
+        assert database is not None
+        for _ in range(3):
+            try:
+                database.start()
+            except RuntimeError as error:
+                print(f"the database did not come up: {error}", file=sys.stderr, flush=True)
+                database.stop(signal.SIGKILL)
+                self.others["database did not come up at once"] += 1
+            else:
+                return
+        raise MeasurementError("the database does not come up any more")
 
     def _kill_both(self) -> None:
         """The machine goes down: server and database at once."""
@@ -104,11 +121,11 @@ class Faults:
         if self._random.random() < 0.5:
             self._world.server.spawn()  # it waits for its database
             time.sleep(self._random.uniform(0, 1))
-            database.start()
+            self._start_database()
             self._world.server.kill()
             self.kills["server while it started"] += 1
         else:
-            database.start()
+            self._start_database()
         self._start()
 
     # -- other faults ------------------------------------------------------------------------------------------------------

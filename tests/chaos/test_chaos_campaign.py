@@ -1,13 +1,15 @@
 """A short campaign, and whether its checks would notice what they look for."""
 
+import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
-from benchmark.chaos.campaign import Plan, run
 from benchmark.chaos.checks import attempts_of, steps_wrong
 from benchmark.chaos.shapes import Case
-from benchmark.service import no_orphans
 
+ROOT = Path(__file__).parents[2]
 CASE = Case(
     name="w", manifest={}, phase="Succeeded", outputs={}, steps=frozenset({"a", "b"}), after={"b": ("a",)}, fails=frozenset()
 )
@@ -16,12 +18,15 @@ GOOD = "begin a w-a-1\nend a w-a-1\nbegin b w-b-2\nend b w-b-2\n"
 
 @pytest.mark.slow
 def test_a_short_campaign_leaves_all_as_without_kills(tmp_path: Path) -> None:
-    with no_orphans():
-        outcome = run(Plan(store="sqlite", kills=6, workflows=5, seed=5, pause_s=0.8), tmp_path / "world")
-    assert not outcome.wrong
-    assert sum(outcome.kills.values()) >= 6
-    assert outcome.workflows >= 5
-    assert outcome.attempts >= outcome.steps > 15
+    command = [sys.executable, "-m", "benchmark.chaos", "--kills", "6", "--workflows", "5", "--seed", "5", "--pause", "0.8"]
+    # In a process of its own, which ends all that is left below it.
+    done = subprocess.run([*command, "--output", str(tmp_path)], capture_output=True, text=True, check=False, cwd=ROOT)
+    assert done.returncode == 0, f"{done.stdout}{done.stderr}"
+    outcome = json.loads((tmp_path / "sqlite-5.json").read_text())
+    assert not outcome["wrong"]
+    assert sum(outcome["kills"].values()) >= 6
+    assert outcome["workflows"] >= 5
+    assert outcome["attempts"] >= outcome["steps"] > 15
 
 
 @pytest.mark.parametrize(

@@ -69,9 +69,15 @@ class MongodbServer:
                     client.admin.command("ping")
                 except PyMongoError:
                     if time.monotonic() > deadline or self._process.poll() is not None:
-                        raise RuntimeError((self._root / "log").read_text()) from None
+                        raise RuntimeError(self._why()) from None
                 else:
                     return
+
+    def _why(self) -> str:
+        assert self._process is not None
+        ended = self._process.poll()
+        said = f"does not answer within {_START_S:g} s" if ended is None else f"ended with {ended}"
+        return f"{self.name} {said}; its log: {(self._root / 'log').read_text()[-2000:]}"
 
     def stop(self, how: signal.Signals = signal.SIGTERM) -> None:
         """Stop it, with SIGKILL as in a crash."""
