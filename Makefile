@@ -11,7 +11,8 @@ DEMO := $(VENV)/.ready-demo
 MANIFESTS ?= ../shared/argo
 EXPECTED ?= $(MANIFESTS)/expected.tsv
 TRACES ?= ../shared/traces
-PYTEST_FLAGS ?=
+# As many at once as there are processors; the tests of a file stay together and share their servers.
+PYTEST_FLAGS ?= -n auto --maxprocesses 8 --dist loadfile
 # No tool leaves folders of its own in the tree.
 export RUFF_CACHE_DIR := build/cache/ruff
 export PYTHONDONTWRITEBYTECODE := 1
