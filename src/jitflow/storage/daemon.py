@@ -216,6 +216,8 @@ class RcloneDaemon:
         command = [
             str(program), "rcd", "--rc-serve", "--rc-addr", f"unix://{socket}", "--config", "", "--use-json-log",
             "--log-level", "NOTICE", "--transfers", str(CONNECTIONS), "--checkers", str(CONNECTIONS),
+            # A call takes as long as its copy: by default rclone closes the connection after an hour.
+            "--rc-server-read-timeout", "0", "--rc-server-write-timeout", "0",
             "--rc-job-expire-duration", "10s", "--rc-job-expire-interval", "5s", "--cache-dir", str(self._directory / "cache"),
             "--temp-dir", str(self._directory), *self._flags,
         ]  # fmt: skip

@@ -1,7 +1,6 @@
-"""The I/O of rclone's remote control: one HTTP client over a unix socket."""
+"""The I/O of rclone's remote control: HTTP over a unix socket."""
 
 import base64
-import itertools
 from collections.abc import AsyncGenerator
 from types import TracebackType
 from typing import Any, Self
@@ -11,15 +10,13 @@ import httpcore
 import msgspec
 
 from jitflow.ports.errors import Broken, Corrupt, PortError, Stalled, Unreachable
+from jitflow.storage.exchange import CONNECT_S, Exchange, Lost
 from jitflow.storage.faults import shorten, translate
 from jitflow.storage.redact import Redactor
 from jitflow.storage.streams import Stream
 from jitflow.storage.wire import Failure
 
-CONNECT_S = 5.0
 _LOST = (httpcore.NetworkError, httpcore.ProtocolError, httpcore.TimeoutException, httpcore.ConnectionNotAvailable)
-POOLS = 16
-"""Pools of connections, used in turn: what a request costs in one grows with the connections that it holds."""
 
 
 class RcClient:
@@ -32,12 +29,10 @@ class RcClient:
     def __init__(self, socket_path: str, user: str, password: str, redact: Redactor) -> None:
         """Prepare; nothing is connected before the first call."""
         self._socket_path = socket_path
-        self._pools = [
-            httpcore.AsyncConnectionPool(uds=socket_path, max_connections=None, keepalive_expiry=30) for _ in range(POOLS)
-        ]
+        self._streams = httpcore.AsyncConnectionPool(uds=socket_path, max_connections=None, keepalive_expiry=30)
         credentials = base64.b64encode(f"{user}:{password}".encode()).decode()
         self._headers = [("Host", "rclone"), ("Authorization", f"Basic {credentials}"), ("Content-Type", "application/json")]
-        self._turn = itertools.cycle(self._pools)
+        self._exchange = Exchange(socket_path, dict(self._headers))
         self._redact = redact
 
     async def __aenter__(self) -> Self:
@@ -50,8 +45,8 @@ class RcClient:
 
     async def close(self) -> None:
         """Close all connections."""
-        for pool in self._pools:
-            await pool.aclose()
+        await self._exchange.close()
+        await self._streams.aclose()
 
     async def call(self, method: str, params: dict[str, Any], *, subject: str) -> bytes:
         """Return the answer of a method, undecoded.
@@ -63,20 +58,12 @@ class RcClient:
         """
         body = msgspec.json.encode(params)
         try:
-            answer = await next(self._turn).request(
-                "POST",
-                f"http://rclone/{method}",
-                headers=self._headers,
-                content=body,
-                extensions={"timeout": {"connect": CONNECT_S}},
-            )
-        except _LOST as error:
-            raise Unreachable(
-                f"{subject}: rclone stopped before it answered ({type(error).__name__}); it is started again"
-            ) from error
-        if answer.status == 200:
-            return answer.content
-        raise self._failure(method, answer, subject)
+            status, answer = await self._exchange.post(method, body)
+        except Lost as error:
+            raise Unreachable(f"{subject}: rclone stopped before it answered ({error}); it is started again") from error
+        if status == 200:
+            return answer
+        raise self._failure(method, status, answer, subject)
 
     async def read(self, fs: str, remote: str, *, span: str, stall_s: float, subject: str) -> AsyncGenerator[bytes]:
         """Yield the bytes of an object.
@@ -90,7 +77,7 @@ class RcClient:
         url = f"http://rclone/{quote(f'[{fs}]', safe='')}/{quote(remote, errors='surrogatepass')}"
         timeout = {"connect": CONNECT_S, "read": stall_s}
         try:
-            async with next(self._turn).stream("GET", url, headers=headers, extensions={"timeout": timeout}) as answer:
+            async with self._streams.stream("GET", url, headers=headers, extensions={"timeout": timeout}) as answer:
                 if answer.status not in (200, 206):
                     said = self._redact((await answer.aread()).decode(errors="replace"))
                     raise translate(said, answer.status, subject)
@@ -114,10 +101,10 @@ class RcClient:
             return Corrupt(f"{subject}: it is shorter than it was said to be")
         return translate(self._redact(said.decode(errors="replace")), status, subject)
 
-    def _failure(self, method: str, answer: httpcore.Response, subject: str) -> PortError:
+    def _failure(self, method: str, status: int, answer: bytes, subject: str) -> PortError:
         try:
-            failure = msgspec.json.decode(answer.content, type=Failure)
+            failure = msgspec.json.decode(answer, type=Failure)
         except msgspec.MsgspecError:
-            said = shorten(self._redact(answer.content.decode(errors="replace")))
-            return Broken(f"{subject}: rclone's {method} answered {answer.status}: {said}")
+            said = shorten(self._redact(answer.decode(errors="replace")))
+            return Broken(f"{subject}: rclone's {method} answered {status}: {said}")
         return translate(self._redact(failure.error), failure.status, subject)
