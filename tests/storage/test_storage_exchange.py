@@ -28,19 +28,19 @@ def test_an_answer_may_come_in_any_parts(said: bytes, answer: tuple[int, bytes],
 
 
 @pytest.mark.parametrize(
-    "said",
+    ("said", "why"),
     [
-        b"SSH-2.0-OpenSSH\r\n\r\n",
-        b"HTTP/1.1 200 OK\r\n\r\n",
-        b"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n",
-        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
-        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nabc\r\n",
-        WHOLE + b"x",
-        b"x" * 70_000,
+        (b"SSH-2.0-OpenSSH\r\n\r\n", "no answer of HTTP/1"),
+        (b"HTTP/1.1 200 OK\r\n\r\n", "unknown length"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n", "unknown length"),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", "invalid literal"),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nabc\r\n", "does not end"),
+        (WHOLE + b"x", "more came"),
+        (b"x" * 70_000, "end of its head"),
     ],
 )
-def test_what_is_no_answer_is_told(said: bytes) -> None:
-    with pytest.raises(ValueError):
+def test_what_is_no_answer_is_told(said: bytes, why: str) -> None:
+    with pytest.raises(ValueError, match=why):
         Reading().feed(said)
 
 
@@ -112,10 +112,8 @@ def test_a_server_that_hangs_up_or_is_not_there_is_lost(tmp_path: Path) -> None:
             with pytest.raises(Lost):
                 await exchange.post("echo", b"bye")
             assert await exchange.post("echo", b"again") == (200, b"again")
-            waiting = asyncio.create_task(exchange.post("echo", b"again"))
-            await exchange.close()
-            with pytest.raises(Lost):
-                await waiting
+            waiting, _ = await asyncio.gather(exchange.post("echo", b"again"), exchange.close(), return_exceptions=True)
+            assert isinstance(waiting, Lost)
             assert server.connections == 2
         with pytest.raises(Lost):
             await Exchange(str(tmp_path / "nobody"), {}).post("echo", b"")
