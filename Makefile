@@ -39,6 +39,7 @@ check: $(DEV) ## format, lint, types, layers, generated files, container and CI 
 	$(BIN)/python -m jitflow.spec._compatibility --check
 	$(BIN)/python -m jitflow.cli._reference --check
 	$(BIN)/python -m jitflow.bootstrap._openapi --check
+	$(BIN)/python -m jitflow.telemetry._reference --check
 	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
 	$(BIN)/check-jsonschema --builtin-schema custom.github-workflows-require-timeout .github/workflows/*.yml
 	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec deploy/compose.yaml
@@ -93,6 +94,7 @@ generate: $(DEV) ## write the generated files again: SWAGGER=swagger.json takes 
 	$(BIN)/python -m jitflow.cli._reference
 	$(BIN)/python -m jitflow.client._reference
 	$(BIN)/python -m jitflow.bootstrap._openapi
+	$(BIN)/python -m jitflow.telemetry._reference
 
 dist: $(DEV) ## build the wheel and the source archive into dist/
 	$(BIN)/uv build --out-dir dist

@@ -119,6 +119,22 @@ class Server:
                     time.sleep(0.02)
         return False
 
+    @property
+    def token(self) -> str:
+        """The server's own token."""
+        return (self.home / "token").read_text().strip().removeprefix("Bearer ")
+
+    def wait_ended(self, timeout_s: float) -> int:
+        """Return the exit code of a server that was told to end.
+
+        Raises:
+            subprocess.TimeoutExpired: it has not ended in time.
+        """
+        assert self._process, "not started"
+        code = self._process.wait(timeout_s)
+        self._end(signal.SIGTERM, timeout_s)
+        return code
+
     def kill(self) -> None:
         """End it with SIGKILL, as a power cut would."""
         self._end(signal.SIGKILL, 10)
@@ -178,10 +194,9 @@ class Server:
 
     def _client(self) -> httpx.Client:
         if self._http is None:
-            token = (self.home / "token").read_text().strip()
             self._http = httpx.Client(
                 base_url=f"http://127.0.0.1:{self.port}", trust_env=False, timeout=60,
-                headers={"Authorization": f"Bearer {token.removeprefix('Bearer ')}"},
+                headers={"Authorization": f"Bearer {self.token}"},
             )  # fmt: skip
         return self._http
 

@@ -1,5 +1,6 @@
 """Log lines: an event and its fields, as JSON and for people."""
 
+import asyncio
 import json
 import logging
 from collections.abc import Iterator
@@ -30,6 +31,26 @@ def test_json_lines(capsys: pytest.CaptureFixture[str]) -> None:
     assert (first["level"], first["logger"]) == ("info", "jitflow.engine")
     assert first["time"].endswith("+00:00")
     assert "ValueError: no" in second["exception"]
+
+
+def test_what_is_bound_to_a_task_is_in_its_lines_and_in_no_others(capsys: pytest.CaptureFixture[str]) -> None:
+    telemetry.configure(level="info", as_json=True)
+
+    async def work(run: str) -> None:
+        telemetry.bind(run=run, node="n")
+        await asyncio.sleep(0)
+        telemetry.logger("engine").info("event", step=1)
+
+    async def both() -> None:
+        telemetry.bind(request="r")
+        await asyncio.gather(work("a"), work("b"))
+        logging.getLogger("jitflow.dataplane").warning("another way")
+
+    asyncio.run(both())
+    lines = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    assert [(one.get("request"), one.get("run"), one.get("node")) for one in lines] == [
+        ("r", "a", "n"), ("r", "b", "n"), ("r", None, None),
+    ]  # fmt: skip
 
 
 def test_lines_for_people_and_the_level(capsys: pytest.CaptureFixture[str]) -> None:

@@ -5,7 +5,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from jitflow.model.runs import Sample
 from jitflow.telemetry import metrics as metrics_module
-from jitflow.telemetry.metrics import CustomMetrics, Exposition, MetricsError
+from jitflow.telemetry.metrics import CustomMetrics, Exposition, MetricsError, by, one
 
 pytestmark = pytest.mark.pure
 
@@ -124,13 +124,15 @@ def test_help_and_labels_are_escaped():
 def test_the_exposition_tells_of_the_server_too():
     custom = CustomMetrics(lambda: 0.0)
     custom.take(counter())
-    figures = {"argo_workflows_gauge": ("Workflows", [((("phase", "Running"),), 2.0)]), "jitflow_live": ("Live", [((), 1.0)])}
+    figures = {"argo_workflows_gauge": by("phase", {"Running": 2}), "jitflow_live_workflows": one(1)}
     exposition = Exposition(custom, lambda: figures)
-    exposition.answered("GET", 200)
+    exposition.requests.answered("GET", 200, 0.002)
     text = exposition.text()
     for line in (
         'argo_workflows_gauge{phase="Running"} 2.0',
-        "jitflow_live 1.0",
+        "jitflow_live_workflows 1.0",
+        'jitflow_api_request_seconds_bucket{le="0.001",method="GET"} 0.0',
+        'jitflow_api_request_seconds_bucket{le="0.0025",method="GET"} 1.0',
         'jitflow_api_requests_total{method="GET",status="200"} 1.0',
         "argo_workflows_runs 1",
     ):

@@ -75,7 +75,7 @@ _SYNC: Final = "/api/v1/sync/{namespace}"
 _JOBS: Final = "/data/v1/jobs"
 _METHODS: Final = ("GET", "POST", "PUT", "DELETE", "PATCH")
 
-OPEN: Final = frozenset({"/healthz", "/docs", "/docs/docs.css", "/docs/docs.js"})
+OPEN: Final = frozenset({"/healthz", "/livez", "/readyz", "/docs", "/docs/docs.css", "/docs/docs.js"})
 """Paths that need no token: they tell nothing but that the server lives, and how its API is asked."""
 
 

@@ -17,7 +17,7 @@ from jitflow.app.webhooks import Webhook, Webhooks, checked
 from jitflow.bootstrap.home import Home
 from jitflow.bootstrap.rotation import Rotation
 from jitflow.bootstrap.vault import Vault
-from jitflow.control_api import LOOPBACK_HOSTS, Application, Rules, make_app
+from jitflow.control_api import LOOPBACK_HOSTS, Application, Health, Rules, make_app
 from jitflow.data_api import routes as data_routes
 from jitflow.engine import Engine
 from jitflow.engine.tasks import Owner
@@ -56,6 +56,7 @@ class Behind(Struct, frozen=True, kw_only=True):
     metrics: Exposition
     home: Home
     primary: PrimaryAdmin
+    health: Health
     closing: AsyncExitStack
     """What is called when the server stops."""
 
@@ -84,6 +85,7 @@ async def open_front(settings: Settings, token: str, behind: Behind) -> Applicat
         extra=data_routes(behind.service, behind.jobs),
         hosts=(*LOOPBACK_HOSTS, *settings.server.names),
         metrics=behind.metrics,
+        health=behind.health,
         open_metrics=settings.server.open_metrics,
         rules=rules_of(settings.server),
     )

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import math
 import os
 import signal
 import socket
@@ -23,8 +24,9 @@ from jitflow.settings import Settings, load
 
 __all__ = ["ServerInfo", "find_server", "run_server", "serve", "serve_in_thread"]
 
-DRAIN_S = 3
-"""Open requests (watches, logs) get so many seconds to end when a server stops."""
+CLOSE_S = 30.0
+"""After requests have ended, the parts of a server get so many seconds to close; a restart finds the rest out."""
+_log = telemetry.logger("server")
 
 
 def find_server(settings: Settings | None = None) -> ServerInfo | None:
@@ -39,7 +41,7 @@ def run_server(host: str | None = None, port: int | None = None, *, settings: Se
         SettingsError, Refused, PortError, OSError: it cannot start.
     """
     settings = _with_address(settings or load(), host, port)
-    telemetry.configure(level=settings.log_level)
+    telemetry.configure(level=settings.log_level, as_json=_FORMATS[settings.log_format])
     calm_collector()
     asyncio.run(serve(settings, on_ready=lambda info: print(f"jitflow listens on {info.url}", flush=True)))
     return 0
@@ -65,7 +67,7 @@ async def serve(
                 access_log=False,
                 server_header=False,
                 date_header=False,
-                timeout_graceful_shutdown=DRAIN_S,
+                timeout_graceful_shutdown=math.ceil(settings.server.drain_s),
             )
             info = ServerInfo(url=url_of(listener, encrypted=context is not None), token=stack.token, pid=os.getpid())
 
@@ -74,10 +76,10 @@ async def serve(
                 if on_ready is not None:
                     on_ready(info)
 
-            server = _Server(config, tell, stack.end_streams, local)
+            server = _Server(config, tell, stack.drain, local)
             if threading.current_thread() is threading.main_thread():
                 for number in (signal.SIGINT, signal.SIGTERM):
-                    asyncio.get_running_loop().add_signal_handler(number, server.handle_exit, number, None)
+                    asyncio.get_running_loop().add_signal_handler(number, _told_to_stop, number, server, settings.server.drain_s)
             async with asyncio.TaskGroup() as tasks:
                 watcher = tasks.create_task(_stop_when(stop or asyncio.Event(), server))
                 await server.serve(sockets=[listener])
@@ -119,6 +121,28 @@ class _Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._on_stopping()
         await super().shutdown(sockets)
+
+
+_FORMATS = {"auto": None, "json": True, "text": False}
+
+
+def _told_to_stop(number: signal.Signals, server: _Server, drain_s: float) -> None:
+    """Drain on the first signal; end at once on the second, or when the time is over: whatever is killed, nothing is lost."""
+    if server.should_exit:
+        _end(number)
+        return
+    _log.info("draining", signal=number.name, requests=len(server.server_state.tasks), at_most_s=drain_s + CLOSE_S)
+    server.should_exit = True
+    late = threading.Timer(drain_s + CLOSE_S, _end, [signal.SIGKILL])
+    late.daemon = True
+    late.start()
+
+
+def _end(number: signal.Signals) -> None:
+    """End this process by a signal, as if nobody had taken it."""
+    if number is not signal.SIGKILL:
+        signal.signal(number, signal.SIG_DFL)
+    os.kill(os.getpid(), number)
 
 
 @contextlib.contextmanager

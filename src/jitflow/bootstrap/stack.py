@@ -21,13 +21,14 @@ from jitflow.bootstrap.claims import ClaimDirectories
 from jitflow.bootstrap.defaults import workflow_defaults
 from jitflow.bootstrap.foreign import open_foreign
 from jitflow.bootstrap.front import Behind, open_front
+from jitflow.bootstrap.gauges import Gauges
 from jitflow.bootstrap.home import Home
 from jitflow.bootstrap.keys import source_of
 from jitflow.bootstrap.remotes import ARTIFACTS, Registry, configured
 from jitflow.bootstrap.state import open_stores
 from jitflow.bootstrap.system import RandomIds, SystemClock
 from jitflow.bootstrap.vault import Vault
-from jitflow.control_api import Application
+from jitflow.control_api import Application, Health
 from jitflow.dataplane import (
     QUEUED_AHEAD,
     Bandwidth,
@@ -66,17 +67,20 @@ from jitflow.storage.rclone_storage import RcloneStorage
 from jitflow.storage.remotes import RemoteConfig
 from jitflow.storage.staging import Staging
 from jitflow.telemetry import logger
-from jitflow.telemetry.metrics import CustomMetrics, Exposition, Figures
+from jitflow.telemetry.metrics import CustomMetrics, Exposition
 
 _log = logger("server")
 
 
 class Stack(Struct, frozen=True, kw_only=True):
-    """A server's parts that its front needs: the ASGI application, the token that opens it, and how its streams are ended."""
+    """A server's parts that its front needs: the ASGI application, and the token that opens it.
+
+    `drain`: ends its streams, says that it is not ready any more and lets no pod begin.
+    """
 
     app: Application
     token: str
-    end_streams: Callable[[], None]
+    drain: Callable[[], None]
 
 
 @asynccontextmanager
@@ -203,7 +207,7 @@ async def open_stack(settings: Settings) -> AsyncGenerator[Stack]:
         retention = _keep_tidy(settings, service, owner)
         stack.callback(engine.subscribe(lambda change: _deleted(change, resources, provenance, owner)))
         stack.callback(engine.subscribe(lambda change: _ended(change, scheduler, retention)))
-        metrics = Exposition(meters, lambda: {**_workflows(service), **engine.figures()})
+        health = Health({"state": store.ready, "near": near.ready, "rclone": storage.ready})
         behind = Behind(
             service=service,
             jobs=await _opened(
@@ -225,14 +229,15 @@ async def open_stack(settings: Settings) -> AsyncGenerator[Stack]:
             objects=objects,
             clock=clock,
             owner=owner,
-            metrics=metrics,
+            metrics=Exposition(meters, Gauges(service, engine, dataplane, store, health).figures),
             home=home,
             primary=dataplane,
             closing=stack,
+            health=health,
         )
         stack.callback(behind.foreign.close)
         app = await open_front(settings, token, behind)
-        yield Stack(app=app, token=token, end_streams=service.closing.set)
+        yield Stack(app=app, token=token, drain=lambda: _drain(service, engine, health))
 
 
 async def _opened(stack: AsyncExitStack, jobs: TransferJobs) -> TransferJobs:
@@ -265,9 +270,11 @@ def _keep_tidy(settings: Settings, service: Service, owner: Owner) -> Retention:
     return retention
 
 
-def _workflows(service: Service) -> Figures:
-    values = [((("phase", phase),), float(count)) for phase, count in sorted(service.phases().items())]
-    return {"argo_workflows_gauge": ("Workflows by phase", values)}
+def _drain(service: Service, engine: Engine, health: Health) -> None:
+    """Take nothing new on: the server is about to stop."""
+    health.draining = True
+    engine.hold_pods()
+    service.closing.set()
 
 
 async def _stop(engine: Engine, plugins: WorkflowPlugins) -> None:

@@ -4,7 +4,6 @@ from contextlib import AsyncExitStack
 
 from jitflow.bootstrap.home import Home
 from jitflow.dataplane.records import LOCAL_KINDS
-from jitflow.ports.store import StateStore
 from jitflow.settings import Settings, resolve_secret
 from jitflow.stores import PatientStore, is_file, open_store, url_of
 from jitflow.stores.sqlite import SqliteStore
@@ -23,7 +22,7 @@ def state_url(settings: Settings, home: Home) -> str:
     return resolve_secret(settings.state.url, "state.url") or url_of(home.state)
 
 
-async def open_stores(settings: Settings, home: Home, stack: AsyncExitStack) -> tuple[StateStore, StateStore]:
+async def open_stores(settings: Settings, home: Home, stack: AsyncExitStack) -> tuple[PatientStore, PatientStore]:
     """Open the state, and the store of what lies on this machine's disk: the same one unless the state is elsewhere.
 
     Raises:

@@ -47,6 +47,7 @@ COMMANDS: dict[str, str] = {
     "transfer": "Copy, sync, move, check and delete between far stores, as durable jobs.",
     "context": "Servers by name: list, show, set, use, delete.",
     "token": "Tokens: create, list, revoke; and who you are.",
+    "config": "Say which settings hold, and where each came from.",
     "settings": "Settings files: encrypt, decrypt, edit.",
     "state": "The state of this machine's server: migrate, backup, restore, copy, verify.",
     "secrets": "The key that stored secrets are encrypted with: rotate it, make one.",

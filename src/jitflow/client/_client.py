@@ -216,6 +216,16 @@ class _Groups(Group[S]):
         return Call(get(Info, "/healthz").request, nothing)
 
     @call
+    def live(self) -> Call[None]:
+        """Return when the server's process answers; needs no token."""
+        return Call(get(Info, "/livez").request, nothing)
+
+    @call
+    def ready(self) -> Call[None]:
+        """Return if work may be sent to the server; needs no token."""
+        return Call(get(Info, "/readyz").request, nothing)
+
+    @call
     def metrics(self) -> Call[str]:
         """Return measurements in Prometheus' text form."""
         return Call(get(str, "/metrics").request, bytes.decode)

@@ -27,17 +27,19 @@ from jitflow.control_api.backfills import BackfillRoutes
 from jitflow.control_api.following import FollowingRoutes
 from jitflow.control_api.foreign import ForeignRoutes
 from jitflow.control_api.guards import guard_of
+from jitflow.control_api.health import Health
+from jitflow.control_api.health import routes as health_routes
 from jitflow.control_api.jit import JitRoutes
 from jitflow.control_api.objects import ObjectRoutes
 from jitflow.control_api.routing import Dispatcher
 from jitflow.control_api.secrets import KeyRotation
-from jitflow.control_api.shell import BODY_TIMEOUT_S, LOOPBACK_HOSTS, MAX_BODY_BYTES, Shell
+from jitflow.control_api.shell import BEGAN, BODY_TIMEOUT_S, LOOPBACK_HOSTS, MAX_BODY_BYTES, Shell
 from jitflow.control_api.tokens import TokenRoutes
 from jitflow.control_api.webhooks import WebhookRoutes
 from jitflow.control_api.workflows import WorkflowRoutes
 from jitflow.telemetry.metrics import Exposition
 
-__all__ = ["LOOPBACK_HOSTS", "MAX_BODY_BYTES", "Application", "Rules", "make_app", "routes"]
+__all__ = ["LOOPBACK_HOSTS", "MAX_BODY_BYTES", "Application", "Health", "Rules", "make_app", "routes"]
 
 
 class Rules(Struct, frozen=True, kw_only=True):
@@ -92,6 +94,7 @@ def make_app(
     foreign: ForeignRuns | None = None,
     backfills: Backfills | None = None,
     usage: UsageKeeper | None = None,
+    health: Health | None = None,
 ) -> Application:
     """Return the application: the Control API (unless `control` is False) and `extra` routes behind one gate.
 
@@ -110,6 +113,7 @@ def make_app(
         foreign: workflows that another Argo runs; None: their events are not taken.
         rotation: what gives the stored secrets a new key; None: there is no such path.
         usage: what `/api/jit/v1/usage` tells; None: there is no such path.
+        health: what `/readyz` asks; None: it is always ready.
         rules: how much may be asked, and by pages of which origins.
     """
     measured = metrics_routes.routes(metrics) if metrics is not None else []
@@ -120,7 +124,7 @@ def make_app(
     managed += BackfillRoutes(backfills).routes() if backfills is not None and control else []
     managed += usage_routes.routes(usage) if usage is not None else []
     audited = auditing.routes(audit) if audit is not None else []
-    served = [*about.routes(), *pages.routes(), *managed, *audited, *measured, *extra]
+    served = [*about.routes(), *health_routes(health or Health()), *pages.routes(), *managed, *audited, *measured, *extra]
     table = [*served, *(routes(service) if control else ()), *about.other_routes()]
     open_paths = OPEN | {metrics_routes.PATH} if open_metrics else OPEN
     dispatcher = Dispatcher(table, partial(guard_of, open_paths=open_paths))
@@ -129,7 +133,7 @@ def make_app(
 
     def answered(scope: Scope, status: int) -> Awaitable[None] | None:
         if metrics is not None:
-            metrics.answered(scope["method"], status)
+            metrics.requests.answered(scope["method"], status, time.perf_counter() - scope[BEGAN])
         return None if record is None else record(scope, status)
 
     entry: ASGIApp = Shell(

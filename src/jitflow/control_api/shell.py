@@ -3,8 +3,11 @@
 import asyncio
 import logging
 import math
+import re
+import secrets
 import time
 from collections.abc import Awaitable, Callable, Collection, Iterable
+from itertools import count
 from urllib.parse import unquote
 
 from msgspec.structs import replace
@@ -13,6 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from jitflow.access import IDENTITY, OPEN, Buckets, Denied, Gate, Identity, Limits
 from jitflow.control_api.errors import INTERNAL_MESSAGE, Code, Failure, failure, failure_of
+from jitflow.telemetry import bind
 
 MAX_BODY_BYTES = 4 * 1024 * 1024
 BODY_TIMEOUT_S = 60.0
@@ -27,6 +31,21 @@ _SECURITY_HEADERS = (
 )
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _log = logging.getLogger("jitflow.control_api")
+
+
+BEGAN = "jitflow.began"
+"""Where a request's scope holds when it came."""
+_REQUEST_ID = b"x-request-id"
+_SENT_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
+_started, _numbers = f"{secrets.token_hex(4)}-", count(1)
+
+
+def _request_id(headers: Iterable[tuple[bytes, bytes]]) -> str:
+    """Return the id that the sender or a proxy has given a request, else a new one."""
+    for name, value in headers:
+        if name == _REQUEST_ID and _SENT_ID.fullmatch(value):
+            return value.decode()
+    return f"{_started}{next(_numbers):x}"
 
 
 class TooLarge(Exception):
@@ -73,7 +92,10 @@ class Shell:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
-        answer = _Answer(send, lambda status: self._answered(scope, status))
+        scope[BEGAN] = time.perf_counter()
+        request_id = _request_id(scope["headers"])
+        answer = _Answer(send, lambda status: self._answered(scope, status), request_id)
+        bind(request=request_id)
         try:
             refusal = await self._refusal(scope)
             if refusal is not None:
@@ -218,8 +240,9 @@ async def _while_valid(receive: Receive, gate: Gate, identity: Identity) -> Mess
 class _Answer:
     """Adds the security headers, and knows whether an error can still be answered."""
 
-    def __init__(self, send: Send, begun: Callable[[int], Awaitable[None] | None]) -> None:
+    def __init__(self, send: Send, begun: Callable[[int], Awaitable[None] | None], request_id: str) -> None:
         self._send = send
+        self._request_id = request_id.encode()
         self._tell = begun
         self._begun = False
 
@@ -231,7 +254,8 @@ class _Answer:
                 await told
             own = message.get("headers", [])
             given = {name for name, _ in own}
-            message["headers"] = [*own, *(header for header in _SECURITY_HEADERS if header[0] not in given)]
+            added = (header for header in _SECURITY_HEADERS if header[0] not in given)
+            message["headers"] = [*own, *added, (_REQUEST_ID, self._request_id)]
         await self._send(message)
 
     async def fail(self, failed: Failure) -> None:

@@ -1,6 +1,6 @@
 """What was moved, how full the primary was, how fast the links are: kept over restarts, bounded."""
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Container, Sequence
 
 import msgspec
@@ -36,6 +36,10 @@ class History:
         self._read: dict[StepId, ReadDoc] = {}
         self._number = 0
         self._moved: dict[str, int] = {}
+        self.ended: Counter[tuple[str, str, str]] = Counter()
+        """How many transfers have ended, by remote, direction and outcome, since the start."""
+        self.ended_bytes: Counter[tuple[str, str]] = Counter()
+        """Bytes of those that ended well, by remote and direction."""
         self._weak: set[str] = set()
         """Remotes of whose links only small and short transfers have told the rate."""
 
@@ -66,6 +70,9 @@ class History:
         `version` None: nothing was fetched, for an equal object was here.
         """
         number, key = self._next()
+        self.ended[record.ref.remote, record.direction, record.outcome] += 1
+        if record.outcome == "ok":
+            self.ended_bytes[record.ref.remote, record.direction] += record.size_bytes
         self._transfers.append((number, record))
         self._journal.put(records.TRANSFER, key, records.encode(record))
         if len(self._transfers) > _KEPT:

@@ -15,6 +15,7 @@ from jitflow.dataplane.bandwidth import Bandwidth
 from jitflow.dataplane.byhand import ByHand
 from jitflow.dataplane.checking import admit, check, outlook
 from jitflow.dataplane.core import Core, NoLimits, Tuning, workflow_of
+from jitflow.dataplane.figures import figures
 from jitflow.dataplane.freshness import Freshness
 from jitflow.dataplane.history import History
 from jitflow.dataplane.inside import Gathered, Inside
@@ -75,6 +76,7 @@ from jitflow.ports.errors import PortError
 from jitflow.ports.primary import Primary
 from jitflow.ports.storage import Storage
 from jitflow.ports.store import StateStore
+from jitflow.telemetry.metrics import Figures
 
 log = logging.getLogger("jitflow.dataplane")
 
@@ -436,6 +438,10 @@ class LocalDataPlane:
             objects=books.objects,
             max_objects=books.max_objects,
         )
+
+    def figures(self) -> Figures:
+        """Return the figures of the primary and of the links, for metrics."""
+        return figures(self, self._core.history)
 
     async def replicas(self, *, after: str = "", limit: int = 1000) -> ReplicaPage:
         """Return a page of the catalogue (see `PrimaryAdmin.replicas`)."""

@@ -51,7 +51,7 @@ from jitflow.ports.errors import PortError, VersionConflict
 from jitflow.ports.executor import Executor
 from jitflow.ports.store import RunRow, StateStore
 from jitflow.telemetry import logger
-from jitflow.telemetry.metrics import CustomMetrics, Figures
+from jitflow.telemetry.metrics import CustomMetrics, Figures, by, one
 
 MAX_EVENTS = 10_000
 """Lines of history returned at once."""
@@ -447,24 +447,19 @@ class Engine:
     def figures(self) -> Figures:
         """Return the engine's own gauges: places, and what waits."""
         running, waiting = self._pods.figures()
+        queues = (*waiting.items(), ("locks", self._performer.waiting_for_locks), ("workflows", self._throttle.waiting))
         return {
-            "argo_workflows_pods_gauge": (
-                "Pods by phase",
-                [((("phase", "Running"),), float(running)), ((("phase", "Pending"),), float(waiting["data"] + waiting["slot"]))],
-            ),
-            "jitflow_queue_length": (
-                "What waits: pods for data or a place, nodes and workflows for locks",
-                [
-                    ((("queue", name),), float(count))
-                    for name, count in (
-                        *waiting.items(),
-                        ("locks", self._performer.waiting_for_locks),
-                        ("workflows", self._throttle.waiting),
-                    )
-                ],
-            ),
-            "jitflow_live_workflows": ("Workflows that the engine drives", [((), float(len(self._runs)))]),
+            "argo_workflows_pods_gauge": by("phase", {"Running": running, "Pending": waiting["data"] + waiting["slot"]}),
+            "jitflow_queue_length": by("queue", dict(queues)),
+            "jitflow_live_workflows": one(len(self._runs)),
+            "jitflow_places": by("state", {"held": running, "all": self._pods.places}),
+            "jitflow_pods_total": by("outcome", self._pods.outcomes),
+            "jitflow_data_wait_seconds_total": one(self._pods.waited_s),
         }
+
+    def hold_pods(self) -> None:
+        """Start no pod any more: the server is about to stop. Those that run go on."""
+        self._pods.hold()
 
     def pod_key(self, uid: str, node_id: str) -> str:
         """Return the executor's key of a node's pod."""

@@ -39,6 +39,7 @@ from jitflow.ports.clock import Clock
 from jitflow.ports.dataplane import DataEvent, DataPlane, Lease, LeaseRefused, OutputObject, StagedOut, Waiting
 from jitflow.ports.errors import PortError
 from jitflow.ports.executor import Executor
+from jitflow.telemetry import bind
 
 _LOOK_EVERY_S = 0.05
 """How often a daemon whose readiness its pod tells is looked at."""
@@ -63,6 +64,7 @@ class _LivePod(msgspec.Struct, kw_only=True):
     kill_after: float | None = None
     obstacle: str = ""
     """Why no node can take it."""
+    asked_at: float = 0.0
 
     @property
     def priority(self) -> int:
@@ -116,6 +118,10 @@ class PodKeeper:
         self._news: dict[str, PodNews] = {}
         self._held: dict[str, asyncio.Event] = {}
         self._warned: set[tuple[str, str]] = set()
+        self.outcomes = {"good": 0, "bad": 0, "refused": 0}
+        """How many pods have ended how, since the start."""
+        self.waited_s = 0.0
+        """How long pods have waited for their data, since the start."""
 
     def adopted(self, keys: Sequence[str]) -> None:
         """Take note of the pods that survived a restart; launching one of them again does not start it again."""
@@ -129,6 +135,15 @@ class PodKeeper:
         """Return how many pods hold a place, and how many wait for what: `data`, `slot`."""
         phases = [pod.phase for pod in self._pods.values()]
         return self._slots.held, {phase.value: phases.count(phase) for phase in (PodPhase.DATA, PodPhase.SLOT)}
+
+    @property
+    def places(self) -> int:
+        """How many pods may run at once."""
+        return self._slots.limit
+
+    def hold(self) -> None:
+        """Start no pod any more; those that run go on."""
+        self._slots.pause()
 
     def standing(self, uid: str, node_id: str) -> PodStanding | None:
         """Return where a node's pod is on its way, None if it has none now."""
@@ -162,7 +177,7 @@ class PodKeeper:
             self._post(uid, PodRefused(node_id=effect.node_id, message=str(error)))
             return
         self._warn_of_image(uid, plan)
-        pod = _LivePod(uid=uid, node_id=effect.node_id, plan=plan, phase=PodPhase.DATA)
+        pod = _LivePod(uid=uid, node_id=effect.node_id, plan=plan, phase=PodPhase.DATA, asked_at=self._clock.now())
         self._pods[key] = pod
         pod.obstacle = "" if ended or key in self._known else unschedulable(effect, self._config.around)
         if pod.obstacle:
@@ -209,6 +224,7 @@ class PodKeeper:
             self._leased(key, pod, event)
         elif isinstance(event, LeaseRefused):
             self._drop(key, pod)
+            self.outcomes["refused"] += 1
             self._post(uid, PodRefused(node_id=node_id, message=event.message))
         elif isinstance(event, Waiting):
             self._post(uid, PodWaits(node_id=node_id, message=event.message))
@@ -234,6 +250,7 @@ class PodKeeper:
         if pod.phase is PodPhase.SAVING:
             return
         pod.phase = PodPhase.SAVING
+        self.outcomes["good" if good else "bad"] += 1
         outputs = _collected(pod.plan, end)
         self._dataplane.release(pod.plan.step.id, outputs, good=good)
         if not outputs:
@@ -271,6 +288,7 @@ class PodKeeper:
 
     def _leased(self, key: str, pod: _LivePod, lease: Lease) -> None:
         pod.lease = lease
+        self.waited_s += max(0.0, self._clock.now() - pod.asked_at)
         if self._config.lookahead:
             pod.phase = PodPhase.SLOT
             self._slots.request(key, lambda: self._begin(key, pod), pod.priority)
@@ -284,6 +302,7 @@ class PodKeeper:
     async def _start(self, key: str, pod: _LivePod) -> None:
         assert pod.lease is not None, "a pod starts with a lease"
         config = self._config
+        bind(run=pod.uid, node=pod.node_id)
         if (held := self._held.get(pod.uid)) is not None:
             await held.wait()
         try:

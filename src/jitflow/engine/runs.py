@@ -17,6 +17,7 @@ from jitflow.model.runs import Event, Note
 from jitflow.ports.clock import Clock
 from jitflow.ports.patience import waits
 from jitflow.ports.store import RunRow, StateStore
+from jitflow.telemetry import bind
 
 Listener = Callable[[Change], None]
 Prepare = Callable[[LiveRun, Turn], Awaitable[None]]
@@ -194,6 +195,7 @@ class Runs:
 
     async def _turn(self, run: LiveRun, batch: list[tuple[Event, asyncio.Future[None] | None]]) -> None:
         """Decide on all that has come in, store it as one change, then let follow what follows."""
+        bind(run=run.uid)
         turn = Turn(run.state)
         now = self._clock.now()
         try:

@@ -18,6 +18,7 @@ class Slots:
         """A heap; entries of those that gave up are left out when their turn comes."""
         self._waiting: dict[str, tuple[int, Take]] = {}
         self._numbers = count()
+        self._paused = False
 
     @property
     def held(self) -> int:
@@ -44,6 +45,10 @@ class Slots:
         """Return whether a key waits for a place."""
         return key in self._waiting
 
+    def pause(self) -> None:
+        """Give no place away any more."""
+        self._paused = True
+
     def hold(self, key: str) -> None:
         """Count a pod that runs already, even beyond the limit."""
         self._holders.add(key)
@@ -63,7 +68,7 @@ class Slots:
             self._advance()
 
     def _advance(self) -> None:
-        while self._waiting and len(self._holders) < self._limit:
+        while self._waiting and len(self._holders) < self._limit and not self._paused:
             _, number, key = heapq.heappop(self._queue)
             if self._waiting.get(key, (-1,))[0] != number:
                 continue  # it gave up, or asked again

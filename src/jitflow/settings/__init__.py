@@ -1,9 +1,10 @@
 """The settings: one typed tree, read once from a TOML file and the environment, passed down in slices."""
 
 from jitflow.settings._file import SettingsFile
-from jitflow.settings._load import config_home, load, resolve_secret
+from jitflow.settings._load import FLAGS, config_home, load, resolve_secret
 from jitflow.settings._private import replace_private
 from jitflow.settings._sealed import seal, unseal
+from jitflow.settings._shown import Shown, shown
 from jitflow.settings._tree import (
     ArtifactPluginSettings,
     AuditSettings,
@@ -26,6 +27,7 @@ from jitflow.settings._tree import (
 )
 
 __all__ = [
+    "FLAGS",
     "ArtifactPluginSettings",
     "AuditSettings",
     "EventSettings",
@@ -41,6 +43,7 @@ __all__ = [
     "Settings",
     "SettingsError",
     "SettingsFile",
+    "Shown",
     "StateSettings",
     "WebhookSettings",
     "config_home",
@@ -50,5 +53,6 @@ __all__ = [
     "replace_private",
     "resolve_secret",
     "seal",
+    "shown",
     "unseal",
 ]

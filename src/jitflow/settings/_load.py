@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import msgspec
+from msgspec import Struct
 
 from jitflow.settings._cipher import decrypt, find_key, is_encrypted
 from jitflow.settings._tree import AuditSettings, OidcSettings, ServerSettings, Settings, SettingsError, parse_bytes, parse_span_s
@@ -18,6 +19,7 @@ _VARIABLES: dict[str, tuple[str, ...]] = {
     "JITFLOW_EXECUTOR": ("executor",),
     "JITFLOW_MAX_PODS": ("max_pods",),
     "JITFLOW_LOG_LEVEL": ("log_level",),
+    "JITFLOW_LOG_FORMAT": ("log_format",),
     "JITFLOW_HOST": ("server", "host"),
     "JITFLOW_STATE": ("state", "url"),
     "JITFLOW_PORT": ("server", "port"),
@@ -29,18 +31,27 @@ _ALGORITHMS = frozenset({"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "
 """Signatures by key pairs: with a shared secret, who can verify could forge."""
 
 
-def load(path: Path | None = None, environment: Mapping[str, str] | None = None) -> Settings:
-    """Return the settings of a file (default `$JITFLOW_CONFIG`, then the user's configuration home) and the environment.
+class Layer(Struct, frozen=True):
+    """A setting that was given: its path in the tree, its value, and who says so."""
+
+    path: tuple[str, ...]
+    value: Any
+    source: str
+
+
+def load(
+    path: Path | None = None, environment: Mapping[str, str] | None = None, flags: Mapping[str, str] | None = None
+) -> Settings:
+    """Return the settings of a file (default `$JITFLOW_CONFIG`, then the user's configuration home), the environment and flags.
 
     Raises:
         SettingsError: the file is missing although it was named, is not TOML, or holds something that cannot be used.
     """
     environment = os.environ if environment is None else environment
     source, is_named = place(path, environment)
-    tree = _read(source, environment, required=is_named)
-    for variable, keys in _VARIABLES.items():
-        if environment.get(variable):
-            _put(tree, keys, environment[variable])
+    tree = read_file(source, environment, required=is_named)
+    for layer in over(environment, FLAGS if flags is None else flags):
+        _put(tree, layer)
     try:
         settings = msgspec.convert(tree, Settings, strict=False)
     except msgspec.ValidationError as error:
@@ -49,6 +60,35 @@ def load(path: Path | None = None, environment: Mapping[str, str] | None = None)
     settings = msgspec.structs.replace(settings, home=str(Path(home).expanduser().absolute()))
     _check(settings, source)
     return settings
+
+
+FLAGS: dict[str, str] = {}
+"""What this process was started with, `--set NAME=VALUE`: it holds for every `load` that names no other flags."""
+_PREFIX = "JITFLOW__"
+
+
+def over(environment: Mapping[str, str], flags: Mapping[str, str]) -> list[Layer]:
+    """Return what goes before the file, the strongest last."""
+    found = [
+        Layer(keys, environment[variable], f"environment {variable}")
+        for variable, keys in _VARIABLES.items()
+        if environment.get(variable)
+    ]
+    for variable in sorted(environment):
+        if variable.startswith(_PREFIX):
+            keys = tuple(variable.removeprefix(_PREFIX).lower().split("__"))
+            found.append(Layer(keys, _value(environment[variable]), f"environment {variable}"))
+    return [*found, *(Layer(tuple(name.split(".")), _value(text), f"flag --set {name}") for name, text in flags.items())]
+
+
+def _value(text: str) -> Any:
+    """Return what a text means: TOML where it is a list or a table, else the text."""
+    if not text.startswith(("[", "{")):
+        return text
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
 
 
 def place(path: Path | None, environment: Mapping[str, str]) -> tuple[Path, bool]:
@@ -78,7 +118,12 @@ def resolve_secret(value: str | int | bool | dict[str, str], where: str, environ
     raise SettingsError(f'{where}: write text, {{ env = "NAME" }} or {{ file = "PATH" }}')
 
 
-def _read(source: Path, environment: Mapping[str, str], *, required: bool) -> dict[str, Any]:
+def read_file(source: Path, environment: Mapping[str, str], *, required: bool) -> dict[str, Any]:
+    """Return what a settings file says; nothing if it is not there and nobody named it.
+
+    Raises:
+        SettingsError: it cannot be read.
+    """
     try:
         text = source.read_text()
         if is_encrypted(text):
@@ -94,10 +139,13 @@ def _read(source: Path, environment: Mapping[str, str], *, required: bool) -> di
         raise SettingsError(f"{source}: not TOML: {error}") from error
 
 
-def _put(tree: dict[str, Any], keys: tuple[str, ...], value: str) -> None:
-    for key in keys[:-1]:
+def _put(tree: dict[str, Any], layer: Layer) -> None:
+    *above, last = layer.path
+    for key in above:
         tree = tree.setdefault(key, {})
-    tree[keys[-1]] = value
+        if not isinstance(tree, dict):
+            raise SettingsError(f"{layer.source}: {key} is no table of settings")
+    tree[last] = layer.value
 
 
 def _explain(text: str) -> str:
@@ -123,6 +171,7 @@ def _check(settings: Settings, source: Path) -> None:
         (settings.events.attempts >= 1, "events.attempts must be at least 1"),
         (settings.state.patience_s >= 0, "state.patience_s must not be negative"),
         (settings.grace_s >= 0, "grace_s must not be negative"),
+        (settings.server.drain_s >= 0, "server.drain_s must not be negative"),
     )
     limits += _namespace_limits(settings, source, capacity)
     limits += (*_server_limits(settings.server), *_audit_limits(settings.audit), *_oidc_limits(settings.oidc))

@@ -78,6 +78,8 @@ class ServerSettings(_Strict, frozen=True, kw_only=True):
     max_body: str | int = "4MiB"
     head_timeout_s: float = 10.0
     body_timeout_s: float = 60.0
+    drain_s: float = 10.0
+    """How long requests under way may take to end when the server is told to stop."""
 
 
 class OidcRoleSettings(_Strict, frozen=True, kw_only=True):
@@ -323,6 +325,8 @@ class Settings(_Strict, frozen=True, kw_only=True):
     parallelism: int = 0
     namespace_parallelism: int = 0
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_format: Literal["auto", "json", "text"] = "auto"
+    """JSON lines, or lines for people; `auto`: for people if standard error is a terminal."""
     durability: Literal["normal", "full"] = "normal"
     grace_s: float = 30.0
     archive: bool = True

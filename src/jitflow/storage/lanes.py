@@ -68,6 +68,10 @@ class Lanes:
         for storage in self._lanes.values():
             await storage.close()
 
+    async def ready(self) -> None:
+        """Return when the common rclone answers; see `RcloneStorage.ready`."""
+        await self._common.ready()
+
     @property
     def remotes(self) -> tuple[str, ...]:
         """Return the names of the configured remotes."""

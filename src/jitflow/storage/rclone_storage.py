@@ -85,6 +85,14 @@ class RcloneStorage:
         await self._queries.close()
         await self._daemon.close()
 
+    async def ready(self) -> None:
+        """Return when rclone answers.
+
+        Raises:
+            PortError: it does not.
+        """
+        await self._daemon.call("rc/noop", {}, subject="rclone")
+
     async def _ask(self, method: str, params: wire.Request) -> bytes:
         return await self._daemon.call(method, params, subject="rclone")
 

@@ -1,13 +1,16 @@
 """A store that is waited for: while it is away, what the service does by itself goes on later, and requests are told so."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from time import perf_counter
 from typing import TypeVar
 
 from jitflow.ports.errors import Retryable
 from jitflow.ports.patience import waits
 from jitflow.ports.store import Commit, RunRow, StateStore, StoredRun
 from jitflow.telemetry import logger
+from jitflow.telemetry.metrics import Figures, by, one
 
 T = TypeVar("T")
 
@@ -24,8 +27,28 @@ class PatientStore:
         """Wait for this store."""
         self._store = store
         self._is_away = False
+        self._calls: Counter[str] = Counter()
+        self._seconds: dict[str, float] = {}
+        self._retries = 0
 
-    async def _call(self, work: Callable[[], Awaitable[T]]) -> T:
+    def figures(self) -> Figures:
+        """Return what was asked of the store, and whether it answers, for metrics."""
+        return {
+            "jitflow_state_calls_total": by("operation", self._calls),
+            "jitflow_state_seconds_total": by("operation", self._seconds),
+            "jitflow_state_retries_total": one(self._retries),
+            "jitflow_state_up": one(not self._is_away),
+        }
+
+    async def _call(self, operation: str, work: Callable[[], Awaitable[T]]) -> T:
+        began = perf_counter()
+        try:
+            return await self._patiently(work)
+        finally:
+            self._calls[operation] += 1
+            self._seconds[operation] = self._seconds.get(operation, 0.0) + perf_counter() - began
+
+    async def _patiently(self, work: Callable[[], Awaitable[T]]) -> T:
         wait_s = _FIRST_WAIT_S
         while True:
             try:
@@ -41,53 +64,54 @@ class PatientStore:
                     self._is_away = False
                     _log.info("the state store is back")
                 return found
+            self._retries += 1
             await asyncio.sleep(wait_s)
             wait_s = min(2 * wait_s, _LONGEST_WAIT_S)
 
     async def commit(self, commit: Commit) -> int:
         """Apply one change and return its `sequence`."""
-        return await self._call(lambda: self._store.commit(commit))
+        return await self._call("commit", lambda: self._store.commit(commit))
 
     async def load(self, uid: str) -> StoredRun | None:
         """Return a run with its nodes and open effects."""
-        return await self._call(lambda: self._store.load(uid))
+        return await self._call("load", lambda: self._store.load(uid))
 
     async def runs(self, *, namespace: str = "", name: str = "", unfinished: bool = False) -> Sequence[RunRow]:
         """Return rows, newest first."""
-        return await self._call(lambda: self._store.runs(namespace=namespace, name=name, unfinished=unfinished))
+        return await self._call("runs", lambda: self._store.runs(namespace=namespace, name=name, unfinished=unfinished))
 
     async def events(self, uid: str, *, after: int = 0, limit: int = 1000) -> Sequence[tuple[int, bytes]]:
         """Return the run's history in order."""
-        return await self._call(lambda: self._store.events(uid, after=after, limit=limit))
+        return await self._call("events", lambda: self._store.events(uid, after=after, limit=limit))
 
     async def remove(self, uid: str) -> None:
         """Delete a run and all that belongs to it."""
-        await self._call(lambda: self._store.remove(uid))
+        await self._call("remove", lambda: self._store.remove(uid))
 
     async def restore(self, run: StoredRun, events: Sequence[bytes]) -> None:
         """Write a run as another store had it."""
-        await self._call(lambda: self._store.restore(run, events))
+        await self._call("restore", lambda: self._store.restore(run, events))
 
     async def put(self, kind: str, documents: Iterable[tuple[str, bytes | None]]) -> None:
         """Write small documents in one transaction."""
         rows = tuple(documents)
-        await self._call(lambda: self._store.put(kind, rows))
+        await self._call("put", lambda: self._store.put(kind, rows))
 
     async def get(self, kind: str, key: str) -> bytes | None:
         """Return one document."""
-        return await self._call(lambda: self._store.get(kind, key))
+        return await self._call("get", lambda: self._store.get(kind, key))
 
     async def items(self, kind: str, *, after: str = "", limit: int = 0) -> Sequence[tuple[str, bytes]]:
         """Return the documents of a kind, by key."""
-        return await self._call(lambda: self._store.items(kind, after=after, limit=limit))
+        return await self._call("items", lambda: self._store.items(kind, after=after, limit=limit))
 
     async def kinds(self) -> Sequence[str]:
         """Return the kinds of which there are documents."""
-        return await self._call(self._store.kinds)
+        return await self._call("kinds", self._store.kinds)
 
     async def ready(self) -> None:
         """Return when the store can be used."""
-        await self._call(self._store.ready)
+        await self._call("ready", self._store.ready)
 
     async def close(self) -> None:
         """Release the store."""

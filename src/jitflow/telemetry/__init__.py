@@ -3,12 +3,21 @@
 import json
 import logging
 import sys
+from collections.abc import Mapping
+from contextvars import ContextVar
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Any
 
-__all__ = ["Logger", "configure", "logger"]
+__all__ = ["Logger", "bind", "configure", "logger"]
 
 _FIELDS = "jitflow_fields"
+_bound: ContextVar[Mapping[str, str]] = ContextVar("jitflow_bound", default=MappingProxyType({}))
+
+
+def bind(**fields: str) -> None:
+    """Add fields (`request`, `run`, `node`) to each line that this task writes from now on, and those that it starts."""
+    _bound.set({**_bound.get(), **fields})
 
 
 class Logger:
@@ -54,6 +63,7 @@ class _Json(logging.Formatter):
             "level": record.levelname.lower(),
             "logger": record.name,
             "event": record.getMessage(),
+            **_bound.get(),
             **getattr(record, _FIELDS, {}),
         }
         if record.exc_info:
@@ -63,5 +73,6 @@ class _Json(logging.Formatter):
 
 class _Plain(logging.Formatter):
     def formatMessage(self, record: logging.LogRecord) -> str:
-        fields = " ".join(f"{key}={value}" for key, value in getattr(record, _FIELDS, {}).items())
+        known = {**_bound.get(), **getattr(record, _FIELDS, {})}
+        fields = " ".join(f"{key}={value}" for key, value in known.items())
         return f"{super().formatMessage(record)} {fields}".rstrip()

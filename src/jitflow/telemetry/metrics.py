@@ -6,11 +6,15 @@ begins anew with each process, as Prometheus expects it.
 
 import math
 import re
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import accumulate
 from typing import Protocol
 
-from prometheus_client import CollectorRegistry, Counter, PlatformCollector, ProcessCollector, generate_latest
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client import CollectorRegistry, PlatformCollector, ProcessCollector, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+
+from jitflow.telemetry.known import KNOWN
 
 PREFIX = "argo_workflows_"
 MAX_SERIES = 10_000
@@ -24,8 +28,18 @@ _NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
 _LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 
 Labels = tuple[tuple[str, str], ...]
-Figures = Mapping[str, tuple[str, Sequence[tuple[Labels, float]]]]
-"""Gauges of the server itself: name -> (help, values by labels)."""
+Figures = Mapping[str, Sequence[tuple[Labels, float]]]
+"""Figures of the server itself: name (of `KNOWN`) -> values by labels, in the table's order."""
+
+
+def one(value: float) -> Sequence[tuple[Labels, float]]:
+    """Return the only value of a figure."""
+    return [((), float(value))]
+
+
+def by(label: str, values: Mapping[str, float]) -> Sequence[tuple[Labels, float]]:
+    """Return the values of a figure by its one label."""
+    return [(((label, key),), float(value)) for key, value in values.items()]
 
 
 class Value(Protocol):
@@ -228,20 +242,56 @@ def _number(value: float) -> str:
     return str(int(value)) if value == int(value) and abs(value) < 2**53 else repr(value)
 
 
-class _Gauges:
-    """The server's own gauges, worked out when somebody looks."""
+class _Own:
+    """The server's own figures, worked out when somebody looks."""
 
     def __init__(self, figures: Callable[[], Figures]) -> None:
         self._figures = figures
 
     def collect(self) -> Iterable[Metric]:
-        """Yield the gauges."""
-        for name, (text, values) in self._figures().items():
-            labels = [key for key, _ in values[0][0]] if values else []
-            family = GaugeMetricFamily(name, text, labels=labels)
+        """Yield the figures, as the table describes them."""
+        for name, values in self._figures().items():
+            known = KNOWN[name]
+            labels = [label for label, _ in known.labels]
+            kind = CounterMetricFamily if known.kind == "counter" else GaugeMetricFamily
+            family = kind(name, known.help, labels=labels)
             for at, value in values:
                 family.add_metric([label for _, label in at], value)
             yield family
+
+
+_BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+_REQUESTS, _SECONDS = "jitflow_api_requests_total", "jitflow_api_request_seconds"
+
+
+class Requests:
+    """What was asked of the APIs. Counting costs less than a microsecond: every request pays it."""
+
+    def __init__(self) -> None:
+        """Count from nothing."""
+        self._answered: dict[tuple[str, int], int] = {}
+        self._seconds: dict[str, tuple[list[int], list[float]]] = {}
+
+    def answered(self, method: str, status: int, seconds: float) -> None:
+        """Count an answer."""
+        self._answered[method, status] = self._answered.get((method, status), 0) + 1
+        found = self._seconds.get(method)
+        if found is None:
+            found = self._seconds[method] = ([0] * (len(_BOUNDS) + 1), [0.0])
+        found[0][bisect_left(_BOUNDS, seconds)] += 1
+        found[1][0] += seconds
+
+    def collect(self) -> Iterable[Metric]:
+        """Yield the counter and the histogram."""
+        counter = CounterMetricFamily(_REQUESTS, KNOWN[_REQUESTS].help, labels=("method", "status"))
+        for (method, status), count in self._answered.items():
+            counter.add_metric((method, str(status)), count)
+        yield counter
+        histogram = HistogramMetricFamily(_SECONDS, KNOWN[_SECONDS].help, labels=("method",))
+        for method, (counts, total) in self._seconds.items():
+            bounds = (*(repr(bound) for bound in _BOUNDS), "+Inf")
+            histogram.add_metric((method,), list(zip(bounds, accumulate(counts), strict=True)), total[0])
+        yield histogram
 
 
 class Exposition:
@@ -251,20 +301,11 @@ class Exposition:
         """Show the workflows' metrics and those of the server."""
         self._custom = custom
         self._registry = CollectorRegistry()
-        self._requests = Counter(
-            "jitflow_api_requests", "Requests answered, by method and status", ("method", "status"), registry=self._registry
-        )
-        self._answered: dict[tuple[str, int], Counter] = {}
+        self.requests = Requests()
         ProcessCollector(registry=self._registry)
         PlatformCollector(registry=self._registry)
-        self._registry.register(_Gauges(figures))  # pyright: ignore[reportArgumentType]
-
-    def answered(self, method: str, status: int) -> None:
-        """Count a request."""
-        child = self._answered.get((method, status))
-        if child is None:
-            child = self._answered[method, status] = self._requests.labels(method, str(status))
-        child.inc()
+        for one in (self.requests, _Own(figures)):
+            self._registry.register(one)  # pyright: ignore[reportArgumentType]
 
     def text(self) -> str:
         """Return everything in Prometheus' text format."""

@@ -6,6 +6,8 @@ import typer
 
 from jitflow.cli.commands import single
 from jitflow.cli.loading import load
+from jitflow.cli.setting import SetOption, taken
+from jitflow.settings import FLAGS
 
 app, command = single("jitflow server --port 2746")
 
@@ -27,6 +29,11 @@ def server(
             show_default=False,
         ),
     ] = None,
+    settings: SetOption = None,
 ) -> None:
-    """Serve the Control API and the Data API until stopped; running workflows go on where they were."""
+    """Serve the Control API and the Data API until stopped; running workflows go on where they were.
+
+    TERM or INT lets requests under way end and leaves pods to their parents; a second signal ends at once.
+    """
+    FLAGS.update(taken(settings))
     raise typer.Exit(load("jitflow.bootstrap.local").run_server(host, port))

@@ -133,6 +133,18 @@ def operations() -> list[Operation]:
 def _about() -> list[Operation]:
     return [
         Operation(
+            id="livez", method="GET", path="/livez", tag="About", answer=Status, open=True, summary="Say that the process lives"
+        ),
+        Operation(
+            id="readyz",
+            method="GET",
+            path="/readyz",
+            tag="About",
+            answer=Status,
+            open=True,
+            summary="Say whether work may be sent here; 503 with the parts that cannot be used, or while the server drains",
+        ),
+        Operation(
             id="healthz",
             method="GET",
             path="/healthz",

@@ -1,0 +1,62 @@
+"""`/livez` and `/readyz`: whether the process lives, and whether work may be sent to it."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
+
+from jitflow.control_api.workflows import answer
+from jitflow.telemetry import logger
+
+LIVE, READY = "/livez", "/readyz"
+PATIENCE_S = 2.0
+"""A check that takes longer has failed."""
+_log = logger("health")
+
+Check = Callable[[], Awaitable[None]]
+"""Returns when a part can be used now, else raises."""
+
+
+class Health:
+    """What has to work for the server to be of use, and whether it is about to stop."""
+
+    def __init__(self, checks: Mapping[str, Check] | None = None) -> None:
+        """Ask these, by name."""
+        self._checks = dict(checks or {})
+        self.draining = False
+
+    async def problems(self) -> dict[str, str]:
+        """Return which parts cannot be used, with what for people to look at; the reasons are in the log."""
+        if self.draining:
+            return {"server": "draining"}
+        answers = await asyncio.gather(*(self._ask(name, check) for name, check in self._checks.items()))
+        return {name: problem for name, problem in answers if problem}
+
+    async def _ask(self, name: str, check: Check) -> tuple[str, str]:
+        try:
+            async with asyncio.timeout(PATIENCE_S):
+                await check()
+        except TimeoutError:
+            return name, "no answer"
+        except Exception as error:  # whatever it is, the server is not ready
+            _log.warning("not ready", part=name, reason=str(error))
+            return name, "failed"
+        return name, ""
+
+
+def routes(health: Health) -> list[BaseRoute]:
+    """Return the table. Both paths need no token: they tell names of parts only."""
+
+    async def live(_: Request) -> Response:
+        return answer({"status": "ok"})
+
+    async def ready(_: Request) -> Response:
+        problems = await health.problems()
+        if not problems:
+            return answer({"status": "ok"})
+        return Response(msgspec.json.encode({"status": "unavailable", "parts": problems}), 503, media_type="application/json")
+
+    return [Route(LIVE, live, methods=["GET"]), Route(READY, ready, methods=["GET"])]
