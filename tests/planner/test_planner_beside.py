@@ -1,6 +1,7 @@
 """The choice of a plan for a workflow that comes while others run."""
 
 import pytest
+from msgspec.structs import replace
 from planner_world import ref
 
 from jitflow.model.data import FutureInput, FutureOutput, FutureStep
@@ -11,6 +12,7 @@ from jitflow.planner import (
     Link,
     Outcome,
     Plan,
+    Planner,
     PlannerOptions,
     Setting,
     choose,
@@ -96,10 +98,35 @@ def test_what_is_left_of_others_keeps_its_place_in_the_common_order() -> None:
     for name, start in arrival.plan.starts.items():
         assert (start - later_s) * HASTE == pytest.approx(plan.starts[name] * HASTE - 8.0)
     assert min(0.0, later_s, *arrival.plan.starts.values()) == 0.0
-    (weighty,), later_s = _lined_up([Beside(uid="old", steps=left, plan=plan, came_s=8.0, weight=4.0)])
+    stretched = replace(plan, stretch=2.0)
+    (weighty,), later_s = _lined_up([Beside(uid="old", steps=left, plan=stretched, came_s=8.0, weight=4.0)])
     assert weighty.plan is not None
     last = left[-1].id
-    assert (weighty.plan.starts[last] - later_s) * HASTE == pytest.approx(plan.starts[last] * HASTE / 4 - 8.0)
+    place = weighty.plan.starts[last] * weighty.plan.stretch - later_s
+    assert place * HASTE == pytest.approx(plan.starts[last] * HASTE * 2 / 4 - 8.0)
+
+
+def test_a_stretched_plan_lets_others_go_first() -> None:
+    planner = Planner(1000, OPTIONS)
+    plan = Plan(starts={step.id: 4.0 * n for n, step in enumerate(steps("a"))})
+    for uid, stretch in (("a", 4.0), ("b", 1.0), ("c", 0.5)):
+        mine = steps(uid)
+        planner.announce(
+            uid, mine, replace(plan, starts=dict(zip([s.id for s in mine], plan.starts.values(), strict=True)), stretch=stretch)
+        )
+    places = {uid: [planner._steps.table[name].key[0] for name in planner.steps(uid)] for uid in "abc"}
+    assert places["a"] == pytest.approx([4 * one for one in places["b"]])
+    assert places["c"] == pytest.approx([one / 2 for one in places["b"]])
+    assert planner._steps.planned_s(planner._steps.table["a/b0"]) == pytest.approx(4.0), "it is no later for that"
+
+
+def test_a_large_workflow_lets_small_ones_that_are_there_end_first() -> None:
+    small, large = steps("small", count=4), steps("large", count=40)
+    alone = choose(large, SETTING, EFFORT)
+    beside = [Beside(uid="small", steps=small, plan=replace(choose(small, SETTING, EFFORT), stretch=8.0))]
+    chosen = choose_beside(alone, large, SETTING, EFFORT, beside=beside)
+    assert chosen.stretch > 1.0
+    assert together(beside, large, chosen).makespan_s <= together(beside, large, alone).makespan_s * 1.02
 
 
 def test_a_workflow_without_a_plan_counts_in_its_plain_order() -> None:

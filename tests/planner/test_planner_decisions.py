@@ -544,9 +544,9 @@ def test_the_audit_finds_what_is_wrong() -> None:
     planner.resume("w", step("1", ("nothing", 5)), 1)
     planner._items.used += 1
     assert planner.audit() == (
-        "used: kept 7, counted 6",
         "w/1 runs without its inputs",
         "queued far:nothing: kept False, counted True",
+        "used: kept 7, counted 6",
     )
 
 

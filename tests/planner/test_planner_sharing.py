@@ -3,7 +3,7 @@
 import pytest
 
 from jitflow.model.data import FutureInput, FutureOutput, FutureStep, ObjectRef
-from jitflow.planner import Arrival, Link, Planner, PlannerOptions, Setting, simulate
+from jitflow.planner import Arrival, Fetch, Grant, Link, Plan, Planner, PlannerOptions, Setting, simulate
 
 pytestmark = pytest.mark.pure
 
@@ -66,3 +66,60 @@ def test_joining_moves_fewer_bytes() -> None:
     together = simulate(arrivals, setting)
     assert not together.unfinished
     assert together.fetched_bytes <= 1.45 * alone.fetched_bytes, "1.58 if each keeps to its own order, 3 if each is alone"
+
+
+def a_reader(name: str, source: str, size: int, *, written: int = 0) -> FutureStep:
+    uid = name.split("/", maxsplit=1)[0]
+    outputs = (FutureOutput(ref=ObjectRef(remote="far", path=f"{uid}-out"), size_bytes=written),) if written else ()
+    return FutureStep(
+        id=name, inputs=(FutureInput(ref=ObjectRef(remote="far", path=source), size_bytes=size),), outputs=outputs, run_s=10.0
+    )
+
+
+def a_planner_that_claimed_far_ahead() -> Planner:
+    """Return a planner of 100 bytes: a step runs, one waits for a transfer that has begun, a third for one that has not."""
+    planner = Planner(100, PlannerOptions(transfers=1, workers=2, default_output_bytes=0))
+    steps = [a_reader("w0/now", "x", 40), a_reader("w0/next", "y", 30), a_reader("w0/last", "z", 30)]
+    planner.announce("w0", steps, Plan(starts={"w0/now": 0.0, "w0/next": 50.0, "w0/last": 100.0}))
+    for step in steps:
+        planner.ask("w0", step)
+    assert [command.ref.path for command in planner.decide(0.0) if isinstance(command, Fetch)] == ["x"]
+    planner.arrived(steps[0].inputs[0].ref)
+    planner.decide(1.0)
+    return planner
+
+
+def granted(planner: Planner, now: float) -> list[str]:
+    return [command.step for command in planner.decide(now) if isinstance(command, Grant)]
+
+
+def test_what_is_only_promised_gives_way_to_an_earlier_step_of_another_workflow() -> None:
+    planner = a_planner_that_claimed_far_ahead()
+    planner.decide(2.0)
+    new = a_reader("w1/reads", "x", 40, written=10)
+    planner.announce("w1", [new], Plan(starts={new.id: 0.0}))
+    planner.ask("w1", new)
+    assert granted(planner, 3.0) == ["w1/reads"], "what it reads is here"
+    assert planner.audit() == ()
+    planner.ended("w1/reads", [(new.outputs[0].ref, 10)])
+    planner.ended("w0/now", [])
+    planner.arrived(ObjectRef(remote="far", path="y"))
+    assert granted(planner, 4.0) == ["w0/next"]
+    assert planner.audit() == ()
+
+
+def test_what_is_on_its_way_or_comes_earlier_gives_way_to_nobody() -> None:
+    planner = a_planner_that_claimed_far_ahead()
+    large = a_reader("w1/reads", "x", 40, written=40)
+    planner.announce("w1", [large], Plan(starts={large.id: 0.0}))
+    planner.ask("w1", large)
+    assert not granted(planner, 2.0), "more than what is only promised"
+    planner.withdraw("w1")
+    late = a_reader("w2/reads", "its own", 10)
+    planner.announce("w2", [late], Plan(starts={late.id: 1000.0}))
+    planner.ask("w2", late)
+    planner.decide(3.0)
+    promised = planner.item(ObjectRef(remote="far", path="z"))
+    assert promised is not None
+    assert promised.claims == 1, "it comes after what the room is promised to"
+    assert planner.audit() == ()

@@ -117,8 +117,9 @@ class _Recount:
         if item.claims != claims or item.uses != self.uses.get(item, 0):
             self.expect(item.claims, claims, "claims of", item.ref)
             self.expect(item.uses, self.uses.get(item, 0), "uses of", item.ref)
-        if (state is ReplicaState.QUEUED) is not (claims > 0 and nowhere):
-            self.wrong.append(f"queued {item.ref}: {state} with {claims} claims")
+        queued = claims > 0 and nowhere
+        if (state is ReplicaState.QUEUED) is not queued:
+            self.expect(not queued, queued, "queued", item.ref)
         self._payers(item, size, held=held)
 
     def _present(self, item: Item, size: int, state: ReplicaState) -> None:

@@ -12,6 +12,8 @@ from jitflow.planner._steps import HASTE
 from jitflow.planner.portfolio import APART_S, UID, Effort, Search, kind_of, plain
 from jitflow.planner.simulate import Arrival, Outcome, Setting
 
+_STRETCHES = (4.0, 2.0, 0.5)
+"""How the steps of the newcomer may be placed among those of the others: `Plan.stretch`."""
 _FAIRNESS = 0.01
 """So much of the time in which all end may be lost for each time its time alone that workflows take less, on the average."""
 
@@ -35,20 +37,19 @@ def _lined_up(beside: Sequence[Beside]) -> tuple[list[Arrival], float]:
     The second value says how much later than in its plan the steps of a workflow that comes now have to be placed for that.
     """
     plans = [one.plan or plain(one.steps) for one in beside]
+    stretches = [plan.stretch / one.weight for one, plan in zip(beside, plans, strict=True)]
     places: list[dict[str, float]] = []
-    for one, plan in zip(beside, plans, strict=True):
+    for one, plan, stretch in zip(beside, plans, stretches, strict=True):
         left = {step.id for step in one.steps}
-        places.append({name: start * HASTE / one.weight - one.came_s for name, start in plan.starts.items() if name in left})
+        places.append({name: start * HASTE * stretch - one.came_s for name, start in plan.starts.items() if name in left})
     first = min([0.0, *(place for of in places for place in of.values())])
     arrivals = [
         Arrival(
             uid=one.uid,
             steps=tuple(one.steps),
-            plan=replace(
-                plan, starts={name: (place - first) / HASTE for name, place in of.items()}, pace_s=plan.pace_s / one.weight
-            ),
+            plan=replace(plan, starts={name: (place - first) / HASTE / stretch for name, place in of.items()}, stretch=stretch),
         )
-        for one, plan, of in zip(beside, plans, places, strict=True)
+        for one, plan, stretch, of in zip(beside, plans, stretches, places, strict=True)
     ]
     return arrivals, -first / HASTE
 
@@ -118,29 +119,36 @@ class _Together(Search):
         super().__init__(steps, setting, effort, stop)
         self._others, self._later_s = _lined_up(beside)
         self._alone = alone
+        self._weight = weight
+        self._stretch = 1.0
         self._flows = [_Flow([step.id for step in one.steps], one.came_s, _alone_s(one.plan), one.weight) for one in beside]
         self._flows.append(_Flow([step.id for step in self.steps], 0.0, _alone_s(alone), weight))
 
     def run(self, current: Plan | None) -> None:
-        """Spend the effort."""
+        """Spend the effort: first on whether the workflow had better go before the others or let them go first."""
         if current is not None:
             self.attempt(current, kind_of(current))
+            for stretch in _STRETCHES:
+                self.attempt(replace(current, stretch=stretch), kind_of(current))
+            if self.tried:
+                self._stretch = min(self.tried, key=lambda one: self.score(one[1]))[0].stretch
         self.vary()
 
     def arrivals(self, plan: Plan) -> Sequence[Arrival]:
         """Return all workflows."""
         plan = self._paced(plan)
-        starts = {name: start + self._later_s for name, start in plan.starts.items()}
-        plan = replace(plan, starts=starts, makespan_s=self._alone.makespan_s)
+        stretch = plan.stretch / self._weight
+        starts = {name: start + self._later_s / stretch for name, start in plan.starts.items()}
+        plan = replace(plan, starts=starts, stretch=stretch, makespan_s=self._alone.makespan_s)
         return [*self._others, Arrival(uid=UID, steps=tuple(self.steps), plan=plan)]
 
     def _paced(self, plan: Plan) -> Plan:
         """Return a plan in the time that the workflow would take alone: in that it counts against the plans of others."""
-        if plan is self._alone:
+        if plan.starts is self._alone.starts:
             return plan
         scale = (self._alone.makespan_s or 0.0) / max(APART_S, *plan.starts.values())
         starts = {name: start * scale for name, start in plan.starts.items()}
-        return replace(plan, starts=starts, pace_s=plan.pace_s * scale)
+        return replace(plan, starts=starts, pace_s=plan.pace_s * scale, stretch=self._stretch)
 
     def score(self, outcome: Outcome) -> float:
         """Return when all have ended, with something added for how long each takes against the time that it would take alone."""

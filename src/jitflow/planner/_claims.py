@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable
 from enum import Enum, auto
 
-from jitflow.model.data import ReplicaState
+from jitflow.model.data import ReplicaState, StepId
 from jitflow.planner._accounts import Account
 from jitflow.planner._envelope import Envelope
 from jitflow.planner._fetches import Fetches
@@ -76,6 +76,8 @@ class Claims:
         self.running = 0
         self.shortages = 0
         """How often a ready step found no room."""
+        self._promised: dict[StepId, Step] = {}
+        """Claimed steps that lack something, by name."""
         self._grantable: list[tuple[Key, int, Step]] = []
         self.lacking = 0
         self.active = 0
@@ -201,6 +203,8 @@ class Claims:
                 place += 1
                 continue
             verdict, reserve = self._try(step)
+            if verdict is _Verdict.NO_ROOM and head is None and self._give_way(step):
+                verdict, reserve = self._try(step)
             if verdict is _Verdict.BLOCKED:
                 self.examine(step, out, forget)
             elif verdict is _Verdict.FITS:
@@ -217,6 +221,34 @@ class Claims:
                     head = step
         self._scan_near(head)
         return head
+
+    def _give_way(self, head: Step) -> bool:
+        """Take claims of other workflows' later steps back, if their room is enough for the first step without any.
+
+        Only of steps for which nothing moves yet: what they hold is promised, not used. A workflow that comes while another one
+        has claimed far ahead would else wait for transfers that need not be first, and what it could read here would be evicted.
+        A claim follows each time, of an earlier step: they cannot take turns for ever.
+        """
+        if len(self._steps.workflows) == 1 or self._short(head) > 0:
+            return False
+        own = set(head.inputs)
+        gap = self._items.fixed + self._reserve(head) - self._items.capacity
+        gap += sum(item.bytes for item in own if not item.fixed)
+        later = [step for step in self._promised.values() if step.uid != head.uid and step.key > head.key and _unmoved(step)]
+        going: list[Step] = []
+        for step in sorted(later, key=lambda step: (step.key, step.seq), reverse=True):
+            if gap <= 0:
+                break
+            going.append(step)
+            gap -= step.reserve + sum(item.bytes for item in step.inputs if item not in own and _falls(item))
+        if gap > 0:
+            return False
+        for step in going:
+            self.unclaim(step, Phase.ASKED)
+            self._steps.list(step)
+            for item in step.inputs:
+                self._fetches.foresee(item)
+        return True
 
     def guarded(self, head: Step) -> bool:
         """Return whether a ready step without room has been passed over as often as may be: what becomes free is for it."""
@@ -417,6 +449,7 @@ class Claims:
                     self._fetches.hurry(item, step)
         if step.lacking:
             self.lacking += 1
+            self._promised[step.id] = step
         else:
             heapq.heappush(self._grantable, (step.key, step.seq, step))
 
@@ -472,6 +505,7 @@ class Claims:
         self.active -= 1
         if step.lacking:
             self.lacking -= 1
+            del self._promised[step.id]
         step.lacking = 0
         items.fixed -= step.reserve
         items.fixed_objects -= step.writes
@@ -506,6 +540,7 @@ class Claims:
             step.lacking -= 1
             if not step.lacking:
                 self.lacking -= 1
+                del self._promised[step.id]
                 heapq.heappush(self._grantable, (step.key, step.seq, step))
         item.waiters.clear()
 
@@ -524,6 +559,16 @@ class Claims:
                 self._items.reserve(step.reserve, step.writes)
                 out.append(Grant(step=step.id))
             heapq.heappop(self._grantable)
+
+
+def _unmoved(step: Step) -> bool:
+    """Return whether nothing of what a claimed step lacks is on its way."""
+    return all(item.state is ReplicaState.RESIDENT or item.state is ReplicaState.QUEUED for item in step.inputs)
+
+
+def _falls(item: Item) -> bool:
+    """Return whether what an item takes is free, or can be, when its one claim is taken back."""
+    return item.claims == 1 and not item.dirty and not item.kept
 
 
 def _blocking(step: Step) -> Item | None:

@@ -13,13 +13,16 @@ class Plan(Struct, frozen=True, kw_only=True):
     `patience`: how often the first ready step without room is passed over before what becomes free is kept for it (None: as the
     options say).
 
-    `pace_s`: from one step to the next, for steps that become known later. `reason`: why this plan, for people.
+    `stretch`: beside other workflows its steps are placed as if they took so many times as long: with more it lets others go
+    first, with less it goes before them. `pace_s`: from one step to the next, for steps that become known later. `reason`: why
+    this plan, for people.
     """
 
     starts: dict[StepId, float]
     envelope: bool = True
     eager: int = 0
     patience: int | None = None
+    stretch: float = 1.0
     pace_s: float = 1.0
     name: str = ""
     makespan_s: float | None = None

@@ -88,7 +88,7 @@ class Workflow:
 
     __slots__ = (
         "arrival_s", "eager", "envelope", "front", "gone", "haste", "joined", "number", "pace_s", "patience", "reached", "steps",
-        "timed", "weight", "withdrawn",
+        "stretch", "timed", "weight", "withdrawn",
     )  # fmt: skip
 
     def __init__(self, number: int, arrival_s: float) -> None:
@@ -99,6 +99,8 @@ class Workflow:
         """Steps that are over since the last announcement began."""
         self.pace_s = 1.0
         self.weight = 1.0
+        self.stretch = 1.0
+        """How many times as long as they take its steps seem to take, beside others."""
         self.haste = HASTE
         """Seconds in the order for each second of the plan, as its keys are now."""
         self.front = 0
@@ -155,7 +157,7 @@ class Steps:
     def place(self, uid: WorkflowUid, steps: Sequence[FutureStep], starts: Mapping[StepId, float] | None = None) -> list[Key]:
         """Return the key of each announced step, from when it would start if there were no other workflow."""
         flow = self.workflow(uid)
-        haste = HASTE / flow.weight
+        haste = HASTE * flow.stretch / flow.weight
         if starts is not None:
             known = {name: flow.joined.get(name, start * haste) for name, start in starts.items()}
         else:
