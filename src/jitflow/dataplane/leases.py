@@ -23,7 +23,8 @@ log = logging.getLogger("jitflow.dataplane")
 _TELL_EVERY_S = 0.5
 _TELL_FIRST_S = 0.05
 """Who gets the lease sooner need not be told why it waits."""
-_TOLD_PER_ROUND = 500
+_TOLD_PER_ROUND = 100
+"""Of many that wait so many are told why, then the next ones: working out a reason takes longer than granting a lease."""
 
 
 class Leases:
@@ -43,6 +44,8 @@ class Leases:
         self._restored: set[StepId] = set()
         self._asking: list[StepId] = []
         self._telling = False
+        self._told_last = 0
+        """How many of those that wait have been told in this round through all of them."""
         self._stuck_since: float | None = None
 
     async def load(self, store: StateStore, ended: Container[StepId]) -> None:
@@ -94,10 +97,11 @@ class Leases:
         waiting = [step for step in asking if step in self._waiting]
         if self._core.closing or not waiting:
             return
-        for step in waiting:
+        for step in waiting[:_TOLD_PER_ROUND]:
             self._tell(step)
         if not self._telling:
             self._telling = True
+            self._told_last = len(waiting[:_TOLD_PER_ROUND])
             self._core.owner.start(self._keep_telling(), "waiting steps")
 
     def granted(self, step: StepId) -> None:
@@ -276,11 +280,18 @@ class Leases:
             while self._waiting:
                 await self._core.clock.sleep(_TELL_EVERY_S)
                 self._core.pump()
-                for step in list(self._waiting)[:_TOLD_PER_ROUND]:
+                for step in self._next_told():
                     self._tell(step)
                 self._lose_patience()
         finally:
             self._telling = False
+
+    def _next_told(self) -> list[StepId]:
+        """Return whose turn it is to be told why they wait."""
+        waiting = list(self._waiting)
+        begin = self._told_last if self._told_last < len(waiting) > _TOLD_PER_ROUND else 0
+        self._told_last = begin + _TOLD_PER_ROUND
+        return waiting[begin : self._told_last]
 
     def _tell(self, step: StepId) -> None:
         now = self._core.clock.now()

@@ -28,7 +28,7 @@ from jitflow.model.data import ObjectInfo, ObjectRef, Replica, StepId
 from jitflow.model.problems import Problem, Refused
 from jitflow.ports.errors import Corrupt, FixRequest, ObjectMissing
 from jitflow.ports.primary import Contents, Found, Held, Hoard, Lost, Received
-from jitflow.ports.storage import Progress, Storage, in_ranges
+from jitflow.ports.storage import LEAST_RANGED_BYTES, Progress, Storage, in_ranges
 
 _CATALOGUE = "catalogue.jsonl"
 _BLOCK_BYTES = 1 << 20
@@ -189,7 +189,8 @@ class PrimaryDirectory:
         """See `Primary.receive`."""
         temporary = self._incoming()
         try:
-            kept = self._kept(location) if in_ranges(info, parts) or self.begun(location) else None
+            ranged = info.size_bytes >= LEAST_RANGED_BYTES and (in_ranges(info, parts) or self.begun(location))
+            kept = self._kept(location) if ranged else None
             read = await self._storage.fetch(info, temporary, progress, parts=parts, kept=kept)
             held = await asyncio.to_thread(look, temporary) if info.ref.is_prefix else look(temporary)
             check_size(info, held.size_bytes)

@@ -49,10 +49,10 @@ class Flight:
     """Bytes that are told of next had come before."""
     receiving: asyncio.Task[Received] | None = None
     paused: bool = False
-    """Gives way, until `go` is set."""
+    """Gives way, until `go` has a result."""
     yields: bool = False
     """What receives it has been told to stop, for it gives way."""
-    go: asyncio.Event = field(default_factory=asyncio.Event)
+    go: asyncio.Future[None] | None = None
     twin: ObjectRef | None = None
     """The object of equal content from whose replica it was taken."""
     remote_mark: tuple[float, int] = field(default=(0.0, 0))
@@ -229,7 +229,8 @@ class Transfers:
         if flight.paused:
             flight.paused = False
             self._held.discard(flight.ref)
-            flight.go.set()
+            if flight.go is not None and not flight.go.done():
+                flight.go.set_result(None)
 
     # -- a transfer --------------------------------------------------------------------------------------------------------
 
@@ -322,8 +323,8 @@ class Transfers:
             )
         while True:
             while flight.paused:
-                flight.go.clear()
-                await flight.go.wait()
+                flight.go = asyncio.get_running_loop().create_future()
+                await flight.go
             flight.resumes = self._is_begun(flight)
             work = core.primary.receive(info, flight.location, lambda done: self._progress(flight, done), parts=flight.parts)
             flight.receiving = asyncio.get_running_loop().create_task(work, name=f"receive {flight.ref}")

@@ -22,8 +22,10 @@ def content_of(info: ObjectInfo) -> str:
     """Return what names the content of an object, empty if that is not known."""
     if info.ref.is_prefix or not info.size_bytes or is_made(info.ref.remote):
         return ""
-    kind = next((kind for kind in _HASHES if info.hashes.get(kind)), "")
-    return f"{kind}:{info.hashes[kind]}:{info.size_bytes}" if kind else ""
+    for kind in _HASHES:
+        if value := info.hashes.get(kind):
+            return f"{kind}:{value}:{info.size_bytes}"
+    return ""
 
 
 class Twins:

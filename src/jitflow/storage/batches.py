@@ -9,6 +9,7 @@ import asyncio
 import os
 import secrets
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -37,10 +38,10 @@ GATHER_S = 0.004
 
 @dataclass(eq=False, kw_only=True)
 class _Wish:
-    """One object for one caller; `came` is True once `partial` holds it, False if it has to be fetched on its own."""
+    """One object for one caller; `came` is True once `target` is it, False if it has to be fetched on its own."""
 
     info: ObjectInfo
-    partial: Path
+    target: str
     came: asyncio.Future[bool]
     job: "asyncio.Task[None] | None" = None
 
@@ -97,17 +98,18 @@ class Batches:
         plain = not path.startswith("/") and not any(char in path for char in "\r\n")
         return plain and info.size_bytes <= SMALL_BYTES and bool(files.common_hash(info.hashes))
 
-    async def fetch(self, remote: RemoteConfig, info: ObjectInfo, partial: Path) -> bool:
-        """Return whether the object has come, verified, to `partial`; if not, it is to be fetched on its own.
+    async def fetch(self, remote: RemoteConfig, info: ObjectInfo, target: Path) -> bool:
+        """Return whether the object has come, verified, and is `target` now; if not, it is to be fetched on its own.
 
-        When the awaiting task is cancelled, nothing is written for it any more when this raises.
+        When the awaiting task is cancelled, there is nothing of that name when this raises.
         """
-        folder = os.path.dirname(partial)
+        name = str(target)
+        folder = os.path.dirname(name)
         group = self._groups.get((remote.name, folder))
         if group is None:
             group = self._groups[remote.name, folder] = _Group(remote=remote, folder=_absolute(folder))
         group.remote = remote
-        wish = _Wish(info=info, partial=partial, came=asyncio.get_running_loop().create_future())
+        wish = _Wish(info=info, target=name, came=asyncio.get_running_loop().create_future())
         group.pending.append(wish)
         self._begin(group)
         try:
@@ -130,9 +132,12 @@ class Batches:
         """Take a wish back; a job that may be writing for it is ended, and the others of that job begin anew."""
         if wish in group.pending:
             group.pending.remove(wish)
-        elif wish.job is not None and not wish.job.done():
-            wish.job.cancel()
-            await asyncio.wait({wish.job})
+        elif wish.job is not None:
+            came = wish.came.done() and not wish.came.cancelled()
+            if not came and not wish.job.done():
+                wish.job.cancel()
+                await asyncio.wait({wish.job})
+            await asyncio.to_thread(files.remove, Path(wish.target))
 
     def _begin(self, group: _Group) -> None:
         """Begin a job if there is something to fetch and streams for it; the first one takes what there is."""
@@ -193,11 +198,21 @@ class Batches:
             finally:
                 job.cancel()
                 await asyncio.wait({job})
-            came = await asyncio.to_thread(_delivered, folder, [wish for wish in wishes if not wish.came.done()])
+            await self._deliver(folder, [wish for wish in wishes if not wish.came.done()])
         finally:
             await asyncio.shield(asyncio.to_thread(_clear, folder, names))
-        for wish in came:
-            _settle(wish, came=True)
+
+    async def _deliver(self, folder: Path, wishes: Sequence[_Wish]) -> None:
+        """Hand over what is there and right. When cancelled, nothing is renamed any more when this raises."""
+        thread = asyncio.get_running_loop().run_in_executor(None, _delivered, folder, wishes)
+        try:
+            await asyncio.shield(thread)
+        finally:
+            while not thread.done():
+                with suppress(asyncio.CancelledError):
+                    await asyncio.wait({thread})
+            for wish in thread.result():
+                _settle(wish, came=True)
 
     async def _hand_over(self, group: _Group, work: _Job, job: asyncio.Task[None], folder: Path) -> None:
         """Give callers what has come for them while the job runs; the last of them wait until nothing is left of the job."""
@@ -209,8 +224,8 @@ class Batches:
             # rclone has done with what was there in full a look ago; whether it is right is told by its hash.
             ready = [wish for wish in left if wish.path in seen]
             if not job.done() and len(ready) < len(left):
-                for wish in await asyncio.to_thread(_delivered, folder, ready) if ready else ():
-                    _settle(wish, came=True)
+                if ready:
+                    await self._deliver(folder, ready)
                 seen = await asyncio.to_thread(_there, folder, sizes)
                 work.left = sum(1 for wish in work.wishes if not wish.came.done() and wish.path not in seen)
                 self._begin(group)
@@ -220,7 +235,9 @@ class Batches:
         # Sizes and hashes are known: where the store allows it, each object is one request.
         options = "no_head_object=true" if remote.type == "s3" else ""
         source = keys.address(wishes[0].info.ref, options=options).fs
-        request = wire.copynames_request(source, wire.local(str(folder)), str(names), config_of(remote), at_once=work.streams)
+        request = wire.copynames_request(
+            source, wire.local(str(folder), bare=True), str(names), config_of(remote), at_once=work.streams
+        )
         try:
             await self._transfers.run("sync/copy", request, subject=f"{len(wishes)} objects of {remote.name}")
         except Stalled:
@@ -293,7 +310,7 @@ def _delivered(folder: Path, wishes: Sequence[_Wish]) -> list[_Wish]:
             kind = files.common_hash(wish.info.hashes)
             if files.digest(path, kind) != wish.info.hashes[kind]:
                 continue
-            os.rename(path, wish.partial)
+            os.rename(path, wish.target)
         except OSError:
             continue
         found.append(wish)

@@ -65,6 +65,11 @@ class Copies:
         return read
 
     async def _fetch_whole(self, before: ObjectInfo, target: Path, progress: Progress) -> ObjectInfo:
+        if self._batches.takes(before):
+            remote = self._lookup.known(before.ref)
+            if remote.check_hashes and await self._batches.fetch(remote, before, target):
+                progress(before.size_bytes)
+                return before
         partial = files.partial_path(target)
         try:
             if before.ref.is_prefix:
@@ -105,8 +110,6 @@ class Copies:
         ref, remote = before.ref, self._lookup.known(before.ref)
         verifiable = remote.check_hashes and bool(files.common_hash(before.hashes))
         one_request = remote.type == "s3" and before.size_bytes <= SMALL_BYTES and verifiable
-        if verifiable and self._batches.takes(before) and await self._batches.fetch(remote, before, partial):
-            return before
         source = keys.address(ref, options="no_head_object=true" if one_request else "")
         # What is compared here with the hash that was looked up need not be hashed by rclone as well.
         config = {**config_of(remote), "IgnoreChecksum": verifiable or not remote.check_hashes}

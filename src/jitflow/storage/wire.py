@@ -20,6 +20,8 @@ from jitflow.storage.remotes import Tuning
 Request = dict[str, Any]
 T = TypeVar("T")
 LOCAL = ":local,encoding=Raw:"
+BARE_LOCAL = ":local,encoding=Raw,no_set_modtime=true:"
+"""Files there have the time at which they were written."""
 """The machine's own files, by absolute paths that mean what they say: without rclone's stand-ins for odd characters."""
 
 
@@ -192,9 +194,9 @@ def bulk_request(source: Address, destination: Address | None, config: Request, 
     return {"srcFs": source.whole, "dstFs": destination.whole, "_config": config, "_filter": chosen}
 
 
-def local(path: str) -> Address:
-    """Return how rclone is told of an absolute path of this machine."""
-    return Address(f"{LOCAL}/", path.lstrip("/"))
+def local(path: str, *, bare: bool = False) -> Address:
+    """Return how rclone is told of an absolute path of this machine; `bare`: files that it writes keep no times of others."""
+    return Address(f"{BARE_LOCAL if bare else LOCAL}/", path.lstrip("/"))
 
 
 def copyfile_request(source: Address, destination: Address, config: Request, *, in_place: bool, blind: bool = False) -> Request:
