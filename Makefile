@@ -19,7 +19,7 @@ export PYTHONDONTWRITEBYTECODE := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check bench conformance fuzz generate dist clean bench-traces bench-data bench-real bench-catalogue bench-original bench-api chaos fuzz-planner fuzz-api
+.PHONY: help demo test check bench conformance fuzz generate dist clean bench-traces bench-data bench-jobs bench-real bench-catalogue bench-original bench-api chaos fuzz-planner fuzz-api
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -54,6 +54,9 @@ bench-api: $(DEV) ## submit and read workflows over HTTP, beside a bare endpoint
 
 bench-data: $(DEV) ## move data through the queue beside one rclone copy, direct and over a slow link: BENCH_FLAGS="--rounds 5"
 	@$(BIN)/python -m benchmark.data $(BENCH_FLAGS)
+
+bench-jobs: $(DEV) ## transfer jobs between two S3 stores beside one rclone copy and one process for each file
+	@$(BIN)/python -m benchmark.data.between $(BENCH_FLAGS)
 
 bench-traces: $(DEV) ## drive the planner over recorded workflows, against a bound: TRACES=folder BENCH_FLAGS="--continue --seconds 300"
 	@$(BIN)/python -m benchmark.traces --traces "$(TRACES)" $(BENCH_FLAGS)

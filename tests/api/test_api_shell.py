@@ -30,7 +30,7 @@ MANIFEST: dict[str, Any] = {
 
 
 def an_app(world: World, **more: Any) -> Application:
-    return make_app(world.service, TOKEN, extra=data_routes(world.service, world.jobs), **more)
+    return make_app(world.service, TOKEN, extra=data_routes(world.service, world.jobs, world.files), **more)
 
 
 ARTIFACT_PARTS = ("id", "uid", "node", "side", "artifact", "path:path")
@@ -40,7 +40,7 @@ def every_route(app: Application) -> Iterator[tuple[str, str]]:
     for route in app.routes:
         assert isinstance(route, Route)
         path = route.path
-        for name in ("namespace", "name", "pod", "kind", "key", "discriminator", "rest:path", *ARTIFACT_PARTS):
+        for name in ("namespace", "name", "pod", "kind", "key", "discriminator", "number", "rest:path", *ARTIFACT_PARTS):
             path = path.replace("{" + name + "}", "x")
         assert "{" not in path
         for method in route.methods or ():
@@ -160,7 +160,7 @@ def test_every_answer_carries_the_security_headers() -> None:
 
 def test_data_alone_serves_no_workflows() -> None:
     world = World()
-    app = make_app(world.service, TOKEN, extra=data_routes(world.service, world.jobs), control=False)
+    app = make_app(world.service, TOKEN, extra=data_routes(world.service, world.jobs, world.files), control=False)
     assert send("GET", "/data/v1/primary", app=app, headers=GOOD).status_code == 200
     assert send("GET", "/api/v1/workflows/argo", app=app, headers=GOOD).status_code == 404
 

@@ -83,7 +83,7 @@ class House:
             self.world.service,
             self.gate,
             tokens=self.tokens,
-            extra=data_routes(self.world.service, self.world.jobs),
+            extra=data_routes(self.world.service, self.world.jobs, self.world.files),
             metrics=Exposition(CustomMetrics(self.world.clock.now), dict),
             rules=self._rules,
             audit=self.audit,

@@ -73,7 +73,11 @@ _FILES: Final = "/artifact-files/{namespace}/{kind}/{id}/{node}/{side}/{artifact
 _NODE: Final = "/{node}/{artifact}"
 _SYNC: Final = "/api/v1/sync/{namespace}"
 _JOBS: Final = "/data/v1/jobs"
+_PARTS: Final = "/data/v1/multipart"
 _METHODS: Final = ("GET", "POST", "PUT", "DELETE", "PATCH")
+
+STREAMED: Final = ("/data/v1/content", _PARTS + "/")
+"""What the paths begin with to which files are PUT: their bodies go to disk as they come, and may have any length."""
 
 OPEN: Final = frozenset({"/healthz", "/livez", "/readyz", "/docs", "/docs/docs.css", "/docs/docs.js"})
 """Paths that need no token: they tell nothing but that the server lives, and how its API is asked."""
@@ -235,6 +239,21 @@ NEEDS: Final[Mapping[tuple[str, str], Need]] = {
     ("POST", _JOBS + "/{id}/pause"): Need(P.DATA_WRITE, Where.EVERYWHERE),
     ("POST", _JOBS + "/{id}/resume"): Need(P.DATA_WRITE, Where.EVERYWHERE),
     ("POST", _JOBS + "/{id}/cancel"): Need(P.DATA_WRITE, Where.EVERYWHERE),
+    ("GET", "/data/v1/content"): Need(P.DATA_READ, Where.EVERYWHERE),
+    ("PUT", "/data/v1/content"): Need(P.DATA_WRITE, Where.EVERYWHERE),
+    ("DELETE", "/data/v1/content"): Need(P.DATA_WRITE, Where.EVERYWHERE),
+    ("GET", "/data/v1/exists"): Need(P.DATA_READ, Where.EVERYWHERE),
+    ("POST", "/data/v1/folders"): Need(P.DATA_WRITE, Where.EVERYWHERE),
+    ("DELETE", "/data/v1/folders"): Need(P.DATA_WRITE, Where.EVERYWHERE),
+    ("POST", "/data/v1/files/copy"): Need(P.DATA_WRITE, Where.EVERYWHERE),
+    ("POST", "/data/v1/files/move"): Need(P.DATA_WRITE, Where.EVERYWHERE),
+    # It lets anybody read.
+    ("POST", "/data/v1/files/link"): Need(P.REMOTES_WRITE, Where.EVERYWHERE),
+    ("POST", _PARTS): Need(P.DATA_WRITE, Where.EVERYWHERE),
+    ("GET", _PARTS + "/{id}"): Need(P.DATA_WRITE, Where.EVERYWHERE),
+    ("DELETE", _PARTS + "/{id}"): Need(P.DATA_WRITE, Where.EVERYWHERE),
+    ("PUT", _PARTS + "/{id}/{number}"): Need(P.DATA_WRITE, Where.EVERYWHERE),
+    ("POST", _PARTS + "/{id}/complete"): Need(P.DATA_WRITE, Where.EVERYWHERE),
     # Measurements of all workflows.
     ("GET", "/metrics"): Need(P.METRICS_READ, Where.EVERYWHERE),
 }

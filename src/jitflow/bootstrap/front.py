@@ -9,6 +9,7 @@ from jitflow.access.audit import AuditLog
 from jitflow.agents import HostRules, WebhookSender
 from jitflow.app import Service
 from jitflow.app.backfills import Backfills
+from jitflow.app.files import FileService
 from jitflow.app.foreign import ForeignRuns
 from jitflow.app.outbox import Outbox
 from jitflow.app.transfers import TransferJobs
@@ -45,6 +46,7 @@ class Behind(Struct, frozen=True, kw_only=True):
 
     service: Service
     jobs: TransferJobs
+    files: FileService
     foreign: ForeignRuns
     engine: Engine
     store: StateStore
@@ -82,7 +84,7 @@ async def open_front(settings: Settings, token: str, behind: Behind) -> Applicat
         backfills=await open_backfills(behind),
         usage=await open_usage(behind),
         rotation=Rotation(behind.vault, behind.store, behind.near, behind.objects),
-        extra=data_routes(behind.service, behind.jobs),
+        extra=data_routes(behind.service, behind.jobs, behind.files),
         hosts=(*LOOPBACK_HOSTS, *settings.server.names),
         metrics=behind.metrics,
         health=behind.health,

@@ -37,6 +37,7 @@ class Home:
         self.volumes = root / "volumes"
         self.unsent = root / "unsent"
         self.staging = root / "staging"
+        self.arrivals = root / "arrivals"
         self.audit = root / "audit"
 
     def make(self) -> None:

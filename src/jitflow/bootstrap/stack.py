@@ -12,6 +12,8 @@ from msgspec import Struct
 
 from jitflow.agents import DataAgent, HostRules, HttpAgent, Plugin, PluginAgent, ResourceAgent
 from jitflow.app import Service
+from jitflow.app.arrivals import Arrivals
+from jitflow.app.files import FileService
 from jitflow.app.ports import Change
 from jitflow.app.retention import Retention
 from jitflow.app.schedules import Scheduler
@@ -213,6 +215,7 @@ async def open_stack(settings: Settings) -> AsyncGenerator[Stack]:
             jobs=await _opened(
                 stack, TransferJobs(storage, registry.describe, store, clock, RandomIds(), at_once=settings.transfers.jobs)
             ),
+            files=FileService(storage, registry.describe, arrivals_of(settings, home, clock)),
             foreign=await open_foreign(
                 settings.foreign,
                 store=store,
@@ -323,6 +326,13 @@ def all_stores(settings: Settings, home: Home, storage: Lanes, objects: ObjectSt
     staging = Staging(home.staging.absolute(), parse_bytes(settings.primary.capacity))
     staging.open()
     return AllStores(storage, Credentials(objects), hosts_of(settings), staging, stall_s=settings.primary.stall_s)
+
+
+def arrivals_of(settings: Settings, home: Home, clock: SystemClock) -> Arrivals:
+    """Return where the bodies of uploads arrive."""
+    found = Arrivals(home.arrivals, parse_bytes(settings.primary.free_floor), clock, RandomIds())
+    found.open()
+    return found
 
 
 def quotas_of(settings: Settings) -> dict[str, Quota]:

@@ -45,6 +45,7 @@ COMMANDS: dict[str, str] = {
     "remote": "Far stores: list, add, remove, test.",
     "data": "Objects, the primary and uploads: list, stage, pin, evict, fill, check, adopt.",
     "transfer": "Copy, sync, move, check and delete between far stores, as durable jobs.",
+    "file": "Files and folders of far stores: put, get, rm, cp, mv, mkdir, rmdir, exists, link.",
     "context": "Servers by name: list, show, set, use, delete.",
     "token": "Tokens: create, list, revoke; and who you are.",
     "config": "Say which settings hold, and where each came from.",

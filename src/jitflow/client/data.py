@@ -9,6 +9,7 @@ from jitflow.client._calls import Group, S, Stream, call, stream
 from jitflow.client._effects import Emit, Script
 from jitflow.client._requests import Call, get, listing, remove, send
 from jitflow.client._retry import exchange
+from jitflow.client.files import Files
 from jitflow.client.jobs import Jobs
 from jitflow.model.data import ObjectRef, Replica
 from jitflow.model.reports import (
@@ -127,7 +128,7 @@ class Uploads(Group[S]):
 
 
 class Data(Group[S]):
-    """Objects of far stores; `remotes`, `primary`, `jobs` and `uploads` are groups of their own."""
+    """Objects of far stores; `remotes`, `primary`, `files`, `jobs` and `uploads` are groups of their own."""
 
     @property
     def remotes(self) -> Remotes[S]:
@@ -138,6 +139,11 @@ class Data(Group[S]):
     def primary(self) -> PrimaryStore[S]:
         """The near store."""
         return PrimaryStore(self._shell, self._namespace)
+
+    @property
+    def files(self) -> Files[S]:
+        """Files and folders."""
+        return Files(self._shell, self._namespace)
 
     @property
     def jobs(self) -> Jobs[S]:

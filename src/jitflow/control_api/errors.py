@@ -106,6 +106,8 @@ def failure_of(error: Exception) -> Failure | None:
         status = 501 if error.code == "unimplemented" else 0
         placed = tuple(problem for problem in error.problems if problem.place is not None or problem.remedy)
         return failure(Code.UNIMPLEMENTED if status else code, str(error), status=status, problems=placed)
+    if isinstance(error, port.DiskFull):
+        return failure(Code.RESOURCE_EXHAUSTED, str(error), status=507)
     if isinstance(error, port.PortError):
         code = next((code for kind, code in _PORT_ERRORS if isinstance(error, kind)), Code.INTERNAL)
         return failure(code, str(error) or type(error).__name__)

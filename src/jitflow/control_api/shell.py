@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from jitflow.access import IDENTITY, OPEN, Buckets, Denied, Gate, Identity, Limits
+from jitflow.access import IDENTITY, OPEN, STREAMED, Buckets, Denied, Gate, Identity, Limits
 from jitflow.control_api.errors import INTERNAL_MESSAGE, Code, Failure, failure, failure_of
 from jitflow.telemetry import bind
 
@@ -101,7 +101,8 @@ class Shell:
             if refusal is not None:
                 await answer.fail(refusal)
                 return
-            await self._app(scope, self._limited(receive, scope.get(IDENTITY)), answer.send)
+            limited = self._limited(receive, scope.get(IDENTITY), streamed=_is_streamed(scope))
+            await self._app(scope, limited, answer.send)
         except ClientDisconnect:
             return
         except TooLarge as error:
@@ -130,11 +131,13 @@ class Shell:
         if isinstance(found, Denied):
             return failure(Code.UNAUTHENTICATED, found.message)
         scope[IDENTITY] = found
-        return self._over_limit(found, headers)
+        return self._over_limit(found, headers, streamed=_is_streamed(scope))
 
-    def _over_limit(self, identity: Identity, headers: "_Headers") -> Failure | None:
+    def _over_limit(self, identity: Identity, headers: "_Headers", *, streamed: bool) -> Failure | None:
         longest = self._buckets.body_bytes(identity)
-        if headers.content_length.isdigit() and (len(headers.content_length) > 18 or int(headers.content_length) > longest):
+        if streamed:
+            pass
+        elif headers.content_length.isdigit() and (len(headers.content_length) > 18 or int(headers.content_length) > longest):
             return failure(Code.INVALID_ARGUMENT, str(TooLarge(longest)), status=413)
         wait_s = self._buckets.take(identity, time.monotonic())
         if wait_s <= 0:
@@ -142,8 +145,10 @@ class Shell:
         message = f"too many requests with this token; the next one may come in {wait_s:.1f} s"
         return replace(failure(Code.RESOURCE_EXHAUSTED, message), retry_after_s=math.ceil(wait_s))
 
-    def _limited(self, receive: Receive, identity: Identity | None) -> Receive:
+    def _limited(self, receive: Receive, identity: Identity | None, *, streamed: bool) -> Receive:
         """Return a `receive` that stops at the limits, whatever Content-Length said.
+
+        `streamed`: the body may have any length, and take any time as long as it comes.
 
         After the body it tells of a client that went away, or that may no longer be here: a stream ends with its token.
         """
@@ -154,7 +159,7 @@ class Shell:
         complete = False
 
         async def counted() -> Message:
-            nonlocal size, complete
+            nonlocal size, complete, latest
             if complete:
                 return await receive() if identity is None else await _while_valid(receive, self._gate, identity)
             try:
@@ -162,14 +167,20 @@ class Shell:
                     message = await receive()
             except TimeoutError:
                 raise TooSlow from None
+            if streamed:
+                latest = loop.time() + self._body_timeout_s
             if message["type"] == "http.request":
                 size += len(message.get("body", b""))
                 complete = not message.get("more_body", False)
-                if size > longest:
+                if size > longest and not streamed:
                     raise TooLarge(longest)
             return message
 
         return counted
+
+
+def _is_streamed(scope: Scope) -> bool:
+    return scope["method"] == "PUT" and scope["path"].startswith(STREAMED)
 
 
 class _Headers:

@@ -17,6 +17,20 @@ class RefBody(Struct, frozen=True, forbid_unknown_fields=True):
     ref: str
 
 
+class CopyBody(Struct, frozen=True, forbid_unknown_fields=True):
+    """A file and where to; a destination that ends in `/` keeps its name."""
+
+    source: str
+    destination: str
+
+
+class LinkBody(Struct, frozen=True, forbid_unknown_fields=True):
+    """A file, and for how many seconds anybody may read it; null: as long as its store says."""
+
+    ref: str
+    expires_s: float | None = None
+
+
 class PinBody(Struct, frozen=True, forbid_unknown_fields=True):
     """An object, or a prefix (`remote:path/`) with everything below it.
 

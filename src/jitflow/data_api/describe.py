@@ -6,8 +6,20 @@ from typing import Any
 
 from msgspec import Struct
 
-from jitflow.data_api.bodies import AdoptBody, BandwidthBody, CheckBody, PinBody, RefBody, RemoteBody, RetryBody
-from jitflow.model.data import ObjectRef, Replica
+from jitflow.app.arrivals import MultipartView, PartInfo
+from jitflow.app.files import Existence, Folder, Link
+from jitflow.data_api.bodies import (
+    AdoptBody,
+    BandwidthBody,
+    CheckBody,
+    CopyBody,
+    LinkBody,
+    PinBody,
+    RefBody,
+    RemoteBody,
+    RetryBody,
+)
+from jitflow.model.data import ObjectInfo, ObjectRef, Replica
 from jitflow.model.jobs import JobFiles, JobPage, JobView, JobWish
 from jitflow.model.reports import (
     Adoption,
@@ -35,6 +47,9 @@ _PRIMARY = "/data/v1/primary"
 _LINKS = "/data/v1/links"
 _BANDWIDTH = "/data/v1/bandwidth"
 _JOBS = "/data/v1/jobs"
+_CONTENT = "/data/v1/content"
+_FOLDERS = "/data/v1/folders"
+_PARTS = "/data/v1/multipart"
 _JOB = _JOBS + "/{id}"
 _ABOUT = "Far stores (remotes), their objects, and the primary: the near store. Sizes are in bytes, references `{remote, path}`."
 
@@ -137,8 +152,45 @@ def operations() -> list[Operation]:
         ),
         _one("dropUpload", "POST", _UPLOADS + "/drop", "Delete an output that could not be sent", body=RefBody, answer=Done,
              example=_EXAMPLE),
+        *_files(),
         *_jobs(),
         _one("openapi", "GET", "/data/v1/openapi.json", "This description", answer={"type": "object"}),
+    ]  # fmt: skip
+
+
+def _files() -> list[Operation]:
+    content = {"type": "string", "format": "binary"}
+    pair = {"source": "far:inputs/a.dat", "destination": "far:archive/"}
+    return [
+        _one(
+            "download", "GET", _CONTENT, "Send a file; `Range`, `If-Match`, `If-None-Match` and `If-Range` are understood",
+            query=_REF, answer=content, media="application/octet-stream",
+        ),
+        _one(
+            "upload", "PUT", _CONTENT, "Store the body as a file; `If-None-Match: *`: a new one; `Content-MD5` is checked",
+            query=_REF, body=content, answer=ObjectInfo,
+        ),
+        _one("deleteFile", "DELETE", _CONTENT, "Delete a file", query=_REF, answer=Done),
+        _one("exists", "GET", "/data/v1/exists", "Say whether a file or folder is there", query=_REF, answer=Existence),
+        _one("makeFolder", "POST", _FOLDERS, "Make a folder", body=RefBody, answer=Folder, example={"ref": "far:inputs/"}),
+        _one(
+            "removeFolder", "DELETE", _FOLDERS, "Remove a folder that is empty, or with all that is in it",
+            query=(*_REF, Query("recursive", "boolean")), answer=Done,
+        ),
+        _one("copyFile", "POST", "/data/v1/files/copy", "Copy a file", body=CopyBody, answer=ObjectInfo, example=pair),
+        _one("moveFile", "POST", "/data/v1/files/move", "Move a file", body=CopyBody, answer=ObjectInfo, example=pair),
+        _one(
+            "linkFile", "POST", "/data/v1/files/link", "Make a link by which anybody can read a file, where its store can",
+            body=LinkBody, answer=Link, example={"ref": "far:inputs/a.dat", "expires_s": 3600},
+        ),
+        _one("beginUpload", "POST", _PARTS, "Begin an upload in parts", body=RefBody, answer=MultipartView, example=_EXAMPLE),
+        _one("uploadState", "GET", _PARTS + "/{id}", "Say which parts of an upload have arrived", answer=MultipartView),
+        _one("abortUpload", "DELETE", _PARTS + "/{id}", "Forget an upload and its parts", answer=Done),
+        _one(
+            "putPart", "PUT", _PARTS + "/{id}/{number}", "Send a part, 1 to 10,000, in any order; again: in its place",
+            body=content, answer=PartInfo,
+        ),
+        _one("completeUpload", "POST", _PARTS + "/{id}/complete", "Store all parts as one file", answer=ObjectInfo),
     ]  # fmt: skip
 
 
@@ -188,6 +240,8 @@ def _one(name: str, method: str, path: str, summary: str, **rest: Any) -> Operat
         if path.startswith(_JOBS)
         else "Links"
         if path in {_LINKS, _BANDWIDTH}
+        else "Files"
+        if path.startswith((_CONTENT, _FOLDERS, _PARTS, "/data/v1/files", "/data/v1/exists"))
         else "Remotes"
         if "remotes" in path
         else "Objects"

@@ -9,17 +9,19 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from jitflow.access import ALL, IDENTITY, Identity, Permission, denied
+from jitflow.app.files import FileService
 from jitflow.app.service import REPLICAS_A_PAGE, Service
 from jitflow.app.transfers import TransferJobs
 from jitflow.data_api.answers import answer, number, read, reference
 from jitflow.data_api.bodies import AdoptBody, BandwidthBody, CheckBody, PinBody, RefBody, RemoteBody, RetryBody
+from jitflow.data_api.files import FileRoutes
 from jitflow.data_api.jobs import JobRoutes
 from jitflow.model.problems import Refused
 
 
-def routes(service: Service, jobs: TransferJobs) -> list[BaseRoute]:
+def routes(service: Service, jobs: TransferJobs, files: FileService) -> list[BaseRoute]:
     """Return the Data API's routes; who may call them is decided by the application around them."""
-    return [*DataRoutes(service).routes(), *JobRoutes(jobs).routes()]
+    return [*DataRoutes(service).routes(), *JobRoutes(jobs).routes(), *FileRoutes(files).routes()]
 
 
 class DataRoutes:

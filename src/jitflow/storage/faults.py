@@ -115,6 +115,7 @@ FAULTS: tuple[Fault, ...] = (
         r"StatusCode: 404\b",
         "is a directory not a file",
         "is a file not a directory",
+        r"readdirent .*: not a directory",
     ),
     _row(
         Unreachable,

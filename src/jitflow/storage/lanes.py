@@ -261,6 +261,18 @@ class Lanes:
         with self._using((info.ref.remote, DOWN), (target.remote, UP)) as storage:
             return await storage.copy(info, target, progress, parts=parts)
 
+    async def make_folder(self, ref: ObjectRef) -> bool:
+        """See `Files.make_folder`."""
+        return await self._common.make_folder(ref)
+
+    async def remove_folder(self, ref: ObjectRef) -> None:
+        """See `Files.remove_folder`."""
+        await self._common.remove_folder(ref)
+
+    async def link(self, ref: ObjectRef, expires_s: float | None) -> str:
+        """See `Files.link`."""
+        return await self._common.link(ref, expires_s)
+
     async def verify(self, source: Path, ref: ObjectRef) -> ObjectInfo | None:
         """See `Storage.verify`."""
         return await self._common.verify(source, ref)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from jitflow.model.bandwidth import FREE, Rate
 from jitflow.model.data import ObjectInfo, ObjectRef
-from jitflow.ports.errors import FixRequest, ObjectMissing
+from jitflow.ports.errors import Broken, FixRequest, ObjectMissing
 from jitflow.ports.storage import Copied, Progress
 from jitflow.storage import keys, wire
 from jitflow.storage.between import Between
@@ -215,6 +215,35 @@ class RcloneStorage:
     async def copy(self, info: ObjectInfo, target: ObjectRef, progress: Progress, *, parts: int = 1) -> Copied:
         """See `Copying.copy`."""
         return await self._between.copy(info, target, progress, parts=parts)
+
+    async def make_folder(self, ref: ObjectRef) -> bool:
+        """See `Files.make_folder`."""
+        remote, at = self._lookup.known(ref), keys.address(ref)
+        traits = await self._lookup.traits(remote)
+        request = {**at._asdict(), "_config": config_of(remote)}
+        await self._queries.run("operations/mkdir", request, subject=str(ref), total_bytes=0)
+        return traits.features.can_have_empty_directories
+
+    async def remove_folder(self, ref: ObjectRef) -> None:
+        """See `Files.remove_folder`."""
+        remote, at = self._lookup.known(ref), keys.address(ref)
+        await self._lookup.traits(remote)
+        request = {**at._asdict(), "leaveRoot": False, "_config": config_of(remote)}
+        with suppress(ObjectMissing):
+            await self._queries.run("operations/rmdirs", request, subject=str(ref), total_bytes=0)
+
+    async def link(self, ref: ObjectRef, expires_s: float | None) -> str:
+        """See `Files.link`."""
+        remote, at = self._lookup.known(ref), keys.address(ref)
+        await self._lookup.traits(remote)
+        request = {**at._asdict(), "_config": config_of(remote), **({"expire": f"{expires_s}s"} if expires_s else {})}
+        try:
+            text = await self._queries.run("operations/publiclink", request, subject=str(ref), total_bytes=0)
+        except Broken as error:
+            if "doesn't support public links" in str(error):
+                raise FixRequest(f"{ref}: stores of type {remote.type!r} make no links by which anybody can read") from error
+            raise
+        return wire.parse(text, wire.PublicLink).url
 
     async def verify(self, source: Path, ref: ObjectRef) -> ObjectInfo | None:
         """See `Storage.verify`."""

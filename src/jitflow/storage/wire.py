@@ -115,6 +115,12 @@ class Stats(Struct, frozen=True, rename="camel"):
         return self.bytes + self.checks + self.deletes + self.listed + self.transfers
 
 
+class PublicLink(Struct, frozen=True):
+    """The answer of `operations/publiclink`."""
+
+    url: str = ""
+
+
 class JobList(Struct, frozen=True, rename="camel"):
     """The answer of `job/list`: `execute_id` names one life of the daemon."""
 
@@ -180,15 +186,12 @@ def rules_filter(rules: Iterable[str]) -> Request:
 def bulk_request(source: Address, destination: Address | None, config: Request, chosen: Request, *, at_once: int) -> Request:
     """Return the parameters of a `sync/copy`, or without a destination of an `operations/delete`.
 
-    `chosen`: the `_filter`. The caller knows what is at the destination: rclone does not look.
+    `chosen`: the `_filter`. All that is chosen is copied (`IgnoreTimes`): the caller knows what is at the destination. Where
+    files are chosen by name rclone does not look there at all; where a whole tree is, it is faster when it does.
     """
-    config = {
-        **config,
-        "Transfers": at_once,
-        "Checkers": max(at_once, config["Checkers"]),
-        "NoCheckDest": True,
-        "NoTraverse": True,
-    }
+    config = {**config, "Transfers": at_once, "Checkers": max(at_once, config["Checkers"])}
+    if "FilesFromRaw" in chosen:
+        config |= {"NoCheckDest": True, "NoTraverse": True}
     if destination is None:
         return {"fs": source.whole, "_config": config, "_filter": chosen}
     return {"srcFs": source.whole, "dstFs": destination.whole, "_config": config, "_filter": chosen}

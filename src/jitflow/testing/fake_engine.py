@@ -3,10 +3,13 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from tempfile import gettempdir
 
 import msgspec
 from msgspec.structs import replace
 
+from jitflow.app.arrivals import Arrivals
+from jitflow.app.files import FileService
 from jitflow.app.ports import Change
 from jitflow.app.present import is_finished
 from jitflow.app.service import Service
@@ -35,7 +38,7 @@ from jitflow.model.reports import (
 from jitflow.objects import ObjectStore
 from jitflow.ports.errors import FixRequest, ObjectMissing
 from jitflow.ports.executor import EndListener, NewsListener
-from jitflow.ports.storage import Progress
+from jitflow.ports.storage import Copied, Progress
 from jitflow.ports.store import Commit, RunRow, StateStore
 from jitflow.testing.fake_bulk import FakeBulk
 from jitflow.testing.memory_store import MemoryStore
@@ -363,6 +366,23 @@ class FakeStorage:
         """Refuse: there are no bytes here."""
         raise FixRequest("this storage holds no bytes")
 
+    async def copy(self, info: ObjectInfo, target: ObjectRef, progress: Progress, *, parts: int = 1) -> Copied:
+        """Copy an object's size."""
+        self._sizes[target] = info.size_bytes
+        return Copied(read=info, written=await self.stat(target))
+
+    async def make_folder(self, ref: ObjectRef) -> bool:
+        """There are no folders here."""
+        del ref
+        return False
+
+    async def remove_folder(self, ref: ObjectRef) -> None:
+        """There are no folders here."""
+
+    async def link(self, ref: ObjectRef, expires_s: float | None) -> str:
+        """Refuse: nobody else can read here."""
+        raise FixRequest(f"{ref}: this storage makes no links")
+
     async def verify(self, source: Path, ref: ObjectRef) -> ObjectInfo | None:
         """Return None: there are no bytes here."""
         del source, ref
@@ -616,3 +636,5 @@ class World:
             objects=self.objects,
         )
         self.jobs = TransferJobs(self.bulk, self.service.remote, self.store, self.clock, self.ids)
+        arrivals = Arrivals(Path(gettempdir()) / "jitflow-fake-arrivals", 0, self.clock, self.ids)
+        self.files = FileService(self.storage, self.service.remote, arrivals)

@@ -1,0 +1,204 @@
+"""Single files and folders of far stores: what people do with them by hand."""
+
+import posixpath
+from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing
+
+from msgspec import Struct
+
+from jitflow.app.arrivals import Arrivals, MultipartView, PartInfo
+from jitflow.app.refs import parse_ref
+from jitflow.model.data import ObjectInfo, ObjectRef
+from jitflow.model.problems import Refused
+from jitflow.ports.errors import ObjectMissing
+from jitflow.ports.files import Files
+
+
+class Existence(Struct, frozen=True, kw_only=True):
+    """Whether something is there, and what: `file`, `folder`, or nothing."""
+
+    ref: ObjectRef
+    exists: bool
+    kind: str = ""
+
+
+class Folder(Struct, frozen=True, kw_only=True):
+    """A folder. `kept`: whether its store keeps folders that hold nothing; others show one as soon as a file is in it."""
+
+    ref: ObjectRef
+    kept: bool = True
+
+
+class Link(Struct, frozen=True, kw_only=True):
+    """A URL by which anybody can read a file."""
+
+    ref: ObjectRef
+    url: str
+
+
+class FileService:
+    """The use-cases of files and folders; the references of all methods are texts, `remote:path`."""
+
+    def __init__(self, files: Files, known: Callable[[str], object], arrivals: Arrivals) -> None:
+        """Hold the parts; `known` raises `Refused` for a remote that is not configured."""
+        self._files = files
+        self._known = known
+        self.arrivals = arrivals
+
+    def _ref(self, text: str, *, folder: bool = False) -> ObjectRef:
+        ref = parse_ref(text if not folder or text.endswith((":", "/")) else f"{text}/")
+        self._known(ref.remote)
+        return ref
+
+    def _file(self, text: str) -> ObjectRef:
+        ref = self._ref(text)
+        if ref.is_prefix:
+            raise Refused(f"{text[:200]!r} names a folder; name a file, remote:path without a final /")
+        return ref
+
+    async def exists(self, text: str) -> Existence:
+        """Return whether a file or (with a final `/`, or if there is no such file) a folder is there."""
+        ref = self._ref(text)
+        if not ref.is_prefix:
+            try:
+                await self._files.stat(ref)
+            except ObjectMissing:
+                pass
+            else:
+                return Existence(ref=ref, exists=True, kind="file")
+        folder = self._ref(text, folder=True)
+        try:
+            async with aclosing(self._files.list(folder)) as entries:  # pyright: ignore[reportArgumentType] - a generator
+                async for _ in entries:
+                    return Existence(ref=folder, exists=True, kind="folder")
+        except ObjectMissing:
+            return Existence(ref=ref, exists=False)
+        return Existence(ref=ref, exists=await self._is_in_its_parent(folder))
+
+    async def _is_in_its_parent(self, folder: ObjectRef) -> bool:
+        """Return whether an empty folder is listed: stores without folders list nothing where nothing is."""
+        if not folder.path:
+            return True
+        parent = posixpath.dirname(folder.path.rstrip("/"))
+        above = ObjectRef(remote=folder.remote, path=f"{parent}/" if parent else "")
+        try:
+            return any([entry.ref.path == folder.path async for entry in self._files.list(above)])
+        except ObjectMissing:
+            return False
+
+    async def stat(self, text: str) -> ObjectInfo:
+        """Return what the store knows of a file."""
+        return await self._files.stat(self._file(text))
+
+    def read(self, info: ObjectInfo, first: int, count: int) -> AsyncIterator[bytes]:
+        """Yield a part of a file."""
+        return self._files.read(info.ref, offset=first, count=count)
+
+    async def put(
+        self,
+        text: str,
+        body: AsyncIterator[bytes],
+        *,
+        expected_bytes: int | None = None,
+        md5: str = "",
+        new: bool = False,
+    ) -> ObjectInfo:
+        """Store a body as a file, verified; `new`: only if there is none yet.
+
+        Raises:
+            Refused: it is not what was announced, or (`conflict`) there is such a file. DiskFull, PortError: as they are.
+        """
+        ref = self._file(text)
+        if new:
+            await self._absent(ref)
+        path = await self.arrivals.take(body, expected_bytes=expected_bytes, md5=md5)
+        try:
+            return await self._files.store(path, ref, _ignore)
+        finally:
+            path.unlink(missing_ok=True)
+
+    async def _absent(self, ref: ObjectRef) -> None:
+        try:
+            await self._files.stat(ref)
+        except ObjectMissing:
+            return
+        raise Refused(f"{ref} exists already", code="conflict")
+
+    async def delete(self, text: str) -> None:
+        """Delete a file.
+
+        Raises:
+            ObjectMissing: there is none.
+        """
+        ref = self._file(text)
+        await self._files.stat(ref)
+        await self._files.delete(ref)
+
+    async def copy(self, source: str, destination: str, *, move: bool = False) -> ObjectInfo:
+        """Copy a file, verified; a destination that ends in `/` keeps its name. `move`: delete the source afterwards."""
+        first, second = self._file(source), self._ref(destination)
+        if second.is_prefix:
+            second = ObjectRef(remote=second.remote, path=second.path + posixpath.basename(first.path))
+        if first == second:
+            raise Refused(f"{source[:200]} cannot be copied onto itself")
+        copied = await self._files.copy(await self._files.stat(first), second, _ignore)
+        if move:
+            await self._files.delete(first)
+        return copied.written
+
+    async def make_folder(self, text: str) -> Folder:
+        """Make a folder, and those above it."""
+        ref = self._ref(text, folder=True)
+        return Folder(ref=ref, kept=await self._files.make_folder(ref))
+
+    async def remove_folder(self, text: str, *, recursive: bool = False) -> None:
+        """Remove a folder that holds nothing; `recursive`: with all that is in it.
+
+        Raises:
+            Refused: it is not empty (`conflict`), or is the whole remote.
+        """
+        ref = self._ref(text, folder=True)
+        if not ref.path:
+            raise Refused(f"{text[:200]!r} is the whole remote; name a folder")
+        if recursive:
+            await self._files.delete(ref)
+        else:
+            try:
+                async for entry in self._files.list(ref):
+                    message = f"{ref} is not empty: it holds {entry.ref.path}; delete that first, or say recursive"
+                    raise Refused(message, code="conflict")
+            except ObjectMissing:
+                return
+        await self._files.remove_folder(ref)
+
+    async def link(self, text: str, expires_s: float | None) -> Link:
+        """Return a URL by which anybody can read a file, for so long."""
+        ref = self._file(text)
+        await self._files.stat(ref)
+        return Link(ref=ref, url=await self._files.link(ref, expires_s))
+
+    # In parts.
+
+    def begin(self, text: str) -> MultipartView:
+        """Begin an upload in parts."""
+        return self.arrivals.begin(self._file(text))
+
+    async def put_part(
+        self, upload: str, number: int, body: AsyncIterator[bytes], *, expected_bytes: int | None = None, md5: str = ""
+    ) -> PartInfo:
+        """Take a part."""
+        return await self.arrivals.put(upload, number, body, expected_bytes=expected_bytes, md5=md5)
+
+    async def complete(self, upload: str) -> ObjectInfo:
+        """Store all parts as one file, verified; if that fails the parts stay, and it can be tried again."""
+        ref, path = await self.arrivals.whole(upload)
+        try:
+            stored = await self._files.store(path, ref, _ignore)
+        finally:
+            path.unlink(missing_ok=True)
+        await self.arrivals.end(upload)
+        return stored
+
+
+def _ignore(done_bytes: int) -> None:
+    del done_bytes

@@ -1,0 +1,122 @@
+"""Single files and folders of far stores."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from msgspec import Struct
+
+from jitflow.client._calls import Group, S, Stream, call, stream
+from jitflow.client._effects import Emit, Read, Request, Script
+from jitflow.client._requests import Call, get, given, nothing, reading, send, tail
+from jitflow.client._streams import opened
+from jitflow.model.data import ObjectInfo, ObjectRef
+
+_BASE = "/data/v1"
+_CONTENT = _BASE + "/content"
+_PARTS = _BASE + "/multipart"
+_OCTETS = "application/octet-stream"
+
+
+class Existence(Struct, frozen=True, kw_only=True):
+    """Whether something is there, and what: `file`, `folder`, or nothing."""
+
+    ref: ObjectRef
+    exists: bool
+    kind: str = ""
+
+
+class Link(Struct, frozen=True, kw_only=True):
+    """A URL by which anybody can read a file."""
+
+    ref: ObjectRef
+    url: str
+
+
+class Multipart(Struct, frozen=True, kw_only=True):
+    """An upload in parts."""
+
+    id: str
+    ref: str
+
+
+class Files(Group[S]):
+    """Files and folders, as `remote:path`."""
+
+    @stream
+    def read(self, ref: str) -> Stream[bytes]:
+        """Yield the bytes of a file."""
+        return Stream(_bytes(Request(method="GET", path=_CONTENT, query=given({"ref": ref}), accept="*/*", repeatable=True)))
+
+    @call
+    def put(self, ref: str, data: bytes) -> Call[ObjectInfo]:
+        """Store bytes as a file; larger ones come by `begin`, `put_part` and `complete`."""
+        request = Request(
+            method="PUT", path=_CONTENT, query=given({"ref": ref}), body=data, media=_OCTETS, repeatable=True, patient=True
+        )
+        return Call(request, reading(ObjectInfo))
+
+    @call
+    def delete(self, ref: str) -> Call[None]:
+        """Delete a file."""
+        return Call(Request(method="DELETE", path=_CONTENT, query=given({"ref": ref})), nothing)
+
+    @call
+    def exists(self, ref: str) -> Call[Existence]:
+        """Say whether a file or folder is there."""
+        return get(Existence, _BASE + "/exists", query={"ref": ref})
+
+    @call
+    def make_folder(self, ref: str) -> Call[dict[str, Any]]:
+        """Make a folder; `kept` in the answer: whether its store keeps one that holds nothing."""
+        return send(dict[str, Any], "POST", _BASE + "/folders", body={"ref": ref}, repeatable=True)
+
+    @call
+    def remove_folder(self, ref: str, *, recursive: bool = False) -> Call[None]:
+        """Remove a folder that is empty; `recursive`: with all that is in it."""
+        query = given({"ref": ref, "recursive": recursive})
+        return Call(Request(method="DELETE", path=_BASE + "/folders", query=query, repeatable=True, patient=True), nothing)
+
+    @call
+    def copy(self, source: str, destination: str) -> Call[ObjectInfo]:
+        """Copy a file; a destination that ends in `/` keeps its name."""
+        body = {"source": source, "destination": destination}
+        return send(ObjectInfo, "POST", _BASE + "/files/copy", body=body, repeatable=True, patient=True)
+
+    @call
+    def move(self, source: str, destination: str) -> Call[ObjectInfo]:
+        """Move a file; a destination that ends in `/` keeps its name."""
+        body = {"source": source, "destination": destination}
+        return send(ObjectInfo, "POST", _BASE + "/files/move", body=body, patient=True)
+
+    @call
+    def link(self, ref: str, *, expires_s: float | None = None) -> Call[Link]:
+        """Return a URL by which anybody can read a file, where its store can."""
+        return send(Link, "POST", _BASE + "/files/link", body={"ref": ref, "expires_s": expires_s})
+
+    @call
+    def begin(self, ref: str) -> Call[Multipart]:
+        """Begin an upload in parts."""
+        return send(Multipart, "POST", _PARTS, body={"ref": ref})
+
+    @call
+    def put_part(self, upload: str, number: int, data: bytes) -> Call[None]:
+        """Send a part, 1 to 10,000."""
+        path = tail(_PARTS, upload, str(number))
+        return Call(Request(method="PUT", path=path, body=data, media=_OCTETS, repeatable=True, patient=True), nothing)
+
+    @call
+    def complete(self, upload: str) -> Call[ObjectInfo]:
+        """Store all parts as one file."""
+        return send(ObjectInfo, "POST", _PARTS, upload, "complete", patient=True)
+
+    @call
+    def abort(self, upload: str) -> Call[None]:
+        """Forget an upload and its parts."""
+        return Call(Request(method="DELETE", path=tail(_PARTS, upload)), nothing)
+
+
+def _bytes(request: Request) -> Script[None]:
+    yield from opened(request)
+    while chunk := (yield Read()):
+        yield Emit(chunk)
