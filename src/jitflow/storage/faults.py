@@ -116,6 +116,7 @@ FAULTS: tuple[Fault, ...] = (
         "is a directory not a file",
         "is a file not a directory",
         r"readdirent .*: not a directory",
+        r"failed to remove directories: .*no such file or directory",
     ),
     _row(
         Unreachable,
