@@ -1,6 +1,7 @@
 """A slow link for programs that have no event loop of their own."""
 
 import asyncio
+import contextlib
 import threading
 from collections.abc import Callable
 from types import TracebackType
@@ -39,7 +40,8 @@ class LinkThread:
     def call(self, what: Callable[[SlowLink], None]) -> None:
         """Do something to the link, in its thread."""
         assert self._link is not None
-        self._loop.call_soon_threadsafe(what, self._link)
+        with contextlib.suppress(RuntimeError):  # it has ended
+            self._loop.call_soon_threadsafe(what, self._link)
 
     def _run(self) -> None:
         self._loop.run_until_complete(self._serve())

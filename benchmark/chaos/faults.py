@@ -5,6 +5,7 @@ import hashlib
 import os
 import signal
 import sys
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -134,14 +135,13 @@ class Faults:
         """Let the link or the disk be bad for a while; end what has lasted long enough."""
         now = time.monotonic()
         if now > self._link_until and self._random.random() < 0.25:
-            name, act, undo = self._random.choice(_LINK)
-            self._world.link.call(_healthy)
+            name, act, lasts = self._random.choice(_LINK)
+            lasts_s = self._random.uniform(0.5, 4) if lasts else 0.0
             self._world.link.call(act)
+            # Not longer than a far store may be away before transfers are given up, whoever is killed meanwhile.
+            threading.Timer(lasts_s, self._world.link.call, (_healthy,)).start()
             self.others[name] += 1
-            self._link_until = now + (self._random.uniform(0.5, 4) if undo else 0)
-        elif self._link_until and now > self._link_until:
-            self._world.link.call(_healthy)
-            self._link_until = 0.0
+            self._link_until = now + lasts_s
         if self._world.disk is None:
             return
         if self._ballast_until and now > self._ballast_until:
@@ -196,7 +196,7 @@ def _refuse(link: SlowLink) -> None:
 
 
 def _slow(link: SlowLink) -> None:
-    link.throttle(100e3)
+    link.throttle(300e3)
 
 
 _LINK: tuple[tuple[str, Callable[[SlowLink], None], bool], ...] = (

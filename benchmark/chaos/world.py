@@ -145,7 +145,7 @@ def world(root: Path, store: str, random: Random, *, faults: bool = True) -> Ite
             "state": {"url": url, "patience_s": 60.0},
             "primary": {
                 "capacity": CAPACITY_BYTES,
-                "stall_s": 2.0,
+                "stall_s": 4.0,
                 "free_floor": 0,
                 "path": str((disk or root / "home") / "primary"),
             },

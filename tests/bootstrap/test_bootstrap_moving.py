@@ -11,7 +11,7 @@ from jitflow.bootstrap.state import NEAR_KINDS
 from jitflow.model import argo
 from jitflow.model.objects import NO_OBJECTS
 from jitflow.ports.errors import Broken
-from jitflow.ports.store import Commit, EffectRow
+from jitflow.ports.store import Commit
 from jitflow.stores import open_store, url_of
 from jitflow.stores.sqlite import SqliteStore
 from jitflow.testing.postgresql_server import find_programs, postgresql_server
@@ -74,24 +74,6 @@ def test_a_damaged_backup_changes_nothing(tmp_path: Path, damage: str) -> None:
     with pytest.raises(Broken, match=r"cut off|damaged|no backup"):
         moving.restore(other, file)
     assert moving.migrate(other)[0] == 0, "there is still nothing"
-
-
-def test_verify_names_what_cannot_be_read(tmp_path: Path) -> None:
-    url = fill(tmp_path / "a.db")
-    assert not moving.verify(url).problems
-
-    async def spoil() -> None:
-        async with SqliteStore.open(tmp_path / "a.db") as store:
-            await store.commit(Commit(row=a_row("u1", version=2), header=b"{"))
-            await store.commit(
-                Commit(row=a_row("u3", version=2), effects=(EffectRow(key="k", body=b"no effect"),), events=(b"?",))
-            )
-
-    asyncio.run(spoil())
-    problems = moving.verify(url).problems
-    assert len(problems) == 3
-    assert sum("name-u1" in problem for problem in problems) == 1
-    assert sum("name-u3" in problem for problem in problems) == 2
 
 
 @pytest.mark.skipif(find_programs() is None, reason="needs PostgreSQL: apt-get install postgresql")

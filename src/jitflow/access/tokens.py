@@ -34,7 +34,7 @@ _NAMESPACE: Final = re.compile(r"\*|[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?")
 Spawn = Callable[[Coroutine[Any, Any, Any], str], None]
 
 
-class _Record(Struct, frozen=True, kw_only=True):
+class Record(Struct, frozen=True, kw_only=True):
     """What is kept of a token."""
 
     info: TokenInfo
@@ -49,7 +49,7 @@ class Tokens:
         self._store = store
         self._clock = clock
         self._spawn = spawn
-        self._by_hash: dict[bytes, _Record] = {}
+        self._by_hash: dict[bytes, Record] = {}
         self._used: dict[str, float] = {}
         self._written: dict[str, float] = {}
         self._listeners: set[Callable[[str], None]] = set()
@@ -57,7 +57,7 @@ class Tokens:
     async def open(self) -> None:
         """Read all tokens."""
         for _, body in await self._store.items(DOCUMENTS):
-            record = msgspec.json.decode(body, type=_Record)
+            record = msgspec.json.decode(body, type=Record)
             self._by_hash[bytes.fromhex(record.sha256)] = record
         known = {record.info.id for record in self._by_hash.values()}
         for key, body in await self._store.items(USES):
@@ -113,7 +113,7 @@ class Tokens:
             limits=wish.limits,
         )
         digest = hashlib.sha256(token.encode()).digest()
-        record = _Record(info=info, sha256=digest.hex())
+        record = Record(info=info, sha256=digest.hex())
         await self._store.put(DOCUMENTS, [(info.id, msgspec.json.encode(record))])
         self._by_hash[digest] = record
         return info, token

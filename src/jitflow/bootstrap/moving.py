@@ -1,27 +1,32 @@
-"""What `jitflow state` does: states are brought up to date, written to files, copied and looked through."""
+"""What `jitflow state` does: states are brought up to date, written to files, copied, looked through and mended."""
 
 import asyncio
 import os
 import zlib
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import msgspec
 from msgspec import Struct
 
-from jitflow import machine
+from jitflow.bootstrap import soundness
 from jitflow.bootstrap.home import Home
+from jitflow.bootstrap.keys import source_of
 from jitflow.bootstrap.state import NEAR_KINDS, state_url
-from jitflow.engine.run import decode_effect, decode_note
+from jitflow.bootstrap.vault import Vault
 from jitflow.ports.errors import Broken
 from jitflow.ports.store import StateStore, StoredRun
-from jitflow.settings import SettingsError, load
-from jitflow.stores import open_store, shown
+from jitflow.settings import Settings, SettingsError, load, parse_bytes
+from jitflow.stores import is_file, open_store, shown
+from jitflow.stores.sqlite import SqliteStore
 
 _MAGIC = b"jitflow state 1\n"
 _EVENTS_AT_ONCE = 1000
 _DOCUMENTS_AT_ONCE = 500
 _CHUNK_BYTES = 1 << 20
+_LOOK_AGAIN_S = 1.0
+_REPAIR_TURNS = 4
 
 
 class RunEntry(Struct, frozen=True, tag="run"):
@@ -148,22 +153,90 @@ def copy(state: str, target: str) -> Tally:
 
 
 def verify(state: str) -> Tally:
-    """Read a whole state and return what does not fit together.
+    """Look through a whole state and return what does not fit together; nothing is changed.
+
+    A server may run meanwhile: what is on its way just then is looked at twice.
 
     Raises:
         PortError, SettingsError: it cannot be used.
     """
-    tally = Tally()
 
-    async def work() -> None:
-        async with open_store(_url(state), reads_only=True) as store:
-            async for entry in entries(store):
-                tally.count(entry)
-                if isinstance(entry, RunEntry):
-                    tally.problems.extend(_misfits(entry))
+    async def work() -> Tally:
+        async with _scene(state, reads_only=True) as scene:
+            first = await soundness.look(scene)
+            if not first.findings:
+                return Tally(runs=first.runs, documents=first.documents)
+            await asyncio.sleep(_LOOK_AGAIN_S)
+            said = {str(one) for one in first.findings}
+            again = await soundness.look(scene)
+            problems = [str(one) for one in again.findings if str(one) in said]
+            return Tally(runs=again.runs, documents=again.documents, problems=problems)
 
-    asyncio.run(work())
-    return tally
+    return asyncio.run(work())
+
+
+class Repair(Struct):
+    """What a repair has mended, or would; `left`: what only a person can, or what could not be mended."""
+
+    mended: list[str] = []
+    left: list[str] = []
+
+
+def repair(state: str, *, dry_run: bool = False) -> Repair:
+    """Mend what can be mended of a state that no server holds.
+
+    What one flaw has hidden comes to light when it is mended, so it is looked again until nothing more can be done.
+
+    Raises:
+        PortError, SettingsError: it cannot be used, or a server holds it.
+    """
+    done = Repair()
+
+    async def turn() -> bool:
+        async with _scene(state, reads_only=dry_run) as scene:
+            report = await soundness.look(scene)
+            mendable = [str(one) for one in report.findings if one.mend is not None and str(one) not in done.mended]
+            done.left = [str(one) for one in report.findings if one.mend is None or str(one) in done.mended]
+            done.mended += mendable
+            if mendable and not dry_run:
+                done.left += await soundness.mend(scene, report)
+            return bool(mendable) and not dry_run
+
+    for _ in range(_REPAIR_TURNS):
+        if not asyncio.run(turn()):
+            break
+    return done
+
+
+@asynccontextmanager
+async def _scene(state: str, *, reads_only: bool) -> AsyncGenerator[soundness.Scene]:
+    """Open a state, and what is near if it is that of the settings."""
+    async with AsyncExitStack() as stack:
+        store = await stack.enter_async_context(open_store(_url(state), reads_only=reads_only))
+        if state:
+            yield soundness.Scene(store=store)
+            return
+        settings = load()
+        home = Home(Path(settings.home))
+        near = store
+        if not is_file(_url(state), home.state):
+            opened = SqliteStore.open(home.state, reads_only=reads_only)
+            near = await stack.enter_async_context(opened) if home.state.exists() else None
+        primary = Path(settings.primary.path or home.primary) if not settings.primary.remote else None
+        yield soundness.Scene(
+            store=store,
+            near=near,
+            open_sealed=_opener(settings, home),
+            primary=primary if primary is not None and primary.is_dir() else None,
+            capacity_bytes=parse_bytes(settings.primary.capacity),
+            pods=home.pods / "pods",
+        )
+
+
+def _opener(settings: Settings, home: Home) -> Callable[[bytes], bytes] | None:
+    """Return what opens sealed documents; a key is not made where there is none."""
+    source = source_of(settings.secrets.key, home.key)
+    return Vault(source).open if source.read() is not None else None
 
 
 async def entries(store: StateStore) -> AsyncIterator[Entry]:
@@ -198,20 +271,6 @@ async def _fill(url: str, source: AsyncIterator[Entry]) -> Tally:
             elif isinstance(entry, DocumentsEntry):
                 await store.put(entry.kind, entry.rows)
     return tally
-
-
-def _misfits(entry: RunEntry) -> Iterator[str]:
-    run, row = entry.run, entry.run.row
-    checks: tuple[tuple[str, Callable[[], object]], ...] = (
-        ("its document or nodes cannot be read", lambda: machine.restore(run.header, [body for _, body in run.nodes])),
-        ("an open effect cannot be read", lambda: [decode_effect(effect.body) for effect in run.effects]),
-        ("its history cannot be read", lambda: [decode_note(body) for body in entry.events]),
-    )
-    for what, check in checks:
-        try:
-            check()
-        except Exception as error:  # whatever a damaged body does to a decoder
-            yield f"workflow {row.namespace}/{row.name} ({row.uid}): {what}: {error}"
 
 
 def _framed(entry: Entry) -> bytes:

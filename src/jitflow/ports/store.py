@@ -140,3 +140,31 @@ class StateStore(Protocol):
     async def close(self) -> None:
         """Finish what was begun and release the store; harmless to repeat."""
         ...
+
+
+class Flaw(Struct, frozen=True, kw_only=True):
+    """What does not fit together in a state: where, what, and what to do. `mendable`: it can be put right without a person."""
+
+    where: str
+    what: str
+    remedy: str
+    mendable: bool = True
+
+    def __str__(self) -> str:
+        """Return it for people."""
+        return f"{self.where}: {self.what}; {self.remedy}"
+
+
+class SelfChecking(Protocol):
+    """What a store of a database can tell and do beside `StateStore`: flaws below what the port shows."""
+
+    async def flaws(self) -> Sequence[Flaw]:
+        """Return what does not fit together in the tables or collections."""
+        ...
+
+    async def mend(self) -> None:
+        """Put right what of `flaws` is mendable; nobody else writes meanwhile, and the store is opened anew after that.
+
+        Doing it twice, or once more after a kill, is harmless.
+        """
+        ...

@@ -1,8 +1,9 @@
 """Where the service keeps its state: SQLite behind one writer thread, PostgreSQL, or MongoDB, chosen by a URL."""
 
+from jitflow.stores._flaws import BACKUP, REPAIR
 from jitflow.stores._urls import is_file, shown, url_of
 from jitflow.stores.chosen import open_store
 from jitflow.stores.patient import PatientStore
 from jitflow.stores.sqlite import SqliteStore
 
-__all__ = ["PatientStore", "SqliteStore", "is_file", "open_store", "shown", "url_of"]
+__all__ = ["BACKUP", "REPAIR", "PatientStore", "SqliteStore", "is_file", "open_store", "shown", "url_of"]

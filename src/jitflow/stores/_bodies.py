@@ -2,6 +2,8 @@
 
 import zlib
 
+from jitflow.ports.errors import Broken
+
 _PLAIN = b"\x00"
 _DEFLATED = b"\x01"
 COMPRESS_ABOVE_BYTES = 4096
@@ -17,5 +19,14 @@ def pack(body: bytes) -> bytes:
 
 
 def unpack(stored: bytes) -> bytes:
-    """Return the document of a stored form."""
-    return zlib.decompress(memoryview(stored)[1:]) if stored[:1] == _DEFLATED else stored[1:]
+    """Return the document of a stored form.
+
+    Raises:
+        Broken: it is damaged, as far as its form tells.
+    """
+    if stored[:1] != _DEFLATED:
+        return stored[1:]
+    try:
+        return zlib.decompress(memoryview(stored)[1:])
+    except zlib.error as error:
+        raise Broken(f"what is stored is damaged ({error}); `jitflow state verify` says where") from error

@@ -123,9 +123,14 @@ def joined(pieces: Iterable[dict[str, Any]]) -> list[tuple[dict[str, Any], bytes
     for piece in pieces:
         if piece["piece"] == 0:
             found.append((piece, [piece["body"]]))
-        elif piece["piece"] < found[-1][0]["pieces"]:
+        elif found and _goes_on(found[-1][0], piece):
             found[-1][1].append(piece["body"])
     return [(first, unpack(b"".join(bodies))) for first, bodies in found]
+
+
+def _goes_on(first: dict[str, Any], piece: dict[str, Any]) -> bool:
+    same = all(first.get(key) == piece.get(key) for key in ("run", "what", "kind", "id"))
+    return same and piece["piece"] < first["pieces"]
 
 
 def fields_of(row: RunRow) -> dict[str, Any]:

@@ -17,7 +17,8 @@ from pymongo import ASCENDING, AsyncMongoClient
 from pymongo.errors import InvalidURI, PyMongoError
 
 from jitflow.ports.errors import Broken, PortError, Retryable
-from jitflow.ports.store import EffectRow, RunRow, StoredRun
+from jitflow.ports.store import EffectRow, Flaw, RunRow, StoredRun
+from jitflow.stores import _mgflaws
 from jitflow.stores import _mgpieces as pieces
 from jitflow.stores import _process as processes
 from jitflow.stores._batched import BatchedStore
@@ -213,6 +214,14 @@ class MongodbStore(BatchedStore):
     async def kinds(self) -> Sequence[str]:
         """Return the kinds of which there are documents."""
         return sorted(await self._read(lambda: self._db.documents.distinct("kind")))
+
+    async def flaws(self) -> Sequence[Flaw]:
+        """Return what does not fit together in the collections (see `SelfChecking`)."""
+        return await self._read(lambda: _mgflaws.flaws(self._db, self._writing.pending))
+
+    async def mend(self) -> None:
+        """Put right what is mendable (see `SelfChecking`)."""
+        await self._read(lambda: _mgflaws.mend(self._db))
 
     async def ready(self) -> None:
         """Return when the database answers."""

@@ -16,13 +16,14 @@ import msgspec
 import psycopg
 
 from jitflow.ports.errors import Broken, PortError, Retryable
-from jitflow.ports.store import EffectRow, RunRow, StoredRun
+from jitflow.ports.store import EffectRow, Flaw, RunRow, StoredRun
 from jitflow.stores import _process as processes
 from jitflow.stores._batched import BatchedStore
 from jitflow.stores._bodies import unpack
 from jitflow.stores._changes import Documents, Update, first_part
 from jitflow.stores._connections import Connection, Connections, discard
 from jitflow.stores._faults import is_lost, is_passing, translate
+from jitflow.stores._flaws import of_tables
 from jitflow.stores._pgschema import QUERIES, migrate, present
 from jitflow.stores._pgwriting import fold
 from jitflow.stores._queue import Ticket
@@ -242,6 +243,30 @@ class PostgresqlStore(BatchedStore):
     async def kinds(self) -> Sequence[str]:
         """Return the kinds of which there are documents."""
         return [kind for (kind,) in await self._rows("select_kinds", ())]
+
+    async def flaws(self) -> Sequence[Flaw]:
+        """Return what does not fit together in the tables (see `SelfChecking`)."""
+        lost, headless, events = [await self._rows(query, ()) for query in ("lost_parts", "without_header", "miscounted_events")]
+        return of_tables(lost, headless, (await self._rows("sequences", ()))[0], events)
+
+    async def mend(self) -> None:
+        """Put right what is mendable (see `SelfChecking`)."""
+
+        async def work(connection: Connection) -> None:
+            async with connection.transaction():
+                for part in ("headers", "nodes", "effects", "events"):
+                    await connection.execute(QUERIES[f"delete_lost_{part}"])
+                for run, *_ in await (await connection.execute(QUERIES["miscounted_events"])).fetchall():
+                    numbers = await (await connection.execute(QUERIES["numbers_of_events"], (run,))).fetchall()
+                    for place, (number,) in enumerate(numbers, start=1):
+                        if place != number:
+                            await connection.execute(QUERIES["renumber_event"], (place, run, number))
+                    await connection.execute(QUERIES["count_events"], (len(numbers), run))
+                counter, newest = await (await connection.execute(QUERIES["sequences"])).fetchone() or (0, 0)
+                if counter is not None and counter < newest:
+                    await connection.execute(QUERIES["save_sequence"], (newest,))
+
+        await self._read(work)
 
     async def ready(self) -> None:
         """Return when the database answers."""

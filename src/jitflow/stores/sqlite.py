@@ -17,8 +17,9 @@ from typing import Any, TypeVar
 import msgspec
 
 from jitflow.ports.errors import Broken, VersionConflict
-from jitflow.ports.store import Commit, EffectRow, RunRow, StoredRun
+from jitflow.ports.store import Commit, EffectRow, Flaw, RunRow, StoredRun
 from jitflow.stores._bodies import pack, unpack
+from jitflow.stores._flaws import of_tables
 from jitflow.stores._lock import FileLock
 from jitflow.stores._schema import QUERIES, migrate, present
 from jitflow.stores._threads import MAX_BATCH, Gatherer, Job, Jobs, Worker, serve_reads, serve_writes
@@ -243,6 +244,27 @@ class SqliteStore:
         """Return when the file can be read."""
         await self._read(lambda connection: connection.execute(QUERIES["select_sequence"]).fetchone())
 
+    async def flaws(self) -> Sequence[Flaw]:
+        """Return what does not fit together in the tables (see `SelfChecking`)."""
+        return await self._read(lambda connection: _flaws(connection, str(self._path)))
+
+    async def mend(self) -> None:
+        """Put right what is mendable (see `SelfChecking`)."""
+        await self._write(self._mend)
+
+    def _mend(self, connection: sqlite3.Connection) -> None:
+        for part in ("headers", "nodes", "effects", "events"):
+            connection.execute(QUERIES[f"delete_lost_{part}"])
+        for run, *_ in connection.execute(QUERIES["miscounted_events"]).fetchall():
+            numbers = [number for (number,) in connection.execute(QUERIES["numbers_of_events"], (run,))]
+            for place, number in enumerate(numbers, start=1):
+                if place != number:
+                    connection.execute(QUERIES["renumber_event"], (place, run, number))
+            connection.execute(QUERIES["count_events"], (len(numbers), run))
+        counter, newest = connection.execute(QUERIES["sequences"]).fetchone()
+        if counter is not None and counter < newest:
+            connection.execute(QUERIES["save_sequence"], (newest,))
+
     async def close(self) -> None:
         """Finish what was begun, fold the log into the file and release the lock; harmless to repeat."""
         if self._closed:
@@ -258,6 +280,14 @@ class SqliteStore:
             worker.join()
         if self._lock is not None:
             self._lock.release()
+
+
+def _flaws(connection: sqlite3.Connection, place: str) -> list[Flaw]:
+    damage = [text for (text,) in connection.execute("PRAGMA integrity_check(20)") if text != "ok"]
+    remedy = "stop the server, and restore a backup into an empty state"
+    found = [Flaw(where=place, what=f"the file is damaged: {text}", remedy=remedy, mendable=False) for text in damage]
+    tables = [connection.execute(QUERIES[query]).fetchall() for query in ("lost_parts", "without_header", "miscounted_events")]
+    return found + of_tables(tables[0], tables[1], connection.execute(QUERIES["sequences"]).fetchone(), tables[2])
 
 
 def _many(connection: sqlite3.Connection, query: str, rows: Sequence[tuple[object, ...]]) -> None:

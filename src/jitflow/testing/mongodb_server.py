@@ -20,7 +20,7 @@ from typing import Any
 from pymongo import MongoClient
 from pymongo.errors import PyMongoError
 
-_START_S = 30.0
+_START_S = 120.0
 SECANTUSD = "JITFLOW_SECANTUSD"
 """Environment variable: the path of `secantusd-py`, if it is not on the PATH."""
 RUNNING = "JITFLOW_TEST_MONGODB"

@@ -9,7 +9,7 @@ from jitflow.cli.commands import new_app
 from jitflow.cli.loading import load
 from jitflow.cli.output import say
 
-app = new_app(help="The state of this machine's server: migrate, backup, restore, copy, verify.", no_args_is_help=True)
+app = new_app(help="The state of this machine's server: migrate, backup, restore, copy, verify, repair.", no_args_is_help=True)
 
 StateOption = Annotated[
     str,
@@ -60,10 +60,26 @@ def copy(
 
 @app.command("verify", epilog="Example: jitflow state verify")
 def verify(state: StateOption = "") -> None:
-    """Read the whole state and say what does not fit together; nothing is changed."""
+    """Look through the whole state and say what does not fit together; nothing is changed."""
     done = load("jitflow.bootstrap.moving").verify(state)
     for problem in done.problems:
         say(problem)
     say(done.says() + (": all fits together" if not done.problems else f": {len(done.problems)} do not fit"))
     if done.problems:
+        raise typer.Exit(1)
+
+
+@app.command("repair", epilog="Example: jitflow state repair --dry-run")
+def repair(
+    state: StateOption = "",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be mended.")] = False,
+) -> None:
+    """Mend what `jitflow state verify` finds and can be mended; stop the server first, and take a backup."""
+    done = load("jitflow.bootstrap.moving").repair(state, dry_run=dry_run)
+    for problem in done.mended:
+        say(f"{'would mend' if dry_run else 'mended'}: {problem}")
+    for problem in done.left:
+        say(f"left: {problem}")
+    say(f"{len(done.mended)} {'can be mended' if dry_run else 'mended'}, {len(done.left)} left for a person")
+    if done.left:
         raise typer.Exit(1)

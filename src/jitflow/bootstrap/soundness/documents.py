@@ -1,0 +1,148 @@
+"""Documents: each can be read, what is sealed can be opened, and what is about a workflow is about one that is there."""
+
+from collections.abc import Callable, Collection, Iterator, Sequence
+from typing import Any, Final
+
+import msgspec
+
+from jitflow.access import tokens
+from jitflow.access.tokens import Record as TokenRecord
+from jitflow.app import backfills, foreign, outbox, usage, webhooks
+from jitflow.app.letters import Letter
+from jitflow.app.webhooks import Webhook
+from jitflow.bootstrap import remotes
+from jitflow.bootstrap.soundness.findings import SET_ASIDE, Finding, finding, removal, setting_aside
+from jitflow.bootstrap.state import ORIGIN
+from jitflow.dataplane import bandwidth, catalogue, records
+from jitflow.engine.garbage import PENDING
+from jitflow.engine.janitor import EXPIRIES
+from jitflow.engine.owned import OWNED
+from jitflow.engine.runtimes import RUN_TIME, RunTime
+from jitflow.machine import foreignlife
+from jitflow.model.backfill import Backfill
+from jitflow.model.data import ObjectRef
+from jitflow.model.foreign import ForeignRun
+from jitflow.model.objects import KINDS, Secret
+from jitflow.model.reports import TransferRecord
+from jitflow.objects.store import DOCUMENTS as OBJECTS
+from jitflow.ports.errors import Broken
+from jitflow.settings import SettingsError
+from jitflow.storage.remotes import RemoteConfig
+from jitflow.stores import BACKUP, REPAIR
+
+Read = Callable[[str, bytes], object]
+
+
+def _json(kind: Any) -> Read:
+    decode = msgspec.json.Decoder(kind).decode
+    return lambda _, body: decode(body)
+
+
+def _special(kind: Any) -> Read:
+    """Read documents of which some, by their names, are only marks."""
+    decode = msgspec.json.Decoder(kind).decode
+    return lambda key, body: None if key.startswith("@") or not body else decode(body)
+
+
+READERS: Final[dict[str, Read]] = {
+    RUN_TIME: _json(RunTime),
+    tokens.DOCUMENTS: _json(TokenRecord),
+    tokens.USES: _json(float),
+    outbox.DOCUMENTS: _special(Letter),
+    outbox.DEAD: _json(Letter),
+    usage.DOCUMENTS: _special(usage.Tally),
+    backfills.DOCUMENTS: _json(Backfill),
+    foreign.DOCUMENTS: _json(ForeignRun),
+    bandwidth.KIND: _json(bandwidth.Chosen),
+    EXPIRIES: lambda _, body: float(body),
+    records.REPLICA: catalogue.unpack,
+    records.LEASE: _json(records.LeaseDoc),
+    records.STAGEOUT: _json(records.Obligation),
+    records.BEGUN: _json(records.BegunDoc),
+    records.READ: _json(records.ReadDoc),
+    records.PIN: _json(records.PinDoc),
+    records.NAMED: _json(ObjectRef),
+    records.COUNTERS: _json(records.Counters),
+    records.TRANSFER: _json(TransferRecord),
+    records.OWNER: lambda _, body: body.decode(),
+}
+"""How the documents of a kind are read; those of other kinds are not looked into."""
+SEALED: Final[dict[str, Any]] = {remotes.KIND: RemoteConfig, ORIGIN: RemoteConfig, webhooks.DOCUMENTS: Webhook}
+"""What is sealed as a whole, and what is in it."""
+OF_RUNS: Final = frozenset({OWNED, EXPIRIES, PENDING, records.OWNER, records.PLAN})
+"""Documents by the uid of a workflow: nothing without it."""
+
+
+def document_findings(
+    kind: str, rows: Sequence[tuple[str, bytes]], opener: Callable[[bytes], bytes] | None, runs: Collection[str], *, near: bool
+) -> Iterator[Finding]:
+    """Return what is wrong with documents of a kind. `runs`: the uids of the workflows that are there."""
+    if kind == SET_ASIDE:
+        return
+    for key, body in rows:
+        where = f"document {kind} {key}"
+        if kind == OBJECTS:
+            yield from _object(where, key, body, opener)
+            continue
+        if kind in SEALED:
+            yield from _sealed(where, kind, key, body, opener, near=near)
+        elif kind in READERS:
+            try:
+                READERS[kind](key, body)
+            except Exception as error:  # whatever a damaged body does to a decoder
+                yield _unreadable(where, kind, key, body, error, near=near)
+                continue
+        if kind in OF_RUNS and key not in runs and not key.startswith(foreignlife.PREFIX):
+            said = "it is about a workflow that is not there"
+            yield finding(where, said, f"{REPAIR}: it is removed", removal(kind, key, near=near))
+
+
+def _unreadable(where: str, kind: str, key: str, body: bytes, error: Exception, *, near: bool = False) -> Finding:
+    remedy = f"{REPAIR}: it is set aside; {BACKUP} if it is missed"
+    return finding(where, f"it cannot be read: {error}", remedy, setting_aside(kind, key, body, near=near))
+
+
+def _sealed(
+    where: str, kind: str, key: str, body: bytes, opener: Callable[[bytes], bytes] | None, *, near: bool
+) -> Iterator[Finding]:
+    if opener is None:
+        return
+    try:
+        plain = opener(body)
+    except SettingsError as error:
+        yield finding(where, f"it cannot be opened: {error}", "put the key back, or make it anew")
+        return
+    try:
+        msgspec.json.decode(plain, type=SEALED[kind])
+    except msgspec.MsgspecError as error:
+        yield _unreadable(where, kind, key, body, error, near=near)
+
+
+def _object(where: str, key: str, body: bytes, opener: Callable[[bytes], bytes] | None) -> Iterator[Finding]:
+    parts = key.split("/")
+    if len(parts) != 3 or parts[0] not in KINDS:
+        return
+    kind, namespace, name = parts
+    plain = body
+    if KINDS[kind] is Secret:
+        if opener is None:
+            return
+        try:
+            plain = opener(body)
+        except SettingsError as error:
+            yield finding(where, f"it cannot be opened: {error}", "put the key back, or make it anew")
+            return
+    try:
+        value = msgspec.json.decode(plain, type=KINDS[kind])
+    except msgspec.MsgspecError as error:
+        yield _unreadable(where, OBJECTS, key, body, error)
+        return
+    metadata = value.metadata
+    if metadata is None or metadata.name != name or (namespace and metadata.namespace != namespace):
+        said = f"it calls itself {(metadata.namespace or '') if metadata else ''}/{metadata.name if metadata else ''}"
+        yield finding(where, said, f"{REPAIR}: it is set aside; {BACKUP} if it is missed", setting_aside(OBJECTS, key, body))
+
+
+def unreadable_kind(kind: str, error: Broken) -> Finding:
+    """Return that a whole kind of documents cannot be read, for one of them is damaged."""
+    return finding(f"documents {kind}", str(error), BACKUP)
