@@ -91,10 +91,11 @@ class Copies:
         root = kept or files.partial_path(target)
         keep = False
         try:
+            kind = files.common_hash(before.hashes) if remote.check_hashes else ""
             async with self._blaming(before):
-                path = await self._ranges.fetch(remote, before, root, parts, progress)
-            read = before if remote.check_hashes and files.common_hash(before.hashes) else await self._unchanged(before)
-            if remote.check_hashes:
+                path, digest = await self._ranges.fetch(remote, before, root, parts, progress, kind=kind)
+            read = before if kind else await self._unchanged(before)
+            if remote.check_hashes and not (digest and digest == read.hashes.get(kind)):
                 await self._compare(before, read, path)
             await asyncio.to_thread(_publish, path, target)
         except (Retryable, asyncio.CancelledError):

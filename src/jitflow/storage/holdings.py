@@ -82,6 +82,12 @@ class Holdings:
                 os.write(self._journal, msgspec.json.encode((start, end)) + b"\n")
                 self.done = merged([*self.done, (start, end)])
 
+    @property
+    def begun_bytes(self) -> int:
+        """Return how many bytes are there from the beginning on."""
+        done = self.done
+        return done[0][1] if done and not done[0][0] else 0
+
     def missing(self) -> list[Range]:
         """Return the ranges that have not come."""
         gaps: list[Range] = []

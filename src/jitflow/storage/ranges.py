@@ -5,6 +5,7 @@ asked for again from where it broke. A stream without work takes over half of wh
 """
 
 import asyncio
+import os
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -14,6 +15,7 @@ from jitflow.ports.errors import Corrupt, Unreachable
 from jitflow.ports.storage import Progress, in_ranges
 from jitflow.storage import keys
 from jitflow.storage.daemon import RcloneDaemon
+from jitflow.storage.hashing import RunningHash
 from jitflow.storage.holdings import Holdings, split
 from jitflow.storage.rc import RcClient
 from jitflow.storage.remotes import RemoteConfig
@@ -22,6 +24,9 @@ from jitflow.storage.streams import Stream, WholeObject
 
 SMALLEST_BYTES, LEAST_BYTES = 8 * 2**20, 2**19
 """A range that is not worth a request of its own: of a large object, and of any."""
+ROUNDS = 4
+"""An object is divided into about so many ranges for each stream, read in order: its beginning is there, and hashed, early."""
+HASHERS = max(2, os.cpu_count() or 1)
 MARK_BYTES = 8 * 2**20
 """So much is noted at once: what a kill may cost of each stream."""
 SHOW_EVERY_S = 0.25
@@ -59,29 +64,34 @@ class Ranges:
         self.daemon = daemon
         self.stall_s = stall_s
         self.pool = ThreadPoolExecutor(max_streams, thread_name_prefix="range")
+        self.hashers = ThreadPoolExecutor(HASHERS, thread_name_prefix="hash")
         self._unable: set[str] = set()
         self._able: set[str] = set()
 
     def close(self) -> None:
         """End the threads; nothing is read any more."""
         self.pool.shutdown(wait=False, cancel_futures=True)
+        self.hashers.shutdown(wait=False, cancel_futures=True)
 
     def takes(self, remote: RemoteConfig, info: ObjectInfo, parts: int, kept: Path | None) -> bool:
         """Return whether an object is worth ranges, or has begun to come in some, and its store knows them."""
         worth = in_ranges(info, parts) or (begun(kept) and not info.ref.is_prefix)
         return worth and remote.name not in self._unable
 
-    async def fetch(self, remote: RemoteConfig, info: ObjectInfo, root: Path, parts: int, progress: Progress) -> Path:
-        """Read an object into a file below `root`, from where an earlier call stopped, and return the file.
+    async def fetch(
+        self, remote: RemoteConfig, info: ObjectInfo, root: Path, parts: int, progress: Progress, *, kind: str = ""
+    ) -> tuple[Path, str]:
+        """Read an object into a file below `root`, from where an earlier call stopped; return the file and its hash.
 
-        What comes may still be another version's: the caller compares.
+        `kind`: of hash; without it none is computed. What comes may still be another version's: the caller compares. The hash is
+        empty where it could not be told.
 
         Raises:
             IgnoresRanges: the store does; it is not asked for ranges any more. PortError: what went wrong; what has come is kept.
         """
         transfer = _Transfer(self, remote, info, Holdings(root, info), progress)
         try:
-            return await transfer.run(parts)
+            return await transfer.run(parts, kind)
         except Unreachable as error:
             # rclone breaks off a range that turns out longer than what was asked for; so does a link that fails.
             if transfer.able or remote.name in self._able:
@@ -95,7 +105,7 @@ class Ranges:
         finally:
             if transfer.able:
                 self._able.add(remote.name)
-            transfer.holdings.close()
+            await transfer.close()
 
 
 class _Transfer:
@@ -103,6 +113,7 @@ class _Transfer:
 
     def __init__(self, ranges: Ranges, remote: RemoteConfig, info: ObjectInfo, holdings: Holdings, progress: Progress) -> None:
         self.holdings = holdings
+        self._hash: RunningHash | None = None
         self._ranges = ranges
         self._remote = remote
         self._info = info
@@ -115,11 +126,11 @@ class _Transfer:
         self.able = False
         """Whether a range has come that was asked for."""
 
-    async def run(self, parts: int) -> Path:
-        self._resumed = await asyncio.to_thread(self.holdings.open)
+    async def run(self, parts: int, kind: str) -> tuple[Path, str]:
+        self._resumed = await asyncio.to_thread(self._open, kind)
         self._progress(self._resumed)
         self._smallest = min(SMALLEST_BYTES, max(LEAST_BYTES, self._info.size_bytes // parts))
-        self._pending = [_Span(*one) for one in reversed(split(self.holdings.missing(), parts, self._smallest))]
+        self._pending = [_Span(*one) for one in reversed(split(self.holdings.missing(), ROUNDS * parts, self._smallest))]
         show = asyncio.get_running_loop().create_task(self._show())
         try:
             async with asyncio.TaskGroup() as group:
@@ -133,7 +144,25 @@ class _Transfer:
                 await show
         if missing := self.holdings.missing():
             raise Corrupt(f"{self._subject}: bytes {missing[0][0]} to {missing[0][1]} did not come; fetch it again")
-        return self.holdings.path
+        return self.holdings.path, await self._hashed()
+
+    def _open(self, kind: str) -> int:
+        resumed = self.holdings.open()
+        if kind:
+            self._hash = RunningHash(self.holdings.path, kind, self._ranges.hashers)
+            self._hash.advance(self.holdings.begun_bytes)
+        return resumed
+
+    async def _hashed(self) -> str:
+        if self._hash is None:
+            return ""
+        return await asyncio.get_running_loop().run_in_executor(self._ranges.hashers, self._hash.finish, self._info.size_bytes)
+
+    async def close(self) -> None:
+        """Close the files."""
+        self.holdings.close()
+        if self._hash is not None:
+            await asyncio.shield(asyncio.to_thread(self._hash.close))
 
     async def _show(self) -> None:
         while True:
@@ -192,6 +221,8 @@ class _Transfer:
             nonlocal noted
             self.holdings.note(noted, span.at)
             noted = span.at
+            if self._hash is not None:
+                self._hash.advance(self.holdings.begun_bytes)
             repeats = self.holdings.repeats(start, span.at)
             if repeats:
                 raise IgnoresRanges
