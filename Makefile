@@ -19,7 +19,7 @@ export PYTHONDONTWRITEBYTECODE := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check bench conformance fuzz generate dist clean bench-traces bench-data bench-jobs bench-real bench-catalogue bench-original bench-api chaos fuzz-planner fuzz-api
+.PHONY: help demo test check bench conformance fuzz generate dist clean bench-traces bench-data bench-jobs bench-real bench-catalogue bench-original bench-api chaos fuzz-planner fuzz-api simulate
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -88,6 +88,9 @@ fuzz-planner: $(DEV) ## hold the planner's invariants in random runs: RUNS=20000
 	fuzz="$(BIN)/pytest -p no:cacheprovider -q --timeout 0 $(if $(SEED),--hypothesis-seed=$(SEED)) tests/planner/test_planner_properties.py tests/planner/test_planner_machine.py"; \
 	$$fuzz -k "results or crash or claims" & first=$$!; $$fuzz -k "not (results or crash or claims)"; second=$$?; \
 	wait $$first && exit $$second
+
+simulate: $(DEV) ## run the server in a simulated world full of faults: SEEDS=0..1999; SEEDS=17 shows one; SIMULATE_FLAGS="--continue"
+	@PYTHONHASHSEED=0 $(BIN)/python -m benchmark.simulate --seeds $(or $(SEEDS),0..1999) $(if $(DROP),--drop $(DROP)) $(SIMULATE_FLAGS)
 
 generate: $(DEV) ## write the generated files again: SWAGGER=swagger.json takes a newer API description
 	$(BIN)/python -m jitflow.spec._generate_types $(if $(SWAGGER),--swagger "$(SWAGGER)")

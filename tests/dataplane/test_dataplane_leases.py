@@ -76,7 +76,7 @@ def test_outputs_reach_their_secondary_and_are_read_near(tmp_path: Path) -> None
         first, second = a_step("first", outputs=[(out, 400)]), a_step("second", out)
         plane.announce("w", [first, second])
         plane.acquire("w", first)
-        assert kit.lease("first")
+        await kit.until(lambda: kit.lease("first"))
         gate = kit.far.gates["store", out] = asyncio.Event()
         plane.release("w/first", [kit.output(out, 400)])
         plane.acquire("w", second)

@@ -17,13 +17,13 @@ from jitflow.engine.podkeeper import PodKeeperConfig
 from jitflow.engine.throttle import Throttle
 from jitflow.model import argo
 from jitflow.model.data import ObjectRef
-from jitflow.model.pods import Pod, PodNews
+from jitflow.model.pods import CollectedArtifact, Pod, PodEnd, PodImage, PodNews
 from jitflow.model.problems import Refused
 from jitflow.model.runs import Event, ResumeRequested, RetryRequested, ShutdownRequested, SuspendRequested
 from jitflow.spec import load_one
 from jitflow.telemetry.metrics import CustomMetrics
 from jitflow.testing.fake_executor import FakeExecutor, FakeMachine, ScriptedEnd
-from jitflow.testing.fake_storage import FakeStorage
+from jitflow.testing.fake_storage import FakeStorage, Script
 from jitflow.testing.memory_store import MemoryStore
 
 pytestmark = pytest.mark.pure
@@ -59,12 +59,13 @@ class World:
         self.meters: CustomMetrics | None = None
         self.claims: ClaimKeeper | None = None
         self.limits = (0, 0)
+        self.make_executor = FakeExecutor
         self.executor = FakeExecutor(script, self.machine)
         self._folder = folder
 
     @asynccontextmanager
     async def engine(self, *, lookahead: bool = True, max_pods: int = 1) -> AsyncIterator[Engine]:
-        self.executor = FakeExecutor(self.script, self.machine)
+        self.executor = self.make_executor(self.script, self.machine)
         clock = SystemClock()
         locator = Locator(remotes={"far": RemoteName(type="s3")}, repository=ObjectRef(remote="far", path="artifacts"))
         engine = Engine(
@@ -183,6 +184,71 @@ def test_a_restart_adopts_what_runs_and_hears_what_ended(tmp_path: Path) -> None
             world.executor.finish(second)
             await phase(engine, row.uid, "Succeeded")
             assert set(world.machine.started.values()) == {1}
+
+    asyncio.run(scenario())
+
+
+ONE_WITH_OUTPUT = """
+entrypoint: main
+templates:
+- name: main
+  container: {image: busybox, command: [work]}
+  outputs: {artifacts: [{name: out, path: /out, archive: {none: {}}, plugin: {name: rclone, key: "far:out"}}]}
+"""
+
+
+class LateExecutor(FakeExecutor):
+    """Tells the ends of an earlier life only after a while, as one whose pods' sandboxes are still being taken down."""
+
+    def _take(self, key: str) -> None:
+        if key not in self._known:
+            asyncio.get_running_loop().call_later(0.1, super()._take, key)
+
+
+def test_what_a_pod_wrote_is_saved_though_its_end_is_told_late_after_a_restart(tmp_path: Path) -> None:
+    (tmp_path / "out").write_bytes(b"result")
+
+    def script(pod: Pod) -> ScriptedEnd:
+        made = CollectedArtifact(name="out", source=str(tmp_path / "out"), size_bytes=6)
+        return ScriptedEnd(end=PodEnd(key=pod.key, exit_code=0, started_at=1.0, finished_at=2.0, artifacts=(made,)))
+
+    async def scenario() -> None:
+        world = World(tmp_path, script)
+        out = ObjectRef(remote="far", path="out")
+        world.far.script(out, Script(gate=asyncio.Event()))
+        async with world.engine() as engine:
+            row = await engine.create(workflow(ONE_WITH_OUTPUT))
+            while not world.far.seen.stored:
+                await asyncio.sleep(0.005)
+        world.far.script(out, None)
+        world.store._documents.pop("stageout")  # the data plane had not heard of it yet
+        for file in (tmp_path / "primary").glob("objects/*/*"):
+            file.rename(tmp_path / "out")
+        world.make_executor = LateExecutor
+        async with world.engine() as engine:
+            await phase(engine, row.uid, "Succeeded")
+        assert world.far.get(out) == b"result"
+
+    asyncio.run(scenario())
+
+
+def test_a_start_ends_pods_of_runs_that_have_ended_and_withdraws_these(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        world = World(tmp_path, well)
+        async with world.engine() as engine:
+            row = await engine.create(workflow(TWO))
+            await phase(engine, row.uid, "Succeeded")
+        # The server was killed before it could tell the executor and the data plane.
+        world.script = None
+        image = PodImage(name="host")
+        await FakeExecutor(None, world.machine).start(Pod(key=f"{row.uid}.stray", name="stray", image=image, command=("x",)))
+        await world.store.put("owner", [(row.uid, b"default")])
+        async with world.engine():
+            for _ in range(400):
+                if not world.machine.pods and not await world.store.items("owner"):
+                    return
+                await asyncio.sleep(0.005)
+        raise AssertionError(f"left over: {world.machine.pods}, {await world.store.items('owner')}")
 
     asyncio.run(scenario())
 

@@ -643,3 +643,35 @@ def test_keeping_and_evicting_by_hand() -> None:
     planner.found(ref("c"), 50)
     planner.set_capacity(60)
     assert planner.keep(ref("c")), "with what is kept it is more than the capacity now"
+
+
+def test_a_step_that_only_the_order_holds_back_goes_when_nothing_else_runs() -> None:
+    """What comes first may wait for this one: its workflow lets one step run at a time, and this one has the place."""
+    planner = a_planner(100)
+
+    def passing(name: str, written: str, size: int) -> FutureStep:
+        made = FutureOutput(ref=ref(written), size_bytes=size, transient=True)
+        return replace(step(name, ("a", 50)), outputs=(made,))
+
+    first, second = passing("first", "x", 40), passing("second", "y", 45)
+    planner.announce("w", [first, second, step("last", ("x", 40), ("y", 45))])
+    planner.ask("w", second)
+    assert not [one for one in planner.decide(0.0) if isinstance(one, Fetch) and one.urgent]
+    wake = planner.next_wake()
+    assert wake is not None
+    planner.decide(wake)
+    planner.arrived(ref("a"))
+    assert Grant(step="w/second") in planner.decide(wake)
+    assert planner.audit() == ()
+
+
+def test_a_transfer_whose_wait_is_over_begins_though_the_clock_is_set_back() -> None:
+    planner = a_planner(100, transfers=1)
+    planner.ask("w", step("s", ("a", 10)))
+    planner.ask("w", step("t", ("b", 10)))
+    planner.decide(0.0)
+    planner.fetch_failed(ref("a"), retry_at=10.0)
+    assert [one.ref.path for one in planner.decide(1.0) if isinstance(one, Fetch)] == ["b"]
+    assert not planner.decide(11.0)
+    planner.arrived(ref("b"))
+    assert [one.ref.path for one in planner.decide(5.0) if isinstance(one, Fetch)] == ["a"]

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import random
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -45,6 +46,8 @@ class Tuning:
     restored_lease_s: float = 600.0
     check_every_s: float = 300.0
     draw: Callable[[], float] = field(default=random.random)
+    stopwatch: Callable[[], float] = field(default=time.perf_counter)
+    """Tells how long the data plane's own work takes."""
 
     def backoff(self, attempt: int) -> float:
         """Return how long to wait after a failed attempt (from 1), with jitter."""

@@ -122,7 +122,14 @@ class Leases:
             )
             self._held[step] = doc
             core.journal.put(records.LEASE, step, records.encode(doc))
-        if doc is not None:
+            core.owner.start(self._give(doc), f"give {step} its lease")
+        elif doc is not None:
+            self._hand_over(doc)
+
+    async def _give(self, doc: LeaseDoc) -> None:
+        """Give a lease when it is known for ever: after a kill, nothing is evicted that its pod still reads."""
+        await self._core.journal.durable()
+        if self._held.get(doc.step.id) is doc:
             self._hand_over(doc)
 
     def _hand_over(self, doc: LeaseDoc) -> None:

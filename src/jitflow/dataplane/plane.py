@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Collection, Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -224,6 +224,7 @@ class LocalDataPlane:
         core.load_freed(await self._store.items(records.FREED))
         await self._reality.load(self._store, self._stageout.promised(), self._pins)
         await self._leases.load(self._store, self._stageout.obligations)
+        self._reality.let_go()
         self._transfers.adopt(begun)
         await core.primary.settle()
         self._owner.start(core.journal.run(), "journal")
@@ -251,6 +252,11 @@ class LocalDataPlane:
     def belongs(self, uid: WorkflowUid, namespace: str) -> None:
         """Say whose a workflow is (see `DataPlane.belongs`)."""
         self._quotas.belongs(uid, namespace)
+
+    def workflows(self) -> Collection[WorkflowUid]:
+        """Return the workflows that were not withdrawn (see `DataPlane.workflows`)."""
+        promised = (one.uid for one in self._stageout.obligations.values() if not one.orphan)
+        return tuple(dict.fromkeys((*self._quotas.workflows(), *promised)))
 
     async def admit(self, uid: WorkflowUid, steps: Sequence[FutureStep], namespace: str = "") -> None:
         """Look a workflow's inputs up before it begins (see `DataPlane.admit`)."""

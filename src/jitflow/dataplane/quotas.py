@@ -43,6 +43,10 @@ class Quotas:
             self._core.planner.set_quota(namespace, usual.bytes, usual.objects)
         self._core.planner.belong(uid, namespace)
 
+    def workflows(self) -> Sequence[WorkflowUid]:
+        """Return the workflows that have an owner."""
+        return tuple(self._owners)
+
     def withdraw(self, uid: WorkflowUid) -> None:
         """The workflow has ended."""
         if self._owners.pop(uid, None) is not None:

@@ -46,6 +46,7 @@ class Reality:
         self._told: Mapping[str, int] = {}
         """The strangers that were told of last."""
         self._turn = asyncio.Lock()
+        self._unpromised: list[ObjectRef] = []
 
     # -- at the start ------------------------------------------------------------------------------------------------------
 
@@ -70,8 +71,14 @@ class Reality:
             keepers, uid = kept.get(row.ref, ()), promised.get(row.location, "")
             core.planner.found(row.ref, row.size_bytes, dirty=row.dirty, keepers=keepers, uid=uid)
             if row.dirty and row.location not in promised:
-                core.planner.abandoned(row.ref)
+                self._unpromised.append(row.ref)
         self._count_strangers(strangers)
+
+    def let_go(self) -> None:
+        """Let go of outputs that nobody promises to send any more; when it is known which steps still read them."""
+        unpromised, self._unpromised = self._unpromised, []
+        for ref in unpromised:
+            self._core.planner.abandoned(ref)
 
     async def _read(self, store: StateStore) -> dict[bytes, str]:
         """Read the catalogue, a page at a time: as documents of the store it would be too large; return the names by place."""

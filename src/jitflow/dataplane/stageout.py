@@ -17,7 +17,7 @@ from jitflow.dataplane.turns import Rank
 from jitflow.dataplane.twins import content_of
 from jitflow.dataplane.unsent import UnsentFolder, chosen, listed
 from jitflow.dataplane.uploads import Uploads
-from jitflow.model.data import ObjectInfo, ObjectRef, StepId, WorkflowUid
+from jitflow.model.data import ObjectInfo, ObjectRef, ReplicaState, StepId, WorkflowUid
 from jitflow.model.reports import Upload
 from jitflow.planner import Bypass, Store, Take
 from jitflow.ports.dataplane import OutputObject, StagedOut
@@ -47,6 +47,8 @@ class StageOut:
         self._busy: dict[ObjectRef, int] = {}
         self._parked: dict[ObjectRef, _Pair] = {}
         self._spills: set[ObjectRef] = set()
+        self._wanted: set[ObjectRef] = set()
+        """Outputs whose room is needed and that are not parked yet."""
         self._sending: dict[ObjectRef, asyncio.Task[None]] = {}
         self._lacking = False
         self.failed: dict[ObjectRef, _Pair] = {}
@@ -73,6 +75,8 @@ class StageOut:
     def resume(self) -> None:
         """Go on with what is not proven yet; outputs that were given up are tried again."""
         for obligation in list(self.obligations.values()):
+            if obligation.orphan and obligation.closed:
+                self._forget(obligation)
             for output in obligation.outputs:
                 if output.parked:
                     self._restore(obligation, output)
@@ -205,7 +209,8 @@ class StageOut:
                     if output.transient and output.location:
                         self._park(obligation, output)
                     else:
-                        self._proved(obligation, output, await self._send(obligation, output, again=answer is None))
+                        info = await self._send(obligation, output, again=answer is None)
+                        await self._proved(obligation, output, info)
                 except asyncio.CancelledError:
                     raise
                 except Exception as error:
@@ -215,7 +220,7 @@ class StageOut:
             self._leave(output.ref)
         if output.proven:
             await self._folder.remove(output)
-        self._ended(obligation)
+        await self._ended(obligation)
 
     async def _send(self, obligation: Obligation, output: OutputDoc, *, again: bool = False, forever: bool = False) -> ObjectInfo:
         task = asyncio.current_task()
@@ -228,9 +233,12 @@ class StageOut:
         finally:
             del self._sending[output.ref]
 
-    def _ended(self, obligation: Obligation) -> None:
+    async def _ended(self, obligation: Obligation) -> None:
         """Something has become of an output."""
         self._safe(obligation)
+        if obligation.finished and self.obligations.get(obligation.step) is obligation:
+            # Who is told removes what the step has left: what became of it has to be known after a kill.
+            await self._core.journal.durable()
         if obligation.finished and self.obligations.get(obligation.step) is obligation:
             self._tell(obligation)
             if obligation.orphan:
@@ -246,6 +254,7 @@ class StageOut:
         self._busy[ref] -= 1
         if not self._busy[ref]:
             del self._busy[ref], self._turns[ref]
+            self._wanted.discard(ref)
 
     @asynccontextmanager
     async def alone(self, ref: ObjectRef) -> AsyncGenerator[None]:
@@ -293,12 +302,19 @@ class StageOut:
     # -- outputs that stay -------------------------------------------------------------------------------------------------
 
     def _park(self, obligation: Obligation, output: OutputDoc) -> None:
+        view = self._core.planner.item(output.ref)
+        if view is None or view.state is not ReplicaState.RESIDENT:  # nobody reads it, and its room was wanted at once
+            self._let_go(obligation, output)
+            return
         output.parked = True
         self._core.provenance.wrote(obligation.step, output.ref, output.name, output.size_bytes, None)
         self._parked[output.ref] = (obligation, output)
         self._transients.keep(obligation.uid, output.ref)
         if obligation.orphan:
             self._core.planner.let_go(output.ref)
+        if output.ref in self._wanted:
+            self._wanted.discard(output.ref)
+            self._start_spill(obligation, output)
 
     def _unpark(self, ref: ObjectRef) -> _Pair | None:
         pair = self._parked.pop(ref, None)
@@ -307,12 +323,17 @@ class StageOut:
         return pair
 
     def store(self, command: Store) -> None:
-        """The planner needs the room of an output that only the primary has."""
+        """The planner needs the room of an output that only the primary has, or will have in a moment."""
         pair = self._parked.get(command.ref)
-        if pair is not None and command.ref not in self._spills:
-            self._busy[command.ref] = self._busy.get(command.ref, 0) + 1
-            self._spills.add(command.ref)
-            self._core.owner.start(self._spill(*pair), f"spill {command.ref}")
+        if pair is None:
+            self._wanted.add(command.ref)
+        elif command.ref not in self._spills:
+            self._start_spill(*pair)
+
+    def _start_spill(self, obligation: Obligation, output: OutputDoc) -> None:
+        self._busy[output.ref] = self._busy.get(output.ref, 0) + 1
+        self._spills.add(output.ref)
+        self._core.owner.start(self._spill(obligation, output), f"spill {output.ref}")
 
     async def _spill(self, obligation: Obligation, output: OutputDoc) -> None:
         """Send an output away. There is no giving up: it is wanted, and its room too."""
@@ -320,12 +341,11 @@ class StageOut:
             async with self._turns.setdefault(output.ref, asyncio.Lock()):
                 info = await self._send(obligation, output, forever=True)
                 self._unpark(output.ref)
-                self._proved(obligation, output, info)
-                self._save(obligation)
+                await self._proved(obligation, output, info)
         finally:
             self._spills.discard(output.ref)
             self._leave(output.ref)
-        self._ended(obligation)
+        await self._ended(obligation)
 
     def freed(self, ref: ObjectRef) -> None:
         """An output that only the primary has is about to go: nobody needs it any more."""
@@ -333,13 +353,17 @@ class StageOut:
             self._sending[ref].cancel()
         pair = self._unpark(ref)
         if pair is not None:
-            obligation, output = pair
-            output.freed = True
-            self._save(obligation)
-            self._transients.forget(obligation.uid, ref)
-            self._core.note_freed(ref, obligation.step)
+            self._let_go(*pair)
+            obligation, _ = pair
             if obligation.orphan and obligation.closed:
                 self._forget(obligation)
+
+    def _let_go(self, obligation: Obligation, output: OutputDoc) -> None:
+        """Remember that an output is gone which only the primary had."""
+        output.freed = True
+        self._save(obligation)
+        self._transients.forget(obligation.uid, output.ref)
+        self._core.note_freed(output.ref, obligation.step)
 
     def export(self, ref: ObjectRef) -> None:
         """An output that may stay in the primary is wanted at its secondary after all."""
@@ -417,10 +441,13 @@ class StageOut:
         """Return where an output lies on this machine, None if it does not."""
         return self._core.primary.local(output.location) if output.location else Path(output.source)
 
-    def _proved(self, obligation: Obligation, output: OutputDoc, info: ObjectInfo) -> None:
+    async def _proved(self, obligation: Obligation, output: OutputDoc, info: ObjectInfo) -> None:
+        """Know for ever that an output is at its secondary, and only then let the planner evict it."""
         core = self._core
         output.proven = True
         core.provenance.wrote(obligation.step, output.ref, output.name, output.size_bytes, info)
+        self._save(obligation)
+        await core.journal.durable()
         core.know(info.ref, info)
         row = core.rows.get(output.ref)
         if row is not None and row.location == output.location:

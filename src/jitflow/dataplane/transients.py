@@ -55,8 +55,8 @@ class Transients:
             return []
         flow = self._flows.setdefault(uid, _Flow())
         tracked = may | flow.may | flow.kept.keys()
-        gathered = _gathered(tracked, steps)
-        flow.may, flow.open_ended = (flow.may | may) - gathered, open_ended
+        gathered = sorted(_gathered(tracked, steps))
+        flow.may, flow.open_ended = (flow.may | may).difference(gathered), open_ended
         for name in [name for name in flow.reads if name not in flow.begun]:
             self._drop(flow, name)
         for step in steps:
@@ -102,7 +102,7 @@ class Transients:
             return
         name = family or step
         flow.begun.discard(name)
-        self._sweep(flow, self._drop(flow, name))
+        self._sweep(flow, sorted(self._drop(flow, name)))  # in the same order in every process
 
     def _sweep(self, flow: _Flow, refs: Iterable[ObjectRef]) -> None:
         """Let outputs go that were read by all who read them."""

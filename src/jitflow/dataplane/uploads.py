@@ -1,7 +1,6 @@
 """Uploads: one at a time for each output, with patience, in the order of what waits for them."""
 
 import asyncio
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -23,7 +22,7 @@ class Uploads:
         """Send at most `transfers` at once to each remote; tell `links` of those that stand still."""
         self._core = core
         self._links = links
-        self.turns = Turns(transfers, time.perf_counter)
+        self.turns = Turns(transfers, core.tuning.stopwatch)
         self.flights: dict[ObjectRef, Flight] = {}
         self.errors: dict[ObjectRef, str] = {}
         """What went wrong last with an upload that is tried again."""

@@ -1,6 +1,7 @@
 """The engine: takes workflows, drives each by its events, and tells those who watch."""
 
 import contextlib
+import time
 from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
@@ -14,7 +15,7 @@ from jitflow.engine.limits import ClaimKeeper, Memos, NoClaimKeeper, NoMemos
 from jitflow.engine.locations import Locator
 from jitflow.engine.lookahead import Lookahead, with_names
 from jitflow.engine.performing import Keepers, Performer, Voice
-from jitflow.engine.plugins import WorkflowPlugins
+from jitflow.engine.plugins import WorkflowPlugins, is_plugin
 from jitflow.engine.podkeeper import PodKeeper, PodKeeperConfig, pod_key, step_id
 from jitflow.engine.remembering import Remembering
 from jitflow.engine.run import LiveRun, Turn, decode_note
@@ -25,6 +26,7 @@ from jitflow.engine.taskkeeper import TaskKeeper
 from jitflow.engine.tasks import Owner
 from jitflow.engine.throttle import POSTPONED, Throttle
 from jitflow.engine.timers import Timers
+from jitflow.machine.foreignlife import PREFIX as FOREIGN
 from jitflow.machine.times import rfc3339
 from jitflow.model import argo, repositories
 from jitflow.model.data import ObjectRef, StepId
@@ -56,6 +58,10 @@ from jitflow.telemetry.metrics import CustomMetrics, Figures, by, one
 MAX_EVENTS = 10_000
 """Lines of history returned at once."""
 
+_END_PATIENCE_S = 10.0
+_END_LOOK_S = 0.02
+"""A start waits so long for ends that are known to have been, and looks so often."""
+
 _log = logger("engine")
 
 
@@ -83,10 +89,12 @@ class Engine:
         plugins: WorkflowPlugins | None = None,
         defaults: argo.Workflow | None = None,
         keeps_archive: bool = False,
+        stopwatch: Callable[[], float] = time.perf_counter,
     ) -> None:
         """Hold the adapters; `open` begins.
 
-        `locator` is asked anew each time: remotes come and go. `keeps_archive`: what has ended is archived.
+        `locator` is asked anew each time: remotes come and go. `keeps_archive`: what has ended is archived. `stopwatch` tells
+        how long the engine's own work takes.
         """
         self._repository = repository
         self._defaults = defaults
@@ -97,6 +105,7 @@ class Engine:
         self._ids = ids
         self._locator = locator
         self._archive_logs = config.archive_logs
+        self._grace_s = config.grace_s
         self._objects = Remembering(objects, memos or NoMemos())
         self._owner = Owner(self._task_failed)
         self._runs = Runs(
@@ -110,6 +119,7 @@ class Engine:
             objects,
             run_times=self._run_times,
             clock=clock,
+            stopwatch=stopwatch,
             enabled=config.lookahead,
             intermediates=config.intermediates,
         )
@@ -174,6 +184,7 @@ class Engine:
             self._plugins.adopted(adopted, {run.uid for run in runs})
         await self._deletion.open()
         await self._run_times.open()
+        await self._hear_ends(runs)
         early, self._early = self._early or [], None
         ends = {end.key: end for end in early}
         runs.sort(key=lambda run: run.row.created_at)
@@ -188,7 +199,46 @@ class Engine:
             self._pod_ended(end)
         self._performer.open_locks()
         self._begin_postponed(runs)
+        await self._withdraw_ended()
+        self._owner.spawn(self._end_strays(adopted), "end pods of runs that have ended")
         await self._deletion.resume()
+
+    async def _end_strays(self, adopted: Sequence[str]) -> None:
+        """End the pods of runs that have ended: a kill between their end and the pods' would let them run on."""
+        for key in adopted:
+            uid = key.partition(".")[0]
+            if uid in self._runs or is_plugin(key):
+                continue
+            stored = await self._store.load(uid)
+            if uid not in self._runs and (stored is None or stored.row.finished_at is not None):
+                await self._executor.terminate(key, self._grace_s)
+
+    async def _withdraw_ended(self) -> None:
+        """Tell the data plane of runs that had ended when it could not hear of it any more."""
+        for uid in self._dataplane.workflows():
+            if uid in self._runs or uid.startswith(FOREIGN):
+                continue
+            stored = await self._store.load(uid)
+            if uid not in self._runs:
+                self._dataplane.withdraw(uid, good=stored is None or stored.row.phase == "Succeeded")
+
+    async def _hear_ends(self, runs: Sequence[LiveRun]) -> None:
+        """Wait for the ends of pods whose nodes have ended already: what they wrote is handed over before others ask for it.
+
+        An executor tells an end when it has been recorded; what takes a sandbox down may still be at work when it is adopted.
+        """
+        awaited = {
+            pod_key(run.uid, effect.node_id)
+            for run in runs
+            for effect in run.open_effects.values()
+            if isinstance(effect, LaunchPod) and machine.is_ended(run.state, effect.node_id)
+            if self._pods.survives(run.uid, effect.node_id)
+        }
+        for _ in range(int(_END_PATIENCE_S / _END_LOOK_S)):
+            awaited -= {end.key for end in self._early or ()}
+            if not awaited:
+                return
+            await self._clock.sleep(_END_LOOK_S)
 
     def _begin_postponed(self, runs: Sequence[LiveRun]) -> None:
         """Count the workflows that run, then let those begin for which there is a place."""
@@ -229,7 +279,7 @@ class Engine:
                 continue  # the node hears of the end, and then hands over what it takes
             if end is not None:
                 self._pods.ended(run.uid, effect.node_id, end, good=machine.is_good(run.state, effect.node_id))
-            else:
+            elif not self._pods.survives(run.uid, effect.node_id):  # else its end is told again, a little later
                 lost = "the pod's directory is gone: its outputs cannot be saved any more"
                 self._runs.post(run.uid, OutputsSaved(node_id=effect.node_id, error=lost))
         for effect in surviving:

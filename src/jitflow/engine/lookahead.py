@@ -1,7 +1,6 @@
 """Looking ahead: what a run will read and write from now on, told to the data plane."""
 
 import asyncio
-import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 
 from msgspec import Struct
@@ -48,13 +47,16 @@ class Lookahead:
         *,
         run_times: RunTimes,
         clock: Clock,
+        stopwatch: Callable[[], float],
         enabled: bool,
         intermediates: str = "keep",
     ) -> None:
         """Announce to `dataplane` what `is_live`; nothing when not `enabled` (each step fetches its own inputs).
 
-        `intermediates`: `keep` or `when-needed`, for artifacts that steps hand on to each other.
+        `stopwatch`: tells how long looking ahead takes. `intermediates`: `keep` or `when-needed`, for artifacts that steps hand
+        on to each other.
         """
+        self._stopwatch = stopwatch
         self._intermediates = intermediates
         self._dataplane = dataplane
         self._locator = locator
@@ -69,13 +71,13 @@ class Lookahead:
         run.announcing = False
         if not run.has_data or not self._enabled or not self._is_live(run.uid):
             return
-        began = time.perf_counter()
+        began = self._stopwatch()
         coming = self._coming(run.state)
         steps, run.hidden_steps = self._located(run.uid, run.state, coming)
         run.estimates = {key: self._run_times.of(key) for key in {step.fingerprint for step in coming}}
         priority = run.state.program.spec.priority or 0
         self._dataplane.announce(run.uid, steps, open_ended=run.hidden_steps, priority=priority)
-        run.announce_cost_s = time.perf_counter() - began
+        run.announce_cost_s = self._stopwatch() - began
 
     def announce_soon(self, run: LiveRun, learned: Collection[str] = ()) -> None:
         """Look ahead again if steps were hidden, or if much was `learned` of templates; but not all the time."""

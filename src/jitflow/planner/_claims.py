@@ -20,6 +20,8 @@ from jitflow.planner.commands import Command, Grant, Refuse
 _SCAN = 64
 _TRUSTED_SCANS = 32
 _NEAR = 1024
+_ORDER_PATIENCE_S = 5.0
+"""So long nothing runs rather than a step out of order: what comes first may ask in a moment."""
 _UNPARKED = 8
 """So many steps of a namespace are tried again when its quota has become lighter."""
 
@@ -91,6 +93,10 @@ class Claims:
         self._scans = 0
         self._bounded = False
         """Whether the envelope holds in this scan."""
+        self._held_back: Step | None = None
+        """The first ready step that only the order holds back."""
+        self.wake_at: float | None = None
+        """When a step that only the order holds back may go all the same, for nothing else runs."""
 
     # -- asking ------------------------------------------------------------------------------------------------------------
 
@@ -176,7 +182,8 @@ class Claims:
         if self._items.accounts.eased:
             self._ease()
         fresh = self.stirred or freed or self.lacking < self._lacking_then
-        if not fresh:
+        overdue = self.wake_at is not None and self._steps.now >= self.wake_at
+        if not fresh and not overdue:
             return
         self.stirred = False
         self._scans += 1
@@ -185,21 +192,38 @@ class Claims:
         self.head = self._scan(out, forget)
         if self.head is not None:
             self._spill(self.head, out)
+        self._let_pass()
         # In its order a claim may allow others that were held back for it.
         self.stirred = self.active > before and self._envelope is not None
         self._fixed_then, self._objects_then = self._items.fixed, self._items.fixed_objects
         self._lacking_then = self.lacking
 
+    def _let_pass(self) -> None:
+        """Claim a step out of order where nothing else runs and what comes first does not ask: that may wait for this one."""
+        step = self._held_back
+        if step is None or self.active:
+            self.wake_at = None
+        elif self.wake_at is None:
+            self.wake_at = self._steps.now + _ORDER_PATIENCE_S
+        elif self._steps.now >= self.wake_at:
+            self.wake_at = None
+            verdict, reserve = self._try(step)
+            if verdict in {_Verdict.FITS, _Verdict.CROWDS}:
+                self._claim(step, reserve)
+
     def _scan(self, out: list[Command], forget: Callable[[Step], None]) -> Step | None:
         """Claim of the next ready steps what fits; return the first one for which there was no room."""
         ready = self._steps.ready
         head: Step | None = None
+        self._held_back = None
         place = 0
         for _ in range(_SCAN):
             if place >= len(ready) or self.active >= self._most or (head is not None and self.guarded(head)):
                 break
             step = ready[place][2]
-            if self._crowded(step) or (head is not None and self._hopeless(step)):
+            crowded = self._crowded(step)
+            if crowded or (head is not None and self._hopeless(step)):
+                self._held_back = self._held_back or (step if crowded else None)
                 place += 1
                 continue
             verdict, reserve = self._try(step)
@@ -217,6 +241,8 @@ class Claims:
             else:
                 place += 1
                 self.shortages += verdict is not _Verdict.LATER
+                if verdict is _Verdict.CROWDS and self._held_back is None:
+                    self._held_back = step
                 if verdict is _Verdict.NO_ROOM and head is None:
                     head = step
         self._scan_near(head)

@@ -124,7 +124,9 @@ class Fetches:
 
     def _wake(self, now: float) -> None:
         while self._delayed and self._delayed[0][0] <= now:
-            _, _, item = heapq.heappop(self._delayed)
+            at, _, item = heapq.heappop(self._delayed)
+            if item.retry_at <= at:
+                item.retry_at = 0.0  # its wait is over, even if the clock is set back before there is a place for it
             if item.state is ReplicaState.QUEUED and item.waiters:
                 self.want(item, next(iter(item.waiters.values())))
             else:

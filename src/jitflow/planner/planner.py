@@ -51,7 +51,8 @@ class Planner(ObjectEvents):
 
     def next_wake(self) -> float | None:
         """Return when `decide` should be called though nothing happened, if ever."""
-        return self._fetches.next_wake()
+        times = [at for at in (self._fetches.next_wake(), self._claims.wake_at) if at is not None]
+        return min(times, default=None)
 
     # -- the future --------------------------------------------------------------------------------------------------------
 

@@ -1,6 +1,6 @@
 """The data side as the engine sees it: announce the future, take a lease, give results back."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -91,6 +91,13 @@ class DataPlane(Protocol):
 
     def belongs(self, uid: WorkflowUid, namespace: str) -> None:
         """Say whose a workflow is, before anything else of it and again after a restart: its namespace pays for what it needs."""
+        ...
+
+    def workflows(self) -> Collection[WorkflowUid]:
+        """Return the workflows that were not withdrawn yet, as far as something of them is kept over restarts.
+
+        One may have ended just before a restart that kept `withdraw` from being heard: whoever drives workflows looks after that.
+        """
         ...
 
     async def admit(self, uid: WorkflowUid, steps: Sequence[FutureStep], namespace: str = "") -> None:

@@ -1,0 +1,167 @@
+"""One run: a world, a workload and faults from a seed, until everything has ended; then the checks."""
+
+import shutil
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from msgspec import Struct
+
+from benchmark.simulate import checks, plan, workload
+from benchmark.simulate.disk import prepare
+from benchmark.simulate.people import People
+from benchmark.simulate.plan import TROUBLED_S, Fault, Plan
+from benchmark.simulate.server import Site
+from benchmark.simulate.workload import Workload
+from benchmark.simulate.world import Life, Violation, World
+from jitflow.model.data import ObjectRef, ReplicaState
+from jitflow.model.problems import Refused
+from jitflow.ports.errors import PortError
+
+PATIENCE_S = 4 * 3600.0
+"""After the trouble, everything has to end in this time."""
+AFTERWARDS_S = 1500.0
+"""Then it has so long to give back what it holds."""
+LOOK_S = 20.0
+
+
+class Outcome(Struct, frozen=True, kw_only=True):
+    """What a run came to. `wrong`: what was seen that must never be; empty if all was well."""
+
+    seed: int
+    wrong: str
+    trace: str
+    effects: int
+    steps: int
+    lives: int
+    pods: int
+    simulated_s: float
+    injected: dict[str, int]
+    did: dict[str, int]
+    log: tuple[str, ...] = ()
+
+
+def drawn(seed: int, drops: Sequence[str] = ()) -> tuple[list[Fault], Workload]:
+    """Return the faults and the workload of a seed, without some: `f0` the first fault, `c0` a command, `w0` a workflow."""
+    faults, load = plan.draw(seed), workload.draw(seed)
+    gone = {load.workflows[number].name for number in _numbers(drops, "w")}
+    faults = [fault for number, fault in enumerate(faults) if number not in _numbers(drops, "f")]
+    commands = [one for number, one in enumerate(load.commands) if number not in _numbers(drops, "c")]
+    load.commands = [one for one in commands if one.workflow not in gone]
+    load.workflows = [one for one in load.workflows if one.name not in gone]
+    return faults, load
+
+
+def _numbers(drops: Sequence[str], kind: str) -> set[int]:
+    return {int(drop[1:]) for drop in drops if drop[0] == kind}
+
+
+def simulate(seed: int, drops: Sequence[str] = (), *, log: bool = False) -> Outcome:
+    """Run a seed, without what is to be left out of it (see `drawn`)."""
+    faults, load = drawn(seed, drops)
+    memory = Path("/dev/shm")
+    folder = Path(tempfile.mkdtemp(prefix=f"jitflow-sim-{seed}-", dir=memory if memory.is_dir() else None))
+    try:
+        return _Run(seed, faults, load, folder, log=log).run()
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+class _Run:
+    def __init__(self, seed: int, faults: Sequence[Fault], load: Workload, folder: Path, *, log: bool) -> None:
+        self.seed = seed
+        self.world = world = World(seed, Plan(faults), folder)
+        world.log = [] if log else None
+        self.site = Site(world, seed, load)
+        self.people = People(self.site)
+        self.starts = 0
+        prepare(folder / "primary")
+        load.seed_stores(self.site.stores)
+        world.on_death = self._died
+        self.site.machine.allow_again = self._may_run_again
+        for fault in faults:
+            if fault.kind == "clock jump":
+                world.at(fault.at, lambda fault=fault: world.jump(fault.by_s))
+
+    def run(self) -> Outcome:
+        wrong = ""
+        try:
+            self._go()
+        except Violation as error:
+            wrong = str(error)
+        finally:
+            self.world.close()
+        world = self.world
+        return Outcome(
+            seed=self.seed,
+            wrong=wrong,
+            trace=world.trace,
+            effects=world.effects,
+            steps=world.steps,
+            lives=self.starts,
+            pods=sum(self.site.machine.started.values()),
+            simulated_s=world.now,
+            injected=dict(world.injected),
+            did=dict(world.did),
+            log=tuple(world.log or ()),
+        )
+
+    def _go(self) -> None:
+        world = self.world
+        self._start()
+        self.people.come()
+        world.run(TROUBLED_S)
+        world.plan.heal()
+        world.tell("all trouble is over")
+        limit = TROUBLED_S + PATIENCE_S
+        while unfinished := checks.unfinished(self.site, self.people):
+            if world.now >= limit:
+                world.never(f"stuck: {', '.join(unfinished)} do not end: {checks.waits(self.site)}")
+            self.people.resume_all()
+            world.run(min(limit, world.now + LOOK_S), lambda: not checks.unfinished(self.site, self.people))
+        world.run(world.now + AFTERWARDS_S)
+        for wrong in checks.at_the_end(self.site, self.people):
+            world.never(wrong)
+
+    # -- the server --------------------------------------------------------------------------------------------------------
+
+    def _start(self) -> None:
+        if self.world.life is not None:
+            return
+        self.starts += 1
+        self.world.start(self._serve)
+
+    async def _serve(self, life: Life) -> None:
+        site, world = self.site, self.world
+        try:
+            await site.serve(life)
+        except (PortError, Refused, OSError) as error:
+            world.tell(f"[{life.number}] could not start: {error}")
+            if not world.plan.trouble(world.now):
+                world.never(f"a server could not start, though nothing is wrong: {error!r}")
+            world.kill(life, "at a start that failed")
+            return
+        assert site.storage is not None
+        site.storage.before_fetch = self._before_fetch
+        life.dataplane._owner._failed = lambda error: world.never(f"a task of the data plane failed: {error!r}")
+        life.engine._owner._on_failure = lambda name, error: world.never(f"a task of the engine failed: {name}: {error!r}")
+
+    def _died(self) -> None:
+        self.world.after(0.1 + 20 * self.world.chance() ** 3, self._start)
+
+    # -- invariants --------------------------------------------------------------------------------------------------------
+
+    def _before_fetch(self, ref: ObjectRef) -> None:
+        life = self.world.life
+        if life is None or not life.ready:
+            return
+        core = life.dataplane._core
+        row, view = core.rows.get(ref), core.planner.item(ref)
+        if row is not None and view is not None and view.state is ReplicaState.RESIDENT:
+            self.world.never(f"{ref} is fetched while it is resident")
+
+    def _may_run_again(self, key: str) -> bool:
+        """Return whether a pod that had ended well may be started again: only if its node was told to have failed."""
+        uid = key.partition(".")[0]
+        run = self.site.state._runs.get(uid)
+        return self.world.plan.hurt or (run is not None and run.row.name.removesuffix("-again") in self.people.steered)
