@@ -10,7 +10,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from benchmark.simulate.files import HEAD_BYTES, used_bytes, write_file
+from benchmark.simulate.files import HEAD_BYTES, NOTE, used_bytes, write_file
 from benchmark.simulate.world import Life, World
 from jitflow.model.data import ObjectInfo, ObjectRef
 from jitflow.ports.errors import (
@@ -178,7 +178,7 @@ class SimStorage:
         """Return the piece to begin with, of an object of which something may have come before."""
         if kept is None:
             return 0
-        note = kept / "note"
+        note = kept / NOTE
         if note.exists():
             version, done = json.loads(note.read_text())
             if version == info.version:
@@ -203,7 +203,7 @@ class SimStorage:
             os.makedirs(kept, exist_ok=True)
             with open(kept / "data", "ab") as file:
                 file.truncate(info.size_bytes)
-            (kept / "note").write_text(json.dumps([info.version, min(piece + 1, PIECES - 1)]))
+            (kept / NOTE).write_text(json.dumps([info.version, min(piece + 1, PIECES - 1)]))
         elif not last:
             where = target / "part" if ref.is_prefix else target
             write_file(where, b"", info.size_bytes * (piece + 1) // PIECES)

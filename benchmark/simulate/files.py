@@ -4,6 +4,8 @@ import os
 from pathlib import Path
 
 HEAD_BYTES = 4096
+NOTE = "note"
+"""What a transfer that is kept says of itself; no part of an object."""
 
 
 def write_file(path: Path, data: bytes, size: int) -> None:
@@ -29,7 +31,7 @@ def read_tree(path: Path) -> dict[str, bytes]:
 
 
 def used_bytes(folder: str) -> int:
-    """Return the bytes of all files below a directory; a file with two names counts once."""
+    """Return the bytes of the objects' files below a directory; a file with two names counts once, notes of transfers do not."""
     total, seen, folders = 0, set[int](), [folder]
     while folders:
         try:
@@ -39,7 +41,7 @@ def used_bytes(folder: str) -> int:
         for entry in entries:
             if entry.is_dir(follow_symlinks=False):
                 folders.append(entry.path)
-            else:
+            elif entry.name != NOTE:
                 found = entry.stat(follow_symlinks=False)
                 if found.st_ino not in seen:
                     seen.add(found.st_ino)

@@ -32,6 +32,15 @@ class People:
         self.submitted: set[str] = set()
         self.refusals: list[str] = []
         self.busy = 0
+        self.ended_at: dict[str, float] = {}
+        """Since when workflows have ended, by uid, in the world's time."""
+        self._world.committed = self._committed
+
+    def _committed(self, row: RunRow) -> None:
+        if row.finished_at is None:
+            self.ended_at.pop(row.uid, None)
+        else:
+            self.ended_at.setdefault(row.uid, self._world.now)
 
     def come(self) -> None:
         """Let everybody come when it is their time."""

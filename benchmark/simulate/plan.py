@@ -12,6 +12,11 @@ LENIENT_S = 6.0
 """Trouble that lasts longer than this may end a step for want of attempts."""
 
 
+TRIED_AGAIN = {"cut", "stall", "wrong bytes", "busy", "link down", "disk full"}
+ATTEMPTS, SPELL_TRIES = 6, 4
+"""All that goes wrong may hit one transfer, which has so many attempts; trouble that lasts takes up to so many of them."""
+
+
 class Fault(Struct, frozen=True, kw_only=True):
     """One thing that goes wrong.
 
@@ -72,7 +77,8 @@ class Plan:
     @property
     def hurt(self) -> bool:
         """Whether something has happened for which steps may fail."""
-        return any(fault.hurts for fault in self.happened)
+        tries = sum(SPELL_TRIES if fault.for_s else fault.count for fault in self.happened if fault.kind in TRIED_AGAIN)
+        return any(fault.hurts for fault in self.happened) or tries >= ATTEMPTS
 
 
 CALLS = ("cut", "stall", "wrong bytes", "busy", "refused", "source changed", "pod lost", "pod not started", "end told twice")
@@ -94,6 +100,8 @@ def draw(seed: int) -> list[Fault]:
     for _ in range(rng.choice((0, 0, 1, 2))):
         for_s = rng.uniform(0.1, LENIENT_S) if harmless or rng.random() < 0.5 else rng.uniform(LENIENT_S, 60)
         faults.append(Fault(kind=rng.choice(SPELLS), at=rng.uniform(0, TROUBLED_S), for_s=for_s))
+    if rng.random() < 0.2:
+        faults.append(Fault(kind="replica lost", at=rng.uniform(0, TROUBLED_S), how=rng.choice(("gone", "short"))))
     if rng.random() < 0.25:
         faults.append(Fault(kind="clock jump", at=rng.uniform(0, TROUBLED_S), by_s=rng.choice((-3600, -5, 5, 90, 86400))))
     return faults

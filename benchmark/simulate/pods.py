@@ -59,6 +59,7 @@ class Machine:
         self.good: dict[PodKey, Pod] = {}
         """Pods that have ended well."""
         self.allow_again: Callable[[PodKey], bool] = lambda _: False
+        self.runs_on: Callable[[PodKey], bool] = lambda _: False
 
     @property
     def running(self) -> list[PodKey]:
@@ -94,6 +95,8 @@ class Machine:
         if one is None or one.end is not None:
             return
         world, pod = self._world, one.pod
+        if not terminated and self.runs_on(key):
+            world.never(f"pod {key} ran on though its workflow had ended")
         for item in pod.inputs:
             if read_tree(Path(item.source)) != one.reads[item.name]:
                 world.never(f"pod {key}: its input {item.name} changed while it ran: {item.source}")

@@ -109,7 +109,7 @@ class Site:
         )
         life.engine, life.dataplane = engine, dataplane
         await engine.open()
-        life.ready = True
+        life.ready, life.ready_at = True, world.now
         world.tell(f"[{life.number}] is ready")
 
 

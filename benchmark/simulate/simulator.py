@@ -1,5 +1,6 @@
 """One run: a world, a workload and faults from a seed, until everything has ended; then the checks."""
 
+import os
 import shutil
 import tempfile
 from collections.abc import Sequence
@@ -23,6 +24,8 @@ PATIENCE_S = 4 * 3600.0
 AFTERWARDS_S = 1500.0
 """Then it has so long to give back what it holds."""
 LOOK_S = 20.0
+STRAY_S = 30.0
+"""A pod has to be ended so long after its workflow."""
 
 
 class Outcome(Struct, frozen=True, kw_only=True):
@@ -79,9 +82,12 @@ class _Run:
         load.seed_stores(self.site.stores)
         world.on_death = self._died
         self.site.machine.allow_again = self._may_run_again
+        self.site.machine.runs_on = self._runs_on
         for fault in faults:
             if fault.kind == "clock jump":
                 world.at(fault.at, lambda fault=fault: world.jump(fault.by_s))
+            elif fault.kind == "replica lost":
+                world.at(fault.at, lambda fault=fault: self._lose(fault))
 
     def run(self) -> Outcome:
         wrong = ""
@@ -120,6 +126,7 @@ class _Run:
             self.people.resume_all()
             world.run(min(limit, world.now + LOOK_S), lambda: not checks.unfinished(self.site, self.people))
         world.run(world.now + AFTERWARDS_S)
+        world.run(world.now + 2 * AFTERWARDS_S, lambda: world.life is not None and world.life.ready)
         for wrong in checks.at_the_end(self.site, self.people):
             world.never(wrong)
 
@@ -149,6 +156,25 @@ class _Run:
     def _died(self) -> None:
         self.world.after(0.1 + 20 * self.world.chance() ** 3, self._start)
 
+    def _lose(self, fault: Fault) -> None:
+        """Let a file of the primary be gone or cut short that nobody needs now and that is elsewhere too."""
+        life = self.world.life
+        if life is None or not life.ready:
+            return
+        planner, rows = life.dataplane._core.planner, life.dataplane._core.rows
+        loose = [rows.get(view.ref) for view in planner.items() if not (view.dirty or view.claims)]
+        files = [self.world.folder / "primary" / row.location for row in loose if row is not None and row.location]
+        there = sorted(path for path in files if path.is_file() and str(path) not in self.site.machine.reading)
+        if not there:
+            return
+        path = there[int(self.world.chance() * len(there))]
+        self.world.injected["replica lost"] += 1
+        self.world.tell(f"{path.name} is lost: {fault.how}")
+        if fault.how == "gone" or path.stat().st_nlink > 1:
+            path.unlink()
+        else:
+            os.truncate(path, path.stat().st_size // 2)
+
     # -- invariants --------------------------------------------------------------------------------------------------------
 
     def _before_fetch(self, ref: ObjectRef) -> None:
@@ -165,3 +191,11 @@ class _Run:
         uid = key.partition(".")[0]
         run = self.site.state._runs.get(uid)
         return self.world.plan.hurt or (run is not None and run.row.name.removesuffix("-again") in self.people.steered)
+
+    def _runs_on(self, key: str) -> bool:
+        """Return whether a pod should have been ended long ago: its workflow has, and a server has had the time to see to it."""
+        run, life = self.site.state._runs.get(key.partition(".")[0]), self.world.life
+        ended_at = self.people.ended_at.get(key.partition(".")[0])
+        late = self.world.now - STRAY_S
+        gone = run is None or run.row.finished_at is not None
+        return gone and ended_at is not None and ended_at < late and life is not None and life.ready and life.ready_at < late

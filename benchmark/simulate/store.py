@@ -39,7 +39,12 @@ class SimStore:
         return at_once(work())
 
     async def commit(self, commit: Commit) -> int:
-        return await self._write(f"commit {commit.row.name}", lambda: self._state.commit(commit))
+        return await self._write(f"commit {commit.row.name}", lambda: self._commit(commit))
+
+    async def _commit(self, commit: Commit) -> int:
+        sequence = await self._state.commit(commit)
+        self._world.committed(commit.row)
+        return sequence
 
     async def load(self, uid: str) -> StoredRun | None:
         return await self._do("load", lambda: self._state.load(uid))

@@ -155,8 +155,8 @@ class _Maker:
         self, name: str, *, sizes: dict[str, int], label: str = "", fails: int = 0, retried: bool = False
     ) -> dict[str, Any]:
         rng = self.rng
-        work = {"label": label, "lasts_s": round(rng.choice((0.1, 1.0, 5.0, 20.0)) * rng.uniform(0.5, 1.5), 3), "fails": fails,
-                "sizes": sizes}  # fmt: skip
+        lasts_s = round(rng.choice((0.1, 1.0, 5.0, 20.0, 20.0, 90.0)) * rng.uniform(0.5, 1.5), 3)
+        work = {"label": label, "lasts_s": lasts_s, "fails": fails, "sizes": sizes}
         attempt = "{{retries}}" if retried else "0"
         found: dict[str, Any] = {
             "name": name,

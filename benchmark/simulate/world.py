@@ -11,6 +11,7 @@ from typing import Any, NoReturn, TypeVar
 
 from benchmark.simulate.loop import SimLoop
 from benchmark.simulate.plan import Plan
+from jitflow.ports.store import RunRow
 
 T = TypeVar("T")
 
@@ -31,6 +32,7 @@ class Life:
         self.loop = SimLoop(world, self)
         self.alive = True
         self.ready = False
+        self.ready_at = 0.0
         self.engine: Any = None
         self.dataplane: Any = None
         self.lost: list[Callable[[], None]] = []
@@ -57,9 +59,13 @@ class World:
         self._trace = hashlib.sha256()
         self.log: list[str] | None = None
         self.on_death: Callable[[], None] = lambda: None
+        self.committed: Callable[[RunRow], None] = lambda row: None
+        """Told of every row of a run that is durable now."""
         self.watchers: list[Callable[[], None]] = []
         """Invariants that are looked at after every effect."""
         self.ended = False
+        self._seen: Violation | None = None
+        """The first that must never be: whoever catches it in the server, the run ends with it."""
 
     @property
     def dataplane(self) -> Any:
@@ -123,7 +129,8 @@ class World:
             Violation: always.
         """
         self.tell(f"VIOLATION {text}")
-        raise Violation(text)
+        self._seen = self._seen or Violation(text)
+        raise self._seen
 
     # -- effects -----------------------------------------------------------------------------------------------------------
 
@@ -192,6 +199,8 @@ class World:
                 if self.steps > MOST_STEPS:
                     self.never(f"{MOST_STEPS} callbacks did not bring it to an end")
                 life.loop.step()
+                if self._seen is not None:
+                    raise self._seen
                 if life.loop.faults:
                     self.never(f"an error that nobody took: {life.loop.faults[0]}")
             if self.ended or done():

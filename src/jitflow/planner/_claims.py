@@ -198,6 +198,11 @@ class Claims:
         self._fixed_then, self._objects_then = self._items.fixed, self._items.fixed_objects
         self._lacking_then = self.lacking
 
+    def _hold_back(self, step: Step, verdict: "_Verdict") -> None:
+        """Remember the first step of a scan that only the order holds back."""
+        if verdict is _Verdict.CROWDS and self._held_back is None:
+            self._held_back = step
+
     def _let_pass(self) -> None:
         """Claim a step out of order where nothing else runs and what comes first does not ask: that may wait for this one."""
         step = self._held_back
@@ -221,9 +226,7 @@ class Claims:
             if place >= len(ready) or self.active >= self._most or (head is not None and self.guarded(head)):
                 break
             step = ready[place][2]
-            crowded = self._crowded(step)
-            if crowded or (head is not None and self._hopeless(step)):
-                self._held_back = self._held_back or (step if crowded else None)
+            if self._crowded(step) or (head is not None and self._hopeless(step)):
                 place += 1
                 continue
             verdict, reserve = self._try(step)
@@ -241,8 +244,7 @@ class Claims:
             else:
                 place += 1
                 self.shortages += verdict is not _Verdict.LATER
-                if verdict is _Verdict.CROWDS and self._held_back is None:
-                    self._held_back = step
+                self._hold_back(step, verdict)
                 if verdict is _Verdict.NO_ROOM and head is None:
                     head = step
         self._scan_near(head)
