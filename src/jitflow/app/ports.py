@@ -6,7 +6,7 @@ from typing import Protocol
 from jitflow.model import argo
 from jitflow.model.data import ObjectRef, StepId
 from jitflow.model.reasons import NodeReason
-from jitflow.model.reports import Estimate, RemoteInfo
+from jitflow.model.reports import Estimate, ProviderDetail, ProviderInfo, RemoteInfo
 from jitflow.model.runs import Event, Note
 from jitflow.ports.store import RunRow
 
@@ -120,10 +120,26 @@ class Remotes(Protocol):
         """Keep a new remote of an rclone type with its options."""
         ...
 
+    async def change(self, name: str, kind: str, options: Mapping[str, str | None], *, whole: bool) -> RemoteInfo:
+        """Give a remote that was added here other options, or (unless `kind` is empty) another type.
+
+        `whole`: it has these options and no others from now on; else None takes one away, and those not named stay. A value
+        `***` stands for the secret that there is.
+        """
+        ...
+
+    async def providers(self) -> Sequence[ProviderInfo]:
+        """Return the types of far stores that there can be."""
+        ...
+
+    async def provider(self, kind: str) -> ProviderDetail:
+        """Return a type of far store with its options."""
+        ...
+
     async def remove(self, name: str) -> None:
         """Forget a remote that was added here."""
         ...
 
-    async def test(self, name: str) -> None:
-        """Return when the remote could be listed."""
+    async def test(self, name: str, path: str = "") -> None:
+        """Return when the remote, or a bucket or prefix of it, could be listed; raise in bounded time when it could not."""
         ...

@@ -44,6 +44,8 @@ from jitflow.model.reports import (
     PinView,
     PrimaryCheck,
     PrimaryFill,
+    ProviderDetail,
+    ProviderInfo,
     QuotaView,
     RemoteInfo,
     ReplicaPage,
@@ -569,9 +571,23 @@ class Service:
                 self._remotes.describe(remote)
         return await self._bandwidth.change(limits, time_zone)
 
-    async def test_remote(self, name: str) -> None:
-        """Return when the remote could be listed."""
-        await self._remotes.test(name)
+    async def test_remote(self, name: str, path: str = "") -> None:
+        """Return when the remote, or a bucket or prefix of it, could be listed."""
+        if path.strip("/"):
+            parse_ref(f"{name}:{path.strip('/')}/")
+        await self._remotes.test(name, path)
+
+    async def change_remote(self, name: str, kind: str, options: Mapping[str, str | None], *, whole: bool) -> RemoteInfo:
+        """Give a remote other options; see `Remotes.change`."""
+        return await self._remotes.change(name, kind, options, whole=whole)
+
+    async def providers(self) -> Sequence[ProviderInfo]:
+        """Return the types of far stores that there can be."""
+        return await self._remotes.providers()
+
+    async def provider(self, kind: str) -> ProviderDetail:
+        """Return a type of far store with its options."""
+        return await self._remotes.provider(kind)
 
 
 def _outputs(text: str) -> dict[str, str]:

@@ -1,8 +1,11 @@
 """The registry of remotes: those of the settings file, those added at run time (encrypted in the store), the local artifacts."""
 
+import asyncio
 from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 
 import msgspec
+from msgspec import Struct
 
 from jitflow.bootstrap.state import ORIGIN
 from jitflow.bootstrap.vault import Vault
@@ -12,13 +15,13 @@ from jitflow.engine.tasks import Owner
 from jitflow.model.data import ObjectRef
 from jitflow.model.origins import GIT, Origin
 from jitflow.model.problems import Refused
-from jitflow.model.reports import RemoteInfo
-from jitflow.ports.errors import PortError
+from jitflow.model.reports import OptionInfo, ProviderDetail, ProviderInfo, RemoteInfo
+from jitflow.ports.errors import PortError, Unreachable
 from jitflow.ports.store import StateStore
 from jitflow.settings import RemoteSettings, Settings, SettingsError, resolve_secret
 from jitflow.storage.lanes import Lanes
 from jitflow.storage.made import AllStores
-from jitflow.storage.remotes import RemoteConfig, looks_secret
+from jitflow.storage.remotes import RemoteConfig, hidden_options
 from jitflow.telemetry import logger
 
 ARTIFACTS = "artifacts"
@@ -29,6 +32,52 @@ KIND = "remote"
 
 _log = logger("remotes")
 HIDDEN = "***"
+TEST_S = 20.0
+"""A test of a remote is answered after so long at the latest."""
+
+
+class _Value(Struct, frozen=True, rename="pascal"):
+    value: str = ""
+
+
+class _Option(Struct, frozen=True, rename="pascal"):
+    """An option as rclone describes it to people."""
+
+    name: str
+    help: str = ""
+    type: str = "string"
+    default_str: str = ""
+    required: bool = False
+    is_password: bool = False
+    advanced: bool = False
+    exclusive: bool = False
+    provider: str = ""
+    examples: list[_Value] | None = None
+
+    def info(self) -> OptionInfo:
+        return OptionInfo(
+            name=self.name,
+            type=self.type,
+            about=self.help,
+            default=self.default_str,
+            is_required=self.required,
+            is_password=self.is_password,
+            is_advanced=self.advanced,
+            is_exclusive=self.exclusive,
+            makers=self.provider,
+            values=tuple(one.value for one in self.examples or ()),
+        )
+
+
+class _Provider(Struct, frozen=True, rename="pascal"):
+    name: str
+    description: str = ""
+    hide: bool = False
+    options: list[_Option] = []
+
+
+class _Providers(Struct, frozen=True):
+    providers: list[_Provider]
 
 
 class Registry:
@@ -130,7 +179,7 @@ class Registry:
         if name not in self._known:
             raise Refused(f"there is no remote {name!r}; `jitflow remote list` shows what is configured", code="not_found")
         config, source, _ = self._known[name]
-        secret = {option for option in config.options if option in config.secrets or looks_secret(option)}
+        secret = hidden_options(config, self._storage.providers)
         shown = {option: HIDDEN if option in secret else value for option, value in config.options.items()}
         return RemoteInfo(name=name, type=config.type, options=shown, source=source)
 
@@ -151,6 +200,56 @@ class Registry:
         self._keep(config, "api", ())
         return self.describe(name)
 
+    async def change(self, name: str, kind: str, options: Mapping[str, str | None], *, whole: bool) -> RemoteInfo:
+        """See `Remotes.change`: the new options hold at once, also for what is under way later in this process.
+
+        Raises:
+            Refused: there is none, it comes from the settings file, or rclone cannot make sense of it; nothing was changed.
+        """
+        if self.describe(name).source != "api":
+            raise Refused(f"the remote {name!r} comes from the settings file; change it there", code="conflict")
+        before = self._known[name][0]
+        kept = {} if whole else dict(before.options)
+        for option, value in options.items():
+            if value is None:
+                kept.pop(option, None)
+            elif value == HIDDEN and option in before.options:
+                kept[option] = before.options[option]
+            else:
+                kept[option] = value
+        config = RemoteConfig(name=name, type=kind or before.type, options=kept)
+        try:
+            await self._storage.configure(config)
+            await self._store.put(KIND, [(name, self._vault.seal(msgspec.json.encode(config)))])
+        except PortError as error:
+            await self._storage.configure(before)
+            raise Refused(str(error)) from error
+        self._keep(config, "api", ())
+        return self.describe(name)
+
+    async def providers(self) -> Sequence[ProviderInfo]:
+        """See `Remotes.providers`."""
+        return [ProviderInfo(type=one.name, about=one.description) for one in await self._described()]
+
+    async def provider(self, kind: str) -> ProviderDetail:
+        """See `Remotes.provider`.
+
+        Raises:
+            Refused: there is no such type (`not_found`).
+        """
+        described = await self._described()
+        found = next((one for one in described if one.name == kind), None)
+        if found is None:
+            close = get_close_matches(kind, [one.name for one in described], n=3, cutoff=0.5)
+            hint = f"; did you mean {' or '.join(map(repr, close))}?" if close else "; GET /data/v1/providers lists them"
+            raise Refused(f"rclone knows no storage of type {kind[:80]!r}{hint}", code="not_found")
+        options = tuple(one.info() for one in found.options)
+        return ProviderDetail(type=found.name, about=found.description, options=options)
+
+    async def _described(self) -> Sequence["_Provider"]:
+        found = msgspec.json.decode(await self._storage.describe_providers(), type=_Providers).providers
+        return sorted((one for one in found if not one.hide), key=lambda one: one.name)
+
     async def remove(self, name: str) -> None:
         """Forget a remote that was added at run time.
 
@@ -164,14 +263,25 @@ class Registry:
         del self._known[name]
         self._locator = None
 
-    async def test(self, name: str) -> None:
-        """Return when the remote could be listed.
+    async def test(self, name: str, path: str = "") -> None:
+        """See `Remotes.test`.
 
         Raises:
-            Refused: there is none of that name. PortError: it refuses or does not answer.
+            Refused: there is none of that name. Unreachable: it does not answer. AccessRefused: it does not take the credentials.
+            ObjectMissing: there is no such bucket or prefix.
         """
         self.describe(name)
-        await self._storage.test(name)
+        try:
+            async with asyncio.timeout(TEST_S):
+                if not path.strip("/"):
+                    await self._storage.test(name)
+                    return
+                async for _ in self._storage.list(ObjectRef(remote=name, path=f"{path.strip('/')}/")):
+                    return
+        except TimeoutError as error:
+            raise Unreachable(
+                f"remote {name}: no answer within {TEST_S:g} s; check its address, and that it can be reached"
+            ) from error
 
     def _keep(self, config: RemoteConfig, source: str, endpoints: tuple[str, ...]) -> None:
         self._known[config.name] = (config, source, endpoints)

@@ -11,6 +11,25 @@ class RemoteBody(Struct, frozen=True, forbid_unknown_fields=True):
     options: dict[str, str] = {}
 
 
+class RemoteOptionsBody(Struct, frozen=True, forbid_unknown_fields=True):
+    """All options of a remote from now on, and its type if that changes; `***` stands for the secret that there is."""
+
+    options: dict[str, str]
+    type: str = ""
+
+
+class RemoteChangeBody(Struct, frozen=True, forbid_unknown_fields=True):
+    """Options of a remote to change; null takes one away, those not named stay."""
+
+    options: dict[str, str | None]
+
+
+class TestBody(Struct, frozen=True, forbid_unknown_fields=True):
+    """What of a remote is to be tried: a bucket or prefix, empty: the remote itself."""
+
+    path: str = ""
+
+
 class RefBody(Struct, frozen=True, forbid_unknown_fields=True):
     """An object to act on, `remote:path`."""
 

@@ -17,7 +17,10 @@ from jitflow.data_api.bodies import (
     PinBody,
     RefBody,
     RemoteBody,
+    RemoteChangeBody,
+    RemoteOptionsBody,
     RetryBody,
+    TestBody,
 )
 from jitflow.model.data import ObjectInfo, ObjectRef, Replica
 from jitflow.model.jobs import JobFiles, JobPage, JobView, JobWish
@@ -29,6 +32,8 @@ from jitflow.model.reports import (
     PinView,
     Primary,
     PrimaryCheck,
+    ProviderDetail,
+    ProviderInfo,
     QuotaView,
     RemoteInfo,
     Stat,
@@ -101,6 +106,12 @@ class Done(Struct, frozen=True):
     """Nothing more to say."""
 
 
+class ProviderList(Struct, frozen=True):
+    """Types of far stores."""
+
+    items: Sequence[ProviderInfo]
+
+
 class Tested(Struct, frozen=True):
     """The remote answers."""
 
@@ -114,8 +125,19 @@ def operations() -> list[Operation]:
         _one("listRemotes", "GET", "/data/v1/remotes", "List remotes", answer=RemoteList),
         _one("addRemote", "POST", "/data/v1/remotes", "Add a remote", body=RemoteBody, answer=RemoteInfo, example=remote),
         _one("getRemote", "GET", _REMOTE, "Describe a remote", answer=RemoteInfo),
+        _one(
+            "replaceRemote", "PUT", _REMOTE, "Give a remote these options and no others",
+            body=RemoteOptionsBody, answer=RemoteInfo, example={"options": remote["options"]},
+        ),
+        _one(
+            "changeRemote", "PATCH", _REMOTE, "Change some options of a remote; null takes one away",
+            body=RemoteChangeBody, answer=RemoteInfo, example={"options": {"endpoint": "https://minio2.example.org"}},
+        ),
+        _one("listProviders", "GET", "/data/v1/providers", "List the types of far stores", answer=ProviderList),
+        _one("getProvider", "GET", "/data/v1/providers/{name}", "Describe a type of far store with its options", answer=ProviderDetail),
         _one("removeRemote", "DELETE", _REMOTE, "Forget a remote", answer=Done),
-        _one("testRemote", "POST", _REMOTE + "/test", "Try whether a remote answers", answer=Tested),
+        _one("testRemote", "POST", _REMOTE + "/test", "Try whether a remote, or a bucket of it, answers",
+             body=TestBody, optional_body=True, answer=Tested, example={"path": "bucket/"}),
         _one(
             "listObjects", "GET", "/data/v1/objects", "List what lies below a prefix",
             query=(*_REF, Query("recursive", "boolean")), answer=Listing,
@@ -243,7 +265,7 @@ def _one(name: str, method: str, path: str, summary: str, **rest: Any) -> Operat
         else "Files"
         if path.startswith((_CONTENT, _FOLDERS, _PARTS, "/data/v1/files", "/data/v1/exists"))
         else "Remotes"
-        if "remotes" in path
+        if "remotes" in path or "providers" in path
         else "Objects"
     )
     return Operation(id=name, method=method, path=path, summary=summary, tag=tag, **rest)

@@ -13,7 +13,18 @@ from jitflow.app.files import FileService
 from jitflow.app.service import REPLICAS_A_PAGE, Service
 from jitflow.app.transfers import TransferJobs
 from jitflow.data_api.answers import answer, number, read, reference
-from jitflow.data_api.bodies import AdoptBody, BandwidthBody, CheckBody, PinBody, RefBody, RemoteBody, RetryBody
+from jitflow.data_api.bodies import (
+    AdoptBody,
+    BandwidthBody,
+    CheckBody,
+    PinBody,
+    RefBody,
+    RemoteBody,
+    RemoteChangeBody,
+    RemoteOptionsBody,
+    RetryBody,
+    TestBody,
+)
 from jitflow.data_api.files import FileRoutes
 from jitflow.data_api.jobs import JobRoutes
 from jitflow.model.problems import Refused
@@ -38,7 +49,11 @@ class DataRoutes:
             ("GET", "/data/v1/remotes", self.remotes),
             ("POST", "/data/v1/remotes", self.add_remote),
             ("GET", "/data/v1/remotes/{name}", self.remote),
+            ("PUT", "/data/v1/remotes/{name}", self.replace_remote),
+            ("PATCH", "/data/v1/remotes/{name}", self.change_remote),
             ("DELETE", "/data/v1/remotes/{name}", self.remove_remote),
+            ("GET", "/data/v1/providers", self.providers),
+            ("GET", "/data/v1/providers/{name}", self.provider),
             ("POST", "/data/v1/remotes/{name}/test", self.test_remote),
             ("GET", "/data/v1/objects", self.objects),
             ("GET", "/data/v1/stat", self.stat),
@@ -79,6 +94,24 @@ class DataRoutes:
         """Describe a remote."""
         return answer(self._service.remote(request.path_params["name"]))
 
+    async def replace_remote(self, request: Request) -> Response:
+        """Give a remote these options and no others."""
+        body = await read(request, RemoteOptionsBody)
+        return answer(await self._service.change_remote(request.path_params["name"], body.type, body.options, whole=True))
+
+    async def change_remote(self, request: Request) -> Response:
+        """Change some options of a remote."""
+        body = await read(request, RemoteChangeBody)
+        return answer(await self._service.change_remote(request.path_params["name"], "", body.options, whole=False))
+
+    async def providers(self, _: Request) -> Response:
+        """List the types of far stores."""
+        return answer({"items": await self._service.providers()})
+
+    async def provider(self, request: Request) -> Response:
+        """Describe a type of far store with its options."""
+        return answer(await self._service.provider(request.path_params["name"]))
+
     async def remove_remote(self, request: Request) -> Response:
         """Forget a remote."""
         await self._service.remove_remote(request.path_params["name"])
@@ -86,7 +119,8 @@ class DataRoutes:
 
     async def test_remote(self, request: Request) -> Response:
         """Test a remote."""
-        await self._service.test_remote(request.path_params["name"])
+        body = await read(request, TestBody) if await request.body() else TestBody()
+        await self._service.test_remote(request.path_params["name"], body.path)
         return answer({"ok": True})
 
     async def objects(self, request: Request) -> Response:

@@ -260,6 +260,39 @@ class RemoteInfo(Struct, frozen=True, kw_only=True):
     source: str = "settings"
 
 
+class ProviderInfo(Struct, frozen=True, kw_only=True):
+    """A type of far store."""
+
+    type: str
+    about: str = ""
+
+
+class OptionInfo(Struct, frozen=True, kw_only=True):
+    """An option of a type of far store. `values`: what it may be, or examples; `makers`: whose stores have it, empty: all.
+
+    `is_exclusive`: nothing but `values` is possible. `is_password`: its value is kept encrypted and never shown.
+    """
+
+    name: str
+    type: str = "string"
+    about: str = ""
+    default: str = ""
+    is_required: bool = False
+    is_password: bool = False
+    is_advanced: bool = False
+    is_exclusive: bool = False
+    makers: str = ""
+    values: tuple[str, ...] = ()
+
+
+class ProviderDetail(Struct, frozen=True, kw_only=True):
+    """A type of far store with its options."""
+
+    type: str
+    about: str = ""
+    options: tuple[OptionInfo, ...] = ()
+
+
 class Listing(Struct, frozen=True, kw_only=True):
     """Objects below a prefix; `truncated` when there are more."""
 

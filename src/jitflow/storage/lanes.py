@@ -19,7 +19,7 @@ from jitflow.ports.bulk import BulkOrder, Report
 from jitflow.ports.errors import PortError
 from jitflow.ports.storage import Copied, Progress
 from jitflow.storage.rclone_storage import RcloneStorage
-from jitflow.storage.remotes import RemoteConfig
+from jitflow.storage.remotes import Provider, RemoteConfig
 from jitflow.storage.shares import DOWN, UP, Use, shares
 
 COMMON = ""
@@ -76,6 +76,15 @@ class Lanes:
     def remotes(self) -> tuple[str, ...]:
         """Return the names of the configured remotes."""
         return self._common.remotes
+
+    @property
+    def providers(self) -> Sequence[Provider]:
+        """Return what rclone knows of the types of stores."""
+        return self._common.providers
+
+    async def describe_providers(self) -> bytes:
+        """See `RcloneStorage.describe_providers`."""
+        return await self._common.describe_providers()
 
     def config(self, name: str) -> RemoteConfig | None:
         """Return how a remote is configured, None if it is not."""

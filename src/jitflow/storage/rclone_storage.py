@@ -130,6 +130,15 @@ class RcloneStorage:
             await self._daemon.call("config/delete", {"name": name}, subject=f"remote {name}")
             await self._daemon.call("fscache/clear", {}, subject=f"remote {name}")
 
+    @property
+    def providers(self) -> Sequence[Provider]:
+        """Return what this rclone knows of the types of stores; empty before `open`."""
+        return self._providers
+
+    async def describe_providers(self) -> bytes:
+        """Return rclone's own description of the types of stores and their options, as JSON."""
+        return await self._daemon.call("config/providers", {}, subject="rclone")
+
     def config(self, name: str) -> RemoteConfig | None:
         """Return how a remote is configured, None if it is not."""
         return self._remotes.get(name)

@@ -57,12 +57,25 @@ class RemoteConfig(Struct, frozen=True, kw_only=True):
         return [("name", self.name), ("type", self.type), ("options", sorted(self.options))]
 
 
+class OptionValue(Struct, frozen=True, rename="pascal"):
+    """A value that an option may have."""
+
+    value: str = ""
+
+
 class ProviderOption(Struct, frozen=True, rename="pascal"):
     """An option as `config/providers` describes it."""
 
     name: str
     is_password: bool = False
     sensitive: bool = False
+    type: str = "string"
+    required: bool = False
+    exclusive: bool = False
+    provider: str = ""
+    """Of which makers of such stores it is, empty: of all."""
+    default_str: str = ""
+    examples: list[OptionValue] | None = None
 
 
 class Provider(Struct, frozen=True, rename="pascal"):
@@ -136,7 +149,9 @@ def _type_problems(remote: RemoteConfig, providers: Sequence[Provider]) -> Itera
     if remote.type == "local":
         yield from _local_problems(remote)
         return
-    yield from _option_problems(remote, {option.name: option for option in known[remote.type].options})
+    options = known[remote.type].options
+    yield from _option_problems(remote, {option.name: option for option in options})
+    yield from _value_problems(remote, options)
     if remote.type == "alias":
         yield from _alias_problems(remote)
 
@@ -155,6 +170,53 @@ def _option_problems(remote: RemoteConfig, known: Mapping[str, ProviderOption]) 
             place=Place(path=f"remotes.{remote.name}.{name}"),
             remedy="give it a value, or do not name it a secret",
         )
+
+
+_BOOL = re.compile(r"1|t|T|TRUE|true|True|0|f|F|FALSE|false|False")
+_VALUES: Mapping[str, tuple[re.Pattern[str], str]] = {
+    "bool": (_BOOL, "true or false"),
+    "Tristate": (re.compile(f"unset|{_BOOL.pattern}"), "true, false or unset"),
+    "int": (re.compile(r"[-+]?\d{1,18}"), "a whole number"),
+    "float64": (re.compile(r"[-+]?\d+(\.\d+)?([eE][-+]?\d+)?"), "a number"),
+    "SizeSuffix": (re.compile(r"off|\d+(\.\d+)?([bkmgtpe](i?b)?)?", re.IGNORECASE), "a size, such as 5Mi, 1G or off"),
+    "Duration": (re.compile(r"off|[-+]?(\d+(\.\d+)?(ns|us|µs|ms|s|m|h|d|w|M|y)?)+"), "a time, such as 30s, 1h30m or 2d"),
+}
+"""What values of a type look like, and how that is said."""
+
+
+def _value_problems(remote: RemoteConfig, options: Sequence[ProviderOption]) -> Iterable[Problem]:
+    """Say which values do not fit their options, and which options are missing."""
+    for name, value in remote.options.items():
+        same = [option for option in options if option.name == name]
+        if not same or not value:
+            continue
+        place = Place(path=f"remotes.{remote.name}.{name}")
+        pattern, words = _VALUES.get(same[0].type, (None, ""))
+        shown = "the value" if _is_secret(name, same[0]) else repr(value[:80])
+        if pattern is not None and not pattern.fullmatch(value):
+            yield Problem(message=f"option {name!r}: {shown} is no {same[0].type}", place=place, remedy=f"write {words}")
+        elif all(option.exclusive for option in same):
+            known = sorted({one.value for option in same for one in option.examples or ()})
+            if known and value not in known:
+                remedy = _did_you_mean(value, known) or f"write one of {', '.join(filter(None, known))[:400]}"
+                yield Problem(message=f"option {name!r} cannot be {shown}", place=place, remedy=remedy)
+    for option in options:
+        if option.required and not option.provider and not option.default_str and not remote.options.get(option.name):
+            yield Problem(
+                message=f"storage of type {remote.type!r} needs the option {option.name!r}",
+                place=Place(path=f"remotes.{remote.name}.{option.name}"),
+                remedy=f"give it; GET /data/v1/providers/{remote.type} describes it",
+            )
+
+
+def hidden_options(remote: RemoteConfig, providers: Sequence[Provider]) -> set[str]:
+    """Return the options whose values are never shown: those that the descriptions call passwords, and those that look secret."""
+    known = {option.name: option for provider in providers if provider.name == remote.type for option in provider.options}
+    return {
+        name
+        for name in remote.options
+        if name in remote.secrets or looks_secret(name) or (name in known and known[name].is_password)
+    }
 
 
 def _local_problems(remote: RemoteConfig) -> Iterable[Problem]:
@@ -185,5 +247,5 @@ def _root_problems(remote: RemoteConfig, option: str, root: str) -> Iterable[Pro
 
 
 def _did_you_mean(word: str, known: Iterable[str]) -> str:
-    close = get_close_matches(word, list(known), n=1, cutoff=0.5)
-    return f"did you mean {close[0]!r}?" if close else ""
+    close = get_close_matches(word, list(known), n=3, cutoff=0.5)
+    return f"did you mean {' or '.join(map(repr, close))}?" if close else ""
