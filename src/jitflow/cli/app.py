@@ -42,7 +42,7 @@ COMMANDS: dict[str, str] = {
     "sync": "Limits of semaphores: get, set, delete.",
     "foreign": "Workflows that another Argo runs, and where their data is: list, get.",
     "archive": "Workflows that have ended, also deleted ones: list, get, delete, retry, resubmit, labels.",
-    "remote": "Far stores: list, add, remove, test.",
+    "remote": "Far stores: list, add, set, remove, test, types.",
     "data": "Objects, the primary and uploads: list, stage, pin, evict, fill, check, adopt.",
     "transfer": "Copy, sync, move, check and delete between far stores, as durable jobs.",
     "file": "Files and folders of far stores: put, get, rm, cp, mv, mkdir, rmdir, exists, link.",

@@ -20,6 +20,8 @@ from jitflow.model.reports import (
     PinView,
     Primary,
     PrimaryCheck,
+    ProviderDetail,
+    ProviderInfo,
     QuotaView,
     RemoteInfo,
     Stat,
@@ -58,9 +60,29 @@ class Remotes(Group[S]):
         return remove(_REMOTES, name)
 
     @call
-    def test(self, name: str) -> Call[dict[str, Any]]:
-        """Return when the remote could be listed."""
-        return send(dict[str, Any], "POST", _REMOTES, name, "test", body={}, repeatable=True)
+    def change(self, name: str, options: Mapping[str, str | None]) -> Call[RemoteInfo]:
+        """Change some options; None takes one away, those not named stay."""
+        return send(RemoteInfo, "PATCH", _REMOTES, name, body={"options": options}, repeatable=True)
+
+    @call
+    def replace(self, name: str, options: Mapping[str, str], *, kind: str = "") -> Call[RemoteInfo]:
+        """Give a remote these options and no others; `***` stands for the secret that there is."""
+        return send(RemoteInfo, "PUT", _REMOTES, name, body={"options": options, "type": kind}, repeatable=True)
+
+    @call
+    def test(self, name: str, path: str = "") -> Call[dict[str, Any]]:
+        """Return when the remote, or a bucket or prefix of it, could be listed."""
+        return send(dict[str, Any], "POST", _REMOTES, name, "test", body={"path": path}, repeatable=True)
+
+    @call
+    def providers(self) -> Call[tuple[ProviderInfo, ...]]:
+        """List the types of far stores."""
+        return listing(ProviderInfo, _BASE + "/providers")
+
+    @call
+    def provider(self, kind: str) -> Call[ProviderDetail]:
+        """Describe a type of far store with its options."""
+        return get(ProviderDetail, _BASE + "/providers", kind)
 
 
 class PrimaryStore(Group[S]):

@@ -134,7 +134,7 @@ def operations() -> list[Operation]:
             body=RemoteChangeBody, answer=RemoteInfo, example={"options": {"endpoint": "https://minio2.example.org"}},
         ),
         _one("listProviders", "GET", "/data/v1/providers", "List the types of far stores", answer=ProviderList),
-        _one("getProvider", "GET", "/data/v1/providers/{name}", "Describe a type of far store with its options", answer=ProviderDetail),
+        _one("getProvider", "GET", "/data/v1/providers/{name}", "Describe a type of far store", answer=ProviderDetail),
         _one("removeRemote", "DELETE", _REMOTE, "Forget a remote", answer=Done),
         _one("testRemote", "POST", _REMOTE + "/test", "Try whether a remote, or a bucket of it, answers",
              body=TestBody, optional_body=True, answer=Tested, example={"path": "bucket/"}),

@@ -25,9 +25,12 @@ from jitflow.model.reports import (
     Adoption,
     Estimate,
     LinkInfo,
+    OptionInfo,
     PinView,
     PrimaryCheck,
     PrimaryFill,
+    ProviderDetail,
+    ProviderInfo,
     QuotaView,
     RemoteInfo,
     ReplicaPage,
@@ -573,13 +576,33 @@ class FakeRemotes:
         self._remotes[name] = RemoteInfo(name=name, type=kind, options=shown, source="api")
         return self._remotes[name]
 
+    async def change(self, name: str, kind: str, options: Mapping[str, str | None], *, whole: bool) -> RemoteInfo:
+        """Give a remote other options."""
+        before = self.describe(name)
+        if before.source == "settings":
+            raise Refused(f"remote {name!r} is in the settings file; change it there", code="conflict")
+        del self._remotes[name]
+        kept = {} if whole else before.options
+        left = {key: value for key, value in {**kept, **options}.items() if value is not None}
+        return await self.add(name, kind or before.type, left)
+
+    async def providers(self) -> Sequence[ProviderInfo]:
+        """Return the one type that there is."""
+        return (ProviderInfo(type="s3", about="Object stores"),)
+
+    async def provider(self, kind: str) -> ProviderDetail:
+        """Return the one type that there is."""
+        if kind != "s3":
+            raise Refused(f"there is no type {kind!r}", code="not_found")
+        return ProviderDetail(type="s3", options=(OptionInfo(name="endpoint"),))
+
     async def remove(self, name: str) -> None:
         """Forget a remote."""
         if self.describe(name).source == "settings":
             raise Refused(f"remote {name!r} is in the settings file; remove it there", code="conflict")
         del self._remotes[name]
 
-    async def test(self, name: str) -> None:
+    async def test(self, name: str, path: str = "") -> None:
         """Return if there is such a remote."""
         self.describe(name)
 

@@ -10,9 +10,9 @@ from jitflow.cli.errors import CliError, InputRefused
 from jitflow.cli.options import ListFormat, ListOption, ServerOption, TableFormat, TableOption
 from jitflow.cli.output import Column, print_json, print_listing, say
 from jitflow.client import ApiError
-from jitflow.model.reports import RemoteInfo
+from jitflow.model.reports import OptionInfo, ProviderInfo, RemoteInfo
 
-app = new_app(help="Far stores: list, add, remove, test.", no_args_is_help=True)
+app = new_app(help="Far stores: list, add, set, remove, test, types.", no_args_is_help=True)
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The remote's name, as in name:path.", show_default=False)]
 
@@ -53,6 +53,50 @@ def add(
     say(f"remote {name} added; try it with `jitflow remote test {name}`")
 
 
+@app.command("set", epilog="Example: jitflow remote set archive endpoint=https://s3b.example.org region=")
+def set_(
+    name: Name,
+    options: Annotated[
+        list[str], typer.Argument(metavar="KEY=VALUE", help="Options; KEY= takes one away, @FILE reads a value from a file.")
+    ],
+    *,
+    server: ServerOption = "",
+    output: TableOption = TableFormat.TABLE,
+) -> None:
+    """Change options of a remote; those not named stay."""
+    given = {key: value or None for key, value in map(_option, options)}
+    with connect(server) as client:
+        answer = client.data.remotes.change(name, given)
+    if output is TableFormat.JSON:
+        print_json(answer)
+    say(f"remote {name} changed; try it with `jitflow remote test {name}`")
+
+
+@app.command("types", epilog="Example: jitflow remote types sftp")
+def types(
+    kind: Annotated[str, typer.Argument(metavar="TYPE", help="Show the options of this type.", show_default=False)] = "",
+    *,
+    server: ServerOption = "",
+    output: ListOption = ListFormat.TABLE,
+) -> None:
+    """List the types of far stores, or the options of one."""
+    with connect(server) as client:
+        found = client.data.remotes.provider(kind).options if kind else ()
+        kinds = () if kind else client.data.remotes.providers()
+    if not kind:
+        columns: list[Column[ProviderInfo]] = [("TYPE", lambda one: one.type), ("ABOUT", lambda one: one.about)]
+        print_listing(kinds, output, columns, name=lambda one: one.type, empty="no types")
+        return
+    about: list[Column[OptionInfo]] = [
+        ("OPTION", lambda one: one.name),
+        ("TYPE", lambda one: one.type),
+        ("NEEDED", lambda one: "yes" if one.is_required else ""),
+        ("DEFAULT", lambda one: one.default),
+        ("ABOUT", lambda one: one.about.partition("\n")[0]),
+    ]
+    print_listing(found, output, about, name=lambda one: one.name, empty=f"storage of type {kind} has no options")
+
+
 @app.command("remove", epilog="Example: jitflow remote remove archive")
 def remove(name: Name, server: ServerOption = "") -> None:
     """Forget a remote; its objects stay."""
@@ -62,11 +106,17 @@ def remove(name: Name, server: ServerOption = "") -> None:
 
 
 @app.command("test", epilog="Example: jitflow remote test archive")
-def try_(name: Name, server: ServerOption = "", output: TableOption = TableFormat.TABLE) -> None:
+def try_(
+    name: Name,
+    path: Annotated[str, typer.Argument(metavar="PATH", help="A bucket or prefix of it.", show_default=False)] = "",
+    *,
+    server: ServerOption = "",
+    output: TableOption = TableFormat.TABLE,
+) -> None:
     """Try to list a remote; exit code 1 and the reason if that fails."""
     with connect(server) as client:
         try:
-            client.data.remotes.test(name)
+            client.data.remotes.test(name, path)
         except ApiError as error:
             if output is TableFormat.JSON:
                 print_json({"name": name, "ok": False, "error": error.message})
