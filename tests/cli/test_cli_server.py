@@ -58,7 +58,10 @@ class Live:
             await self.world.service.open()
             tokens = Tokens(self.world.store, self.world.clock, lambda work, _: work.close())
             application = make_app(
-                self.world.service, Gate(TOKEN, tokens=tokens), tokens=tokens, extra=routes(self.world.service)
+                self.world.service,
+                Gate(TOKEN, tokens=tokens),
+                tokens=tokens,
+                extra=routes(self.world.service, self.world.jobs, self.world.files),
             )
             config = uvicorn.Config(
                 application,
