@@ -1,12 +1,15 @@
 """Run recorded workflows for real, scaled down: a jitflow server, pods that read and write bytes, an S3 store behind a slow link.
 
 python -m benchmark.traces.real [--only montage-chameleon-2mass-05d] [--fractions 25] [--seconds 90] [--pace 8] [--megabytes 1000]
-                                [--rate 5] [--policies jitflow,on-demand] [--repeats 1]
+                                [--rate 4] [--policies jitflow,on-demand,on-demand-ranges] [--repeats 1]
 
 Writes build/bench/real.json and real.md. Beside each makespan stand the bound of the model (benchmark/traces/bound.py) at the
 rate that was measured on the link, and the makespan that the planner's simulation promises. Estimates of run times and sizes are
 declared in the manifest; `--estimates learned` leaves them out, runs the workflow once before it is measured, and lets the
 server go by what it has learned. Each server has moved a few objects over the link before: it knows its rate.
+
+`on-demand` is the baseline of the model: a step takes a place, then fetches what it lacks, each object as one stream, and nothing
+is read ahead; `on-demand-ranges` is the same with larger objects in ranges, as look-ahead moves them too.
 
 The scale: run times are multiplied so that computing takes at least so many `--seconds`, and no more than `--pace` steps begin
 in a second on average, for what a step costs must stay small beside what it does; sizes so that all bytes together are so many
@@ -40,11 +43,13 @@ from jitflow.testing.s3_server import S3Server
 
 NAMESPACE = "default"
 FINAL = {"Succeeded", "Failed", "Error"}
-JITFLOW, ON_DEMAND = "jitflow", "on-demand"
-_TRACES = ("montage-chameleon-2mass-05d", "epigenomics-chameleon-hep-3seq-50k")
+JITFLOW, ON_DEMAND, RANGES = "jitflow", "on-demand", "on-demand-ranges"
+_TRACES = {"montage-chameleon-2mass-05d": 25, "epigenomics-chameleon-hep-3seq-50k": 20}
+"""What is run, and in how large a near store, in hundredths of all bytes: docs/explanation/benchmarks.md says why."""
+_FRACTION = 25
 _LATENCY_S = 0.1
-_RATE_BPS = 5e6
-"""The link of the whole workflow, before it is scaled: the balanced one of `benchmark.traces`."""
+_RATE_BPS = 4e6
+"""The link of the whole workflow, before it is scaled."""
 _STANDSTILL_S = 120.0
 _PROBE_S = 4.0
 _KNOWN_S = 8.0
@@ -102,7 +107,7 @@ def main() -> int:
     rows: list[Row] = []
     with no_orphans():
         for path in paths:
-            for fraction in arguments.fractions:
+            for fraction in arguments.fractions or (_fraction(path),):
                 trace = load(path)
                 seconds = max(arguments.seconds, len(trace.tasks) / arguments.pace)
                 case = scaled(trace, int(fraction), seconds, arguments.megabytes * 1e6, arguments.rate * 1e6)
@@ -118,17 +123,21 @@ def main() -> int:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--traces", type=Path, default=Path("../shared/traces"), help="folder of WfFormat files")
-    parser.add_argument("--only", type=_words, default=_TRACES, help="traces whose names hold one of these")
-    parser.add_argument("--fractions", type=_words, default=("25",), help="capacity in hundredths of all bytes")
+    parser.add_argument("--only", type=_words, default=tuple(_TRACES), help="traces whose names hold one of these")
+    parser.add_argument("--fractions", type=_words, default=(), help="capacity in hundredths of all bytes")
     parser.add_argument("--seconds", type=float, default=90.0, help="least computing time of a run, for scaling")
     parser.add_argument("--pace", type=float, default=8.0, help="steps that begin in a second on average, at most, for scaling")
     parser.add_argument("--megabytes", type=float, default=1000.0, help="all bytes of a run, for scaling")
     parser.add_argument("--rate", type=float, default=_RATE_BPS / 1e6, help="MB/s of the link, before scaling")
-    parser.add_argument("--policies", type=_words, default=(JITFLOW, ON_DEMAND))
+    parser.add_argument("--policies", type=_words, default=(JITFLOW, ON_DEMAND), help="of jitflow, on-demand, on-demand-ranges")
     parser.add_argument("--estimates", choices=("declared", "learned"), default="declared")
     parser.add_argument("--repeats", type=int, default=1)
     parser.add_argument("--output", type=Path, default=Path("build/bench"))
     return parser.parse_args()
+
+
+def _fraction(path: Path) -> int:
+    return next((fraction for name, fraction in _TRACES.items() if name in path.name), _FRACTION)
 
 
 def _words(text: str) -> tuple[str, ...]:
@@ -253,7 +262,12 @@ def _run(case: Case, policy: str, server: S3Server, work: Path, *, estimates: st
         settings: dict[str, Any] = {
             "executor": "sandbox",
             "max_pods": WORKERS,
-            "primary": {"capacity": case.capacity, "lookahead": policy == JITFLOW, "transfers": TRANSFERS},
+            "primary": {
+                "capacity": case.capacity,
+                "lookahead": policy == JITFLOW,
+                "transfers": TRANSFERS,
+                "ranges": 1 if policy == ON_DEMAND else 8,
+            },
             "remotes": {"far": {"type": "s3", "endpoints": ["far.example:9000"], "options": server.options(endpoint=endpoint)}},
             "images": {"trace": {"root": ""}},
         }

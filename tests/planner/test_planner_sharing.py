@@ -3,7 +3,7 @@
 import pytest
 
 from jitflow.model.data import FutureInput, FutureOutput, FutureStep, ObjectRef
-from jitflow.planner import Arrival, Fetch, Grant, Link, Plan, Planner, PlannerOptions, Setting, simulate
+from jitflow.planner import Arrival, Evict, Fetch, Grant, Link, Plan, Planner, PlannerOptions, Setting, simulate
 
 pytestmark = pytest.mark.pure
 
@@ -123,3 +123,20 @@ def test_what_is_on_its_way_or_comes_earlier_gives_way_to_nobody() -> None:
     assert promised is not None
     assert promised.claims == 1, "it comes after what the room is promised to"
     assert planner.audit() == ()
+
+
+def test_a_quota_that_is_set_again_still_lets_idle_replicas_go() -> None:
+    planner = Planner(1000, OPTIONS)
+    planner.belong("w", "team")
+    planner.set_quota("team", 50)
+    first, second = a_reader("w/first", "x", 30), a_reader("w/second", "y", 20)
+    planner.announce("w", [first, second])
+    planner.ask("w", first)
+    planner.decide(0.0)
+    planner.arrived(first.inputs[0].ref)
+    planner.decide(1.0)
+    planner.ended("w/first", [])
+    planner.set_quota("team", 40)
+    planner.ask("w", second)
+    gone = [command.ref for command in planner.decide(2.0) if isinstance(command, Evict)]
+    assert gone == [first.inputs[0].ref]

@@ -37,6 +37,7 @@ def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
         ("[primary]\ncapacity = 'lots'", ["primary.capacity", "10GiB"]),
         ("[primary]\ncapacity = 0", ["primary.capacity", "more than 0"]),
         ("[primary]\ntransfers = 0", ["primary.transfers"]),
+        ("[primary]\nranges = 0", ["primary.ranges"]),
         ("executor = 'docker'", ["executor"]),
         ("max_pods = -1", ["max_pods"]),
         ("grace_s = -1", ["grace_s"]),

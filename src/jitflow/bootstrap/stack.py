@@ -123,6 +123,7 @@ async def open_stack(settings: Settings) -> AsyncGenerator[Stack]:
             near,
             clock,
             transfers=settings.primary.transfers,
+            ranges=settings.primary.ranges,
             queued_ahead=QUEUED_AHEAD,
             workers=pods_at_once(settings),
             unsent_dir=home.unsent,

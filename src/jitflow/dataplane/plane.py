@@ -97,6 +97,7 @@ class LocalDataPlane:
         clock: Clock,
         *,
         transfers: int = 64,
+        ranges: int = PART_STREAMS,
         link_transfers: Mapping[str, int] | None = None,
         queued_ahead: int = 1,
         workers: int = 8,
@@ -120,6 +121,7 @@ class LocalDataPlane:
             store: where the catalogue and the promises are kept.
             clock: time.
             transfers: streams at once over the link of each far store, at most.
+            ranges: in so many one object comes at once, at most.
             link_transfers: another number for some of them.
             queued_ahead: so many times these are handed to the storage at once, where it bounds the streams by itself.
             workers: steps that run at once; how far claims run ahead.
@@ -141,12 +143,13 @@ class LocalDataPlane:
             max_objects=max_objects,
             default_output_bytes=default_output_bytes,
             part_bytes=FIRST_PART_BYTES,
-            part_streams=min(PART_STREAMS, transfers),
+            part_streams=min(ranges, transfers),
             fill_streams=min(FIRST_STREAMS, transfers),
             fill_bytes=FILL_BYTES,
             yielding=True,
         )
         self._queued_ahead = queued_ahead
+        self._ranges = ranges
         self._store = store
         self._listener: DataListener = _nobody
         self._shared: dict[str, DataListener] = {}
@@ -358,7 +361,7 @@ class LocalDataPlane:
             fill_streams=use.streams,
             fill_bytes=use.fill_bytes,
             part_bytes=use.part_bytes,
-            part_streams=min(PART_STREAMS, use.streams),
+            part_streams=min(self._ranges, use.streams),
             alone_part_bytes=FIRST_PART_BYTES,
         )
 

@@ -7,7 +7,7 @@ promised to the outputs of a step is paid for by its namespace alone.
 """
 
 import heapq
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
@@ -128,11 +128,16 @@ class Accounts:
             account = self.table[name] = Account(name)
         return account
 
-    def limit(self, name: str, quota: int | None, max_objects: int) -> None:
-        """Give a namespace a quota, or none."""
+    def limit(self, name: str, quota: int | None, max_objects: int, items: "Iterable[Item]" = ()) -> None:
+        """Give a namespace a quota, or none; `items`: all; which of them may go is kept only for a quota."""
         account = self.of(name)
         account.quota, account.max_objects = quota, max_objects
         account.victims = []
+        for item in items if account.limited else ():
+            if item.loose and item.charge is not None and not item.charge[2] and account in item.charge[0]:
+                self._tick += 1
+                account.victims.append((item.rank, self._tick, item))
+        heapq.heapify(account.victims)
         self.eased[account] = self.grown[account] = None
 
     # -- shares ------------------------------------------------------------------------------------------------------------

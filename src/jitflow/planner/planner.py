@@ -299,7 +299,7 @@ class Planner(ObjectEvents):
 
     def set_quota(self, namespace: str, quota_bytes: int | None, max_objects: int = 0) -> None:
         """Let a namespace hold no more than this; None and 0 for any amount. What it holds already stays until it lets go."""
-        self._items.accounts.limit(namespace, quota_bytes, max_objects)
+        self._items.accounts.limit(namespace, quota_bytes, max_objects, self._items.table.values())
 
     def quota(self, uid: WorkflowUid) -> tuple[int | None, int]:
         """Return what a workflow's namespace may hold, in bytes (None: any amount) and objects (0: any number)."""

@@ -166,6 +166,7 @@ def _check(settings: Settings, source: Path) -> None:
     limits = (
         (capacity > 0, "primary.capacity must be more than 0"),
         (settings.primary.transfers >= 1, "primary.transfers must be at least 1"),
+        (settings.primary.ranges >= 1, "primary.ranges must be at least 1"),
         (settings.max_pods >= 0, "max_pods must not be negative"),
         (0 <= settings.server.port <= 65535, "server.port must be between 0 and 65535"),
         (settings.events.attempts >= 1, "events.attempts must be at least 1"),

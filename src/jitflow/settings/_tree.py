@@ -143,9 +143,10 @@ class PrimarySettings(_Strict, frozen=True, kw_only=True):
     `max_objects`: how many objects it may hold; 0: any number. `free_floor`: what is left free on the disk that it shares.
     `check_s`: how often it is compared with what is really there; 0: never.
 
-    `transfers`: transfers at once over the link of each far store, at most: of larger objects as many as fill it. `lookahead`:
-    fetch what coming steps read; without it each step fetches its own inputs when it has got its place to run. `stall_s`: a
-    transfer without progress for so long is given up and tried again.
+    `transfers`: transfers at once over the link of each far store, at most: of larger objects as many as fill it. `ranges`: in
+    how many ranges one larger object comes at once, at most; 1: whole. `lookahead`: fetch what coming steps read; without it
+    each step fetches its own inputs when it has got its place to run. `stall_s`: a transfer without progress for so long is given
+    up and tried again.
     """
 
     path: str = ""
@@ -157,6 +158,7 @@ class PrimarySettings(_Strict, frozen=True, kw_only=True):
     free_floor: str | int = "64MiB"
     check_s: float = 300.0
     transfers: int = 64
+    ranges: int = 8
     lookahead: bool = True
     plans: bool = True
     """Choose orders of steps by simulation while workflows run; without, one branch comes after another."""
