@@ -19,7 +19,7 @@ export PYTHONDONTWRITEBYTECODE := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check bench conformance fuzz generate dist clean bench-traces bench-data bench-jobs bench-real bench-catalogue bench-original bench-api chaos fuzz-planner fuzz-api simulate
+.PHONY: help demo test check bench conformance fuzz generate dist clean bench-traces bench-data bench-jobs bench-real bench-catalogue bench-original bench-api bench-state chaos fuzz-planner fuzz-api simulate
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -51,6 +51,9 @@ bench: $(DEV) ## measure the cost of a step beside make, Snakemake and Prefect (
 
 bench-api: $(DEV) ## submit and read workflows over HTTP, beside a bare endpoint and Prefect (three minutes): BENCH_FLAGS="--only jitflow"
 	@$(BIN)/python -m benchmark.api $(BENCH_FLAGS)
+
+bench-state: $(DEV) ## measure commits beside a bare loop on each database, a start after a crash, bytes of a step: BENCH_FLAGS="--only disk"
+	@$(BIN)/python -m benchmark.state $(BENCH_FLAGS)
 
 bench-data: $(DEV) ## move data through the queue beside one rclone copy, direct and over a slow link: BENCH_FLAGS="--rounds 5"
 	@$(BIN)/python -m benchmark.data $(BENCH_FLAGS)

@@ -29,7 +29,7 @@ from jitflow.storage.daemon import RcloneDaemon
 from jitflow.storage.rclone_storage import RcloneStorage
 from jitflow.stores.sqlite import SqliteStore
 
-_SIZE_BYTES = 1000
+SIZE_BYTES = 1000
 _BATCH = 20_000
 
 
@@ -45,7 +45,7 @@ def main() -> int:
         return 0
     shutil.rmtree(arguments.folder, ignore_errors=True)
     arguments.folder.mkdir(parents=True)
-    asyncio.run(_make(arguments.folder, arguments.rows))
+    asyncio.run(make(arguments.folder, arguments.rows))
     # A process of its own: what was needed to make the files does not count.
     command = [sys.executable, "-m", "benchmark.catalogue", "--open", "--rows", str(arguments.rows), "--folder", arguments.folder]
     found = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
@@ -64,7 +64,7 @@ def _ref(number: int) -> ObjectRef:
     return ObjectRef(remote="far", path=f"collection/part-{number % 1000:03}/object-{number:07}.dat")
 
 
-async def _make(folder: Path, rows: int) -> None:
+async def make(folder: Path, rows: int) -> None:
     """Make the primary's directory and the rows of its catalogue, each file a hole of its size."""
     async with SqliteStore.open(folder / "state.db") as store:
         primary = PrimaryDirectory(folder / "primary", RcloneStorage(RcloneDaemon(), []))
@@ -82,16 +82,16 @@ def _replicas(primary: PrimaryDirectory, numbers: range) -> Iterator[Replica]:
         path = primary.root / location
         path.parent.mkdir(exist_ok=True)
         with path.open("wb") as file:
-            file.truncate(_SIZE_BYTES)
+            file.truncate(SIZE_BYTES)
         yield Replica(
             ref=ref,
-            size_bytes=_SIZE_BYTES,
+            size_bytes=SIZE_BYTES,
             state=ReplicaState.RESIDENT,
             location=location,
             version=f"etag-{number:032x}",
             last_used_at=1_700_000_000.0 + number,
             stamp=f"mtime:{os.lstat(path).st_mtime_ns}",
-            content=f"md5:{number:032x}:{_SIZE_BYTES}",
+            content=f"md5:{number:032x}:{SIZE_BYTES}",
         )
 
 
@@ -107,10 +107,10 @@ async def _open(folder: Path, rows: int) -> dict[str, float]:
         storage = RcloneStorage(RcloneDaemon(), [])
         primary = PrimaryDirectory(folder / "primary", storage)
         began = time.monotonic()
-        plane = LocalDataPlane(primary, 2 * rows * _SIZE_BYTES, storage, store, SystemClock())
+        plane = LocalDataPlane(primary, 2 * rows * SIZE_BYTES, storage, store, SystemClock())
         await plane.open(hear)
         opened = time.monotonic()
-        assert plane.fill().resident_bytes == rows * _SIZE_BYTES, "replicas were lost"
+        assert plane.fill().resident_bytes == rows * SIZE_BYTES, "replicas were lost"
         asked = time.monotonic()
         plane.acquire("w", FutureStep(id="w/step", inputs=(FutureInput(ref=_ref(rows // 2)),)))
         await leased.wait()

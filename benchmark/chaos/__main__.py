@@ -29,6 +29,7 @@ def main() -> int:
     parser.add_argument("--workflows", type=int, default=50)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--pause", type=float, default=1.5, help="the longest time between two kills, in seconds")
+    parser.add_argument("--seconds", type=float, default=float("inf"), help="kill nobody any more after so many seconds")
     parser.add_argument("--output", type=Path, default=Path("build/chaos"))
     parser.add_argument("--keep", action="store_true", help="leave everything where it is, to be looked at")
     arguments = parser.parse_args()
@@ -38,6 +39,7 @@ def main() -> int:
         workflows=arguments.workflows,
         seed=arguments.seed,
         pause_s=arguments.pause,
+        seconds=arguments.seconds,
     )
     root = Path(tempfile.mkdtemp(prefix="jitflow-chaos-"))
     try:

@@ -24,13 +24,17 @@ _FINAL = {"Succeeded", "Failed", "Error"}
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """How much goes wrong: kills, over at least so many workflows. `pause_s`: the longest time between two kills."""
+    """How much goes wrong: kills, over at least so many workflows, but for at most so many `seconds`.
+
+    `pause_s`: the longest time between two kills.
+    """
 
     store: str
     kills: int
     workflows: int
     seed: int
     pause_s: float = 1.5
+    seconds: float = float("inf")
     faults: bool = True
 
 
@@ -67,7 +71,8 @@ class Campaign:
 
     def run(self) -> None:
         """Kill until it is enough, then wait until all workflows have ended."""
-        while self.faults.count < self._plan.kills or len(self.cases) < self._plan.workflows:
+        until = time.monotonic() + self._plan.seconds
+        while (self.faults.count < self._plan.kills or len(self.cases) < self._plan.workflows) and time.monotonic() < until:
             self._submit()
             time.sleep(self._random.uniform(0.02, self._plan.pause_s))
             if self.faults.count < self._plan.kills:

@@ -20,6 +20,8 @@ from jitflow.model.data import ObjectRef
 from jitflow.model.pods import CollectedArtifact, Pod, PodEnd, PodImage, PodNews
 from jitflow.model.problems import Refused
 from jitflow.model.runs import Event, ResumeRequested, RetryRequested, ShutdownRequested, SuspendRequested
+from jitflow.ports.errors import Broken
+from jitflow.ports.store import Commit
 from jitflow.spec import load_one
 from jitflow.telemetry.metrics import CustomMetrics
 from jitflow.testing.fake_executor import FakeExecutor, FakeMachine, ScriptedEnd
@@ -249,6 +251,31 @@ def test_a_start_ends_pods_of_runs_that_have_ended_and_withdraws_these(tmp_path:
                     return
                 await asyncio.sleep(0.005)
         raise AssertionError(f"left over: {world.machine.pods}, {await world.store.items('owner')}")
+
+    asyncio.run(scenario())
+
+
+def test_a_damaged_workflow_keeps_no_other_from_going_on(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    async def scenario() -> None:
+        world = World(tmp_path, None)
+        async with world.engine() as engine:
+            bad = await engine.create(workflow(TWO, "bad"))
+            good = await engine.create(workflow(TWO, "good"))
+            await pods(world, 1)
+        stored = await world.store.load(bad.uid)
+        assert stored is not None
+        row = msgspec.structs.replace(stored.row, version=stored.row.version + 1)
+        await world.store.commit(Commit(row=row, header=b"?"))
+        async with world.engine() as engine:
+            assert "workflow default/bad" in caplog.text
+            assert "is damaged" in caplog.text
+            for _ in range(3):
+                for key in list(world.machine.pods):
+                    world.executor.finish(key)
+                await asyncio.sleep(0.05)
+            await phase(engine, good.uid, "Succeeded")
+            with pytest.raises(Broken, match="`jitflow state verify` says"):
+                await engine.why(bad.uid, "one")
 
     asyncio.run(scenario())
 

@@ -177,7 +177,7 @@ class Engine:
         await self._dataplane.open(self._pods.hear)
         adopted = await self._executor.adopt()
         self._pods.adopted(adopted)
-        runs = [run for row in await self._store.runs(unfinished=True) if (run := await self._runs.load(row.uid)) is not None]
+        runs = await self._runs.unfinished()
         for run in runs:
             self._runs.hold(run)
         if self._plugins is not None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
 from typing import Literal
 
@@ -15,9 +16,12 @@ from jitflow.model.objects import Objects
 from jitflow.model.problems import Refused
 from jitflow.model.runs import Event, Note
 from jitflow.ports.clock import Clock
+from jitflow.ports.errors import Broken
 from jitflow.ports.patience import waits
-from jitflow.ports.store import RunRow, StateStore
+from jitflow.ports.store import RunRow, StateStore, StoredRun
 from jitflow.telemetry import bind
+
+log = logging.getLogger("jitflow.engine")
 
 Listener = Callable[[Change], None]
 Prepare = Callable[[LiveRun, Turn], Awaitable[None]]
@@ -73,15 +77,35 @@ class Runs:
     # -- the store ----------------------------------------------------------------------------------------------------
 
     async def load(self, uid: str) -> LiveRun | None:
-        """Read a run from the store, without driving it."""
+        """Read a run from the store, without driving it.
+
+        Raises:
+            Broken: what is stored of it is damaged.
+        """
         stored = await self._store.load(uid)
         if stored is None:
             return None
-        state = machine.restore(stored.header, [body for _, body in stored.nodes])
+        state = _restored(stored)
         run = LiveRun(state, stored.row)
         run.has_data = machine.has_data(state, self._objects)
-        run.open_effects = {effect.key: decode_effect(effect.body) for effect in stored.effects}
+        try:
+            run.open_effects = {effect.key: decode_effect(effect.body) for effect in stored.effects}
+        except msgspec.MsgspecError as error:
+            raise _damaged(stored.row, error) from error
         return run
+
+    async def unfinished(self) -> list[LiveRun]:
+        """Read what has not ended. What is damaged stays as it is, and keeps nobody else from going on."""
+        found: list[LiveRun] = []
+        for row in await self._store.runs(unfinished=True):
+            try:
+                run = await self.load(row.uid)
+            except Broken as error:
+                log.error("%s; it is left alone", error)  # noqa: TRY400 - the text says all
+                continue
+            if run is not None:
+                found.append(run)
+        return found
 
     async def find(self, uid: str) -> LiveRun:
         """Return a run that is driven, or as the store has it.
@@ -100,7 +124,7 @@ class Runs:
         if run is not None:
             return run.state
         stored = await self._store.load(uid)
-        return None if stored is None else machine.restore(stored.header, [body for _, body in stored.nodes])
+        return None if stored is None else _restored(stored)
 
     async def existing(self, uid: str) -> machine.State:
         """Return the last durable state of a run.
@@ -250,6 +274,20 @@ class Runs:
         """Tell those who watch of a durable change."""
         for listener in tuple(self._listeners):
             listener(change)
+
+
+def _restored(stored: StoredRun) -> machine.State:
+    try:
+        return machine.restore(stored.header, [body for _, body in stored.nodes])
+    except (msgspec.MsgspecError, ValueError, KeyError, TypeError) as error:
+        raise _damaged(stored.row, error) from error
+
+
+def _damaged(row: RunRow, error: Exception) -> Broken:
+    return Broken(
+        f"what is stored of workflow {row.namespace}/{row.name} ({row.uid}) is damaged ({error}); `jitflow state verify` says "
+        "more: restore it from a backup, or delete the workflow"
+    )
 
 
 def _not_found(uid: str) -> Refused:
