@@ -382,6 +382,18 @@ def test_selected_workflows_are_waited_for(jitflow: Jitflow, server: Stub) -> No
     assert (body["memoized"], body["parameters"]) == (True, ["n=1"])
 
 
+def test_servers(jitflow: Jitflow, server: Stub) -> None:
+    one = {"host": "atlas", "pid": 7, "version": "1.0", "share": "home", "epoch": 0, "drives": 0, "age_s": 0.5, "began_at": 1.0}
+    found = [one | {"url": "http://a:1", "leads": True, "drives": 3, "epoch": 4}, one | {"url": "http://b:2", "leads": False}]
+    answer(server, "GET /api/jit/v1/servers", {"servers": found})
+    said = jitflow("servers", "-o", "wide")
+    assert said.exit_code == 0, said.output
+    lines = [line.split() for line in said.stdout.splitlines()]
+    assert lines[1][:4] == ["http://a:1", "yes,", "3", "workflows"]
+    assert lines[2][:3] == ["http://b:2", "stands", "by"]
+    assert json.loads(jitflow("servers", "-o", "json").stdout) == found
+
+
 def test_usage(jitflow: Jitflow, server: Stub) -> None:
     found = {
         "namespace": "ocean", "since": 1767225600.0, "until": 1767312000.0, "workflows": {"Succeeded": 1200, "Failed": 1},

@@ -191,6 +191,7 @@ NEEDS: Final[Mapping[tuple[str, str], Need]] = {
     # Who may do what.
     ("GET", "/api/jit/v1/openapi.json"): Need(P.ABOUT_READ, Where.SOMEWHERE),
     ("GET", "/data/v1/openapi.json"): Need(P.ABOUT_READ, Where.SOMEWHERE),
+    ("GET", "/api/jit/v1/servers"): Need(P.ABOUT_READ, Where.SOMEWHERE),
     ("GET", "/api/jit/v1/whoami"): Need(P.ABOUT_READ, Where.SOMEWHERE),
     ("GET", "/api/jit/v1/tokens"): Need(P.TOKENS_MANAGE, Where.SOMEWHERE),
     ("POST", "/api/jit/v1/tokens"): Need(P.TOKENS_MANAGE, Where.SOMEWHERE),

@@ -18,7 +18,7 @@ from jitflow.app.webhooks import Webhook, Webhooks, checked
 from jitflow.bootstrap.home import Home
 from jitflow.bootstrap.rotation import Rotation
 from jitflow.bootstrap.vault import Vault
-from jitflow.control_api import LOOPBACK_HOSTS, Application, Health, Rules, make_app
+from jitflow.control_api import LOOPBACK_HOSTS, Application, Health, Rules, ServersView, make_app
 from jitflow.data_api import routes as data_routes
 from jitflow.engine import Engine
 from jitflow.engine.tasks import Owner
@@ -61,6 +61,9 @@ class Behind(Struct, frozen=True, kw_only=True):
     health: Health
     closing: AsyncExitStack
     """What is called when the server stops."""
+    servers: ServersView
+    peer: str = ""
+    """What other servers of the same state show; empty: there are none."""
 
 
 async def open_front(settings: Settings, token: str, behind: Behind) -> Application:
@@ -76,7 +79,7 @@ async def open_front(settings: Settings, token: str, behind: Behind) -> Applicat
     outbox = await open_outbox(settings.events, behind)
     return make_app(
         behind.service,
-        Gate(token, tokens=tokens, verifier=verifier, now=behind.clock.now),
+        Gate(token, tokens=tokens, verifier=verifier, now=behind.clock.now, peer=behind.peer),
         tokens=tokens,
         audit=audit,
         outbox=outbox,
@@ -90,6 +93,8 @@ async def open_front(settings: Settings, token: str, behind: Behind) -> Applicat
         health=behind.health,
         open_metrics=settings.server.open_metrics,
         rules=rules_of(settings.server),
+        servers=behind.servers,
+        peer=behind.peer,
     )
 
 

@@ -1,6 +1,7 @@
 """The data home: where everything of one server lies, and what a client finds there."""
 
 import os
+import secrets
 from pathlib import Path
 
 import msgspec
@@ -39,6 +40,7 @@ class Home:
         self.staging = root / "staging"
         self.arrivals = root / "arrivals"
         self.audit = root / "audit"
+        self.name = root / "id"
 
     def make(self) -> None:
         """Make the home for its owner only.
@@ -48,6 +50,22 @@ class Home:
         """
         self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.artifacts.mkdir(mode=0o700, exist_ok=True)
+
+    def identity(self) -> str:
+        """Return the name of this home, unlike that of any other on any machine; it is made once.
+
+        Raises:
+            OSError: it cannot be read or written.
+        """
+        draft = self.name.with_suffix(f".{os.getpid()}")
+        draft.write_text(f"{secrets.token_hex(16)}\n", encoding="ascii")
+        try:
+            os.link(draft, self.name)
+        except FileExistsError:
+            pass
+        finally:
+            draft.unlink()
+        return self.name.read_text(encoding="ascii").strip()
 
     def write_server(self, url: str) -> None:
         """Say where the server of this home listens."""

@@ -8,6 +8,7 @@ import signal
 import socket
 import threading
 from collections.abc import Callable, Generator, Iterator
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import cast
 
@@ -18,7 +19,7 @@ from jitflow import telemetry
 from jitflow.bootstrap.connections import protocol, tls
 from jitflow.bootstrap.home import Home, ServerInfo
 from jitflow.bootstrap.listening import listening, url_of
-from jitflow.bootstrap.stack import open_stack
+from jitflow.bootstrap.stack import Stack, open_stack
 from jitflow.bootstrap.system import calm_collector
 from jitflow.settings import Settings, load
 
@@ -55,7 +56,8 @@ async def serve(
     home = Home(Path(settings.home))
     with listening(settings.server) as (listener, local), contextlib.ExitStack() as closing:
         closing.callback(home.forget_server)
-        async with open_stack(settings) as stack:
+        url = url_of(listener, encrypted=context is not None)
+        async with opened(settings, url) as stack:
             config = uvicorn.Config(
                 stack.app,
                 loop="asyncio",  # processes start here: uvloop forks the whole server for each of them
@@ -69,10 +71,11 @@ async def serve(
                 date_header=False,
                 timeout_graceful_shutdown=math.ceil(settings.server.drain_s),
             )
-            info = ServerInfo(url=url_of(listener, encrypted=context is not None), token=stack.token, pid=os.getpid())
+            info = ServerInfo(url=url, token=stack.token, pid=os.getpid())
 
             def tell() -> None:
-                home.write_server(info.url)
+                if stack.ended is None or home.find_server() is None:
+                    home.write_server(info.url)
                 if on_ready is not None:
                     on_ready(info)
 
@@ -81,9 +84,11 @@ async def serve(
                 for number in (signal.SIGINT, signal.SIGTERM):
                     asyncio.get_running_loop().add_signal_handler(number, _told_to_stop, number, server, settings.server.drain_s)
             async with asyncio.TaskGroup() as tasks:
-                watcher = tasks.create_task(_stop_when(stop or asyncio.Event(), server))
+                reasons = (stop, stack.ended)
+                watchers = [tasks.create_task(_stop_when(one, server)) for one in reasons if one is not None]
                 await server.serve(sockets=[listener])
-                watcher.cancel()
+                for watcher in watchers:
+                    watcher.cancel()
 
 
 class _Server(uvicorn.Server):
@@ -206,6 +211,15 @@ class _Embedded:
     def _tell(self, info: ServerInfo) -> None:
         self._info = info
         self._ready.set()
+
+
+def opened(settings: Settings, url: str) -> AbstractAsyncContextManager[Stack]:
+    """Return a server's parts as a context: alone, or as one of several."""
+    if not settings.state.share:
+        return open_stack(settings)
+    from jitflow.bootstrap.sharing import open_shared  # noqa: PLC0415 - few share
+
+    return open_shared(settings, url)
 
 
 async def _stop_when(stop: asyncio.Event, server: uvicorn.Server) -> None:

@@ -1,14 +1,17 @@
 """Everything of one server, put together: the only place that names concrete adapters."""
 
+import asyncio
 import math
 import os
 import platform
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from importlib.metadata import version
 from pathlib import Path
 
 from msgspec import Struct
+from msgspec.structs import replace
+from starlette.types import ASGIApp
 
 from jitflow.agents import DataAgent, HostRules, HttpAgent, Plugin, PluginAgent, ResourceAgent
 from jitflow.app import Service
@@ -27,10 +30,10 @@ from jitflow.bootstrap.gauges import Gauges
 from jitflow.bootstrap.home import Home
 from jitflow.bootstrap.keys import source_of
 from jitflow.bootstrap.remotes import ARTIFACTS, Registry, configured
-from jitflow.bootstrap.state import open_stores
+from jitflow.bootstrap.state import open_stores, start_over
 from jitflow.bootstrap.system import RandomIds, SystemClock
 from jitflow.bootstrap.vault import Vault
-from jitflow.control_api import Application, Health
+from jitflow.control_api import Health, ServersView
 from jitflow.dataplane import (
     QUEUED_AHEAD,
     Bandwidth,
@@ -50,11 +53,12 @@ from jitflow.engine.podkeeper import PodKeeperConfig
 from jitflow.engine.surroundings import Surroundings
 from jitflow.engine.tasks import Owner
 from jitflow.engine.throttle import Throttle
-from jitflow.executors import ProcessExecutor, SandboxExecutor
+from jitflow.executors import ProcessExecutor, SandboxExecutor, write_lease
 from jitflow.model import argo
 from jitflow.model.data import ObjectRef
 from jitflow.model.pods import PodImage
 from jitflow.model.reports import ALL_REMOTES
+from jitflow.model.servers import ServerInfo
 from jitflow.objects import Change as ObjectChange
 from jitflow.objects import MemoStore, ObjectStore
 from jitflow.ports.dataplane import Quota
@@ -68,8 +72,15 @@ from jitflow.storage.made import AllStores
 from jitflow.storage.rclone_storage import RcloneStorage
 from jitflow.storage.remotes import RemoteConfig
 from jitflow.storage.staging import Staging
+from jitflow.stores import Lease, PatientStore
 from jitflow.telemetry import logger
 from jitflow.telemetry.metrics import CustomMetrics, Exposition
+
+ANYWHERE = "anywhere"
+PODS_EARLIER_S = 2.0
+"""So much earlier than the lease of their server pods end: who takes over must not find them running."""
+
+_PODS_EVERY_S = 0.5
 
 _log = logger("server")
 
@@ -80,13 +91,23 @@ class Stack(Struct, frozen=True, kw_only=True):
     `drain`: ends its streams, says that it is not ready any more and lets no pod begin.
     """
 
-    app: Application
+    app: ASGIApp
     token: str
     drain: Callable[[], None]
+    ended: asyncio.Event | None = None
+    """Set when this server cannot go on; None: that is never known before it stops."""
+
+
+class Sharing(Struct, frozen=True, kw_only=True):
+    """What a server knows that shares its state: the lease under which it leads, what peers show, and who they are."""
+
+    lease: Lease
+    peer: str
+    members: ServersView
 
 
 @asynccontextmanager
-async def open_stack(settings: Settings) -> AsyncGenerator[Stack]:
+async def open_stack(settings: Settings, sharing: Sharing | None = None) -> AsyncGenerator[Stack]:
     """Build and start everything; stop it in the opposite order. Pods that run go on.
 
     Raises:
@@ -97,7 +118,7 @@ async def open_stack(settings: Settings) -> AsyncGenerator[Stack]:
     token = ensure_token(home.token)
     fixed = fixed_remotes(settings, home)
     async with AsyncExitStack() as stack:
-        store, near = await open_stores(settings, home, stack)
+        store, near = await _open_state(settings, home, stack, sharing)
         storage = Lanes(
             lambda remotes: RcloneStorage(
                 RcloneDaemon(), remotes, stall_s=settings.primary.stall_s, at_once=settings.primary.transfers
@@ -184,7 +205,7 @@ async def open_stack(settings: Settings) -> AsyncGenerator[Stack]:
             defaults=workflow_defaults(settings.workflow_defaults),
             keeps_archive=settings.archive,
         )
-        stack.push_async_callback(_stop, engine, own_plugins)
+        stack.push_async_callback(_stop, engine, own_plugins, sharing)
         stack.callback(objects.subscribe(lambda change: _object_changed(change, engine)))
         await engine.open()
         service = Service(
@@ -238,6 +259,8 @@ async def open_stack(settings: Settings) -> AsyncGenerator[Stack]:
             primary=dataplane,
             closing=stack,
             health=health,
+            servers=servers_view(home, service, sharing),
+            peer=sharing.peer if sharing else "",
         )
         stack.callback(behind.foreign.close)
         app = await open_front(settings, token, behind)
@@ -281,9 +304,62 @@ def _drain(service: Service, engine: Engine, health: Health) -> None:
     service.closing.set()
 
 
-async def _stop(engine: Engine, plugins: WorkflowPlugins) -> None:
+async def _open_state(
+    settings: Settings, home: Home, stack: AsyncExitStack, sharing: Sharing | None
+) -> tuple[PatientStore, PatientStore]:
+    """Open the stores (see `open_stores`); where other machines share the state, pods live only as long as the lease."""
+    if sharing is None:
+        return await open_stores(settings, home, stack)
+    lease = sharing.lease
+    store, near = await open_stores(settings, home, stack, lease)
+    if lease.share == ANYWHERE:
+        if not lease.continues:
+            await start_over(home, near)
+        lease.on_renewal(PodLease(home, lease).renewed)
+    return store, near
+
+
+class PodLease:
+    """Lets pods run as long as the lease of their server, a little less."""
+
+    def __init__(self, home: Home, lease: Lease) -> None:
+        """Write it where the pods of this home look."""
+        self._home = home
+        self._lease = lease
+        self._written = 0.0
+
+    def renewed(self) -> None:
+        """The lease lasts longer; that is written now and then. If it cannot be, pods end: nobody must be told that it was."""
+        if self._lease.until - self._written < _PODS_EVERY_S:
+            return
+        try:
+            write_lease(self._home.pods, self._lease.until - PODS_EARLIER_S)
+        except OSError as error:
+            _log.error("the lease of pods cannot be written", error)
+        else:
+            self._written = self._lease.until
+
+
+async def _stop(engine: Engine, plugins: WorkflowPlugins, sharing: Sharing | None) -> None:
+    if sharing is not None and sharing.lease.share == ANYWHERE:
+        # Pods go on that another machine's server could not adopt: it waits until they end with the lease.
+        sharing.lease.keeps = engine.pods_held > 0
     await plugins.finish()
     await engine.close()
+
+
+def servers_view(home: Home, service: Service, sharing: Sharing | None) -> ServersView:
+    """Return what tells of the servers of this state, of which this one leads."""
+
+    async def view() -> Sequence[ServerInfo]:
+        drives = sum(count for phase, count in service.phases().items() if phase in {"Pending", "Running"})
+        if sharing is not None:
+            return [replace(one, drives=drives) if one.leads else one for one in await sharing.members()]
+        info = home.find_server()
+        url = info.url if info is not None else ""
+        return [ServerInfo(url=url, host=platform.node(), pid=os.getpid(), version=version("jitflow"), leads=True, drives=drives)]
+
+    return view
 
 
 def _object_changed(change: ObjectChange, engine: Engine) -> None:
@@ -376,9 +452,10 @@ def hosts_of(settings: Settings) -> HostRules:
 
 def make_executor(settings: Settings, home: Home) -> Executor:
     """Return the executor that the settings choose. The home is hidden from sandboxed pods."""
+    guarded = settings.state.share == ANYWHERE
     if settings.executor == "process":
-        return ProcessExecutor(home.pods)
-    return SandboxExecutor(home.pods, hidden=[home.root])
+        return ProcessExecutor(home.pods, guarded=guarded)
+    return SandboxExecutor(home.pods, hidden=[home.root], guarded=guarded)
 
 
 def node_labels(own: Mapping[str, str]) -> dict[str, str]:

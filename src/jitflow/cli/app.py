@@ -50,6 +50,7 @@ COMMANDS: dict[str, str] = {
     "token": "Tokens: create, list, revoke; and who you are.",
     "config": "Say which settings hold, and where each came from.",
     "settings": "Settings files: encrypt, decrypt, edit.",
+    "servers": "List the servers of a state: who leads, and who stands by.",
     "state": "The state of this machine's server: migrate, backup, restore, copy, verify.",
     "secrets": "The key that stored secrets are encrypted with: rotate it, make one.",
     "webhook": "Webhooks: who is told of workflows; failures and their replay.",

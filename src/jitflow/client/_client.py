@@ -32,6 +32,7 @@ from jitflow.client.objects import (
 from jitflow.client.workflows import Archived, Foreign, Workflows
 from jitflow.model.access import Whoami
 from jitflow.model.reports import Estimate, Timeline
+from jitflow.model.servers import ServerList
 from jitflow.model.usage import Usage
 
 if TYPE_CHECKING:
@@ -189,6 +190,11 @@ class _Groups(Group[S]):
     def usage(self, *, namespace: str = "", since: float | None = None, until: float | None = None) -> Call[Usage]:
         """Return what a namespace has used in some time (seconds since the epoch)."""
         return get(Usage, "/api/jit/v1/usage", self._in(namespace), query={"since": since, "until": until})
+
+    @call
+    def servers(self) -> Call[ServerList]:
+        """Return the servers of the state: which one leads, and which ones stand by."""
+        return get(ServerList, "/api/jit/v1/servers")
 
     @call
     def whoami(self) -> Call[Whoami]:

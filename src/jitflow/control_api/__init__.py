@@ -21,6 +21,7 @@ from jitflow.control_api import metrics as metrics_routes
 from jitflow.control_api import provenance as provenance_routes
 from jitflow.control_api import secrets as secret_routes
 from jitflow.control_api import usage as usage_routes
+from jitflow.control_api.about import ServersView
 from jitflow.control_api.archive import ArchiveRoutes
 from jitflow.control_api.artifacts import ArtifactRoutes
 from jitflow.control_api.backfills import BackfillRoutes
@@ -39,7 +40,7 @@ from jitflow.control_api.webhooks import WebhookRoutes
 from jitflow.control_api.workflows import WorkflowRoutes
 from jitflow.telemetry.metrics import Exposition
 
-__all__ = ["LOOPBACK_HOSTS", "MAX_BODY_BYTES", "Application", "Health", "Rules", "make_app", "routes"]
+__all__ = ["LOOPBACK_HOSTS", "MAX_BODY_BYTES", "Application", "Health", "Rules", "ServersView", "make_app", "routes"]
 
 
 class Rules(Struct, frozen=True, kw_only=True):
@@ -95,6 +96,8 @@ def make_app(
     backfills: Backfills | None = None,
     usage: UsageKeeper | None = None,
     health: Health | None = None,
+    servers: ServersView | None = None,
+    peer: str = "",
 ) -> Application:
     """Return the application: the Control API (unless `control` is False) and `extra` routes behind one gate.
 
@@ -114,6 +117,8 @@ def make_app(
         rotation: what gives the stored secrets a new key; None: there is no such path.
         usage: what `/api/jit/v1/usage` tells; None: there is no such path.
         health: what `/readyz` asks; None: it is always ready.
+        servers: what `/api/jit/v1/servers` tells; None: there is no such path.
+        peer: what servers show that hand requests on to this one; empty: there are none.
         rules: how much may be asked, and by pages of which origins.
     """
     measured = metrics_routes.routes(metrics) if metrics is not None else []
@@ -123,6 +128,7 @@ def make_app(
     managed += ForeignRoutes(foreign).routes() if foreign is not None and control else []
     managed += BackfillRoutes(backfills).routes() if backfills is not None and control else []
     managed += usage_routes.routes(usage) if usage is not None else []
+    managed += about.server_routes(servers) if servers is not None else []
     audited = auditing.routes(audit) if audit is not None else []
     served = [*about.routes(), *health_routes(health or Health()), *pages.routes(), *managed, *audited, *measured, *extra]
     table = [*served, *(routes(service) if control else ()), *about.other_routes()]
@@ -144,6 +150,7 @@ def make_app(
         answered=answered,
         limits=rules.limits,
         body_timeout_s=rules.body_timeout_s,
+        peer=peer,
     )
     if rules.cors_origins:
         # Outermost: a browser asks without a token whether it may send one.

@@ -3,6 +3,7 @@
 import asyncio
 import platform
 import sys
+from collections.abc import Awaitable, Callable, Sequence
 from importlib.metadata import version
 
 from msgspec import Struct
@@ -15,10 +16,15 @@ from jitflow.control_api.guards import identity_of
 from jitflow.control_api.requests import decode
 from jitflow.control_api.workflows import answer
 from jitflow.model.problems import Refused
+from jitflow.model.servers import ServerInfo, ServerList
 
 _ARGO_EVENTS = {"event-sources": "eventsources", "sensors": "sensors"}
 """What belongs to Argo Events: answered as an Argo does whose cluster has no such objects."""
 _METHODS = ["GET", "POST", "PUT", "DELETE", "PATCH"]
+
+
+ServersView = Callable[[], Awaitable[Sequence[ServerInfo]]]
+"""Returns the servers that share the state."""
 
 
 class _Tracked(Struct, frozen=True):
@@ -38,6 +44,15 @@ def routes() -> list[BaseRoute]:
         Route("/api/jit/v1/whoami", _whoami, methods=["GET"]),
         Route("/api/jit/v1/openapi.json", _openapi, methods=["GET"]),
     ]
+
+
+def server_routes(servers: ServersView) -> list[BaseRoute]:
+    """Return the path that tells which servers share the state."""
+
+    async def read(_: Request) -> Response:
+        return answer(ServerList(servers=tuple(await servers())))
+
+    return [Route("/api/jit/v1/servers", read, methods=["GET"])]
 
 
 def other_routes() -> list[BaseRoute]:

@@ -1,6 +1,7 @@
 """What stands before every route: who may come in, how much may be sent, and how errors leave."""
 
 import asyncio
+import hmac
 import logging
 import math
 import re
@@ -20,6 +21,8 @@ from jitflow.telemetry import bind
 
 MAX_BODY_BYTES = 4 * 1024 * 1024
 BODY_TIMEOUT_S = 60.0
+PEER = b"x-jitflow-server"
+"""The header by which a server that hands a request on says that it is one: it has looked at the name that was addressed."""
 LOOPBACK_HOSTS = frozenset({"127.0.0.1", "localhost", "[::1]"})
 
 _SECURITY_HEADERS = (
@@ -73,18 +76,21 @@ class Shell:
         answered: Callable[[Scope, int], Awaitable[None] | None] | None = None,
         limits: Limits = Limits(),  # noqa: B008 - a frozen value
         body_timeout_s: float = BODY_TIMEOUT_S,
+        peer: str = "",
     ) -> None:
         """Hold the application. `hosts`: names (without port) that requests may address; `*` allows all.
 
         `gate` knows who may come in; `open_paths` need no token; `answered` is told the request and the status of each answer,
         which leaves when what it returns is done.
         `limits`: how much a caller may ask for who has no limits of his own; his body must arrive within `body_timeout_s`.
+        `peer`: what servers show that hand requests on; empty: there are none.
 
         The names protect a server on the loopback address from web pages that let their own name point to it.
         """
         self._app = app
         self._gate = gate
         self._open_paths = frozenset(open_paths)
+        self._peer = peer.encode()
         self._buckets = Buckets(replace(limits, body_bytes=limits.body_bytes or MAX_BODY_BYTES))
         self._body_timeout_s = body_timeout_s
         self._answered = answered or (lambda _scope, _status: None)
@@ -119,21 +125,24 @@ class Shell:
     async def _refusal(self, scope: Scope) -> Failure | None:
         if scope["path"] in self._open_paths:
             return None
-        headers = _Headers(scope["headers"])
-        if self._hosts is not None and _host_name(headers.host) not in self._hosts:
+        headers = Headers(scope["headers"])
+        if self._hosts is not None and host_name(headers.host) not in self._hosts and not self._is_peer(headers.peer):
             message = "this server does not go by the name in the Host header; add the name to its allowed hosts"
             return failure(Code.PERMISSION_DENIED, message)
         found = await self._gate.identify(headers.authorization)
         if isinstance(found, Denied) and headers.cookie and not headers.authorization:
-            found = await self._gate.identify(_cookie_authorization(headers.cookie))
-            if not isinstance(found, Denied) and (foreign := _foreign_origin(scope["method"], headers)) is not None:
+            found = await self._gate.identify(cookie_authorization(headers.cookie))
+            if not isinstance(found, Denied) and (foreign := foreign_origin(scope["method"], headers)) is not None:
                 return foreign
         if isinstance(found, Denied):
             return failure(Code.UNAUTHENTICATED, found.message)
         scope[IDENTITY] = found
         return self._over_limit(found, headers, streamed=_is_streamed(scope))
 
-    def _over_limit(self, identity: Identity, headers: "_Headers", *, streamed: bool) -> Failure | None:
+    def _is_peer(self, shown: bytes) -> bool:
+        return bool(self._peer) and hmac.compare_digest(shown, self._peer)
+
+    def _over_limit(self, identity: Identity, headers: "Headers", *, streamed: bool) -> Failure | None:
         longest = self._buckets.body_bytes(identity)
         if streamed:
             pass
@@ -183,11 +192,13 @@ def _is_streamed(scope: Scope) -> bool:
     return scope["method"] == "PUT" and scope["path"].startswith(STREAMED)
 
 
-class _Headers:
+class Headers:
     """The headers that decide about entry."""
 
     def __init__(self, headers: Iterable[tuple[bytes, bytes]]) -> None:
+        """Find them."""
         self.authorization = b""
+        self.peer = b""
         self.cookie = b""
         self.host = b""
         self.origin = b""
@@ -198,6 +209,8 @@ class _Headers:
                 self.authorization = value
             elif name == b"x-api-key":
                 key = value
+            elif name == PEER:
+                self.peer = value
             elif name == b"host":
                 self.host = value
             elif name == b"cookie":
@@ -211,14 +224,16 @@ class _Headers:
             self.authorization = b"Bearer " + key
 
 
-def _host_name(host: bytes) -> str:
+def host_name(host: bytes) -> str:
+    """Return the name, without the port, that a Host header addresses."""
     text = host.decode("latin-1").lower()
     if text.startswith("["):
         return text.partition("]")[0] + "]"
     return text.partition(":")[0]
 
 
-def _cookie_authorization(cookie: bytes) -> bytes:
+def cookie_authorization(cookie: bytes) -> bytes:
+    """Return what the page's cookie says as the Authorization header would."""
     for part in cookie.decode("latin-1").split(";"):
         name, _, value = part.strip().partition("=")
         if name == "authorization":
@@ -226,7 +241,7 @@ def _cookie_authorization(cookie: bytes) -> bytes:
     return b""
 
 
-def _foreign_origin(method: str, headers: _Headers) -> Failure | None:
+def foreign_origin(method: str, headers: Headers) -> Failure | None:
     """Refuse a change that another site's page asks for with the browser's cookie."""
     if method in _SAFE_METHODS or not headers.origin:
         return None

@@ -494,6 +494,11 @@ class Engine:
         """Tell `listener` of every durable change from now on; return how to stop that."""
         return self._runs.subscribe(listener)
 
+    @property
+    def pods_held(self) -> int:
+        """How many pods have a place."""
+        return self._pods.figures()[0]
+
     def figures(self) -> Figures:
         """Return the engine's own gauges: places, and what waits."""
         running, waiting = self._pods.figures()

@@ -86,21 +86,47 @@ def _check_order(pod: Pod) -> None:
         raise FixRequest(f"pod {pod.name}: the containers {', '.join(sorted(waiting))} wait for each other")
 
 
+def write_lease(home: Path, until: float) -> None:
+    """Let the guarded pods of an executor's directory run until a time, in seconds since this machine has started."""
+    home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    partial = home / "lease.new"
+    partial.write_text(f"{until:.3f}\n", encoding="ascii")
+    partial.replace(home / "lease")
+
+
+def discard_pods(home: Path) -> None:
+    """Remove all pods of an executor's directory that is not open, as if they had never been started."""
+    pods, trash = home / "pods", home / "trash"
+    if not pods.is_dir():
+        return
+    trash.mkdir(mode=0o700, exist_ok=True)
+    for name in os.listdir(pods):
+        directory = PodDirectory(home, name)
+        parent = directory.parent()
+        if parent is not None and parent.pid:
+            if parent.is_alive():
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(parent.pid, signal.SIGKILL)
+            kill_session(parent)
+        directory.retire(trash)
+
+
 class PodExecutor(ABC):
     """Runs each pod under a small parent process of its own that outlives this one.
 
     Args:
         home: the executor's directory; pods are below `home/pods`, logs of forgotten pods in `home/logs`.
+        guarded: pods end, as if they had never been started, when the time in the file `home/lease` has come (see `write_lease`).
     """
 
     _kind: ClassVar[Literal["sandbox", "process"]]
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, *, guarded: bool = False) -> None:
         self.home = Path(os.path.realpath(home))
         self._pods: dict[PodKey, _Watched] = {}
         self._listener: EndListener | None = None
         self._news_listener: NewsListener | None = None
-        self._spawner = SpawnerClient(self.home, self._kind, self._on_told)
+        self._spawner = SpawnerClient(self.home, self._kind, self._on_told, guarded=guarded)
         self._remover: ThreadPoolExecutor | None = None
 
     @abstractmethod

@@ -30,9 +30,13 @@ class SpawnerClient:
             to `spawner.log` there, and `mnt` is where sandboxes are staged.
         kind: what is started: pods in a sandbox, or plain processes.
         on_word: called with a pod's key when its end is recorded, with `+` before it when it has news; some are not told.
+        guarded: pods end with the lease that the file `lease` of the directory tells of.
     """
 
-    def __init__(self, home: Path, kind: Literal["sandbox", "process"], on_word: Callable[[str], None]) -> None:
+    def __init__(
+        self, home: Path, kind: Literal["sandbox", "process"], on_word: Callable[[str], None], *, guarded: bool = False
+    ) -> None:
+        self._guarded = guarded
         self._home = home
         self._kind = kind
         self._on_word = on_word
@@ -58,6 +62,7 @@ class SpawnerClient:
                 [
                     *(sys.executable, "-I", "-S", "-X", "utf8", str(_PROGRAM)),
                     *(str(theirs.fileno()), str(notify.fileno()), self._kind, str(self._home / "mnt")),
+                    "guarded" if self._guarded else "",
                 ],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,

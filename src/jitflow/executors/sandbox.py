@@ -48,12 +48,13 @@ class SandboxExecutor(PodExecutor):
         home: the executor's directory.
         hidden: paths of the host that no pod may see (state, secrets); `home` is always one of them.
         mode: `overlay` of the host's root (needs root), read-only `binds` (any user), or what works, best first.
+        guarded: see `PodExecutor`.
     """
 
     _kind = "sandbox"
 
-    def __init__(self, home: Path, hidden: Sequence[Path] = (), mode: Mode = "auto") -> None:
-        super().__init__(home)
+    def __init__(self, home: Path, hidden: Sequence[Path] = (), mode: Mode = "auto", *, guarded: bool = False) -> None:
+        super().__init__(home, guarded=guarded)
         self._mode: Mode = mode
         self._hidden = tuple(sorted({os.path.realpath(path) for path in (*hidden, home)}))
         self._way: Way | None = None

@@ -15,6 +15,7 @@ PortError
     ├── Corrupt           size or hash differ after a transfer
     ├── DiskFull          no space left on a local disk
     └── Broken            the tool behind the port misbehaves
+        └── InUse             another server has it
 """
 
 
@@ -76,3 +77,7 @@ class DiskFull(GiveUp):
 
 class Broken(GiveUp):
     """The tool behind the port misbehaves."""
+
+
+class InUse(Broken):
+    """Another server has it."""

@@ -60,6 +60,7 @@ class ServerSettings(_Strict, frozen=True, kw_only=True):
     """Where the server listens. Anything but loopback must be asked for. `names`: further accepted Host names.
 
     `socket`: the path of a Unix socket on which it listens too, for its owner only, without TLS; empty: none.
+    `url`: where other servers of the same state reach it; empty: where it listens.
     `open_metrics`: `/metrics` needs no token. `certificate` and `key`: PEM files; with them the server speaks TLS only.
     `cors_origins`: pages that browsers may let call this server. `requests_per_s` and `burst`: what each token may ask for, 0: no
     limit; `max_body`: the longest body. `head_timeout_s` and `body_timeout_s`: how long a request may take to arrive.
@@ -68,6 +69,7 @@ class ServerSettings(_Strict, frozen=True, kw_only=True):
     host: str = "127.0.0.1"
     port: int = 2746
     socket: str = ""
+    url: str = ""
     names: tuple[str, ...] = ()
     open_metrics: bool = False
     certificate: str = ""
@@ -115,10 +117,13 @@ class StateSettings(_Strict, frozen=True, kw_only=True):
     """Where the state is: `sqlite:///PATH`, `postgresql://…` or `mongodb://…`; empty: `state.db` below the home.
 
     A URL with a password may be `{ env = "NAME" }` or `{ file = "PATH" }`. `patience_s`: so long a start waits for a database.
+
+    `share`: other servers may stand by on it and take over: those with the same `home` on this machine, or `anywhere`.
     """
 
     url: str | dict[str, str] = ""
     patience_s: float = 30.0
+    share: Literal["", "home", "anywhere"] = ""
 
 
 class SecretSettings(_Strict, frozen=True, kw_only=True):

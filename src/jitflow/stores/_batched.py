@@ -1,6 +1,5 @@
 """What the stores of databases elsewhere have in common: their life, the place they hold, and changes handed to one writer."""
 
-import secrets
 import time
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Iterable, Sequence
@@ -10,41 +9,47 @@ from typing import Any, Self
 from jitflow.engine.tasks import Owner
 from jitflow.ports.errors import Broken
 from jitflow.ports.store import Commit, StoredRun
+from jitflow.stores import _process as processes
 from jitflow.stores._changes import Documents, Removal, Restoration, Update
 from jitflow.stores._queue import GroupWriter, Ticket
 from jitflow.stores._urls import shown
+from jitflow.stores.lease import Lease
 
 
 class BatchedStore(ABC):
     """A store whose changes go to the database in batches, one on its way at a time; make it with `open`."""
 
-    def __init__(self, url: str, *, reads_only: bool = False) -> None:
+    def __init__(self, url: str, *, reads_only: bool = False, lease: Lease | None = None) -> None:
         """Name the database; `open` begins."""
         self.place = shown(url)
         self.found_version = 0
         """The version of the schema that was found; 0: none."""
         self._writer = GroupWriter[Update](self._write, name="store-writer")
         self._owner = Owner(lambda _name, _error: None)
-        self._owner_id = secrets.token_hex(16)
+        self._lease = lease or Lease()
+        self._owner_id = self._lease.id
         self._reads_only = reads_only
         self._closed = False
         self._lost = ""
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, url: str, *, patience_s: float = 0.0, reads_only: bool = False) -> AsyncGenerator[Self]:
+    async def open(
+        cls, url: str, *, patience_s: float = 0.0, reads_only: bool = False, lease: Lease | None = None
+    ) -> AsyncGenerator[Self]:
         """Use a database for the time of the context; what it needs for the state is made or brought up to date.
 
         Args:
             url: where it is, as its own programs take it.
             patience_s: so long a database that cannot be reached is waited for.
             reads_only: another server may hold the state; nothing is written, not even its schema.
+            lease: who wants to hold it, and what is told of that; None: a server that shares it with nobody.
 
         Raises:
             Unreachable: it is not there in that time.
             Broken: it is newer than this program, another program's, refuses, or another server holds it.
         """
-        store = cls(url, reads_only=reads_only)
+        store = cls(url, reads_only=reads_only, lease=lease)
         try:
             await store._begin(time.monotonic() + patience_s)
             yield store
@@ -74,6 +79,12 @@ class BatchedStore(ABC):
             raise Broken("the state store is closed")
         if self._lost:
             raise Broken(self._lost)
+
+    def _lose(self) -> Broken:
+        """Another server has taken the place."""
+        self._lost = processes.taken_over(self.place)
+        self._lease.lose(self._lost)
+        return Broken(self._lost)
 
     async def commit(self, commit: Commit) -> int:
         """Apply one change (see `StateStore.commit`)."""

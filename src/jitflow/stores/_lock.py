@@ -5,7 +5,7 @@ import fcntl
 import os
 from pathlib import Path
 
-from jitflow.ports.errors import Broken
+from jitflow.ports.errors import InUse
 
 
 class FileLock:
@@ -15,7 +15,7 @@ class FileLock:
         """Take the lock.
 
         Raises:
-            Broken: another process holds it; the message names its process id.
+            InUse: another process holds it; the message names its process id.
         """
         self._path = path.with_name(f"{path.name}.lock")
         self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -24,7 +24,7 @@ class FileLock:
         except BlockingIOError:
             holder = os.pread(self._fd, 32, 0).decode("ascii", "replace").strip() or "unknown"
             os.close(self._fd)
-            raise Broken(
+            raise InUse(
                 f"{path} is in use by another jitflow server (process {holder}); stop it or choose another state directory"
             ) from None
         os.ftruncate(self._fd, 0)

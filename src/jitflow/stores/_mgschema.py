@@ -11,7 +11,7 @@ VERSION = 1
 """The version this program writes."""
 
 Database = AsyncDatabase[dict[str, Any]]
-COLLECTIONS = frozenset({"meta", "runs", "pieces", "documents", "journal", "pending"})
+COLLECTIONS = frozenset({"meta", "runs", "pieces", "documents", "journal", "pending", "servers"})
 
 
 async def migrate(db: Database, place: str) -> int:

@@ -46,9 +46,10 @@ class Head(Struct):
 class Writing:
     """Writes batches. Each change is decided by one document; what follows from it is finished however long it takes."""
 
-    def __init__(self, db: Database, translated: Callable[[Exception], Exception]) -> None:
-        """Write to this database; `translated` makes the port's errors."""
+    def __init__(self, db: Database, translated: Callable[[Exception], Exception], check: Callable[[], None]) -> None:
+        """Write to this database; `translated` makes the port's errors, `check` raises when nothing may be written any more."""
         self._db = db
+        self._check = check
         self._translated = translated
         self._heads: dict[str, Head] = {}
         self._sequence = 0
@@ -309,6 +310,7 @@ class Writing:
 
     async def _insist(self, work: Callable[[], Awaitable[Any]]) -> Any:
         """Do what decides; if its answer was lost, do it again until it is known. What was not sent was not done."""
+        self._check()
         try:
             return await work()
         except Exception as error:
@@ -320,6 +322,7 @@ class Writing:
         """Do what follows from a decision, as often as it takes."""
         wait_s = _FIRST_WAIT_S
         while True:
+            self._check()
             try:
                 return await work()
             except PyMongoError as error:

@@ -6,7 +6,7 @@ from jitflow.ports.errors import Broken
 from jitflow.stores._connections import Connection
 from jitflow.stores._statements import another_program, check_present, migrations, read_queries, too_new
 
-VERSION = 1
+VERSION = 2
 """The version this program writes."""
 
 QUERIES = {name: text.encode() for name, text in read_queries("postgresql").items()}
@@ -46,6 +46,18 @@ async def present(connection: Connection, place: str) -> int:
     """
     found, _ = await _versions(connection, place)
     check_present(place, found, VERSION)
+    return found
+
+
+async def version_of(connection: Connection, place: str) -> int:
+    """Return the version of a database, 0 if it is empty.
+
+    Raises:
+        Broken: it was written by a newer program, or is another program's.
+    """
+    found, oldest_compatible = await _versions(connection, place)
+    if oldest_compatible > VERSION:
+        raise too_new(place, found, VERSION)
     return found
 
 

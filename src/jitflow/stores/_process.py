@@ -1,37 +1,81 @@
 """Who holds a state: this process, named so that another one on the same machine can tell whether it still lives."""
 
+import asyncio
 import os
 import platform
+import signal
 from pathlib import Path
 
 import msgspec
 from msgspec import Struct
 
-from jitflow.ports.errors import Broken
+from jitflow.ports.errors import InUse
+from jitflow.ports.servers import LEASE_S, RENEW_S, Lead, may_lead
+from jitflow.stores.lease import Lease
 
-HOLD_S = 15.0
+HOLD_S = LEASE_S
 """A holder that has not been heard of for so long has died, or is cut off: another server may take its place."""
 
-HEARTBEAT_S = 4.0
+HEARTBEAT_S = RENEW_S
+
+_END_S = 5.0
 
 
 class Process(Struct, frozen=True, kw_only=True):
-    """A process of a machine since its start."""
+    """A process of a machine since its start, and the server that it is: its data home, and with whom it shares the state."""
 
     host: str
     space: str
     """Boot and process namespace: within one space, numbers of processes mean the same."""
     pid: int
     started: str
+    home: str = ""
+    share: str = ""
 
     def says(self) -> str:
         """Return it for people."""
         return f"process {self.pid} on {self.host}"
 
 
-def this_process() -> Process:
+def this_process(lease: Lease | None = None) -> Process:
     """Return who we are."""
-    return Process(host=platform.node(), space=_space(), pid=os.getpid(), started=_started(os.getpid()))
+    home, share = (lease.home, lease.share) if lease is not None else ("", "")
+    return Process(host=platform.node(), space=_space(), pid=os.getpid(), started=_started(os.getpid()), home=home, share=share)
+
+
+def lead_of(owner: str, text: str, *, epoch: int, age_s: float, mark: str) -> Lead:
+    """Return who leads, as a store keeps it."""
+    holder = decode(text)
+    return Lead(
+        id=owner,
+        epoch=epoch,
+        age_s=age_s,
+        mark=mark,
+        home=holder.home if holder else "",
+        share=holder.share if holder else "",
+        is_dead=has_died(holder),
+    )
+
+
+def may_take(lead: Lead, lease: Lease) -> bool:
+    """Return whether the place of a holder may be taken."""
+    return may_lead(lead, home=lease.home) or bool(lease.silent and lease.silent == lead.mark)
+
+
+async def end(process: Process | None, lease: Lease) -> None:
+    """End a server of the same home that has lost its place but lives: it hangs, or was stopped, and keeps hold of its files."""
+    if process is None or not lease.share or process.home != lease.home or process.pid == os.getpid() or not lives(process):
+        return
+    pidfd = os.pidfd_open(process.pid)
+    try:
+        if lives(process):
+            signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+        for _ in range(int(_END_S / 0.02)):
+            if not lives(process):
+                return
+            await asyncio.sleep(0.02)
+    finally:
+        os.close(pidfd)
 
 
 def encode(process: Process) -> str:
@@ -57,10 +101,10 @@ def lives(process: Process | None) -> bool:
     return process is not None and _is_near(process) and _started(process.pid) == process.started
 
 
-def in_use(place: str, process: Process | None) -> Broken:
+def in_use(place: str, process: Process | None) -> InUse:
     """Return the refusal of a state that another server holds."""
     said = process.says() if process else "unknown"
-    return Broken(f"the state at {place} is in use by another jitflow server ({said}); stop it, or choose another state")
+    return InUse(f"the state at {place} is in use by another jitflow server ({said}); stop it, or choose another state")
 
 
 def taken_over(place: str) -> str:

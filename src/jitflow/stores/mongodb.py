@@ -17,6 +17,7 @@ from pymongo import ASCENDING, AsyncMongoClient
 from pymongo.errors import InvalidURI, PyMongoError
 
 from jitflow.ports.errors import Broken, PortError, Retryable
+from jitflow.ports.servers import Lead
 from jitflow.ports.store import EffectRow, Flaw, RunRow, StoredRun
 from jitflow.stores import _mgflaws
 from jitflow.stores import _mgpieces as pieces
@@ -25,9 +26,10 @@ from jitflow.stores._batched import BatchedStore
 from jitflow.stores._bodies import unpack
 from jitflow.stores._changes import Update
 from jitflow.stores._mgfaults import translate
-from jitflow.stores._mgschema import migrate, present
+from jitflow.stores._mgschema import Database, migrate, present
 from jitflow.stores._mgwriting import Writing
 from jitflow.stores._queue import Ticket
+from jitflow.stores.lease import Lease
 
 T = TypeVar("T")
 
@@ -36,34 +38,24 @@ _SELECTION_MS = 3000
 _CLOSE_PATIENCE_S = 5.0
 _LOOK_S = 0.25
 _TRIES = 1000
+NO_HOLDER = {"owner": "", "beat": 0, "process": ""}
 _ORDER = [("what", ASCENDING), ("id", ASCENDING), ("piece", ASCENDING)]
 
 
 class MongodbStore(BatchedStore):
     """A `StateStore` in a MongoDB database; make it with `open`."""
 
-    def __init__(self, url: str, *, reads_only: bool = False) -> None:
+    def __init__(self, url: str, *, reads_only: bool = False, lease: Lease | None = None) -> None:
         """Name the database; `open` begins.
 
         Raises:
             Broken: this is no URL of one.
         """
-        super().__init__(url, reads_only=reads_only)
+        super().__init__(url, reads_only=reads_only, lease=lease)
         self._url = url
-        try:
-            self._client: AsyncMongoClient[dict[str, Any]] = AsyncMongoClient(
-                url,
-                appname="jitflow",
-                serverSelectionTimeoutMS=_SELECTION_MS,
-                connectTimeoutMS=_SELECTION_MS,
-                socketTimeoutMS=20_000,
-                w="majority",
-                journal=True,
-            )
-        except (InvalidURI, PyMongoError, ValueError) as error:
-            raise Broken(f"{self.place} is no URL of a MongoDB database: {type(error).__name__}") from None
-        self._db = self._client[urlsplit(url).path.strip("/") or _DATABASE]
-        self._writing = Writing(self._db, self._translated)
+        self._client, self._db = database_of(url, self.place)
+        self._lease.ends_by_itself = self._lease.ends_by_itself or bool(self._lease.share)
+        self._writing = Writing(self._db, self._translated, self._lease.check)
 
     async def _begin(self, until: float) -> None:
         while True:
@@ -101,12 +93,21 @@ class MongodbStore(BatchedStore):
         first: dict[str, Any] | None = None
         until = time.monotonic() + processes.HOLD_S
         while True:
-            held = await self._db.meta.find_one({"_id": "holder"}) or {"owner": "", "beat": 0, "process": ""}
+            asked_at = self._lease.now()
+            held = await self._db.meta.find_one({"_id": "holder"}) or dict(NO_HOLDER)
             holder = processes.decode(held["process"])
-            if not held["owner"] or processes.has_died(holder) or time.monotonic() > until:
-                own = {"owner": self._owner_id, "process": processes.encode(processes.this_process()), "beat": held["beat"] + 1}
+            lead = lead_in(held, age_s=0.0)
+            if processes.may_take(lead, self._lease) or time.monotonic() > until:
+                own = {
+                    "owner": self._owner_id,
+                    "process": processes.encode(processes.this_process(self._lease)),
+                    "beat": held["beat"] + 1,
+                    "epoch": lead.epoch + 1,
+                }
                 place = {"_id": "holder", "owner": held["owner"], "beat": held["beat"]}
                 if (await self._db.meta.update_one(place, {"$set": own})).matched_count:
+                    self._lease.taken(asked_at, lead.epoch + 1, before=lead.home)
+                    await processes.end(holder if lead.id else None, self._lease)
                     return
             elif processes.lives(holder) or (first is not None and held["beat"] != first["beat"]):
                 raise processes.in_use(self.place, holder)
@@ -122,8 +123,11 @@ class MongodbStore(BatchedStore):
 
     async def _beat(self) -> None:
         mine = {"_id": "holder", "owner": self._owner_id}
-        if not (await self._db.meta.update_one(mine, {"$inc": {"beat": 1}})).matched_count:
-            self._lost = processes.taken_over(self.place)
+        asked_at = self._lease.now()
+        if (await self._db.meta.update_one(mine, {"$inc": {"beat": 1}})).matched_count:
+            self._lease.renewed(asked_at)
+        else:
+            self._lose()
 
     async def _write(self, batch: Sequence[Ticket[Update]]) -> None:
         await self._writing.write(batch)
@@ -234,12 +238,39 @@ class MongodbStore(BatchedStore):
         self._closed = True
         await self._owner.close()
         await self._writer.close(_CLOSE_PATIENCE_S)
-        if not self._reads_only:
+        if not self._reads_only and not self._lease.keeps:
             with contextlib.suppress(PyMongoError, PortError, TimeoutError):  # it is not there: the hold runs out
                 async with asyncio.timeout(_CLOSE_PATIENCE_S):
                     mine = {"_id": "holder", "owner": self._owner_id}
-                    await self._db.meta.update_one(mine, {"$set": {"owner": "", "process": ""}})
+                    await self._db.meta.update_one(mine, {"$set": {"owner": ""}})
         await self._client.close()
+
+
+def database_of(url: str, place: str) -> tuple[AsyncMongoClient[dict[str, Any]], Database]:
+    """Return a client and the database that a URL names.
+
+    Raises:
+        Broken: this is no URL of one.
+    """
+    try:
+        client: AsyncMongoClient[dict[str, Any]] = AsyncMongoClient(
+            url,
+            appname="jitflow",
+            serverSelectionTimeoutMS=_SELECTION_MS,
+            connectTimeoutMS=_SELECTION_MS,
+            socketTimeoutMS=20_000,
+            w="majority",
+            journal=True,
+        )
+    except (InvalidURI, PyMongoError, ValueError) as error:
+        raise Broken(f"{place} is no URL of a MongoDB database: {type(error).__name__}") from None
+    return client, client[urlsplit(url).path.strip("/") or _DATABASE]
+
+
+def lead_in(held: dict[str, Any], *, age_s: float) -> Lead:
+    """Return who leads, as the document of the holder says it."""
+    owner, beat = held["owner"], held["beat"]
+    return processes.lead_of(owner, held["process"], epoch=held.get("epoch", 0), age_s=age_s, mark=f"{owner} {beat}")
 
 
 def _stored(head: dict[str, Any], found: Sequence[dict[str, Any]], pending: pieces.Parts | None) -> StoredRun:

@@ -27,6 +27,7 @@ from jitflow.stores._flaws import of_tables
 from jitflow.stores._pgschema import QUERIES, migrate, present
 from jitflow.stores._pgwriting import fold
 from jitflow.stores._queue import Ticket
+from jitflow.stores.lease import Lease
 
 _CLOSE_PATIENCE_S = 5.0
 _LOOK_S = 0.25
@@ -38,9 +39,9 @@ _decode_labels = msgspec.json.Decoder(dict[str, str]).decode
 class PostgresqlStore(BatchedStore):
     """A `StateStore` in a PostgreSQL database; make it with `open`."""
 
-    def __init__(self, url: str, *, reads_only: bool = False) -> None:
+    def __init__(self, url: str, *, reads_only: bool = False, lease: Lease | None = None) -> None:
         """Name the database; `open` begins."""
-        super().__init__(url, reads_only=reads_only)
+        super().__init__(url, reads_only=reads_only, lease=lease)
         self._connections = Connections(url, self.place)
         self._connection: Connection | None = None
         self._batch = 0
@@ -80,12 +81,16 @@ class PostgresqlStore(BatchedStore):
         """
         before_s = math.inf
         while True:
-            owner, process, age_s, _ = await _one(connection, "look_at_holder")
+            asked_at = self._lease.now()
+            owner, process, age_s, batch, epoch = await one(connection, "look_at_holder")
             holder = processes.decode(process)
-            if not owner or age_s > processes.HOLD_S or processes.has_died(holder):
-                own = processes.encode(processes.this_process())
-                cursor = await connection.execute(QUERIES["take_hold"], (self._owner_id, own, owner))
+            lead = processes.lead_of(owner, process, epoch=epoch, age_s=age_s, mark=f"{owner} {batch}")
+            if processes.may_take(lead, self._lease):
+                own = processes.encode(processes.this_process(self._lease))
+                cursor = await connection.execute(QUERIES["take_hold"], (self._owner_id, own, owner, batch))
                 if cursor.rowcount:
+                    self._lease.taken(asked_at, epoch + 1, before=lead.home)
+                    await processes.end(holder if owner else None, self._lease)
                     return
             elif age_s < before_s < math.inf or processes.lives(holder):
                 raise processes.in_use(self.place, holder)
@@ -139,6 +144,7 @@ class PostgresqlStore(BatchedStore):
             is_fresh = self._connection is None
             connection = self._connection = self._connection or await self._connections.connect()
             self._batch += 1
+            asked_at = self._lease.now()
             try:
                 outcomes = await fold(connection, updates, owner=self._owner_id, batch=self._batch)
             except BaseException as error:
@@ -151,8 +157,9 @@ class PostgresqlStore(BatchedStore):
                     raise translate(error, self.place, lost=lost) from error
                 raise
             if outcomes is None:
-                raise self._fenced_off()
+                raise self._lose()
             if await self._committed(connection):
+                self._lease.renewed(asked_at)
                 return outcomes
         raise translate(psycopg.OperationalError("it was lost again and again"), self.place, lost=True)
 
@@ -189,13 +196,9 @@ class PostgresqlStore(BatchedStore):
                 continue
             self._connection = connection
             if row is None:
-                raise self._fenced_off()
+                raise self._lose()
             return row[0] >= self._batch
         raise Broken("the state store was closed while it could not be reached: the last changes may not have been stored")
-
-    def _fenced_off(self) -> Broken:
-        self._lost = processes.taken_over(self.place)
-        return Broken(self._lost)
 
     # -- reads ---------------------------------------------------------------------------------------------------------
 
@@ -291,12 +294,14 @@ class PostgresqlStore(BatchedStore):
         await self._writer.close(_CLOSE_PATIENCE_S)
         if self._connection is not None:
             with contextlib.suppress(psycopg.Error, OSError):  # it is not there: the hold runs out
-                await self._connection.execute(QUERIES["release_hold"], (self._owner_id,))
+                if not self._lease.keeps:
+                    await self._connection.execute(QUERIES["release_hold"], (self._owner_id,))
             await discard(self._connection)
         await self._connections.close()
 
 
-async def _one(connection: Connection, query: str) -> tuple[Any, ...]:
+async def one(connection: Connection, query: str) -> tuple[Any, ...]:
+    """Return the one row of a query."""
     row = await (await connection.execute(QUERIES[query])).fetchone()
     if row is None:
         raise Broken("the table `holder` of the state has lost its row; restore a backup")

@@ -15,6 +15,7 @@ from jitflow.model.foreign import ForeignView, Outcome
 from jitflow.model.reasons import NodeReason
 from jitflow.model.reports import Estimate, StepData, Timeline
 from jitflow.model.runs import Note
+from jitflow.model.servers import ServerList
 from jitflow.model.usage import Usage
 from jitflow.model.webhooks import Failed, NewWebhook, WebhookInfo, WebhookWish
 from jitflow.openapi import Operation, Query
@@ -168,6 +169,14 @@ def _about() -> list[Operation]:
             summary="Say whose the token is and what it may",
             tag="About",
             answer=Whoami,
+        ),
+        Operation(
+            id="servers",
+            method="GET",
+            path="/api/jit/v1/servers",
+            summary="The servers of this state: which one leads, and which ones stand by",
+            tag="About",
+            answer=ServerList,
         ),
         Operation(
             id="openapi",

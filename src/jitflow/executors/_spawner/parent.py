@@ -19,6 +19,7 @@ from .collect import Collector, check_volumes
 from .command import CANNOT_START, CannotStart, Streams, spawn, spawn_prepared
 from .cri import LogWriter
 from .group import Group
+from .lease import Lease
 from .network import Network
 from .news import News, Progress
 from .probe import Probe
@@ -33,12 +34,13 @@ class Surroundings(NamedTuple):
     """What a parent knows before its pod.
 
     `isolation`: `privileged` or `user` namespaces, or empty for none; `stage`: see `rootfs`; `mounts`: the host's file
-    systems that an overlay of its root does not contain.
+    systems that an overlay of its root does not contain; `guarded`: pods end with the lease of their server.
     """
 
     isolation: str
     stage: str
     mounts: list[str]
+    guarded: bool = False
 
 
 def run(request_fd: int, surroundings: Surroundings, notify: socket.socket) -> None:
@@ -67,15 +69,19 @@ def run(request_fd: int, surroundings: Surroundings, notify: socket.socket) -> N
         record = load(file.read())
     os.unlink("pod.json")  # it may hold secrets, and whoever starts anew does so without it
     end = End(record["pod"]["key"])
+    lease = Lease(os.open("../..", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC), guarded=surroundings.guarded)
     try:
         if ready is None:
             signals = supervise.Signals(Interrupted)
-            Group(record, pod_fd, end, lambda one: _care(one, surroundings, notify), signals).run()
+            Group(record, pod_fd, end, lambda one: _care(one, surroundings, notify, lease), signals).run()
         else:
-            _Parent(record, pod_fd, end, ready, notify).run()
+            _Parent(record, pod_fd, end, ready, (notify, lease)).run()
     except BaseException as error:
         traceback.print_exc(file=sys.stderr)
         end.errors.append(f"the pod's parent failed: {describe(error)}")
+    if lease.is_over:
+        lease.discard(os.path.basename(os.fsdecode(directory)))
+        return
     end.write(pod_fd)
     try:
         notify.send(end.key.encode(), socket.MSG_DONTWAIT)
@@ -83,7 +89,7 @@ def run(request_fd: int, surroundings: Surroundings, notify: socket.socket) -> N
         return  # nobody listens, or too many at once: whoever watches this process sees it end
 
 
-def _care(container: Container, surroundings: Surroundings, notify: socket.socket) -> None:
+def _care(container: Container, surroundings: Surroundings, notify: socket.socket, lease: Lease) -> None:
     """Be the parent of one container of several, in its directory, to its recorded end."""
     plan = container["plan"]
     isolation = ("user" if plan["user_namespace"] else "privileged") if plan["root"] else ""
@@ -95,7 +101,7 @@ def _care(container: Container, surroundings: Surroundings, notify: socket.socke
         ready = _Ready(surroundings._replace(isolation=isolation))
         os.chdir(plan["directory"])  # by name: one opened before is of the mount namespace that was left
         directory_fd = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        _Parent({"pod": container["pod"], "plan": plan}, directory_fd, end, ready, notify).run()
+        _Parent({"pod": container["pod"], "plan": plan}, directory_fd, end, ready, (notify, lease)).run()
     except BaseException as error:
         traceback.print_exc(file=sys.stderr)
         end.errors.append(f"the container's parent failed: {describe(error)}")
@@ -147,7 +153,8 @@ def _claim(pod_fd: int) -> bool:
 
 
 class _Parent:
-    def __init__(self, record: Record, pod_fd: int, end: End, ready: _Ready, notify: socket.socket) -> None:
+    def __init__(self, record: Record, pod_fd: int, end: End, ready: _Ready, server: tuple[socket.socket, Lease]) -> None:
+        notify, self._lease = server
         self._pod: Pod = record["pod"]
         self._plan: Plan = record["plan"]
         self._pod_fd = pod_fd
@@ -161,6 +168,7 @@ class _Parent:
     def run(self) -> None:
         self._signals.install(self._pod["deadline_s"])
         try:
+            self._lease.check()
             if self._plan["root"]:
                 self._run_sandboxed()
             else:
@@ -256,7 +264,11 @@ class _Parent:
         """Follow the child to its end, and tell of its progress."""
         progress = Progress(self._plan["env"].get("ARGO_PROGRESS_FILE", ""), self._news)
         probe = self._pod["probe"]
-        tasks = (progress, Probe(probe, self._start_beside, self._news)) if probe is not None else (progress,)
+        tasks: list[supervise.Task] = [progress]
+        if probe is not None:
+            tasks.append(Probe(probe, self._start_beside, self._news))
+        if self._ready.surroundings.guarded:
+            tasks.append(self._lease)
         supervisor = supervise.Supervisor(child, self._signals, self._log, self._end, tasks)
         supervisor.follow(grace_s=self._grace_s, kill=kill, sweep=sweep)
         self._end.progress = progress.read()

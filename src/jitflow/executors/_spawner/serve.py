@@ -25,8 +25,9 @@ _READY = 2
 
 
 class _Spawner:
-    def __init__(self, connection: socket.socket, notify: socket.socket, stage: str) -> None:
+    def __init__(self, connection: socket.socket, notify: socket.socket, stage: str, *, guarded: bool) -> None:
         self._stage = stage
+        self._guarded = guarded
         self._connection = connection
         self._notify = notify
         self._ready: list[tuple[int, int]] = []
@@ -109,7 +110,8 @@ class _Spawner:
         try:
             for fd in (write_fd, self._mountinfo, self._connection.fileno(), *(fd for _, fd in self._ready), *also_close):
                 os.close(fd)
-            parent.run(read_fd, parent.Surroundings(self._isolation, self._stage, self._mounts), self._notify)
+            around = parent.Surroundings(self._isolation, self._stage, self._mounts, self._guarded)
+            parent.run(read_fd, around, self._notify)
         except BaseException:
             traceback.print_exc(file=sys.stderr)
             sys.stderr.flush()
@@ -153,7 +155,7 @@ class _Spawner:
         self._connection.sendall(_HEADER.pack(len(body)) + body)
 
 
-def serve(connection_fd: int, notify_fd: int, kind: str, stage: str) -> None:
+def serve(connection_fd: int, notify_fd: int, kind: str, stage: str, *, guarded: bool) -> None:
     """Answer requests `{"id", "directory", "isolation"}` with `{"id", "pid"}` or `{"id", "error"}`; never returns.
 
     Args:
@@ -161,6 +163,7 @@ def serve(connection_fd: int, notify_fd: int, kind: str, stage: str) -> None:
         notify_fd: a datagram socket to the server; parents send a pod's key when its end is recorded.
         kind: `sandbox`: everything started from here has few capabilities at most; or `process`.
         stage: a directory on which each sandbox mounts what it is made of, in its own namespace.
+        guarded: pods end with the lease of their server, see `lease`.
     """
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel reaps the parents
     signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGALRM))
@@ -174,5 +177,5 @@ def serve(connection_fd: int, notify_fd: int, kind: str, stage: str) -> None:
     gc.freeze()
     gc.disable()
     with contextlib.suppress(OSError):  # the server is gone; the parents go on
-        _Spawner(connection, notify, stage).serve()
+        _Spawner(connection, notify, stage, guarded=guarded).serve()
     os._exit(0)

@@ -104,6 +104,10 @@ class Supervisor:
         """Whether the child has been asked to end."""
         return self._seen_requests > 0
 
+    def end_now(self) -> None:
+        """Kill the child at the next turn."""
+        self._kill_at = 0.0
+
     @property
     def is_watched(self) -> bool:
         """Whether there is somebody to answer commands that ask for addresses."""
@@ -161,11 +165,13 @@ class Supervisor:
 
     def _wait_ms(self) -> int | None:
         """Do the tasks that are due; return how long nothing is to be done by the clock."""
-        times = [] if self._kill_at is None else [self._kill_at]
+        times: list[float] = []
         for task in self._tasks:
             if time.monotonic() >= task.due:
                 task.run(self)
             times.append(task.due)
+        if self._kill_at is not None:
+            times.append(self._kill_at)
         return max(0, int((min(times) - time.monotonic()) * 1000) + 1) if times else None
 
     def _heed(self, grace_s: Callable[[], float], kill: Callable[[], None]) -> None:

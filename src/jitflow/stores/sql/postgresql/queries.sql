@@ -111,16 +111,13 @@ SELECT key, body FROM documents WHERE kind = %s AND (%s = '' OR key > %s) ORDER 
 SELECT DISTINCT kind FROM documents ORDER BY kind
 
 -- name: look_at_holder
-SELECT owner, process, extract(epoch FROM clock_timestamp() - renewed_at)::float8, batch FROM holder
+SELECT owner, process, extract(epoch FROM clock_timestamp() - renewed_at)::float8, batch, epoch FROM holder
 
 -- name: take_hold
-UPDATE holder SET owner = %s, process = %s, batch = 0, renewed_at = now() WHERE owner = %s
-
--- name: renew_hold
-UPDATE holder SET renewed_at = now() WHERE owner = %s
+UPDATE holder SET owner = %s, process = %s, batch = 0, epoch = epoch + 1, renewed_at = now() WHERE owner = %s AND batch = %s
 
 -- name: release_hold
-UPDATE holder SET owner = '', process = '' WHERE owner = %s
+UPDATE holder SET owner = '' WHERE owner = %s
 
 -- name: lost_parts
 SELECT 'headers' AS part, run, count(*) FROM headers WHERE run NOT IN (SELECT id FROM runs) GROUP BY run
@@ -160,3 +157,14 @@ UPDATE events SET number = %s WHERE run = %s AND number = %s
 
 -- name: count_events
 UPDATE runs SET events = %s WHERE id = %s
+
+-- name: tell_server
+INSERT INTO servers (id, body, told_at) VALUES (%s, %s, clock_timestamp())
+ON CONFLICT (id) DO UPDATE SET body = excluded.body, told_at = excluded.told_at
+
+-- name: select_servers
+SELECT body, extract(epoch FROM clock_timestamp() - told_at)::float8 FROM servers ORDER BY began_at, id
+
+-- name: delete_server
+DELETE FROM servers WHERE id = %s OR told_at < clock_timestamp() - interval '1 hour'
+

@@ -1,0 +1,112 @@
+"""Servers that share a state: the contract on PostgreSQL, MongoDB and in memory."""
+
+import os
+from collections.abc import Iterator
+from contextlib import AbstractAsyncContextManager, nullcontext
+
+import psycopg
+import pytest
+
+from jitflow.ports.errors import Broken
+from jitflow.ports.servers import LEASE_S, Lead, Servers, may_lead
+from jitflow.ports.store import StateStore
+from jitflow.stores import Lease, open_servers, open_store
+from jitflow.testing.memory_servers import MemoryServers, MemoryState
+from jitflow.testing.mongodb_server import RUNNING, MongodbServer, RunningServer, find_program, mongodb_server
+from jitflow.testing.postgresql_server import PostgresqlServer, find_programs, postgresql_server
+from jitflow.testing.servers_contract import Clock, ServersContract
+
+
+@pytest.fixture(scope="module")
+def postgresql() -> Iterator[PostgresqlServer]:
+    with postgresql_server() as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def mongodb() -> Iterator[MongodbServer | RunningServer]:
+    url = os.environ.get(RUNNING)
+    with nullcontext(RunningServer(url)) if url else mongodb_server() as started:
+        yield started
+
+
+class _InDatabase(ServersContract):
+    def servers(self, state: str) -> AbstractAsyncContextManager[Servers]:
+        return open_servers(state)
+
+    def store(self, state: str, lease: Lease) -> AbstractAsyncContextManager[StateStore]:
+        return open_store(state, lease=lease)
+
+
+@pytest.mark.skipif(not find_programs(), reason="needs PostgreSQL")
+class TestPostgresql(_InDatabase):
+    @pytest.fixture(autouse=True)
+    def _server(self, postgresql: PostgresqlServer) -> None:
+        self.new_state = postgresql.new_schema
+
+    async def fall_silent(self, state: str, lease: Lease) -> None:
+        with psycopg.connect(state, autocommit=True) as connection:
+            connection.execute("UPDATE holder SET renewed_at = renewed_at - interval '11 s'")
+
+
+@pytest.mark.skipif(not (find_program() or os.environ.get(RUNNING)), reason="needs mongod, or SecantusDB")
+class TestMongodb(_InDatabase):
+    fences_by_itself = False
+
+    @pytest.fixture(autouse=True)
+    def _server(self, mongodb: MongodbServer | RunningServer) -> None:
+        self.new_state = mongodb.new_database
+
+    async def fall_silent(self, state: str, lease: Lease) -> None:
+        async with self.servers(state) as servers:
+            lease.silent = (await servers.lead()).mark
+
+
+class TestMemory(ServersContract):
+    @pytest.fixture(autouse=True)
+    def _states(self) -> None:
+        self.clock = Clock()
+        self.states: dict[str, MemoryState] = {}
+
+    def new_state(self) -> str:
+        name = str(len(self.states))
+        self.states[name] = MemoryState(self.clock)
+        return name
+
+    def servers(self, state: str) -> AbstractAsyncContextManager[Servers]:
+        return nullcontext(MemoryServers(self.states[state]))
+
+    def store(self, state: str, lease: Lease) -> AbstractAsyncContextManager[StateStore]:
+        return self.states[state].open(lease)
+
+    async def fall_silent(self, state: str, lease: Lease) -> None:
+        del state, lease
+        self.clock.at += LEASE_S + 1
+
+    def test_6_a_lease_is_renewed_by_what_is_written_or_by_itself(self) -> None:
+        pytest.skip("the clock of a state in memory stands")
+
+
+def test_who_may_lead() -> None:
+    live = Lead(id="x", age_s=1.0, home="/one", share="anywhere")
+    assert may_lead(Lead(), home="/two"), "nobody leads"
+    assert not may_lead(live, home="/one")
+    assert may_lead(Lead(id="x", age_s=LEASE_S + 0.1, home="/one"), home="/two"), "it was silent for too long"
+    dead = Lead(id="x", age_s=1.0, home="/one", share="anywhere", is_dead=True)
+    assert may_lead(dead, home="/one"), "whoever has its home adopts its pods"
+    assert not may_lead(dead, home="/two"), "its pods may still run under its lease"
+    assert may_lead(Lead(id="x", age_s=1.0, home="/one", share="home", is_dead=True), home="/two")
+
+
+def test_a_lease_without_others_never_ends() -> None:
+    clock = Clock()
+    lease = Lease(now=clock)
+    lease.taken(clock.at, 1, before="")
+    clock.at += 1000
+    lease.check()
+    shared = Lease(now=clock, share="anywhere")
+    shared.check()
+    shared.taken(clock.at, 1, before="")
+    clock.at += LEASE_S
+    with pytest.raises(Broken, match="not heard of"):
+        shared.check()
