@@ -66,7 +66,8 @@ class LedStore(PatientStore):
         self._state = state
         self._lease = lease
 
-    async def _call(self, work: Callable[[], Awaitable[T]]) -> T:
+    async def _call(self, operation: str, work: Callable[[], Awaitable[T]]) -> T:
+        del operation
         self._state.hear(self._lease)
         return await work()
 
