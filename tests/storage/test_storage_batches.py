@@ -2,16 +2,19 @@
 
 import asyncio
 import os
-from collections.abc import Sequence
+import subprocess
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import msgspec
+import pytest
 from msgspec.structs import replace
 from storage_worlds import HASTY, at, ignore, new_bucket, opened, settle, write_files
 
 from jitflow.model.data import ObjectInfo
-from jitflow.ports.errors import Corrupt, ObjectMissing, SourceChanged, Stalled, Unreachable
+from jitflow.ports.errors import Corrupt, DiskFull, ObjectMissing, SourceChanged, Stalled, Unreachable
 from jitflow.storage.rclone_storage import RcloneStorage
 from jitflow.storage.remotes import RemoteConfig
 from jitflow.testing.s3_server import S3Server
@@ -148,6 +151,38 @@ def test_a_link_that_is_cut_or_stands_still_is_told_to_all(s3: S3Server, tmp_pat
         async with opened(s3.remote("far")) as storage:
             await fetch_all(storage, infos, tmp_path)
         assert len(os.listdir(tmp_path)) == 8
+
+    asyncio.run(story())
+
+
+@pytest.fixture
+def full_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of its own on which not a byte is free."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "full", place], capture_output=True, check=False)
+    if mounted.returncode:
+        pytest.skip("this user may not mount a file system")
+    try:
+        with suppress(OSError), (place / "ballast").open("wb", buffering=0) as ballast:
+            while ballast.write(bytes(4096)):
+                pass
+        yield place
+    finally:
+        subprocess.run(["umount", "-l", place], check=True)
+
+
+def test_a_full_disk_is_told_as_one_and_worth_another_try(s3: S3Server, full_disk: Path) -> None:
+    async def story() -> None:
+        bucket, directory = new_bucket(s3)
+        names = [f"o{number}" for number in range(12)]
+        write_files(directory, dict.fromkeys(names, b"x" * 9000))
+        async with opened(s3.remote("far")) as storage:
+            infos = await stats(storage, bucket, names)
+            answers = await fetch_all(storage, infos, full_disk)
+            assert {type(answer) for answer in answers} == {DiskFull}, answers
+            (full_disk / "ballast").unlink()
+            assert not [answer for answer in await fetch_all(storage, infos, full_disk) if isinstance(answer, Exception)]
 
     asyncio.run(story())
 

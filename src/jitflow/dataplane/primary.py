@@ -26,7 +26,7 @@ import msgspec
 from jitflow.dataplane.names import is_location, location_of
 from jitflow.model.data import ObjectInfo, ObjectRef, Replica, StepId
 from jitflow.model.problems import Problem, Refused
-from jitflow.ports.errors import Corrupt, FixRequest, ObjectMissing
+from jitflow.ports.errors import Corrupt, DiskFull, FixRequest, ObjectMissing
 from jitflow.ports.primary import Contents, Found, Held, Hoard, Lost, Received
 from jitflow.ports.storage import LEAST_RANGED_BYTES, Progress, Storage, in_ranges
 
@@ -195,8 +195,10 @@ class PrimaryDirectory:
             held = await asyncio.to_thread(look, temporary) if info.ref.is_prefix else look(temporary)
             check_size(info, held.size_bytes)
             self._place(temporary, location)
-        except BaseException:
+        except BaseException as error:
             await asyncio.shield(asyncio.to_thread(delete, temporary))
+            if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise DiskFull(f"no space is left on {self.label}") from error
             raise
         return Received(read=read, held=held)
 

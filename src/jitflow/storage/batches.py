@@ -19,6 +19,7 @@ from jitflow.storage import files, keys, wire
 from jitflow.storage.calls import Calls
 from jitflow.storage.lookup import config_of
 from jitflow.storage.remotes import RemoteConfig
+from jitflow.storage.staging import disk_error
 
 SMALL_BYTES = 2**19
 """Larger objects gain nothing from company: what has come of them is told at once, so that the link stays full."""
@@ -277,7 +278,11 @@ def _together(pending: list[_Wish], count: int) -> list[_Wish]:
 
 
 def _write_names(path: Path, wishes: Sequence[_Wish]) -> None:
-    path.write_text("".join(f"{wish.path}\n" for wish in wishes), encoding="utf-8", errors="surrogateescape")
+    text = "".join(f"{wish.path}\n" for wish in wishes)
+    try:
+        path.write_text(text, encoding="utf-8", errors="surrogateescape")
+    except OSError as error:
+        raise disk_error(error, path) from error
 
 
 def _there(folder: Path, sizes: Mapping[str, int]) -> set[str]:

@@ -1,6 +1,7 @@
 """Copies between stores and this machine, verified."""
 
 import asyncio
+import errno
 import os
 from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager, contextmanager, suppress
@@ -15,6 +16,7 @@ from jitflow.storage.calls import Calls
 from jitflow.storage.lookup import Lookup, config_of
 from jitflow.storage.ranges import IgnoresRanges, Ranges, begun
 from jitflow.storage.remotes import RemoteConfig
+from jitflow.storage.staging import disk_error
 
 SMALL_BYTES = 8 * 2**20
 """Objects of S3 up to this size are read with one request: their size and hash are known and compared afterwards."""
@@ -292,6 +294,8 @@ def _publish(partial: Path, target: Path) -> None:
     try:
         partial.replace(target)
     except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise disk_error(error, target) from error
         raise FixRequest(f"{target}: cannot be made: {error.strerror}; fetch to a name that does not exist yet") from error
 
 
