@@ -21,8 +21,8 @@ from jitflow.storage.lookup import config_of
 from jitflow.storage.remotes import RemoteConfig
 from jitflow.storage.staging import disk_error
 
-SMALL_BYTES = 2**19
-"""Larger objects gain nothing from company: what has come of them is told at once, so that the link stays full."""
+SMALL_BYTES = 2**20
+"""Larger objects gain little from company, and what has come of them is told meanwhile."""
 MOST, MOST_BYTES = 256, 16 * 2**20
 """Objects and bytes of one job."""
 LOOK_S = 0.02
