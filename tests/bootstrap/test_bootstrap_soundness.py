@@ -37,7 +37,7 @@ from jitflow.testing import mongodb_server, postgresql_server
 
 STEP = argo.Template(name="main", container=argo.Container(image="busybox", command=["true"], args=["x" * 9000]))
 SEAL, OTHER = Fernet.generate_key(), Fernet.generate_key()
-AWAY = {"postgresql": postgresql_server.find_programs() is None, "mongodb": not mongodb_server.find_program()}
+AWAY = {"postgresql": postgresql_server.find_programs() is None, "mongodb": not mongodb_server.is_there()}
 
 
 def started(uid: str, *events: Event) -> tuple[Turn, str]:
@@ -251,7 +251,7 @@ def servers() -> Iterator[dict[str, Any]]:
     with ExitStack() as stack:
         yield {
             "postgresql": None if AWAY["postgresql"] else stack.enter_context(postgresql_server.postgresql_server()),
-            "mongodb": None if AWAY["mongodb"] else stack.enter_context(mongodb_server.mongodb_server()),
+            "mongodb": None if AWAY["mongodb"] else stack.enter_context(mongodb_server.any_server()),
         }
 
 

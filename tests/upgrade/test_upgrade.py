@@ -27,7 +27,7 @@ from jitflow.testing import mongodb_server, postgresql_server
 from jitflow.testing.s3_server import S3Server
 
 STATES = sorted(Path(__file__).parent.glob("*.tar.xz"))
-AWAY = {"postgresql": postgresql_server.find_programs() is None, "mongodb": not mongodb_server.find_program()}
+AWAY = {"postgresql": postgresql_server.find_programs() is None, "mongodb": not mongodb_server.is_there()}
 
 
 def store_of(state: Path) -> str:
@@ -51,7 +51,7 @@ def databases() -> Iterator[dict[str, Any]]:
     with ExitStack() as stack:
         yield {
             "postgresql": None if AWAY["postgresql"] else stack.enter_context(postgresql_server.postgresql_server()),
-            "mongodb": None if AWAY["mongodb"] else stack.enter_context(mongodb_server.mongodb_server()),
+            "mongodb": None if AWAY["mongodb"] else stack.enter_context(mongodb_server.any_server()),
         }
 
 
@@ -209,7 +209,7 @@ def test_a_migration_that_is_killed_starts_again(store: str, tmp_path: Path, dat
         urls.append(laid_out(state, tmp_path / "home", databases)[1])
     for url in urls:
         killed = 0
-        for at in (1, 3, 6):
+        for at in (2, 5):
             done = subprocess.run(
                 [sys.executable, "-c", KILLED, url, str(at)], capture_output=True, check=False, env=_without_state()
             )
@@ -217,7 +217,7 @@ def test_a_migration_that_is_killed_starts_again(store: str, tmp_path: Path, dat
                 break
             assert done.returncode == -signal.SIGKILL, done.stderr.decode()
             killed += 1
-        assert killed >= 2
+        assert killed
         found, known, _ = moving.migrate(url)
         assert found <= known
         assert moving.migrate(url)[0] == known

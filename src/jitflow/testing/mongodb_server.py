@@ -128,3 +128,22 @@ def mongodb_server() -> Iterator[MongodbServer]:
         yield server
     finally:
         server.close()
+
+
+def is_there() -> bool:
+    """Return whether tests can have a server here: one that runs already, or one of their own."""
+    return bool(os.environ.get(RUNNING) or find_program())
+
+
+@contextlib.contextmanager
+def any_server() -> Iterator[MongodbServer | RunningServer]:
+    """Lend the server that runs already, else run one for the time of the context.
+
+    Raises:
+        FileNotFoundError: there is none on this machine.
+    """
+    if url := os.environ.get(RUNNING):
+        yield RunningServer(url)
+    else:
+        with mongodb_server() as server:
+            yield server
