@@ -37,9 +37,10 @@ class Process(Struct, frozen=True, kw_only=True):
         return f"process {self.pid} on {self.host}"
 
 
-def this_process(lease: Lease | None = None) -> Process:
-    """Return who we are."""
+def this_process(lease: Lease | None = None, before: Process | None = None) -> Process:
+    """Return who we are. Whoever has no home, as a command that looks through the state, keeps that of who held it before."""
     home, share = (lease.home, lease.share) if lease is not None else ("", "")
+    home = home or (before.home if before is not None else "")
     return Process(host=platform.node(), space=_space(), pid=os.getpid(), started=_started(os.getpid()), home=home, share=share)
 
 

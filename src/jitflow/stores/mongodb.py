@@ -100,7 +100,7 @@ class MongodbStore(BatchedStore):
             if processes.may_take(lead, self._lease) or time.monotonic() > until:
                 own = {
                     "owner": self._owner_id,
-                    "process": processes.encode(processes.this_process(self._lease)),
+                    "process": processes.encode(processes.this_process(self._lease, holder)),
                     "beat": held["beat"] + 1,
                     "epoch": lead.epoch + 1,
                 }

@@ -86,7 +86,7 @@ class PostgresqlStore(BatchedStore):
             holder = processes.decode(process)
             lead = processes.lead_of(owner, process, epoch=epoch, age_s=age_s, mark=f"{owner} {batch}")
             if processes.may_take(lead, self._lease):
-                own = processes.encode(processes.this_process(self._lease))
+                own = processes.encode(processes.this_process(self._lease, holder))
                 cursor = await connection.execute(QUERIES["take_hold"], (self._owner_id, own, owner, batch))
                 if cursor.rowcount:
                     self._lease.taken(asked_at, epoch + 1, before=lead.home)

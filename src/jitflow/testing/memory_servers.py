@@ -47,14 +47,15 @@ class MemoryState:
         if not may_lead(before, home=lease.home):
             raise InUse(f"the state in memory is in use by another jitflow server ({before.id})")
         epoch = before.epoch + 1
-        self.lead = Lead(id=lease.id, epoch=epoch, home=lease.home, share=lease.share)
+        home = lease.home or before.home
+        self.lead = Lead(id=lease.id, epoch=epoch, home=home, share=lease.share)
         self.heard_at = self.now()
         lease.taken(lease.now(), epoch, before=before.home)
         try:
             yield LedStore(self, lease)
         finally:
             if self.lead.id == lease.id and not lease.keeps:
-                self.lead = Lead(epoch=epoch, home=lease.home, share=lease.share)
+                self.lead = Lead(epoch=epoch, home=home, share=lease.share)
 
 
 class LedStore(PatientStore):
