@@ -1,7 +1,7 @@
 """Run recorded workflows for real, scaled down: a jitflow server, pods that read and write bytes, an S3 store behind a slow link.
 
 python -m benchmark.traces.real [--only montage-chameleon-2mass-05d] [--fractions 25] [--seconds 90] [--pace 8] [--megabytes 1000]
-                                [--rate 4] [--policies jitflow,on-demand,on-demand-ranges] [--repeats 1]
+                                [--rate 5] [--policies jitflow,on-demand,on-demand-ranges] [--repeats 1]
 
 Writes build/bench/real.json and real.md. Beside each makespan stand the bound of the model (benchmark/traces/bound.py) at the
 rate that was measured on the link, and the makespan that the planner's simulation promises. Estimates of run times and sizes are
@@ -48,7 +48,7 @@ _TRACES = {"montage-chameleon-2mass-05d": 25, "epigenomics-chameleon-hep-3seq-50
 """What is run, and in how large a near store, in hundredths of all bytes: docs/explanation/benchmarks.md says why."""
 _FRACTION = 25
 _LATENCY_S = 0.1
-_RATE_BPS = 4e6
+_RATE_BPS = 5e6
 """The link of the whole workflow, before it is scaled."""
 _STANDSTILL_S = 120.0
 _PROBE_S = 4.0
