@@ -183,6 +183,16 @@ def test_the_version_is_read(text: str, version: tuple[int, ...] | None) -> None
             logging.DEBUG,
             "x: Failed to copy: context canceled",
         ),
+        (
+            b'{"level":"error","msg":"Failed to copy: lstat /p/.jitflow-1.partial/b/x: no such file or directory","object":"b/x"}',
+            logging.DEBUG,
+            "b/x: Failed to copy: lstat /p/.jitflow-1.partial/b/x: no such file or directory",
+        ),
+        (
+            b'{"level":"error","msg":"Failed to copy: open /p/x: no such file or directory","object":"x"}',
+            logging.WARNING,
+            "x: Failed to copy: open /p/x: no such file or directory",
+        ),
         (b"panic: runtime error\n", logging.WARNING, "panic: runtime error"),
     ],
 )

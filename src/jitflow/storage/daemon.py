@@ -19,6 +19,7 @@ from jitflow.model.problems import Refused
 from jitflow.ports.errors import Broken, PortError, Retryable, Unreachable
 from jitflow.storage import wire
 from jitflow.storage.binary import check_age, check_version, clean_environment, find_rclone, with_parent
+from jitflow.storage.files import PARTIAL_SUFFIX
 from jitflow.storage.rc import RcClient
 from jitflow.storage.redact import Redactor
 
@@ -283,6 +284,8 @@ def log_record(line: bytes) -> tuple[int, str]:
     text = f"{record.object}: {record.msg}" if record.object else record.msg
     if record.msg.endswith("context canceled") or record.msg.startswith("Didn't finish writing GET request"):
         return logging.DEBUG, text  # whoever cancelled it, or has hung up, knows
+    if record.msg.endswith("no such file or directory") and f"{PARTIAL_SUFFIX}/" in record.msg:
+        return logging.DEBUG, text  # it had come, and was taken away before rclone looked at it once more
     return _LEVELS.get(record.level, logging.WARNING), text
 
 
