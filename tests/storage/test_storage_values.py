@@ -184,9 +184,9 @@ def test_the_version_is_read(text: str, version: tuple[int, ...] | None) -> None
             "x: Failed to copy: context canceled",
         ),
         (
-            b'{"level":"error","msg":"Failed to copy: lstat /p/.jitflow-1.partial/b/x: no such file or directory","object":"b/x"}',
+            b'{"level":"error","msg":"Failed to copy: lstat /p/.jitflow-1.partial/x: no such file or directory","object":"x"}',
             logging.DEBUG,
-            "b/x: Failed to copy: lstat /p/.jitflow-1.partial/b/x: no such file or directory",
+            "x: Failed to copy: lstat /p/.jitflow-1.partial/x: no such file or directory",
         ),
         (
             b'{"level":"error","msg":"Failed to copy: open /p/x: no such file or directory","object":"x"}',
