@@ -71,14 +71,14 @@ class World:
     def parents(self) -> dict[str, int]:
         """Return the pods whose parents live, with their process ids."""
         found: dict[str, int] = {}
-        for entry in (self.home / "executor" / "pods").glob("*/parent"):
+        for pod in (self.home / "executor" / "pods").iterdir():
             try:
-                pid, began = os.readlink(entry).split()
+                pid, began = os.readlink(pod / "parent").split()  # a link that leads nowhere
                 words = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
             except OSError:
                 continue
             if words[19] == began and words[0] not in {"Z", "X"}:
-                found[entry.parent.name] = int(pid)
+                found[pod.name] = int(pid)
         return found
 
     def at_rest(self) -> bool:
