@@ -125,11 +125,10 @@ def genome(make: Maker) -> None:
 
 def seismology(make: Maker) -> None:
     """Many small signals are decomposed, and the results sifted."""
-    tool = make.source("tool", 1.0)
     found = [
         file
         for n in range(make.some(100, 900))
-        for file in make.step("sG1IterDecon", 0.6, [make.source(f"signal{n}", 0.008), tool], [0.006])
+        for file in make.step("sG1IterDecon", 0.6, [make.source(f"signal{n}", 0.008)], [0.006])
     ]
     make.step("siftSTFByMisfit", 0.3, found, [0.3])
 
