@@ -38,6 +38,7 @@ check: $(DEV) ## format, lint, types, layers, generated files, container and CI 
 	$(BIN)/python -m jitflow.spec._generate_types --check
 	$(BIN)/python -m jitflow.spec._compatibility --check
 	$(BIN)/python -m jitflow.cli._reference --check
+	$(BIN)/python -m jitflow.client._reference --check
 	$(BIN)/python -m jitflow.bootstrap._openapi --check
 	$(BIN)/python -m jitflow.telemetry._reference --check
 	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
