@@ -9,6 +9,7 @@ from pathlib import Path
 
 from jitflow.model.data import ObjectRef
 from jitflow.storage.daemon import RcloneDaemon
+from jitflow.storage.rclone import Rclone
 from jitflow.storage.rclone_storage import RcloneStorage
 from jitflow.storage.remotes import RemoteConfig, Tuning
 from jitflow.testing.s3_server import S3Server
@@ -38,9 +39,7 @@ def reader(root: Path) -> Callable[[str], bytes | None]:
 
 
 @asynccontextmanager
-async def opened(
-    *remotes: RemoteConfig, stall_s: float = 20.0, daemon: RcloneDaemon | None = None
-) -> AsyncIterator[RcloneStorage]:
+async def opened(*remotes: RemoteConfig, stall_s: float = 20.0, daemon: Rclone | None = None) -> AsyncIterator[RcloneStorage]:
     storage = RcloneStorage(daemon or RcloneDaemon(), remotes, stall_s=stall_s)
     await storage.open()
     try:

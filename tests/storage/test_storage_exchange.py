@@ -10,6 +10,7 @@ import msgspec
 import pytest
 from storage_worlds import opened
 
+from jitflow.storage.endpoints import Endpoint
 from jitflow.storage.exchange import Exchange, Lost, Reading
 
 WHOLE = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
@@ -71,7 +72,7 @@ class Server:
 @asynccontextmanager
 async def exchanging(tmp_path: Path, answer: Callable[[bytes], bytes | None]) -> AsyncIterator[tuple[Exchange, Server]]:
     server = Server(answer)
-    exchange = Exchange(str(tmp_path / "socket"), {"Host": "x"})
+    exchange = Exchange(Endpoint(path=str(tmp_path / "socket")), {"Host": "x"})
     async with await asyncio.start_unix_server(server.talk, tmp_path / "socket"):
         yield exchange, server
         await exchange.close()
@@ -116,7 +117,7 @@ def test_a_server_that_hangs_up_or_is_not_there_is_lost(tmp_path: Path) -> None:
             assert isinstance(waiting, Lost)
             assert server.connections == 2
         with pytest.raises(Lost):
-            await Exchange(str(tmp_path / "nobody"), {}).post("echo", b"")
+            await Exchange(Endpoint(path=str(tmp_path / "nobody")), {}).post("echo", b"")
 
     asyncio.run(story())
 

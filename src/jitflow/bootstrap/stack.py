@@ -29,6 +29,7 @@ from jitflow.bootstrap.front import Behind, open_front
 from jitflow.bootstrap.gauges import Gauges
 from jitflow.bootstrap.home import Home
 from jitflow.bootstrap.keys import source_of
+from jitflow.bootstrap.rclones import lanes_of
 from jitflow.bootstrap.remotes import ARTIFACTS, Registry, configured
 from jitflow.bootstrap.state import open_stores, start_over
 from jitflow.bootstrap.system import RandomIds, SystemClock
@@ -66,10 +67,8 @@ from jitflow.ports.executor import Executor
 from jitflow.ports.primary import Primary
 from jitflow.settings import RetentionSettings, Settings, SettingsError, parse_bytes, parse_span_s
 from jitflow.storage.credentials import Credentials
-from jitflow.storage.daemon import RcloneDaemon
 from jitflow.storage.lanes import Lanes
 from jitflow.storage.made import AllStores
-from jitflow.storage.rclone_storage import RcloneStorage
 from jitflow.storage.remotes import RemoteConfig
 from jitflow.storage.staging import Staging
 from jitflow.stores import Lease, PatientStore
@@ -119,12 +118,7 @@ async def open_stack(settings: Settings, sharing: Sharing | None = None) -> Asyn
     fixed = fixed_remotes(settings, home)
     async with AsyncExitStack() as stack:
         store, near = await _open_state(settings, home, stack, sharing)
-        storage = Lanes(
-            lambda remotes: RcloneStorage(
-                RcloneDaemon(), remotes, stall_s=settings.primary.stall_s, at_once=settings.primary.transfers
-            ),
-            [config for config, _ in fixed],
-        )
+        storage = lanes_of(settings, home, [config for config, _ in fixed])
         await storage.open()
         stack.push_async_callback(storage.close)
         vault = Vault(source_of(settings.secrets.key, home.key))

@@ -11,7 +11,16 @@ import msgspec
 from msgspec import Struct
 
 from jitflow.settings._cipher import decrypt, find_key, is_encrypted
-from jitflow.settings._tree import AuditSettings, OidcSettings, ServerSettings, Settings, SettingsError, parse_bytes, parse_span_s
+from jitflow.settings._tree import (
+    AuditSettings,
+    OidcSettings,
+    RcloneSettings,
+    ServerSettings,
+    Settings,
+    SettingsError,
+    parse_bytes,
+    parse_span_s,
+)
 
 # Environment variable -> path in the tree. All others come from the file.
 _VARIABLES: dict[str, tuple[str, ...]] = {
@@ -174,6 +183,7 @@ def _check(settings: Settings, source: Path) -> None:
         (settings.grace_s >= 0, "grace_s must not be negative"),
         (settings.server.drain_s >= 0, "server.drain_s must not be negative"),
     )
+    limits += _rclone_limits(settings.rclone)
     limits += _namespace_limits(settings, source, capacity)
     limits += (*_server_limits(settings.server), *_audit_limits(settings.audit), *_oidc_limits(settings.oidc))
     for holds, message in limits:
@@ -238,6 +248,15 @@ def _oidc_limits(oidc: OidcSettings) -> tuple[tuple[bool, str], ...]:
             f"oidc.algorithms may hold {', '.join(sorted(_ALGORITHMS))}",
         ),
         (0 <= oidc.leeway_s <= 600, "oidc.leeway_s must be between 0 and 600"),
+    )
+
+
+def _rclone_limits(rclone: RcloneSettings) -> tuple[tuple[bool, str], ...]:
+    clear = rclone.url.startswith("http://") and not _is_safe(rclone.url)
+    return (
+        (rclone.patience_s >= 0, "rclone.patience_s must not be negative"),
+        (bool(rclone.user) == (rclone.password != ""), "rclone.user and rclone.password go together"),
+        (not clear, "rclone.url: http:// would send the secrets of remotes in clear to another machine; use https:// or unix://"),
     )
 
 

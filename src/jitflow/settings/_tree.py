@@ -196,6 +196,20 @@ class TransferSettings(_Strict, frozen=True, kw_only=True):
     jobs: int = 4
 
 
+class RcloneSettings(_Strict, frozen=True, kw_only=True):
+    """An `rclone rcd` that somebody else runs: `url`; empty: the server starts one of its own.
+
+    `url`: `https://HOST:PORT`, `unix:///PATH`, or `http://` on this machine. `password` may be `{ env = "NAME" }` or
+    `{ file = "PATH" }`. `ca`: a PEM file of the authorities to trust, empty: the system's. `patience_s`: so long a start waits.
+    """
+
+    url: str = ""
+    user: str = ""
+    password: str | dict[str, str] = ""
+    ca: str = ""
+    patience_s: float = 30.0
+
+
 class RepositorySettings(_Strict, frozen=True, kw_only=True):
     """Where artifacts without a location go: `remote:prefix`. Without a remote: `artifacts` below the home.
 
@@ -347,6 +361,7 @@ class Settings(_Strict, frozen=True, kw_only=True):
     secrets: SecretSettings = SecretSettings()
     primary: PrimarySettings = PrimarySettings()
     transfers: TransferSettings = TransferSettings()
+    rclone: RcloneSettings = RcloneSettings()
     remotes: dict[str, RemoteSettings] = field(default_factory=dict[str, RemoteSettings])
     artifact_repository: RepositorySettings = RepositorySettings()
     artifact_plugins: dict[str, ArtifactPluginSettings] = field(default_factory=dict[str, ArtifactPluginSettings])

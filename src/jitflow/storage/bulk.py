@@ -20,9 +20,9 @@ from jitflow.ports.bulk import BulkOrder, BulkProgress, Report
 from jitflow.ports.errors import FixRequest, PortError
 from jitflow.storage import keys, wire
 from jitflow.storage.calls import Calls
-from jitflow.storage.daemon import RcloneDaemon
 from jitflow.storage.faults import shorten
 from jitflow.storage.lookup import Lookup, config_of
+from jitflow.storage.rclone import Rclone
 
 LOOK_S = 0.5
 MOST_MOVING = 16
@@ -32,7 +32,7 @@ MOST_MOVING = 16
 class BulkCalls:
     """The calls, through one rclone."""
 
-    def __init__(self, daemon: RcloneDaemon, calls: Calls, lookup: Lookup) -> None:
+    def __init__(self, daemon: Rclone, calls: Calls, lookup: Lookup) -> None:
         """Run copies and deletions as `calls`; `lookup` knows the remotes."""
         self._daemon = daemon
         self._calls = calls
@@ -56,7 +56,7 @@ class BulkCalls:
             await self._lookup.traits(self._lookup.known(order.destination))
             target = keys.address(order.destination)
         subject = f"{order.source} to {order.destination}" if order.destination is not None else str(order.source)
-        async with _chosen(order) as chosen, self._looking(group, seen):
+        async with _chosen(order, self._daemon.names_dir) as chosen, self._looking(group, seen):
             at = keys.address(order.source)
             request = wire.bulk_request(at, target, config_of(source), chosen, at_once=order.transfers)
             method = "operations/delete" if target is None else "sync/copy"
@@ -119,8 +119,8 @@ class _Seen:
 
 
 @asynccontextmanager
-async def _chosen(order: BulkOrder) -> AsyncGenerator[wire.Request]:
-    """Give the `_filter` that lets through what an order names."""
+async def _chosen(order: BulkOrder, folder: Path | None) -> AsyncGenerator[wire.Request]:
+    """Give the `_filter` that lets through what an order names; the names lie in a file in `folder` meanwhile."""
     if order.paths is None:
         yield wire.rules_filter(order.rules)
         return
@@ -129,7 +129,7 @@ async def _chosen(order: BulkOrder) -> AsyncGenerator[wire.Request]:
         raise FixRequest(
             f"{_at(order.source, odd)!r}: a name with a line break cannot be chosen; rename it, or take the whole prefix"
         )
-    with tempfile.NamedTemporaryFile("wb", prefix="jitflow-names-") as file:
+    with tempfile.NamedTemporaryFile("wb", prefix="jitflow-names-", dir=folder) as file:
         names = "".join(f"{path}\n" for path in order.paths).encode("utf-8", "surrogatepass")
         await asyncio.to_thread(Path(file.name).write_bytes, names)
         yield {"FilesFromRaw": [file.name]}

@@ -6,7 +6,7 @@ from contextlib import suppress
 
 from jitflow.ports.errors import PortError, Stalled
 from jitflow.ports.storage import Progress
-from jitflow.storage.daemon import RcloneDaemon
+from jitflow.storage.rclone import Rclone
 from jitflow.storage.watch import Watch, Watched
 from jitflow.storage.wire import Request
 
@@ -19,7 +19,7 @@ class Calls:
     Groups are used again: rclone keeps a thousand of them and drops the oldest, which may be that of a long transfer.
     """
 
-    def __init__(self, daemon: RcloneDaemon, watch: Watch, name: str, limit: int, stall_s: float) -> None:
+    def __init__(self, daemon: Rclone, watch: Watch, name: str, limit: int, stall_s: float) -> None:
         """Allow `limit` calls at once, watched by `watch`; `name` tells this set's groups from others'."""
         self._daemon = daemon
         self._stall_s = stall_s

@@ -8,24 +8,23 @@ import shutil
 import signal
 import tempfile
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from contextlib import aclosing, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
 from jitflow.model.problems import Refused
-from jitflow.ports.errors import Broken, PortError, Retryable, Unreachable
+from jitflow.ports.errors import Broken, PortError, Retryable
 from jitflow.storage import wire
 from jitflow.storage.binary import check_age, check_version, clean_environment, find_rclone, with_parent
+from jitflow.storage.endpoints import Endpoint
 from jitflow.storage.files import PARTIAL_SUFFIX
 from jitflow.storage.rc import RcClient
-from jitflow.storage.redact import Redactor
+from jitflow.storage.rclone import READY_WAIT_S, Prepare, Rclone
 
 LONGEST_SOCKET_PATH = 107
 """Bytes that Linux takes."""
-READY_WAIT_S = 20.0
 STOP_WAIT_S = 5.0
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 10.0
 CALM_S = 30.0
@@ -44,10 +43,9 @@ _LEVELS = {
 _DIRECTORY = "jitflow-rclone-"
 
 log = logging.getLogger(__name__)
-Prepare = Callable[[RcClient], Awaitable[None]]
 
 
-class RcloneDaemon:
+class RcloneDaemon(Rclone):
     """One `rclone rcd` that is started again whenever it dies, until `close`.
 
     It listens on a unix socket in a directory of mode 0700 and asks for a random password; its configuration lives in its memory
@@ -70,21 +68,14 @@ class RcloneDaemon:
             environment: variables for rclone; its own (`RCLONE_*`) are not inherited from this process.
             flags: more arguments; visible to everybody on this machine.
         """
+        super().__init__()
         self._runtime_dir = runtime_dir
         self._program = program
         self._environment = dict(environment or {})
         self._flags = tuple(flags)
-        self.redact = Redactor()
-        self.life = ""
-        """rclone's own name for the life of the daemon that answers now; job numbers mean nothing in another one."""
-        self.restarts = 0
-        self._prepare: Prepare | None = None
-        self._ready = asyncio.Event()
         self._directory: Path | None = None
-        self._client: RcClient | None = None
         self._process: asyncio.subprocess.Process | None = None
         self._supervisor: asyncio.Task[None] | None = None
-        self._broken: PortError | None = None
 
     @property
     def pid(self) -> int | None:
@@ -102,7 +93,7 @@ class RcloneDaemon:
         self._directory = _private_directory(self._runtime_dir)
         user, password = secrets.token_hex(8), secrets.token_urlsafe(32)
         self.redact.add([password])
-        self._client = RcClient(str(self._directory / "rc.sock"), user, password, self.redact)
+        self._client = RcClient(Endpoint(path=str(self._directory / "rc.sock")), user, password, self.redact)
         first: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._supervisor = asyncio.get_running_loop().create_task(self._supervise(program, user, password, first), name="rclone")
         try:
@@ -136,38 +127,6 @@ class RcloneDaemon:
             self._ready.clear()  # calls from now on wait for the next one
             log.warning("rclone (pid %d) does not answer; it is killed", self._process.pid)
             self._process.kill()
-
-    async def call(self, method: str, params: dict[str, Any], *, subject: str) -> bytes:
-        """Return the answer of a method, waiting for rclone where it is just being started again.
-
-        Raises:
-            PortError: as `RcClient.call`; `Unreachable` when rclone is not up in time.
-        """
-        return await (await self.client(subject)).call(method, params, subject=subject)
-
-    async def read(self, fs: str, remote: str, *, span: str, stall_s: float, subject: str) -> AsyncGenerator[bytes]:
-        """Yield an object's bytes, waiting for rclone where it is just being started again; see `RcClient.read`."""
-        client = await self.client(subject)
-        async with aclosing(client.read(fs, remote, span=span, stall_s=stall_s, subject=subject)) as chunks:
-            async for chunk in chunks:
-                yield chunk
-
-    async def client(self, subject: str) -> RcClient:
-        """Return what speaks with rclone, waiting for rclone where it is just being started again."""
-        if not self._ready.is_set():
-            await self._wait_ready(subject)
-        if self._client is None:
-            raise Broken(f"{subject}: the storage is not open")
-        return self._client
-
-    async def _wait_ready(self, subject: str) -> None:
-        if self._supervisor is None:
-            raise Broken(f"{subject}: the storage is not open")
-        try:
-            await asyncio.wait_for(self._ready.wait(), READY_WAIT_S)
-        except TimeoutError as error:
-            reason = f" ({self._broken})" if self._broken else ""
-            raise Unreachable(f"{subject}: rclone did not start within {READY_WAIT_S:g} s{reason}") from error
 
     async def _supervise(self, program: Path, user: str, password: str, first: asyncio.Future[None]) -> None:
         """Run rclone for ever; `first` tells how the first start went. The only owner of the process."""

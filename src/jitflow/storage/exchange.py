@@ -1,4 +1,4 @@
-"""Short requests over a Unix socket: HTTP/1.1 as rclone speaks it, one answer at a time on each connection.
+"""Short requests to one rclone: HTTP/1.1 as rclone speaks it, one answer at a time on each connection.
 
 A general client costs a multiple of what such a request costs, and rclone is asked for every object.
 """
@@ -6,7 +6,8 @@ A general client costs a multiple of what such a request costs, and rclone is as
 import asyncio
 from collections.abc import Callable, Mapping
 
-CONNECT_S = 5.0
+from jitflow.storage.endpoints import Endpoint
+
 IDLE = 64
 """Connections that are kept for later requests."""
 LONGEST_HEAD = 2**16
@@ -23,9 +24,10 @@ class Lost(Exception):
 class Exchange:
     """Asks one server; as many requests at once as are made. One event loop."""
 
-    def __init__(self, socket_path: str, headers: Mapping[str, str]) -> None:
+    def __init__(self, endpoint: Endpoint, headers: Mapping[str, str]) -> None:
         """Send these headers with each request; nothing is connected before the first one."""
-        self._path = socket_path
+        self._endpoint = endpoint
+        self._base = f"{endpoint.base}/".encode() if endpoint.base else b""
         self._head = "".join(f"{name}: {value}\r\n" for name, value in headers.items()).encode()
         self._idle: list[_Connection] = []
         self._all: set[_Connection] = set()
@@ -37,7 +39,8 @@ class Exchange:
             Lost: there is none.
         """
         connection = self._idle.pop() if self._idle else await self._connect()
-        request = b"POST /%b HTTP/1.1\r\n%bContent-Length: %d\r\n\r\n%b" % (path.encode(), self._head, len(body), body)
+        target = self._base + path.encode()
+        request = b"POST /%b HTTP/1.1\r\n%bContent-Length: %d\r\n\r\n%b" % (target, self._head, len(body), body)
         try:
             answer = await connection.ask(request)
         except BaseException:
@@ -51,15 +54,17 @@ class Exchange:
 
     async def close(self) -> None:
         """Close all connections; what is still asked is lost."""
-        for connection in tuple(self._all):
-            connection.abort()
+        self.hang_up()
         await asyncio.sleep(0)  # each tells whoever waits in the loop's next turn
 
+    def hang_up(self) -> None:
+        """Close all connections; what is asked is lost, later requests make new ones."""
+        for connection in tuple(self._all):
+            connection.abort()
+
     async def _connect(self) -> "_Connection":
-        loop = asyncio.get_running_loop()
         try:
-            async with asyncio.timeout(CONNECT_S):
-                _, connection = await loop.create_unix_connection(lambda: _Connection(self._forget), self._path)
+            connection = await self._endpoint.connect(lambda: _Connection(self._forget))
         except (OSError, TimeoutError) as error:
             raise Lost(f"not connected: {type(error).__name__}") from error
         self._all.add(connection)

@@ -36,10 +36,10 @@ Make = Callable[[Iterable[RemoteConfig]], RcloneStorage]
 class Lanes:
     """Implements `Storage`, `Copying`, `Limiting` and `Bulk` over rclone storages, which it opens and closes."""
 
-    def __init__(self, make: Make, remotes: Iterable[RemoteConfig] = ()) -> None:
-        """Use `make` for each rclone; `remotes` are configured from the start."""
+    def __init__(self, make: Make, remotes: Iterable[RemoteConfig] = (), *, common: Make | None = None) -> None:
+        """Use `make` for each rclone, `common` for everybody's if that is another; `remotes` are configured from the start."""
         self._make = make
-        self._common = make(remotes)
+        self._common = (common or make)(remotes)
         self._lanes: dict[str, RcloneStorage] = {COMMON: self._common}
         self._leaving: set[str] = set()
         """Lanes of remotes without a limit by now: they end when nothing moves in them."""

@@ -11,13 +11,13 @@ from contextlib import suppress
 from pathlib import Path
 
 from jitflow.model.data import ObjectInfo
-from jitflow.ports.errors import Corrupt, Unreachable
+from jitflow.ports.errors import Corrupt, RemoteUnknown, Unreachable
 from jitflow.ports.storage import Progress, in_ranges
 from jitflow.storage import keys
-from jitflow.storage.daemon import RcloneDaemon
 from jitflow.storage.hashing import RunningHash
 from jitflow.storage.holdings import Holdings, split
 from jitflow.storage.rc import RcClient
+from jitflow.storage.rclone import Rclone
 from jitflow.storage.remotes import RemoteConfig
 from jitflow.storage.staging import disk_error
 from jitflow.storage.streams import Stream, WholeObject
@@ -59,7 +59,7 @@ class _Span:
 class Ranges:
     """Reads objects in ranges."""
 
-    def __init__(self, daemon: RcloneDaemon, stall_s: float, max_streams: int) -> None:
+    def __init__(self, daemon: Rclone, stall_s: float, max_streams: int) -> None:
         """Run at most `max_streams` at once, whatever objects they belong to; `stall_s` without a byte is a stall."""
         self.daemon = daemon
         self.stall_s = stall_s
@@ -198,12 +198,14 @@ class _Transfer:
 
     async def _read(self, span: _Span) -> None:
         """Read a span from where it is, in a thread; when cancelled, the thread has ended before this raises."""
-        client = await self._ranges.daemon.client(self._subject)
+        client, life = await self._ranges.daemon.client(self._subject), self._ranges.daemon.life
         where = keys.address(self._info.ref)
         stream = client.stream(where.fs, where.remote, start=span.at, end=span.end, stall_s=self._ranges.stall_s)
         thread = asyncio.get_running_loop().run_in_executor(self._ranges.pool, self._receive, client, stream, span)
         try:
             await asyncio.shield(thread)
+        except RemoteUnknown as error:
+            raise await self._ranges.daemon.meaning(error, life) from error
         except asyncio.CancelledError:
             stream.stop()
             while not thread.done():

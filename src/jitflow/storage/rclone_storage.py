@@ -14,10 +14,10 @@ from jitflow.storage.between import Between
 from jitflow.storage.bulk import BulkCalls
 from jitflow.storage.calls import Calls
 from jitflow.storage.copies import Copies
-from jitflow.storage.daemon import RcloneDaemon
 from jitflow.storage.lookup import Lookup, config_of
 from jitflow.storage.ranges import Ranges
 from jitflow.storage.rc import RcClient
+from jitflow.storage.rclone import Rclone
 from jitflow.storage.remotes import Provider, Providers, RemoteConfig, pushed, secret_values, validate
 from jitflow.storage.watch import Watch
 
@@ -30,7 +30,7 @@ class RcloneStorage:
 
     def __init__(
         self,
-        daemon: RcloneDaemon,
+        daemon: Rclone,
         remotes: Iterable[RemoteConfig] = (),
         *,
         stall_s: float = 60.0,
@@ -83,6 +83,7 @@ class RcloneStorage:
         await self._transfers.close()
         await self._bulks.close()
         await self._queries.close()
+        await self._daemon.part(self.remotes)
         await self._daemon.close()
 
     async def ready(self) -> None:

@@ -1,4 +1,4 @@
-"""Reads one range of an object over rclone's socket, in a thread: blocking, and ended from outside by `stop`."""
+"""Reads one range of an object through rclone, in a thread: blocking, and ended from outside by `stop`."""
 
 import socket
 from collections.abc import Callable
@@ -7,6 +7,7 @@ from http.client import HTTPException, HTTPResponse
 from threading import Lock
 
 from jitflow.ports.errors import Corrupt, PortError, Stalled, Unreachable
+from jitflow.storage.endpoints import Endpoint, handshake
 
 BUFFER_BYTES = 2**18
 
@@ -21,9 +22,9 @@ class WholeObject(Exception):
 class Stream:
     """One request. `run` once."""
 
-    def __init__(self, socket_path: str, request: bytes, *, size_bytes: int, timeout_s: float) -> None:
+    def __init__(self, endpoint: Endpoint, request: bytes, *, size_bytes: int, timeout_s: float) -> None:
         """Prepare a request for `size_bytes`; nothing for `timeout_s` is a stall."""
-        self._path = socket_path
+        self._endpoint = endpoint
         self._request = request
         self._size = size_bytes
         self._timeout_s = timeout_s
@@ -46,14 +47,14 @@ class Stream:
             Stalled: nothing came. Unreachable: the stream broke. WholeObject: no range. What `fail` makes of a refusal.
         """
         try:
-            with socket.socket(socket.AF_UNIX) as link:
+            with self._endpoint.connect_blocking() as link:
                 link.settimeout(self._timeout_s)
                 with self._lock:
                     if self._stopped:
                         return
                     self._socket = link
                 try:
-                    link.connect(self._path)
+                    handshake(link)
                     link.sendall(self._request)
                     self._read(link, take, fail)
                 finally:
