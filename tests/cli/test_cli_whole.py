@@ -225,7 +225,7 @@ def test_completion_offers_commands_without_a_server(environment: dict[str, str]
         more = {"_JITFLOW_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(index)}
         return inside(environment | more).stdout.split()
 
-    offered = ["server", "submit", "stop", "suspend", "set", "sync", "settings", "state", "secrets"]
+    offered = ["server", "submit", "stop", "suspend", "set", "sync", "settings", "servers", "state", "secrets"]
     assert complete("jitflow s", 1) == offered
     assert complete("jitflow data un", 2) == ["unpin"]
     assert complete("jitflow get ", 2) == ["@latest"]

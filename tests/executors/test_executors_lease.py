@@ -17,6 +17,7 @@ from jitflow.testing.executor_contract import opened, shell_pod
 
 PROGRAM = """
 import asyncio, sys
+sys.path[:0] = sys.argv.pop(1).split(":")
 from pathlib import Path
 from tests.executors.test_executors_lease import boot_time, make, write_lease
 from jitflow.testing.executor_contract import shell_pod
@@ -92,7 +93,9 @@ def test_containers_of_a_guarded_pod_end_too(kind: str, tmp_path: Path) -> None:
 def test_a_stopped_server_cannot_keep_its_pods(kind: str, tmp_path: Path) -> None:
     home = tmp_path / "home"
     script = "while sleep 0.1; do echo . ; done"
-    with subprocess.Popen([sys.executable, "-c", PROGRAM, kind, str(home), script], stdout=subprocess.PIPE) as server:
+    with subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, ":".join(sys.path), kind, str(home), script], stdout=subprocess.PIPE
+    ) as server:
         try:
             assert server.stdout is not None
             assert server.stdout.readline() == b"started\n"

@@ -84,10 +84,16 @@ def test_marked_commands_of_documents_run(document: Path, tmp_path: Path):
     )  # fmt: skip
     try:
         output, _ = process.communicate(timeout=90)
+    except subprocess.TimeoutExpired as error:
+        logs = "".join(f"\n{path.name}:\n{path.read_text(errors='replace')}" for path in tmp_path.glob("*.log"))
+        pytest.fail(f"it does not end: {(error.output or b'').decode(errors='replace')}{logs}")
     finally:
         # A server that a document starts in the background ends with its shell's group.
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGTERM)
+        assert process.stdout is not None
+        process.stdout.close()
+        process.wait(10)
     assert process.returncode == 0, output
 
 

@@ -92,6 +92,7 @@ def test_no_path_of_a_machine_is_in_the_tree():
 def test_the_settings_of_the_container_are_understood(tmp_path: Path):
     from jitflow.settings import load
 
-    settings = load(ROOT / "deploy" / "settings.toml", {})
+    assert "JITFLOW_HOME=/data" in (ROOT / "Dockerfile").read_text(), "settings.toml says nothing of the home"
+    settings = load(ROOT / "deploy" / "settings.toml", {"JITFLOW_HOME": "/data"})
     assert settings.home == "/data"
     assert settings.server.host == "0.0.0.0"

@@ -25,6 +25,7 @@ from jitflow.data_api import routes as data_routes
 from jitflow.dataplane import LocalDataPlane, PrimaryDirectory
 from jitflow.engine.locations import Locator
 from jitflow.model.data import ObjectRef
+from jitflow.model.servers import ServerInfo
 from jitflow.telemetry.metrics import CustomMetrics, Exposition
 from jitflow.testing.fake_engine import PlainSealer, World
 
@@ -91,8 +92,12 @@ class House:
             foreign=self.foreign,
             backfills=self.backfills,
             usage=self.usage,
+            servers=self._servers,
             rotation=Rotation(Vault(self.audit.folder / "key"), self.world.store, self.world.store, self.world.objects),
         )
+
+    async def _servers(self) -> list[ServerInfo]:
+        return []
 
     def _spawn(self, work: Any, _name: str) -> None:
         self._background.append(asyncio.get_running_loop().create_task(work))

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from benchmark.link import LinkThread
 from benchmark.service import Server
 from tests.service.service_kit import (
     WORKFLOWS,
-    LinkThread,
     ended,
     files_below,
     nothing_left,

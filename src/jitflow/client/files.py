@@ -33,11 +33,19 @@ class Link(Struct, frozen=True, kw_only=True):
     url: str
 
 
+class Part(Struct, frozen=True, kw_only=True):
+    """A part that has arrived."""
+
+    number: int
+    size_bytes: int
+
+
 class Multipart(Struct, frozen=True, kw_only=True):
     """An upload in parts."""
 
     id: str
     ref: str
+    parts: tuple[Part, ...] = ()
 
 
 class Files(Group[S]):
@@ -98,6 +106,11 @@ class Files(Group[S]):
     def begin(self, ref: str) -> Call[Multipart]:
         """Begin an upload in parts."""
         return send(Multipart, "POST", _PARTS, body={"ref": ref})
+
+    @call
+    def parts(self, upload: str) -> Call[Multipart]:
+        """Return which parts of an upload have arrived: the others are left to be sent."""
+        return get(Multipart, _PARTS, upload)
 
     @call
     def put_part(self, upload: str, number: int, data: bytes) -> Call[None]:

@@ -471,6 +471,10 @@ def _watching(path: str, query: dict[str, Any], after: str, timeout_s: float | N
     return persistent(request, _event, _version, after=after, timeout_s=timeout_s, patience_s=patience_s)
 
 
+_FIRST_S = 3.0
+"""So long a server may be away that has not answered yet: its address may be wrong, and somebody wants to know."""
+
+
 def _following(namespace: str, name: str, timeout_s: float | None, patience_s: float) -> Script[None]:
     found, began = get(Workflow, _BASE, namespace, name).request, (yield from now())
     path = tail("/api/v1/workflow-events", namespace)
@@ -501,7 +505,7 @@ def _following(namespace: str, name: str, timeout_s: float | None, patience_s: f
             if not deleted:
                 yield Pause(pause_s(0))  # it ended in order: its time is over, or the server goes down
         except ServerLost as error:
-            yield from reconnected(error, patience_s)
+            yield from reconnected(error, patience_s if seen else min(patience_s, _FIRST_S))
         except NotFound:
             if not seen:
                 raise
