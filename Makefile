@@ -8,6 +8,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEV := $(VENV)/.ready-dev
 DEMO := $(VENV)/.ready-demo
+DOCS := $(VENV)/.ready-docs
 MANIFESTS ?= ../shared/argo
 EXPECTED ?= $(MANIFESTS)/expected.tsv
 TRACES ?= ../shared/traces
@@ -19,7 +20,7 @@ export PYTHONDONTWRITEBYTECODE := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check bench conformance fuzz generate dist clean bench-traces bench-data bench-jobs bench-real bench-catalogue bench-original bench-api bench-state chaos fuzz-planner fuzz-api simulate
+.PHONY: help demo test check bench conformance fuzz generate dist clean bench-traces bench-data bench-jobs bench-real bench-catalogue bench-original bench-api bench-state chaos fuzz-planner fuzz-api simulate docs
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -46,6 +47,9 @@ check: $(DEV) ## format, lint, types, layers, generated files, container and CI 
 	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec deploy/compose.yaml
 	@if [ -x $(BIN)/hadolint ]; then echo "$(BIN)/hadolint Dockerfile"; $(BIN)/hadolint Dockerfile; \
 		else echo "hadolint: no build for this machine, skipped"; fi
+
+docs: $(DOCS) ## build the site of the documents into build/docs; a link that leads nowhere ends it
+	$(BIN)/zensical build --strict --clean
 
 bench: $(DEV) ## measure the cost of a step beside make, Snakemake and Prefect (about ten minutes)
 	@$(BIN)/python -m benchmark.overhead
@@ -124,6 +128,10 @@ $(DEMO): $(BIN)/uv pyproject.toml uv.lock
 	$(BIN)/uv sync --quiet --frozen --inexact --no-default-groups --group demo --python $(BIN)/python
 	@touch $@
 
+$(DOCS): $(BIN)/uv pyproject.toml uv.lock
+	$(BIN)/uv sync --quiet --frozen --inexact --no-default-groups --no-install-project --group docs --python $(BIN)/python
+	@touch $@
+
 $(DEV): $(BIN)/uv pyproject.toml uv.lock
-	$(BIN)/uv sync --quiet --frozen --inexact --all-groups --python $(BIN)/python
+	$(BIN)/uv sync --quiet --frozen --inexact --group dev --group demo --python $(BIN)/python
 	@touch $@ $(DEMO)

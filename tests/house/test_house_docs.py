@@ -10,9 +10,11 @@ import re
 import signal
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -121,3 +123,30 @@ def test_the_settings_reference_is_complete():
     text = (ROOT / "docs" / "reference" / "settings.md").read_text()
     told = set(re.findall(r"^\| `([\w.]+)` \|", text, re.MULTILINE))
     assert told == settings_in(Settings)
+
+
+def pages_in(tree: object) -> list[str]:
+    """Return the pages that a part of the site's `nav` names."""
+    if isinstance(tree, str):
+        return [tree]
+    parts = tree.values() if isinstance(tree, dict) else tree
+    assert isinstance(parts, Iterable)
+    return [page for part in parts for page in pages_in(part)]
+
+
+@pytest.mark.pure
+def test_the_site_holds_every_page_once():
+    told = pages_in(yaml.safe_load((ROOT / "mkdocs.yml").read_text())["nav"])
+    there = [str(path.relative_to(ROOT / "docs")) for path in (ROOT / "docs").rglob("*.md")]
+    assert sorted(told) == sorted(there), "mkdocs.yml: `nav` names each page of docs/ once"
+
+
+@pytest.mark.pure
+def test_documents_of_the_site_link_to_what_is_in_it():
+    away = [
+        f"{identity(document)}: {link}"
+        for document in DOCUMENTS[1:]
+        for link in LINK.findall(document.read_text())
+        if not (document.parent / link).resolve().is_relative_to(ROOT / "docs")
+    ]
+    assert not away
