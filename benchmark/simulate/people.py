@@ -144,6 +144,12 @@ class People:
             if run.row.finished_at is None:
                 self._resume(run.row)
 
+    def send_again(self) -> None:
+        """Let results be sent that were given up: until then they hold their room in the primary, and others wait for it."""
+        life = self._world.life
+        if life is not None and life.ready and life.dataplane.uploads():
+            life.loop.call_soon(life.dataplane.retry_uploads)
+
     def _resume(self, row: RunRow) -> None:
         async def ask(engine: Engine) -> None:
             await engine.send(row.uid, ResumeRequested())

@@ -124,6 +124,7 @@ class _Run:
             if world.now >= limit:
                 world.never(f"stuck: {', '.join(unfinished)} do not end: {checks.waits(self.site)}")
             self.people.resume_all()
+            self.people.send_again()
             world.run(min(limit, world.now + LOOK_S), lambda: not checks.unfinished(self.site, self.people))
         world.run(world.now + AFTERWARDS_S)
         world.run(world.now + 2 * AFTERWARDS_S, lambda: world.life is not None and world.life.ready)
