@@ -2,7 +2,10 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterator
+import os
+import signal
+import time
+from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -11,11 +14,15 @@ import pytest
 from storage_worlds import at, ignore, new_bucket, opened, settle, write_files
 from tests.security.certificates import Authority
 
+from jitflow.model.bandwidth import FREE, Rate
 from jitflow.ports.bulk import BulkOrder
 from jitflow.ports.errors import Broken, PortError, RemoteUnknown, Retryable, Unreachable
 from jitflow.storage import binary
+from jitflow.storage.daemon import RcloneDaemon
 from jitflow.storage.endpoints import endpoint_of
 from jitflow.storage.external import ExternalRclone
+from jitflow.storage.lanes import Lanes
+from jitflow.storage.rclone import Rclone
 from jitflow.storage.rclone_storage import RcloneStorage
 from jitflow.storage.remotes import RemoteConfig
 from jitflow.testing.rclone_server import RcloneServer
@@ -62,7 +69,7 @@ async def outcome(awaitable: Any) -> Any:
 def test_objects_come_and_go_over_tls(secured: RcloneServer, authority: Authority, s3: S3Server, tmp_path: Path) -> None:
     async def story() -> None:
         bucket, directory = new_bucket(s3)
-        large = bytes(range(256)) * 80_000
+        large = os.urandom(20 * MB)
         write_files(directory, {"x": b"one", "large": large, "d/1": b"1", "d/2": b"2"})
         await settle(s3)
         names = tmp_path / "names"
@@ -206,6 +213,84 @@ def test_a_killed_one_is_an_error_to_retry_and_gets_its_remotes_again(s3: S3Serv
     asyncio.run(story())
 
 
+def test_ranges_over_tls_end_when_nobody_wants_them_and_go_on_later(
+    secured: RcloneServer, authority: Authority, s3: S3Server, tmp_path: Path
+) -> None:
+    async def story() -> None:
+        bucket, directory = new_bucket(s3)
+        data = os.urandom(20 * MB)
+        write_files(directory, {"large": data})
+        await settle(s3)
+        async with SlowLink("127.0.0.1", s3.port, rate_Bps=8 * MB) as link:  # noqa: SIM117
+            async with opened(s3.remote("far", endpoint=link.url), daemon=client(secured, ca=authority.ca)) as storage:
+                info = await storage.stat(at("far", f"{bucket}/large"))
+                with pytest.raises(TimeoutError):
+                    async with asyncio.timeout(1.5):
+                        await storage.fetch(info, tmp_path / "large", ignore, parts=2, kept=tmp_path / "kept")
+                before = link.counters.down_bytes
+                assert MB < before < len(data)
+                await storage.fetch(info, tmp_path / "large", ignore, parts=2, kept=tmp_path / "kept")
+                assert (tmp_path / "large").read_bytes() == data
+                assert link.counters.down_bytes - before < len(data) - MB, "what had come was kept"
+
+    asyncio.run(story())
+
+
+def test_a_remote_with_a_limit_of_its_own_has_a_child(
+    secured: RcloneServer, authority: Authority, s3: S3Server, tmp_path: Path
+) -> None:
+    """A limit is that of a whole process, and the external one serves the others."""
+    made: list[Rclone] = []
+
+    def over(rclone: Rclone, remotes: Iterable[RemoteConfig]) -> RcloneStorage:
+        made.append(rclone)
+        return RcloneStorage(rclone, remotes, stall_s=20)
+
+    async def story() -> None:
+        bucket, directory = new_bucket(s3)
+        write_files(directory, {"x": bytes(2 * MB)})
+        await settle(s3)
+        lanes = Lanes(
+            lambda remotes: over(RcloneDaemon(), remotes),
+            [s3.remote("far"), s3.remote("other")],
+            common=lambda remotes: over(client(secured, ca=authority.ca), remotes),
+        )
+        await lanes.open()
+        try:
+            await lanes.limit(FREE, {"far": Rate(down_Bps=2 * MB, up_Bps=2 * MB)})
+            assert [type(rclone) for rclone in made] == [ExternalRclone, RcloneDaemon]
+            began = time.monotonic()
+            await lanes.fetch(await lanes.stat(at("other", f"{bucket}/x")), tmp_path / "other", ignore)
+            free_s, began = time.monotonic() - began, time.monotonic()
+            await lanes.fetch(await lanes.stat(at("far", f"{bucket}/x")), tmp_path / "far", ignore)
+            assert time.monotonic() - began > max(0.5, free_s)
+        finally:
+            await lanes.close()
+
+    asyncio.run(story())
+
+
+def test_one_that_hangs_is_given_up_and_used_again_when_it_goes_on(tmp_path: Path) -> None:
+    async def story() -> None:
+        with RcloneServer(tmp_path) as server:
+            rclone = client(server)
+            await rclone.open()
+            try:
+                os.kill(server.pid, signal.SIGSTOP)
+                async with asyncio.TaskGroup() as group:
+                    call = group.create_task(outcome(rclone.call("rc/noop", {}, subject="it")))
+                    await asyncio.sleep(0.2)
+                    assert not call.done()
+                    rclone.kill()
+                assert isinstance(call.result(), Retryable), call.result()
+                os.kill(server.pid, signal.SIGCONT)
+                await rclone.call("rc/noop", {}, subject="it")
+            finally:
+                await rclone.close()
+
+    asyncio.run(story())
+
+
 def test_a_remote_that_it_really_does_not_know_is_said_so(secured: RcloneServer, authority: Authority) -> None:
     async def story() -> None:
         alias = RemoteConfig(name="far", type="alias", options={"remote": "nowhere:x"})
@@ -220,3 +305,11 @@ def test_a_remote_that_it_really_does_not_know_is_said_so(secured: RcloneServer,
 def test_addresses_that_mean_nothing_are_refused(url: str) -> None:
     with pytest.raises(ValueError, match=r"write https|leave the user"):
         endpoint_of(url)
+
+
+@pytest.mark.pure
+def test_addresses_mean_what_they_say() -> None:
+    assert endpoint_of("unix:///run/rclone.sock").path == "/run/rclone.sock"
+    found = endpoint_of("http://[::1]:5572/a/b/")
+    assert (found.host, found.port, found.base, found.origin) == ("::1", 5572, "a/b", "http://[::1]:5572/a/b")
+    assert endpoint_of("https://rclone.example.org").origin == "https://rclone.example.org:443"
