@@ -45,7 +45,7 @@ class Ran:
 
 
 PARTS = (
-    Part("overhead", "The cost of a step", "benchmark.overhead", ("--rounds", "1", "--only", "jitflow")),
+    Part("overhead", "The cost of a step", "benchmark.overhead", ("--rounds", "1", "--only", "jitflow", "--fan", "200")),
     Part("api", "Submissions and looks over HTTP", "benchmark.api", ("--rounds", "1", "--only", "jitflow")),
     Part("data", "Inputs beside one rclone copy", "benchmark.data", ("--rounds", "1", "--links", "direct")),
     Part("jobs", "Transfer jobs between two stores", "benchmark.data.between", ("--rounds", "1"), stem="between"),
