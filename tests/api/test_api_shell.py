@@ -33,6 +33,7 @@ def an_app(world: World, **more: Any) -> Application:
     return make_app(world.service, TOKEN, extra=data_routes(world.service, world.jobs, world.files), **more)
 
 
+OLDER_PARTS = ("remote", "folder:path", "file_path:path")
 ARTIFACT_PARTS = ("id", "uid", "node", "side", "artifact", "path:path")
 
 
@@ -40,7 +41,18 @@ def every_route(app: Application) -> Iterator[tuple[str, str]]:
     for route in app.routes:
         assert isinstance(route, Route)
         path = route.path
-        for name in ("namespace", "name", "pod", "kind", "key", "discriminator", "number", "rest:path", *ARTIFACT_PARTS):
+        for name in (
+            "namespace",
+            "name",
+            "pod",
+            "kind",
+            "key",
+            "discriminator",
+            "number",
+            "rest:path",
+            *OLDER_PARTS,
+            *ARTIFACT_PARTS,
+        ):
             path = path.replace("{" + name + "}", "x")
         assert "{" not in path
         for method in route.methods or ():

@@ -3,7 +3,7 @@
 from jitflow.access.gate import Denied, Gate, Verifier
 from jitflow.access.limits import Buckets
 from jitflow.access.roles import ALL, IDENTITY, LOWEST, Identity, Permission, described, owner
-from jitflow.access.table import NEEDS, OPEN, STREAMED, Need, Where, denied, need_of
+from jitflow.access.table import NEEDS, OLDER, OPEN, STREAMED, Need, Where, denied, need_of
 from jitflow.access.tokens import Tokens
 from jitflow.model.access import Limits, Role, TokenInfo, TokenWish
 
@@ -12,6 +12,7 @@ __all__ = [
     "IDENTITY",
     "LOWEST",
     "NEEDS",
+    "OLDER",
     "OPEN",
     "STREAMED",
     "Buckets",

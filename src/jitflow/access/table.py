@@ -76,10 +76,13 @@ _JOBS: Final = "/data/v1/jobs"
 _PARTS: Final = "/data/v1/multipart"
 _METHODS: Final = ("GET", "POST", "PUT", "DELETE", "PATCH")
 
-STREAMED: Final = ("/data/v1/content", _PARTS + "/")
-"""What the paths begin with to which files are PUT: their bodies go to disk as they come, and may have any length."""
+STREAMED: Final = (("PUT", "/data/v1/content"), ("PUT", _PARTS + "/"), ("POST", "/rclone/upload"))
+"""By which method, and at paths that begin how, files are sent: their bodies go to disk as they come, and may have any length."""
 
-OPEN: Final = frozenset({"/healthz", "/livez", "/readyz", "/docs", "/docs/docs.css", "/docs/docs.js"})
+OLDER: Final = ("/rclone/", "/workflow/event")
+"""What the paths of the older service begin with, from which jitflow comes: errors there are told in `error`, too."""
+
+OPEN: Final = frozenset({"/healthz", "/health", "/livez", "/readyz", "/docs", "/docs/docs.css", "/docs/docs.js"})
 """Paths that need no token: they tell nothing but that the server lives, and how its API is asked."""
 
 
@@ -259,6 +262,36 @@ NEEDS: Final[Mapping[tuple[str, str], Need]] = {
     ("DELETE", _PARTS + "/{id}"): Need(P.DATA_WRITE, Where.EVERYWHERE),
     ("PUT", _PARTS + "/{id}/{number}"): Need(P.DATA_WRITE, Where.EVERYWHERE),
     ("POST", _PARTS + "/{id}/complete"): Need(P.DATA_WRITE, Where.EVERYWHERE),
+    # The older service's names of these.
+    ("GET", "/rclone/configure"): Need(P.DATA_READ, Where.EVERYWHERE),
+    ("POST", "/rclone/configure"): Need(P.REMOTES_WRITE, Where.EVERYWHERE),
+    ("DELETE", "/rclone/configure/{name}"): Need(P.REMOTES_WRITE, Where.EVERYWHERE),
+    **{
+        ("GET", path): Need(P.DATA_READ, Where.EVERYWHERE)
+        for path in (
+            "/rclone/get-endpoint-alias",
+            "/rclone/check",
+            "/rclone/files",
+            "/rclone/list-files/{remote}",
+            "/rclone/list-files/{remote}/{folder:path}",
+            "/rclone/folders",
+            "/rclone/list-folders",
+        )
+    },
+    **{
+        (method, path): Need(P.DATA_WRITE, Where.EVERYWHERE)
+        for method, path in (
+            ("POST", "/rclone/copy"),
+            ("POST", "/rclone/sync"),
+            ("POST", "/rclone/upload"),
+            ("DELETE", "/rclone/files"),
+            ("DELETE", "/rclone/files/{file_path:path}"),
+            ("POST", "/rclone/folder"),
+            ("POST", "/rclone/folders"),
+            ("DELETE", "/rclone/folder"),
+            ("DELETE", "/rclone/folders"),
+        )
+    },
     # Measurements of all workflows.
     ("GET", "/metrics"): Need(P.METRICS_READ, Where.EVERYWHERE),
 }

@@ -3,6 +3,7 @@
 import posixpath
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
+from pathlib import Path
 
 from msgspec import Struct
 
@@ -116,6 +117,10 @@ class FileService:
             return await self._files.store(path, ref, _ignore)
         finally:
             path.unlink(missing_ok=True)
+
+    async def keep(self, text: str, path: Path) -> ObjectInfo:
+        """Store a file of this machine that has arrived, verified; the caller removes it."""
+        return await self._files.store(path, self._file(text), _ignore)
 
     async def _absent(self, ref: ObjectRef) -> None:
         try:

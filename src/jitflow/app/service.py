@@ -472,12 +472,12 @@ class Service:
 
     # Data.
 
-    async def objects(self, ref: str, *, recursive: bool = False) -> Listing:
-        """Return what lies below a prefix of a far store; a bounded number."""
+    async def objects(self, ref: str, *, recursive: bool = False, most: int = MAX_OBJECTS) -> Listing:
+        """Return what lies below a prefix of a far store; so many at most."""
         parsed = parse_ref(ref if ref.endswith((":", "/")) else f"{ref}/")
         items: list[ObjectInfo] = []
         async for info in self._storage.list(parsed, recursive=recursive):
-            if len(items) == MAX_OBJECTS:
+            if len(items) == most:
                 return Listing(items=tuple(items), truncated=True)
             items.append(info)
         return Listing(items=tuple(items))

@@ -76,9 +76,11 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True):
     problems: tuple[Problem, ...] = ()
     retry_after_s: int = 0
 
-    def body(self) -> bytes:
-        """Return Argo Server's error body."""
+    def body(self, *, older: bool = False) -> bytes:
+        """Return Argo Server's error body; `older`: it is one as the service had them, too, that jitflow comes from."""
         answer: dict[str, object] = {"code": int(self.code), "message": self.message[:_MAX_MESSAGE_CHARS]}
+        if older:
+            answer["error"] = answer["message"]
         if self.problems:
             answer["problems"] = [_problem(problem) for problem in self.problems]
         return _encode(answer)

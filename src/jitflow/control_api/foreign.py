@@ -2,18 +2,15 @@
 
 from collections.abc import Awaitable, Callable
 
-import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from jitflow.access import Permission
 from jitflow.app.foreign import ForeignRuns
-from jitflow.control_api.errors import Code, failure, failure_of
 from jitflow.control_api.guards import NOTED, require, visible
 from jitflow.control_api.workflows import answer
 from jitflow.model.foreign import Outcome
-from jitflow.model.problems import Refused
 
 _ALL = "/api/jit/v1/foreign-workflows/"
 _SOME = _ALL + "{namespace}"
@@ -30,7 +27,7 @@ class ForeignRoutes:
         """Return the table."""
         table: list[tuple[str, str, Callable[[Request], Awaitable[Response]]]] = [
             ("POST", "/events/argo", self.receive),
-            ("POST", "/workflow/event", self.receive_as_before),
+            ("POST", "/workflow/event", self.receive),
             ("GET", _ALL, self.list_all),
             ("GET", _SOME, self.list_all),
             ("GET", _SOME + "/{name}", self.get),
@@ -40,15 +37,6 @@ class ForeignRoutes:
     async def receive(self, request: Request) -> Response:
         """Take an event."""
         return answer(await self._taken(request))
-
-    async def receive_as_before(self, request: Request) -> Response:
-        """Take an event under the older service's path; errors say in `error` too what is wrong, as its errors did."""
-        try:
-            return answer(await self._taken(request))
-        except Refused as error:
-            known = failure_of(error) or failure(Code.INVALID_ARGUMENT, str(error))
-            body = {"error": known.message, **msgspec.json.decode(known.body())}
-            return Response(msgspec.json.encode(body), status_code=known.status, media_type="application/json")
 
     async def _taken(self, request: Request) -> Outcome:
         event = await self._runs.read(await request.body())

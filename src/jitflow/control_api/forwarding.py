@@ -15,7 +15,7 @@ import httpx
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from jitflow.control_api.errors import Code, Failure, failure
-from jitflow.control_api.health import LIVE, READY
+from jitflow.control_api.health import LIVE, OLDER, READY
 from jitflow.control_api.shell import LOOPBACK_HOSTS, PEER, Headers, cookie_authorization, foreign_origin, host_name
 
 WAIT_S = 25.0
@@ -94,6 +94,8 @@ class Forward:
             await _answer(send, 200, b'{"status":"ok"}')
         elif scope["path"] == READY and (not self._leader() or self._closing.is_set()):
             await _answer(send, 503, b'{"status":"unavailable","parts":{"server":"no server leads"}}')
+        elif scope["path"] == OLDER and (not self._leader() or self._closing.is_set()):
+            await _answer(send, 503, b'{"status":"unhealthy","error":"server: no server leads"}')
         elif (refusal := self._refusal(scope)) is not None:
             await _fail(send, refusal)
         else:

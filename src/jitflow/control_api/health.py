@@ -1,4 +1,4 @@
-"""`/livez` and `/readyz`: whether the process lives, and whether work may be sent to it."""
+"""`/livez` and `/readyz`: whether the process lives, and whether work may be sent to it; `/health`: an older name."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
@@ -11,7 +11,7 @@ from starlette.routing import BaseRoute, Route
 from jitflow.control_api.workflows import answer
 from jitflow.telemetry import logger
 
-LIVE, READY = "/livez", "/readyz"
+LIVE, READY, OLDER = "/livez", "/readyz", "/health"
 PATIENCE_S = 2.0
 """A check that takes longer has failed."""
 _log = logger("health")
@@ -48,7 +48,7 @@ class Health:
 
 
 def routes(health: Health) -> list[BaseRoute]:
-    """Return the table. Both paths need no token: they tell names of parts only."""
+    """Return the table. The paths need no token: they tell names of parts only."""
 
     async def live(_: Request) -> Response:
         return answer({"status": "ok"})
@@ -59,4 +59,12 @@ def routes(health: Health) -> list[BaseRoute]:
             return answer({"status": "ok"})
         return Response(msgspec.json.encode({"status": "unavailable", "parts": problems}), 503, media_type="application/json")
 
-    return [Route(LIVE, live, methods=["GET"]), Route(READY, ready, methods=["GET"])]
+    async def healthy(_: Request) -> Response:
+        problems = await health.problems()
+        if not problems:
+            return answer({"status": "healthy"})
+        told = {"status": "unhealthy", "error": "; ".join(f"{part}: {problem}" for part, problem in problems.items())}
+        return Response(msgspec.json.encode(told), 503, media_type="application/json")
+
+    table = {LIVE: live, READY: ready, OLDER: healthy}
+    return [Route(path, handler, methods=["GET"]) for path, handler in table.items()]

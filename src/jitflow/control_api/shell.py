@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from jitflow.access import IDENTITY, OPEN, STREAMED, Buckets, Denied, Gate, Identity, Limits
+from jitflow.access import IDENTITY, OLDER, OPEN, STREAMED, Buckets, Denied, Gate, Identity, Limits
 from jitflow.control_api.errors import INTERNAL_MESSAGE, Code, Failure, failure, failure_of
 from jitflow.telemetry import bind
 
@@ -100,7 +100,7 @@ class Shell:
         """Answer one request."""
         scope[BEGAN] = time.perf_counter()
         request_id = _request_id(scope["headers"])
-        answer = _Answer(send, lambda status: self._answered(scope, status), request_id)
+        answer = _Answer(send, lambda status: self._answered(scope, status), request_id, older=scope["path"].startswith(OLDER))
         bind(request=request_id)
         try:
             refusal = await self._refusal(scope)
@@ -189,7 +189,7 @@ class Shell:
 
 
 def _is_streamed(scope: Scope) -> bool:
-    return scope["method"] == "PUT" and scope["path"].startswith(STREAMED)
+    return any(scope["method"] == method and scope["path"].startswith(path) for method, path in STREAMED)
 
 
 class Headers:
@@ -266,11 +266,12 @@ async def _while_valid(receive: Receive, gate: Gate, identity: Identity) -> Mess
 class _Answer:
     """Adds the security headers, and knows whether an error can still be answered."""
 
-    def __init__(self, send: Send, begun: Callable[[int], Awaitable[None] | None], request_id: str) -> None:
+    def __init__(self, send: Send, begun: Callable[[int], Awaitable[None] | None], request_id: str, *, older: bool) -> None:
         self._send = send
         self._request_id = request_id.encode()
         self._tell = begun
         self._begun = False
+        self._older = older
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
@@ -287,7 +288,7 @@ class _Answer:
     async def fail(self, failed: Failure) -> None:
         if self._begun:
             return
-        body = failed.body()
+        body = failed.body(older=self._older)
         headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
         if failed.code is Code.UNAUTHENTICATED:
             headers.append((b"www-authenticate", b"Bearer"))

@@ -1,5 +1,7 @@
 """What the Data API is sent."""
 
+from typing import Any
+
 from msgspec import Struct
 
 
@@ -89,3 +91,40 @@ class RetryBody(Struct, frozen=True, forbid_unknown_fields=True):
     """An output to send again, `remote:path`; empty: all that could not be sent."""
 
     ref: str = ""
+
+
+class OldRemoteBody(Struct, frozen=True):
+    """A remote, as clients of the older service write it; what they know beyond that is left out."""
+
+    name: str
+    type: str
+    access_key: str | None = None
+    secret_key: str | None = None
+    endpoint: str | None = None
+    remote: str | None = None
+    additional_options: dict[str, Any] | None = None
+
+
+class OldCopyBody(Struct, frozen=True):
+    """Files to copy, as paths below a source, so many at once."""
+
+    source: str
+    destination: str
+    parallel_files: int | None = 1
+    files: list[str] | None = None
+
+
+class OldSyncBody(Struct, frozen=True):
+    """Folders to sync, as paths below a source; without any, all that is below it."""
+
+    source: str
+    destination: str
+    parallel_files: int | None = 1
+    folders: list[str] | None = None
+
+
+class OldFolderBody(Struct, frozen=True):
+    """A folder of a remote."""
+
+    remote: str
+    folder: str

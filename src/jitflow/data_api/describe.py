@@ -22,6 +22,7 @@ from jitflow.data_api.bodies import (
     RetryBody,
     TestBody,
 )
+from jitflow.data_api.older import aliases
 from jitflow.model.data import ObjectInfo, ObjectRef, Replica
 from jitflow.model.jobs import JobFiles, JobPage, JobView, JobWish
 from jitflow.model.reports import (
@@ -176,6 +177,7 @@ def operations() -> list[Operation]:
              example=_EXAMPLE),
         *_files(),
         *_jobs(),
+        *aliases(),
         _one("openapi", "GET", "/data/v1/openapi.json", "This description", answer={"type": "object"}),
     ]  # fmt: skip
 

@@ -12,6 +12,7 @@ from jitflow.access import ALL, IDENTITY, Identity, Permission, denied
 from jitflow.app.files import FileService
 from jitflow.app.service import REPLICAS_A_PAGE, Service
 from jitflow.app.transfers import TransferJobs
+from jitflow.data_api.aliases import AliasRoutes
 from jitflow.data_api.answers import answer, number, read, reference
 from jitflow.data_api.bodies import (
     AdoptBody,
@@ -32,7 +33,8 @@ from jitflow.model.problems import Refused
 
 def routes(service: Service, jobs: TransferJobs, files: FileService) -> list[BaseRoute]:
     """Return the Data API's routes; who may call them is decided by the application around them."""
-    return [*DataRoutes(service).routes(), *JobRoutes(jobs).routes(), *FileRoutes(files).routes()]
+    own = [*DataRoutes(service).routes(), *JobRoutes(jobs).routes(), *FileRoutes(files).routes()]
+    return [*own, *AliasRoutes(service, jobs, files).routes()]
 
 
 class DataRoutes:

@@ -49,6 +49,7 @@ class Operation(Struct, frozen=True, kw_only=True):
     answer_example: Any = None
     stream: bool = False
     media: str = JSON
+    status: int = 200
     yaml: bool = False
     open: bool = False
     """Whether it needs no token."""
@@ -119,7 +120,7 @@ def _operation(one: Operation, known: Mapping[str, Schema], error: Schema) -> di
         "tags": [one.tag],
         "parameters": [*_path_parameters(one.path), *(_query(query) for query in one.query)],
         "responses": {
-            "200": {"description": "Done.", "content": _answer_content(one, answer)},
+            str(one.status): {"description": "Done.", "content": _answer_content(one, answer)},
             "default": {"description": "Refused or failed.", "content": {JSON: {"schema": error}}},
         },
     }

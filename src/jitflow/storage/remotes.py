@@ -178,7 +178,7 @@ _VALUES: Mapping[str, tuple[re.Pattern[str], str]] = {
     "Tristate": (re.compile(f"unset|{_BOOL.pattern}"), "true, false or unset"),
     "int": (re.compile(r"[-+]?\d{1,18}"), "a whole number"),
     "float64": (re.compile(r"[-+]?\d+(\.\d+)?([eE][-+]?\d+)?"), "a number"),
-    "SizeSuffix": (re.compile(r"off|\d+(\.\d+)?([bkmgtpe](i?b)?)?", re.IGNORECASE), "a size, such as 5Mi, 1G or off"),
+    "SizeSuffix": (re.compile(r"off|\d+(\.\d+)?([bkmgtpe]i?b?)?", re.IGNORECASE), "a size, such as 5Mi, 1G or off"),
     "Duration": (re.compile(r"off|[-+]?(\d+(\.\d+)?(ns|us|µs|ms|s|m|h|d|w|M|y)?)+"), "a time, such as 30s, 1h30m or 2d"),
 }
 """What values of a type look like, and how that is said."""

@@ -146,6 +146,15 @@ def _about() -> list[Operation]:
             summary="Say whether work may be sent here; 503 with the parts that cannot be used, or while the server drains",
         ),
         Operation(
+            id="health",
+            method="GET",
+            path="/health",
+            tag="About",
+            answer=Status,
+            open=True,
+            summary="Say `healthy` if work may be sent here, as the older service did; 503 and `unhealthy` if not",
+        ),
+        Operation(
             id="healthz",
             method="GET",
             path="/healthz",
