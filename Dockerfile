@@ -14,8 +14,7 @@ ENV JITFLOW_HOME=/data \
     JITFLOW_CONFIG=/etc/jitflow/settings.toml
 VOLUME /data
 EXPOSE 2746
-# Without a token the server answers 401: it is up. Any answer but a refusal of the connection will do.
-HEALTHCHECK --interval=10s --timeout=3s --start-period=5s \
-    CMD ["python", "-c", "import socket; socket.create_connection(('127.0.0.1', 2746), 2).close()"]
+HEALTHCHECK --interval=10s --timeout=3s --start-period=10s \
+    CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:2746/livez', timeout=2)"]
 ENTRYPOINT ["jitflow"]
 CMD ["server", "--host", "0.0.0.0", "--port", "2746"]

@@ -96,3 +96,18 @@ def test_the_settings_of_the_container_are_understood(tmp_path: Path):
     settings = load(ROOT / "deploy" / "settings.toml", {"JITFLOW_HOME": "/data"})
     assert settings.home == "/data"
     assert settings.server.host == "0.0.0.0"
+
+
+@pytest.mark.pure
+def test_the_chart_is_of_this_version_and_its_schema_knows_its_values():
+    import json
+    import tomllib
+
+    import yaml
+
+    chart = ROOT / "deploy" / "helm" / "jitflow"
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    about = yaml.safe_load((chart / "Chart.yaml").read_text())
+    assert (about["version"], about["appVersion"]) == (version, version)
+    values, schema = yaml.safe_load((chart / "values.yaml").read_text()), json.loads((chart / "values.schema.json").read_text())
+    assert set(values) | {"global"} == set(schema["properties"])
