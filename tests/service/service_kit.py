@@ -85,4 +85,6 @@ def nothing_left(server: Server) -> None:
 
 
 def files_below(folder: Path) -> list[Path]:
-    return [path for path in folder.rglob("*") if path.is_file() and not path.name.startswith(".")]
+    # Folders may go while they are looked through, which os.walk takes as empty.
+    found = (Path(at, name) for at, _, names in os.walk(folder) for name in names if not name.startswith("."))
+    return [path for path in found if path.is_file()]
