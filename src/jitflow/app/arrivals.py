@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from msgspec import Struct
 
 from jitflow.model.data import ObjectRef
+from jitflow.model.files import MultipartView, PartInfo
 from jitflow.model.problems import Refused
 from jitflow.ports.clock import Clock, Ids
 from jitflow.ports.errors import DiskFull
@@ -28,23 +28,6 @@ MOST_PARTS = 10_000
 MOST_UPLOADS = 1_000
 KEPT_S = 7 * 86_400.0
 _META, _WHOLE, _PARTIAL = "upload.json", "whole", ".partial"
-
-
-class PartInfo(Struct, frozen=True, kw_only=True):
-    """A part that has arrived; `md5` in hexadecimal digits."""
-
-    number: int
-    size_bytes: int
-    md5: str
-
-
-class MultipartView(Struct, frozen=True, kw_only=True):
-    """An upload in parts: what has arrived so far."""
-
-    id: str
-    ref: str
-    created_at: float
-    parts: tuple[PartInfo, ...] = ()
 
 
 class Arrivals:

@@ -5,36 +5,13 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
 from pathlib import Path
 
-from msgspec import Struct
-
-from jitflow.app.arrivals import Arrivals, MultipartView, PartInfo
+from jitflow.app.arrivals import Arrivals
 from jitflow.app.refs import parse_ref
 from jitflow.model.data import ObjectInfo, ObjectRef
+from jitflow.model.files import Existence, Folder, Link, MultipartView, PartInfo
 from jitflow.model.problems import Refused
 from jitflow.ports.errors import ObjectMissing
 from jitflow.ports.files import Files
-
-
-class Existence(Struct, frozen=True, kw_only=True):
-    """Whether something is there, and what: `file`, `folder`, or nothing."""
-
-    ref: ObjectRef
-    exists: bool
-    kind: str = ""
-
-
-class Folder(Struct, frozen=True, kw_only=True):
-    """A folder. `kept`: whether its store keeps folders that hold nothing; others show one as soon as a file is in it."""
-
-    ref: ObjectRef
-    kept: bool = True
-
-
-class Link(Struct, frozen=True, kw_only=True):
-    """A URL by which anybody can read a file."""
-
-    ref: ObjectRef
-    url: str
 
 
 class FileService:

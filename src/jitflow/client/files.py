@@ -2,50 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from msgspec import Struct
-
 from jitflow.client._calls import Group, S, Stream, call, stream
 from jitflow.client._effects import Emit, Read, Request, Script
 from jitflow.client._requests import Call, get, given, nothing, reading, send, tail
 from jitflow.client._streams import opened
-from jitflow.model.data import ObjectInfo, ObjectRef
+from jitflow.model.data import ObjectInfo
+from jitflow.model.files import Existence, Folder, Link, MultipartView
 
 _BASE = "/data/v1"
 _CONTENT = _BASE + "/content"
 _PARTS = _BASE + "/multipart"
 _OCTETS = "application/octet-stream"
-
-
-class Existence(Struct, frozen=True, kw_only=True):
-    """Whether something is there, and what: `file`, `folder`, or nothing."""
-
-    ref: ObjectRef
-    exists: bool
-    kind: str = ""
-
-
-class Link(Struct, frozen=True, kw_only=True):
-    """A URL by which anybody can read a file."""
-
-    ref: ObjectRef
-    url: str
-
-
-class Part(Struct, frozen=True, kw_only=True):
-    """A part that has arrived."""
-
-    number: int
-    size_bytes: int
-
-
-class Multipart(Struct, frozen=True, kw_only=True):
-    """An upload in parts."""
-
-    id: str
-    ref: str
-    parts: tuple[Part, ...] = ()
 
 
 class Files(Group[S]):
@@ -75,9 +42,9 @@ class Files(Group[S]):
         return get(Existence, _BASE + "/exists", query={"ref": ref})
 
     @call
-    def make_folder(self, ref: str) -> Call[dict[str, Any]]:
-        """Make a folder; `kept` in the answer: whether its store keeps one that holds nothing."""
-        return send(dict[str, Any], "POST", _BASE + "/folders", body={"ref": ref}, repeatable=True)
+    def make_folder(self, ref: str) -> Call[Folder]:
+        """Make a folder."""
+        return send(Folder, "POST", _BASE + "/folders", body={"ref": ref}, repeatable=True)
 
     @call
     def remove_folder(self, ref: str, *, recursive: bool = False) -> Call[None]:
@@ -103,14 +70,14 @@ class Files(Group[S]):
         return send(Link, "POST", _BASE + "/files/link", body={"ref": ref, "expires_s": expires_s})
 
     @call
-    def begin(self, ref: str) -> Call[Multipart]:
+    def begin(self, ref: str) -> Call[MultipartView]:
         """Begin an upload in parts."""
-        return send(Multipart, "POST", _PARTS, body={"ref": ref})
+        return send(MultipartView, "POST", _PARTS, body={"ref": ref})
 
     @call
-    def parts(self, upload: str) -> Call[Multipart]:
+    def parts(self, upload: str) -> Call[MultipartView]:
         """Return which parts of an upload have arrived: the others are left to be sent."""
-        return get(Multipart, _PARTS, upload)
+        return get(MultipartView, _PARTS, upload)
 
     @call
     def put_part(self, upload: str, number: int, data: bytes) -> Call[None]:

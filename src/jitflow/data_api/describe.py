@@ -6,8 +6,6 @@ from typing import Any
 
 from msgspec import Struct
 
-from jitflow.app.arrivals import MultipartView, PartInfo
-from jitflow.app.files import Existence, Folder, Link
 from jitflow.data_api.bodies import (
     AdoptBody,
     BandwidthBody,
@@ -24,6 +22,7 @@ from jitflow.data_api.bodies import (
 )
 from jitflow.data_api.older import aliases
 from jitflow.model.data import ObjectInfo, ObjectRef, Replica
+from jitflow.model.files import Existence, Folder, Link, MultipartView, PartInfo
 from jitflow.model.jobs import JobFiles, JobPage, JobView, JobWish
 from jitflow.model.reports import (
     Adoption,

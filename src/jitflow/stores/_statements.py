@@ -10,9 +10,10 @@ _NAME = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
 
 
 def read_queries(folder: str = "") -> dict[str, str]:
-    """Return every statement of a folder's `queries.sql` by its name."""
-    text = (_SQL / folder / "queries.sql" if folder else _SQL / "queries.sql").read_text(encoding="utf-8")
-    parts = _NAME.split(text)
+    """Return every statement of a folder's `queries.sql`, and of those that are the same in all dialects, by its name."""
+    own = _SQL / folder / "queries.sql" if folder else _SQL / "queries.sql"
+    parts = _NAME.split(own.read_text(encoding="utf-8"))
+    parts += _NAME.split((_SQL / "soundness.sql").read_text(encoding="utf-8"))[1:]
     return {name: text.strip() for name, text in zip(parts[1::2], parts[2::2], strict=True)}
 
 

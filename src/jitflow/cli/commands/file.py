@@ -110,7 +110,7 @@ def move(
 def make_folder(ref: Ref, server: ServerOption = "") -> None:
     """Make a folder, and those above it."""
     with connect(server) as client:
-        kept = client.data.files.make_folder(ref).get("kept")
+        kept = client.data.files.make_folder(ref).kept
     say(f"{ref} made" if kept else f"the store of {ref} keeps no empty folders: it is there as soon as a file is in it")
 
 

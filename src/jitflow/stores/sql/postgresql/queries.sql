@@ -119,36 +119,6 @@ UPDATE holder SET owner = %s, process = %s, batch = 0, epoch = epoch + 1, renewe
 -- name: release_hold
 UPDATE holder SET owner = '' WHERE owner = %s
 
--- name: lost_parts
-SELECT 'headers' AS part, run, count(*) FROM headers WHERE run NOT IN (SELECT id FROM runs) GROUP BY run
-UNION ALL SELECT 'nodes', run, count(*) FROM nodes WHERE run NOT IN (SELECT id FROM runs) GROUP BY run
-UNION ALL SELECT 'effects', run, count(*) FROM effects WHERE run NOT IN (SELECT id FROM runs) GROUP BY run
-UNION ALL SELECT 'events', run, count(*) FROM events WHERE run NOT IN (SELECT id FROM runs) GROUP BY run
-
--- name: without_header
-SELECT uid, namespace, name FROM runs WHERE id NOT IN (SELECT run FROM headers)
-
--- name: sequences
-SELECT (SELECT value FROM counters WHERE name = 'sequence'), (SELECT coalesce(max(sequence), 0) FROM runs)
-
--- name: miscounted_events
-SELECT runs.id, uid, namespace, runs.name, runs.events, count(events.number)
-FROM runs LEFT JOIN events ON events.run = runs.id
-GROUP BY runs.id, uid, namespace, runs.name, runs.events
-HAVING count(events.number) <> runs.events OR coalesce(max(events.number), 0) <> runs.events
-
--- name: delete_lost_headers
-DELETE FROM headers WHERE run NOT IN (SELECT id FROM runs)
-
--- name: delete_lost_nodes
-DELETE FROM nodes WHERE run NOT IN (SELECT id FROM runs)
-
--- name: delete_lost_effects
-DELETE FROM effects WHERE run NOT IN (SELECT id FROM runs)
-
--- name: delete_lost_events
-DELETE FROM events WHERE run NOT IN (SELECT id FROM runs)
-
 -- name: numbers_of_events
 SELECT number FROM events WHERE run = %s ORDER BY number
 
