@@ -12,8 +12,9 @@ DOCS := $(VENV)/.ready-docs
 MANIFESTS ?= ../shared/argo
 EXPECTED ?= $(MANIFESTS)/expected.tsv
 TRACES ?= ../shared/traces
-# As many at once as there are processors; the tests of a file stay together and share their servers.
-PYTEST_FLAGS ?= -n auto --maxprocesses 8 --dist loadfile
+# As many at once as there are processors; the tests of a file stay together and share their servers. What real processes and
+# clocks were too slow for is tried once more, and counted as "rerun"; pure tests are not.
+PYTEST_FLAGS ?= -n auto --maxprocesses 8 --dist loadfile --reruns 1
 # No tool leaves folders of its own in the tree.
 export RUFF_CACHE_DIR := build/cache/ruff
 export PYTHONDONTWRITEBYTECODE := 1

@@ -1,8 +1,6 @@
 """Guarded pods end with the lease of their server, and are then as if they had never been started."""
 
 import asyncio
-import os
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +12,7 @@ from jitflow.executors import PodExecutor, ProcessExecutor, SandboxExecutor, wri
 from jitflow.model.pods import ContainerRole, PodContainer, PodImage
 from jitflow.stores.lease import boot_time
 from jitflow.testing.executor_contract import opened, shell_pod
+from jitflow.testing.machine import freeze
 
 PROGRAM = """
 import asyncio, sys
@@ -99,7 +98,7 @@ def test_a_stopped_server_cannot_keep_its_pods(kind: str, tmp_path: Path) -> Non
         try:
             assert server.stdout is not None
             assert server.stdout.readline() == b"started\n"
-            os.kill(server.pid, signal.SIGSTOP)
+            freeze(server.pid)
             wait_until(lambda: not list((home / "pods").iterdir()), "the pod goes with its lease")
         finally:
             server.kill()

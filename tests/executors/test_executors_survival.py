@@ -14,6 +14,7 @@ import pytest
 
 from jitflow.executors import PodExecutor, ProcessExecutor, SandboxExecutor
 from jitflow.testing.executor_contract import PATIENCE_S, Harness, opened, shell_pod
+from jitflow.testing.machine import freeze
 
 SERVER = Path(__file__).with_name("executors_server.py")
 
@@ -146,7 +147,7 @@ def test_a_pod_that_was_recorded_and_not_yet_begun_is_begun(kind: str, tmp_path:
             await pods.run(shell_pod("warm", "true"))
             await pods.executor.forget("warm")
             (spawner,) = [pid for pid in processes_of(tmp_path) if _parent_of(pid) == os.getpid()]
-            os.kill(spawner, signal.SIGSTOP)
+            freeze(spawner)
             async with asyncio.TaskGroup() as group:
                 group.create_task(pods.executor.start(shell_pod("run.a", "echo once; exit 4")))
                 while not (place / "pod.json").exists():

@@ -18,6 +18,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.service.service_kit import WORKFLOWS, ended, reader, settings_for, submit, until
 
 from jitflow.telemetry.known import KNOWN
+from jitflow.testing.machine import freeze
 from jitflow.testing.s3_server import S3Server
 
 SLEEPER = """apiVersion: argoproj.io/v1alpha1
@@ -84,7 +85,7 @@ def test_health_needs_no_token_and_tells_of_parts_that_fail(server: Server) -> N
         assert anybody.get("/metrics").status_code == 401
         rclones = subprocess.run(["pgrep", "-P", str(server.pid), "-f", "rclone"], capture_output=True, text=True, check=True)
         for pid in rclones.stdout.split():
-            os.kill(int(pid), signal.SIGSTOP)
+            freeze(int(pid))
         try:
             answer = anybody.get("/readyz", timeout=10)
             assert (answer.status_code, answer.json()) == (503, {"status": "unavailable", "parts": {"rclone": "no answer"}})

@@ -16,6 +16,7 @@ import pytest
 from benchmark.service import MeasurementError, Server, venv_program
 from tests.service.service_kit import FINAL, WORKFLOWS, submit, until
 
+from jitflow.testing.machine import freeze
 from jitflow.testing.mongodb_server import find_program, mongodb_server
 from jitflow.testing.postgresql_server import PostgresqlServer, find_programs, postgresql_server
 
@@ -286,7 +287,7 @@ def test_a_server_that_was_stopped_wakes_up_to_nothing(tmp_path: Path, postgresq
     until(second, name, lambda _: len(ticks(second)) > 0)
     asking = Asking(second, f"{WORKFLOWS}/{name}")
     asking.start()
-    os.kill(first.pid, signal.SIGSTOP)
+    freeze(first.pid)
     (tmp_path / "fast").touch()
     took_s = led_by(second, within_s=TAKE_OVER_S + 5)
     assert took_s < TAKE_OVER_S

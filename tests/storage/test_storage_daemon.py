@@ -21,6 +21,7 @@ from jitflow.storage import watch, wire
 from jitflow.storage.binary import find_rclone
 from jitflow.storage.daemon import RcloneDaemon
 from jitflow.storage.remotes import Providers, RemoteConfig, Tuning
+from jitflow.testing.machine import freeze
 from jitflow.testing.s3_server import S3Server
 from jitflow.testing.slow_link import SlowLink
 
@@ -155,7 +156,7 @@ def test_a_daemon_that_hangs_is_replaced(s3: S3Server, tmp_path: Path, monkeypat
         async with opened(s3.remote("far"), daemon=daemon, stall_s=0.5) as storage:
             info = await storage.stat(at("far", f"{bucket}/x"))
             assert daemon.pid is not None
-            os.kill(daemon.pid, signal.SIGSTOP)
+            freeze(daemon.pid)
             with pytest.raises(Stalled):
                 await storage.fetch(info, tmp_path / "x", ignore)
             assert await storage.stat(info.ref) == info

@@ -25,6 +25,7 @@ from jitflow.storage.lanes import Lanes
 from jitflow.storage.rclone import Rclone
 from jitflow.storage.rclone_storage import RcloneStorage
 from jitflow.storage.remotes import RemoteConfig
+from jitflow.testing.machine import freeze
 from jitflow.testing.rclone_server import RcloneServer
 from jitflow.testing.s3_server import S3Server
 from jitflow.testing.slow_link import SlowLink
@@ -276,7 +277,7 @@ def test_one_that_hangs_is_given_up_and_used_again_when_it_goes_on(tmp_path: Pat
             rclone = client(server)
             await rclone.open()
             try:
-                os.kill(server.pid, signal.SIGSTOP)
+                freeze(server.pid)
                 async with asyncio.TaskGroup() as group:
                     call = group.create_task(outcome(rclone.call("rc/noop", {}, subject="it")))
                     await asyncio.sleep(0.2)

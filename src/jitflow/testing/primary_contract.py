@@ -16,6 +16,7 @@ from jitflow.model.problems import Refused
 from jitflow.ports.errors import ObjectMissing, SourceChanged
 from jitflow.ports.primary import Contents, Held, Lost, Primary
 from jitflow.ports.storage import Storage
+from jitflow.testing.machine import files_in
 
 
 async def whole(primary: Primary, *, quick: bool = False) -> Contents:
@@ -59,7 +60,7 @@ class PrimaryWorld:
     async def read(self, one: Replica) -> dict[str, bytes]:
         """Return what a pod finds where a replica is delivered."""
         paths = self.primary.at_hand([one]) or await self.primary.deliver("w/read", [one])
-        found = _files(paths[one.location])
+        found = files_in(paths[one.location])
         self.primary.give_back("w/read")
         return found
 
@@ -72,12 +73,6 @@ def replica(ref: ObjectRef, held: Held, location: str) -> Replica:
 
 def _ignore(done_bytes: int) -> None:
     del done_bytes
-
-
-def _files(root: Path) -> dict[str, bytes]:
-    if root.is_file():
-        return {"": root.read_bytes()}
-    return {str(file.relative_to(root)): file.read_bytes() for file in root.rglob("*") if file.is_file()}
 
 
 class PrimaryContract:
@@ -242,7 +237,7 @@ class PrimaryContract:
             one, other = await asyncio.gather(*(world.primary.deliver(step, [row]) for step in ("w/1", "w/2")))
             assert one == other
             world.primary.give_back("w/1")
-            assert _files(other[row.location]) == {"x": b"one", "y": b"two"}
+            assert files_in(other[row.location]) == {"x": b"one", "y": b"two"}
             world.primary.give_back("w/2")
             world.primary.give_back("w/2")
 

@@ -16,6 +16,7 @@ import pytest
 from jitflow.model.data import ObjectInfo, ObjectRef
 from jitflow.ports.errors import FixRequest, ObjectMissing, RemoteUnknown, SourceChanged
 from jitflow.ports.storage import Storage
+from jitflow.testing.machine import files_in
 
 BUCKET = "bucket"
 ODD_KEYS = (
@@ -49,10 +50,6 @@ class StorageWorld:
 
 def _ignore(done_bytes: int) -> None:
     del done_bytes
-
-
-def _files(root: Path) -> dict[str, bytes]:
-    return {str(file.relative_to(root)): file.read_bytes() for file in root.rglob("*") if file.is_file()}
 
 
 class StorageContract:
@@ -155,7 +152,7 @@ class StorageContract:
             assert (info.ref, info.size_bytes, info.count) == (world.ref("p/"), 3, 3)
             read = await world.storage.fetch(info, tmp_path / "got", _ignore)
             assert (read.version, read.size_bytes, read.count) == (info.version, 3, 3)
-            assert _files(tmp_path / "got") == {"x": b"1", "d/y z": b"22", "d/e/ü": b""}
+            assert files_in(tmp_path / "got") == {"x": b"1", "d/y z": b"22", "d/e/ü": b""}
             await world.seed({"p/d/new": b"4444"})
             assert (await world.storage.stat(world.ref("p/"))).version != info.version
 
@@ -282,7 +279,9 @@ class StorageContract:
                 for ref, info in infos.items():
                     assert isinstance(info, ObjectInfo)
                     group.create_task(world.storage.fetch(info, tmp_path / "got" / ref.path.rsplit("/", 1)[1], _ignore))
-            assert {f"m/{name}": data for name, data in _files(tmp_path / "got").items()} == objects
+            # Those that came together had a folder of their own on the way, which may still be about to go.
+            got = {f"m/{name}": data for name, data in files_in(tmp_path / "got").items() if ".jitflow-" not in name}
+            assert got == objects
 
         self._run(tmp_path, story)
 
