@@ -9,6 +9,8 @@ BIN := $(VENV)/bin
 DEV := $(VENV)/.ready-dev
 DEMO := $(VENV)/.ready-demo
 DOCS := $(VENV)/.ready-docs
+# `make demo WHEEL=dist/jitflow-….whl` runs the demonstration with that wheel, in a virtual environment of its own.
+WHEEL_VENV ?= build/wheel
 MANIFESTS ?= ../shared/argo
 EXPECTED ?= $(MANIFESTS)/expected.tsv
 TRACES ?= ../shared/traces
@@ -26,8 +28,8 @@ export PYTHONDONTWRITEBYTECODE := 1
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
-demo: $(DEMO) ## run the demonstration: far data, a small near store, on demand and just in time (about two minutes)
-	@$(BIN)/python -m benchmark.demo
+demo: $(if $(WHEEL),$(WHEEL_VENV)/.ready,$(DEMO)) ## run the demonstration: far data, a small near store, on demand and just in time (about two minutes); WHEEL=x.whl
+	@$(if $(WHEEL),$(WHEEL_VENV)/bin,$(BIN))/python -m benchmark.demo
 
 test: $(DEV) ## run the tests
 	$(BIN)/pytest -p no:cacheprovider -q $(PYTEST_FLAGS)
@@ -131,6 +133,14 @@ $(BIN)/uv:
 $(DEMO): $(BIN)/uv pyproject.toml uv.lock
 	$(BIN)/uv sync --quiet --frozen --inexact --no-default-groups --group demo --python $(BIN)/python
 	@touch $@
+
+# Nothing but the wheel, what it asks for, and what the demonstration needs; made anew each time, as the file may be another one.
+.PHONY: $(WHEEL_VENV)/.ready
+$(WHEEL_VENV)/.ready: $(BIN)/uv
+	@test -f "$(WHEEL)" || { echo "there is no file '$(WHEEL)': make one by \`make dist\`, and name it: make demo WHEEL=dist/….whl" >&2; exit 1; }
+	@rm -rf "$(WHEEL_VENV)"
+	$(BIN)/uv venv --quiet --no-project --python $(BIN)/python "$(WHEEL_VENV)"
+	$(BIN)/uv pip install --quiet --python "$(WHEEL_VENV)/bin/python" "$(WHEEL)" --group pyproject.toml:demo
 
 $(DOCS): $(BIN)/uv pyproject.toml uv.lock
 	$(BIN)/uv sync --quiet --frozen --inexact --no-default-groups --no-install-project --group docs --python $(BIN)/python

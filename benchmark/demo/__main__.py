@@ -1,6 +1,6 @@
 """One workflow over far data, twice: each step fetching for itself when it starts, and just in time.
 
-    python -m benchmark.demo        (or: make demo)
+    python -m benchmark.demo        (or: make demo; with a built wheel: make demo WHEEL=dist/jitflow-….whl)
 
 The far store is a real S3 server behind a link of 40 ms; the near store holds less than a third of the data. In the second run
 the server is killed with SIGKILL in the middle and started again. Everything is written to build/demo.
@@ -13,12 +13,14 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
+import jitflow
 from benchmark.demo import data, picture
 from benchmark.demo.measure import Run, length, overlap, result, waited_for_data
 from benchmark.demo.runs import Plan, run
@@ -62,6 +64,7 @@ def _demo(output: Path, only: str | None, console: Console, *, kill: bool) -> in
     output.mkdir(parents=True, exist_ok=True)
     dataset = data.write(output / "far")
     console.print(
+        f"jitflow:    {version('jitflow')} at {Path(jitflow.__file__).parent}\n"
         f"far store:  {dataset.objects} objects, {_mb(dataset.size_bytes)} MB, made from real rasters and temperatures "
         f"({dataset.root})\n"
         f"link:       {RTT_MS} ms, {LINK_MBIT} Mbit/s, {CONNECTION_MBIT} Mbit/s a connection\n"
