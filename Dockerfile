@@ -5,7 +5,8 @@ RUN python -m pip wheel --no-cache-dir --wheel-dir /wheels .
 
 FROM python:3.13-slim
 RUN useradd --create-home --uid 1000 jitflow \
-    && install --directory --owner=jitflow --group=jitflow /data /etc/jitflow
+    && install --directory --owner=jitflow --group=jitflow /data /etc/jitflow \
+    && echo '# Mount settings of your own over this file.' > /etc/jitflow/settings.toml
 COPY --from=build /wheels /wheels
 # hadolint ignore=DL3013
 RUN python -m pip install --no-cache-dir --no-index --find-links=/wheels jitflow && rm -r /wheels

@@ -27,6 +27,23 @@ def test_a_server_is_found_while_its_process_lives(tmp_path: Path) -> None:
     assert home.find_server() is None
 
 
+@pytest.mark.parametrize(
+    ("listens_at", "reached_at"),
+    [
+        ("http://0.0.0.0:2746", "http://127.0.0.1:2746"),
+        ("https://[::]:1", "https://[::1]:1"),
+        ("http://10.0.0.0:1", "http://10.0.0.0:1"),
+    ],
+)
+def test_a_server_that_listens_everywhere_is_reached_on_this_machine(tmp_path: Path, listens_at: str, reached_at: str) -> None:
+    home = Home(tmp_path)
+    home.token.write_text("secret")
+    home.write_server(listens_at)
+    found = home.find_server()
+    assert found is not None
+    assert found.url == reached_at
+
+
 def test_the_record_of_a_killed_server_is_no_server(tmp_path: Path) -> None:
     home = Home(tmp_path)
     home.token.write_text("secret")

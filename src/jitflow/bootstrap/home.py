@@ -68,7 +68,8 @@ class Home:
         return self.name.read_text(encoding="ascii").strip()
 
     def write_server(self, url: str) -> None:
-        """Say where the server of this home listens."""
+        """Say where the server of this home listens; one that listens everywhere is reached at this machine's own address."""
+        url = url.replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//[::1]:")
         partial = self.server.with_suffix(f".{os.getpid()}")
         partial.write_bytes(msgspec.json.encode(_Record(url=url, pid=os.getpid())))
         partial.replace(self.server)
