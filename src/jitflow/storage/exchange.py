@@ -5,6 +5,7 @@ A general client costs a multiple of what such a request costs, and rclone is as
 
 import asyncio
 from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 from jitflow.storage.endpoints import Endpoint
 
@@ -134,6 +135,42 @@ class _Connection(asyncio.Protocol):
             self._asked.set_exception(error)
 
 
+class Head(NamedTuple):
+    """What stands before the body of an answer.
+
+    `size_bytes`: of the head itself; `length`: of the body, -1 if it comes in chunks; `closes`: nothing follows it.
+    """
+
+    status: int
+    size_bytes: int
+    length: int
+    closes: bool
+
+
+def head_of(data: bytes | bytearray) -> Head | None:
+    """Return the head with which data begins, None while it has not come whole.
+
+    Raises:
+        ValueError: it is none.
+    """
+    end = data.find(b"\r\n\r\n")
+    if end < 0:
+        if len(data) > LONGEST_HEAD:
+            raise ValueError("an answer without an end of its head")
+        return None
+    lines = bytes(data[:end]).lower().split(b"\r\n")
+    first = lines[0].split(b" ")
+    if not first[0].startswith(b"http/1.") or len(first) < 2:
+        raise ValueError("no answer of HTTP/1")
+    length = -1
+    if _CHUNKED not in lines:
+        lengths = [int(line[len(_LENGTH) :]) for line in lines if line.startswith(_LENGTH)]
+        if len(lengths) != 1 or lengths[0] < 0:
+            raise ValueError("an answer of unknown length")
+        length = lengths[0]
+    return Head(int(first[1]), end + 4, length, _CLOSE in lines)
+
+
 class Reading:
     """An answer that comes in parts."""
 
@@ -165,22 +202,10 @@ class Reading:
         return self._status, b"".join(self._body)
 
     def _read_head(self) -> bool:
-        end = self._data.find(b"\r\n\r\n")
-        if end < 0:
-            if len(self._data) > LONGEST_HEAD:
-                raise ValueError("an answer without an end of its head")
+        head = head_of(self._data)
+        if head is None:
             return False
-        lines = bytes(self._data[:end]).lower().split(b"\r\n")
-        first = lines[0].split(b" ")
-        if not first[0].startswith(b"http/1.") or len(first) < 2:
-            raise ValueError("no answer of HTTP/1")
-        self._status, self._at = int(first[1]), end + 4
-        self.closes = _CLOSE in lines
-        if _CHUNKED not in lines:
-            lengths = [int(line[len(_LENGTH) :]) for line in lines if line.startswith(_LENGTH)]
-            if len(lengths) != 1 or lengths[0] < 0:
-                raise ValueError("an answer of unknown length")
-            self._left = lengths[0]
+        self._status, self._at, self._left, self.closes = head
         return True
 
     def _read_rest(self) -> bool:

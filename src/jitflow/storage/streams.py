@@ -1,18 +1,25 @@
 """Reads one range of an object through rclone, in a thread: blocking, and ended from outside by `stop`."""
 
 import socket
+import ssl
+import struct
+import time
 from collections.abc import Callable
 from contextlib import suppress
-from http.client import HTTPException, HTTPResponse
 from threading import Lock
 
 from jitflow.ports.errors import Corrupt, PortError, Stalled, Unreachable
 from jitflow.storage.endpoints import Endpoint, handshake
+from jitflow.storage.exchange import Head, head_of
 
-BUFFER_BYTES = 2**18
+BUFFER_BYTES, LEAST_BYTES = 2**18, 2**14
+"""So many bytes are taken at a time."""
+HEAD_BYTES = 2**16
+WAIT_S = 0.05
+"""No longer is waited for bytes while others are there."""
 
 Take = Callable[[memoryview], bool]
-"""Takes bytes; False: no more are wanted."""
+"""Takes bytes, which are there until it returns; False: no more are wanted."""
 
 
 class WholeObject(Exception):
@@ -62,26 +69,88 @@ class Stream:
                         self._socket = None
         except TimeoutError as error:
             raise Stalled(f"{subject}: nothing moved for {self._timeout_s:g} s; it is tried again later") from error
-        except (OSError, HTTPException) as error:
+        except OSError as error:
             if not self._stopped:
                 raise Unreachable(f"{subject}: the stream broke ({type(error).__name__}); read it again") from error
 
     def _read(self, link: socket.socket, take: Take, fail: Callable[[int, bytes], PortError]) -> None:
-        answer = HTTPResponse(link, method="GET")
-        with answer:
-            answer.begin()
-            if answer.status == 200:
-                raise WholeObject
-            if answer.status != 206:
-                raise fail(answer.status, answer.read(2**16))
-            if answer.length != self._size:
-                raise Corrupt(f"{answer.length} bytes are given instead of the {self._size} asked for")
-            left = self._size
-            while left:
-                # What is there, and not what fills a buffer: who watches the link counts every byte when it comes.
-                chunk = answer.read1(min(BUFFER_BYTES, left))
-                if not chunk:
-                    raise ConnectionResetError("the stream ended early")
-                left -= len(chunk)
-                if not take(memoryview(chunk)):
-                    return
+        receive = _receiver(link, self._timeout_s)
+        head, body = _begin(link)
+        if head.status == 200:
+            raise WholeObject
+        if head.status != 206:
+            raise fail(head.status, _rest(link, body))
+        if head.length != self._size or len(body) > self._size:
+            raise Corrupt(f"{head.length} bytes are given instead of the {self._size} asked for")
+        left = self._size - len(body)
+        wanted = not body or take(memoryview(body))
+        buffer, pace = memoryview(bytearray(BUFFER_BYTES)), Pace()
+        while left and wanted:
+            most, began = min(pace.size_bytes, left), time.monotonic()
+            count = receive(buffer[:most])
+            if not count:
+                raise ConnectionResetError("the stream ended early")
+            left -= count
+            wanted = take(buffer[:count])
+            if count == pace.size_bytes:
+                pace.took(time.monotonic() - began)
+
+
+class Pace:
+    """How many bytes to wait for at a time: few calls on a fast stream, and on a slow one none that takes long.
+
+    Who watches the link counts bytes when they come.
+    """
+
+    def __init__(self) -> None:
+        """Begin in the middle."""
+        self.size_bytes = 2**16
+
+    def took(self, wait_s: float) -> None:
+        """So many bytes took so long."""
+        if wait_s < WAIT_S / 2:
+            self.size_bytes = min(2 * self.size_bytes, BUFFER_BYTES)
+        elif wait_s > WAIT_S:
+            self.size_bytes = max(self.size_bytes // 2, LEAST_BYTES)
+
+
+def _begin(link: socket.socket) -> tuple[Head, bytes]:
+    """Return the head of the answer, and what has come of its body."""
+    said = b""
+    while (head := _head_of(said)) is None:
+        part = link.recv(HEAD_BYTES)
+        if not part:
+            raise ConnectionResetError("the stream ended before it began")
+        said += part
+    return head, said[head.size_bytes :]
+
+
+def _head_of(said: bytes) -> Head | None:
+    try:
+        return head_of(said)
+    except ValueError as error:
+        raise ConnectionAbortedError(str(error)) from error
+
+
+def _rest(link: socket.socket, body: bytes) -> bytes:
+    """Return the body of a refusal, as much as is worth reading: the connection ends behind it."""
+    while len(body) < HEAD_BYTES and (part := link.recv(HEAD_BYTES)):
+        body += part
+    return body
+
+
+def _receiver(link: socket.socket, timeout_s: float) -> Callable[[memoryview], int]:
+    """Return what fills a buffer, or as much of it as comes in time: in one call, where the system waits for all of it."""
+    if isinstance(link, ssl.SSLSocket):
+        return link.recv_into
+    link.settimeout(None)
+    seconds, rest = divmod(timeout_s, 1.0)
+    link.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("@ll", int(seconds), int(rest * 1e6)))
+
+    def receive(buffer: memoryview) -> int:
+        try:
+            return link.recv_into(buffer, len(buffer), socket.MSG_WAITALL)
+        except BlockingIOError:
+            raise TimeoutError from None
+
+    return receive
