@@ -157,3 +157,33 @@ def test_a_reader_of_a_directory_waits_for_what_is_written_into_it(tmp_path: Pat
         await plane.close()
 
     asyncio.run(run())
+
+
+@pytest.mark.parametrize("restarted", [False, True], ids=["at once", "after a restart"])
+def test_a_directory_is_not_read_ahead_while_parts_of_it_are_on_their_way(tmp_path: Path, restarted: bool) -> None:
+    async def run() -> None:
+        kit = Kit(tmp_path, 1000)
+        plane = await kit.start()
+        reader, last = a_step("reader", ref("dir/")), ref("dir/last")
+        kit.far.gates[("store", last)] = asyncio.Event()
+        for name, part in (("one", ref("dir/first")), ("two", last)):
+            writer = a_step(name, outputs=[(part, 5)])
+            plane.acquire("w", writer)
+            await kit.until(lambda name=name: kit.lease(name))
+            plane.release(f"w/{name}", [kit.output(part, 5)])
+        await kit.until(lambda: kit.staged("one"))
+        if restarted:
+            await plane.close()
+            kit.plane = kit.make()
+            plane = await kit.start()
+        plane.announce("w", [reader])
+        await asyncio.sleep(0.1)
+        assert ref("dir/") not in plane._core.infos, "it is not looked up before all of it is far away"
+        plane.acquire("w", reader)
+        assert plane.standing("w/reader").reason == GATHERED
+        kit.far.gates[("store", last)].set()
+        await kit.until(lambda: kit.lease("reader"))
+        assert plane._core.rows[ref("dir/")].size_bytes == 10
+        await plane.close()
+
+    asyncio.run(run())

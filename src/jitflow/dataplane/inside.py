@@ -50,9 +50,10 @@ class Gathered:
         self._written: dict[WorkflowUid, set[ObjectRef]] = {}
         self._held: dict[StepId, tuple[WorkflowUid, FutureStep]] = {}
 
-    def announced(self, steps: Sequence[FutureStep]) -> Sequence[FutureStep]:
-        """Return the steps without the inputs that other steps of the workflow still write into."""
+    def announced(self, uid: WorkflowUid, steps: Sequence[FutureStep]) -> Sequence[FutureStep]:
+        """Return the steps without the inputs that other steps of the workflow still write into, or have written into."""
         around = {prefix for step in steps for output in step.outputs for prefix in parents(output.ref)}
+        around |= self._written.get(uid, set())
         if not around:
             return steps
         return [

@@ -282,7 +282,7 @@ class LocalDataPlane:
         """Say what a workflow will read and write (see `DataPlane.announce`)."""
         self._uploads.prefer(uid, priority)
         steps = [self._named.missing(uid, step) for step in steps]
-        self._planning.announce(uid, self._gathered.announced(steps), weight_of(priority))
+        self._planning.announce(uid, self._gathered.announced(uid, steps), weight_of(priority))
         for ref in self._transients.announced(uid, steps, open_ended=open_ended):
             self._stageout.export(ref)
         self._core.pump()
