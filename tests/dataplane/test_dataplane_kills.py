@@ -120,13 +120,15 @@ def test_an_output_whose_room_is_needed_while_it_is_taken_in_is_sent(tmp_path: P
 def test_workflows_that_were_not_withdrawn_are_known_after_a_kill(tmp_path: Path) -> None:
     async def story(kit: Kit, store: GatedStore) -> None:
         out = ref("out")
-        kit.plane.belongs("v", "default")
+        for uid in ("u", "v"):
+            kit.plane.belongs(uid, "default")
+        kit.plane.announce("v", [])
         kit.plane.acquire("w", a_step("s", outputs=[(out, 100)]))
         await kit.until(lambda: kit.lease("s"))
         kit.plane.release("w/s", [kit.output(out, 100)])
         await kit.until(lambda: kit.staged("s"))
         await kit.kill()
-        assert sorted(kit.plane.workflows()) == ["v", "w"]
+        assert sorted(kit.plane.workflows()) == ["v", "w"], "of u there was nothing to remember"
         for uid in kit.plane.workflows():
             kit.plane.withdraw(uid)
         await kit.plane._core.journal.durable()

@@ -280,6 +280,7 @@ class LocalDataPlane:
 
     def announce(self, uid: WorkflowUid, steps: Sequence[FutureStep], *, open_ended: bool = False, priority: int = 0) -> None:
         """Say what a workflow will read and write (see `DataPlane.announce`)."""
+        self._quotas.keep(uid)
         self._uploads.prefer(uid, priority)
         steps = [self._named.missing(uid, step) for step in steps]
         self._planning.announce(uid, self._gathered.announced(uid, steps), weight_of(priority))
@@ -294,6 +295,7 @@ class LocalDataPlane:
         if not step.inputs and not step.outputs:
             self._emit(Lease(step=step.id))
             return
+        self._quotas.keep(uid)
         step = self._transients.marked(uid, step)
         if self._gathered.holds(uid, step):
             self._emit(Waiting(step=step.id, message=GATHERED))
@@ -323,6 +325,7 @@ class LocalDataPlane:
         self._leases.returned(step)
         if not outputs and not self._core.planner.knows(step):
             return
+        self._quotas.keep(workflow_of(step))
         if not outputs or not self._stageout.take_over(step, outputs, family, good=good):
             self._core.planner.ended(step)
             if not outputs:

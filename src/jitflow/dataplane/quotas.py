@@ -21,6 +21,8 @@ class Quotas:
         self._core = core
         self._quotas = quotas
         self._owners: dict[WorkflowUid, str] = {}
+        self._kept: set[WorkflowUid] = set()
+        """Of those the owner is written down."""
         for namespace, quota in quotas.items():
             if namespace != ALL:
                 core.planner.set_quota(namespace, quota.bytes, quota.objects)
@@ -29,12 +31,19 @@ class Quotas:
         """Read whose the workflows of an earlier life are."""
         for uid, body in await store.items(records.OWNER):
             self._tell(uid, body.decode())
+            self._kept.add(uid)
 
     def belongs(self, uid: WorkflowUid, namespace: str) -> None:
-        """A workflow is of a namespace."""
+        """A workflow is of a namespace; after a restart it is said again of each that goes on."""
         if self._owners.get(uid) != namespace:
             self._tell(uid, namespace)
-            self._core.journal.put(records.OWNER, uid, namespace.encode())
+            self._kept.discard(uid)
+
+    def keep(self, uid: WorkflowUid) -> None:
+        """Write down whose a workflow is, before anything is that it pays for: most workflows never have any."""
+        if uid not in self._kept and uid in self._owners:
+            self._kept.add(uid)
+            self._core.journal.put(records.OWNER, uid, self._owners[uid].encode())
 
     def _tell(self, uid: WorkflowUid, namespace: str) -> None:
         self._owners[uid] = namespace
@@ -51,6 +60,8 @@ class Quotas:
         """The workflow has ended."""
         if self._owners.pop(uid, None) is not None:
             self._core.planner.leave(uid)
+        if uid in self._kept:
+            self._kept.discard(uid)
             self._core.journal.put(records.OWNER, uid, None)
 
     def of(self, namespace: str) -> Quota:
