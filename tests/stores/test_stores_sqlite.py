@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shutil
 import signal
 import sqlite3
 import stat
@@ -15,7 +16,7 @@ from queue import SimpleQueue
 import pytest
 from msgspec.structs import replace
 
-from jitflow.ports.errors import Broken
+from jitflow.ports.errors import Broken, VersionConflict
 from jitflow.ports.store import Commit
 from jitflow.stores._threads import Gatherer, Job, Jobs
 from jitflow.stores.sqlite import SqliteStore
@@ -166,6 +167,52 @@ def test_sequence_goes_on_after_a_restart_even_without_the_newest_run(tmp_path: 
             return await store.commit(a_commit("u2"))
 
     assert asyncio.run(first()) < asyncio.run(second())
+
+
+def test_no_number_is_given_twice_when_a_server_was_killed(tmp_path: Path) -> None:
+    """The counter is written ahead of the numbers: what a kill leaves is a copy of the files while they are in use."""
+    left = tmp_path / "left"
+    left.mkdir()
+
+    async def scenario() -> None:
+        async with SqliteStore.open(tmp_path / "state.db") as store:
+            last = 0
+            for number in range(1100):
+                last = await store.commit(a_commit(uid=f"u{number}", name=f"n{number}"))
+                await store.remove(f"u{number}")
+            for file in tmp_path.glob("state.db*"):
+                shutil.copy(file, left)
+        async with SqliteStore.open(left / "state.db") as store:
+            assert await store.commit(a_commit()) > last
+        async with SqliteStore.open(tmp_path / "state.db") as store:
+            assert await store.commit(a_commit()) == last + 1, "who closes it leaves none out"
+
+    asyncio.run(scenario())
+
+
+def test_one_that_does_not_fit_spoils_none_of_a_batch(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with SqliteStore.open(tmp_path / "state.db") as store:
+            await store.commit(a_commit(uid="there", name="taken"))
+            nodes, events = tuple((f"n{number:02}", b"{}") for number in range(67)), (b"first", b"second")
+            whole = [replace(a_commit(uid=f"u{number}", name=f"n{number}"), nodes=nodes, events=events) for number in range(75)]
+            changes = [store.commit(one) for one in whole]
+            changes.insert(40, store.commit(a_commit(uid="late", name="taken")))
+            changes.insert(20, store.commit(a_commit(uid="there", name="other")))
+            found = await asyncio.gather(*changes, return_exceptions=True)
+            failed = [number for number, one in enumerate(found) if isinstance(one, VersionConflict)]
+            assert failed == [20, 41]
+            numbers = [one for one in found if isinstance(one, int)]
+            assert len(numbers) == 75
+            assert numbers == sorted(set(numbers))
+            assert len(await store.runs()) == 76
+            for number in (0, 63, 74):
+                stored = await store.load(f"u{number}")
+                assert stored is not None
+                assert stored.nodes == nodes
+                assert await store.events(f"u{number}") == [(1, b"first"), (2, b"second")]
+
+    asyncio.run(scenario())
 
 
 def test_an_unknown_synchronous_is_refused(tmp_path: Path) -> None:

@@ -5,12 +5,11 @@ import sqlite3
 import threading
 from collections.abc import Callable, Sequence
 from queue import Empty, SimpleQueue
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from jitflow.ports.errors import Broken, Busy, PortError
 
 T = TypeVar("T")
-Finish = Callable[[sqlite3.Connection], None]
 
 MAX_BATCH = 512
 """Changes in one transaction: bounds how long the first caller waits for the last one's work."""
@@ -28,6 +27,11 @@ class Job(Generic[T]):
         self.future: asyncio.Future[T] = self.loop.create_future()
         self.result: T | None = None
         self.error: Exception | None = None
+
+    def settle(self, outcome: T | Exception) -> None:
+        """Keep an outcome for the caller."""
+        failed = isinstance(outcome, Exception)
+        self.error, self.result = (outcome, None) if failed else (None, outcome)
 
     def run(self, connection: sqlite3.Connection) -> None:
         """Do the work and keep its outcome.
@@ -176,29 +180,36 @@ def serve_reads(connection: sqlite3.Connection, jobs: list[Job[object]]) -> None
                 connection.execute("COMMIT")
 
 
-def serve_writes(connection: sqlite3.Connection, jobs: list[Job[object]], *, finish: Finish) -> None:
-    """Commit all changes in one transaction; if one breaks it, each in a transaction of its own.
+class Write(Protocol):
+    """Makes the changes of jobs and keeps their outcomes, in a transaction that is begun; returns what to do when it is durable.
 
-    `finish` is called after the last change of each, for what they share.
+    `again`: they are alone, for together with others one of them has spoiled the transaction.
     """
+
+    def __call__(self, connection: sqlite3.Connection, jobs: Sequence[Job[Any]], *, again: bool) -> Callable[[], None]:
+        """Make the changes."""
+        ...
+
+
+def serve_writes(connection: sqlite3.Connection, jobs: list[Job[Any]], *, write: Write) -> None:
+    """Commit all changes in one transaction; if one breaks it, each in a transaction of its own."""
     try:
-        _commit(connection, jobs, finish)
-    except Exception as error:
-        if len(jobs) == 1:
-            jobs[0].error = translate(error)
-            return
+        _commit(connection, jobs, write, again=False)
+    except Exception:
         for job in jobs:
-            serve_writes(connection, [job], finish=finish)
+            try:
+                _commit(connection, [job], write, again=True)
+            except Exception as error:
+                job.error = translate(error)
 
 
-def _commit(connection: sqlite3.Connection, jobs: list[Job[object]], finish: Finish) -> None:
+def _commit(connection: sqlite3.Connection, jobs: list[Job[Any]], write: Write, *, again: bool) -> None:
     connection.execute("BEGIN IMMEDIATE")
     try:
-        for job in jobs:
-            job.run(connection)
-        finish(connection)
+        committed = write(connection, jobs, again=again)
         connection.execute("COMMIT")
     except BaseException:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
         raise
+    committed()

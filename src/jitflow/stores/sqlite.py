@@ -16,20 +16,33 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from jitflow.ports.errors import Broken, VersionConflict
+from jitflow.ports.errors import Broken
 from jitflow.ports.store import Commit, EffectRow, Flaw, RunRow, StoredRun
-from jitflow.stores._bodies import pack, unpack
+from jitflow.stores._bodies import unpack
+from jitflow.stores._changes import Documents, Removal, Restoration, Update
 from jitflow.stores._flaws import of_tables
 from jitflow.stores._lock import FileLock
 from jitflow.stores._schema import QUERIES, migrate, present
+from jitflow.stores._sqlitewriting import write
 from jitflow.stores._threads import MAX_BATCH, Gatherer, Job, Jobs, Worker, serve_reads, serve_writes
 
 T = TypeVar("T")
 
 _READERS = 2
 _BUSY_TIMEOUT_S = 10.0
+_RESERVED = 1000
+"""So many numbers are written down as given ahead of time: the row that counts them is not written with each change."""
 _decode_labels = msgspec.json.Decoder(dict[str, str]).decode
-_encode_labels = msgspec.json.Encoder(order="sorted").encode
+
+
+class _Change(Job[Any]):
+    """A change that is made together with others."""
+
+    __slots__ = ("update",)
+
+    def __init__(self, update: Update) -> None:
+        super().__init__(lambda _connection: None)
+        self.update = update
 
 
 class SqliteStore:
@@ -42,7 +55,8 @@ class SqliteStore:
         self._synchronous = synchronous
         self._closed = False
         self._sequence = 0
-        self._saved_sequence = 0
+        self._reserved = 0
+        """Numbers up to here may be given: the file says so."""
         self.found_version = 0
         """The version of the schema that was found; 0: none."""
         writes: SimpleQueue[Jobs | None] = SimpleQueue()
@@ -51,7 +65,7 @@ class SqliteStore:
         self._prepare()
         connect = self._connect if lock else self._connect_reader
         writer, *readers = [connect(), *(self._connect_reader() for _ in range(_READERS))]
-        serve = partial(serve_writes, finish=self._save_sequence)
+        serve = partial(serve_writes, write=self._apply)
         self._workers = [Worker("store-writer", writer, serve, writes, max_batch=MAX_BATCH)]
         for reader in readers:  # they share a queue: a long read does not hold up the others
             self._workers.append(Worker("store-reader", reader, serve_reads, self._reads, max_batch=1))
@@ -112,13 +126,13 @@ class SqliteStore:
         try:
             prepare = migrate if self._lock else present
             self.found_version = prepare(connection, str(self._path))
-            self._sequence = self._saved_sequence = int(connection.execute(QUERIES["select_sequence"]).fetchone()[0])
+            self._sequence = self._reserved = int(connection.execute(QUERIES["select_last_number"]).fetchone()[0])
         finally:
             connection.close()
 
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(
-            self._path, timeout=_BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False, cached_statements=64
+            self._path, timeout=_BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False, cached_statements=256
         )
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute(f"PRAGMA synchronous = {self._synchronous}")
@@ -133,12 +147,12 @@ class SqliteStore:
         connection.execute("PRAGMA query_only = ON")
         return connection
 
-    async def _write(self, work: Callable[[sqlite3.Connection], T]) -> T:
+    async def _write(self, change: Update | Callable[[sqlite3.Connection], object]) -> Any:
         if self._closed:
             raise Broken("the state store is closed")
         if self._lock is None:
             raise Broken("the state store was opened for reading only")
-        job: Job[T] = Job(work)
+        job = Job(change) if callable(change) else _Change(change)
         self._writes.put(job)
         return await job.future
 
@@ -153,46 +167,36 @@ class SqliteStore:
 
     async def commit(self, commit: Commit) -> int:
         """Apply one change (see `StateStore.commit`)."""
-        return await self._write(lambda connection: self._commit(connection, commit))
+        return await self._write(commit)
 
     async def remove(self, uid: str) -> None:
         """Delete a run and all that belongs to it."""
-        await self._write(lambda connection: _remove(connection, uid))
+        await self._write(Removal(uid))
 
     async def put(self, kind: str, documents: Iterable[tuple[str, bytes | None]]) -> None:
         """Write small documents in one transaction."""
-        rows = tuple(documents)
-        await self._write(lambda connection: _put(connection, kind, rows))
+        await self._write(Documents(kind, tuple(documents)))
 
     async def restore(self, run: StoredRun, events: Sequence[bytes]) -> None:
         """Write a run as another store had it (see `StateStore.restore`)."""
-        history = tuple(events)
-        await self._write(lambda connection: self._restore(connection, run, history))
+        await self._write(Restoration(run, tuple(events)))
 
-    def _restore(self, connection: sqlite3.Connection, stored: StoredRun, history: Sequence[bytes]) -> None:
-        row = stored.row
-        if connection.execute(QUERIES["select_position"], (row.uid,)).fetchone():
-            raise VersionConflict(f"run {row.name!r} ({row.uid}) is there already")
-        whole = Commit(row=row, header=stored.header, nodes=stored.nodes, effects=stored.effects, events=tuple(history))
-        run, _ = _write_row(connection, whole, None, row.sequence)
-        _write_parts(connection, run, whole, first_event=1)
-        self._sequence = max(self._sequence, row.sequence)
-
-    def _commit(self, connection: sqlite3.Connection, commit: Commit) -> int:
-        # A conflict shows with the first write or before, so it cannot leave anything behind in the shared transaction.
-        position = _position(connection, commit.row) if commit.row.version > 1 else None
-        sequence = self._sequence + 1
-        run, events = _write_row(connection, commit, position, sequence)
-        _write_parts(connection, run, commit, first_event=events - len(commit.events) + 1)
+    def _apply(self, connection: sqlite3.Connection, jobs: Sequence[Job[Any]], *, again: bool) -> Callable[[], None]:
+        """Make the changes of a transaction (see `Write`)."""
+        changes = [job for job in jobs if isinstance(job, _Change)]
+        outcomes, sequence = write(connection, [job.update for job in changes], self._sequence, checked=again)
+        for job, outcome in zip(changes, outcomes, strict=True):
+            job.settle(outcome)
+        for job in jobs:
+            if not isinstance(job, _Change):
+                job.run(connection)
         # Numbers of a transaction that is rolled back are left out, never given twice.
         self._sequence = sequence
-        return sequence
-
-    def _save_sequence(self, connection: sqlite3.Connection) -> None:
-        """Write the last number once for all changes of a transaction."""
-        if self._sequence != self._saved_sequence:
-            connection.execute(QUERIES["save_sequence"], (self._sequence,))
-            self._saved_sequence = self._sequence
+        reserved = self._reserved
+        if sequence > reserved:
+            reserved = sequence + _RESERVED
+            connection.execute(QUERIES["save_sequence"], (reserved,))
+        return partial(setattr, self, "_reserved", reserved)
 
     # Reads.
 
@@ -270,6 +274,10 @@ class SqliteStore:
         if self._closed:
             return
         self._closed = True
+        if self._lock is not None and self._reserved != self._sequence:
+            last = Job(lambda connection: connection.execute(QUERIES["save_sequence"], (self._sequence,)))
+            last.future.add_done_callback(lambda future: future.exception())  # without it the next life leaves numbers out
+            self._writes.put(last)
         self._writes.close()
         for _ in range(_READERS):
             self._reads.put(None)
@@ -288,74 +296,6 @@ def _flaws(connection: sqlite3.Connection, place: str) -> list[Flaw]:
     found = [Flaw(where=place, what=f"the file is damaged: {text}", remedy=remedy, mendable=False) for text in damage]
     tables = [connection.execute(QUERIES[query]).fetchall() for query in ("lost_parts", "without_header", "miscounted_events")]
     return found + of_tables(tables[0], tables[1], connection.execute(QUERIES["sequences"]).fetchone(), tables[2])
-
-
-def _many(connection: sqlite3.Connection, query: str, rows: Sequence[tuple[object, ...]]) -> None:
-    if len(rows) == 1:  # the common case; executemany costs more to set up
-        connection.execute(QUERIES[query], rows[0])
-    elif rows:
-        connection.executemany(QUERIES[query], rows)
-
-
-def _position(connection: sqlite3.Connection, row: RunRow) -> tuple[int, int] | None:
-    """Return the stored run's (id, number of events), None for a new one; raise VersionConflict where it does not fit."""
-    found = connection.execute(QUERIES["select_position"], (row.uid,)).fetchone()
-    stored = found[1] if found else 0
-    if row.version != stored + 1:
-        was = f"at version {stored}" if found else "unknown"
-        raise VersionConflict(f"run {row.name!r} ({row.uid}) is {was}, version {row.version} does not follow; load it again")
-    return (found[0], found[2]) if found else None
-
-
-def _write_row(
-    connection: sqlite3.Connection, commit: Commit, position: tuple[int, int] | None, sequence: int
-) -> tuple[int, int]:
-    """Insert or update the run's row; return its id and its number of events with this commit's."""
-    row = commit.row
-    times = (row.created_at, row.started_at, row.finished_at)
-    state = (row.phase, *times, _encode_labels(row.labels), row.message, row.progress, row.live, row.archived)
-    try:
-        if position is None:
-            events = len(commit.events)
-            values = (row.uid, row.namespace, row.name, *state, row.version, sequence, events)
-            cursor = connection.execute(QUERIES["insert_run"], values)
-            return int(cursor.lastrowid or 0), events
-        run, before = position
-        events = before + len(commit.events)
-        connection.execute(QUERIES["update_run"], (*state, row.version, sequence, events, run))
-    except sqlite3.IntegrityError as error:
-        _position(connection, row)  # raises if the run itself is there already
-        raise VersionConflict(f"namespace {row.namespace!r} holds a live run named {row.name!r} already") from error
-    return run, events
-
-
-def _write_parts(connection: sqlite3.Connection, run: int, commit: Commit, *, first_event: int) -> None:
-    """Write all of a commit but its row."""
-    if commit.header is not None:
-        connection.execute(QUERIES["put_header"], (run, pack(commit.header)))
-    _many(connection, "delete_node", [(run, node) for node in commit.nodes_removed])
-    _many(connection, "put_node", [(run, node, pack(body)) for node, body in commit.nodes])
-    _many(connection, "delete_effect", [(run, key) for key in commit.effects_done])
-    _many(connection, "put_effect", [(run, effect.key, pack(effect.body)) for effect in commit.effects])
-    events = [(run, number, pack(body)) for number, body in enumerate(commit.events, start=first_event)]
-    _many(connection, "append_event", events)
-
-
-def _remove(connection: sqlite3.Connection, uid: str) -> None:
-    found = connection.execute(QUERIES["select_run_id"], (uid,)).fetchone()
-    if found is None:
-        return
-    for table in ("header", "nodes", "effects", "events"):
-        connection.execute(QUERIES[f"delete_{table}_of_run"], found)
-    connection.execute(QUERIES["delete_run"], found)
-
-
-def _put(connection: sqlite3.Connection, kind: str, rows: Sequence[tuple[str, bytes | None]]) -> None:
-    for key, body in rows:
-        if body is None:
-            connection.execute(QUERIES["delete_document"], (kind, key))
-        else:
-            connection.execute(QUERIES["put_document"], (kind, key, pack(body)))
 
 
 def _row(values: Sequence[Any]) -> RunRow:

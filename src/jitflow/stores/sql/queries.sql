@@ -1,7 +1,7 @@
 -- name: insert_run
-INSERT INTO runs (uid, namespace, name, phase, created_at, started_at, finished_at, labels, message, progress, live,
+INSERT INTO runs (id, uid, namespace, name, phase, created_at, started_at, finished_at, labels, message, progress, live,
                   archived, version, sequence, events)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 
 -- name: update_run
 UPDATE runs
@@ -10,10 +10,13 @@ SET phase = ?, created_at = ?, started_at = ?, finished_at = ?, labels = ?, mess
 WHERE id = ?
 
 -- name: select_position
-SELECT id, version, events FROM runs WHERE uid = ?
+SELECT uid, id, version, events FROM runs WHERE uid = ?
 
--- name: select_run_id
-SELECT id FROM runs WHERE uid = ?
+-- name: select_positions
+SELECT uid, id, version, events FROM runs WHERE uid IN (SELECT value FROM json_each(?))
+
+-- name: select_live
+SELECT uid FROM runs WHERE namespace = ? AND name = ? AND finished_at IS NULL
 
 -- name: put_header
 INSERT INTO headers (run, body) VALUES (?, ?) ON CONFLICT (run) DO UPDATE SET body = excluded.body
@@ -59,6 +62,9 @@ UPDATE counters SET value = ? WHERE name = 'sequence'
 
 -- name: select_sequence
 SELECT value FROM counters WHERE name = 'sequence'
+
+-- name: select_last_number
+SELECT max(value, (SELECT coalesce(max(id), 0) FROM runs)) FROM counters WHERE name = 'sequence'
 
 -- name: select_run
 SELECT uid, namespace, name, phase, created_at, started_at, finished_at, labels, message, progress, live, archived, version,
