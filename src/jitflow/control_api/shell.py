@@ -16,6 +16,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from jitflow.access import IDENTITY, OLDER, OPEN, STREAMED, Buckets, Denied, Gate, Identity, Limits
+from jitflow.control_api.begun import Begun
 from jitflow.control_api.errors import INTERNAL_MESSAGE, Code, Failure, failure, failure_of
 from jitflow.telemetry import bind
 
@@ -32,6 +33,8 @@ _SECURITY_HEADERS = (
     (b"cache-control", b"no-store"),
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'self'"),
 )
+_SECURITY_NAMES = frozenset(name for name, _ in _SECURITY_HEADERS)
+_STREAMING = frozenset(method for method, _ in STREAMED)
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _log = logging.getLogger("jitflow.control_api")
 
@@ -43,12 +46,9 @@ _SENT_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 _started, _numbers = f"{secrets.token_hex(4)}-", count(1)
 
 
-def _request_id(headers: Iterable[tuple[bytes, bytes]]) -> str:
+def _request_id(sent: bytes) -> str:
     """Return the id that the sender or a proxy has given a request, else a new one."""
-    for name, value in headers:
-        if name == _REQUEST_ID and _SENT_ID.fullmatch(value):
-            return value.decode()
-    return f"{_started}{next(_numbers):x}"
+    return sent.decode() if sent and _SENT_ID.fullmatch(sent) else f"{_started}{next(_numbers):x}"
 
 
 class TooLarge(Exception):
@@ -99,15 +99,17 @@ class Shell:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         scope[BEGAN] = time.perf_counter()
-        request_id = _request_id(scope["headers"])
+        headers = Headers(scope["headers"])
+        request_id = _request_id(headers.request_id)
+        streamed = _is_streamed(scope)
         answer = _Answer(send, lambda status: self._answered(scope, status), request_id, older=scope["path"].startswith(OLDER))
         bind(request=request_id)
         try:
-            refusal = await self._refusal(scope)
+            refusal = await self._refusal(scope, headers, streamed=streamed)
             if refusal is not None:
                 await answer.fail(refusal)
                 return
-            limited = self._limited(receive, scope.get(IDENTITY), streamed=_is_streamed(scope))
+            limited = self._limited(receive, scope.get(IDENTITY), streamed=streamed)
             await self._app(scope, limited, answer.send)
         except ClientDisconnect:
             return
@@ -122,10 +124,9 @@ class Shell:
                 _log.exception("request failed: %s %s", scope["method"], scope["path"])
             await answer.fail(known or failure(Code.INTERNAL, INTERNAL_MESSAGE))
 
-    async def _refusal(self, scope: Scope) -> Failure | None:
+    async def _refusal(self, scope: Scope, headers: "Headers", *, streamed: bool) -> Failure | None:
         if scope["path"] in self._open_paths:
             return None
-        headers = Headers(scope["headers"])
         if self._hosts is not None and host_name(headers.host) not in self._hosts and not self._is_peer(headers.peer):
             message = "this server does not go by the name in the Host header; add the name to its allowed hosts"
             return failure(Code.PERMISSION_DENIED, message)
@@ -137,7 +138,7 @@ class Shell:
         if isinstance(found, Denied):
             return failure(Code.UNAUTHENTICATED, found.message)
         scope[IDENTITY] = found
-        return self._over_limit(found, headers, streamed=_is_streamed(scope))
+        return self._over_limit(found, headers, streamed=streamed)
 
     def _is_peer(self, shown: bytes) -> bool:
         return bool(self._peer) and hmac.compare_digest(shown, self._peer)
@@ -172,8 +173,12 @@ class Shell:
             if complete:
                 return await receive() if identity is None else await _while_valid(receive, self._gate, identity)
             try:
-                async with asyncio.timeout_at(latest):
-                    message = await receive()
+                begun = Begun(receive())
+                if begun.is_done:  # as of most requests, whose bodies are short: a timer would cost more than the rest
+                    message = begun.result
+                else:
+                    async with asyncio.timeout_at(latest):
+                        message = await begun
             except TimeoutError:
                 raise TooSlow from None
             if streamed:
@@ -189,37 +194,27 @@ class Shell:
 
 
 def _is_streamed(scope: Scope) -> bool:
-    return any(scope["method"] == method and scope["path"].startswith(path) for method, path in STREAMED)
+    return scope["method"] in _STREAMING and any(
+        scope["method"] == method and scope["path"].startswith(path) for method, path in STREAMED
+    )
 
 
 class Headers:
     """The headers that decide about entry."""
 
+    __slots__ = ("authorization", "content_length", "cookie", "host", "origin", "peer", "request_id")
+
     def __init__(self, headers: Iterable[tuple[bytes, bytes]]) -> None:
-        """Find them."""
-        self.authorization = b""
-        self.peer = b""
-        self.cookie = b""
-        self.host = b""
-        self.origin = b""
-        self.content_length = b""
-        key = b""
-        for name, value in headers:
-            if name == b"authorization":
-                self.authorization = value
-            elif name == b"x-api-key":
-                key = value
-            elif name == PEER:
-                self.peer = value
-            elif name == b"host":
-                self.host = value
-            elif name == b"cookie":
-                self.cookie = value
-            elif name == b"origin":
-                self.origin = value
-            elif name == b"content-length":
-                self.content_length = value
-        if key and not self.authorization:
+        """Find them; of one that came twice the last counts."""
+        find = dict(headers).get
+        self.authorization = find(b"authorization", b"")
+        self.peer = find(PEER, b"")
+        self.cookie = find(b"cookie", b"")
+        self.host = find(b"host", b"")
+        self.origin = find(b"origin", b"")
+        self.content_length = find(b"content-length", b"")
+        self.request_id = find(_REQUEST_ID, b"")
+        if not self.authorization and (key := find(b"x-api-key", b"")):
             # How senders that cannot say `Bearer` show the same token.
             self.authorization = b"Bearer " + key
 
@@ -281,7 +276,9 @@ class _Answer:
                 await told
             own = message.get("headers", [])
             given = {name for name, _ in own}
-            added = (header for header in _SECURITY_HEADERS if header[0] not in given)
+            added = _SECURITY_HEADERS
+            if not given.isdisjoint(_SECURITY_NAMES):
+                added = tuple(header for header in added if header[0] not in given)
             message["headers"] = [*own, *added, (_REQUEST_ID, self._request_id)]
         await self._send(message)
 
