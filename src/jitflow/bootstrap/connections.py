@@ -5,6 +5,7 @@ import importlib.util
 import ssl
 from typing import Any, Final
 
+from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from jitflow.settings import ServerSettings, SettingsError
@@ -107,6 +108,15 @@ def protocol(server: ServerSettings) -> type[Any]:
 
         base = HttpToolsProtocol
     return type("TimelyProtocol", (_Timely, base), {"head_timeout_s": server.head_timeout_s})
+
+
+def application(app: ASGIApp) -> ASGIApp:
+    """Return the application as it is served: by the fast protocol, short answers leave as one."""
+    if importlib.util.find_spec("httptools") is None:
+        return app
+    from jitflow.bootstrap.whole import in_one  # noqa: PLC0415 - only where it is installed
+
+    return in_one(app)
 
 
 def tls(server: ServerSettings) -> ssl.SSLContext | None:

@@ -16,7 +16,7 @@ import msgspec
 import uvicorn
 
 from jitflow import telemetry
-from jitflow.bootstrap.connections import protocol, tls
+from jitflow.bootstrap.connections import application, protocol, tls
 from jitflow.bootstrap.home import Home, ServerInfo
 from jitflow.bootstrap.listening import listening, url_of
 from jitflow.bootstrap.stack import Stack, open_stack
@@ -59,7 +59,7 @@ async def serve(
         url = url_of(listener, encrypted=context is not None)
         async with opened(settings, url) as stack:
             config = uvicorn.Config(
-                stack.app,
+                application(stack.app),
                 loop="asyncio",  # processes start here: uvloop forks the whole server for each of them
                 http=protocol(settings.server),
                 ssl_context_factory=None if context is None else lambda _config, _default: context,

@@ -1,0 +1,87 @@
+"""Answers that are known as a whole leave as one, with heads that are put together of known lines.
+
+uvicorn looks each line of each head through for what no header may hold, and writes head and body apart; most of our heads have
+the same lines.
+"""
+
+from collections.abc import Iterable
+from functools import lru_cache
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from uvicorn.protocols.http.httptools_impl import HEADER_RE, HEADER_VALUE_RE, STATUS_LINE, RequestResponseCycle
+
+MOST_BYTES = 64 * 1024
+"""Longer bodies are not copied once more."""
+_KNOWN_LINES = 1024
+_OF_CONNECTIONS = frozenset({b"connection", b"transfer-encoding"})
+
+
+def in_one(app: ASGIApp) -> ASGIApp:
+    """Return the application with answers sent as one where uvicorn's fast protocol serves it; elsewhere as it is."""
+
+    async def answered_in_one(scope: Scope, receive: Receive, send: Send) -> None:
+        cycle = getattr(send, "__self__", None)
+        if isinstance(cycle, RequestResponseCycle) and not cycle.access_log and scope["method"] != "HEAD":
+            send = _InOne(cycle, send)
+        await app(scope, receive, send)
+
+    return answered_in_one
+
+
+class _InOne:
+    """Holds the head of an answer back that tells its length, until its body comes; all else goes through."""
+
+    __slots__ = ("_cycle", "_head", "_send")
+
+    def __init__(self, cycle: RequestResponseCycle, send: Send) -> None:
+        self._cycle = cycle
+        self._send = send
+        self._head: Message | None = None
+
+    async def __call__(self, message: Message) -> None:
+        head, self._head = self._head, None
+        if head is None and _is_plain(message):
+            self._head = message
+        elif head is None:
+            await self._send(message)
+        elif self._is_whole(head, message):
+            self._write(head, message.get("body", b""))
+        else:
+            await self._send(head)
+            await self._send(message)
+
+    def _is_whole(self, head: Message, message: Message) -> bool:
+        cycle = self._cycle
+        if message.get("more_body", False) or cycle.flow.write_paused or cycle.disconnected or not cycle.keep_alive:
+            return False
+        return int(_length(head["headers"])) == len(message.get("body", b"")) <= MOST_BYTES
+
+    def _write(self, head: Message, body: bytes) -> None:
+        """Do what uvicorn's own `send` does for both messages."""
+        cycle = self._cycle
+        lines = [_line(name, value) for name, value in (*cycle.default_headers, *head["headers"])]
+        cycle.waiting_for_100_continue = False
+        cycle.response_started = cycle.response_complete = True
+        cycle.transport.write(b"".join((STATUS_LINE[head["status"]], *lines, b"\r\n", body)))
+        cycle.message_event.set()
+        cycle.on_response()
+
+
+def _length(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
+    """Return how long the body is, as the head says it; empty if it does not."""
+    return next((value for name, value in headers if name == b"content-length"), b"")
+
+
+def _is_plain(message: Message) -> bool:
+    """Return whether a message is the head of an answer whose length is known, and says nothing of the connection."""
+    if message["type"] != "http.response.start":
+        return False
+    names = {name for name, _ in message["headers"]}
+    return b"content-length" in names and names.isdisjoint(_OF_CONNECTIONS)
+
+
+@lru_cache(maxsize=_KNOWN_LINES)
+def _line(name: bytes, value: bytes) -> bytes:
+    if HEADER_RE.search(name) or HEADER_VALUE_RE.search(value):
+        raise RuntimeError(f"the header {name[:80]!r} cannot be sent")
+    return b"%s: %s\r\n" % (name.lower(), value)
