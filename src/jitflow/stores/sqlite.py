@@ -30,6 +30,8 @@ T = TypeVar("T")
 
 _READERS = 2
 _BUSY_TIMEOUT_S = 10.0
+_CHECKPOINT_PAGES = 4000
+"""When the log is so long (16 MB) it is folded into the file: a change writes a dozen pages, most of which others write again."""
 _RESERVED = 1000
 """So many numbers are written down as given ahead of time: the row that counts them is not written with each change."""
 _decode_labels = msgspec.json.Decoder(dict[str, str]).decode
@@ -137,6 +139,7 @@ class SqliteStore:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute(f"PRAGMA synchronous = {self._synchronous}")
         connection.execute("PRAGMA journal_size_limit = 67108864")
+        connection.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
         connection.execute("PRAGMA cache_size = -16384")
         connection.execute("PRAGMA temp_store = MEMORY")
         return connection
