@@ -21,6 +21,8 @@ _FILE: Final = re.compile(r"audit-(\d{8})\.jsonl")
 _MAX_ANSWER: Final = 10_000
 _REFUSED_BURST: Final = 60.0
 _REFUSED_PER_S: Final = 1.0
+_ALONE_S: Final = 0.0003
+"""An entry so long after the last one comes alone: to gather those of a turn of the loop would only cost another turn."""
 
 
 class AuditQuery(Struct, frozen=True, kw_only=True):
@@ -71,6 +73,7 @@ class AuditLog:
         self._allowed_at = now()
         self._left_out = 0
         self._lines: list[bytes] = []
+        self._written_at = 0.0
         self._waiting: list[asyncio.Future[None]] = []
 
     def close(self) -> None:
@@ -83,15 +86,23 @@ class AuditLog:
         if self._take(entry):
             self._flush()
 
-    def written(self, entry: AuditEntry) -> asyncio.Future[None]:
-        """Append an entry with all others of this turn of the event loop; return what is done when that has been tried."""
-        loop = asyncio.get_running_loop()
-        done: asyncio.Future[None] = loop.create_future()
+    def written(self, entry: AuditEntry) -> asyncio.Future[None] | None:
+        """Append an entry: one that comes alone at once, else with all others of this turn of the event loop.
+
+        Returns None when that has been tried, else what is done when it has been.
+        """
         if not self._take(entry):
-            done.set_result(None)
-            return done
+            return None
+        loop = asyncio.get_running_loop()
+        now, before = loop.time(), self._written_at
+        if not self._waiting and now - before > _ALONE_S:
+            self._written_at = now
+            self._flush()
+            return None
         if not self._waiting:
             loop.call_soon(self._flush)
+        self._written_at = now
+        done: asyncio.Future[None] = loop.create_future()
         self._waiting.append(done)
         return done
 
