@@ -1,6 +1,7 @@
 """The audit log: who did what, one JSON line each, in files that are only appended to."""
 
 import asyncio
+import math
 import os
 import re
 import time
@@ -21,7 +22,7 @@ _FILE: Final = re.compile(r"audit-(\d{8})\.jsonl")
 _MAX_ANSWER: Final = 10_000
 _REFUSED_BURST: Final = 60.0
 _REFUSED_PER_S: Final = 1.0
-_ALONE_S: Final = 0.0003
+ALONE_S: Final = 0.0003
 """An entry so long after the last one comes alone: to gather those of a turn of the loop would only cost another turn."""
 
 
@@ -54,9 +55,15 @@ class AuditLog:
     """
 
     def __init__(
-        self, folder: Path, *, file_bytes: int = 16 * 2**20, files: int = 8, now: Callable[[], float] = time.time
+        self,
+        folder: Path,
+        *,
+        file_bytes: int = 16 * 2**20,
+        files: int = 8,
+        now: Callable[[], float] = time.time,
+        alone_s: float = ALONE_S,
     ) -> None:
-        """Go on with the newest file.
+        """Go on with the newest file. `alone_s`: an entry so long after the last one is not gathered with others (`written`).
 
         Raises:
             OSError: the directory cannot be made or written to.
@@ -73,7 +80,8 @@ class AuditLog:
         self._allowed_at = now()
         self._left_out = 0
         self._lines: list[bytes] = []
-        self._written_at = 0.0
+        self._written_at = -math.inf
+        self._alone_s = alone_s
         self._waiting: list[asyncio.Future[None]] = []
 
     def close(self) -> None:
@@ -95,7 +103,7 @@ class AuditLog:
             return None
         loop = asyncio.get_running_loop()
         now, before = loop.time(), self._written_at
-        if not self._waiting and now - before > _ALONE_S:
+        if not self._waiting and now - before > self._alone_s:
             self._written_at = now
             self._flush()
             return None
