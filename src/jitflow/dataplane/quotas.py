@@ -22,7 +22,7 @@ class Quotas:
         self._quotas = quotas
         self._owners: dict[WorkflowUid, str] = {}
         self._kept: set[WorkflowUid] = set()
-        """Of those the owner is written down."""
+        """Of those the planner knows the owner, and it is written down."""
         for namespace, quota in quotas.items():
             if namespace != ALL:
                 core.planner.set_quota(namespace, quota.bytes, quota.objects)
@@ -30,23 +30,25 @@ class Quotas:
     async def load(self, store: StateStore) -> None:
         """Read whose the workflows of an earlier life are."""
         for uid, body in await store.items(records.OWNER):
-            self._tell(uid, body.decode())
+            self._owners[uid] = body.decode()
+            self._tell(uid)
             self._kept.add(uid)
 
     def belongs(self, uid: WorkflowUid, namespace: str) -> None:
         """A workflow is of a namespace; after a restart it is said again of each that goes on."""
         if self._owners.get(uid) != namespace:
-            self._tell(uid, namespace)
+            self._owners[uid] = namespace
             self._kept.discard(uid)
 
     def keep(self, uid: WorkflowUid) -> None:
-        """Write down whose a workflow is, before anything is that it pays for: most workflows never have any."""
+        """Tell whose a workflow is, and write it down, before anything is that it pays for: most workflows never have any."""
         if uid not in self._kept and uid in self._owners:
             self._kept.add(uid)
+            self._tell(uid)
             self._core.journal.put(records.OWNER, uid, self._owners[uid].encode())
 
-    def _tell(self, uid: WorkflowUid, namespace: str) -> None:
-        self._owners[uid] = namespace
+    def _tell(self, uid: WorkflowUid) -> None:
+        namespace = self._owners[uid]
         usual = self._quotas.get(ALL)
         if usual is not None and namespace not in self._quotas:
             self._core.planner.set_quota(namespace, usual.bytes, usual.objects)
@@ -58,10 +60,10 @@ class Quotas:
 
     def withdraw(self, uid: WorkflowUid) -> None:
         """The workflow has ended."""
-        if self._owners.pop(uid, None) is not None:
-            self._core.planner.leave(uid)
+        self._owners.pop(uid, None)
         if uid in self._kept:
             self._kept.discard(uid)
+            self._core.planner.leave(uid)
             self._core.journal.put(records.OWNER, uid, None)
 
     def of(self, namespace: str) -> Quota:
