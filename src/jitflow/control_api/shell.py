@@ -16,8 +16,8 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from jitflow.access import IDENTITY, OLDER, OPEN, STREAMED, Buckets, Denied, Gate, Identity, Limits
-from jitflow.control_api.begun import Begun
 from jitflow.control_api.errors import INTERNAL_MESSAGE, Code, Failure, failure, failure_of
+from jitflow.ports.begun import Begun
 from jitflow.telemetry import bind
 
 MAX_BODY_BYTES = 4 * 1024 * 1024

@@ -108,8 +108,16 @@ class Engine:
         self._grace_s = config.grace_s
         self._objects = Remembering(objects, memos or NoMemos())
         self._owner = Owner(self._task_failed)
+        self._documents = Documents(clock.now, config.around.host_name)
         self._runs = Runs(
-            store, clock, self._objects, self._owner, prepare=self._prepare, follow=self._follow, archives=keeps_archive
+            store,
+            clock,
+            self._objects,
+            self._owner,
+            prepare=self._prepare,
+            follow=self._follow,
+            archives=keeps_archive,
+            ahead=self._documents.ahead,
         )
         self._run_times = RunTimes(store, clock, self._owner)
         self._lookahead = Lookahead(
@@ -126,7 +134,6 @@ class Engine:
         claims = claims or NoClaimKeeper()
         self._throttle = throttle or Throttle()
         self._plugins = plugins
-        self._documents = Documents(clock.now, config.around.host_name)
         self._deletion = Deletion(
             self._runs,
             store=store,

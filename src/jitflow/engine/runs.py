@@ -15,6 +15,7 @@ from jitflow.engine.tasks import Owner
 from jitflow.model.objects import Objects
 from jitflow.model.problems import Refused
 from jitflow.model.runs import Event, Note
+from jitflow.ports.begun import Begun
 from jitflow.ports.clock import Clock
 from jitflow.ports.errors import Broken
 from jitflow.ports.patience import waits
@@ -37,9 +38,22 @@ class Runs:
     """Holds the live runs and their inboxes. One drain at a time writes a run; runs do not wait for each other."""
 
     def __init__(
-        self, store: StateStore, clock: Clock, objects: Objects, owner: Owner, *, prepare: Prepare, follow: Follow, archives: bool
+        self,
+        store: StateStore,
+        clock: Clock,
+        objects: Objects,
+        owner: Owner,
+        *,
+        prepare: Prepare,
+        follow: Follow,
+        archives: bool,
+        ahead: Callable[[machine.State], None] = lambda _state: None,
     ) -> None:
-        """Call `prepare` before and `follow` after each turn is stored. `archives`: what has ended is archived."""
+        """Call `prepare` before and `follow` after each turn is stored. `archives`: what has ended is archived.
+
+        `ahead` is told the state of a new run before that is durable, for what can be made ready while the store is at work.
+        """
+        self._ahead = ahead
         self._store = store
         self._clock = clock
         self._objects = objects
@@ -241,7 +255,10 @@ class Runs:
         ends = turn.state.run.finished_at is not None and run.row.finished_at is None
         notes, run.notes = run.notes, []
         row = self._row_of(turn.state, run.row, ends=ends)
-        sequence = await self._store.commit(turn.commit(row, header, notes))
+        storing = Begun(self._store.commit(turn.commit(row, header, notes)))
+        if kind == "ADDED" and not storing.is_done:  # who adds a run shows it: its document is made while the store is at work
+            asyncio.get_running_loop().call_soon(self._ahead, turn.state)
+        sequence = await storing
         run.row = msgspec.structs.replace(row, sequence=sequence)
         run.state = turn.state
         changed, removed = tuple(turn.nodes), tuple(turn.removed)
