@@ -184,23 +184,11 @@ def prepare(
     A generated name that is taken is drawn again, a few times.
 
     Raises:
-        Refused: the namespace is another one than the request's, or the name is missing or not valid.
+        Refused: the namespace is another one than the request's, or the name is missing, not valid, or taken (`conflict`).
     """
     workflow = placed_in(workflow, namespace)
     metadata = workflow.metadata or argo.ObjectMeta()
-    if metadata.name:
-        name = check_name(metadata.name)
-    elif metadata.generate_name:
-        name = generated_name(metadata.generate_name, ids.suffix())
-        for _ in range(_DRAWS - 1):
-            if not is_taken(name):
-                break
-            name = generated_name(metadata.generate_name, ids.suffix())
-    else:
-        place = Place(path="$.metadata")
-        raise Refused(
-            Problem(message="the workflow has no name", place=place, remedy="set metadata.name or metadata.generateName")
-        )
+    name = _free_name(metadata, ids, is_taken)
     metadata = replace(
         metadata, name=name, namespace=namespace, uid=None, resource_version=None, creation_timestamp=None, self_link=None
     )
@@ -211,3 +199,22 @@ def prepare(
         metadata=metadata,
         status=None,
     )
+
+
+def _free_name(metadata: argo.ObjectMeta, ids: Ids, is_taken: Callable[[str], bool]) -> str:
+    name = ""
+    if metadata.name:
+        name = check_name(metadata.name)
+        if not is_taken(name):
+            return name
+    elif metadata.generate_name:
+        for _ in range(_DRAWS):
+            name = generated_name(metadata.generate_name, ids.suffix())
+            if not is_taken(name):
+                return name
+    else:
+        place = Place(path="$.metadata")
+        raise Refused(
+            Problem(message="the workflow has no name", place=place, remedy="set metadata.name or metadata.generateName")
+        )
+    raise Refused(f'workflows.argoproj.io "{name}" already exists', code="conflict")

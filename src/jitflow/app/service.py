@@ -241,11 +241,9 @@ class Service:
     ) -> argo.Workflow:
         """Let a valid workflow run, as `create`; an invalid one is kept, ended in Error. `after`: see `Engine.create`."""
         workflow = prepare(read, namespace, self._ids, is_taken=partial(self._names.has, namespace))
-        name = (workflow.metadata and workflow.metadata.name) or ""
-        if self._names.has(namespace, name):
-            raise Refused(f'workflows.argoproj.io "{name}" already exists', code="conflict")
         if dry_run:
             return workflow
+        name = (workflow.metadata and workflow.metadata.name) or ""
         with self._names.held(namespace, name):
             row = await self._engine.create(workflow, invalid=invalid, after=after, like=self._like(workflow, namespace))
         return await self.document(row) or document(workflow, row)

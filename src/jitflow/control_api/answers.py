@@ -1,10 +1,26 @@
-"""Answers that are asked for over and over: kept while what they were made of is the same."""
+"""Answers in JSON, and those that are asked for over and over: kept while what they were made of is the same."""
 
 from collections import OrderedDict
+
+from starlette.responses import Response
 
 MAX_KEPT = 256
 MAX_KEPT_BYTES = 16 * 1024
 """So many answers are kept, none longer than that."""
+
+
+_JSON = (b"content-type", b"application/json")
+
+
+class Json(Response):
+    """An answer of status 200: JSON that is text already, with the two headers that say so."""
+
+    def __init__(self, body: bytes) -> None:
+        """Answer with a body; there is nothing to be worked out of it as `Response` does."""
+        self.status_code = 200
+        self.background = None
+        self.body = body
+        self.raw_headers = [(b"content-length", b"%d" % len(body)), _JSON]
 
 
 class KnownAnswers:

@@ -139,7 +139,7 @@ async def read_control(request: Request) -> ControlBody:
 async def read_manifest(request: Request) -> Submission:
     """Return what was sent: in Argo's JSON body, or YAML as it is."""
     body = await body_of(request)
-    if request.headers.get("content-type", "").partition(";")[0].strip().lower() in YAML_TYPES:
+    if _content_type(request) in YAML_TYPES:
         try:
             text = body.decode()
         except UnicodeDecodeError as error:
@@ -152,6 +152,11 @@ async def read_manifest(request: Request) -> Submission:
     if manifest in {b"", b"null"}:
         raise Refused('the body has no workflow; send {"workflow": {…}}')
     return Submission(manifest=manifest, dry_run=parsed.is_dry, size_bytes=len(body), around=parsed.namespace or "")
+
+
+def _content_type(request: Request) -> str:
+    sent = dict(request.scope["headers"]).get(b"content-type", b"")
+    return sent.decode("latin-1").partition(";")[0].strip().lower()
 
 
 def flag(request: Request, name: str) -> bool:

@@ -18,7 +18,7 @@ from jitflow.app.present import brief, document, outline, plain
 from jitflow.app.service import Service
 from jitflow.app.submit import SubmitOptions
 from jitflow.control_api import large
-from jitflow.control_api.answers import KnownAnswers
+from jitflow.control_api.answers import Json, KnownAnswers
 from jitflow.control_api.guards import note_name
 from jitflow.control_api.requests import (
     SubmitBody,
@@ -45,7 +45,7 @@ _ONE = _BASE + "/{name}"
 
 def answer(value: Any) -> Response:
     """Return a JSON answer."""
-    return Response(_encode(value), media_type="application/json")
+    return Json(_encode(value))
 
 
 Document = Callable[[RunRow], Awaitable[argo.Workflow | None]]
@@ -163,7 +163,7 @@ class WorkflowRoutes:
         if fields.wants_only_row(""):
             body = self._known.find(asked, (row,))
             body = body or self._known.keep(asked, (row,), _encode(fields.apply(outline(row))))
-            return Response(body, media_type="application/json")
+            return Json(body)
         halves = await self._service.halves(row)
         if halves is None:
             raise Refused(f'workflows.argoproj.io "{row.name}" not found', code="not_found")
@@ -172,7 +172,7 @@ class WorkflowRoutes:
             workflow = document(*halves)
             body = await large.encoded(await large.wanted(workflow, fields) if fields else workflow)
             self._known.keep(asked, halves, body)
-        return Response(body, media_type="application/json")
+        return Json(body)
 
     async def delete(self, request: Request) -> Response:
         """Remove one workflow."""

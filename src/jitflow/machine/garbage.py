@@ -34,6 +34,15 @@ def strategy_of(spec: argo.WorkflowSpec, artifact: argo.Artifact) -> str:
 def is_specified(program: Program, run: Run) -> bool:
     """Return whether the workflow may have artifacts to delete at all."""
     spec = program.spec
+    if run.stored or spec.artifact_gc is not None:
+        return _is_specified(program, run)
+    if program.parts.gives_up is None:
+        program.parts.gives_up = _is_specified(program, run)
+    return program.parts.gives_up
+
+
+def _is_specified(program: Program, run: Run) -> bool:
+    spec = program.spec
     for template in (*spec.templates, *run.stored.values()):
         outputs = template.outputs.artifacts if template.outputs is not None else ()
         if any(strategy_of(spec, artifact) in _SHORT for artifact in outputs):

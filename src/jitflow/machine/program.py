@@ -40,6 +40,8 @@ class Parts:
         self.compiled: dict[str, CompiledTemplate] = {}
         self.has_data: bool | None = None
         """Whether its templates read or write artifacts; None: not known, or it is for those of other objects to say."""
+        self.gives_up: bool | None = None
+        """Whether one of its templates has outputs that say when they are to be deleted; None: not known."""
 
 
 _parts: WeakValueDictionary[int, Parts] = WeakValueDictionary()
