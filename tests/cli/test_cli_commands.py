@@ -305,6 +305,33 @@ def test_delete(jitflow: Jitflow, server: Stub) -> None:
     assert jitflow("delete", "--all").stderr == "no workflows\n"
 
 
+def test_delete_in_all_namespaces(jitflow: Jitflow, server: Stub) -> None:
+    there = [workflow(name=name, phase="Failed") for name in ("a", "b", "a")]
+    for number, (item, namespace) in enumerate(zip(there, ("lab", "lab", "sea"), strict=True)):
+        item["metadata"] |= {"namespace": namespace, "uid": f"uid-{number}"}
+    answer(server, "GET /api/v1/workflows/", {"items": there})
+    for namespace in ("lab", "sea"):
+
+        def act(_query: dict[str, str], body: Any, namespace: str = namespace) -> Any:
+            own = [item["metadata"] for item in there if item["metadata"]["namespace"] == namespace]
+            assert body["uids"] == [one["uid"] for one in own]
+            found = [{"namespace": namespace, "name": one["name"], "uid": one["uid"], "phase": "Failed"} for one in own]
+            outcome = {"outcome": "refused", "message": "its artifacts stay"} if namespace == "sea" else {"outcome": "done"}
+            told = {"operation": "delete", "dry_run": False, "matched": len(own), "done": 0, "refused": 0, "remaining": 0}
+            return 200, told | {"items": [item | outcome for item in found]}
+
+        server.routes[f"POST /api/jit/v1/bulk/{namespace}/delete"] = act
+    found = jitflow("delete", "--completed", "-A", input="y\n")
+    assert "Delete 3 workflows of all namespaces?" in found.stderr
+    assert found.stderr.endswith(
+        "workflow lab/a deleted\nworkflow lab/b deleted\n2 workflows deleted, 1 refused\nerror: sea/a: its artifacts stay\n"
+    )
+    assert found.exit_code == 1
+    for wrong in (("a", "-A"), ("-A",)):
+        refused = jitflow("delete", *wrong)
+        assert (refused.exit_code, "select" in refused.stderr) == (2, True)
+
+
 VERBS = ("stop", "terminate", "suspend", "resume", "retry", "resubmit", "delete")
 
 

@@ -9,7 +9,7 @@ from msgspec import Struct
 from jitflow.cli.connect import live
 from jitflow.cli.durations import seconds_of
 from jitflow.cli.errors import InputRefused
-from jitflow.client import Client
+from jitflow.client import ALL, Client
 from jitflow.client.workflows import Head, Metadata
 
 _COMPLETED = "workflows.argoproj.io/completed"
@@ -26,7 +26,10 @@ FAILED = f"{_PHASE} in (Failed,Error)"
 
 
 class Among(Struct, frozen=True, kw_only=True):
-    """Workflows of a namespace by name, or a selection; `only`: a label selector of those that the command makes sense for."""
+    """Workflows of a namespace by name, or a selection; `only`: a label selector of those that the command makes sense for.
+
+    `everywhere`: the selection is of all namespaces.
+    """
 
     namespace: str
     names: tuple[str, ...] = ()
@@ -38,6 +41,7 @@ class Among(Struct, frozen=True, kw_only=True):
     older: str = ""
     everything: bool = False
     only: str = ""
+    everywhere: bool = False
 
     def __post_init__(self) -> None:
         """Check that it is clear who is meant.
@@ -52,8 +56,19 @@ class Among(Struct, frozen=True, kw_only=True):
             raise InputRefused(
                 "name the workflows, or select them (--selector, --field-selector, --prefix); --all means all of the namespace"
             )
+        if self.names and self.everywhere:
+            raise InputRefused("--all-namespaces goes with a selection; for workflows that are named, say --namespace")
         if self.prefix and "metadata.name" in self.fields:
             raise InputRefused("--prefix and a field selector of metadata.name exclude each other")
+
+    @property
+    def place(self) -> str:
+        """Where they are looked for, for people."""
+        return "all namespaces" if self.everywhere else f"namespace {self.namespace}"
+
+    def shown(self, namespace: str, name: str) -> str:
+        """Return a workflow's name as it is told: with its namespace if it may be in any."""
+        return f"{namespace}/{name}" if self.everywhere else name
 
     def heads(self, client: Client) -> tuple[Metadata, ...]:
         """Return names and uids of the selected workflows, the newest first."""
@@ -70,7 +85,7 @@ class Among(Struct, frozen=True, kw_only=True):
         read = client.workflows.list.into(_Heads)
         while True:
             page = read(
-                namespace=self.namespace,
+                namespace=ALL if self.everywhere else self.namespace,
                 labels=labels,
                 fields=",".join(filter(None, (self.fields, f"metadata.name={self.prefix}" if self.prefix else ""))),
                 name_filter="Prefix" if self.prefix else "",

@@ -45,7 +45,9 @@ class Chosen(Struct, frozen=True, kw_only=True):
     dry_run: bool
     output: TableFormat
 
-    def among(self, *, only: str = "", phases: str = "", completed: bool = False, older: str = "") -> Among:
+    def among(
+        self, *, only: str = "", phases: str = "", completed: bool = False, older: str = "", everywhere: bool = False
+    ) -> Among:
         """Return which workflows are meant (see `Among`).
 
         Raises:
@@ -62,6 +64,7 @@ class Chosen(Struct, frozen=True, kw_only=True):
             phases=phases,
             completed=completed,
             older=older,
+            everywhere=everywhere,
         )
 
 

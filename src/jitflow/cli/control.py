@@ -117,32 +117,41 @@ def _selected(client: Client, deed: Deed, among: Among, outcome: _Outcome, *, dr
         say("no workflows")
         return
     if deed.asks and not (dry_run or sure):
-        confirm(f"{deed.operation.capitalize()} {plural(len(chosen), 'workflow')} of namespace {among.namespace}?")
-    for start in range(0, len(chosen), _AT_ONCE):
-        part = chosen[start : start + _AT_ONCE]
-        wish = replace(deed.wish, uids=tuple(head.uid for head in part), limit=len(part), dry_run=dry_run)
-        result = client.workflows.many(deed.operation, wish, namespace=among.namespace)
-        _record(deed, part, result.items, outcome)
+        confirm(f"{deed.operation.capitalize()} {plural(len(chosen), 'workflow')} of {among.place}?")
+    for namespace, heads in _by_namespace(among, chosen).items():
+        for start in range(0, len(heads), _AT_ONCE):
+            part = heads[start : start + _AT_ONCE]
+            wish = replace(deed.wish, uids=tuple(head.uid for head in part), limit=len(part), dry_run=dry_run)
+            result = client.workflows.many(deed.operation, wish, namespace=namespace)
+            _record(deed, among, part, result.items, outcome)
     if len(chosen) > 1:
         done = f"would be {deed.past}" if dry_run else deed.past
         of = f", {len(outcome.refused):,} refused" if outcome.refused else ""
         say(f"{plural(len(outcome.answers) - len(outcome.refused), 'workflow')} {done}{of}")
 
 
-def _record(deed: Deed, asked: Sequence[Metadata], items: Sequence[BulkItem], outcome: _Outcome) -> None:
+def _by_namespace(among: Among, heads: Sequence[Metadata]) -> dict[str, list[Metadata]]:
+    found: dict[str, list[Metadata]] = {}
+    for head in heads:
+        found.setdefault(head.namespace if among.everywhere else among.namespace, []).append(head)
+    return found
+
+
+def _record(deed: Deed, among: Among, asked: Sequence[Metadata], items: Sequence[BulkItem], outcome: _Outcome) -> None:
     outcome.answers += items
     for item in items:
+        name = among.shown(item.namespace, item.name)
         if item.outcome == "refused":
-            outcome.refused.append(f"{item.name}: {item.message}")
+            outcome.refused.append(f"{name}: {item.message}")
         elif item.outcome == "would":
-            say(f"workflow {item.name} ({item.phase}) would be {deed.past}")
+            say(f"workflow {name} ({item.phase}) would be {deed.past}")
         else:
             outcome.then.append({"metadata": {"namespace": item.namespace, "name": item.made or item.name}})
-            _tell(item.name, deed.past, item.made)
+            _tell(name, deed.past, item.made)
     there = {item.uid for item in items}
     for head in asked:
         if head.uid not in there:
-            say(f"workflow {head.name} is gone")
+            say(f"workflow {among.shown(head.namespace, head.name)} is gone")
 
 
 def _tell(name: str, past: str, made: str) -> None:

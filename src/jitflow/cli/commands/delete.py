@@ -7,6 +7,7 @@ import typer
 from jitflow.cli.chosen import Chosen, chooses
 from jitflow.cli.commands import single
 from jitflow.cli.control import Deed, control
+from jitflow.cli.options import EverywhereOption
 from jitflow.cli.output import Json
 from jitflow.client import Client
 from jitflow.model.bulk import BulkWish, Operation
@@ -24,6 +25,7 @@ def delete(
     older: Annotated[
         str, typer.Option("--older", metavar="TIME", help="Only those that ended so long ago, as 12h or 30d.", show_default=False)
     ] = "",
+    everywhere: EverywhereOption = False,
     force: Annotated[bool, typer.Option("--force", help="Even if artifacts that are to go with them cannot be deleted.")] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before selected ones are deleted.")] = False,
 ) -> None:
@@ -34,4 +36,4 @@ def delete(
         return {"name": found, "deleted": True}
 
     deed = Deed(operation=Operation.DELETE, past="deleted", one=send, wish=BulkWish(force=force), asks=True)
-    control(deed, chosen, chosen.among(phases=phases, completed=completed, older=older), sure=yes)
+    control(deed, chosen, chosen.among(phases=phases, completed=completed, older=older, everywhere=everywhere), sure=yes)
