@@ -462,6 +462,22 @@ def test_remotes(jitflow: Jitflow, server: Stub, tmp_path: Path) -> None:
     assert json.loads(found.stdout) == {"name": "far", "ok": False, "error": "connection refused"}
     answer(server, "POST /data/v1/remotes/far/test", {})
     assert jitflow("remote", "test", "far").exit_code == 0
+    answer(server, "PATCH /data/v1/remotes/far", {"name": "far", "type": "s3"})
+    assert jitflow("remote", "set", "far", "region=", "endpoint=http://y").exit_code == 0
+    assert sent(server, "PATCH /data/v1/remotes/far") == {"options": {"region": None, "endpoint": "http://y"}}
+
+
+def test_types_of_remotes(jitflow: Jitflow, server: Stub) -> None:
+    answer(
+        server, "GET /data/v1/providers", {"items": [{"type": "sftp", "about": "SSH/SFTP"}, {"type": "s3", "about": "Amazon"}]}
+    )
+    assert [line.split()[0] for line in jitflow("remote", "types").stdout.splitlines()] == ["TYPE", "sftp", "s3"]
+    assert jitflow("remote", "types", "-o", "name").stdout == "sftp\ns3\n"
+    options = [{"name": "host", "type": "string", "about": "The host.\nMore.", "is_required": True}]
+    answer(server, "GET /data/v1/providers/sftp", {"type": "sftp", "about": "SSH/SFTP", "options": options})
+    assert jitflow("remote", "types", "sftp").stdout.splitlines()[1].split() == ["host", "string", "yes", "The", "host."]
+    answer(server, "GET /data/v1/providers/odd", {"code": 5, "message": "no type odd"}, 404)
+    assert jitflow("remote", "types", "odd").exit_code == 1
 
 
 FILL = {

@@ -177,3 +177,21 @@ def test_the_shell_completes_contexts_and_the_workflows_of_the_one_that_is_chose
     assert completed("jitflow get --context lab ") == ["@latest", "wf-1"]
     assert completed("jitflow context use ") == ["lab"]
     assert "wait" in completed("jitflow wa")
+
+
+@pytest.mark.parametrize("address", ["ftp://x", "http://", "https:///path", "unix:", "file:///x", "//"])
+def test_an_address_of_no_server_is_a_usage_error_that_says_what_to_write(
+    jitflow: Jitflow, monkeypatch: pytest.MonkeyPatch, file: Path, address: str
+) -> None:
+    found = jitflow("list", "--server", address)
+    assert (found.exit_code, found.stderr.splitlines()[0].startswith(f"error: --server: {address!r} is no address")) == (2, True)
+    assert "write http://HOST:PORT" in found.stderr
+    assert jitflow("context", "set", "lab", "--server", address).exit_code == 2
+    monkeypatch.setenv("JITFLOW_SERVER", address)
+    named = jitflow("list")
+    assert (named.exit_code, "JITFLOW_SERVER" in named.stderr) == (2, True)
+    monkeypatch.delenv("JITFLOW_SERVER")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(f'current = "lab"\n[contexts.lab]\nserver = "{address}"\n')
+    kept = jitflow("list")
+    assert (kept.exit_code, "context lab" in kept.stderr) == (2, True)

@@ -300,6 +300,12 @@ def test_remotes(jitflow: Jitflow) -> None:
     listed = jitflow("remote", "list")
     assert "new" in listed.stdout
     assert "hidden" not in listed.stdout
+    changed = jitflow("remote", "set", "new", "endpoint=http://y", "region=north", "secret_access_key=")
+    assert (changed.exit_code, "remote new changed" in changed.stderr) == (0, True), changed.output
+    (row,) = [line for line in jitflow("remote", "list").stdout.splitlines() if line.startswith("new ")]
+    assert sorted(row.split()[2:]) == ["endpoint=http://y", "region=north"]
+    assert jitflow("remote", "set", "nobody", "region=north").exit_code == 1
+    assert jitflow("remote", "set", "new", "nonsense").exit_code == 2
     assert jitflow("remote", "test", "new").exit_code == 0
     assert jitflow("remote", "remove", "new").exit_code == 0
     assert jitflow("remote", "test", "new").exit_code == 1

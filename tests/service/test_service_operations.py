@@ -89,11 +89,14 @@ def test_health_needs_no_token_and_tells_of_parts_that_fail(server: Server) -> N
         try:
             answer = anybody.get("/readyz", timeout=10)
             assert (answer.status_code, answer.json()) == (503, {"status": "unavailable", "parts": {"rclone": "no answer"}})
+            older = anybody.get("/health", timeout=10)
+            assert (older.status_code, older.json()) == (503, {"status": "unhealthy", "error": "rclone: no answer"})
             assert anybody.get("/livez").status_code == 200
         finally:
             for pid in rclones.stdout.split():
                 os.kill(int(pid), signal.SIGCONT)
         assert anybody.get("/readyz").status_code == 200
+        assert anybody.get("/health").json() == {"status": "healthy"}
 
 
 def test_requests_have_an_id_that_answers_bear(server: Server) -> None:

@@ -45,7 +45,7 @@ def find(server: str = "") -> Endpoint | None:
     What chooses, the strongest first: the options --server and --context, JITFLOW_SERVER, JITFLOW_CONTEXT, the current context.
 
     Raises:
-        CliError: the context, or the file of the token, cannot be used.
+        CliError: the context, the file of the token, or the address of the server cannot be used.
     """
     found = _find(server)
     token = _token_file()
@@ -59,6 +59,8 @@ def _find(server: str) -> Endpoint | None:
     context = chosen(url)
     if context is not None:
         return contexts.endpoint(*context, with_token=not CHOICE.token_file)
+    if url:
+        contexts.checked(url, "JITFLOW_SERVER" if url == environment.get("JITFLOW_SERVER") else "--server")
     named = endpoint_of(url, token=token, ca=environment.get("JITFLOW_CA", "")) if url else None
     if named and token:
         return named

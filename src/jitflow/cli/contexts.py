@@ -12,7 +12,7 @@ from types import ModuleType
 import msgspec
 from msgspec import Struct
 
-from jitflow.cli.errors import CliError
+from jitflow.cli.errors import CliError, InputRefused
 from jitflow.cli.loading import load
 from jitflow.client import Endpoint, endpoint_of
 from jitflow.settings import SettingsError, config_home, replace_private, resolve_secret, unseal
@@ -88,10 +88,31 @@ def endpoint(name: str, context: Context, *, with_token: bool = True) -> Endpoin
     """Return where a context's server is, with its token unless another one will be used.
 
     Raises:
-        CliError: the token is not where the context says.
+        CliError: the token is not where the context says, or no server can be reached by its address.
     """
     token = token_of(name, context) if with_token else ""
+    checked(context.server, f"context {name}")
     return endpoint_of(context.server, token=token, ca=context.ca or os.environ.get("JITFLOW_CA", ""))
+
+
+def checked(address: str, where: str) -> str:
+    """Return the address of a server; `where` says who has named it.
+
+    Raises:
+        InputRefused: no server can be reached by it.
+    """
+    scheme, separator, rest = address.partition("://")
+    scheme = scheme.lower() if separator else ""
+    if address.startswith("unix:"):
+        known = bool(address.removeprefix("unix:").strip("/"))
+    else:
+        known = scheme in {"", "http", "https"} and bool((rest if separator else address).split("/")[0].strip())
+    if not known:
+        raise InputRefused(
+            f"{where}: {address!r} is no address of a server; write http://HOST:PORT, https://HOST, HOST:PORT, or unix:/PATH "
+            "of its socket"
+        )
+    return address
 
 
 def token_of(name: str, context: Context) -> str:

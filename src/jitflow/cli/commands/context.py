@@ -97,6 +97,8 @@ def set_(
     before = known.contexts.get(name)
     if before is None and not server:
         raise InputRefused(f"there is no context {name} yet: give its server with --server URL")
+    if server:
+        contexts.checked(server, "--server")
     context = before or Context(server)
     given = {"server": server, "namespace": namespace, "ca": ca}
     context = replace(context, **{key: value for key, value in given.items() if value})
