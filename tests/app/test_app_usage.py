@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from jitflow.app.usage import HOUR_S, UsageKeeper
 from jitflow.model import argo
@@ -137,6 +138,32 @@ def test_of_a_retried_workflow_each_pod_counts_once():
         found = await office.usage()
         assert found.workflows == {"Failed": 1, "Succeeded": 1}
         assert found.pods == {"Succeeded": 2, "Failed": 1}
+
+    play(scenario)
+
+
+def test_a_retry_that_a_kill_interrupts_counts_no_pod_twice():
+    async def scenario(office: Office) -> None:
+        written, lost, fresh = [await office.submit() for _ in range(3)]
+        await office.end(written, "Failed", pod("a"), pod("b", "Failed"))
+        await office.keeper.save()
+        await office.end(lost, "Failed", pod("c"))  # a kill comes before this is written down
+        await office.world.clock.sleep(10)
+        for uid in (written, lost):
+            await office.world.engine.move(uid, "Running")
+        await office.restart()
+        await office.world.clock.sleep(10)
+        for uid, name in ((written, "b2"), (lost, "c2"), (fresh, "d")):
+            again = replace(pod(name), started_at=ENDED, finished_at="2033-11-14T22:14:00Z")
+            await office.end(uid, "Succeeded", again)
+        found = await office.usage()
+        assert found.pods == {"Succeeded": 5, "Failed": 1}
+        assert found.workflows == {"Failed": 1, "Succeeded": 3}, (
+            "of one that was retried before it was counted the first end is lost"
+        )
+        before = found
+        await office.restart()
+        assert await office.usage() == before
 
     play(scenario)
 

@@ -18,6 +18,7 @@ from jitflow.app.names import check_namespace
 from jitflow.app.ports import Change, Engine
 from jitflow.model import argo
 from jitflow.model.problems import Refused
+from jitflow.model.runs import Note
 from jitflow.model.usage import Usage
 from jitflow.ports.clock import Clock
 from jitflow.ports.dataplane import PrimaryAdmin
@@ -35,6 +36,9 @@ PAUSE_S: Final = 1.0
 _OVERLAP_S: Final = 60.0
 """Ends become durable in nearly the order of their times: of those of the last minute each is known."""
 _PIECE: Final = 1_000
+_ENDS: Final = frozenset({"WorkflowSucceeded", "WorkflowFailed", "WorkflowError"})
+"""What a workflow's history says of its ends."""
+_decode_note = msgspec.json.Decoder(Note).decode
 
 
 class Runs(Protocol):
@@ -94,6 +98,9 @@ class UsageKeeper:
         self._changed: set[tuple[str, int]] = set()
         self._position = _Position()
         self._last_end: dict[str, float] = {}
+        self._counted_before = _Position()
+        self._going: set[str] = set()
+        """Workflows that ran when this life began: they may have ended, been counted, and been retried in an earlier one."""
         self._ended: list[RunRow] = []
         self._busy = asyncio.Lock()
         self._woken = False
@@ -106,17 +113,33 @@ class UsageKeeper:
             else:
                 namespace, _, hour = key.partition("/")
                 self._hours[namespace, int(hour)] = msgspec.json.decode(body, type=Tally)
-        counted = self._position
+        self._counted_before = msgspec.structs.replace(self._position, ends=dict(self._position.ends))
         for row in rows:
             if row.finished_at is None:
-                continue
-            known = row.finished_at <= counted.ended_at - _OVERLAP_S or counted.ends.get(row.uid) == row.finished_at
-            if known:
+                self._going.add(row.uid)
+            elif self._was_counted(row.uid, row.finished_at):
                 self._last_end[row.uid] = row.finished_at
             else:
                 self._ended.append(row)
         if self._ended:
             self._wake()
+
+    def _was_counted(self, uid: str, ended: float) -> bool:
+        """Return whether an end of an earlier life is in the counters that this one has found."""
+        before = self._counted_before
+        return ended <= before.ended_at - _OVERLAP_S or before.ends.get(uid) == ended
+
+    async def _counted_until(self, uid: str) -> float:
+        """Return when a workflow ended for the last time that was counted, 0 if it has not."""
+        known = self._last_end.get(uid)
+        if known is not None or uid not in self._going:
+            return known or 0.0
+        ends, after = [0.0], 0
+        while events := await self._store.events(uid, after=after):
+            notes = (_decode_note(body) for _, body in events)
+            ends += (note.at for note in notes if note.reason in _ENDS and self._was_counted(uid, note.at))
+            after = events[-1][0]
+        return max(ends)
 
     def hear(self, change: Change) -> None:
         """Note the end of a workflow."""
@@ -125,6 +148,7 @@ class UsageKeeper:
             self._wake()
         elif change.kind == "DELETED" and change.row.uid not in self._position.ends:
             self._last_end.pop(change.row.uid, None)
+            self._going.discard(change.row.uid)
 
     def _wake(self) -> None:
         if not self._woken:
@@ -146,9 +170,10 @@ class UsageKeeper:
                 ended = row.finished_at or self._clock.now()
                 if self._last_end.get(row.uid) == ended:
                     continue  # heard of, and found in the store as well
-                tally = await self._tally(row, since=self._last_end.get(row.uid, 0.0))
+                tally = await self._tally(row, since=await self._counted_until(row.uid))
                 self._take(row.namespace, ended, tally)
                 self._last_end[row.uid] = ended
+                self._going.discard(row.uid)
                 self._position.ended_at = max(self._position.ended_at, ended)
                 self._position.ends[row.uid] = ended
 

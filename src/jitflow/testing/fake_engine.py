@@ -137,9 +137,12 @@ class FakeEngine:
         return await self._commit(replace(workflow, status=status), row, "ADDED")
 
     async def _commit(self, workflow: argo.Workflow, row: RunRow, kind: str, nodes: Sequence[argo.NodeStatus] = ()) -> RunRow:
-        row = replace(row, sequence=await self._store.commit(Commit(row=row, header=msgspec.json.encode(workflow))))
         before = self._rows.get(row.uid)
         ends = row.finished_at is not None and (before is None or before.finished_at is None)
+        told = runs.Note(at=row.finished_at or 0.0, reason=f"Workflow{row.phase}", message="Workflow completed")
+        events = (msgspec.json.encode(told),) if ends else ()
+        commit = Commit(row=row, header=msgspec.json.encode(workflow), events=events)
+        row = replace(row, sequence=await self._store.commit(commit))
         self._workflows[row.uid] = workflow
         self._rows[row.uid] = row
         found = workflow.status.nodes if workflow.status is not None else {}
