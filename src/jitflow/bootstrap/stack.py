@@ -33,6 +33,7 @@ from jitflow.bootstrap.rclones import lanes_of
 from jitflow.bootstrap.remotes import ARTIFACTS, Registry, configured
 from jitflow.bootstrap.state import open_stores, start_over
 from jitflow.bootstrap.system import RandomIds, SystemClock
+from jitflow.bootstrap.tracing import open_tracing
 from jitflow.bootstrap.vault import Vault
 from jitflow.control_api import Health, ServersView
 from jitflow.dataplane import (
@@ -117,6 +118,7 @@ async def open_stack(settings: Settings, sharing: Sharing | None = None) -> Asyn
     token = ensure_token(home.token)
     fixed = fixed_remotes(settings, home)
     async with AsyncExitStack() as stack:
+        tracing = open_tracing(settings.telemetry, version("jitflow"), stack)
         store, near = await _open_state(settings, home, stack, sharing)
         storage = lanes_of(settings, home, [config for config, _ in fixed])
         await storage.open()
@@ -149,6 +151,7 @@ async def open_stack(settings: Settings, sharing: Sharing | None = None) -> Asyn
             quotas=quotas_of(settings),
             bandwidth=bandwidth,
             provenance=provenance,
+            moved=tracing.moved,
         )
         claims = ClaimDirectories(home.volumes, objects)
         memos = MemoStore(objects)
@@ -163,6 +166,7 @@ async def open_stack(settings: Settings, sharing: Sharing | None = None) -> Asyn
             grace_s=settings.grace_s,
             archive_logs=settings.archive_logs,
             intermediates=settings.artifact_repository.intermediates,
+            marks=tracing.variables,
             around=Surroundings(
                 objects=objects, claims=claims, node_labels=node_labels(settings.node_labels), host_name=platform.node()
             ),
@@ -198,7 +202,9 @@ async def open_stack(settings: Settings, sharing: Sharing | None = None) -> Asyn
             plugins=own_plugins,
             defaults=workflow_defaults(settings.workflow_defaults),
             keeps_archive=settings.archive,
+            marks=tracing.annotations,
         )
+        tracing.follow(engine, stack)
         stack.push_async_callback(_stop, engine, own_plugins, sharing)
         stack.callback(objects.subscribe(lambda change: _object_changed(change, engine)))
         await engine.open()
@@ -219,9 +225,7 @@ async def open_stack(settings: Settings, sharing: Sharing | None = None) -> Asyn
         await service.open()
         stack.push_async_callback(service.close)
         resources.open(service, engine)
-        scheduler = Scheduler(objects, service, clock, owner.spawn)
-        scheduler.open()
-        stack.callback(scheduler.close)
+        scheduler = _scheduled(stack, Scheduler(objects, service, clock, owner.spawn))
         retention = _keep_tidy(settings, service, owner)
         stack.callback(engine.subscribe(lambda change: _deleted(change, resources, provenance, owner)))
         stack.callback(engine.subscribe(lambda change: _ended(change, scheduler, retention)))
@@ -258,7 +262,7 @@ async def open_stack(settings: Settings, sharing: Sharing | None = None) -> Asyn
         )
         stack.callback(behind.foreign.close)
         app = await open_front(settings, token, behind)
-        yield Stack(app=app, token=token, drain=lambda: _drain(service, engine, health))
+        yield Stack(app=tracing.around(app), token=token, drain=lambda: _drain(service, engine, health))
 
 
 async def _opened(stack: AsyncExitStack, jobs: TransferJobs) -> TransferJobs:
@@ -266,6 +270,13 @@ async def _opened(stack: AsyncExitStack, jobs: TransferJobs) -> TransferJobs:
     await jobs.open()
     stack.push_async_callback(jobs.close)
     return jobs
+
+
+def _scheduled(stack: AsyncExitStack, scheduler: Scheduler) -> Scheduler:
+    """Let schedules begin workflows until the stack ends."""
+    scheduler.open()
+    stack.callback(scheduler.close)
+    return scheduler
 
 
 async def _limited(stack: AsyncExitStack, bandwidth: Bandwidth) -> Bandwidth:

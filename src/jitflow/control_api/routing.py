@@ -20,17 +20,20 @@ Handler = Callable[[Request], Awaitable[ASGIApp]]
 Guard = Callable[[Scope], None]
 """Sees a request, whose scope has its path's parameters, before its handler does; raises what it is refused with."""
 
+ROUTE: Final = "jitflow.route"
+"""Where a request's scope holds the pattern of its path."""
 _PARAMETER: Final = re.compile(r"\{(\w+)(:path)?\}")
 
 
 class _Leaf:
     """A route where its path ends. `order`: its place in the table, the first goes first. `rest`: it takes all that follows."""
 
-    __slots__ = ("guard", "handler", "methods", "names", "order", "rest")
+    __slots__ = ("guard", "handler", "methods", "names", "order", "path", "rest")
 
     def __init__(self, route: Route, order: int, guard: Guard | None) -> None:
         assert iscoroutinefunction(route.endpoint), "handlers are coroutine functions"
         self.order = order
+        self.path = route.path
         self.methods = frozenset(route.methods or ())
         self.handler = cast("Handler", route.endpoint)
         self.guard = guard
@@ -117,6 +120,7 @@ class Dispatcher:
             found.sort(key=_order)
         for leaf in found:
             if scope["method"] in leaf.methods:
+                scope[ROUTE] = leaf.path
                 scope["path_params"] = leaf.parameters(parts)
                 return leaf
         if found:

@@ -25,8 +25,11 @@ _LARGE_FOR_RATE_BYTES, _LONG_FOR_RATE_S = 1 << 20, 2.0
 class History:
     """Counters, finished transfers, samples of the fill, and the rate of each remote's link."""
 
-    def __init__(self, journal: Journal, now: Callable[[], float]) -> None:
-        """Begin empty; `load` reads what was kept."""
+    def __init__(
+        self, journal: Journal, now: Callable[[], float], moved: Callable[[TransferRecord], None] = lambda _record: None
+    ) -> None:
+        """Begin empty; `load` reads what was kept. `moved` is told of each transfer that has ended."""
+        self._tell = moved
         self._journal = journal
         self._now = now
         self.counters = Counters()
@@ -74,6 +77,7 @@ class History:
         if record.outcome == "ok":
             self.ended_bytes[record.ref.remote, record.direction] += record.size_bytes
         self._transfers.append((number, record))
+        self._tell(record)
         self._journal.put(records.TRANSFER, key, records.encode(record))
         if len(self._transfers) > _KEPT:
             self._journal.put(records.TRANSFER, f"{self._transfers.popleft()[0]:015d}", None)

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import Collection, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -111,6 +111,7 @@ class LocalDataPlane:
         quotas: Mapping[str, Quota] | None = None,
         bandwidth: Bandwidth | None = None,
         provenance: Provenance | None = None,
+        moved: Callable[[TransferRecord], None] = lambda _record: None,
     ) -> None:
         """Use `primary` for at most `capacity_bytes`.
 
@@ -135,6 +136,7 @@ class LocalDataPlane:
             quotas: what namespaces may have in the primary; `*`: each of which nothing else is said.
             bandwidth: the limits of links, which its maker opens and closes; without them there are none.
             provenance: writes down what steps read and write; its maker opens and closes it. Without one nobody does.
+            moved: is told of each transfer that has ended.
         """
         options = PlannerOptions(
             transfers=transfers,
@@ -161,7 +163,7 @@ class LocalDataPlane:
             primary=primary,
             storage=storage,
             journal=journal,
-            history=History(journal, clock.now),
+            history=History(journal, clock.now, moved),
             clock=clock,
             owner=self._owner,
             tuning=tuning or Tuning(),

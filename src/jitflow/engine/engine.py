@@ -89,15 +89,17 @@ class Engine:
         plugins: WorkflowPlugins | None = None,
         defaults: argo.Workflow | None = None,
         keeps_archive: bool = False,
+        marks: Callable[[], Mapping[str, str]] = dict,
         stopwatch: Callable[[], float] = time.perf_counter,
     ) -> None:
         """Hold the adapters; `open` begins.
 
-        `locator` is asked anew each time: remotes come and go. `keeps_archive`: what has ended is archived. `stopwatch` tells
-        how long the engine's own work takes.
+        `locator` is asked anew each time: remotes come and go. `keeps_archive`: what has ended is archived. `marks`: annotations
+        that a workflow gets which is made now. `stopwatch` tells how long the engine's own work takes.
         """
         self._repository = repository
         self._defaults = defaults
+        self._marks = marks
         self._store = store
         self._executor = executor
         self._dataplane = dataplane
@@ -314,6 +316,8 @@ class Engine:
         own = workflow.metadata or argo.ObjectMeta()
         uid = self._ids.uid()
         metadata = msgspec.structs.replace(own, uid=uid, creation_timestamp=own.creation_timestamp or rfc3339(now))
+        if marks := self._marks():
+            metadata = msgspec.structs.replace(metadata, annotations={**own.annotations, **marks})
         workflow = msgspec.structs.replace(workflow, metadata=metadata)
         state = await self._resubmitted(workflow, after) if after else self._new_state(workflow, invalid)
         if like:
@@ -487,6 +491,11 @@ class Engine:
         found = with_pod(found, self._pods.standing(uid, found.node_id))
         holders = self._performer.holders(uid, found.node_id)
         return with_holders(found, sorted(self.name_of(step_id(*holder)) for holder in holders))
+
+    def annotations(self, uid: str) -> Mapping[str, str] | None:
+        """Return the annotations that a run was made with; None: it is not driven now."""
+        run = self._runs.get(uid)
+        return None if run is None else run.state.program.metadata.annotations
 
     def name_of(self, step: StepId) -> str:
         """Return the name of the node that a step is; of an empty node the workflow's, and its id if the run has ended."""

@@ -75,6 +75,8 @@ class _LivePod(msgspec.Struct, kw_only=True):
 class PodKeeperConfig(msgspec.Struct, frozen=True, kw_only=True):
     """How pods are run: places, look-ahead, the environment that host-root images see, the default grace.
 
+    `marks`: what the pod of a node finds in its environment besides.
+
     `archive_logs`: whether the logs of all pods are kept as artifacts. `intermediates`: `keep` or `when-needed`, for artifacts
     that steps hand on to each other.
     """
@@ -86,6 +88,7 @@ class PodKeeperConfig(msgspec.Struct, frozen=True, kw_only=True):
     around: Surroundings = Surroundings()
     archive_logs: bool = False
     intermediates: str = "keep"
+    marks: Callable[[str, str], Mapping[str, str]] = lambda _uid, _node_id: {}
 
 
 class PodKeeper:
@@ -310,7 +313,7 @@ class PodKeeper:
                 key,
                 pod.plan,
                 pod.lease,
-                environment=config.environment,
+                environment={**config.environment, **config.marks(pod.uid, pod.node_id)},
                 grace_s=config.grace_s,
                 now=self._clock.now(),
                 around=config.around,

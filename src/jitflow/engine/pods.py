@@ -332,6 +332,7 @@ def _environment(
         "ARGO_WORKFLOW_NAME": plan.launch.workflow_level.workflow_name,
         "ARGO_WORKFLOW_UID": plan.launch.workflow_level.workflow_uid,
     }
+    merged |= {name: value for name, value in environment.items() if name != "PATH"}
     merged |= own_environment(source, plan.launch, around)
     return tuple(merged.items())
 

@@ -301,6 +301,15 @@ class ForeignSettings(_Strict, frozen=True, kw_only=True):
     mirrors: dict[str, MirrorSettings] = field(default_factory=dict[str, MirrorSettings])
 
 
+class TelemetrySettings(_Strict, frozen=True, kw_only=True):
+    """Traces. `otlp`: the address of an OpenTelemetry collector (OTLP over HTTP), without `/v1/traces`.
+
+    If it is empty they go where the variables `OTEL_EXPORTER_OTLP_…` say, else nowhere.
+    """
+
+    otlp: str = ""
+
+
 class PluginSettings(_Strict, frozen=True, kw_only=True):
     """An executor plugin: where it listens, and the token that is sent to it (`Authorization: Bearer`)."""
 
@@ -370,6 +379,7 @@ class Settings(_Strict, frozen=True, kw_only=True):
     foreign: ForeignSettings = ForeignSettings()
     plugins: dict[str, PluginSettings] = field(default_factory=dict[str, PluginSettings])
     retention: RetentionSettings = RetentionSettings()
+    telemetry: TelemetrySettings = TelemetrySettings()
     namespaces: dict[str, NamespaceSettings] = field(default_factory=dict[str, NamespaceSettings])
     workflow_defaults: str | dict[str, Any] = ""
     images: dict[str, ImageSettings] = field(default_factory=dict[str, ImageSettings])

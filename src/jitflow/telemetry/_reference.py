@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from jitflow.telemetry.known import TABLE, Known
+from jitflow.telemetry.traces import SPANS
 
 PAGE = Path("docs/reference/metrics.md")
 _HEAD = """# Metrics
@@ -20,12 +21,26 @@ itself (`process_…`, `python_info`) as Prometheus' own libraries name them.
 This page is written from the code; `make generate` writes it again.
 """
 
+_TRACES = """
+## Traces
+
+[How to get them](../how-to/tracing.md). What has failed has the status *error*, with the message.
+"""
+
 
 def page() -> str:
     """Return the page."""
     rooms = dict.fromkeys(one.room for one in TABLE)
     parts = [_HEAD, *(f"\n## {room}\n\n" + "\n".join(_table(room)) + "\n" for room in rooms)]
-    return "".join(parts)
+    return "".join(parts) + _TRACES + "".join(f"\n{line}" for line in _spans()) + "\n"
+
+
+def _spans() -> Iterator[str]:
+    yield "| span | kind | is | attributes |"
+    yield "|---|---|---|---|"
+    for one in SPANS:
+        attributes = "; ".join(f"`{name}`: {text}" for name, text in one.attributes)
+        yield f"| `{one.name}` | {one.kind} | {one.help} | {attributes} |"
 
 
 def _table(room: str) -> Iterator[str]:
