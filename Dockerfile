@@ -1,7 +1,7 @@
 FROM python:3.13-slim AS build
 WORKDIR /source
 COPY . .
-RUN python -m pip wheel --no-cache-dir --wheel-dir /wheels .
+RUN python -m pip wheel --no-cache-dir --wheel-dir /wheels ".[mongodb,oidc,otel,postgresql]"
 
 FROM python:3.13-slim
 RUN useradd --create-home --uid 1000 jitflow \
@@ -9,7 +9,8 @@ RUN useradd --create-home --uid 1000 jitflow \
     && echo '# Mount settings of your own over this file.' > /etc/jitflow/settings.toml
 COPY --from=build /wheels /wheels
 # hadolint ignore=DL3013
-RUN python -m pip install --no-cache-dir --no-index --find-links=/wheels jitflow && rm -r /wheels
+RUN python -m pip install --no-cache-dir --no-index --find-links=/wheels "jitflow[mongodb,oidc,otel,postgresql]" \
+    && rm -r /wheels
 USER 1000
 ENV JITFLOW_HOME=/data \
     JITFLOW_CONFIG=/etc/jitflow/settings.toml

@@ -58,8 +58,7 @@ class Spans:
         Raises:
             ValueError: a variable of OpenTelemetry cannot be used.
         """
-        where = {"endpoint": f"{endpoint.rstrip('/')}/v1/traces"} if endpoint else {}
-        self._exporter = OTLPSpanExporter(**where)
+        self._exporter = OTLPSpanExporter(endpoint=f"{endpoint.rstrip('/')}/v1/traces" if endpoint else None)
         about = {SERVICE_VERSION: version}
         if not os.environ.get("OTEL_SERVICE_NAME") and "service.name" not in os.environ.get("OTEL_RESOURCE_ATTRIBUTES", ""):
             about[SERVICE_NAME] = "jitflow"
