@@ -8,6 +8,7 @@ The first seed that fails is made smaller, and the command that shows it is prin
 """
 
 import argparse
+import gc
 import hashlib
 import logging
 import os
@@ -25,6 +26,8 @@ from benchmark.simulate.simulator import Outcome, simulate
 
 RESULTS = Path(os.environ.get("SIMULATE_RESULTS", "build/simulate/results.jsonl"))
 BLOCK = 250
+COLLECT = (100_000, 50, 100)
+"""When Python looks for garbage: a seed makes much, and little of it in circles."""
 
 
 class Block(msgspec.Struct, kw_only=True):
@@ -35,6 +38,8 @@ class Block(msgspec.Struct, kw_only=True):
     commit: str = ""
     effects: int = 0
     lives: int = 0
+    taken: int = 0
+    longest_s: float = 0.0
     pods: int = 0
     simulated_s: float = 0.0
     spent_s: float = 0.0
@@ -57,6 +62,8 @@ def main() -> int:
         os.environ["PYTHONHASHSEED"] = "0"
         os.execv(sys.executable, [sys.executable, "-m", "benchmark.simulate", *sys.argv[1:]])
     logging.disable(logging.CRITICAL)
+    gc.freeze()
+    gc.set_threshold(*COLLECT)
     first, _, last = arguments.seeds.partition("..")
     if not last:
         return _show(int(first), [one for one in arguments.drop.split(",") if one])
@@ -108,6 +115,8 @@ def _block(seeds: list[int]) -> Block:
         traces.update(outcome.trace.encode())
         block.effects += outcome.effects
         block.lives += outcome.lives
+        block.taken += outcome.taken
+        block.longest_s = max(block.longest_s, outcome.longest_s)
         block.pods += outcome.pods
         block.simulated_s += outcome.simulated_s
         injected.update(outcome.injected)
@@ -142,6 +151,8 @@ def _summary(blocks: list[Block]) -> str:
     lines = [
         f"{count} seeds, {failed} failed; {sum(one.effects for one in blocks):,} effects, "
         f"{sum(one.pods for one in blocks):,} pods, {sum(one.lives for one in blocks):,} lives, "
+        f"the lead taken {sum(one.taken for one in blocks):,} times (the longest took "
+        f"{max((one.longest_s for one in blocks), default=0.0):.1f} s), "
         f"{sum(one.simulated_s for one in blocks) / 3600:,.0f} simulated hours, "
         f"{spent:,.0f} s of processor time ({1000 * spent / max(1, count):.0f} ms a seed)"
     ]

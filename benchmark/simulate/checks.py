@@ -50,9 +50,12 @@ def _outputs(site: Site, one: Expected) -> Iterator[str]:
 
 
 def _machine(site: Site) -> Iterator[str]:
+    for place in site.places:
+        if place is not site.place and (left := place.machine.running):
+            yield f"pods run on where nobody leads: {left}"
     for key, pod in site.machine.pods.items():
         yield f"pod {key} is left over, {'running' if pod.end is None else 'ended'}"
-    pods = site.world.folder / "pods"
+    pods = site.place.folder / "pods"
     for entry in os.listdir(pods) if pods.is_dir() else ():
         yield f"a pod's directory is left over: {entry}"
 
@@ -64,7 +67,7 @@ def _primary(site: Site) -> Iterator[str]:
         yield "no server runs"
         return
     core = dataplane._core
-    root = world.folder / "primary"
+    root = site.place.folder / "primary"
     there = {str(path.relative_to(root)) for path in (root / "objects").glob("*/*")}
     rows = {row.location: row for row in core.rows.snapshot()}
     for location in sorted(there - rows.keys()):
@@ -80,7 +83,7 @@ def _primary(site: Site) -> Iterator[str]:
     for name in os.listdir(root / "incoming"):
         if name not in begun:
             yield f"incoming/{name} is left over"
-    unsent = world.folder / "unsent"
+    unsent = site.place.folder / "unsent"
     if unsent.is_dir() and os.listdir(unsent) and not site.world.plan.hurt:
         yield f"unsent outputs are left over: {os.listdir(unsent)}"
     yield from core.planner.audit()
@@ -96,7 +99,7 @@ def _books(site: Site) -> Iterator[str]:
         # That it was closed is known by its end, and what was to be killed may have been about to start: both stay.
         if left := sorted(key for key in run.effects if key != "close" and not key.startswith("kill/")):
             yield f"{run.row.name} has ended with open effects: {left}"
-    documents = site.state._documents
+    documents = site.place.near._documents
     for key in documents.get(records.LEASE, {}):
         yield f"the lease of {key} was not given back"
     if not site.world.plan.hurt:

@@ -42,6 +42,8 @@ class Plan:
 
     def __init__(self, faults: Sequence[Fault]) -> None:
         self.faults = tuple(faults)
+        self.hurts_more = False
+        """Whether something else has happened for which steps may fail."""
         self.crashes = {int(fault.at): fault.how for fault in faults if fault.kind == "kill"}
         self.timed = [fault for fault in faults if fault.kind != "kill"]
         self._left = {index: fault.count for index, fault in enumerate(self.timed) if not fault.for_s}
@@ -54,8 +56,12 @@ class Plan:
 
     def trouble(self, now: float) -> bool:
         """Return whether somebody who is refused now may blame what goes wrong."""
-        recent = any(fault.at <= now <= fault.at + fault.for_s + 60 for fault in self.timed)
+        recent = any(fault.at <= now <= fault.at + fault.for_s + 60 or fault.kind == "taker killed" for fault in self.timed)
         return recent and bool(self.timed)
+
+    def spell(self, kind: str, since: float, until: float) -> bool:
+        """Return whether a trouble of a kind lasted in a time."""
+        return any(fault.kind == kind and fault.at < until and since < fault.at + fault.for_s for fault in self.timed)
 
     def takes(self, kind: str, now: float) -> Fault | None:
         """Return the fault of a kind that happens to a call now, if one does."""
@@ -78,7 +84,7 @@ class Plan:
     def hurt(self) -> bool:
         """Whether something has happened for which steps may fail."""
         tries = sum(SPELL_TRIES if fault.for_s else fault.count for fault in self.happened if fault.kind in TRIED_AGAIN)
-        return any(fault.hurts for fault in self.happened) or tries >= ATTEMPTS
+        return self.hurts_more or any(fault.hurts for fault in self.happened) or tries >= ATTEMPTS
 
 
 CALLS = ("cut", "stall", "wrong bytes", "busy", "refused", "source changed", "pod lost", "pod not started", "end told twice")
@@ -87,8 +93,44 @@ SPELLS = ("store away", "link down", "disk full", "slow link")
 """Faults that last."""
 
 
+class Group(Struct, frozen=True, kw_only=True):
+    """Servers that share a state: how many, and how (`home` or `anywhere`)."""
+
+    count: int
+    share: str
+
+
+LEADER = ("leader killed", "leader hangs", "leader cut off", "leader stopped", "machine lost", "standby killed", "taker killed")
+"""What happens to servers that share a state. `taker killed`: at its effect number `at` after it began to take over."""
+
+
+def draw_group(seed: int) -> Group | None:
+    """Return which servers share the state of a seed; None: there is one, and nobody else."""
+    rng = random.Random(f"servers {seed}")
+    if rng.random() >= 1 / 3:
+        return None
+    return Group(count=rng.choice((2, 2, 3)), share=rng.choice(("home", "anywhere")))
+
+
+def _of_group(seed: int) -> list[Fault]:
+    rng = random.Random(f"faults of servers {seed}")
+    faults: list[Fault] = []
+    for _ in range(rng.choice((1, 2, 2, 3, 4))):
+        kind = rng.choice(LEADER)
+        at = 1 + int(80 * rng.random() ** 2) if kind == "taker killed" else rng.uniform(2, TROUBLED_S - 10)
+        for_s = rng.choice((rng.uniform(0.5, 12), rng.uniform(12, 40))) if kind in {"leader hangs", "leader cut off"} else 0.0
+        faults.append(Fault(kind=kind, at=at, for_s=for_s, how=rng.choice(("before", "after"))))
+        if kind == "taker killed":  # there has to be something to take over
+            faults.append(Fault(kind=rng.choice(LEADER[:3]), at=rng.uniform(2, TROUBLED_S - 40), for_s=rng.uniform(12, 40)))
+    return faults
+
+
 def draw(seed: int) -> list[Fault]:
     """Return the faults of a seed: none for a few, many for a few."""
+    return _of_one(seed) + (_of_group(seed) if draw_group(seed) is not None else [])
+
+
+def _of_one(seed: int) -> list[Fault]:
     rng = random.Random(f"faults {seed}")
     faults: list[Fault] = []
     for _ in range(rng.choice((0, 1, 1, 2, 2, 3, 4, 6))):

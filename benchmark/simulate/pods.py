@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import json
+import math
 import os
 import shutil
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -46,11 +47,19 @@ class SimPod:
 Done = Callable[[SimPod], None]
 
 
+LOOK_S = 0.5
+"""How often a pod's parent looks whether the lease is over under which it runs."""
+
+
 class Machine:
     """The machine's pods. `reading` names the files of the primary that running pods read, and how many do."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, folder: Path | None = None, skew_s: float = 0.0) -> None:
         self._world = world
+        self._skew_s = skew_s
+        self._folder = folder or world.folder / "pods"
+        self.until = math.inf
+        """Pods end at this time, as if they had never been started."""
         self.pods: dict[PodKey, SimPod] = {}
         self.logs: dict[PodKey, list[LogLine]] = {}
         self.reading: dict[str, int] = {}
@@ -60,11 +69,16 @@ class Machine:
         """Pods that have ended well."""
         self.allow_again: Callable[[PodKey], bool] = lambda _: False
         self.runs_on: Callable[[PodKey], bool] = lambda _: False
+        self.before_start: Callable[[PodKey], None] = lambda _: None
 
     @property
     def running(self) -> list[PodKey]:
         """The pods that have not ended."""
         return [key for key, one in self.pods.items() if one.end is None]
+
+    def wall(self) -> float:
+        """Return the time of day, as the machine's clock shows it."""
+        return self._world.wall() + self._skew_s
 
     def start(self, pod: Pod) -> None:
         """Put a pod under its parent's care."""
@@ -75,7 +89,8 @@ class Machine:
             return
         if pod.key in self.good and not self.allow_again(pod.key):
             world.never(f"pod {pod.key} is started again, though it had ended well")
-        one = self.pods[pod.key] = SimPod(pod, world.wall())
+        self.before_start(pod.key)
+        one = self.pods[pod.key] = SimPod(pod, self.wall())
         self.started[pod.key] = self.started.get(pod.key, 0) + 1
         self.logs.setdefault(pod.key, [])
         world.tell(f"pod {pod.key} begins")
@@ -87,7 +102,60 @@ class Machine:
         work = work_of(pod)
         if work is not None:
             fails = int(work.attempt or 0) < work.fails
-            world.after(work.lasts_s, lambda: self.finish(pod.key, exit_code=1 if fails else 0))
+            world.after(work.lasts_s, lambda: self._work_done(one, 1 if fails else 0))
+        if self.until < math.inf:
+            self._look_later(one)
+
+    def _work_done(self, one: SimPod, exit_code: int) -> None:
+        if self.pods.get(one.pod.key) is one:
+            self.finish(one.pod.key, exit_code=exit_code)
+
+    # -- the lease ---------------------------------------------------------------------------------------------------------
+
+    def let_run(self, until: float) -> None:
+        """Let pods run until a time."""
+        self.until = until
+
+    def _look_later(self, one: SimPod) -> None:
+        """Let a pod's parent look at the lease; what it sees before the time that was written does not matter."""
+        world = self._world
+        world.at(max(world.now, self.until) + LOOK_S * world.chance(), lambda: self._look(one))
+
+    def _look(self, one: SimPod) -> None:
+        if one.end is not None or self.pods.get(one.pod.key) is not one:
+            return
+        if self._world.now < self.until:
+            self._look_later(one)
+            return
+        self._world.tell(f"pod {one.pod.key} ends with its lease")
+        self.vanish(one)
+
+    def vanish(self, one: SimPod) -> None:
+        """Let a pod be as if it had never been started; who watches it sees that its parent is gone."""
+        key = one.pod.key
+        if one.end is None:
+            self._let_go(one)
+        del self.pods[key]
+        shutil.rmtree(self.folder(key), ignore_errors=True)
+        if self.executor is not None:
+            self.executor.lose(key)
+
+    def discard(self) -> None:
+        """Forget all pods, and what became of them."""
+        for one in list(self.pods.values()):
+            self.vanish(one)
+        self.good.clear()
+
+    def stop(self) -> None:
+        """Stop the machine: what runs is lost, and what has ended stays."""
+        for key in self.running:
+            self.finish(key, exit_code=None, error="the machine was stopped")
+
+    def _let_go(self, one: SimPod) -> None:
+        for item in one.pod.inputs:
+            self.reading[item.source] -= 1
+            if not self.reading[item.source]:
+                del self.reading[item.source]
 
     def finish(self, key: PodKey, *, exit_code: int | None = 0, terminated: bool = False, error: str = "") -> None:
         """End a pod that runs."""
@@ -100,9 +168,7 @@ class Machine:
         for item in pod.inputs:
             if read_tree(Path(item.source)) != one.reads[item.name]:
                 world.never(f"pod {key}: its input {item.name} changed while it ran: {item.source}")
-            self.reading[item.source] -= 1
-            if not self.reading[item.source]:
-                del self.reading[item.source]
+        self._let_go(one)
         lost = world.plan.takes("pod lost", world.now)
         if lost is not None and exit_code == 0:
             world.injected["pod lost"] += 1
@@ -114,7 +180,7 @@ class Machine:
             exit_code=exit_code,
             error=error,
             started_at=one.started_at,
-            finished_at=world.wall(),
+            finished_at=self.wall(),
             terminated=terminated,
             artifacts=artifacts,
             missing=() if exit_code == 0 else tuple(output.name for output in pod.outputs),
@@ -140,7 +206,7 @@ class Machine:
 
     def folder(self, key: PodKey) -> Path:
         """Return a pod's directory."""
-        return self._world.folder / "pods" / hashlib.sha256(key.encode()).hexdigest()[:16]
+        return self._folder / hashlib.sha256(key.encode()).hexdigest()[:16]
 
     def forget(self, key: PodKey) -> None:
         """Remove an ended pod but its log."""
@@ -179,6 +245,8 @@ class SimExecutor:
         self._on_end: EndListener | None = None
         self._on_news: NewsListener | None = None
         self._known: set[PodKey] = set()
+        self.on_lost: Callable[[Life], None] = lambda _: None
+        """Told of each process that hears that a pod came to no end of its own."""
         machine.executor = self
 
     async def open(self, on_end: EndListener, on_news: NewsListener | None = None) -> None:
@@ -214,6 +282,10 @@ class SimExecutor:
         if pod.key in self._machine.pods:
             self._take(pod.key)
             return
+        if self._machine.until <= self._world.now:  # the parent sees it, and the pod has never been
+            self._known.add(pod.key)
+            self.lose(pod.key)
+            return
         self._machine.start(pod)
         self._known.add(pod.key)
 
@@ -239,8 +311,19 @@ class SimExecutor:
             self._life.loop.call_later(self._world.latency(0.2), self._tell, one.end)
 
     def _tell(self, end: PodEnd) -> None:
-        if self._on_end is not None:
-            self._on_end(end)
+        if self._on_end is None:
+            return
+        if end.exit_code is None:
+            self.on_lost(self._life)
+        self._on_end(end)
+
+    def lose(self, key: PodKey) -> None:
+        """A pod's parent is gone without a word."""
+        if not self._life.alive or self._on_end is None or key not in self._known:
+            return
+        now = self._machine.wall()
+        end = PodEnd(key=key, exit_code=None, error="the pod's parent is gone", started_at=now, finished_at=now)
+        self._life.loop.call_later(self._world.latency(0.2), self._tell, end)
 
     async def logs(self, key: PodKey, *, container: str = "main", follow: bool = False) -> AsyncIterator[LogLine]:
         del container

@@ -5,15 +5,20 @@ from collections.abc import Callable
 
 from benchmark.simulate.disk import WatchedPrimary
 from benchmark.simulate.far import FarStores, SimStorage
+from benchmark.simulate.place import Place
+from benchmark.simulate.plan import Group
 from benchmark.simulate.pods import Machine, SimExecutor
-from benchmark.simulate.store import SimStore
+from benchmark.simulate.store import NearStore, SimStore
 from benchmark.simulate.workload import RESERVED, Workload
 from benchmark.simulate.world import Life, World
+from jitflow import machine
+from jitflow.bootstrap.stack import ANYWHERE
 from jitflow.dataplane import LocalDataPlane, Tuning
 from jitflow.engine import Engine, Images
 from jitflow.engine.locations import Locator, RemoteName
 from jitflow.engine.podkeeper import PodKeeperConfig
 from jitflow.engine.throttle import Throttle
+from jitflow.machine.node import Node
 from jitflow.model.data import ObjectRef
 from jitflow.model.pods import PodImage
 from jitflow.stores.patient import PatientStore
@@ -23,12 +28,9 @@ from jitflow.testing.memory_store import MemoryStore
 class SimClock:
     """The machine's clock, as one process sees it."""
 
-    def __init__(self, world: World, life: Life) -> None:
-        self._world = world
+    def __init__(self, life: Life, now: Callable[[], float]) -> None:
         self._life = life
-
-    def now(self) -> float:
-        return self._world.wall()
+        self.now = now
 
     async def sleep(self, delay_s: float) -> None:
         waiting = self._life.loop.create_future()
@@ -54,44 +56,89 @@ class SimIds:
 
 
 class Site:
-    """What outlives a server: its store, its far stores, its machine and its disk."""
+    """What outlives a server: the state, the far stores, and the machines.
 
-    def __init__(self, world: World, seed: int, load: Workload) -> None:
+    With a group of servers, those of `home` have one place, and those of `anywhere` have one each. A server that has the state
+    for itself keeps what lies on the machine's disk in the same store.
+    """
+
+    def __init__(self, world: World, seed: int, load: Workload, group: Group | None = None) -> None:
         self.world = world
         self.load = load
+        self.group = group
         self.state = MemoryStore()
         self.stores = FarStores()
-        self.machine = Machine(world)
+        names = [f"home{number}" for number in range(group.count if group and group.share == "anywhere" else 1)]
+        skews = random.Random(f"clocks {seed}")
+        self.places = [
+            Place(
+                world,
+                name,
+                MemoryStore() if group else self.state,
+                skew_s=skews.choice((0.0, skews.uniform(-30, 30))) if n else 0.0,
+            )
+            for n, name in enumerate(names)
+        ]
+        self.place = self.places[0]
+        """Where the server that leads has its home."""
         self.ids = SimIds(random.Random(f"ids {seed}"))
         self.draw: Callable[[], float] = random.Random(f"jitter {seed}").random
-        self.storage: SimStorage | None = None
-        self.primary: WatchedPrimary | None = None
+        self.before_fetch: Callable[[Life, ObjectRef], None] = lambda life, ref: None
+        self.on_lost: Callable[[Life], None] = lambda life: None
+
+    @property
+    def machine(self) -> Machine:
+        """The machine of the server that leads."""
+        return self.place.machine
+
+    def node_of(self, key: str) -> Node | None:
+        """Return what is durable of the node of a pod."""
+        uid, _, node_id = key.partition(".")
+        run = self.state._runs.get(uid)
+        body = run.nodes.get(node_id) if run is not None else None
+        return machine.decode_node(body) if body is not None else None
 
     async def serve(self, life: Life) -> None:
-        """Be a server's process: start as the product starts."""
+        """Be a server's process that has the state for itself: start as the product starts."""
+        store = PatientStore(SimStore(self.world, life, self.state))
+        near = store if self.group is None else PatientStore(NearStore(self.world, life, self.place.near))
+        engine = self.engine(life, self.place, store, near)
+        await engine.open()
+        self.opened(life)
+
+    def opened(self, life: Life) -> None:
+        """A server leads, and drives."""
+        life.ready, life.ready_at = True, self.world.now
+        self.world.tell(f"[{life.number}] is ready")
+
+    def engine(self, life: Life, place: Place, store: PatientStore, near: PatientStore) -> Engine:
+        """Return the engine of a process, put together with its data plane."""
         world, load = self.world, self.load
-        clock = SimClock(world, life)
-        store = PatientStore(SimStore(world, life, self.state))
-        storage = self.storage = SimStorage(world, life, self.stores)
-        primary = self.primary = WatchedPrimary(world.folder / "primary", storage, world, self.machine, load.capacity)
+        clock = SimClock(life, place.machine.wall)
+        storage = SimStorage(world, life, self.stores)
+        primary = WatchedPrimary(place.folder / "primary", storage, world, place.machine, load.capacity)
         storage.after_write = primary.check_capacity
+        storage.before_fetch = lambda ref: self.before_fetch(life, ref)
         dataplane = LocalDataPlane(
             primary,
             load.capacity,
             storage,
-            store,
+            near,
             clock,
             transfers=load.transfers,
             workers=load.places,
             window=32,
             default_output_bytes=RESERVED,
             free_floor_bytes=0,
-            unsent_dir=world.folder / "unsent",
+            unsent_dir=place.folder / "unsent",
             tuning=Tuning(draw=self.draw, stopwatch=lambda: world.now),
         )
+        executor = SimExecutor(world, life, place.machine)
+        executor.on_lost = self.on_lost
+        anywhere = self.group is not None and self.group.share == ANYWHERE
         engine = Engine(
             store=store,
-            executor=SimExecutor(world, life, self.machine),
+            executor=executor,
             dataplane=dataplane,
             clock=clock,
             ids=self.ids,
@@ -102,15 +149,13 @@ class Site:
                 lookahead=load.lookahead,
                 environment={},
                 grace_s=5.0,
-                intermediates=load.intermediates,
+                intermediates="keep" if anywhere else load.intermediates,
             ),
             throttle=Throttle(),
             stopwatch=lambda: world.now,
         )
         life.engine, life.dataplane = engine, dataplane
-        await engine.open()
-        life.ready, life.ready_at = True, world.now
-        world.tell(f"[{life.number}] is ready")
+        return engine
 
 
 _REMOTES = {name: RemoteName(type="local") for name in ("far", "out")}

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,8 +10,9 @@ from pathlib import Path
 from msgspec import Struct
 
 from benchmark.simulate import checks, plan, workload
-from benchmark.simulate.disk import prepare
+from benchmark.simulate.group import Servers
 from benchmark.simulate.people import People
+from benchmark.simulate.place import Place
 from benchmark.simulate.plan import TROUBLED_S, Fault, Plan
 from benchmark.simulate.server import Site
 from benchmark.simulate.workload import Workload
@@ -37,6 +39,10 @@ class Outcome(Struct, frozen=True, kw_only=True):
     effects: int
     steps: int
     lives: int
+    taken: int
+    """How often a server took the lead of a state that several share."""
+    longest_s: float
+    """The longest time until another server drove again what a leader had driven."""
     pods: int
     simulated_s: float
     injected: dict[str, int]
@@ -61,12 +67,19 @@ def _numbers(drops: Sequence[str], kind: str) -> set[int]:
 
 def simulate(seed: int, drops: Sequence[str] = (), *, log: bool = False) -> Outcome:
     """Run a seed, without what is to be left out of it (see `drawn`)."""
-    faults, load = drawn(seed, drops)
+    return run(seed, *drawn(seed, drops), log=log)
+
+
+def run(seed: int, faults: Sequence[Fault], load: Workload, *, log: bool = False) -> Outcome:
+    """Run a seed with these faults and this workload."""
     memory = Path("/dev/shm")
     folder = Path(tempfile.mkdtemp(prefix=f"jitflow-sim-{seed}-", dir=memory if memory.is_dir() else None))
+    hooks = sys.get_asyncgen_hooks()
+    sys.set_asyncgen_hooks(finalizer=lambda _: None)  # what a killed process would have tidied up stays as it is
     try:
         return _Run(seed, faults, load, folder, log=log).run()
     finally:
+        sys.set_asyncgen_hooks(*hooks)
         shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -75,14 +88,18 @@ class _Run:
         self.seed = seed
         self.world = world = World(seed, Plan(faults), folder)
         world.log = [] if log else None
-        self.site = Site(world, seed, load)
+        group = plan.draw_group(seed)
+        self.site = Site(world, seed, load, group)
         self.people = People(self.site)
-        self.starts = 0
-        prepare(folder / "primary")
+        self.servers = Servers(world, self.site, group) if group is not None else None
         load.seed_stores(self.site.stores)
-        world.on_death = self._died
-        self.site.machine.allow_again = self._may_run_again
-        self.site.machine.runs_on = self._runs_on
+        world.on_death = self.servers.died if self.servers is not None else self._died
+        self.site.before_fetch = self._before_fetch
+        self.site.on_lost = self._pod_lost
+        for place in self.site.places:
+            place.machine.allow_again = self._may_run_again
+            place.machine.runs_on = lambda key, place=place: self._runs_on(place, key)
+            place.machine.before_start = self._before_start
         for fault in faults:
             if fault.kind == "clock jump":
                 world.at(fault.at, lambda fault=fault: world.jump(fault.by_s))
@@ -104,8 +121,10 @@ class _Run:
             trace=world.trace,
             effects=world.effects,
             steps=world.steps,
-            lives=self.starts,
-            pods=sum(self.site.machine.started.values()),
+            lives=len(world.dead) + len(world.lives),
+            taken=self.servers.taken if self.servers is not None else 0,
+            longest_s=self.servers.longest_s if self.servers is not None else 0.0,
+            pods=sum(sum(place.machine.started.values()) for place in self.site.places),
             simulated_s=world.now,
             injected=dict(world.injected),
             did=dict(world.did),
@@ -113,12 +132,17 @@ class _Run:
         )
 
     def _go(self) -> None:
-        world = self.world
-        self._start()
+        world, servers = self.world, self.servers
+        if servers is not None:
+            servers.open()
+        else:
+            self._start()
         self.people.come()
         world.run(TROUBLED_S)
         world.plan.heal()
         world.tell("all trouble is over")
+        if servers is not None:
+            servers.leave_one()
         limit = TROUBLED_S + PATIENCE_S
         while unfinished := checks.unfinished(self.site, self.people):
             if world.now >= limit:
@@ -126,6 +150,10 @@ class _Run:
             self.people.resume_all()
             self.people.send_again()
             world.run(min(limit, world.now + LOOK_S), lambda: not checks.unfinished(self.site, self.people))
+        if servers is not None:
+            servers.stop()
+            world.on_death = self._died
+            self._start()
         world.run(world.now + AFTERWARDS_S)
         world.run(world.now + 2 * AFTERWARDS_S, lambda: world.life is not None and world.life.ready)
         for wrong in checks.at_the_end(self.site, self.people):
@@ -136,7 +164,6 @@ class _Run:
     def _start(self) -> None:
         if self.world.life is not None:
             return
-        self.starts += 1
         self.world.start(self._serve)
 
     async def _serve(self, life: Life) -> None:
@@ -149,12 +176,11 @@ class _Run:
                 world.never(f"a server could not start, though nothing is wrong: {error!r}")
             world.kill(life, "at a start that failed")
             return
-        assert site.storage is not None
-        site.storage.before_fetch = self._before_fetch
         life.dataplane._owner._failed = lambda error: world.never(f"a task of the data plane failed: {error!r}")
         life.engine._owner._on_failure = lambda name, error: world.never(f"a task of the engine failed: {name}: {error!r}")
 
-    def _died(self) -> None:
+    def _died(self, life: Life) -> None:
+        del life
         self.world.after(0.1 + 20 * self.world.chance() ** 3, self._start)
 
     def _lose(self, fault: Fault) -> None:
@@ -164,7 +190,7 @@ class _Run:
             return
         planner, rows = life.dataplane._core.planner, life.dataplane._core.rows
         loose = [rows.get(view.ref) for view in planner.items() if not (view.dirty or view.claims)]
-        files = [self.world.folder / "primary" / row.location for row in loose if row is not None and row.location]
+        files = [self.site.place.folder / "primary" / row.location for row in loose if row is not None and row.location]
         there = sorted(path for path in files if path.is_file() and str(path) not in self.site.machine.reading)
         if not there:
             return
@@ -176,16 +202,25 @@ class _Run:
         else:
             os.truncate(path, path.stat().st_size // 2)
 
+    def _pod_lost(self, life: Life) -> None:
+        """A step fails whose pod is lost, unless another server has it run again."""
+        if life is self.world.life:
+            self.world.plan.hurts_more = True
+
     # -- invariants --------------------------------------------------------------------------------------------------------
 
-    def _before_fetch(self, ref: ObjectRef) -> None:
-        life = self.world.life
-        if life is None or not life.ready:
+    def _before_fetch(self, life: Life, ref: ObjectRef) -> None:
+        if not life.ready:
             return
         core = life.dataplane._core
         row, view = core.rows.get(ref), core.planner.item(ref)
         if row is not None and view is not None and view.state is ReplicaState.RESIDENT:
             self.world.never(f"{ref} is fetched while it is resident")
+
+    def _before_start(self, key: str) -> None:
+        node = self.site.node_of(key)
+        if node is not None and node.phase == "Succeeded":
+            self.world.never(f"pod {key} begins though its node has succeeded")
 
     def _may_run_again(self, key: str) -> bool:
         """Return whether a pod that had ended well may be started again: only if its node was told to have failed."""
@@ -193,9 +228,11 @@ class _Run:
         run = self.site.state._runs.get(uid)
         return self.world.plan.hurt or (run is not None and run.row.name.removesuffix("-again") in self.people.steered)
 
-    def _runs_on(self, key: str) -> bool:
+    def _runs_on(self, place: Place, key: str) -> bool:
         """Return whether a pod should have been ended long ago: its workflow has, and a server has had the time to see to it."""
         run, life = self.site.state._runs.get(key.partition(".")[0]), self.world.life
+        if place is not self.site.place:
+            return False
         ended_at = self.people.ended_at.get(key.partition(".")[0])
         late = self.world.now - STRAY_S
         gone = run is None or run.row.finished_at is not None

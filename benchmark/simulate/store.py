@@ -8,8 +8,12 @@ from typing import TypeVar
 
 from benchmark.simulate.plan import Plan
 from benchmark.simulate.world import Life, World
-from jitflow.ports.errors import Unreachable
+from jitflow.engine.tasks import Owner
+from jitflow.ports.errors import Broken, Retryable, Unreachable
+from jitflow.ports.servers import RENEW_S
 from jitflow.ports.store import Commit, RunRow, StoredRun
+from jitflow.stores import Lease
+from jitflow.testing.memory_servers import MemoryState
 from jitflow.testing.memory_store import MemoryStore
 
 T = TypeVar("T")
@@ -92,11 +96,76 @@ def at_once(work: Awaitable[T]) -> T:
     raise AssertionError("it waits")
 
 
+class NearStore(SimStore):
+    """The store of what lies on a machine's disk: a file that is always there."""
+
+    def _now(self, name: str, work: Callable[[], Awaitable[T]]) -> T:
+        return at_once(work())
+
+    async def close(self) -> None:
+        """The file is there for the next process."""
+
+
+class SharedStore(SimStore):
+    """The state as the server that leads uses it: each change asks whether it leads, and its answer renews the lease."""
+
+    def __init__(self, world: World, life: Life, shared: MemoryState, lease: Lease, state: MemoryStore) -> None:
+        super().__init__(world, life, state)
+        self._shared = shared
+        self._lease = lease
+        self._owner = Owner(lambda _name, _error: None)
+        self._owner.spawn(self._keep_hold(), "keep hold of the state")
+
+    async def _keep_hold(self) -> None:
+        while True:
+            await asyncio.sleep(RENEW_S)
+            try:
+                await self.put("", ())
+            except Retryable:
+                continue
+
+    async def _do(self, name: str, work: Callable[[], Awaitable[T]]) -> T:
+        if self._lease.lost:
+            raise Broken(self._lease.lost)
+        self._reach(name)
+        return await super()._do(name, work)
+
+    async def _write(self, name: str, work: Callable[[], Awaitable[T]]) -> T:
+        async with self._writing:
+            asked_at = self._lease.now()
+            found = await self._do(name, lambda: self._led(work))
+            while (left_s := self._life.cut_until - self._world.now) > 0:  # the answer is lost; what became of it is looked up
+                await asyncio.sleep(left_s)
+                self._shared.check(self._lease)
+            self._lease.renewed(asked_at)
+            return found
+
+    async def _led(self, work: Callable[[], Awaitable[T]]) -> T:
+        self._shared.hear(self._lease)
+        return await work()
+
+    def _now(self, name: str, work: Callable[[], Awaitable[T]]) -> T:
+        self._reach(name)
+        return super()._now(name, work)
+
+    def _reach(self, name: str) -> None:
+        if self._world.now < self._life.cut_until:
+            raise Unreachable(f"the state store cannot be reached: {name} changed nothing")
+
+    async def close(self) -> None:
+        """Give the place up, if the state can be reached."""
+        await self._owner.close()
+        if self._world.now >= self._life.cut_until:
+            await self._world.effect(self._life, "lead.release", lambda: self._shared.release(self._lease))
+
+
 @asynccontextmanager
 async def standing_alone() -> AsyncGenerator[SimStore]:
     """Give a store without faults, for the contract, on the event loop that runs."""
     world = World(0, Plan(()), Path())
-    store = SimStore(world, Life(world, 1), MemoryStore())
+    life = Life(world, 1)
+    life.pause = asyncio.sleep
+    store = SimStore(world, life, MemoryStore())
     try:
         yield store
     finally:

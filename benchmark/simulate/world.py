@@ -25,14 +25,23 @@ class Violation(AssertionError):
 
 
 class Life:
-    """One life of a server's process, from its start until it is killed."""
+    """One life of a server's process, from its start until it is killed.
+
+    `silent_until`: it hangs, and does nothing before that time. `cut_until`: it does not reach the state store before that time.
+    """
 
     def __init__(self, world: "World", number: int) -> None:
         self.number = number
         self.loop = SimLoop(world, self)
+        self.pause: Callable[[float], Coroutine[Any, Any, None]] = self.loop.pause
         self.alive = True
         self.ready = False
+        self.began_at = world.now
         self.ready_at = 0.0
+        self.silent_until = 0.0
+        self.cut_until = 0.0
+        self.member: Any = None
+        """What is known of it where several servers share the state."""
         self.engine: Any = None
         self.dataplane: Any = None
         self.lost: list[Callable[[], None]] = []
@@ -51,6 +60,9 @@ class World:
         self._happenings: list[tuple[float, int, Callable[[], None]]] = []
         self._count = 0
         self.life: Life | None = None
+        """The one that leads."""
+        self.lives: list[Life] = []
+        """All that are alive."""
         self.dead: list[Life] = []
         self.effects = 0
         self.steps = 0
@@ -58,7 +70,7 @@ class World:
         self.did: Counter[str] = Counter()
         self._trace = hashlib.sha256()
         self.log: list[str] | None = None
-        self.on_death: Callable[[], None] = lambda: None
+        self.on_death: Callable[[Life], None] = lambda life: None
         self.committed: Callable[[RunRow], None] = lambda row: None
         """Told of every row of a run that is durable now."""
         self.watchers: list[Callable[[], None]] = []
@@ -136,7 +148,7 @@ class World:
 
     async def effect(self, life: Life, name: str, action: Callable[[], T], most_s: float = 0.02) -> T:
         """Do something that the world sees, some time from now; the process may be killed before and after it."""
-        await asyncio.sleep(self.latency(most_s))
+        await life.pause(self.latency(most_s))
         kind = name.partition(" ")[0]
         self.effects += 1
         self.did[kind] += 1
@@ -154,7 +166,7 @@ class World:
             watch()
         if crash == "after":
             await self._die(life, f"after {kind}")
-        await asyncio.sleep(self.latency(most_s))
+        await life.pause(self.latency(most_s))
         if error is not None:
             raise error
         return found  # type: ignore[return-value]
@@ -167,60 +179,86 @@ class World:
         self.kill(life, where)
         await asyncio.get_running_loop().create_future()
 
-    def kill(self, life: Life, where: str) -> None:
-        """End a process; nothing of it goes on."""
+    def kill(self, life: Life, where: str, kind: str = "") -> None:
+        """End a process; nothing of it goes on. `kind`: what this is counted as."""
         if not life.alive:
             return
         life.alive = life.ready = False
-        self.injected[f"kill {where.partition(' ')[0]} an effect" if " " in where else f"kill {where}"] += 1
+        self.injected[kind or f"kill {where.partition(' ')[0]} an effect"] += 1
         self.tell(f"[{life.number}] killed {where}")
         self.dead.append(life)
+        self.lives.remove(life)
         if self.life is life:
             self.life = None
         for lost in life.lost:
             lost()
-        self.on_death()
+        self.on_death(life)
 
     # -- the drive ---------------------------------------------------------------------------------------------------------
 
-    def start(self, main: Callable[[Life], Coroutine[Any, Any, None]]) -> Life:
-        """Start a process."""
-        life = self.life = Life(self, len(self.dead) + 1)
+    def start(self, main: Callable[[Life], Coroutine[Any, Any, None]], *, leads: bool = True) -> Life:
+        """Start a process; `leads`: it is the only server."""
+        life = Life(self, len(self.dead) + len(self.lives) + 1)
+        self.lives.append(life)
+        if leads:
+            self.life = life
         self.tell(f"[{life.number}] starts")
         life.loop.create_task(main(life))
         return life
 
+    def hang(self, life: Life, for_s: float) -> None:
+        """Let a process do nothing for a while."""
+        life.silent_until = max(life.silent_until, self.now + for_s)
+        self.after(for_s, lambda: None)  # time must not pass by its waking up
+
     def run(self, until: float, done: Callable[[], bool] = lambda: False) -> None:
         """Let time pass until then, or until `done`."""
         while True:
-            life = self.life
-            while life is not None and life.alive and life.loop.ready:
-                self.steps += 1
-                if self.steps > MOST_STEPS:
-                    self.never(f"{MOST_STEPS} callbacks did not bring it to an end")
-                life.loop.step()
-                if self._seen is not None:
-                    raise self._seen
-                if life.loop.faults:
-                    self.never(f"an error that nobody took: {life.loop.faults[0]}")
+            while any([self._drive(life) for life in tuple(self.lives)]):
+                pass
             if self.ended or done():
                 return
             self._pass(until)
             if self.now >= until:
                 return
 
+    def _drive(self, life: Life) -> bool:
+        """Let a process do what it can do now; return whether it did something."""
+        loop, before = life.loop, self.steps
+        ready, step, faults = loop.ready, loop.step, loop.faults
+        if not ready or life.silent_until > self.now:
+            return False
+        with loop.entered():
+            while ready and life.alive and life.silent_until <= self.now:
+                self.steps += 1
+                if self.steps > MOST_STEPS:
+                    self.never(f"{MOST_STEPS} callbacks did not bring it to an end")
+                step()
+                if self._seen is not None:
+                    raise self._seen
+                if faults:
+                    self.never(f"an error that nobody took: {faults[0]}")
+        return self.steps > before
+
     def _pass(self, until: float) -> None:
-        timer = self.life.loop.next_at() if self.life is not None else None
-        times = [until, *([timer] if timer is not None else []), *(entry[0] for entry in self._happenings[:1])]
-        self.now = max(self.now, min(times))
-        while self._happenings and self._happenings[0][0] <= self.now:
-            heapq.heappop(self._happenings)[2]()
-        if self.life is not None:
-            self.life.loop.wake()
+        now = until
+        for life in self.lives:
+            timer = life.loop.next_at()
+            if timer is not None and timer < now and life.silent_until <= self.now:
+                now = timer
+        happenings = self._happenings
+        if happenings and happenings[0][0] < now:
+            now = happenings[0][0]
+        self.now = now = max(self.now, now)
+        while happenings and happenings[0][0] <= now:
+            heapq.heappop(happenings)[2]()
+        for life in self.lives:
+            if life.silent_until <= now:
+                life.loop.wake()
 
     def close(self) -> None:
         """Let go of all processes."""
         self.ended = True
-        for life in [*self.dead, *([self.life] if self.life is not None else [])]:
+        for life in [*self.dead, *self.lives]:
             life.alive = False
             life.loop.abandon()

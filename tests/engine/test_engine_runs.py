@@ -234,6 +234,37 @@ def test_what_a_pod_wrote_is_saved_though_its_end_is_told_late_after_a_restart(t
     asyncio.run(scenario())
 
 
+def test_a_step_whose_outputs_are_gone_can_be_run_again(tmp_path: Path) -> None:
+    """Its pod had ended on a machine that is lost: the node is an Error, and a retry starts a pod."""
+    (tmp_path / "out").write_bytes(b"result")
+
+    def script(pod: Pod) -> ScriptedEnd:
+        made = CollectedArtifact(name="out", source=str(tmp_path / "out"), size_bytes=6)
+        return ScriptedEnd(end=PodEnd(key=pod.key, exit_code=0, started_at=1.0, finished_at=2.0, artifacts=(made,)))
+
+    async def scenario() -> None:
+        world = World(tmp_path, script)
+        out = ObjectRef(remote="far", path="out")
+        world.far.script(out, Script(gate=asyncio.Event()))
+        async with world.engine() as engine:
+            row = await engine.create(workflow(ONE_WITH_OUTPUT))
+            while not world.far.seen.stored:
+                await asyncio.sleep(0.005)
+        world.far.script(out, None)
+        world.machine.pods.clear()
+        for kind in ("stageout", "lease", "replica"):
+            world.store._documents.pop(kind, None)
+        async with world.engine() as engine:
+            failed = await phase(engine, row.uid, "Failed", "Error")
+            assert "outputs cannot be saved" in text(failed)
+            (tmp_path / "out").write_bytes(b"result")
+            await engine.send(row.uid, RetryRequested())
+            await phase(engine, row.uid, "Succeeded")
+        assert world.far.get(out) == b"result"
+
+    asyncio.run(scenario())
+
+
 def test_a_start_ends_pods_of_runs_that_have_ended_and_withdraws_these(tmp_path: Path) -> None:
     async def scenario() -> None:
         world = World(tmp_path, well)

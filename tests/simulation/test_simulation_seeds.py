@@ -9,16 +9,18 @@ from pathlib import Path
 
 import pytest
 from benchmark.simulate.far import FarStores, SimStorage
-from benchmark.simulate.plan import Fault, Plan
+from benchmark.simulate.plan import LEADER, Fault, Plan, draw_group
 from benchmark.simulate.pods import Machine, SimExecutor
 from benchmark.simulate.shrink import shrink
-from benchmark.simulate.simulator import Outcome, drawn, simulate
+from benchmark.simulate.simulator import Outcome, drawn, run, simulate
 from benchmark.simulate.store import standing_alone
 from benchmark.simulate.world import Life, Violation, World
 
+from jitflow.bootstrap import sharing
 from jitflow.model.data import ObjectRef
 from jitflow.model.pods import Pod, PodImage
 from jitflow.ports.store import StateStore
+from jitflow.stores import Lease
 from jitflow.testing.store_contract import StateStoreContract
 
 pytestmark = pytest.mark.pure
@@ -146,3 +148,67 @@ def test_a_pod_that_ended_well_may_not_begin_again(tmp_path: Path) -> None:
     with pytest.raises(Violation, match="started again"):
         world.run(60.0)
     world.close()
+
+
+# -- several servers ---------------------------------------------------------------------------------------------------------
+
+
+def seeds_of(share: str, count: int, servers: int = 2) -> list[int]:
+    """Return seeds in which so many servers or more share a state in a way."""
+    groups = ((seed, draw_group(seed)) for seed in range(600))
+    return [seed for seed, group in groups if group and group.share == share and group.count >= servers][:count]
+
+
+def with_faults(seed: int, *faults: Fault) -> Outcome:
+    return run(seed, faults, drawn(seed)[1])
+
+
+def test_a_third_of_the_seeds_has_several_servers() -> None:
+    groups = [draw_group(seed) for seed in range(600)]
+    shared = [group for group in groups if group is not None]
+    assert 150 < len(shared) < 250
+    assert {(group.count, group.share) for group in shared} == {(n, share) for n in (2, 3) for share in ("home", "anywhere")}
+    kinds = {fault.kind for seed in range(600) if groups[seed] for fault in drawn(seed)[0]}
+    assert kinds >= set(LEADER)
+
+
+def test_a_leader_that_hangs_is_taken_over_and_changes_nothing_when_it_wakes_up() -> None:
+    for share in ("home", "anywhere"):
+        outcomes = [with_faults(seed, Fault(kind="leader hangs", at=30, for_s=30)) for seed in seeds_of(share, 6)]
+        assert [outcome.wrong for outcome in outcomes] == [""] * 6
+        assert all(outcome.taken >= 2 for outcome in outcomes)
+        ended = sum(outcome.injected.get("killed by who takes over", 0) for outcome in outcomes)
+        assert ended == (6 if share == "home" else 0)
+
+
+def test_one_that_dies_while_it_takes_over_is_taken_over_too() -> None:
+    """It dies at each of its first effects; the leader hangs meanwhile, and would hold the home that they have in common."""
+    seed = seeds_of("home", 1, servers=3)[0]
+    for at in range(1, 7):
+        faults = (Fault(kind="leader hangs", at=30, for_s=90), Fault(kind="taker killed", at=at, how="after"))
+        outcome = with_faults(seed, *faults)
+        assert (outcome.wrong, outcome.taken >= 2) == ("", True)
+
+
+def test_pods_that_outlive_their_lease_are_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Machine, "let_run", lambda self, until: None)
+    seen = [
+        with_faults(seed, Fault(kind="leader hangs", at=at, for_s=30)).wrong
+        for seed in seeds_of("anywhere", 6)
+        for at in (25, 45)
+    ]
+    assert any("leads while pods run" in wrong for wrong in seen)
+
+
+def test_a_lease_that_is_believed_for_too_long_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A leader is cut off that counts from when it was answered, rather than from when it asked, and a little more."""
+    renewed = Lease.renewed
+    monkeypatch.setattr(Lease, "renewed", lambda self, asked_at: renewed(self, asked_at + 2.0))
+    seen = [with_faults(seed, Fault(kind="leader hangs", at=30, for_s=30)).wrong for seed in seeds_of("anywhere", 3)]
+    assert any(" may, for " in wrong for wrong in seen)
+
+
+def test_a_server_that_does_not_take_over_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sharing, "may_lead", lambda lead, home: not lead.id)
+    seen = [with_faults(seed, Fault(kind="leader hangs", at=30, for_s=100)).wrong for seed in seeds_of("anywhere", 6)]
+    assert any("nobody has taken over" in wrong for wrong in seen)

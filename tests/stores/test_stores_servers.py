@@ -1,17 +1,25 @@
 """Servers that share a state: the contract on PostgreSQL, MongoDB and in memory."""
 
+import asyncio
 import os
+import subprocess
 from collections.abc import Iterator
-from contextlib import AbstractAsyncContextManager, nullcontext
+from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext
+from typing import Any
 
 import psycopg
+import pymongo
 import pytest
+from msgspec.structs import replace
 
+from jitflow.bootstrap.stack import settle_in
 from jitflow.ports.errors import Broken
 from jitflow.ports.servers import LEASE_S, Lead, Servers, may_lead
 from jitflow.ports.store import StateStore
 from jitflow.stores import Lease, open_servers, open_store
+from jitflow.stores import _process as processes
 from jitflow.testing.memory_servers import MemoryServers, MemoryState
+from jitflow.testing.memory_store import MemoryStore
 from jitflow.testing.mongodb_server import RUNNING, MongodbServer, RunningServer, find_program, mongodb_server
 from jitflow.testing.postgresql_server import PostgresqlServer, find_programs, postgresql_server
 from jitflow.testing.servers_contract import Clock, ServersContract
@@ -28,6 +36,30 @@ def mongodb() -> Iterator[MongodbServer | RunningServer]:
     url = os.environ.get(RUNNING)
     with nullcontext(RunningServer(url)) if url else mongodb_server() as started:
         yield started
+
+
+class Watching(Lease):
+    """A lease that notes whether a process lived when its place was taken."""
+
+    def __init__(self, process: subprocess.Popen[bytes], *, home: str, silent: str = "") -> None:
+        super().__init__(home=home, share="home", silent=silent)
+        self._process = process
+        self.lived: list[bool] = []
+
+    def taken(self, asked_at: float, epoch: int, *, before: str, since: int = 0) -> None:
+        self.lived.append(self._process.poll() is None)
+        super().taken(asked_at, epoch, before=before, since=since)
+
+
+@contextmanager
+def sleeper() -> Iterator[tuple[subprocess.Popen[bytes], str]]:
+    """Run a process that stands for a server of the home `/one` that hangs, and give it with what a store keeps of it."""
+    with subprocess.Popen(["sleep", "60"]) as process:
+        try:
+            own = processes.this_process(Lease(home="/one", share="home"))
+            yield process, processes.encode(replace(own, pid=process.pid, started=processes._started(process.pid)))
+        finally:
+            process.kill()
 
 
 class _InDatabase(ServersContract):
@@ -48,6 +80,22 @@ class TestPostgresql(_InDatabase):
         with psycopg.connect(state, autocommit=True) as connection:
             connection.execute("UPDATE holder SET renewed_at = renewed_at - interval '11 s'")
 
+    def test_a_server_that_hangs_is_ended_before_its_place_is_taken(self) -> None:
+        """If the one that takes over died between, nobody would know any more which process still holds the home."""
+
+        async def scenario(state: str) -> None:
+            with sleeper() as (process, holder):
+                async with self.store(state, Lease(home="/one", share="home")):
+                    pass
+                with psycopg.connect(state, autocommit=True) as connection:
+                    row = "owner = 'hangs', process = %s, renewed_at = renewed_at - interval '11 s'"
+                    connection.execute(f"UPDATE holder SET {row}", (holder,))
+                lease = Watching(process, home="/one")
+                async with self.store(state, lease):
+                    assert lease.lived == [False]
+
+        self.play(scenario)
+
 
 @pytest.mark.skipif(not (find_program() or os.environ.get(RUNNING)), reason="needs mongod, or SecantusDB")
 class TestMongodb(_InDatabase):
@@ -60,6 +108,21 @@ class TestMongodb(_InDatabase):
     async def fall_silent(self, state: str, lease: Lease) -> None:
         async with self.servers(state) as servers:
             lease.silent = (await servers.lead()).mark
+
+    def test_a_server_that_hangs_is_ended_before_its_place_is_taken(self) -> None:
+        async def scenario(state: str) -> None:
+            with sleeper() as (process, holder):
+                async with self.store(state, Lease(home="/one", share="home")):
+                    pass
+                with pymongo.MongoClient[dict[str, Any]](state) as client:
+                    hangs = {"$set": {"owner": "hangs", "process": holder}}
+                    assert client.get_default_database().meta.update_one({"_id": "holder"}, hangs).matched_count
+                async with self.servers(state) as servers:
+                    lease = Watching(process, home="/one", silent=(await servers.lead()).mark)
+                async with self.store(state, lease):
+                    assert lease.lived == [False]
+
+        self.play(scenario)
 
 
 class TestMemory(ServersContract):
@@ -110,3 +173,33 @@ def test_a_lease_without_others_never_ends() -> None:
     clock.at += LEASE_S
     with pytest.raises(Broken, match="not heard of"):
         shared.check()
+
+
+def test_a_home_that_was_taken_into_use_halfway_is_taken_into_use_again() -> None:
+    """Where its server was killed before it had forgotten what the home had promised."""
+
+    async def scenario() -> None:
+        state = MemoryState(Clock())
+        nears = {home: MemoryStore() for home in ("/one", "/two")}
+        told: list[str] = []
+
+        async def lead(home: str, *, killed: bool = False) -> None:
+            async def start_over() -> None:
+                told.append(home)
+                if killed:
+                    raise KeyboardInterrupt
+
+            lease = Lease(home=home, share="anywhere")
+            async with state.open(lease):
+                await settle_in(lease, nears[home], start_over, lambda until: None)
+
+        for home in ("/one", "/one", "/two", "/two"):
+            await lead(home)
+        assert told == ["/two"]
+        with pytest.raises(KeyboardInterrupt):
+            await lead("/one", killed=True)
+        for home in ("/one", "/one", "/two"):
+            await lead(home)
+        assert told == ["/two", "/one", "/one", "/two"]
+
+    asyncio.run(scenario())

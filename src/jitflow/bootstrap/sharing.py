@@ -6,8 +6,8 @@ import os
 import platform
 import ssl
 import time
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from importlib.metadata import version
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -62,7 +62,14 @@ async def open_shared(settings: Settings, listens_at: str) -> AsyncGenerator[Sta
             began_at=time.time(),
         )
         check_fits(member, await servers.lead(), await servers.members())
-        standing = Standing(settings, servers, member, lease, peer=vault.token_of("token of peers: servers"))
+
+        @asynccontextmanager
+        async def led(sharing: Sharing) -> AsyncGenerator[Stack]:
+            async with open_stack(settings, sharing) as stack:
+                home.write_server(listens_at)
+                yield stack
+
+        standing = Standing(servers, member, lease, led, peer=vault.token_of("token of peers: servers"))
         forward = Forward(
             leader=lambda: standing.leader,
             own=lambda: standing.own.app if standing.own is not None else None,
@@ -72,7 +79,7 @@ async def open_shared(settings: Settings, listens_at: str) -> AsyncGenerator[Sta
             verify=_verifying(settings),
         )
         owner = Owner(standing.failed)
-        owner.spawn(standing.run(home, listens_at), "lead or stand by")
+        owner.spawn(standing.run(), "lead or stand by")
 
         def drain() -> None:
             forward.end_streams()
@@ -92,12 +99,28 @@ async def open_shared(settings: Settings, listens_at: str) -> AsyncGenerator[Sta
 class Standing:
     """Whether this server leads, and which one does otherwise."""
 
-    def __init__(self, settings: Settings, servers: Servers, member: Member, lease: Lease, *, peer: str) -> None:
-        """Begin with nobody known; `peer`: what servers show each other."""
-        self._settings = settings
+    def __init__(
+        self,
+        servers: Servers,
+        member: Member,
+        lease: Lease,
+        led: Callable[[Sharing], AbstractAsyncContextManager[Stack]],
+        *,
+        peer: str,
+    ) -> None:
+        """Begin with nobody known.
+
+        Args:
+            servers: where servers tell of themselves.
+            member: what this one tells.
+            lease: under which it leads.
+            led: takes the lead and puts this server's parts together, for the time of the context.
+            peer: what servers show each other.
+        """
         self._servers = servers
         self._member = member
         self._lease = lease
+        self._led = led
         self.peer = peer
         self.own: Stack | None = None
         """This server's own parts, while it leads."""
@@ -112,7 +135,7 @@ class Standing:
         self.error = error
         self.ended.set()
 
-    async def run(self, home: Home, listens_at: str) -> None:
+    async def run(self) -> None:
         """Stand by, then lead, until `stopping`.
 
         Raises:
@@ -125,8 +148,7 @@ class Standing:
                 self._lease.silent = lead.mark if lead.id else ""
                 sharing = Sharing(lease=self._lease, peer=self.peer, members=self.infos)
                 try:
-                    async with open_stack(self._settings, sharing) as stack:
-                        home.write_server(listens_at)
+                    async with self._led(sharing) as stack:
                         self.own = stack
                         _log.info("this server leads", epoch=self._lease.epoch)
                         await self._until_lost()

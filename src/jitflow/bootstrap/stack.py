@@ -4,8 +4,9 @@ import asyncio
 import math
 import os
 import platform
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
@@ -31,7 +32,7 @@ from jitflow.bootstrap.home import Home
 from jitflow.bootstrap.keys import source_of
 from jitflow.bootstrap.rclones import lanes_of
 from jitflow.bootstrap.remotes import ARTIFACTS, Registry, configured
-from jitflow.bootstrap.state import open_stores, start_over
+from jitflow.bootstrap.state import SETTLED, open_stores, start_over
 from jitflow.bootstrap.system import RandomIds, SystemClock
 from jitflow.bootstrap.tracing import open_tracing
 from jitflow.bootstrap.vault import Vault
@@ -66,6 +67,7 @@ from jitflow.objects import MemoStore, ObjectStore
 from jitflow.ports.dataplane import Quota
 from jitflow.ports.executor import Executor
 from jitflow.ports.primary import Primary
+from jitflow.ports.store import StateStore
 from jitflow.settings import RetentionSettings, Settings, SettingsError, parse_bytes, parse_span_s
 from jitflow.storage.credentials import Credentials
 from jitflow.storage.lanes import Lanes
@@ -315,22 +317,39 @@ async def _open_state(
     """Open the stores (see `open_stores`); where other machines share the state, pods live only as long as the lease."""
     if sharing is None:
         return await open_stores(settings, home, stack)
-    lease = sharing.lease
-    store, near = await open_stores(settings, home, stack, lease)
-    if lease.share == ANYWHERE:
-        if not lease.continues:
-            await start_over(home, near)
-        lease.on_renewal(PodLease(home, lease).renewed)
+    store, near = await open_stores(settings, home, stack, sharing.lease)
+    await settle_in(sharing.lease, near, lambda: start_over(home, near), partial(write_lease, home.pods))
     return store, near
+
+
+async def settle_in(
+    lease: Lease, near: StateStore, start_over: Callable[[], Awaitable[None]], let_run: Callable[[float], None]
+) -> None:
+    """Begin to lead with a home, before anything in it is used.
+
+    Args:
+        lease: under which the server leads.
+        near: the store of what lies in the home.
+        start_over: forgets what the home had promised; called where a server with another home has led since the last one of this
+            home that came so far. One that was killed before has changed nothing here.
+        let_run: lets the home's pods run until a time of the lease's clock.
+    """
+    if lease.share != ANYWHERE:
+        return
+    settled = await near.get(SETTLED, "epoch")
+    if not lease.continues or int(settled or 0) < lease.since:
+        await start_over()
+    await near.put(SETTLED, [("epoch", str(lease.epoch).encode())])
+    lease.on_renewal(PodLease(lease, let_run).renewed)
 
 
 class PodLease:
     """Lets pods run as long as the lease of their server, a little less."""
 
-    def __init__(self, home: Home, lease: Lease) -> None:
-        """Write it where the pods of this home look."""
-        self._home = home
+    def __init__(self, lease: Lease, let_run: Callable[[float], None]) -> None:
+        """Tell `let_run` until when."""
         self._lease = lease
+        self._let_run = let_run
         self._written = 0.0
 
     def renewed(self) -> None:
@@ -338,7 +357,7 @@ class PodLease:
         if self._lease.until - self._written < _PODS_EVERY_S:
             return
         try:
-            write_lease(self._home.pods, self._lease.until - PODS_EARLIER_S)
+            self._let_run(self._lease.until - PODS_EARLIER_S)
         except OSError as error:
             _log.error("the lease of pods cannot be written", error)
         else:
@@ -346,11 +365,19 @@ class PodLease:
 
 
 async def _stop(engine: Engine, plugins: WorkflowPlugins, sharing: Sharing | None) -> None:
-    if sharing is not None and sharing.lease.share == ANYWHERE:
-        # Pods go on that another machine's server could not adopt: it waits until they end with the lease.
-        sharing.lease.keeps = engine.pods_held > 0
+    if sharing is not None:
+        let_go(sharing.lease, engine)
     await plugins.finish()
     await engine.close()
+
+
+def let_go(lease: Lease, engine: Engine) -> None:
+    """Decide whether the lead is given back when this server ends, or runs out.
+
+    Where pods go on that another machine's server could not adopt, that one waits until they end with the lease.
+    """
+    if lease.share == ANYWHERE:
+        lease.keeps = engine.pods_held > 0
 
 
 def servers_view(home: Home, service: Service, sharing: Sharing | None) -> ServersView:

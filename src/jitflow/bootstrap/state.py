@@ -12,7 +12,10 @@ from jitflow.stores import Lease, PatientStore, is_file, open_store, url_of
 from jitflow.stores.sqlite import SqliteStore
 
 ORIGIN = "origin"
-NEAR_KINDS = frozenset({*LOCAL_KINDS, ORIGIN})
+SETTLED = "settled"
+"""With which epoch of the lead the home's disk was last taken into use, where servers with other homes lead too."""
+
+NEAR_KINDS = frozenset({*LOCAL_KINDS, ORIGIN, SETTLED})
 """Documents about what lies on this machine's disk: they stay in the home's own file, whatever holds the state."""
 
 
@@ -53,7 +56,12 @@ async def start_over(home: Home, near: StateStore) -> None:
     Their pods here have ended with the lease, their outputs that wait here are an earlier attempt's. Copies of far objects stay;
     whether they are still right is looked at before anybody reads them.
     """
+    await forget_promises(near)
+    discard_pods(home.pods)
+
+
+async def forget_promises(near: StateStore) -> None:
+    """Forget all that says what is promised to workflows."""
     for kind in _PROMISED:
         if documents := await near.items(kind):
             await near.put(kind, [(key, None) for key, _ in documents])
-    discard_pods(home.pods)

@@ -290,7 +290,7 @@ class Engine:
                 self._pods.ended(run.uid, effect.node_id, end, good=machine.is_good(run.state, effect.node_id))
             elif not self._pods.survives(run.uid, effect.node_id):  # else its end is told again, a little later
                 lost = "the pod's directory is gone: its outputs cannot be saved any more"
-                self._runs.post(run.uid, OutputsSaved(node_id=effect.node_id, error=lost))
+                self._pods.lost(run.uid, effect.node_id, lost)
         for effect in surviving:
             self._performer.perform(run, effect)
         for effect in run.open_effects.values():

@@ -259,6 +259,13 @@ class PodKeeper:
         if not outputs:
             self._saved(uid, node_id, key, "")
 
+    def lost(self, uid: str, node_id: str, error: str) -> None:
+        """What an ended pod has written is not there any more: it holds nothing, and the node may be run again."""
+        key = pod_key(uid, node_id)
+        if (pod := self._pods.get(key)) is not None:
+            self._drop(key, pod)
+        self._post(uid, OutputsSaved(node_id=node_id, error=error))
+
     def ended_late(self, uid: str, node_id: str) -> None:
         """A pod of a run that is closed already has ended (it was being killed): give back what it held."""
         key = pod_key(uid, node_id)

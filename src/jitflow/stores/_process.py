@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from jitflow.ports.errors import InUse
 from jitflow.ports.servers import LEASE_S, RENEW_S, Lead, may_lead
-from jitflow.stores.lease import Lease
+from jitflow.stores.lease import Lease, since_of
 
 HOLD_S = LEASE_S
 """A holder that has not been heard of for so long has died, or is cut off: another server may take its place."""
@@ -22,7 +22,10 @@ _END_S = 5.0
 
 
 class Process(Struct, frozen=True, kw_only=True):
-    """A process of a machine since its start, and the server that it is: its data home, and with whom it shares the state."""
+    """A process of a machine since its start, and the server that it is: its data home, and with whom it shares the state.
+
+    `since`: the epoch since which servers of this home have had the state, one after the other; 0: that is not known.
+    """
 
     host: str
     space: str
@@ -31,17 +34,29 @@ class Process(Struct, frozen=True, kw_only=True):
     started: str
     home: str = ""
     share: str = ""
+    since: int = 0
 
     def says(self) -> str:
         """Return it for people."""
         return f"process {self.pid} on {self.host}"
 
 
-def this_process(lease: Lease | None = None, before: Process | None = None) -> Process:
-    """Return who we are. Whoever has no home, as a command that looks through the state, keeps that of who held it before."""
+def this_process(lease: Lease | None = None, before: Process | None = None, *, epoch: int = 0) -> Process:
+    """Return who we are, and take the place as number `epoch`.
+
+    Whoever has no home, as a command that looks through the state, keeps that of who held it before.
+    """
     home, share = (lease.home, lease.share) if lease is not None else ("", "")
-    home = home or (before.home if before is not None else "")
-    return Process(host=platform.node(), space=_space(), pid=os.getpid(), started=_started(os.getpid()), home=home, share=share)
+    earlier, since = (before.home, before.since) if before is not None else ("", 0)
+    return Process(
+        host=platform.node(),
+        space=_space(),
+        pid=os.getpid(),
+        started=_started(os.getpid()),
+        home=home or earlier,
+        share=share,
+        since=since_of(epoch, home=home, before=earlier, since=since),
+    )
 
 
 def lead_of(owner: str, text: str, *, epoch: int, age_s: float, mark: str) -> Lead:

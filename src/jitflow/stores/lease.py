@@ -13,6 +13,11 @@ def boot_time() -> float:
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
+def since_of(epoch: int, *, home: str, before: str, since: int) -> int:
+    """Return since which epoch a home has the place that takes it now (see `Lease.taken`)."""
+    return since if not home or before in {"", home} else epoch
+
+
 class Lease:
     """What the store tells of the place that it holds. Without `share` there is no other server that waits for it.
 
@@ -23,6 +28,7 @@ class Lease:
         silent: the mark (see `Lead`) of a leader that was seen to be silent for long enough, for stores that know no time.
         epoch: how often the place has changed hands, this time included.
         continues: whether whoever held it before had the same home.
+        since: the epoch since which servers of this home have held it one after the other; 0: that is not known.
         keeps: whether it is to run out, rather than to be given back, when the store is closed.
         lost: why it is held no more.
         ends_by_itself: whether nothing may be done any more when it was not renewed in time, though nobody has said that it is
@@ -39,6 +45,7 @@ class Lease:
         self.silent = silent
         self.epoch = 0
         self.continues = True
+        self.since = 0
         self.keeps = False
         self.lost = ""
         self.ends_by_itself = share == "anywhere"
@@ -46,10 +53,14 @@ class Lease:
         self.now = now
         self._listeners: list[Callable[[], None]] = []
 
-    def taken(self, asked_at: float, epoch: int, *, before: str) -> None:
-        """The place is held from now on; `before`: the home of who had it before, empty if that is not known."""
+    def taken(self, asked_at: float, epoch: int, *, before: str, since: int = 0) -> None:
+        """The place is held from now on.
+
+        `before`: the home of who had it before, empty if that is not known; `since`: from which epoch on that home had it.
+        """
         self.epoch = epoch
         self.continues = before in {"", self.home}
+        self.since = since_of(epoch, home=self.home, before=before, since=since)
         self.renewed(asked_at)
 
     def renewed(self, asked_at: float) -> None:

@@ -93,21 +93,23 @@ class MongodbStore(BatchedStore):
         first: dict[str, Any] | None = None
         until = time.monotonic() + processes.HOLD_S
         while True:
-            asked_at = self._lease.now()
             held = await self._db.meta.find_one({"_id": "holder"}) or dict(NO_HOLDER)
             holder = processes.decode(held["process"])
             lead = lead_in(held, age_s=0.0)
             if processes.may_take(lead, self._lease) or time.monotonic() > until:
+                # First: if this process dies now, whoever comes next has to know of it too.
+                await processes.end(holder if lead.id else None, self._lease)
+                asked_at = self._lease.now()
+                process = processes.this_process(self._lease, holder, epoch=lead.epoch + 1)
                 own = {
                     "owner": self._owner_id,
-                    "process": processes.encode(processes.this_process(self._lease, holder)),
+                    "process": processes.encode(process),
                     "beat": held["beat"] + 1,
                     "epoch": lead.epoch + 1,
                 }
                 place = {"_id": "holder", "owner": held["owner"], "beat": held["beat"]}
                 if (await self._db.meta.update_one(place, {"$set": own})).matched_count:
-                    self._lease.taken(asked_at, lead.epoch + 1, before=lead.home)
-                    await processes.end(holder if lead.id else None, self._lease)
+                    self._lease.taken(asked_at, lead.epoch + 1, before=lead.home, since=process.since)
                     return
             elif processes.lives(holder) or (first is not None and held["beat"] != first["beat"]):
                 raise processes.in_use(self.place, holder)

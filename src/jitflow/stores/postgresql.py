@@ -81,16 +81,18 @@ class PostgresqlStore(BatchedStore):
         """
         before_s = math.inf
         while True:
-            asked_at = self._lease.now()
             owner, process, age_s, batch, epoch = await one(connection, "look_at_holder")
             holder = processes.decode(process)
             lead = processes.lead_of(owner, process, epoch=epoch, age_s=age_s, mark=f"{owner} {batch}")
             if processes.may_take(lead, self._lease):
-                own = processes.encode(processes.this_process(self._lease, holder))
-                cursor = await connection.execute(QUERIES["take_hold"], (self._owner_id, own, owner, batch))
+                # First: if this process dies now, whoever comes next has to know of it too.
+                await processes.end(holder if owner else None, self._lease)
+                asked_at = self._lease.now()
+                own = processes.this_process(self._lease, holder, epoch=epoch + 1)
+                taken = (self._owner_id, processes.encode(own), owner, batch)
+                cursor = await connection.execute(QUERIES["take_hold"], taken)
                 if cursor.rowcount:
-                    self._lease.taken(asked_at, epoch + 1, before=lead.home)
-                    await processes.end(holder if owner else None, self._lease)
+                    self._lease.taken(asked_at, epoch + 1, before=lead.home, since=own.since)
                     return
             elif age_s < before_s < math.inf or processes.lives(holder):
                 raise processes.in_use(self.place, holder)
