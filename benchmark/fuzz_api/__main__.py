@@ -49,7 +49,11 @@ def main() -> int:
 def finite(document: dict[str, Any]) -> list[str]:
     """Return the ids of the operations whose answers end."""
     found = [one for methods in document["paths"].values() for one in methods.values()]
-    return [one["operationId"] for one in found if "text/event-stream" not in one["responses"]["200"].get("content", {})]
+    return [one["operationId"] for one in found if not any(map(_is_stream, one["responses"].values()))]
+
+
+def _is_stream(answer: dict[str, Any]) -> bool:
+    return "text/event-stream" in answer.get("content", {})
 
 
 def fuzz(server: Server, document: Path, wanted: list[str], *, each: int, seed: int, folder: Path) -> tuple[int, int]:
