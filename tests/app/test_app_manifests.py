@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from jitflow.app.manifests import MAX_KNOWN_BYTES, KnownManifests
+from jitflow.app.manifests import MAX_KNOWN_BYTES, KnownManifests, read_workflow
 from jitflow.model import argo
 from jitflow.model.problems import Refused
 from jitflow.testing.fake_engine import World
@@ -60,3 +60,43 @@ def test_what_was_refused_is_refused_again():
                     await known.read(text, namespace="a")
 
     asyncio.run(scenario())
+
+
+PARAMETERS: list[Any] = [
+    [{"name": "run", "value": "1"}],
+    [{"name": "run", "value": "2"}],
+    [{"name": "run", "value": "2", "enum": ["1", "3"]}],
+    [{"name": "run", "value": 3}],
+    [{"name": "run", "valu": "3"}],
+    [{"name": "run"}],
+    [],
+    None,
+    "text",
+    [{"name": "run", "value": "{{workflow.name}}"}, {"name": "other", "value": "x" * 2000}],
+]
+
+
+@pytest.mark.parametrize("change", [{}, {"entrypoint": "no"}, {"nonsense": 1}, {"templates": [{"name": 7}]}, {"priority": 2**70}])
+def test_only_arguments_are_read_anew_and_what_comes_of_it_is_the_same(change: dict[str, Any]):
+    """The rest is known from the first manifest on: each is what reading all of it gives, or refused with the same words."""
+
+    def outcome(body: dict[str, Any] | bytes) -> object:
+        try:
+            return read_workflow(body, namespace="a")
+        except Refused as error:
+            return str(error)
+
+    for parameters in PARAMETERS:
+        manifest = {"metadata": {"name": "one"}, "spec": {**SPEC, **change, "arguments": {"parameters": parameters}}}
+        whole = outcome(manifest)
+        for _ in range(2):
+            assert outcome(msgspec.json.encode(manifest)) == whole
+
+
+def test_what_only_differs_in_its_arguments_shares_its_templates():
+    first, second = (
+        read_workflow(msgspec.json.encode({"metadata": {"name": "one"}, "spec": {**SPEC, "arguments": {"parameters": each}}}))
+        for each in PARAMETERS[:2]
+    )
+    assert first.spec.templates is second.spec.templates
+    assert first.spec.arguments != second.spec.arguments

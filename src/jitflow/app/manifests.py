@@ -3,8 +3,8 @@
 import asyncio
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from functools import partial
-from typing import Any, Protocol
+from functools import lru_cache, partial
+from typing import Any, Protocol, cast
 
 import msgspec
 from msgspec.structs import replace
@@ -107,7 +107,38 @@ def read_workflow(
 def _documents(manifest: Manifest, source: str) -> tuple[spec.Document, ...]:
     if isinstance(manifest, str):
         return spec.load(manifest, source)
-    return (spec.from_json(_decoded(manifest) if isinstance(manifest, bytes) else dict(manifest), kind="Workflow"),)
+    decoded = _decoded(manifest) if isinstance(manifest, bytes) else dict(manifest)
+    if isinstance(manifest, bytes) and len(manifest) <= MAX_KNOWN_BYTES and (apart := _arguments_apart(decoded)) is not None:
+        return (_of_parts(decoded, *apart),)
+    return (spec.from_json(decoded, kind="Workflow"),)
+
+
+def _arguments_apart(manifest: dict[str, Any]) -> tuple[dict[str, Any], Any] | None:
+    """Return a manifest without its arguments, and these; None if it has none."""
+    inner = manifest.get("spec")
+    if not isinstance(inner, dict) or "arguments" not in inner:
+        return None
+    rest = cast("dict[str, Any]", inner).copy()
+    arguments = rest.pop("arguments")
+    return {**manifest, "spec": rest}, arguments
+
+
+def _of_parts(manifest: dict[str, Any], rest: dict[str, Any], arguments: Any) -> spec.Document:
+    """Read a manifest whose arguments may be all that is new about it: the rest is read once. What is valid is not looked at."""
+    try:
+        known = _read_rest(msgspec.msgpack.encode(rest))
+        read = spec.from_json({"spec": {"arguments": arguments}}, kind="Workflow")
+    except (Refused, msgspec.MsgspecError, OverflowError):
+        return spec.from_json(manifest, kind="Workflow")  # which tells all problems
+    workflow, given = known.manifest, read.manifest
+    if not isinstance(workflow, argo.Workflow) or not isinstance(given, argo.Workflow):
+        return spec.from_json(manifest, kind="Workflow")
+    return replace(known, manifest=replace(workflow, spec=replace(workflow.spec, arguments=given.spec.arguments)))
+
+
+@lru_cache(maxsize=MAX_KNOWN)
+def _read_rest(encoded: bytes) -> spec.Document:
+    return spec.from_json(msgspec.msgpack.decode(encoded), kind="Workflow")
 
 
 def _decoded(text: bytes) -> dict[str, Any]:
