@@ -94,6 +94,8 @@ class Identity(Struct, frozen=True, kw_only=True):
 
     def may(self, permission: Permission, namespace: str) -> bool:
         """Return whether a permission is held in a namespace; `*`: in all."""
+        if not self.scopes and self.grants.get(ALL) is Role.ADMIN:
+            return True
         return self._in_scope(permission) and self._rank(namespace) >= _RANK[LOWEST[permission]]
 
     def may_somewhere(self, permission: Permission) -> bool:

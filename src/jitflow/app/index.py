@@ -132,7 +132,9 @@ class RunIndex:
         return heapq.merge(*both, key=_created_at, reverse=True)
 
     def _newest_of(self, rows: _Rows, namespace: str, name: str) -> RunRow | None:
-        uids = self._by_name.get((namespace, name), ())
+        uids = self._by_name.get((namespace, name))
+        if not uids:
+            return None
         return next((rows.get(uid) for uid in reversed(uids) if uid in rows), None)
 
     def standing(self, namespace: str, selects: Callable[[RunRow], bool], after: int | None) -> "Standing":

@@ -43,6 +43,11 @@ class _Whole:
         if self._size >= _MAX_HELD_BYTES:  # the transport counts what a slow reader has not taken
             self._flush()
 
+    def write_now(self, data: bytes) -> None:
+        """Send the bytes behind those that wait: nothing belongs to them that is still to come."""
+        self._flush()
+        self._transport.write(data)
+
     def _flush(self) -> None:
         if self._pending:
             data = self._pending[0] if len(self._pending) == 1 else b"".join(self._pending)

@@ -62,7 +62,8 @@ class _InOne:
         lines = [_line(name, value) for name, value in (*cycle.default_headers, *head["headers"])]
         cycle.waiting_for_100_continue = False
         cycle.response_started = cycle.response_complete = True
-        cycle.transport.write(b"".join((STATUS_LINE[head["status"]], *lines, b"\r\n", body)))
+        write = getattr(cycle.transport, "write_now", cycle.transport.write)
+        write(b"".join((STATUS_LINE[head["status"]], *lines, b"\r\n", body)))
         cycle.message_event.set()
         cycle.on_response()
 

@@ -54,6 +54,8 @@ def recorder(log: AuditLog, now: Callable[[], float]) -> Callable[[Scope, int], 
 
 def _text(value: str) -> str:
     """Return a text that can be written as JSON, of a sensible length."""
+    if len(value) <= _MAX_CHARS and value.isascii():
+        return value
     return value[:_MAX_CHARS].encode("utf-8", "replace").decode()
 
 

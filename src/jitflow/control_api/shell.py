@@ -34,7 +34,8 @@ _SECURITY_HEADERS = (
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'self'"),
 )
 _SECURITY_NAMES = frozenset(name for name, _ in _SECURITY_HEADERS)
-_STREAMING = frozenset(method for method, _ in STREAMED)
+_STREAMED = {method: tuple(path for other, path in STREAMED if other == method) for method, _ in STREAMED}
+"""By methods: how paths begin at which files are sent."""
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _log = logging.getLogger("jitflow.control_api")
 
@@ -194,9 +195,7 @@ class Shell:
 
 
 def _is_streamed(scope: Scope) -> bool:
-    return scope["method"] in _STREAMING and any(
-        scope["method"] == method and scope["path"].startswith(path) for method, path in STREAMED
-    )
+    return scope["path"].startswith(_STREAMED.get(scope["method"], ()))
 
 
 class Headers:
