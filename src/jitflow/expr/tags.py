@@ -11,7 +11,7 @@ An expression tag is looked up with its `=`: `lookup("=a + b")`; who evaluates e
 
 from collections.abc import Callable, Iterator
 from functools import lru_cache
-from typing import Any, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 import msgspec
 from msgspec import Struct
@@ -23,6 +23,9 @@ S = TypeVar("S", bound=Struct)
 
 MAX_NESTING = 16
 """Braces nested deeper than this are taken as text."""
+
+_SHORT_BYTES: Final = 4096
+"""Longer templates are split anew: comparing them with others costs as much."""
 
 
 class TagError(ValueError):
@@ -224,6 +227,11 @@ def substitute(text: str, lookup: Lookup, *, allow_unresolved: bool = True) -> s
 
 
 @lru_cache(maxsize=256)
+def _short_json(text: str) -> Text:
+    return Text(text)
+
+
+@lru_cache(maxsize=256)
 def _decoder(kind: type[Any]) -> msgspec.json.Decoder[Any]:
     return msgspec.json.Decoder(kind)
 
@@ -237,7 +245,8 @@ class Compiled(Generic[S]):
         """Marshal the struct and split the text."""
         self.source = struct
         text = msgspec.json.encode(struct)
-        self._text = Text(text.decode()) if b"{{" in text else None
+        split = _short_json if len(text) <= _SHORT_BYTES else Text  # the same templates come again and again
+        self._text = split(text.decode()) if b"{{" in text else None
         self._decode = _decoder(type(struct)).decode
         self.names: tuple[str, ...] = self._text.names if self._text else ()
         """Names of all tags, nested and expression ones included; empty: the struct is its own rendering."""
