@@ -1,13 +1,13 @@
 """Measure what durable state costs.
 
-python -m benchmark.state [--only commits,start,disk] [--stores sqlite,postgresql,mongodb] [--commits 20000]
+python -m benchmark.state [--only commits,start,disk] [--stores sqlite,postgresql,mongodb,mongodb-single] [--commits 20000]
                           [--workflows 10000] [--running 1000] [--rows 1000000] [--steps 1000]
 
 commits: so many commits of a step (a row, a node, an effect that replaces another, two lines of history) by 64 workflows at
 once, beside a bare loop that writes the same rows to the same database in batches as large, interleaved with it; and how long
-one commit takes while nothing else is written, and while all 64 write. start: a server over so many workflows, `--running` of
-them under way, and a catalogue of so many rows, which was killed. disk: by how much SQLite's file grows for each step that has
-ended.
+one commit takes while nothing else is written, and while all 64 write. mongodb-single: MongoDB without transactions.
+start: a server over so many workflows, `--running` of them under way, and a catalogue of so many rows, which was killed.
+disk: by how much SQLite's file grows for each step that has ended.
 Writes build/bench/state.json; exit code 1 if a goal is missed: half of the bare loop, 10 s, 1 KiB.
 """
 
@@ -42,6 +42,7 @@ from jitflow.stores.sqlite import SqliteStore
 RUNS = 64
 NODE, EFFECT, EVENTS = bytes(range(97, 122)) * 24, bytes(range(97, 122)) * 40, (bytes(120), bytes(140))
 GOALS = {"ratio": 0.5, "start_s": 10.0, "step_bytes": 1024.0}
+SINGLE = "mongodb-single"
 _ROUNDS = 3
 Result = dict[str, Any]
 
@@ -130,7 +131,7 @@ def _round(root: Path, store: str, number: int) -> Result:
     root.mkdir()
     with ExitStack() as stack:
         url = _url(root, store, stack)
-        found = asyncio.run(_ours(url, number))
+        found = asyncio.run(_ours(url, number, transactions=store != SINGLE))
         todo = bare.batches(number, RUNS, RUNS)
         if store == "sqlite":
             found["bare_s"] = bare.sqlite(root / "bare.db", todo, NODE, EFFECT, EVENTS)
@@ -145,7 +146,7 @@ def _url(root: Path, store: str, stack: ExitStack) -> str:
             from jitflow.testing.postgresql_server import postgresql_server  # noqa: PLC0415 - its driver is an extra
 
             return stack.enter_context(postgresql_server(durable=True)).url
-        if store == "mongodb":
+        if store in {"mongodb", SINGLE}:
             from jitflow.testing.mongodb_server import mongodb_server  # noqa: PLC0415 - its driver is an extra
 
             return stack.enter_context(mongodb_server()).new_database()
@@ -164,7 +165,7 @@ def _commit(run: int, number: int) -> Commit:
     return Commit(row=row, header=header, nodes=((f"n{number}", NODE),), effects=effects, effects_done=done, events=EVENTS)
 
 
-async def _ours(url: str, number: int) -> Result:
+async def _ours(url: str, number: int, *, transactions: bool) -> Result:
     waited: list[float] = []
 
     async def drive(store: StateStore, run: int, numbers: range) -> None:
@@ -173,7 +174,7 @@ async def _ours(url: str, number: int) -> Result:
             await store.commit(_commit(run, version))
             waited.append(time.perf_counter() - began)
 
-    async with open_store(url) as store:
+    async with open_store(url, transactions=transactions) as store:
         began = time.perf_counter()
         async with asyncio.TaskGroup() as group:
             for run in range(RUNS):

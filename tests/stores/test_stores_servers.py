@@ -1,7 +1,6 @@
 """Servers that share a state: the contract on PostgreSQL, MongoDB and in memory."""
 
 import asyncio
-import os
 import subprocess
 from collections.abc import Iterator
 from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext
@@ -20,7 +19,7 @@ from jitflow.stores import Lease, open_servers, open_store
 from jitflow.stores import _process as processes
 from jitflow.testing.memory_servers import MemoryServers, MemoryState
 from jitflow.testing.memory_store import MemoryStore
-from jitflow.testing.mongodb_server import RUNNING, MongodbServer, RunningServer, find_program, mongodb_server
+from jitflow.testing.mongodb_server import MongodbServer, RunningServer, any_server, has_transactions, is_there
 from jitflow.testing.postgresql_server import PostgresqlServer, find_programs, postgresql_server
 from jitflow.testing.servers_contract import Clock, ServersContract
 
@@ -33,8 +32,7 @@ def postgresql() -> Iterator[PostgresqlServer]:
 
 @pytest.fixture(scope="module")
 def mongodb() -> Iterator[MongodbServer | RunningServer]:
-    url = os.environ.get(RUNNING)
-    with nullcontext(RunningServer(url)) if url else mongodb_server() as started:
+    with any_server() as started:
         yield started
 
 
@@ -97,14 +95,7 @@ class TestPostgresql(_InDatabase):
         self.play(scenario)
 
 
-@pytest.mark.skipif(not (find_program() or os.environ.get(RUNNING)), reason="needs mongod, or SecantusDB")
-class TestMongodb(_InDatabase):
-    fences_by_itself = False
-
-    @pytest.fixture(autouse=True)
-    def _server(self, mongodb: MongodbServer | RunningServer) -> None:
-        self.new_state = mongodb.new_database
-
+class _InMongodb(_InDatabase):
     async def fall_silent(self, state: str, lease: Lease) -> None:
         async with self.servers(state) as servers:
             lease.silent = (await servers.lead()).mark
@@ -123,6 +114,27 @@ class TestMongodb(_InDatabase):
                     assert lease.lived == [False]
 
         self.play(scenario)
+
+
+@pytest.mark.skipif(not is_there(), reason="needs mongod, or SecantusDB")
+class TestMongodb(_InMongodb):
+    @pytest.fixture(autouse=True)
+    def _server(self, mongodb: MongodbServer | RunningServer) -> None:
+        self.new_state = mongodb.new_database
+        if not has_transactions(mongodb.new_database()):
+            pytest.skip("the server that runs is no replica set")
+
+
+@pytest.mark.skipif(not is_there(), reason="needs mongod, or SecantusDB")
+class TestMongodbWithoutTransactions(_InMongodb):
+    fences_by_itself = False
+
+    @pytest.fixture(autouse=True)
+    def _server(self, mongodb: MongodbServer | RunningServer) -> None:
+        self.new_state = mongodb.new_database
+
+    def store(self, state: str, lease: Lease) -> AbstractAsyncContextManager[StateStore]:
+        return open_store(state, lease=lease, transactions=False)
 
 
 class TestMemory(ServersContract):

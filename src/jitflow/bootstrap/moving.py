@@ -13,7 +13,7 @@ from msgspec import Struct
 from jitflow.bootstrap import soundness
 from jitflow.bootstrap.home import Home
 from jitflow.bootstrap.keys import source_of
-from jitflow.bootstrap.state import NEAR_KINDS, state_url
+from jitflow.bootstrap.state import AUTO, NEAR_KINDS, state_url
 from jitflow.bootstrap.vault import Vault
 from jitflow.ports.errors import Broken
 from jitflow.ports.store import StateStore, StoredRun
@@ -212,11 +212,12 @@ def repair(state: str, *, dry_run: bool = False) -> Repair:
 async def _scene(state: str, *, reads_only: bool) -> AsyncGenerator[soundness.Scene]:
     """Open a state, and what is near if it is that of the settings."""
     async with AsyncExitStack() as stack:
-        store = await stack.enter_async_context(open_store(_url(state), reads_only=reads_only))
+        settings = load() if not state else Settings()
+        opened = open_store(_url(state), reads_only=reads_only, transactions=settings.state.transactions == AUTO)
+        store = await stack.enter_async_context(opened)
         if state:
             yield soundness.Scene(store=store)
             return
-        settings = load()
         home = Home(Path(settings.home))
         near = store
         if not is_file(_url(state), home.state):

@@ -11,6 +11,8 @@ from jitflow.settings import Settings, resolve_secret
 from jitflow.stores import Lease, PatientStore, is_file, open_store, url_of
 from jitflow.stores.sqlite import SqliteStore
 
+AUTO = "auto"
+"""`state.transactions`: MongoDB is written to by transactions where the deployment knows them."""
 ORIGIN = "origin"
 SETTLED = "settled"
 """With which epoch of the lead the home's disk was last taken into use, where servers with other homes lead too."""
@@ -40,7 +42,13 @@ async def open_stores(
     """
     url = state_url(settings, home)
     synchronous = settings.durability.upper()
-    opened = open_store(url, synchronous=synchronous, patience_s=settings.state.patience_s, lease=lease)
+    opened = open_store(
+        url,
+        synchronous=synchronous,
+        patience_s=settings.state.patience_s,
+        lease=lease,
+        transactions=settings.state.transactions == AUTO,
+    )
     store = PatientStore(await stack.enter_async_context(opened))
     if is_file(url, home.state):
         return store, store

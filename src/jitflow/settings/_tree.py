@@ -119,11 +119,14 @@ class StateSettings(_Strict, frozen=True, kw_only=True):
     A URL with a password may be `{ env = "NAME" }` or `{ file = "PATH" }`. `patience_s`: so long a start waits for a database.
 
     `share`: other servers may stand by on it and take over: those with the same `home` on this machine, or `anywhere`.
+
+    `transactions`: MongoDB is written to by transactions where the deployment knows them (`auto`), or `never`.
     """
 
     url: str | dict[str, str] = ""
     patience_s: float = 30.0
     share: Literal["", "home", "anywhere"] = ""
+    transactions: Literal["auto", "never"] = "auto"
 
 
 class SecretSettings(_Strict, frozen=True, kw_only=True):

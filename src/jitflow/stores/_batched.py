@@ -49,12 +49,16 @@ class BatchedStore(ABC):
             Unreachable: it is not there in that time.
             Broken: it is newer than this program, another program's, refuses, or another server holds it.
         """
-        store = cls(url, reads_only=reads_only, lease=lease)
-        try:
-            await store._begin(time.monotonic() + patience_s)
+        async with cls(url, reads_only=reads_only, lease=lease)._opened(patience_s) as store:
             yield store
+
+    @asynccontextmanager
+    async def _opened(self, patience_s: float) -> AsyncGenerator[Self]:
+        try:
+            await self._begin(time.monotonic() + patience_s)
+            yield self
         finally:
-            await store.close()
+            await self.close()
 
     @abstractmethod
     async def _begin(self, until: float) -> None:

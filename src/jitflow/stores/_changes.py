@@ -1,6 +1,8 @@
 """Changes as they wait for a transaction, and what many of them amount to."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from copy import copy
+from typing import Any
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -34,9 +36,9 @@ Update = Commit | Removal | Documents | Restoration
 
 
 class Position(Struct):
-    """Where a run stands in the store: its number there, its version, and how many lines its history has."""
+    """Where a run stands in the store: its number there (what its parts are kept under), its version, lines of its history."""
 
-    number: int
+    number: Any
     version: int
     events: int
 
@@ -60,20 +62,37 @@ def name_taken(row: RunRow) -> VersionConflict:
 class Fold:
     """What a batch amounts to: of several writes to one row the last one stands."""
 
-    def __init__(self, positions: Mapping[str, Position], live: Mapping[tuple[str, str], str], sequence: int) -> None:
-        """Begin with what the store holds of the runs and names that the batch is about; `sequence`: the last that was given."""
-        self._positions = dict(positions)
-        self._live = dict(live)
+    def __init__(
+        self,
+        positions: Mapping[str, Position],
+        live: Mapping[tuple[str, str], str],
+        sequence: int,
+        *,
+        number: Callable[[int], Any] = int,
+    ) -> None:
+        """Begin with what the store holds of the runs and names that the batch is about.
+
+        Args:
+            positions: where runs stand, by uid.
+            live: which run holds a name of a namespace.
+            sequence: the last that was given.
+            number: returns the number of a new run; it is told the run's first sequence.
+        """
+        self.positions = {uid: copy(position) for uid, position in positions.items()}
+        """Where the runs stand after all that was taken in."""
+        self.live = dict(live)
+        """Who holds the names then."""
         self.sequence = sequence
         """The last that is given."""
-        self.rows: dict[int, tuple[RunRow, int]] = {}
+        self.rows: dict[Any, tuple[RunRow, int]] = {}
         """Number of a run -> its row and how many lines its history has."""
-        self.headers: dict[int, bytes] = {}
-        self.nodes: dict[tuple[int, str], bytes | None] = {}
-        self.effects: dict[tuple[int, str], bytes | None] = {}
-        self.events: list[tuple[int, int, bytes]] = []
+        self.headers: dict[Any, bytes] = {}
+        self.nodes: dict[tuple[Any, str], bytes | None] = {}
+        self.effects: dict[tuple[Any, str], bytes | None] = {}
+        self.events: list[tuple[Any, int, bytes]] = []
         self.documents: dict[tuple[str, str], bytes | None] = {}
-        self.removed: list[int] = []
+        self.removed: list[Any] = []
+        self._number = number
 
     def take(self, update: Update) -> object:
         """Take in the next change and return its outcome; one that is refused leaves nothing behind.
@@ -93,37 +112,36 @@ class Fold:
 
     def _commit(self, commit: Commit) -> int:
         row = commit.row
-        position = self._positions.get(row.uid)
+        position = self.positions.get(row.uid)
         if row.version != (position.version if position else 0) + 1:
             raise does_not_follow(row, position.version if position else 0)
         self._claim_name(row)
         self.sequence += 1
         if position is None:
-            position = self._positions[row.uid] = Position(number=self.sequence, version=0, events=0)
+            position = self.positions[row.uid] = Position(number=self._number(self.sequence), version=0, events=0)
         position.version = row.version
         self._write(position, row, self.sequence, commit)
         return self.sequence
 
     def _restore(self, update: Restoration) -> None:
         stored = update.run
-        if stored.row.uid in self._positions:
+        if stored.row.uid in self.positions:
             raise already_there(stored.row)
         self._claim_name(stored.row)
         self.sequence += 1
-        position = Position(number=self.sequence, version=stored.row.version, events=0)
+        position = Position(number=self._number(self.sequence), version=stored.row.version, events=0)
         self.sequence = max(self.sequence, stored.row.sequence)
-        self._positions[stored.row.uid] = position
-        whole = Commit(row=stored.row, header=stored.header, nodes=stored.nodes, effects=stored.effects, events=update.events)
-        self._write(position, stored.row, stored.row.sequence, whole)
+        self.positions[stored.row.uid] = position
+        self._write(position, stored.row, stored.row.sequence, whole_of(update))
 
     def _claim_name(self, row: RunRow) -> None:
         name = (row.namespace, row.name)
-        if row.finished_at is None and self._live.get(name, row.uid) != row.uid:
+        if row.finished_at is None and self.live.get(name, row.uid) != row.uid:
             raise name_taken(row)
         if row.finished_at is None:
-            self._live[name] = row.uid
-        elif self._live.get(name) == row.uid:
-            del self._live[name]
+            self.live[name] = row.uid
+        elif self.live.get(name) == row.uid:
+            del self.live[name]
 
     def _write(self, position: Position, row: RunRow, sequence: int, commit: Commit) -> None:
         run = position.number
@@ -141,11 +159,17 @@ class Fold:
             self.effects[run, effect.key] = pack(effect.body)
 
     def _remove(self, uid: str) -> None:
-        position = self._positions.pop(uid, None)
+        position = self.positions.pop(uid, None)
         if position is not None:
             self.removed.append(position.number)
-            for name in [name for name, holder in self._live.items() if holder == uid]:
-                del self._live[name]
+            for name in [name for name, holder in self.live.items() if holder == uid]:
+                del self.live[name]
+
+
+def whole_of(update: Restoration) -> Commit:
+    """Return a run that is restored as one commit."""
+    run = update.run
+    return Commit(row=run.row, header=run.header, nodes=run.nodes, effects=run.effects, events=update.events)
 
 
 def uids_of(updates: Iterable[Update]) -> list[str]:

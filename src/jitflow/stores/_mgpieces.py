@@ -98,14 +98,52 @@ def spread(run: object, parts: Parts, sequence: int) -> list[Sized]:
     return made
 
 
+def put_part(run: object, what: str, name: object, body: bytes | None, **more: Any) -> Iterator[Sized]:
+    """Return the operations that put a packed part of a run in its place, None: that remove it."""
+    place = {"run": run, "what": what, "id": name}
+    if body is None:
+        yield DeleteMany(place), 0
+    else:
+        yield from _put(place, body, **more)
+
+
+def put_document(kind: str, key: str, body: bytes | None) -> Iterator[Sized]:
+    """Return the operations that write a packed document, None: that remove it."""
+    place = {"kind": kind, "id": key}
+    if body is None:
+        yield DeleteMany(place), 0
+    else:
+        yield from _put(place, body)
+
+
+def put_aside(stamp: str, body: bytes) -> list[Sized]:
+    """Return the operations that put a body beside what it belongs to."""
+    made: list[Sized] = []
+    for number, piece in enumerate(cut(body)):
+        at = {"of": stamp, "piece": number}
+        made.append((ReplaceOne(at, {**at, "body": Binary(piece)}, upsert=True), len(piece)))
+    return made
+
+
+def groups(operations: Iterable[Sized], *, most: int, most_bytes: int) -> Iterator[list[Operation]]:
+    """Return operations in groups of at most so many, and about so many bytes."""
+    group: list[Operation] = []
+    size = 0
+    for operation, length in operations:
+        if group and (len(group) >= most or size + length > most_bytes):
+            yield group
+            group, size = [], 0
+        group.append(operation)
+        size += length
+    if group:
+        yield group
+
+
 def put_documents(kind: str, rows: Iterable[tuple[str, bytes | None]]) -> list[Sized]:
     """Return the operations that write documents, of several to one key the last."""
     made: list[Sized] = []
     for key, body in dict(rows).items():
-        if body is None:
-            made.append((DeleteMany({"kind": kind, "id": key}), 0))
-        else:
-            made.extend(_put({"kind": kind, "id": key}, pack(body)))
+        made.extend(put_document(kind, key, None if body is None else pack(body)))
     return made
 
 

@@ -11,10 +11,11 @@ from pymongo.errors import PyMongoError
 from jitflow.ports.errors import Retryable
 from jitflow.ports.servers import Lead, Member, Seen
 from jitflow.stores._mgfaults import translate
+from jitflow.stores._mghold import NO_HOLDER, lead_in
 from jitflow.stores._mgschema import migrate
 from jitflow.stores._urls import shown
 from jitflow.stores.lease import boot_time
-from jitflow.stores.mongodb import NO_HOLDER, database_of, lead_in
+from jitflow.stores.mongodb import database_of
 
 T = TypeVar("T")
 

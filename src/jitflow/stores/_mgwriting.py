@@ -23,14 +23,14 @@ from jitflow.stores._changes import (
     name_taken,
     rows_of,
     uids_of,
+    whole_of,
 )
 from jitflow.stores._mgfaults import was_sent
+from jitflow.stores._mgleft import aside, pending, read_aside
 from jitflow.stores._mgschema import Database
 from jitflow.stores._queue import Ticket
 
 _AT_ONCE = 32
-_INLINE_BYTES = 4 << 20
-"""What is pending lies in the run's document up to this length."""
 _OPERATIONS = 1000
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.05, 2.0
 
@@ -64,18 +64,6 @@ class Writing:
             await self._finish(entry)
         async for head in self._db.runs.find({"pending": {"$ne": None}}):
             await self._settle(head)
-
-    async def pending(self, head: dict[str, Any]) -> pieces.Parts | None:
-        """Return what a run's document says is not spread out yet, or may not be."""
-        waiting = head.get("pending")
-        if waiting is None:
-            return None
-        if isinstance(waiting, str):
-            found = await self._db.pending.find({"of": waiting}).sort([("piece", 1)]).to_list()
-            if not found:  # it was spread out in the meantime
-                return None
-            waiting = b"".join(piece["body"] for piece in found)
-        return pieces.decode_parts(waiting)
 
     # -- a batch -------------------------------------------------------------------------------------------------------
 
@@ -206,13 +194,10 @@ class Writing:
 
     async def _wait_aside(self, body: bytes, stamp: str) -> Binary | str:
         """Return what a run's document keeps of its pending parts: themselves, or where they are if they are too long."""
-        if len(body) <= _INLINE_BYTES:
-            return Binary(body)
-        for number, piece in enumerate(pieces.cut(body)):
-            at = {"of": stamp, "piece": number}
-            document = {**at, "body": Binary(piece)}
-            await self._insist(lambda at=at, document=document: self._db.pending.replace_one(at, document, upsert=True))
-        return stamp
+        kept, operations = aside(body, stamp)
+        for operation, _ in operations:
+            await self._insist(lambda operation=operation: self._db.pending.bulk_write([operation]))
+        return kept
 
     async def _spread(self, head: dict[str, Any], parts: pieces.Parts, *, closes: bool) -> None:
         """Put parts in their places. What is pending stays until the next commit, unless it is long or the last."""
@@ -225,7 +210,7 @@ class Writing:
 
     async def _settle(self, head: dict[str, Any]) -> None:
         """Spread out what a server that died has left pending."""
-        parts = await self.pending(head)
+        parts = await pending(self._db, head)
         if parts is not None:
             await self._spread(head, parts, closes=True)
 
@@ -241,9 +226,7 @@ class Writing:
 
     async def _restore(self, update: Restoration) -> None:
         row, head = update.run.row, self._heads[update.run.row.uid]
-        whole = Commit(
-            row=row, header=update.run.header, nodes=update.run.nodes, effects=update.run.effects, events=update.events
-        )
+        whole = whole_of(update)
         entry = {"_id": ObjectId(), "run": head.run, "uid": row.uid, "removes": False}
         await self._insist(lambda: self._db.journal.replace_one({"_id": entry["_id"]}, entry, upsert=True))
         await self._perform(self._db.pieces, pieces.spread(head.run, pieces.parts_of(whole, 1), row.sequence))
@@ -276,11 +259,7 @@ class Writing:
         """Do what the journal announces, and take it out."""
         if "rows" in entry:
             rows = entry["rows"]
-            if isinstance(rows, str):
-                found = await self._surely(lambda: self._db.pending.find({"of": rows}).sort([("piece", 1)]).to_list())
-                body = b"".join(piece["body"] for piece in found)
-            else:
-                body = bytes(rows)
+            body = await self._surely(lambda: read_aside(self._db, rows)) if isinstance(rows, str) else bytes(rows)
             kind, documents = pieces.decode_rows(body)
             await self._perform(self._db.documents, pieces.put_documents(kind, documents))
         else:
@@ -297,16 +276,8 @@ class Writing:
 
     async def _perform(self, collection: Any, operations: Sequence[pieces.Sized]) -> None:
         """Do operations, as many at once as fit into a message."""
-        group: list[pieces.Operation] = []
-        size = 0
-        for operation, length in operations:
-            if group and (len(group) >= _OPERATIONS or size + length > pieces.PIECE_BYTES):
-                await self._surely(lambda group=group: collection.bulk_write(group, ordered=False))
-                group, size = [], 0
-            group.append(operation)
-            size += length
-        if group:
-            await self._surely(lambda: collection.bulk_write(group, ordered=False))
+        for group in pieces.groups(operations, most=_OPERATIONS, most_bytes=pieces.PIECE_BYTES):
+            await self._surely(lambda group=group: collection.bulk_write(group, ordered=False))
 
     async def _insist(self, work: Callable[[], Awaitable[Any]]) -> Any:
         """Do what decides; if its answer was lost, do it again until it is known. What was not sent was not done."""

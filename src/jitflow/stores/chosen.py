@@ -19,6 +19,7 @@ async def open_store(
     patience_s: float = 0.0,
     reads_only: bool = False,
     lease: Lease | None = None,
+    transactions: bool = True,
 ) -> AsyncGenerator[StateStore]:
     """Open the state of a URL for the time of the context; its schema is made or brought up to date.
 
@@ -28,6 +29,7 @@ async def open_store(
         patience_s: so long a database that cannot be reached is waited for.
         reads_only: another server may hold it; nothing is written.
         lease: see `BatchedStore.open`; SQLite has none.
+        transactions: whether MongoDB is written to by transactions where it knows them.
 
     Raises:
         Unreachable: it cannot be reached.
@@ -46,7 +48,8 @@ async def open_store(
             from jitflow.stores.mongodb import MongodbStore  # noqa: PLC0415 - a driver that few need
         except ImportError as error:
             raise Broken(f"a state in MongoDB needs pymongo ({error}); install `jitflow[mongodb]`") from error
-        async with MongodbStore.open(url, patience_s=patience_s, reads_only=reads_only, lease=lease) as store:
+        opened = MongodbStore.open(url, patience_s=patience_s, reads_only=reads_only, lease=lease, transactions=transactions)
+        async with opened as store:
             yield store
     else:
         async with SqliteStore.open(path_of(url), synchronous=synchronous, reads_only=reads_only) as store:

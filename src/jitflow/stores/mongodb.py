@@ -1,51 +1,66 @@
-"""State in MongoDB, with or without a replica set: one document of a run decides, the rest follows.
+"""State in MongoDB: one writer, and readers beside it. How is written depends on what the deployment can.
 
-A commit is one update of the run's document (`runs`), which takes the new row and, packed as `pending`, all else that the commit
-changes. That update is made or not, and only if the version fits. Then the parts are spread out to their places (`pieces`); doing
-that again is harmless. Who reads lays what is still pending over what it finds; who opens the store after a crash spreads it out.
-Several documents of one `put`, and runs that are removed or restored, are announced in `journal` first, and finished from there.
+With transactions (a replica set, or `mongos`; see `_mgtransactions`) what callers hand in while one is on its way becomes the
+next one. Each updates the document of the holder first: that fences off a server whose place another one has taken, and tells
+after a lost answer whether the last one was made.
+
+Without (see `_mgwriting`) one document of a run decides. A commit is one update of the run's document (`runs`), which takes the
+new row and, packed as `pending`, all else that the commit changes. That update is made or not, and only if the version fits. Then
+the parts are spread out to their places (`pieces`); doing that again is harmless. Who reads lays what is still pending over what
+it finds; who opens the store after a crash spreads it out. Several documents of one `put`, and runs that are removed or restored,
+are announced in `journal` first, and finished from there.
+
+Both write the same documents, so that a state is opened by either.
 """
 
 import asyncio
 import contextlib
 import time
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, TypeVar
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, Self, TypeVar
 from urllib.parse import urlsplit
 
 from pymongo import ASCENDING, AsyncMongoClient
+from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.errors import InvalidURI, PyMongoError
 
 from jitflow.ports.errors import Broken, PortError, Retryable
-from jitflow.ports.servers import Lead
 from jitflow.ports.store import EffectRow, Flaw, RunRow, StoredRun
 from jitflow.stores import _mgflaws
 from jitflow.stores import _mgpieces as pieces
 from jitflow.stores import _process as processes
 from jitflow.stores._batched import BatchedStore
 from jitflow.stores._bodies import unpack
-from jitflow.stores._changes import Update
+from jitflow.stores._changes import Documents, Update
 from jitflow.stores._mgfaults import translate
+from jitflow.stores._mgfence import Fence
+from jitflow.stores._mghold import Hold
+from jitflow.stores._mgleft import pending
 from jitflow.stores._mgschema import Database, migrate, present
+from jitflow.stores._mgtransactions import Transactions
 from jitflow.stores._mgwriting import Writing
 from jitflow.stores._queue import Ticket
 from jitflow.stores.lease import Lease
+from jitflow.telemetry import logger
 
 T = TypeVar("T")
 
+_log = logger("state")
 _DATABASE = "jitflow"
 _SELECTION_MS = 3000
 _CLOSE_PATIENCE_S = 5.0
-_LOOK_S = 0.25
 _TRIES = 1000
-NO_HOLDER = {"owner": "", "beat": 0, "process": ""}
+_WIRE_VERSION = 9
+"""MongoDB 4.4: transactions are not limited to 16 MiB, on shards too, and may be the first to write to a collection."""
+TRANSACTIONS, SINGLE_DOCUMENTS = "transactions", "single documents"
 _ORDER = [("what", ASCENDING), ("id", ASCENDING), ("piece", ASCENDING)]
 
 
 class MongodbStore(BatchedStore):
     """A `StateStore` in a MongoDB database; make it with `open`."""
 
-    def __init__(self, url: str, *, reads_only: bool = False, lease: Lease | None = None) -> None:
+    def __init__(self, url: str, *, reads_only: bool = False, lease: Lease | None = None, transactions: bool = True) -> None:
         """Name the database; `open` begins.
 
         Raises:
@@ -54,8 +69,30 @@ class MongodbStore(BatchedStore):
         super().__init__(url, reads_only=reads_only, lease=lease)
         self._url = url
         self._client, self._db = database_of(url, self.place)
-        self._lease.ends_by_itself = self._lease.ends_by_itself or bool(self._lease.share)
-        self._writing = Writing(self._db, self._translated, self._lease.check)
+        self._hold = Hold(self._db, self.place, self._lease)
+        self._may_transact = transactions
+        self._session: AsyncClientSession | None = None
+        self._writing: Writing | Transactions = Writing(self._db, self._translated, self._lease.check)
+        self.scheme = ""
+        """How is written, once it is open: `TRANSACTIONS` or `SINGLE_DOCUMENTS`."""
+
+    @classmethod
+    @asynccontextmanager
+    async def open(
+        cls,
+        url: str,
+        *,
+        patience_s: float = 0.0,
+        reads_only: bool = False,
+        lease: Lease | None = None,
+        transactions: bool = True,
+    ) -> AsyncGenerator[Self]:
+        """Use a database for the time of the context (see `BatchedStore.open`).
+
+        `transactions`: they are made where the deployment knows them; else, and with False, one document decides.
+        """
+        async with cls(url, reads_only=reads_only, lease=lease, transactions=transactions)._opened(patience_s) as store:
+            yield store
 
     async def _begin(self, until: float) -> None:
         while True:
@@ -69,8 +106,7 @@ class MongodbStore(BatchedStore):
             self.found_version = await self._asked(lambda: present(self._db, self.place))
             return
         self.found_version = await self._asked(lambda: migrate(self._db, self.place))
-        await self._asked(self._take_hold)
-        await self._asked(self._writing.open)
+        await self._choose()
         self._owner.spawn(self._keep_hold(), "keep hold of the state")
 
     def _translated(self, error: Exception) -> Exception:
@@ -82,53 +118,53 @@ class MongodbStore(BatchedStore):
         except PyMongoError as error:
             raise self._translated(error) from None  # the original could show the password
 
+    async def _choose(self) -> None:
+        """Become the holder, and open the writer that the deployment allows."""
+        hello: dict[str, Any] = await self._asked(lambda: self._client.admin.command("hello"))
+        self._session = self._client.start_session(causal_consistency=False) if self._may_transact and _transacts(hello) else None
+        await self._asked(lambda: self._hold.take(self._session.session_id["id"] if self._session is not None else None))
+        if self._session is not None:
+            self._writing = Transactions(self._db, self._fence(self._session))
+        else:
+            self._lease.ends_by_itself = self._lease.ends_by_itself or bool(self._lease.share)
+        await self._asked(self._writing.open)
+        self.scheme = TRANSACTIONS if self._session is not None else SINGLE_DOCUMENTS
+        _log.info("the state in MongoDB is open", place=self.place, writes_by=self.scheme, why=self._why(hello))
+
+    def _fence(self, session: AsyncClientSession) -> Fence:
+        return Fence(
+            self._db,
+            self._hold,
+            session,
+            self._lease,
+            translated=self._translated,
+            lost=self._lose,
+            is_closed=lambda: self._closed,
+        )
+
+    def _why(self, hello: dict[str, Any]) -> str:
+        """Return what has led to the way of writing."""
+        if not self._may_transact:
+            return 'state.transactions is "never"'
+        if "setName" in hello:
+            return f"replica set {hello['setName']}"
+        return "mongos" if hello.get("msg") == "isdbgrid" else "no replica set"
+
     # -- the hold ------------------------------------------------------------------------------------------------------
-
-    async def _take_hold(self) -> None:
-        """Become the server to which this state belongs. One whose beats stop for `HOLD_S` has lost it.
-
-        Raises:
-            Broken: another server lives and holds it.
-        """
-        first: dict[str, Any] | None = None
-        until = time.monotonic() + processes.HOLD_S
-        while True:
-            held = await self._db.meta.find_one({"_id": "holder"}) or dict(NO_HOLDER)
-            holder = processes.decode(held["process"])
-            lead = lead_in(held, age_s=0.0)
-            if processes.may_take(lead, self._lease) or time.monotonic() > until:
-                # First: if this process dies now, whoever comes next has to know of it too.
-                await processes.end(holder if lead.id else None, self._lease)
-                asked_at = self._lease.now()
-                process = processes.this_process(self._lease, holder, epoch=lead.epoch + 1)
-                own = {
-                    "owner": self._owner_id,
-                    "process": processes.encode(process),
-                    "beat": held["beat"] + 1,
-                    "epoch": lead.epoch + 1,
-                }
-                place = {"_id": "holder", "owner": held["owner"], "beat": held["beat"]}
-                if (await self._db.meta.update_one(place, {"$set": own})).matched_count:
-                    self._lease.taken(asked_at, lead.epoch + 1, before=lead.home, since=process.since)
-                    return
-            elif processes.lives(holder) or (first is not None and held["beat"] != first["beat"]):
-                raise processes.in_use(self.place, holder)
-            first = first or held
-            await asyncio.sleep(_LOOK_S)
 
     async def _keep_hold(self) -> None:
         """Say that this server lives, and notice when another one has taken its place."""
         while True:
             await asyncio.sleep(processes.HEARTBEAT_S)
-            with contextlib.suppress(PyMongoError):
-                await self._beat()
+            if self._session is None:
+                with contextlib.suppress(PyMongoError):
+                    await self._beat()
+            else:
+                with contextlib.suppress(Retryable):
+                    await self._writer.submit(Documents("", ()))
 
     async def _beat(self) -> None:
-        mine = {"_id": "holder", "owner": self._owner_id}
-        asked_at = self._lease.now()
-        if (await self._db.meta.update_one(mine, {"$inc": {"beat": 1}})).matched_count:
-            self._lease.renewed(asked_at)
-        else:
+        if not await self._hold.beat():
             self._lose()
 
     async def _write(self, batch: Sequence[Ticket[Update]]) -> None:
@@ -149,12 +185,12 @@ class MongodbStore(BatchedStore):
             head = await self._db.runs.find_one({"_id": uid})
             if head is None:
                 return None
+            waiting = await pending(self._db, head)  # before the pieces: what is not there any more has been spread out
             wanted = {"run": head["run"], "what": {"$in": [pieces.HEADER, pieces.NODE, pieces.EFFECT]}}
             found = await self._db.pieces.find(wanted).sort(_ORDER).to_list()
-            pending = await self._writing.pending(head)
             again = await self._db.runs.find_one({"_id": uid}, {"run": 1, "version": 1})
             if again is not None and (again["run"], again["version"]) == (head["run"], head["version"]):
-                return _stored(head, found, pending)
+                return _stored(head, found, waiting)
         raise Broken(f"run {uid} changes faster than it can be read")
 
     async def runs(self, *, namespace: str = "", name: str = "", unfinished: bool = False) -> Sequence[RunRow]:
@@ -177,6 +213,7 @@ class MongodbStore(BatchedStore):
             head = await self._db.runs.find_one({"_id": uid})
             if head is None or limit <= 0:
                 return []
+            waiting = await pending(self._db, head)
             wanted = {"run": head["run"], "what": pieces.EVENT, "id": {"$gt": after}}
             read: list[dict[str, Any]] = []
             async for piece in self._db.pieces.find(wanted).sort(_ORDER):
@@ -184,8 +221,7 @@ class MongodbStore(BatchedStore):
                     break
                 read.append(piece)
             found = {first["id"]: body for first, body in pieces.joined(read)}
-            pending = await self._writing.pending(head)
-            for number, body in enumerate(pending.events if pending else (), start=pending.first_event if pending else 0):
+            for number, body in enumerate(waiting.events if waiting else (), start=waiting.first_event if waiting else 0):
                 if after < number <= after + limit:
                     found[number] = unpack(body)
             return sorted(found.items())
@@ -223,7 +259,7 @@ class MongodbStore(BatchedStore):
 
     async def flaws(self) -> Sequence[Flaw]:
         """Return what does not fit together in the collections (see `SelfChecking`)."""
-        return await self._read(lambda: _mgflaws.flaws(self._db, self._writing.pending))
+        return await self._read(lambda: _mgflaws.flaws(self._db, lambda head: pending(self._db, head)))
 
     async def mend(self) -> None:
         """Put right what is mendable (see `SelfChecking`)."""
@@ -240,11 +276,12 @@ class MongodbStore(BatchedStore):
         self._closed = True
         await self._owner.close()
         await self._writer.close(_CLOSE_PATIENCE_S)
-        if not self._reads_only and not self._lease.keeps:
-            with contextlib.suppress(PyMongoError, PortError, TimeoutError):  # it is not there: the hold runs out
-                async with asyncio.timeout(_CLOSE_PATIENCE_S):
-                    mine = {"_id": "holder", "owner": self._owner_id}
-                    await self._db.meta.update_one(mine, {"$set": {"owner": ""}})
+        with contextlib.suppress(PyMongoError, PortError, TimeoutError):  # it is not there: the hold runs out
+            async with asyncio.timeout(_CLOSE_PATIENCE_S):
+                if self._session is not None:
+                    await self._session.end_session()  # with a transaction that was left open
+                if self._lease.epoch and not self._lease.keeps:
+                    await self._hold.give_back()
         await self._client.close()
 
 
@@ -269,13 +306,14 @@ def database_of(url: str, place: str) -> tuple[AsyncMongoClient[dict[str, Any]],
     return client, client[urlsplit(url).path.strip("/") or _DATABASE]
 
 
-def lead_in(held: dict[str, Any], *, age_s: float) -> Lead:
-    """Return who leads, as the document of the holder says it."""
-    owner, beat = held["owner"], held["beat"]
-    return processes.lead_of(owner, held["process"], epoch=held.get("epoch", 0), age_s=age_s, mark=f"{owner} {beat}")
+def _transacts(hello: dict[str, Any]) -> bool:
+    """Return whether a server that greets so makes transactions over several collections of a length as we need them."""
+    is_one_of_many = "setName" in hello or hello.get("msg") == "isdbgrid"
+    has_sessions = hello.get("logicalSessionTimeoutMinutes") is not None
+    return is_one_of_many and has_sessions and hello.get("maxWireVersion", 0) >= _WIRE_VERSION
 
 
-def _stored(head: dict[str, Any], found: Sequence[dict[str, Any]], pending: pieces.Parts | None) -> StoredRun:
+def _stored(head: dict[str, Any], found: Sequence[dict[str, Any]], waiting: pieces.Parts | None) -> StoredRun:
     """Return a run from its pieces, with what is still pending laid over them."""
     header = b""
     nodes: dict[str, bytes] = {}
@@ -288,14 +326,14 @@ def _stored(head: dict[str, Any], found: Sequence[dict[str, Any]], pending: piec
         else:
             effects.append((first["order"], first["id"], body))
     open_effects = {key: body for _, key, body in sorted(effects)}
-    if pending is not None:
-        header = header if pending.header is None else unpack(pending.header)
-        for node in pending.nodes_removed:
+    if waiting is not None:
+        header = header if waiting.header is None else unpack(waiting.header)
+        for node in waiting.nodes_removed:
             nodes.pop(node, None)
-        nodes.update((node, unpack(body)) for node, body in pending.nodes)
-        for key in (*pending.effects_done, *(key for key, _ in pending.effects)):
+        nodes.update((node, unpack(body)) for node, body in waiting.nodes)
+        for key in (*waiting.effects_done, *(key for key, _ in waiting.effects)):
             open_effects.pop(key, None)
-        open_effects.update((key, unpack(body)) for key, body in pending.effects)
+        open_effects.update((key, unpack(body)) for key, body in waiting.effects)
     return StoredRun(
         row=pieces.row_of(head),
         header=header,

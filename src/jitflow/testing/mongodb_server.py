@@ -1,6 +1,7 @@
 """A MongoDB server for tests: `mongod` where there is one, else SecantusDB, which speaks its protocol over WiredTiger.
 
-SecantusDB is good enough for what a store relies on (single-document updates, unique indexes, bulk writes); it is not `mongod`.
+SecantusDB is good enough for what a store relies on (single-document updates, unique indexes, bulk writes, transactions); it is
+not `mongod`. Either is the only member of a replica set, unless it is asked to stand alone.
 """
 
 import contextlib
@@ -37,9 +38,10 @@ def find_program() -> str:
 class MongodbServer:
     """Starts, stops and kills a server."""
 
-    def __init__(self, program: str) -> None:
-        """Choose a port and a directory; nothing is started."""
+    def __init__(self, program: str, *, alone: bool = False) -> None:
+        """Choose a port and a directory; nothing is started. `alone`: it is no member of a replica set."""
         self._program = program
+        self._alone = alone
         self._root = Path(tempfile.mkdtemp(prefix="jitflow-mongodb-"))
         self._process: subprocess.Popen[bytes] | None = None
         with socket.socket() as found:
@@ -58,20 +60,33 @@ class MongodbServer:
         place = ["--dbpath", str(data), "--bind_ip", "127.0.0.1"]
         if self.name != "mongod":
             place = ["--storage-path", str(data), "--host", "127.0.0.1", "--log-level", "WARNING", "--sync-on-commit"]
+            place += ["--standalone"] if self._alone else []
+        elif not self._alone:
+            place += ["--replSet", "rs0"]
         with (self._root / "log").open("ab") as log:
             command = [self._program, "--port", str(self.port), *place]
             self._process = subprocess.Popen(command, stdout=log, stderr=log, cwd=self._root)
         deadline = time.monotonic() + _START_S
         client: MongoClient[dict[str, Any]]
-        with MongoClient(f"mongodb://127.0.0.1:{self.port}/", serverSelectionTimeoutMS=200) as client:
+        at = f"mongodb://127.0.0.1:{self.port}/"
+        with MongoClient(at, serverSelectionTimeoutMS=200, directConnection=True) as client:
             while True:
                 try:
-                    client.admin.command("ping")
+                    if self._is_ready(client):
+                        return
+                    time.sleep(0.1)
                 except PyMongoError:
                     if time.monotonic() > deadline or self._process.poll() is not None:
                         raise RuntimeError(self._why()) from None
-                else:
-                    return
+
+    def _is_ready(self, client: "MongoClient[dict[str, Any]]") -> bool:
+        """Return whether it takes writes; one that is to have a replica set and has none yet is given it."""
+        hello = client.admin.command("hello")
+        if self.name == "mongod" and not self._alone and "setName" not in hello:
+            member = {"_id": 0, "host": f"127.0.0.1:{self.port}"}
+            client.admin.command("replSetInitiate", {"_id": "rs0", "members": [member]})
+            return False
+        return bool(hello["isWritablePrimary"])
 
     def _why(self) -> str:
         assert self._process is not None
@@ -113,8 +128,8 @@ def _new_database(url: str) -> str:
 
 
 @contextlib.contextmanager
-def mongodb_server() -> Iterator[MongodbServer]:
-    """Run a server for the time of the context.
+def mongodb_server(*, alone: bool = False) -> Iterator[MongodbServer]:
+    """Run a server for the time of the context, with a replica set or `alone`.
 
     Raises:
         FileNotFoundError: there is none on this machine.
@@ -122,12 +137,19 @@ def mongodb_server() -> Iterator[MongodbServer]:
     program = find_program()
     if not program:
         raise FileNotFoundError("there is no MongoDB here: install mongod, or SecantusDB (pip install secantusdb)")
-    server = MongodbServer(program)
+    server = MongodbServer(program, alone=alone)
     try:
         server.start()
         yield server
     finally:
         server.close()
+
+
+def has_transactions(url: str) -> bool:
+    """Return whether a server is a member of a replica set."""
+    client: MongoClient[dict[str, Any]]
+    with MongoClient(url) as client:
+        return "setName" in client.admin.command("hello")
 
 
 def is_there() -> bool:
