@@ -10,10 +10,12 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 from pymongo import MongoClient
+from pymongo.errors import OperationFailure
 
 from jitflow.ports.errors import Broken, Retryable, Unreachable, VersionConflict
 from jitflow.ports.store import Commit, EffectRow, StateStore
 from jitflow.stores import _process as processes
+from jitflow.stores._mgfaults import translate
 from jitflow.stores._mgfolding import MOST_OPERATIONS
 from jitflow.stores._mgpieces import encode_rows
 from jitflow.stores.mongodb import SINGLE_DOCUMENTS, TRANSACTIONS, MongodbStore
@@ -192,6 +194,13 @@ def test_a_server_that_stands_alone_is_written_to_without_transactions() -> None
         url = own.new_database()
         assert run_store(url, scheme_of) == SINGLE_DOCUMENTS
         run_store(url, lambda store: store.commit(a_commit()))
+
+
+def test_who_is_refused_transactions_is_told_what_to_set() -> None:
+    said = OperationFailure("Transaction numbers are only allowed on a replica set member or mongos", 20)
+    error = translate(said, "mongodb://far/jitflow", "mongodb://me:secret@far/jitflow")
+    assert isinstance(error, Broken)
+    assert 'set state.transactions to "never"' in str(error)
 
 
 def contents(url: str) -> dict[str, int]:

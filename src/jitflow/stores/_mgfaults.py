@@ -10,6 +10,7 @@ from jitflow.ports.errors import Broken, Busy, PortError, Unreachable
 _NO_ROOM = 14031
 _REFUSED = {13, 18}
 _READ_ONLY = {10107, 13435, 13436, 11602, 11600, 91, 189}
+_NO_TRANSACTIONS = {20, 115, 263}
 _CONFLICTS = {112, 24, 50}
 """A write conflict, a lock or a time that ran out."""
 
@@ -53,6 +54,8 @@ def translate(error: Exception, place: str, url: str) -> Exception:
     code = error.code if isinstance(error, errors.OperationFailure) else None
     if code == _NO_ROOM:
         return Busy(f"the state store at {place} has no room left ({said}); make some, then all goes on")
+    if code in _NO_TRANSACTIONS:
+        return Broken(f'the state store at {place} refuses transactions ({said}); set state.transactions to "never"')
     if code in _REFUSED:
         return Broken(f"the state store at {place} refuses: {said}; mend the setting state.url or the database's rights")
     return Broken(f"the state store at {place} failed: {said}")
