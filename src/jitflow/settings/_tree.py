@@ -180,12 +180,18 @@ class RemoteSettings(_Strict, frozen=True, kw_only=True):
 
     A secret option may be `{ env = "NAME" }` or `{ file = "PATH" }` instead of text. `endpoints`: names by which manifests know
     this store (host:port of an `s3` artifact), besides the option `endpoint`. `bandwidth`: a limit or time table for its link.
+
+    `price_per_GB_down` and `_up`: what 10^9 bytes from and to it cost in `currency` (any short name), and 1,000 requests.
     """
 
     type: str
     options: dict[str, str | int | bool | dict[str, str]] = {}
     endpoints: tuple[str, ...] = ()
     bandwidth: str = ""
+    price_per_GB_down: float = 0.0
+    price_per_GB_up: float = 0.0
+    price_per_1000_requests: float = 0.0
+    currency: str = ""
 
 
 class TransferSettings(_Strict, frozen=True, kw_only=True):
@@ -321,10 +327,17 @@ class PluginSettings(_Strict, frozen=True, kw_only=True):
 
 
 class NamespaceSettings(_Strict, frozen=True, kw_only=True):
-    """What a namespace may have in the primary: `quota` bytes (empty: any amount) and `quota_objects` objects (0: any number)."""
+    """What a namespace may have in the primary: `quota` bytes (empty: any amount) and `quota_objects` objects (0: any number).
+
+    `budget_moved`: bytes that may be moved for it, `budget_money`: what may be spent for that, by currency, in each
+    `budget_period` of UTC.
+    """
 
     quota: str | int = ""
     quota_objects: int = 0
+    budget_moved: str | int = ""
+    budget_money: dict[str, float] = {}
+    budget_period: Literal["day", "month"] = "month"
 
 
 class RetentionSettings(_Strict, frozen=True, kw_only=True):
