@@ -274,7 +274,11 @@ async def open_stack(settings: Settings, sharing: Sharing | None = None) -> Asyn
         )
         stack.callback(behind.foreign.close)
         app = await open_front(settings, token, behind)
-        yield Stack(app=tracing.around(app), token=token, drain=lambda: _drain(service, engine, health))
+        yield Stack(
+            app=tracing.around(await open_front(settings, token, behind)),
+            token=token,
+            drain=lambda: _drain(service, engine, health),
+        )
 
 
 async def _opened(stack: AsyncExitStack, jobs: TransferJobs) -> TransferJobs:

@@ -140,10 +140,14 @@ class Attempt:
             str(reason or ""),
             then="waiting" if order.wish.kind == "move" else "done",
         )
+        if isinstance(reason, BudgetSpent) and len(proven) < len(plan.copies):
+            compare.waits(plan, plan.copies)
+            await self._note(plan)
+            raise reason
         await self._note(plan)
         if order.wish.kind == "move":
             plan.removes += proven
-        elif reason is not None:
+        elif isinstance(reason, PortError):
             raise Unfinished(str(reason), again=isinstance(reason, Retryable) or bool(proven))
 
     async def _remove(self, plan: Plan, lane: str) -> None:
@@ -159,12 +163,8 @@ class Attempt:
         compare.removed(plan, plan.removes, await self._tree(where), self.live.failed, str(reason or ""))
         await self._note(plan)
 
-    async def _perform(self, order: BulkOrder) -> PortError | None:
-        """Copy or delete; return what went wrong.
-
-        Raises:
-            BudgetSpent: the job's namespace may move no more; what was under way is given up.
-        """
+    async def _perform(self, order: BulkOrder) -> PortError | BudgetSpent | None:
+        """Copy or delete; return what went wrong, or that the namespace may move no more: what was under way is given up."""
         before, moved = self.live.counts, self._moved_before
         self.live.failed = {}
         bill = Bill(self._spending, self._order.wish.namespace, order)
@@ -190,7 +190,7 @@ class Attempt:
             await asyncio.wait([copying])
             if not bill.spent:
                 raise
-            raise BudgetSpent(bill.spent) from None
+            return BudgetSpent(bill.spent)
         finally:
             self.live.speed_Bps, self.live.moving = 0.0, ()
         return None
