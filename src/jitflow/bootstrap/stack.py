@@ -273,7 +273,6 @@ async def open_stack(settings: Settings, sharing: Sharing | None = None) -> Asyn
             peer=sharing.peer if sharing else "",
         )
         stack.callback(behind.foreign.close)
-        app = await open_front(settings, token, behind)
         yield Stack(
             app=tracing.around(await open_front(settings, token, behind)),
             token=token,
