@@ -205,8 +205,24 @@ class TransferSettings(_Strict, frozen=True, kw_only=True):
     jobs: int = 4
 
 
+class RcloneServerSettings(_Strict, frozen=True, kw_only=True):
+    """One of several rclones that somebody else runs; see `RcloneSettings`.
+
+    `remotes`: the remotes whose objects go through it, with `*` in their names; none: those that no other one names.
+    """
+
+    url: str
+    user: str = ""
+    password: str | dict[str, str] = ""
+    ca: str = ""
+    remotes: tuple[str, ...] = ()
+
+
 class RcloneSettings(_Strict, frozen=True, kw_only=True):
     """An `rclone rcd` that somebody else runs: `url`; empty: the server starts one of its own.
+
+    `servers`: further ones, each with a name. If all of these name remotes, the rest goes through that of `url`, or one of the
+    server's own.
 
     `url`: `https://HOST:PORT`, `unix:///PATH`, or `http://` on this machine. `password` may be `{ env = "NAME" }` or
     `{ file = "PATH" }`. `ca`: a PEM file of the authorities to trust, empty: the system's. `patience_s`: so long a start waits.
@@ -217,6 +233,7 @@ class RcloneSettings(_Strict, frozen=True, kw_only=True):
     password: str | dict[str, str] = ""
     ca: str = ""
     patience_s: float = 30.0
+    servers: dict[str, RcloneServerSettings] = field(default_factory=dict[str, RcloneServerSettings])
 
 
 class RepositorySettings(_Strict, frozen=True, kw_only=True):
