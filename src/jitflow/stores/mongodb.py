@@ -146,9 +146,10 @@ class MongodbStore(BatchedStore):
         """Return what has led to the way of writing."""
         if not self._may_transact:
             return 'state.transactions is "never"'
-        if "setName" in hello:
-            return f"replica set {hello['setName']}"
-        return "mongos" if hello.get("msg") == "isdbgrid" else "no replica set"
+        found = f"replica set {hello['setName']}" if "setName" in hello else "mongos"
+        if "setName" not in hello and hello.get("msg") != "isdbgrid":
+            return "no replica set"
+        return found if _transacts(hello) else f"{found}, but older than MongoDB 4.4"
 
     # -- the hold ------------------------------------------------------------------------------------------------------
 
