@@ -24,6 +24,9 @@ T = TypeVar("T")
 TAKE_OVER_S = 15.0
 """A dead leader's workflows are driven again within this time, while another server stands by and the store answers."""
 
+WATCH_S = 1.0
+"""A leader looks more seldom whether it leads than in the world: each look costs what a change of a workflow costs."""
+
 LEAD_PATIENCE_S = 120.0
 """When nothing is wrong any more, a server leads, or has stopped, within this time."""
 
@@ -67,6 +70,8 @@ class OneServer:
         self.place = place
         self.lease = lease
         self.standing: Standing | None = None
+        self.lets_go = False
+        """It has ended all that it did, and is about to give the lead back."""
 
 
 class Servers:
@@ -124,6 +129,7 @@ class Servers:
                 yield stack
 
         standing = one.standing = Standing(servers, member, one.lease, led, peer="")
+        standing.watch_s = WATCH_S
         standing.failed = lambda _name, error: world.never(f"a task of a server failed: {_name}: {error!r}")
         try:
             await standing.run()
@@ -184,6 +190,7 @@ class Servers:
         finally:
             if one.place.holder is life:
                 one.place.holder = None
+            one.lets_go = True
             await shared.close()
             if world.life is life:
                 world.life = None
@@ -229,7 +236,9 @@ class Servers:
         self.taken += 1
         for life in world.lives:
             lease = life.member.lease
-            if life is not one.life and lease.ends_by_itself and not lease.lost and lease.until and lease.left_s > 0:
+            if life is one.life or life.member.lets_go or not lease.ends_by_itself or lease.lost:
+                continue
+            if lease.until and lease.left_s > 0:
                 world.never(f"{one.lease.id} leads while {lease.id} may, for {lease.left_s:.2f} s")
         if before.home and before.home != one.place.name:
             for place in self._site.places:

@@ -1,12 +1,11 @@
 """An event loop without a clock, threads or sockets of its own: the world says what time it is and runs callback by callback."""
 
 import asyncio
-import contextlib
 import heapq
 import inspect
 import warnings
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextvars import Context, copy_context
 from typing import Any, Protocol
 
@@ -27,21 +26,18 @@ class Surroundings(Protocol):
 class Handle:
     """A callback that is to run: what asyncio's handle is, without what a simulation does not need."""
 
-    __slots__ = ("_args", "_callback", "_context", "_when", "is_cancelled")
+    __slots__ = ("_when", "args", "callback", "context", "is_cancelled")
 
     def __init__(self, callback: Any, args: tuple[Any, ...], context: Context | None, when: float = 0.0) -> None:
-        self._callback: Any = callback
-        self._args = args
-        self._context = context if context is not None else copy_context()
+        self.callback: Any = callback
+        self.args = args
+        self.context = context if context is not None else copy_context()
         self._when = when
         self.is_cancelled = False
 
-    def run(self) -> None:
-        self._context.run(self._callback, *self._args)
-
     def cancel(self) -> None:
         self.is_cancelled = True
-        self._callback, self._args = _nothing, ()
+        self.callback, self.args = _nothing, ()
 
     def cancelled(self) -> bool:
         return self.is_cancelled
@@ -83,23 +79,14 @@ class SimLoop(asyncio.AbstractEventLoop):
                 ready.append(handle)
 
     def step(self) -> None:
-        """Run one callback; the loop is the one that runs (see `entered`)."""
+        """Run one callback; the world has made this loop the one that runs."""
         handle = self.ready.popleft()
         if handle.is_cancelled:
             return
         try:
-            handle.run()
+            handle.context.run(handle.callback, *handle.args)
         except Exception as error:
             self.faults.append(f"a callback failed: {error!r}")
-
-    @contextlib.contextmanager
-    def entered(self) -> Iterator[None]:
-        """Be the loop that runs."""
-        asyncio._set_running_loop(self)
-        try:
-            yield
-        finally:
-            asyncio._set_running_loop(None)
 
     async def pause(self, delay_s: float) -> None:
         """Let time pass."""
@@ -111,12 +98,16 @@ class SimLoop(asyncio.AbstractEventLoop):
         """Let go of everything that still waits, without letting it do anything that the world sees."""
         self.ready.clear()
         self._timers.clear()
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of coroutines that a killed process never began
-            for task in self.tasks:
-                task._log_destroy_pending = False  # type: ignore[attr-defined]
-                if not task.done():
-                    _close(task.get_coro())
+        asyncio._set_running_loop(self)  # what is begun now is begun here, and goes with the rest
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of coroutines that a killed process never began
+                for task in self.tasks:
+                    task._log_destroy_pending = False  # type: ignore[attr-defined]
+                    if not task.done():
+                        _close(task.get_coro())
+        finally:
+            asyncio._set_running_loop(None)
         self.tasks.clear()
         self.ready.clear()
         self._timers.clear()

@@ -286,6 +286,8 @@ class SimExecutor:
             self._known.add(pod.key)
             self.lose(pod.key)
             return
+        if self._world.life is not self._life:
+            self._world.never(f"[{self._life.number}] starts pod {pod.key} and does not lead")
         self._machine.start(pod)
         self._known.add(pod.key)
 

@@ -92,6 +92,7 @@ class _Run:
         self.site = Site(world, seed, load, group)
         self.people = People(self.site)
         self.servers = Servers(world, self.site, group) if group is not None else None
+        self._looked_at, self._has_ended = (0, 0, 0), False
         load.seed_stores(self.site.stores)
         world.on_death = self.servers.died if self.servers is not None else self._died
         self.site.before_fetch = self._before_fetch
@@ -149,7 +150,7 @@ class _Run:
                 world.never(f"stuck: {', '.join(unfinished)} do not end: {checks.waits(self.site)}")
             self.people.resume_all()
             self.people.send_again()
-            world.run(min(limit, world.now + LOOK_S), lambda: not checks.unfinished(self.site, self.people))
+            world.run(min(limit, world.now + LOOK_S), self._all_ended)
         if servers is not None:
             servers.stop()
             world.on_death = self._died
@@ -158,6 +159,13 @@ class _Run:
         world.run(world.now + 2 * AFTERWARDS_S, lambda: world.life is not None and world.life.ready)
         for wrong in checks.at_the_end(self.site, self.people):
             world.never(wrong)
+
+    def _all_ended(self) -> bool:
+        """Return whether every workflow has ended; looked at when something has changed."""
+        state = (self.site.state._sequence, len(self.site.state._runs), len(self.people.deleted))
+        if state != self._looked_at:
+            self._looked_at, self._has_ended = state, not checks.unfinished(self.site, self.people)
+        return self._has_ended
 
     # -- the server --------------------------------------------------------------------------------------------------------
 

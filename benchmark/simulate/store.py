@@ -142,6 +142,8 @@ class SharedStore(SimStore):
 
     async def _led(self, work: Callable[[], Awaitable[T]]) -> T:
         self._shared.hear(self._lease)
+        if self._world.life is not self._life:
+            self._world.never(f"[{self._life.number}] changes the state and does not lead")
         return await work()
 
     def _now(self, name: str, work: Callable[[], Awaitable[T]]) -> T:

@@ -214,21 +214,25 @@ class World:
     def run(self, until: float, done: Callable[[], bool] = lambda: False) -> None:
         """Let time pass until then, or until `done`."""
         while True:
-            while any([self._drive(life) for life in tuple(self.lives)]):
-                pass
+            busy = True
+            while busy:
+                busy = False
+                for life in tuple(self.lives):
+                    if life.loop.ready and life.silent_until <= self.now:
+                        busy = True
+                        self._drive(life)
             if self.ended or done():
                 return
             self._pass(until)
             if self.now >= until:
                 return
 
-    def _drive(self, life: Life) -> bool:
-        """Let a process do what it can do now; return whether it did something."""
-        loop, before = life.loop, self.steps
+    def _drive(self, life: Life) -> None:
+        """Let a process do what it can do now."""
+        loop = life.loop
         ready, step, faults = loop.ready, loop.step, loop.faults
-        if not ready or life.silent_until > self.now:
-            return False
-        with loop.entered():
+        asyncio._set_running_loop(loop)
+        try:
             while ready and life.alive and life.silent_until <= self.now:
                 self.steps += 1
                 if self.steps > MOST_STEPS:
@@ -238,7 +242,8 @@ class World:
                     raise self._seen
                 if faults:
                     self.never(f"an error that nobody took: {faults[0]}")
-        return self.steps > before
+        finally:
+            asyncio._set_running_loop(None)
 
     def _pass(self, until: float) -> None:
         now = until

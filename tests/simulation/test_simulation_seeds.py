@@ -1,9 +1,11 @@
 """The server in the simulated world: every invariant holds, a seed says everything, the simulated ports keep their contracts."""
 
+import gc
 import os
 import subprocess
 import sys
-from collections.abc import AsyncGenerator
+import warnings
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 
@@ -27,6 +29,15 @@ pytestmark = pytest.mark.pure
 
 SEEDS = int(os.environ.get("SIMULATION_SEEDS", "100"))
 ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(autouse=True)
+def _forget_what_was_killed() -> Iterator[None]:
+    """What killed processes had begun is thrown away here, where nobody is told that it was never awaited."""
+    yield
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        gc.collect()
 
 
 def a_world(tmp_path: Path, *faults: Fault) -> World:
@@ -66,21 +77,22 @@ def test_a_seed_says_everything_that_happens(tmp_path: Path) -> None:
     assert told[0] == told[1]
 
 
-def test_what_goes_wrong_is_seen_and_made_small(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("kind", ["kill", "leader hangs"])
+def test_what_goes_wrong_is_seen_and_made_small(monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
     """A world in which pods that ended well are not believed to: the run is wrong, whatever else is left out of it."""
 
     def fails(seed: int, drops: tuple[str, ...] = ()) -> Outcome:
         outcome = simulate(seed, drops)
-        kills = [fault for fault in drawn(seed, drops)[0] if fault.kind == "kill"]
+        kills = [fault for fault in drawn(seed, drops)[0] if fault.kind == kind]
         return Outcome(
             **{name: getattr(outcome, name) for name in outcome.__struct_fields__} | {"wrong": "seen" if kills else ""}
         )
 
     monkeypatch.setattr("benchmark.simulate.shrink.simulate", fails)
-    seed = next(seed for seed in range(50) if len(drawn(seed)[0]) > 3 and drawn(seed)[0][1].kind == "kill")
+    seed = next(seed for seed in range(200) if len(drawn(seed)[0]) > 3 and kind in [fault.kind for fault in drawn(seed)[0]])
     drops, smaller = shrink(fails(seed))
     faults, load = drawn(seed, drops)
-    assert [fault.kind for fault in faults] == ["kill"]
+    assert [fault.kind for fault in faults] == [kind]
     assert (len(load.workflows), load.commands, smaller.wrong) == (1, [], "seen")
 
 

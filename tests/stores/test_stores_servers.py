@@ -187,6 +187,10 @@ def test_a_lease_without_others_never_ends() -> None:
         shared.check()
 
 
+class Killed(Exception):
+    """Stands for the end of a process."""
+
+
 def test_a_home_that_was_taken_into_use_halfway_is_taken_into_use_again() -> None:
     """Where its server was killed before it had forgotten what the home had promised."""
 
@@ -199,7 +203,7 @@ def test_a_home_that_was_taken_into_use_halfway_is_taken_into_use_again() -> Non
             async def start_over() -> None:
                 told.append(home)
                 if killed:
-                    raise KeyboardInterrupt
+                    raise Killed
 
             lease = Lease(home=home, share="anywhere")
             async with state.open(lease):
@@ -208,7 +212,7 @@ def test_a_home_that_was_taken_into_use_halfway_is_taken_into_use_again() -> Non
         for home in ("/one", "/one", "/two", "/two"):
             await lead(home)
         assert told == ["/two"]
-        with pytest.raises(KeyboardInterrupt):
+        with pytest.raises(Killed):
             await lead("/one", killed=True)
         for home in ("/one", "/one", "/two"):
             await lead(home)

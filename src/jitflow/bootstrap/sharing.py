@@ -31,7 +31,9 @@ from jitflow.telemetry import logger
 LOOK_S = 0.5
 """How often a server that stands by looks whether it may lead."""
 
-_WATCH_S = 0.25
+WATCH_S = 0.25
+"""How often a server that leads looks whether it still does."""
+
 _ALL_ADDRESSES = frozenset({"0.0.0.0", "::", ""})
 _log = logger("servers")
 
@@ -126,6 +128,8 @@ class Standing:
         """This server's own parts, while it leads."""
         self.leader = ""
         """The URL of the one that leads, empty while it is not known or this one is about to."""
+        self.watch_s = WATCH_S
+        """How often it looks whether it still leads."""
         self.stopping = asyncio.Event()
         self.ended = asyncio.Event()
         self.error: BaseException | None = None
@@ -188,8 +192,7 @@ class Standing:
                 is_away = False
                 if free:
                     return lead
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self.stopping.wait(), LOOK_S)
+            await self._is_to_stop_within(LOOK_S)
         return None
 
     async def _url_of(self, member_id: str) -> str:
@@ -206,8 +209,13 @@ class Standing:
             if self._lease.lost:
                 raise Broken(self._lease.lost)
             self._lease.check()
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self.stopping.wait(), _WATCH_S)
+            await self._is_to_stop_within(self.watch_s)
+
+    async def _is_to_stop_within(self, seconds: float) -> None:
+        """Return when this server is to stop, or when the time has passed."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self.stopping.wait()
 
     async def infos(self) -> Sequence[ServerInfo]:
         """Return all servers, as people are told of them."""

@@ -71,17 +71,13 @@ class FileRoutes:
         headers["content-length"] = str(last - first + 1)
         if request.method == "HEAD" or last < first:
             return Response(status_code=status, headers=headers)
-        chunks = await _begun(self._files.read(info, first, last - first + 1, namespace=_payer(request)))
+        chunks = await _begun(self._files.read(info, first, last - first + 1))
         return StreamingResponse(chunks, status_code=status, headers=headers)
 
     async def upload(self, request: Request) -> Response:
         """Store the body as a file."""
         stored = await self._files.put(
-            reference(request),
-            request.stream(),
-            new=request.headers.get("if-none-match") == "*",
-            namespace=_payer(request),
-            **_announced(request),
+            reference(request), request.stream(), new=request.headers.get("if-none-match") == "*", **_announced(request)
         )
         return answer(stored)
 
@@ -107,12 +103,12 @@ class FileRoutes:
     async def copy(self, request: Request) -> Response:
         """Copy a file."""
         body = await read(request, CopyBody)
-        return answer(await self._files.copy(body.source, body.destination, namespace=body.namespace))
+        return answer(await self._files.copy(body.source, body.destination))
 
     async def move(self, request: Request) -> Response:
         """Move a file."""
         body = await read(request, CopyBody)
-        return answer(await self._files.copy(body.source, body.destination, move=True, namespace=body.namespace))
+        return answer(await self._files.copy(body.source, body.destination, move=True))
 
     async def link(self, request: Request) -> Response:
         """Make a link by which anybody can read a file."""
@@ -142,12 +138,7 @@ class FileRoutes:
 
     async def complete(self, request: Request) -> Response:
         """Store all parts as one file."""
-        return answer(await self._files.complete(request.path_params["id"], namespace=_payer(request)))
-
-
-def _payer(request: Request) -> str:
-    """Return the namespace that pays for what moves."""
-    return request.query_params.get("namespace", "default")
+        return answer(await self._files.complete(request.path_params["id"]))
 
 
 def _announced(request: Request) -> dict[str, Any]:

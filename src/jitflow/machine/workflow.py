@@ -130,10 +130,8 @@ def locks_event(turn: Turn, event: LocksTaken | LocksAwaited | LocksRefused) -> 
 def _labelled(turn: Turn) -> bool:
     """Give the workflow the labels that are worked out when it begins; False (and it has ended in Error) if that fails."""
     more = turn.program.spec.workflow_metadata
-    if more is None or not more.labels_from:
-        return True
     labels: dict[str, str] = {}
-    for key, source in more.labels_from.items():
+    for key, source in (more.labels_from if more is not None else {}).items():
         try:
             value = value_of(source.expression, Scope(turn.values))
         except Problem as problem:
@@ -147,7 +145,8 @@ def _labelled(turn: Turn) -> bool:
             )
             return False
         labels[key] = value
-    turn.run = _replace(turn.run, labels=labels)
+    if labels:
+        turn.run = _replace(turn.run, labels=labels)
     return True
 
 
