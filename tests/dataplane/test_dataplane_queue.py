@@ -157,6 +157,7 @@ def test_what_gives_way_goes_on_when_it_is_wanted_before_it_has_stopped(tmp_path
             flights = plane._transfers.flights
             await until(lambda: ref("bucket/later") in flights and link.counters.down_bytes > 6 * MB)
             plane.acquire("w", a_step("first", ref("bucket/now")))
+            await asyncio.sleep(0)
             assert flights[ref("bucket/later")].paused
             plane.acquire("w", a_step("second", ref("bucket/later")))
             await until(lambda: {event.step for event in events if isinstance(event, Lease)} == {"w/first", "w/second"})
@@ -222,6 +223,29 @@ def test_what_fills_a_link_and_what_a_range_is_worth_follow_from_what_it_gives(
     assert state.rate_Bps == pytest.approx(rate * MB, rel=0.01)
     assert state.fill_bytes == pytest.approx(fill_bytes, rel=0.01)
     assert state.part_bytes == pytest.approx(part_bytes)
+
+
+def test_more_of_an_unknown_link_is_asked_when_it_gives_more() -> None:
+    now = 0.0
+    told: list[LinkUse] = []
+    links = Links(64, {}, lambda: now, lambda _, use: told.append(use))
+    for _ in range(16):
+        links.began("far", 1, MB)
+    for hundredth in range(1, 11):
+        now = hundredth / 100
+        links.moved("far", 800_000)
+    assert told[0].fill_bytes == 16 * MB
+    assert told[-1].fill_bytes == 40 * MB, "what it gives in half a second"
+    assert len(told) < 4, "and that is not told with each byte"
+    for _ in range(16):
+        links.ended("far", 1, 0)
+    links.settled("far")
+    now = 100.0
+    links.began("far", 1, 4 * MB)
+    for hundredth in range(1, 11):
+        now = 100.0 + hundredth / 100
+        links.moved("far", 400_000)
+    assert links.states()[0].fill_bytes == 40 * MB, "it is the same link"
 
 
 def test_what_many_streams_gave_says_nothing_of_few() -> None:

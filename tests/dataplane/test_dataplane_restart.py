@@ -104,7 +104,7 @@ def test_what_is_resident_is_not_fetched_again(tmp_path: Path) -> None:
         with pytest.raises(Refused, match=r"1 step\(s\) read it"):
             await kit.plane.evict(a)
         kit.plane.acquire("w", a_step("s", a, b))
-        assert kit.lease("s") == lease
+        await kit.until(lambda: kit.lease("s") == lease)
         assert kit.far.count("fetch", a) == 1
         kit.plane.release("w/s", [])
         await kit.plane.evict(a)

@@ -95,3 +95,40 @@ def test_what_is_taken_back_while_it_is_handed_over_is_not_there(
         assert all((tmp_path / str(n)).read_bytes() == (directory / f"o{n}").read_bytes() for n in range(10) if n != 4)
 
     asyncio.run(story())
+
+
+def test_the_bytes_are_told_before_they_are_compared(s3: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who fills the link need not wait until what has come is hashed and handed over."""
+    go_on = threading.Event()
+    digest = files.digest
+
+    def patient(path: Path | str, kind: str) -> str:
+        go_on.wait(30)
+        return digest(path, kind)
+
+    async def story() -> None:
+        bucket, directory = new_bucket(s3)
+        write_files(directory, {f"o{number:02}": os.urandom(20_000 + number) for number in range(40)})
+        await settle(s3)
+        monkeypatch.setattr(files, "digest", patient)
+        async with SlowLink("127.0.0.1", s3.port, rate_Bps=500_000) as link:
+            storage = RcloneStorage(RcloneDaemon(), [replace(s3.remote("far", endpoint=link.url), tuning=HASTY)], at_once=8)
+            await storage.open()
+            try:
+                found = await storage.stat_many([at("far", f"{bucket}/o{number:02}") for number in range(40)])
+                told: dict[int, list[int]] = {number: [] for number in range(40)}
+                async with asyncio.TaskGroup() as group:
+                    tasks = [
+                        group.create_task(storage.fetch(info, tmp_path / str(number), told[number].append))
+                        for number, info in enumerate(found.values())
+                        if isinstance(info, ObjectInfo)
+                    ]
+                    while not any(told.values()):
+                        await asyncio.sleep(0.01)
+                    assert not any(task.done() for task in tasks)
+                    go_on.set()
+            finally:
+                await storage.close()
+        assert all(set(sizes) == {20_000 + number} for number, sizes in told.items())
+
+    asyncio.run(story())

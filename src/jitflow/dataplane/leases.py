@@ -85,7 +85,7 @@ class Leases:
             self._waiting[step.id] = (uid, step)
             self._asked_at.setdefault(step.id, self._core.clock.now())
         self._core.planner.ask(uid, step)
-        self._core.pump()
+        self._core.pump_soon()
         self._asking.append(step.id)
         if len(self._asking) == 1:
             self._core.owner.start(self._tell_first(), "tell why steps wait")

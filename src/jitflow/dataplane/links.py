@@ -25,10 +25,11 @@ PART_S, PART_LATENCIES = 0.25, 6
 """A range is worth its request if one stream takes so long for it, and so many round trips."""
 PART_STREAMS = 8
 """Ranges of one object at once, at most."""
-FILL_BYTES = 16 * 10**6
-"""So many bytes on their way keep a link busy until the next request has come through, on all but the longest and fastest."""
-LEAST_FILL_BYTES, FILL_S = 10**6, 0.5
-"""On slow links less does: what they give in this time."""
+FILL_BYTES, LEAST_FILL_BYTES, MOST_FILL_BYTES, FILL_S = 16 * 10**6, 10**6, 64 * 10**6, 0.5
+"""What a link gives in this time keeps it busy until the next request has come through: of an unknown link so much is thought, of
+no link less or more, but for the longest and fastest."""
+FIRST_LOOK_S, FIRST_GROWTH = 0.05, 1.5
+"""An unknown link is thought to give what has come since it was last idle, from then on, whenever that is so much more."""
 FIRST_LATENCY_S = 0.1
 SMALL_BYTES = 64 * 2**10
 """What such an object takes is the latency of a request."""
@@ -90,6 +91,10 @@ class _Link:
     most: int
     latency_s: float = FIRST_LATENCY_S
     rate_Bps: float = 0.0
+    first_Bps: float = 0.0
+    """What an unknown link has given at least."""
+    first_at: float = 0.0
+    first_bytes: int = 0
     active: int = 0
     coming: int = 0
     window_at: float | None = None
@@ -115,9 +120,9 @@ class _Link:
     def fill_bytes(self) -> int:
         """Bytes on their way that keep it busy."""
         down_Bps = self.limit.down_Bps
-        rate_Bps = self.rate_Bps or FILL_BYTES / FILL_S
+        rate_Bps = self.rate_Bps or max(self.first_Bps, FILL_BYTES / FILL_S)
         rate_Bps = rate_Bps if down_Bps is None else min(rate_Bps, down_Bps)
-        least = min(FILL_BYTES, max(LEAST_FILL_BYTES, int(FILL_S * rate_Bps)))
+        least = min(MOST_FILL_BYTES, max(LEAST_FILL_BYTES, int(FILL_S * rate_Bps)))
         return max(least, int(2 * rate_Bps * self.latency_s))
 
     @property
@@ -202,6 +207,8 @@ class Links:
     def began(self, remote: str, streams: int, size_bytes: int) -> None:
         """A transfer has begun."""
         link = self._of(remote)
+        if not link.active:
+            link.first_at, link.first_bytes = self._now(), 0
         link.active += streams
         link.coming += size_bytes
         link.highest = max(link.highest, link.active)
@@ -212,6 +219,8 @@ class Links:
         link.coming -= count
         if not before:
             link.window_bytes += count
+            if not link.rate_Bps:
+                self._look_first(remote, link, count)
         self._look(remote, link, more=not before)
 
     def ended(self, remote: str, streams: int, left_bytes: int) -> None:
@@ -276,6 +285,14 @@ class Links:
             if link.coming >= DRY_SHARE * link.window_bytes > 0:
                 self._learn(remote, link, link.window_bytes / took, now)
             self._open(link)
+
+    def _look_first(self, remote: str, link: _Link, count: int) -> None:
+        """Think more of an unknown link that has given more: a window takes long where a link is fast."""
+        link.first_bytes += count
+        took = self._now() - link.first_at
+        if took >= FIRST_LOOK_S and link.first_bytes > FIRST_GROWTH * link.first_Bps * took:
+            link.first_Bps = link.first_bytes / took
+            self._say(remote, link)
 
     def _learn(self, remote: str, link: _Link, rate_Bps: float, now: float) -> None:
         down_Bps = link.limit.down_Bps

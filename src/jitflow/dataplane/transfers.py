@@ -350,7 +350,7 @@ class Transfers:
         flight.resumes = False
         if flight.size_bytes >= TELLING_BYTES:
             self._core.planner.coming(flight.ref, done)
-            self._core.pump()
+            self._core.pump_soon()
             if self._held and flight.urgent:
                 self._balance(remote)
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from jitflow.model.data import ObjectInfo
 from jitflow.ports.errors import PortError, Stalled
+from jitflow.ports.storage import Progress
 from jitflow.storage import files, keys, wire
 from jitflow.storage.calls import Calls
 from jitflow.storage.lookup import config_of
@@ -25,16 +26,16 @@ SMALL_BYTES = 2**20
 """Larger objects gain little from company, and what has come of them is told meanwhile."""
 MOST, MOST_BYTES = 256, 16 * 2**20
 """Objects and bytes of one job."""
-LOOK_S = 0.02
-"""What has come is handed over so often: none waits for the others of its job."""
+LOOK_S, LOOK_SHARE = 0.02, 1 / 12
+"""What has come is handed over so often, or after this share of what its job takes: none waits for the others of its job."""
 JOBS = 4
 """Jobs at once for each remote: while the last objects of one arrive the next ones use the streams that it needs no more."""
 ROUNDS = 4
 """Objects of a job for each of its streams: what a job costs is little beside that, and it ends soon."""
-FEWEST = 16
-"""For fewer objects a third job does not begin."""
-GATHER_S = 0.004
-"""How long the first of a batch waits for others."""
+COMPANY = 32
+"""While others run, a job waits for so many objects, or for as many as are still to come of those."""
+GATHER_S, LINGER_S, LINGER_SHARE = 0.004, 0.03, 1 / 4
+"""How long the first of a batch waits for others: when no job runs; when some do, or this share of what the last one took."""
 
 
 @dataclass(eq=False, kw_only=True)
@@ -44,6 +45,8 @@ class _Wish:
     info: ObjectInfo
     target: str
     came: asyncio.Future[bool]
+    asked_at: float
+    progress: Progress
     job: "asyncio.Task[None] | None" = None
 
     @property
@@ -67,13 +70,16 @@ class _Job:
 
 @dataclass(eq=False, kw_only=True)
 class _Group:
-    """What is wanted of one remote into one directory. `gathering`: a job waits for more to fetch."""
+    """What is wanted of one remote into one directory. `gathering`: a job waits for more to fetch; `timer`: or will soon."""
 
     remote: RemoteConfig
     folder: Path
     pending: list[_Wish] = field(default_factory=list["_Wish"])
     jobs: list[_Job] = field(default_factory=list["_Job"])
     gathering: bool = False
+    timer: asyncio.TimerHandle | None = None
+    took_s: float = 0.0
+    """What the last job took."""
 
     @property
     def busy(self) -> int:
@@ -99,9 +105,10 @@ class Batches:
         plain = not path.startswith("/") and not any(char in path for char in "\r\n")
         return plain and info.size_bytes <= SMALL_BYTES and bool(files.common_hash(info.hashes))
 
-    async def fetch(self, remote: RemoteConfig, info: ObjectInfo, target: Path) -> bool:
+    async def fetch(self, remote: RemoteConfig, info: ObjectInfo, target: Path, progress: Progress) -> bool:
         """Return whether the object has come, verified, and is `target` now; if not, it is to be fetched on its own.
 
+        `progress` is told when all bytes are there, which others need not wait for until they are compared and handed over.
         When the awaiting task is cancelled, there is nothing of that name when this raises.
         """
         name = str(target)
@@ -110,7 +117,8 @@ class Batches:
         if group is None:
             group = self._groups[remote.name, folder] = _Group(remote=remote, folder=_absolute(folder))
         group.remote = remote
-        wish = _Wish(info=info, target=name, came=asyncio.get_running_loop().create_future())
+        loop = asyncio.get_running_loop()
+        wish = _Wish(info=info, target=name, came=loop.create_future(), asked_at=loop.time(), progress=progress)
         group.pending.append(wish)
         self._begin(group)
         try:
@@ -144,14 +152,31 @@ class Batches:
         """Begin a job if there is something to fetch and streams for it; the first one takes what there is."""
         if group.gathering or self._closed or not group.pending or len(group.jobs) >= JOBS:
             return
-        if group.jobs and self._at_once - group.busy < self._at_once // 4:
-            return
-        if len(group.jobs) > 1 and len(group.pending) < FEWEST:
+        if group.jobs and not self._has_company(group):
             return
         group.gathering = True
         job = asyncio.get_running_loop().create_task(self._run(group), name=f"batch of {group.remote.name}")
         self._jobs.add(job)
         job.add_done_callback(self._jobs.discard)
+
+    def _has_company(self, group: _Group) -> bool:
+        """Return whether another job is worth what it costs by now; if only time is missing, it is begun when that has passed."""
+        busy = group.busy
+        if self._at_once - busy < self._at_once // 4:
+            return False
+        if len(group.pending) >= min(COMPANY, max(1, busy)):
+            return True
+        loop = asyncio.get_running_loop()
+        left_s = group.pending[0].asked_at + max(LINGER_S, LINGER_SHARE * group.took_s) - loop.time()
+        if left_s <= 0:
+            return True
+        if group.timer is None:
+            group.timer = loop.call_later(left_s, self._lingered, group)
+        return False
+
+    def _lingered(self, group: _Group) -> None:
+        group.timer = None
+        self._begin(group)
 
     async def _gather(self, group: _Group) -> _Job:
         """Wait a little for more to fetch, and take as much as there are streams for."""
@@ -172,7 +197,9 @@ class Batches:
         self._begin(group)
         try:
             if len(job.wishes) > 1:
+                began = asyncio.get_running_loop().time()
                 await self._fetch(group, job)
+                group.took_s = asyncio.get_running_loop().time() - began
             for wish in job.wishes:
                 _settle(wish, came=False)
         except asyncio.CancelledError:
@@ -199,36 +226,44 @@ class Batches:
             finally:
                 job.cancel()
                 await asyncio.wait({job})
-            await self._deliver(folder, [wish for wish in wishes if not wish.came.done()])
+            await self._look(folder, [wish for wish in wishes if not wish.came.done()])
         finally:
             await asyncio.shield(asyncio.to_thread(_clear, folder, names))
 
-    async def _deliver(self, folder: Path, wishes: Sequence[_Wish]) -> None:
-        """Hand over what is there and right. When cancelled, nothing is renamed any more when this raises."""
-        thread = asyncio.get_running_loop().run_in_executor(None, _delivered, folder, wishes)
+    async def _look(self, folder: Path, wishes: Sequence[_Wish], sizes: Mapping[str, int] | None = None) -> set[str]:
+        """Hand over what is there and right, then return what else of `sizes` is there in full.
+
+        When cancelled, nothing is renamed any more when this raises.
+        """
+        thread = asyncio.get_running_loop().run_in_executor(None, _looked, folder, wishes, sizes)
         try:
             await asyncio.shield(thread)
         finally:
             while not thread.done():
                 with suppress(asyncio.CancelledError):
                     await asyncio.wait({thread})
-            for wish in thread.result():
+            delivered, there = thread.result()
+            for wish in delivered:
                 _settle(wish, came=True)
+        return there
 
     async def _hand_over(self, group: _Group, work: _Job, job: asyncio.Task[None], folder: Path) -> None:
         """Give callers what has come for them while the job runs; the last of them wait until nothing is left of the job."""
         sizes = {wish.path: wish.info.size_bytes for wish in work.wishes}
         seen: set[str] = set()
+        loop = asyncio.get_running_loop()
+        began = loop.time()
         while not job.done():
-            await asyncio.wait({job}, timeout=LOOK_S)
+            await asyncio.wait({job}, timeout=max(LOOK_S, LOOK_SHARE * (loop.time() - began)))
             left = [wish for wish in work.wishes if not wish.came.done()]
             # rclone has done with what was there in full a look ago; whether it is right is told by its hash.
             ready = [wish for wish in left if wish.path in seen]
             if not job.done() and len(ready) < len(left):
-                if ready:
-                    await self._deliver(folder, ready)
-                seen = await asyncio.to_thread(_there, folder, sizes)
-                work.left = sum(1 for wish in work.wishes if not wish.came.done() and wish.path not in seen)
+                before, seen = seen, await self._look(folder, ready, sizes)
+                for wish in left:
+                    if wish.path in seen and wish.path not in before and not wish.came.done():
+                        wish.progress(wish.info.size_bytes)
+                work.left = sum(1 for wish in left if not wish.came.done() and wish.path not in seen)
                 self._begin(group)
 
     async def _copy(self, remote: RemoteConfig, folder: Path, names: Path, work: _Job) -> None:
@@ -302,6 +337,11 @@ def _there(folder: Path, sizes: Mapping[str, int]) -> set[str]:
         except FileNotFoundError:  # nothing has come yet
             continue
     return found
+
+
+def _looked(folder: Path, wishes: Sequence[_Wish], sizes: Mapping[str, int] | None) -> tuple[list[_Wish], set[str]]:
+    """Deliver, then look. Blocking."""
+    return _delivered(folder, wishes), _there(folder, sizes) if sizes is not None else set()
 
 
 def _delivered(folder: Path, wishes: Sequence[_Wish]) -> list[_Wish]:

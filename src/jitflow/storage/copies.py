@@ -69,7 +69,7 @@ class Copies:
     async def _fetch_whole(self, before: ObjectInfo, target: Path, progress: Progress) -> ObjectInfo:
         if self._batches.takes(before):
             remote = self._lookup.known(before.ref)
-            if remote.check_hashes and await self._batches.fetch(remote, before, target):
+            if remote.check_hashes and await self._batches.fetch(remote, before, target, progress):
                 progress(before.size_bytes)
                 return before
         partial = files.partial_path(target)

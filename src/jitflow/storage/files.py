@@ -29,7 +29,7 @@ def digest(path: Path | str, kind: str) -> str:
     """Return a file's hash in lower-case hexadecimal digits."""
     made = hashlib.new(kind, usedforsecurity=False)
     with open(path, "rb", buffering=0) as file:
-        buffer = memoryview(bytearray(_BLOCK_BYTES))
+        buffer = memoryview(bytearray(min(_BLOCK_BYTES, max(1, os.fstat(file.fileno()).st_size))))
         while count := file.readinto(buffer):
             made.update(buffer[:count])
     return made.hexdigest()
