@@ -8,7 +8,7 @@ import pytest
 from jitflow.dataplane import history as history_module
 from jitflow.dataplane.core import advice
 from jitflow.dataplane.history import History
-from jitflow.dataplane.journal import Journal
+from jitflow.dataplane.journal import AT_ONCE, Journal
 from jitflow.dataplane.progress import human
 from jitflow.dataplane.tasks import Owner
 from jitflow.model.data import ObjectRef
@@ -54,6 +54,26 @@ def test_what_was_put_before_is_durable_and_the_rest_shares_a_transaction() -> N
         await first
         await second
         assert store.batches == [[("a", b"1")], [("b", b"2"), ("c", b"4")]]
+        await owner.close()
+
+    asyncio.run(run())
+
+
+def test_writes_that_follow_each_other_closely_share_transactions() -> None:
+    async def run() -> None:
+        store = SlowStore()
+        store.gate.set()
+        journal = Journal(store)
+        owner = Owner(lambda error: None)
+        owner.start(journal.run(), "journal")
+        for number in range(300):
+            journal.put("k", str(number), b"")
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+        await journal.durable()
+        assert len(store.batches) < 100, "else each turn of the event loop has one of its own"
+        assert sum(len(batch) for batch in store.batches) == 300
+        assert [len(batch) for batch in store.batches[:AT_ONCE]] == [1] * AT_ONCE, "few wait for nothing"
         await owner.close()
 
     asyncio.run(run())

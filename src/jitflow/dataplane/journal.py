@@ -7,6 +7,9 @@ from jitflow.ports.store import StateStore
 
 Body = bytes | None | Callable[[], bytes]
 
+AT_ONCE, EVERY_S = 8, 0.008
+"""So many transactions follow each other at once; then one begins every so many seconds, and what is put meanwhile shares it."""
+
 
 class Journal:
     """Writes documents behind the caller's back; `durable` waits until all that were put before are in the store.
@@ -23,6 +26,8 @@ class Journal:
         self._written = 0
         self._waiters: list[tuple[int, asyncio.Future[None]]] = []
         self._error: BaseException | None = None
+        self._free = float(AT_ONCE)
+        self._counted_at = 0.0
 
     def put(self, kind: str, key: str, body: Body) -> None:
         """Queue a document, None to delete it; one that changes often is made when it is written."""
@@ -48,7 +53,17 @@ class Journal:
         """Write until cancelled."""
         while True:
             await self._wake.wait()
+            await self._pause()
             await self.flush()
+
+    async def _pause(self) -> None:
+        """Wait, where many transactions were made a moment ago: each costs more than what is in it."""
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        self._free = min(float(AT_ONCE), self._free + (now - self._counted_at) / EVERY_S) - 1
+        self._counted_at = now
+        if self._free < 0:
+            await asyncio.sleep(-self._free * EVERY_S)
 
     async def flush(self) -> None:
         """Write what is queued."""
