@@ -82,6 +82,31 @@ def test_a_workflow_runs_over_it_and_its_death_in_mid_transfer_loses_nothing(far
         assert far.secret not in rclone.log.read_text()
 
 
+def test_another_one_goes_on_where_one_of_several_dies_in_mid_transfer(far: S3Server, tmp_path: Path) -> None:
+    folders = [tmp_path / name for name in ("one", "two")]
+    for folder in folders:
+        folder.mkdir()
+    with (
+        LinkThread(far.port, rate_bps=4_000_000) as link,
+        RcloneServer(folders[0]) as one,
+        RcloneServer(folders[1]) as two,
+    ):
+        several = {"servers": {"one": given(one, folders[0]), "two": given(two, folders[1])}}
+        with Server(tmp_path / "home", settings_for(far, endpoint=link.url, rclone=several)) as server:
+            name = submit(server, MANIFEST)
+            limit = time.monotonic() + 20
+            came: list[int] = [0]
+            while came[-1] < SIZE // 6 and time.monotonic() < limit:
+                link.call(lambda each: came.append(each.counters.down_bytes))
+                time.sleep(0.02)
+            one.kill()
+            assert SIZE // 6 <= came[-1] < SIZE, "it was killed in mid-transfer"
+            status = ended(server, name)["status"]
+            assert (status["phase"], len(status["nodes"])) == ("Succeeded", 1), status
+            assert (far.root / "bucket" / "out" / "joined").read_bytes() == b"a" * SIZE + b"x\ny"
+            assert server.call("GET", "/readyz").status_code == 200
+
+
 @pytest.mark.parametrize(
     ("change", "says"),
     [
@@ -89,6 +114,8 @@ def test_a_workflow_runs_over_it_and_its_death_in_mid_transfer_loses_nothing(far
         ({"url": "http://127.0.0.1:9"}, "rclone at http://127.0.0.1:9"),
         ({"url": "http://192.0.2.1:5572"}, "would send the secrets of remotes in clear"),
         ({"url": "rclone:5572"}, "rclone.url: write https://"),
+        ({"servers": {"a": {"url": "rclone:5572"}}}, "rclone.servers.a.url: write https://"),
+        ({"url": "", "servers": {"a": {"url": "http://127.0.0.1:9"}}}, "no rclone is there: rclone at http://127.0.0.1:9"),
     ],
 )
 def test_a_server_that_cannot_use_it_says_why(far: S3Server, tmp_path: Path, change: dict[str, Any], says: str) -> None:

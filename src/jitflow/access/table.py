@@ -228,6 +228,9 @@ NEEDS: Final[Mapping[tuple[str, str], Need]] = {
     # Of the caller's namespaces.
     ("GET", "/data/v1/pins"): Need(P.DATA_READ, Where.SOMEWHERE),
     ("GET", "/data/v1/quotas"): Need(P.DATA_READ, Where.SOMEWHERE),
+    ("GET", "/data/v1/budgets"): Need(P.DATA_READ, Where.SOMEWHERE),
+    ("GET", "/data/v1/spending"): Need(P.DATA_READ, Where.SOMEWHERE),
+    ("PUT", "/data/v1/budgets"): Need(P.REMOTES_WRITE, Where.EVERYWHERE),
     ("POST", "/data/v1/primary/evict"): Need(P.DATA_WRITE, Where.EVERYWHERE),
     ("POST", "/data/v1/primary/check"): Need(P.DATA_WRITE, Where.EVERYWHERE),
     # It reads files of the server's machine.

@@ -1,25 +1,33 @@
 """Single files and folders of far stores: what people do with them by hand."""
 
 import posixpath
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing
 from pathlib import Path
 
 from jitflow.app.arrivals import Arrivals
+from jitflow.app.names import check_namespace
 from jitflow.app.refs import parse_ref
 from jitflow.model.data import ObjectInfo, ObjectRef
 from jitflow.model.files import Existence, Folder, Link, MultipartView, PartInfo
 from jitflow.model.problems import Refused
 from jitflow.ports.errors import ObjectMissing
 from jitflow.ports.files import Files
+from jitflow.ports.spending import NoSpending, Spending
+
+_PAID_BYTES = 16 * 2**20
+"""So many bytes of one file are paid for at once."""
 
 
 class FileService:
     """The use-cases of files and folders; the references of all methods are texts, `remote:path`."""
 
-    def __init__(self, files: Files, known: Callable[[str], object], arrivals: Arrivals) -> None:
-        """Hold the parts; `known` raises `Refused` for a remote that is not configured."""
+    def __init__(
+        self, files: Files, known: Callable[[str], object], arrivals: Arrivals, spending: Spending | None = None
+    ) -> None:
+        """Hold the parts; `known` raises `Refused` for a remote that is not configured, `spending` is told what moves."""
         self._files = files
+        self._spending = spending or NoSpending()
         self._known = known
         self.arrivals = arrivals
 
@@ -68,9 +76,38 @@ class FileService:
         """Return what the store knows of a file."""
         return await self._files.stat(self._file(text))
 
-    def read(self, info: ObjectInfo, first: int, count: int) -> AsyncIterator[bytes]:
-        """Yield a part of a file."""
-        return self._files.read(info.ref, offset=first, count=count)
+    async def read(self, info: ObjectInfo, first: int, count: int, *, namespace: str = "default") -> AsyncGenerator[bytes]:
+        """Yield a part of a file, for which a namespace pays.
+
+        Raises:
+            Refused: it has used up its budget (`exhausted`).
+        """
+        self._afford(namespace)
+        meter = _Meter(self._spending, namespace, down=info.ref.remote)
+        try:
+            async with aclosing(self._files.read(info.ref, offset=first, count=count)) as chunks:  # pyright: ignore[reportArgumentType] - a generator
+                async for chunk in chunks:
+                    meter.add(len(chunk))
+                    yield chunk
+        finally:
+            meter.settle()
+
+    def _afford(self, namespace: str) -> None:
+        """Refuse what a namespace has no budget left for."""
+        check_namespace(namespace)
+        spent = self._spending.used_up(namespace)
+        if spent:
+            raise Refused(f"nothing can be moved for it now: {spent}", code="exhausted")
+
+    async def _store(self, path: Path, ref: ObjectRef, namespace: str) -> ObjectInfo:
+        """Store a file of this machine, verified; what goes over the link is paid for, also if that fails."""
+        meter = _Meter(self._spending, namespace, up=ref.remote)
+        try:
+            stored = await self._files.store(path, ref, meter)
+            meter(stored.size_bytes)
+        finally:
+            meter.settle()
+        return stored
 
     async def put(
         self,
@@ -80,24 +117,28 @@ class FileService:
         expected_bytes: int | None = None,
         md5: str = "",
         new: bool = False,
+        namespace: str = "default",
     ) -> ObjectInfo:
-        """Store a body as a file, verified; `new`: only if there is none yet.
+        """Store a body as a file, verified; `new`: only if there is none yet; `namespace` pays.
 
         Raises:
-            Refused: it is not what was announced, or (`conflict`) there is such a file. DiskFull, PortError: as they are.
+            Refused: it is not what was announced, (`conflict`) there is such a file, or (`exhausted`) no budget is left.
+            DiskFull, PortError: as they are.
         """
         ref = self._file(text)
+        self._afford(namespace)
         if new:
             await self._absent(ref)
         path = await self.arrivals.take(body, expected_bytes=expected_bytes, md5=md5)
         try:
-            return await self._files.store(path, ref, _ignore)
+            return await self._store(path, ref, namespace)
         finally:
             path.unlink(missing_ok=True)
 
-    async def keep(self, text: str, path: Path) -> ObjectInfo:
+    async def keep(self, text: str, path: Path, *, namespace: str = "default") -> ObjectInfo:
         """Store a file of this machine that has arrived, verified; the caller removes it."""
-        return await self._files.store(path, self._file(text), _ignore)
+        self._afford(namespace)
+        return await self._store(path, self._file(text), namespace)
 
     async def _absent(self, ref: ObjectRef) -> None:
         try:
@@ -116,14 +157,25 @@ class FileService:
         await self._files.stat(ref)
         await self._files.delete(ref)
 
-    async def copy(self, source: str, destination: str, *, move: bool = False) -> ObjectInfo:
-        """Copy a file, verified; a destination that ends in `/` keeps its name. `move`: delete the source afterwards."""
+    async def copy(self, source: str, destination: str, *, move: bool = False, namespace: str = "default") -> ObjectInfo:
+        """Copy a file, verified; a destination that ends in `/` keeps its name. `move`: delete the source afterwards.
+
+        A copy within one store goes over no link; for others `namespace` pays.
+        """
         first, second = self._file(source), self._ref(destination)
         if second.is_prefix:
             second = ObjectRef(remote=second.remote, path=second.path + posixpath.basename(first.path))
         if first == second:
             raise Refused(f"{source[:200]} cannot be copied onto itself")
-        copied = await self._files.copy(await self._files.stat(first), second, _ignore)
+        within = first.remote == second.remote
+        if not within:
+            self._afford(namespace)
+        meter = _Meter(NoSpending() if within else self._spending, namespace, down=first.remote, up=second.remote)
+        try:
+            copied = await self._files.copy(await self._files.stat(first), second, meter)
+            meter(copied.written.size_bytes)
+        finally:
+            meter.settle()
         if move:
             await self._files.delete(first)
         return copied.written
@@ -171,16 +223,44 @@ class FileService:
         """Take a part."""
         return await self.arrivals.put(upload, number, body, expected_bytes=expected_bytes, md5=md5)
 
-    async def complete(self, upload: str) -> ObjectInfo:
-        """Store all parts as one file, verified; if that fails the parts stay, and it can be tried again."""
+    async def complete(self, upload: str, *, namespace: str = "default") -> ObjectInfo:
+        """Store all parts as one file, verified; if that fails the parts stay, and it can be tried again. `namespace` pays."""
+        self._afford(namespace)
         ref, path = await self.arrivals.whole(upload)
         try:
-            stored = await self._files.store(path, ref, _ignore)
+            stored = await self._store(path, ref, namespace)
         finally:
             path.unlink(missing_ok=True)
         await self.arrivals.end(upload)
         return stored
 
 
-def _ignore(done_bytes: int) -> None:
-    del done_bytes
+class _Meter:
+    """Charges a namespace for one file, now and then and at the end; to be called with the bytes that are done so far."""
+
+    def __init__(self, spending: Spending, namespace: str, *, down: str = "", up: str = "") -> None:
+        """Bytes come from the remote `down`, and go to the remote `up`; empty: from and to this machine."""
+        self._spending = spending
+        self._namespace = namespace
+        self._ways = (("down", down), ("up", up))
+        self._done = self._paid = 0
+        for _, remote in self._ways:
+            if remote:
+                spending.moved(namespace, remote, requests=1)
+
+    def __call__(self, done_bytes: int) -> None:
+        self._done = max(self._done, done_bytes)
+        if self._done - self._paid >= _PAID_BYTES:
+            self.settle()
+
+    def add(self, count: int) -> None:
+        """So many more bytes are done."""
+        self(self._done + count)
+
+    def settle(self) -> None:
+        """Charge what was not charged yet."""
+        more, self._paid = self._done - self._paid, self._done
+        for way, remote in self._ways:
+            if remote and more:
+                down, up = (more, 0) if way == "down" else (0, more)
+                self._spending.moved(self._namespace, remote, down=down, up=up)

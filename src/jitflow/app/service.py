@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from jitflow.app import bulk
 from jitflow.app.archive import Archive
@@ -53,15 +54,19 @@ from jitflow.model.reports import (
     TransferRecord,
     Upload,
 )
+from jitflow.model.spending import Budget, BudgetView, Prices, Spent
 from jitflow.objects import ObjectStore
 from jitflow.ports.clock import Clock, Ids
 from jitflow.ports.dataplane import Bandwidths, PrimaryAdmin, Witness
 from jitflow.ports.executor import Executor
+from jitflow.ports.spending import SpendingAdmin
 from jitflow.ports.storage import Storage
 from jitflow.ports.store import RunRow, StateStore
 from jitflow.telemetry import logger
 
 LATEST = "@latest"
+EACH = "*"
+"""Stands for each namespace of which nothing else is said."""
 _log = logger("service")
 MAX_OBJECTS = 10_000
 MAX_REPLICAS = 10_000
@@ -84,6 +89,7 @@ class Service:
         storage: Storage,
         remotes: Remotes,
         bandwidth: Bandwidths,
+        spending: SpendingAdmin,
         clock: Clock,
         ids: Ids,
         objects: ObjectStore,
@@ -98,6 +104,7 @@ class Service:
         self._storage = storage
         self._remotes = remotes
         self._bandwidth = bandwidth
+        self._spending = spending
         self._clock = clock
         self._ids = ids
         self._objects = objects
@@ -538,19 +545,24 @@ class Service:
 
     def remotes(self) -> Sequence[RemoteInfo]:
         """Return the configured remotes."""
-        return self._remotes.list()
+        return [self._priced(one) for one in self._remotes.list()]
+
+    def _priced(self, remote: RemoteInfo) -> RemoteInfo:
+        prices = self._spending.prices(remote.name)
+        return remote if prices.is_free else replace(remote, prices=prices)
 
     def remote(self, name: str) -> RemoteInfo:
         """Return one configured remote."""
-        return self._remotes.describe(name)
+        return self._priced(self._remotes.describe(name))
 
     async def add_remote(self, name: str, kind: str, options: Mapping[str, str]) -> RemoteInfo:
         """Configure a new remote."""
-        return await self._remotes.add(name, kind, options)
+        return self._priced(await self._remotes.add(name, kind, options))
 
     async def remove_remote(self, name: str) -> None:
-        """Forget a remote, and its limit."""
+        """Forget a remote, its limit and its prices."""
         await self._remotes.remove(name)
+        await self._spending.set_prices(name, None)
         if any(limit.remote == name for limit in self._bandwidth.shown().limits):
             await self._bandwidth.change({name: None})
 
@@ -577,7 +589,36 @@ class Service:
 
     async def change_remote(self, name: str, kind: str, options: Mapping[str, str | None], *, whole: bool) -> RemoteInfo:
         """Give a remote other options; see `Remotes.change`."""
-        return await self._remotes.change(name, kind, options, whole=whole)
+        return self._priced(await self._remotes.change(name, kind, options, whole=whole))
+
+    async def set_prices(self, name: str, prices: Prices) -> None:
+        """Let a remote ask these prices from now on."""
+        self._remotes.describe(name)
+        await self._spending.set_prices(name, prices)
+
+    @property
+    def spending(self) -> SpendingAdmin:
+        """Who counts what namespaces move and spend."""
+        return self._spending
+
+    def budgets(self) -> Sequence[BudgetView]:
+        """Return what each namespace may spend, and has spent in this period."""
+        return self._spending.budgets()
+
+    async def set_budgets(self, budgets: Mapping[str, Budget | None]) -> Sequence[BudgetView]:
+        """Give namespaces other budgets.
+
+        Raises:
+            Refused: a name is none of a namespace, or a budget cannot be.
+        """
+        for namespace in budgets:
+            if namespace != EACH:
+                check_namespace(namespace)
+        return await self._spending.set_budgets(budgets)
+
+    def spent(self, *, namespace: str = "", since: str = "", until: str = "") -> Sequence[Spent]:
+        """Return what namespaces have moved and spent, by day and remote."""
+        return self._spending.spent(namespace=namespace, since=since, until=until)
 
     async def providers(self) -> Sequence[ProviderInfo]:
         """Return the types of far stores that there can be."""

@@ -8,7 +8,7 @@ it ends; of its pods each counts once.
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Coroutine, Iterable
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Final, Protocol
 
 import msgspec
@@ -19,9 +19,11 @@ from jitflow.app.ports import Change, Engine
 from jitflow.model import argo
 from jitflow.model.problems import Refused
 from jitflow.model.runs import Note
+from jitflow.model.spending import Spent
 from jitflow.model.usage import Usage
 from jitflow.ports.clock import Clock
 from jitflow.ports.dataplane import PrimaryAdmin
+from jitflow.ports.spending import SpendingAdmin
 from jitflow.ports.store import RunRow, StateStore
 
 Spawn = Callable[[Coroutine[Any, Any, None], str], None]
@@ -85,9 +87,18 @@ class UsageKeeper:
     """Counts; `hear` is told of every change."""
 
     def __init__(
-        self, runs: Runs, engine: Engine, store: StateStore, primary: PrimaryAdmin, *, clock: Clock, spawn: Spawn
+        self,
+        runs: Runs,
+        engine: Engine,
+        store: StateStore,
+        primary: PrimaryAdmin,
+        *,
+        clock: Clock,
+        spawn: Spawn,
+        spending: SpendingAdmin | None = None,
     ) -> None:
         """Hold the parts; `open` begins."""
+        self._spending = spending
         self._runs = runs
         self._engine = engine
         self._store = store
@@ -257,7 +268,14 @@ class UsageKeeper:
             near_bytes=total.near_bytes,
             fetched_bytes=total.fetched_bytes,
             sent_bytes=total.sent_bytes,
+            spent=self._spent(namespace, begin, end),
         )
+
+    def _spent(self, namespace: str, begin: float, end: float) -> tuple[Spent, ...]:
+        if self._spending is None:
+            return ()
+        first, last = (datetime.fromtimestamp(moment, UTC).date().isoformat() for moment in (begin, end))
+        return tuple(self._spending.spent(namespace=namespace, since=first, until=last))
 
 
 def _ended_at(node: argo.NodeStatus) -> float:

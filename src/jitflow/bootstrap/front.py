@@ -110,7 +110,13 @@ async def open_backfills(behind: Behind) -> Backfills:
 async def open_usage(behind: Behind) -> UsageKeeper:
     """Return what counts what namespaces use, counting."""
     usage = UsageKeeper(
-        behind.service.known_runs, behind.engine, behind.store, behind.primary, clock=behind.clock, spawn=behind.owner.spawn
+        behind.service.known_runs,
+        behind.engine,
+        behind.store,
+        behind.primary,
+        clock=behind.clock,
+        spawn=behind.owner.spawn,
+        spending=behind.service.spending,
     )
     behind.closing.push_async_callback(usage.save)
     behind.closing.callback(behind.engine.subscribe(usage.hear))

@@ -6,7 +6,7 @@ from importlib.metadata import version
 from jitflow.app import Service
 from jitflow.app.ports import Change
 from jitflow.control_api import Health
-from jitflow.dataplane import LocalDataPlane
+from jitflow.dataplane import LocalDataPlane, SpendingKeeper
 from jitflow.engine import Engine
 from jitflow.stores import PatientStore
 from jitflow.telemetry.metrics import Figures, by, one
@@ -15,13 +15,23 @@ from jitflow.telemetry.metrics import Figures, by, one
 class Gauges:
     """Asks each part for its figures."""
 
-    def __init__(self, service: Service, engine: Engine, dataplane: LocalDataPlane, store: PatientStore, health: Health) -> None:
+    def __init__(
+        self,
+        service: Service,
+        engine: Engine,
+        dataplane: LocalDataPlane,
+        store: PatientStore,
+        health: Health,
+        *,
+        spending: SpendingKeeper,
+    ) -> None:
         """Ask these, and count the workflows that end from now on."""
         self._service = service
         self._engine = engine
         self._dataplane = dataplane
         self._store = store
         self._health = health
+        self._spending = spending
         self._ended: Counter[str] = Counter()
         engine.subscribe(self._hear)
 
@@ -37,6 +47,7 @@ class Gauges:
             "jitflow_workflows_ended_total": by("phase", self._ended),
             **self._dataplane.figures(),
             **self._store.figures(),
+            **self._spending.figures(),
             "jitflow_api_streams": one(self._service.watchers),
             "jitflow_draining": one(self._health.draining),
             "jitflow_info": by("version", {version("jitflow"): 1}),

@@ -47,7 +47,9 @@ from jitflow.dataplane import (
     Provenance,
     RemotePrimary,
     Scratch,
+    SpendingKeeper,
     Tuning,
+    budget_fault,
 )
 from jitflow.engine import Engine, Images
 from jitflow.engine.changes import Change as RunChange
@@ -62,8 +64,10 @@ from jitflow.model.data import ObjectRef
 from jitflow.model.pods import PodImage
 from jitflow.model.reports import ALL_REMOTES
 from jitflow.model.servers import ServerInfo
+from jitflow.model.spending import Budget, Prices
 from jitflow.objects import Change as ObjectChange
 from jitflow.objects import MemoStore, ObjectStore
+from jitflow.ports.clock import Clock
 from jitflow.ports.dataplane import Quota
 from jitflow.ports.executor import Executor
 from jitflow.ports.primary import Primary
@@ -135,6 +139,7 @@ async def open_stack(settings: Settings, sharing: Sharing | None = None) -> Asyn
         await registry.load(fixed)
         bandwidth = await _limited(stack, Bandwidth(limits_of(settings), storage, store, clock))
         provenance = _witness(stack, Provenance(store, checksums=settings.primary.checksums))
+        spending = await _charging(stack, spending_of(settings, store, clock))
         dataplane = LocalDataPlane(
             primary_of(settings, home, stores),
             parse_bytes(settings.primary.capacity),
@@ -154,6 +159,7 @@ async def open_stack(settings: Settings, sharing: Sharing | None = None) -> Asyn
             bandwidth=bandwidth,
             provenance=provenance,
             moved=tracing.moved,
+            spending=spending,
         )
         claims = ClaimDirectories(home.volumes, objects)
         memos = MemoStore(objects)
@@ -218,6 +224,7 @@ async def open_stack(settings: Settings, sharing: Sharing | None = None) -> Asyn
             storage=stores,
             remotes=registry,
             bandwidth=bandwidth,
+            spending=spending,
             clock=clock,
             ids=RandomIds(),
             objects=objects,
@@ -235,9 +242,12 @@ async def open_stack(settings: Settings, sharing: Sharing | None = None) -> Asyn
         behind = Behind(
             service=service,
             jobs=await _opened(
-                stack, TransferJobs(storage, registry.describe, store, clock, RandomIds(), at_once=settings.transfers.jobs)
+                stack,
+                TransferJobs(
+                    storage, registry.describe, store, clock, RandomIds(), at_once=settings.transfers.jobs, spending=spending
+                ),
             ),
-            files=FileService(storage, registry.describe, arrivals_of(settings, home, clock)),
+            files=FileService(storage, registry.describe, arrivals_of(settings, home, clock), spending),
             foreign=await open_foreign(
                 settings.foreign,
                 store=store,
@@ -254,7 +264,7 @@ async def open_stack(settings: Settings, sharing: Sharing | None = None) -> Asyn
             objects=objects,
             clock=clock,
             owner=owner,
-            metrics=Exposition(meters, Gauges(service, engine, dataplane, store, health).figures),
+            metrics=Exposition(meters, Gauges(service, engine, dataplane, store, health, spending=spending).figures),
             home=home,
             primary=dataplane,
             closing=stack,
@@ -263,8 +273,11 @@ async def open_stack(settings: Settings, sharing: Sharing | None = None) -> Asyn
             peer=sharing.peer if sharing else "",
         )
         stack.callback(behind.foreign.close)
-        app = await open_front(settings, token, behind)
-        yield Stack(app=tracing.around(app), token=token, drain=lambda: _drain(service, engine, health))
+        yield Stack(
+            app=tracing.around(await open_front(settings, token, behind)),
+            token=token,
+            drain=lambda: _drain(service, engine, health),
+        )
 
 
 async def _opened(stack: AsyncExitStack, jobs: TransferJobs) -> TransferJobs:
@@ -286,6 +299,13 @@ async def _limited(stack: AsyncExitStack, bandwidth: Bandwidth) -> Bandwidth:
     await bandwidth.open()
     stack.push_async_callback(bandwidth.close)
     return bandwidth
+
+
+async def _charging(stack: AsyncExitStack, spending: SpendingKeeper) -> SpendingKeeper:
+    """Charge for what moves until the stack ends."""
+    await spending.open()
+    stack.push_async_callback(spending.close)
+    return spending
 
 
 def _witness(stack: AsyncExitStack, provenance: Provenance) -> Provenance:
@@ -450,6 +470,33 @@ def quotas_of(settings: Settings) -> dict[str, Quota]:
         name: Quota(bytes=parse_bytes(one.quota) if one.quota != "" else None, objects=one.quota_objects)
         for name, one in settings.namespaces.items()
     }
+
+
+def spending_of(settings: Settings, store: StateStore, clock: Clock) -> SpendingKeeper:
+    """Return what counts what namespaces move, by the prices and budgets of the settings.
+
+    Raises:
+        SettingsError: one of them cannot be.
+    """
+    prices: dict[str, Prices] = {}
+    for name, remote in settings.remotes.items():
+        prices[name] = Prices(
+            price_per_GB_down=remote.price_per_GB_down,
+            price_per_GB_up=remote.price_per_GB_up,
+            price_per_1000_requests=remote.price_per_1000_requests,
+            currency=remote.currency,
+        )
+        if fault := prices[name].fault():
+            raise SettingsError(f"remotes.{name}: {fault}")
+    budgets: dict[str, Budget] = {}
+    for name, one in settings.namespaces.items():
+        moved = parse_bytes(one.budget_moved) if one.budget_moved != "" else None
+        budget = Budget(moved_bytes=moved, money=one.budget_money, period=one.budget_period)
+        if fault := budget_fault(budget):
+            raise SettingsError(f"namespaces.{name}: budget: {fault}")
+        if budget.is_limited:
+            budgets[name] = budget
+    return SpendingKeeper(store, clock, prices=prices, budgets=budgets, free=frozenset({ARTIFACTS}))
 
 
 def primary_of(settings: Settings, home: Home, stores: AllStores) -> Primary:

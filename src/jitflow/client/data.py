@@ -27,6 +27,7 @@ from jitflow.model.reports import (
     Stat,
     Upload,
 )
+from jitflow.model.spending import BudgetView, Prices, Spent
 
 _BASE = "/data/v1"
 _PRIMARY = _BASE + "/primary"
@@ -63,6 +64,11 @@ class Remotes(Group[S]):
     def change(self, name: str, options: Mapping[str, str | None]) -> Call[RemoteInfo]:
         """Change some options; None takes one away, those not named stay."""
         return send(RemoteInfo, "PATCH", _REMOTES, name, body={"options": options}, repeatable=True)
+
+    @call
+    def price(self, name: str, prices: Prices) -> Call[RemoteInfo]:
+        """Let a remote ask these prices from now on."""
+        return send(RemoteInfo, "PATCH", _REMOTES, name, body={"prices": prices}, repeatable=True)
 
     @call
     def replace(self, name: str, options: Mapping[str, str], *, kind: str = "") -> Call[RemoteInfo]:
@@ -196,6 +202,22 @@ class Data(Group[S]):
     def quotas(self) -> Call[tuple[QuotaView, ...]]:
         """Return what each namespace has in the primary, and may have."""
         return listing(QuotaView, _BASE + "/quotas")
+
+    @call
+    def budgets(self) -> Call[tuple[BudgetView, ...]]:
+        """Return what each namespace may move and spend in this period, and has moved and spent."""
+        return listing(BudgetView, _BASE + "/budgets")
+
+    @call
+    def set_budgets(self, budgets: Mapping[str, Mapping[str, Any] | None]) -> Call[dict[str, Any]]:
+        """Give namespaces (`*`: each that is not named) budgets: `moved`, `money` by currency, `period`; None: the settings'."""
+        return send(dict[str, Any], "PUT", _BASE + "/budgets", body={"budgets": budgets}, repeatable=True)
+
+    @call
+    def spending(self, *, namespace: str = "", since: str = "", until: str = "") -> Call[tuple[Spent, ...]]:
+        """Return what was moved and spent, by namespace, day and remote; days `2026-11-28`."""
+        query = {"namespace": namespace, "since": since, "until": until}
+        return listing(Spent, _BASE + "/spending", query=query)
 
     @call
     def links(self) -> Call[tuple[LinkInfo, ...]]:

@@ -19,16 +19,16 @@ class Files(Group[S]):
     """Files and folders, as `remote:path`."""
 
     @stream
-    def read(self, ref: str) -> Stream[bytes]:
-        """Yield the bytes of a file."""
-        return Stream(_bytes(Request(method="GET", path=_CONTENT, query=given({"ref": ref}), accept="*/*", repeatable=True)))
+    def read(self, ref: str, *, namespace: str = "") -> Stream[bytes]:
+        """Yield the bytes of a file; `namespace` pays."""
+        query = given({"ref": ref, "namespace": namespace})
+        return Stream(_bytes(Request(method="GET", path=_CONTENT, query=query, accept="*/*", repeatable=True)))
 
     @call
-    def put(self, ref: str, data: bytes) -> Call[ObjectInfo]:
-        """Store bytes as a file; larger ones come by `begin`, `put_part` and `complete`."""
-        request = Request(
-            method="PUT", path=_CONTENT, query=given({"ref": ref}), body=data, media=_OCTETS, repeatable=True, patient=True
-        )
+    def put(self, ref: str, data: bytes, *, namespace: str = "") -> Call[ObjectInfo]:
+        """Store bytes as a file; larger ones come by `begin`, `put_part` and `complete`. `namespace` pays."""
+        query = given({"ref": ref, "namespace": namespace})
+        request = Request(method="PUT", path=_CONTENT, query=query, body=data, media=_OCTETS, repeatable=True, patient=True)
         return Call(request, reading(ObjectInfo))
 
     @call
@@ -53,15 +53,15 @@ class Files(Group[S]):
         return Call(Request(method="DELETE", path=_BASE + "/folders", query=query, repeatable=True, patient=True), nothing)
 
     @call
-    def copy(self, source: str, destination: str) -> Call[ObjectInfo]:
-        """Copy a file; a destination that ends in `/` keeps its name."""
-        body = {"source": source, "destination": destination}
+    def copy(self, source: str, destination: str, *, namespace: str = "default") -> Call[ObjectInfo]:
+        """Copy a file; a destination that ends in `/` keeps its name. `namespace` pays."""
+        body = {"source": source, "destination": destination, "namespace": namespace}
         return send(ObjectInfo, "POST", _BASE + "/files/copy", body=body, repeatable=True, patient=True)
 
     @call
-    def move(self, source: str, destination: str) -> Call[ObjectInfo]:
-        """Move a file; a destination that ends in `/` keeps its name."""
-        body = {"source": source, "destination": destination}
+    def move(self, source: str, destination: str, *, namespace: str = "default") -> Call[ObjectInfo]:
+        """Move a file; a destination that ends in `/` keeps its name. `namespace` pays."""
+        body = {"source": source, "destination": destination, "namespace": namespace}
         return send(ObjectInfo, "POST", _BASE + "/files/move", body=body, patient=True)
 
     @call
@@ -86,9 +86,10 @@ class Files(Group[S]):
         return Call(Request(method="PUT", path=path, body=data, media=_OCTETS, repeatable=True, patient=True), nothing)
 
     @call
-    def complete(self, upload: str) -> Call[ObjectInfo]:
-        """Store all parts as one file."""
-        return send(ObjectInfo, "POST", _PARTS, upload, "complete", patient=True)
+    def complete(self, upload: str, *, namespace: str = "") -> Call[ObjectInfo]:
+        """Store all parts as one file; `namespace` pays."""
+        path, query = tail(_PARTS, upload, "complete"), given({"namespace": namespace})
+        return Call(Request(method="POST", path=path, query=query, patient=True), reading(ObjectInfo))
 
     @call
     def abort(self, upload: str) -> Call[None]:

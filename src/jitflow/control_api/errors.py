@@ -46,6 +46,7 @@ _REFUSALS = {
     "conflict": Code.ALREADY_EXISTS,
     "unavailable": Code.UNAVAILABLE,
     "denied": Code.PERMISSION_DENIED,
+    "exhausted": Code.RESOURCE_EXHAUSTED,
     "no_artifact": Code.INTERNAL,  # as Argo Server answers it
 }
 
@@ -105,9 +106,9 @@ def failure_of(error: Exception) -> Failure | None:
     """Return what a client is told of an error, None for one that nobody foresaw."""
     if isinstance(error, Refused):
         code = _REFUSALS.get(error.code, Code.INVALID_ARGUMENT)
-        status = 501 if error.code == "unimplemented" else 0
+        status = {"unimplemented": 501, "exhausted": 403}.get(error.code, 0)
         placed = tuple(problem for problem in error.problems if problem.place is not None or problem.remedy)
-        return failure(Code.UNIMPLEMENTED if status else code, str(error), status=status, problems=placed)
+        return failure(Code.UNIMPLEMENTED if status == 501 else code, str(error), status=status, problems=placed)
     if isinstance(error, port.DiskFull):
         return failure(Code.RESOURCE_EXHAUSTED, str(error), status=507)
     if isinstance(error, port.PortError):

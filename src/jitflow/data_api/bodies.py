@@ -4,6 +4,8 @@ from typing import Any
 
 from msgspec import Struct
 
+from jitflow.model.spending import Period, Prices
+
 
 class RemoteBody(Struct, frozen=True, forbid_unknown_fields=True):
     """A remote to add: rclone's type and options."""
@@ -21,9 +23,10 @@ class RemoteOptionsBody(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class RemoteChangeBody(Struct, frozen=True, forbid_unknown_fields=True):
-    """Options of a remote to change; null takes one away, those not named stay."""
+    """Options of a remote to change; null takes one away, those not named stay. `prices`: what it asks from now on."""
 
-    options: dict[str, str | None]
+    options: dict[str, str | None] = {}
+    prices: Prices | None = None
 
 
 class TestBody(Struct, frozen=True, forbid_unknown_fields=True):
@@ -39,10 +42,11 @@ class RefBody(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class CopyBody(Struct, frozen=True, forbid_unknown_fields=True):
-    """A file and where to; a destination that ends in `/` keeps its name."""
+    """A file and where to; a destination that ends in `/` keeps its name. `namespace` pays for what moves."""
 
     source: str
     destination: str
+    namespace: str = "default"
 
 
 class LinkBody(Struct, frozen=True, forbid_unknown_fields=True):
@@ -85,6 +89,20 @@ class BandwidthBody(Struct, frozen=True, forbid_unknown_fields=True):
 
     limits: dict[str, str | None] = {}
     time_zone: str | None = None
+
+
+class BudgetBody(Struct, frozen=True, forbid_unknown_fields=True):
+    """What a namespace may move (bytes, or as 500GB; empty: any amount) and spend (by currency), in each `period` of UTC."""
+
+    moved: str | int = ""
+    money: dict[str, float] = {}
+    period: Period = "month"
+
+
+class BudgetsBody(Struct, frozen=True, forbid_unknown_fields=True):
+    """Budgets of namespaces (`*`: each that is not named); null: as the settings file says. What is not named stays as it is."""
+
+    budgets: dict[str, BudgetBody | None]
 
 
 class RetryBody(Struct, frozen=True, forbid_unknown_fields=True):

@@ -9,6 +9,7 @@ from msgspec import Struct
 from jitflow.data_api.bodies import (
     AdoptBody,
     BandwidthBody,
+    BudgetsBody,
     CheckBody,
     CopyBody,
     LinkBody,
@@ -39,9 +40,11 @@ from jitflow.model.reports import (
     Stat,
     Upload,
 )
+from jitflow.model.spending import BudgetView, Spent
 from jitflow.openapi import Operation, Query, document
 
 _REF = (Query("ref", about="`remote:path`; a path that ends in `/` is everything below it.", required=True),)
+_PAYER = Query("namespace", about="Who pays for what moves; without it `default`.")
 _PAGE = (
     Query("limit", "integer", about="So many replicas at most: 1 to 10,000; without it 1,000."),
     Query("cursor", about="`next` of the page before; without it the first page."),
@@ -51,6 +54,7 @@ _UPLOADS = "/data/v1/uploads"
 _PRIMARY = "/data/v1/primary"
 _LINKS = "/data/v1/links"
 _BANDWIDTH = "/data/v1/bandwidth"
+_BUDGETS = "/data/v1/budgets"
 _JOBS = "/data/v1/jobs"
 _CONTENT = "/data/v1/content"
 _FOLDERS = "/data/v1/folders"
@@ -88,6 +92,18 @@ class QuotaList(Struct, frozen=True):
     """What the caller's namespaces have in the primary, and may have."""
 
     items: Sequence[QuotaView]
+
+
+class BudgetList(Struct, frozen=True):
+    """What the caller's namespaces may spend, and have spent."""
+
+    items: Sequence[BudgetView]
+
+
+class SpentList(Struct, frozen=True):
+    """What the caller's namespaces have moved and spent."""
+
+    items: Sequence[Spent]
 
 
 class LinkList(Struct, frozen=True):
@@ -161,6 +177,24 @@ def operations() -> list[Operation]:
             "adopt", "POST", _PRIMARY + "/adopt", "Take files that are near already for objects",
             body=AdoptBody, answer=Adoption, example={"place": "/data/inputs", "ref": "far:inputs/"},
         ),
+        _one(
+            "budgets", "GET", _BUDGETS, "Say what namespaces may move and spend in this period, and have moved and spent",
+            answer=BudgetList,
+        ),
+        _one(
+            "setBudgets", "PUT", _BUDGETS, "Give namespaces (`*`: each that is not named) other budgets",
+            body=BudgetsBody, answer=BudgetList,
+            example={"budgets": {"ocean": {"moved": "2TiB", "money": {"EUR": 50}, "period": "month"}}},
+        ),
+        _one(
+            "spending", "GET", "/data/v1/spending", "Say what namespaces have moved and spent, by day and remote",
+            query=(
+                Query("namespace", about="Only of this one."),
+                Query("since", about="From this day on, `2026-11-28`."),
+                Query("until", about="Up to this day."),
+            ),
+            answer=SpentList,
+        ),
         _one("links", "GET", _LINKS, "Say what is known of the far stores' links", answer=LinkList),
         _one("bandwidth", "GET", _BANDWIDTH, "List the limits of bandwidth", answer=BandwidthInfo),
         _one(
@@ -187,11 +221,11 @@ def _files() -> list[Operation]:
     return [
         _one(
             "download", "GET", _CONTENT, "Send a file; `Range`, `If-Match`, `If-None-Match` and `If-Range` are understood",
-            query=_REF, answer=content, media="application/octet-stream",
+            query=(*_REF, _PAYER), answer=content, media="application/octet-stream",
         ),
         _one(
             "upload", "PUT", _CONTENT, "Store the body as a file; `If-None-Match: *`: a new one; `Content-MD5` is checked",
-            query=_REF, body=content, answer=ObjectInfo,
+            query=(*_REF, _PAYER), body=content, answer=ObjectInfo,
         ),
         _one("deleteFile", "DELETE", _CONTENT, "Delete a file", query=_REF, answer=Done),
         _one("exists", "GET", "/data/v1/exists", "Say whether a file or folder is there", query=_REF, answer=Existence),
@@ -213,7 +247,8 @@ def _files() -> list[Operation]:
             "putPart", "PUT", _PARTS + "/{id}/{number}", "Send a part, 1 to 10,000, in any order; again: in its place",
             body=content, answer=PartInfo,
         ),
-        _one("completeUpload", "POST", _PARTS + "/{id}/complete", "Store all parts as one file", answer=ObjectInfo),
+        _one("completeUpload", "POST", _PARTS + "/{id}/complete", "Store all parts as one file",
+             query=(_PAYER,), answer=ObjectInfo),
     ]  # fmt: skip
 
 
@@ -263,6 +298,8 @@ def _one(name: str, method: str, path: str, summary: str, **rest: Any) -> Operat
         if path.startswith(_JOBS)
         else "Links"
         if path in {_LINKS, _BANDWIDTH}
+        else "Spending"
+        if path in {_BUDGETS, "/data/v1/spending"}
         else "Files"
         if path.startswith((_CONTENT, _FOLDERS, _PARTS, "/data/v1/files", "/data/v1/exists"))
         else "Remotes"

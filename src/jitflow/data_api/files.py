@@ -71,13 +71,17 @@ class FileRoutes:
         headers["content-length"] = str(last - first + 1)
         if request.method == "HEAD" or last < first:
             return Response(status_code=status, headers=headers)
-        chunks = await _begun(self._files.read(info, first, last - first + 1))
+        chunks = await _begun(self._files.read(info, first, last - first + 1, namespace=_payer(request)))
         return StreamingResponse(chunks, status_code=status, headers=headers)
 
     async def upload(self, request: Request) -> Response:
         """Store the body as a file."""
         stored = await self._files.put(
-            reference(request), request.stream(), new=request.headers.get("if-none-match") == "*", **_announced(request)
+            reference(request),
+            request.stream(),
+            new=request.headers.get("if-none-match") == "*",
+            namespace=_payer(request),
+            **_announced(request),
         )
         return answer(stored)
 
@@ -103,12 +107,12 @@ class FileRoutes:
     async def copy(self, request: Request) -> Response:
         """Copy a file."""
         body = await read(request, CopyBody)
-        return answer(await self._files.copy(body.source, body.destination))
+        return answer(await self._files.copy(body.source, body.destination, namespace=body.namespace))
 
     async def move(self, request: Request) -> Response:
         """Move a file."""
         body = await read(request, CopyBody)
-        return answer(await self._files.copy(body.source, body.destination, move=True))
+        return answer(await self._files.copy(body.source, body.destination, move=True, namespace=body.namespace))
 
     async def link(self, request: Request) -> Response:
         """Make a link by which anybody can read a file."""
@@ -138,7 +142,12 @@ class FileRoutes:
 
     async def complete(self, request: Request) -> Response:
         """Store all parts as one file."""
-        return answer(await self._files.complete(request.path_params["id"]))
+        return answer(await self._files.complete(request.path_params["id"], namespace=_payer(request)))
+
+
+def _payer(request: Request) -> str:
+    """Return the namespace that pays for what moves."""
+    return request.query_params.get("namespace", "default")
 
 
 def _announced(request: Request) -> dict[str, Any]:

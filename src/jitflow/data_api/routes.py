@@ -17,6 +17,8 @@ from jitflow.data_api.answers import answer, number, read, reference
 from jitflow.data_api.bodies import (
     AdoptBody,
     BandwidthBody,
+    BudgetBody,
+    BudgetsBody,
     CheckBody,
     PinBody,
     RefBody,
@@ -29,6 +31,8 @@ from jitflow.data_api.bodies import (
 from jitflow.data_api.files import FileRoutes
 from jitflow.data_api.jobs import JobRoutes
 from jitflow.model.problems import Refused
+from jitflow.model.spending import Budget
+from jitflow.settings import SettingsError, parse_bytes
 
 
 def routes(service: Service, jobs: TransferJobs, files: FileService) -> list[BaseRoute]:
@@ -68,6 +72,9 @@ class DataRoutes:
             ("POST", "/data/v1/primary/adopt", self.adopt),
             ("GET", "/data/v1/pins", self.pins),
             ("GET", "/data/v1/quotas", self.quotas),
+            ("GET", "/data/v1/budgets", self.budgets),
+            ("PUT", "/data/v1/budgets", self.set_budgets),
+            ("GET", "/data/v1/spending", self.spent),
             ("GET", "/data/v1/links", self.links),
             ("GET", "/data/v1/bandwidth", self.bandwidth),
             ("PUT", "/data/v1/bandwidth", self.limit_bandwidth),
@@ -104,7 +111,12 @@ class DataRoutes:
     async def change_remote(self, request: Request) -> Response:
         """Change some options of a remote."""
         body = await read(request, RemoteChangeBody)
-        return answer(await self._service.change_remote(request.path_params["name"], "", body.options, whole=False))
+        name = request.path_params["name"]
+        if body.prices is not None:
+            await self._service.set_prices(name, body.prices)
+        if body.prices is None or body.options:
+            return answer(await self._service.change_remote(name, "", body.options, whole=False))
+        return answer(self._service.remote(name))
 
     async def providers(self, _: Request) -> Response:
         """List the types of far stores."""
@@ -182,6 +194,27 @@ class DataRoutes:
         body = await read(request, AdoptBody)
         return answer(await self._service.adopt(body.place, body.ref, move=body.move))
 
+    async def budgets(self, request: Request) -> Response:
+        """Say what the caller's namespaces may spend, and have spent."""
+        identity: Identity = request.scope[IDENTITY]
+        found = [one for one in self._service.budgets() if identity.may(Permission.DATA_READ, one.namespace)]
+        return answer({"items": found})
+
+    async def set_budgets(self, request: Request) -> Response:
+        """Give namespaces other budgets."""
+        body = await read(request, BudgetsBody)
+        wanted = {name: _budget(name, one) if one is not None else None for name, one in body.budgets.items()}
+        return answer({"items": await self._service.set_budgets(wanted)})
+
+    async def spent(self, request: Request) -> Response:
+        """Say what the caller's namespaces have moved and spent, by day and remote."""
+        identity: Identity = request.scope[IDENTITY]
+        query = request.query_params
+        found = self._service.spent(
+            namespace=query.get("namespace", ""), since=query.get("since", ""), until=query.get("until", "")
+        )
+        return answer({"items": [one for one in found if identity.may(Permission.DATA_READ, one.namespace)]})
+
     async def links(self, _: Request) -> Response:
         """Say what is known of the far stores' links."""
         return answer({"items": self._service.links()})
@@ -208,6 +241,14 @@ class DataRoutes:
         """Delete an output that could not be sent."""
         await self._service.drop_upload((await read(request, RefBody)).ref)
         return answer({})
+
+
+def _budget(namespace: str, body: BudgetBody) -> Budget:
+    try:
+        moved = parse_bytes(body.moved) if body.moved != "" else None
+    except SettingsError as error:
+        raise Refused(f"budget of namespace {namespace[:80]}: moved: {error}") from error
+    return Budget(moved_bytes=moved, money=body.money, period=body.period)
 
 
 async def _pin_body(request: Request) -> PinBody:

@@ -9,6 +9,7 @@ from jitflow.dataplane.primary import PrimaryDirectory
 from jitflow.dataplane.provenance import Provenance
 from jitflow.dataplane.remote_primary import RemotePrimary
 from jitflow.dataplane.scratch import Scratch
+from jitflow.dataplane.spending import SpendingKeeper, budget_fault
 
 __all__ = [
     "QUEUED_AHEAD",
@@ -20,5 +21,7 @@ __all__ = [
     "Provenance",
     "RemotePrimary",
     "Scratch",
+    "SpendingKeeper",
     "Tuning",
+    "budget_fault",
 ]

@@ -212,6 +212,9 @@ def _estimate(
             unknown += one.size_bytes is None and one.ref in external
     rows: list[tuple[str, int | None, str, int]] = []
     distinct = resident = to_move = 0
+    money: dict[str, float] = {}
+    for output in (one for step in steps for one in step.outputs if not one.transient):
+        _add_price(core, money, output.ref.remote, up=output.size_bytes or 0)
     for ref in external:
         answer = answers.get(ref)
         row = core.rows.get(ref)
@@ -224,6 +227,8 @@ def _estimate(
         resident += here
         to_move += whole - here
         rows.append((str(ref), size, state.value, readers.get(ref, 0)))
+        if whole > here:
+            _add_price(core, money, ref.remote, down=whole - here)
     footprints = [footprint(step) for step in steps]
     books = core.planner.bytes
     rate = _rate(worlds, external)
@@ -241,7 +246,15 @@ def _estimate(
         transfer_s=transfer_s,
         expected_s=None,
         rows=tuple(sorted(rows)),
+        money=money,
     )
+
+
+def _add_price(core: Core, money: dict[str, float], remote: str, *, down: int = 0, up: int = 0) -> None:
+    """Add what one object costs on its way from (or to) a remote."""
+    prices = core.spending.prices(remote)
+    if not prices.is_free:
+        money[prices.currency] = money.get(prices.currency, 0.0) + prices.of(down=down, up=up, requests=1)
 
 
 def _rate(worlds: Worlds, refs: dict[ObjectRef, bool]) -> float | None:

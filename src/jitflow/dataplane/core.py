@@ -15,13 +15,14 @@ from jitflow.dataplane.journal import Journal
 from jitflow.dataplane.provenance import Provenance
 from jitflow.dataplane.tasks import Owner
 from jitflow.model.bandwidth import FREE, Rate
-from jitflow.model.data import ObjectInfo, ObjectRef, Replica, ReplicaState, StepId
+from jitflow.model.data import ObjectInfo, ObjectRef, Replica, ReplicaState, StepId, WorkflowUid
 from jitflow.model.origins import is_made
 from jitflow.planner import Command, Planner
 from jitflow.ports.clock import Clock
 from jitflow.ports.dataplane import DataEvent
 from jitflow.ports.errors import PortError
 from jitflow.ports.primary import Held, Primary
+from jitflow.ports.spending import Spending
 from jitflow.ports.storage import Storage
 
 log = logging.getLogger("jitflow.dataplane")
@@ -29,6 +30,8 @@ log = logging.getLogger("jitflow.dataplane")
 _INFOS_KEPT = 200_000
 _FREED_KEPT = 20_000
 _CEILING_EVERY_S = 0.5
+NOBODY = "default"
+"""The namespace that pays for what nobody's workflow has asked for."""
 
 
 @dataclass(kw_only=True)
@@ -98,6 +101,7 @@ class Core:
         free_floor_bytes: int,
         limits: Limits,
         provenance: Provenance,
+        spending: Spending,
     ) -> None:
         """Hold the parts together."""
         self.planner = planner
@@ -111,6 +115,9 @@ class Core:
         self.emit = emit
         self.limits = limits
         self.provenance = provenance
+        self.spending = spending
+        self.namespace_of: Callable[[WorkflowUid], str] = lambda _: NOBODY
+        """Whose a workflow is."""
         self.rows = Catalogue()
         """The catalogue: replicas that are or will be in the primary."""
         self.infos: dict[ObjectRef, ObjectInfo] = {}

@@ -74,6 +74,7 @@ from jitflow.ports.clock import Clock
 from jitflow.ports.dataplane import DataEvent, DataListener, Lease, LeaseRefused, OutputObject, Quota, StagedOut, Waiting
 from jitflow.ports.errors import PortError
 from jitflow.ports.primary import Primary
+from jitflow.ports.spending import NoSpending, Spending
 from jitflow.ports.storage import Storage
 from jitflow.ports.store import StateStore
 from jitflow.telemetry.metrics import Figures
@@ -112,6 +113,7 @@ class LocalDataPlane:
         bandwidth: Bandwidth | None = None,
         provenance: Provenance | None = None,
         moved: Callable[[TransferRecord], None] = lambda _record: None,
+        spending: Spending | None = None,
     ) -> None:
         """Use `primary` for at most `capacity_bytes`.
 
@@ -137,6 +139,7 @@ class LocalDataPlane:
             bandwidth: the limits of links, which its maker opens and closes; without them there are none.
             provenance: writes down what steps read and write; its maker opens and closes it. Without one nobody does.
             moved: is told of each transfer that has ended.
+            spending: is told what moves for whom, and says who may not any more; its maker opens and closes it.
         """
         options = PlannerOptions(
             transfers=transfers,
@@ -171,6 +174,7 @@ class LocalDataPlane:
             free_floor_bytes=free_floor_bytes,
             limits=bandwidth or NoLimits(),
             provenance=provenance or Unwitnessed(),
+            spending=spending or NoSpending(),
         )
         self._lookups = Lookups(core, self._refuse)
         self._links = Links(transfers, dict(link_transfers or {}), clock.now, self._set_link, core.limits.rate)
@@ -178,6 +182,7 @@ class LocalDataPlane:
             bandwidth.on_change = self._limits_changed
         self._worlds = Worlds(core, self._links.states)
         self._quotas = Quotas(core, quotas or {})
+        self._deaf = core.spending.subscribe(self._budget_changed)
         self._pins = Pins(core)
         self._planning = Planning(core, chooser or NoChooser(), self._worlds, self._quotas.of_workflow)
         self._transfers = Transfers(core, self._links, self._refuse)
@@ -240,6 +245,7 @@ class LocalDataPlane:
 
     async def close(self) -> None:
         """Stop transfers and write the catalogue (see `DataPlane.close`)."""
+        self._deaf()
         self._core.closing = True
         with contextlib.suppress(PortError, OSError, TimeoutError):
             async with asyncio.timeout(_LAST_WORDS_S):
@@ -369,6 +375,10 @@ class LocalDataPlane:
             part_streams=min(self._ranges, use.streams),
             alone_part_bytes=FIRST_PART_BYTES,
         )
+
+    def _budget_changed(self, namespace: str) -> None:
+        self._quotas.budget_changed(namespace)
+        self._core.pump_soon()
 
     def _limits_changed(self) -> None:
         self._links.limits_changed()

@@ -50,6 +50,8 @@ class Progress:
                 return self._space_reason(wait)
             case "quota":
                 return self._quota_reason(wait)
+            case "budget":
+                return f"waiting: {self._core.spending.used_up(wait.of)}"
             case _:
                 return ""
 

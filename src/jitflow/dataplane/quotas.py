@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from jitflow.dataplane import records
-from jitflow.dataplane.core import Core
+from jitflow.dataplane.core import NOBODY, Core
 from jitflow.model.data import WorkflowUid
 from jitflow.model.reports import QuotaView
 from jitflow.ports.dataplane import Quota
@@ -23,6 +23,7 @@ class Quotas:
         self._owners: dict[WorkflowUid, str] = {}
         self._kept: set[WorkflowUid] = set()
         """Of those the planner knows the owner, and it is written down."""
+        core.namespace_of = self.namespace_of
         for namespace, quota in quotas.items():
             if namespace != ALL:
                 core.planner.set_quota(namespace, quota.bytes, quota.objects)
@@ -53,6 +54,15 @@ class Quotas:
         if usual is not None and namespace not in self._quotas:
             self._core.planner.set_quota(namespace, usual.bytes, usual.objects)
         self._core.planner.belong(uid, namespace)
+        self.budget_changed(namespace)
+
+    def budget_changed(self, namespace: str) -> None:
+        """A namespace may have used its budget up, or may go on again."""
+        self._core.planner.shut(namespace, bool(self._core.spending.used_up(namespace)))
+
+    def namespace_of(self, uid: WorkflowUid) -> str:
+        """Return who pays for a workflow."""
+        return self._owners.get(uid, NOBODY)
 
     def workflows(self) -> Sequence[WorkflowUid]:
         """Return the workflows that have an owner."""

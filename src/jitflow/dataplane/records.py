@@ -109,6 +109,8 @@ class Obligation(Struct, kw_only=True):
     orphan: bool = False
     good: bool = True
     family: StepId = ""
+    namespace: str = ""
+    """Who pays for what is sent; empty: of an earlier version, which did not say."""
 
     @property
     def finished(self) -> bool:

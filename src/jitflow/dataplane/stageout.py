@@ -107,7 +107,8 @@ class StageOut:
             self._superseded(known)
         uid = workflow_of(step)
         docs = [OutputDoc(ref=one.ref, source=one.artifact.source, name=one.artifact.name) for one in outputs]
-        obligation = Obligation(step=step, uid=uid, outputs=docs, good=good, family=family)
+        payer = self._core.namespace_of(uid)
+        obligation = Obligation(step=step, uid=uid, outputs=docs, good=good, family=family, namespace=payer)
         self.obligations[step] = obligation
         for output in docs:
             self._classify(obligation, output)
@@ -227,8 +228,9 @@ class StageOut:
         assert task is not None, "uploads are tasks"
         self._sending[output.ref] = task
         try:
+            payer = obligation.namespace or self._core.namespace_of(obligation.uid)
             return await self._uploads.send(
-                output, obligation.step, lambda: self._rank(obligation, output), again=again, forever=forever
+                output, obligation.step, lambda: self._rank(obligation, output), payer=payer, again=again, forever=forever
             )
         finally:
             del self._sending[output.ref]

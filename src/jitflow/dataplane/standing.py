@@ -128,6 +128,7 @@ class Standing:
             (view.writer is not None, lambda: f"not there yet: {view.writer} will write it"),
             (view.size_bytes is None, lambda: self._looked_up(view.ref)),
             (wait.phase == "space", lambda: "not asked for yet: the primary has no room for the step"),
+            (wait.phase == "budget", lambda: f"not asked for: namespace {wait.of} has used up its budget"),
             (wait.phase == "quota", lambda: f"not asked for yet: the quota of namespace {wait.of} has no room for the step"),
         )
         return next((text() for holds, text in checks if holds), "not asked for yet: it is fetched ahead in order of need")

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from jitflow.dataplane import records
-from jitflow.dataplane.core import Core, advice
+from jitflow.dataplane.core import Core, advice, workflow_of
 from jitflow.dataplane.links import SMALL_BYTES, Links
 from jitflow.dataplane.lookups import refusal, stat_one
 from jitflow.dataplane.twins import Twins, content_of
@@ -23,6 +23,8 @@ from jitflow.ports.primary import Received
 from jitflow.ports.storage import in_ranges
 from jitflow.ports.store import StateStore
 
+PAID_BYTES = 64 * 2**20
+"""So many bytes of one transfer are paid for at once: a kill loses no more of them."""
 TELLING_BYTES = 10**6
 """How much has come of smaller objects tells nobody whether a link is full."""
 _MOMENTS = 4
@@ -55,6 +57,11 @@ class Flight:
     go: asyncio.Future[None] | None = None
     twin: ObjectRef | None = None
     """The object of equal content from whose replica it was taken."""
+    namespace: str = ""
+    """Who pays for what moves."""
+    told_bytes: int = 0
+    """What was told last: a copy that is begun anew tells from 0 on again. -1: what is told first was paid before."""
+    unpaid_bytes: int = 0
     remote_mark: tuple[float, int] = field(default=(0.0, 0))
 
     @property
@@ -118,6 +125,7 @@ class Transfers:
             step=command.step,
             urgent=command.urgent,
             parts=command.parts,
+            namespace=core.namespace_of(workflow_of(command.step)),
         )
         self.flights[command.ref] = flight
         self._links.began(flight.ref.remote, flight.parts, flight.size_bytes)
@@ -317,6 +325,8 @@ class Transfers:
     async def _receive(self, flight: Flight, info: ObjectInfo) -> Received:
         """Receive; where the transfer gives way, wait and go on."""
         core = self._core
+        core.spending.moved(flight.namespace, flight.ref.remote, requests=1)
+        flight.told_bytes = 0
         if flight.ref not in self._begun:  # too small to give way
             return await core.primary.receive(
                 info, flight.location, lambda done: self._progress(flight, done), parts=flight.parts
@@ -326,6 +336,7 @@ class Transfers:
                 flight.go = asyncio.get_running_loop().create_future()
                 await flight.go
             flight.resumes = self._is_begun(flight)
+            flight.told_bytes = -1 if flight.resumes else 0
             work = core.primary.receive(info, flight.location, lambda done: self._progress(flight, done), parts=flight.parts)
             flight.receiving = asyncio.get_running_loop().create_task(work, name=f"receive {flight.ref}")
             try:
@@ -339,6 +350,7 @@ class Transfers:
 
     def _progress(self, flight: Flight, done: int) -> None:
         done = min(done, flight.size_bytes)
+        self._pay(flight, done)
         more = done - flight.done_bytes
         if more <= 0:
             return
@@ -354,8 +366,22 @@ class Transfers:
             if self._held and flight.urgent:
                 self._balance(remote)
 
+    def _pay(self, flight: Flight, done: int) -> None:
+        """Count what has come since it was told last: that is paid for now and then, and when the transfer ends."""
+        if flight.told_bytes >= 0:
+            flight.unpaid_bytes += max(0, done - flight.told_bytes)
+        flight.told_bytes = max(done, flight.told_bytes)
+        if flight.unpaid_bytes >= PAID_BYTES:
+            self._settle(flight)
+
+    def _settle(self, flight: Flight) -> None:
+        unpaid, flight.unpaid_bytes = flight.unpaid_bytes, 0
+        if unpaid:
+            self._core.spending.moved(flight.namespace, flight.ref.remote, down=unpaid)
+
     def _ended(self, flight: Flight, outcome: str, *, error: str = "", version: str = "") -> None:
         core = self._core
+        self._settle(flight)
         del self.flights[flight.ref]
         self._held.discard(flight.ref)
         self._links.ended(flight.ref.remote, flight.parts, flight.size_bytes - flight.done_bytes)

@@ -8,7 +8,7 @@ from jitflow.dataplane.core import Core, advice
 from jitflow.dataplane.links import Links
 from jitflow.dataplane.primary import measure
 from jitflow.dataplane.records import OutputDoc
-from jitflow.dataplane.transfers import Flight
+from jitflow.dataplane.transfers import PAID_BYTES, Flight
 from jitflow.dataplane.turns import Rank, Turns
 from jitflow.model.data import ObjectInfo, ObjectRef, StepId, WorkflowUid
 from jitflow.model.reports import TransferRecord
@@ -40,7 +40,14 @@ class Uploads:
         return self._priorities.get(uid, 0)
 
     async def send(
-        self, output: OutputDoc, step: StepId, rank: Callable[[], Rank], *, again: bool = False, forever: bool = False
+        self,
+        output: OutputDoc,
+        step: StepId,
+        rank: Callable[[], Rank],
+        *,
+        payer: str,
+        again: bool = False,
+        forever: bool = False,
     ) -> ObjectInfo:
         """Upload, and try again where that can help.
 
@@ -48,6 +55,7 @@ class Uploads:
             output: what it is.
             step: which step wrote it.
             rank: who comes first.
+            payer: the namespace that pays. Its budget keeps nothing here: results are not to be lost.
             again: it may have been sent before: what is there already, byte by byte, is not sent twice.
             forever: try until it works, whatever is wrong.
         """
@@ -59,7 +67,7 @@ class Uploads:
                 async with self.turns.turn(output.ref.remote, output.ref, rank):
                     try:
                         there = await self._found(output) if again or attempt > 1 else None
-                        return there or await self._upload(output, step)
+                        return there or await self._upload(output, step, payer)
                     except PortError as error:
                         worth = isinstance(error, Retryable | Corrupt | DiskFull) and attempt < core.tuning.attempts
                         if not worth and not forever:
@@ -69,7 +77,7 @@ class Uploads:
         finally:
             self.errors.pop(output.ref, None)
 
-    async def _upload(self, output: OutputDoc, step: StepId) -> ObjectInfo:
+    async def _upload(self, output: OutputDoc, step: StepId, payer: str) -> ObjectInfo:
         core = self._core
         flight = Flight(
             ref=output.ref,
@@ -78,6 +86,7 @@ class Uploads:
             started_at=core.clock.now(),
             reason=f"output of {step}",
             step=step,
+            namespace=payer,
             remote_mark=core.history.mark(f"{output.ref.remote} (out)"),
         )
         self.flights[output.ref] = flight
@@ -100,6 +109,7 @@ class Uploads:
             return info
         finally:
             self.flights.pop(output.ref, None)
+            core.spending.moved(payer, output.ref.remote, up=flight.unpaid_bytes, requests=1)
             core.history.finished(_record(flight, core.clock.now(), outcome, text))
 
     async def _found(self, output: OutputDoc) -> ObjectInfo | None:
@@ -125,7 +135,11 @@ class Uploads:
         done = min(done, flight.size_bytes)
         if done > flight.done_bytes:
             self._core.history.moved(f"{flight.ref.remote} (out)", done - flight.done_bytes)
+            flight.unpaid_bytes += done - flight.done_bytes
             flight.done_bytes = done
+            if flight.unpaid_bytes >= PAID_BYTES:
+                self._core.spending.moved(flight.namespace, flight.ref.remote, up=flight.unpaid_bytes)
+                flight.unpaid_bytes = 0
 
 
 def _record(flight: Flight, now: float, outcome: str, error: str) -> TransferRecord:

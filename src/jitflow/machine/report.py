@@ -188,7 +188,7 @@ def _labels(state: State) -> dict[str, str]:
 
 
 def _patched(own: Mapping[str, str], patch: Mapping[str, str | None]) -> dict[str, str]:
-    return {key: value for key, value in {**own, **patch}.items() if value is not None}
+    return {key: value for key, value in {**own, **patch}.items() if value is not None} if patch else dict(own)
 
 
 def _conditions(state: State) -> tuple[argo.Condition, ...]:

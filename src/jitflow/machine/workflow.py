@@ -130,8 +130,10 @@ def locks_event(turn: Turn, event: LocksTaken | LocksAwaited | LocksRefused) -> 
 def _labelled(turn: Turn) -> bool:
     """Give the workflow the labels that are worked out when it begins; False (and it has ended in Error) if that fails."""
     more = turn.program.spec.workflow_metadata
+    if more is None or not more.labels_from:
+        return True
     labels: dict[str, str] = {}
-    for key, source in (more.labels_from if more is not None else {}).items():
+    for key, source in more.labels_from.items():
         try:
             value = value_of(source.expression, Scope(turn.values))
         except Problem as problem:
@@ -145,8 +147,7 @@ def _labelled(turn: Turn) -> bool:
             )
             return False
         labels[key] = value
-    if labels:
-        turn.run = _replace(turn.run, labels=labels)
+    turn.run = _replace(turn.run, labels=labels)
     return True
 
 

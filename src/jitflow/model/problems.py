@@ -40,7 +40,7 @@ class Refused(Exception):
     """Input that cannot be used: fix the request and send it again. Nothing was changed.
 
     `code` is one of `invalid` (400), `not_found` (404), `conflict` (409), `too_large` (400), `unsupported` (400),
-    `unavailable` (503), `denied` (403), as the APIs map it.
+    `unavailable` (503), `denied` (403), `exhausted` (403), as the APIs map it.
     """
 
     def __init__(self, problems: Problem | Iterable[Problem] | str, *, code: str = "") -> None:

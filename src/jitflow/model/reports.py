@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from msgspec import Struct
 
 from jitflow.model.data import ObjectInfo, ObjectRef, Replica, StepId, WorkflowUid
+from jitflow.model.spending import Prices
 
 
 class PlanNote(Struct, frozen=True, kw_only=True):
@@ -58,6 +59,8 @@ class Estimate(Struct, frozen=True, kw_only=True):
     """The workflow is too large to be simulated here: of its time is said what adding up, and the choice of a plan, give."""
     quota_bytes: int | None = None
     """What the workflow's namespace may have in the primary, None where that is not limited."""
+    money: dict[str, float] = {}
+    """What moving its inputs, and its outputs as far as their sizes are declared, is expected to cost, by currency."""
     plans: tuple[PlanNote, ...] = ()
     """The plans of the workflows that have one, or, of what does not run, the plan that would be chosen for it now."""
 
@@ -258,6 +261,8 @@ class RemoteInfo(Struct, frozen=True, kw_only=True):
     type: str
     options: dict[str, str] = {}
     source: str = "settings"
+    prices: Prices | None = None
+    """What moving bytes from and to it costs; None: nothing."""
 
 
 class ProviderInfo(Struct, frozen=True, kw_only=True):

@@ -2,6 +2,8 @@
 
 from msgspec import Struct
 
+from jitflow.model.spending import Spent
+
 
 class Usage(Struct, frozen=True, kw_only=True):
     """What ended in whole hours from `since` to `until` (seconds since the epoch), and what has not ended yet.
@@ -20,3 +22,5 @@ class Usage(Struct, frozen=True, kw_only=True):
     near_bytes: int
     fetched_bytes: int
     sent_bytes: int
+    spent: tuple[Spent, ...] = ()
+    """What was moved, of transfers that failed too, and what that has cost: by whole days of UTC, and remote."""

@@ -42,7 +42,8 @@ class Account:
     """What one namespace pays for. `quota`, `max_objects`: what it may hold, None and 0 for any amount."""
 
     __slots__ = (
-        "active", "held", "held_objects", "idle", "idle_objects", "later", "max_objects", "name", "parked", "quota", "victims",
+        "active", "held", "held_objects", "idle", "idle_objects", "later", "max_objects", "name", "parked", "quota", "shut",
+        "victims",
     )  # fmt: skip
 
     def __init__(self, name: str) -> None:
@@ -50,6 +51,8 @@ class Account:
         self.name = name
         self.quota: int | None = None
         self.max_objects = 0
+        self.shut = False
+        """Nothing more is fetched for it, but for steps that are claimed already."""
         self.held = 0
         """Its shares of what cannot be freed, and what is promised to outputs of its steps."""
         self.idle = 0

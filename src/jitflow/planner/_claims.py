@@ -286,8 +286,12 @@ class Claims:
 
     def near(self, item: Item) -> None:
         """Note that an item has come: steps of other workflows that read it too had better run while it is here."""
+        readers = [step for _, _, step in item.readers[:_SCAN] if step.phase is Phase.ASKED]
         if len(item.readers) > 1:
-            self._near.extend(step for _, _, step in item.readers[:_SCAN] if step.phase is Phase.ASKED)
+            self._near.extend(readers)
+        for step in readers:
+            if step.parked and step.account is not None and step.account.shut:
+                self._items.accounts.eased[step.account] = None
 
     def _scan_near(self, head: Step | None) -> None:
         """Claim steps whose inputs are here, out of order, if places would stand empty otherwise."""
@@ -319,6 +323,15 @@ class Claims:
             if account.later:
                 self._fetches.resume(account)
 
+    def shut(self, account: Account, shut: bool) -> None:
+        """Let nothing more be fetched for a namespace's steps that hold no claim, or let them go on, all that wait."""
+        account.shut = shut
+        if not shut:
+            while (step := self._unparked(account)) is not None:
+                self._steps.list(step)
+            self._items.accounts.eased[account] = None
+            self.stirred = True
+
     def _unparked(self, account: Account) -> Step | None:
         step = account.first_parked()
         if step is not None:
@@ -338,7 +351,7 @@ class Claims:
     def _spill_own(self, step: Step, reserve: int, out: list[Command]) -> None:
         """Send live results of a namespace away if nothing of it runs and the next step does not fit beside them."""
         account = step.account
-        if account is None or account.active or not self._items.burdens:
+        if account is None or account.active or not self._items.burdens or not account.limited:
             return
         size, objects = account.short(*self._items.accounts.missing(step, reserve), idle=False)
         own = [item for item in self._items.burdens.values() if item.writer is account and item not in step.inputs]
@@ -443,7 +456,7 @@ class Claims:
             if not item.fixed:
                 need += item.bytes
         step.missing = need - self._items.fixed
-        if self._over_quota(step, reserve):
+        if self._over_quota(step, reserve) or _shut_out(step):
             return _Verdict.QUOTA, reserve
         if need > capacity or self._short(step) > 0:
             return _Verdict.NO_ROOM, reserve
@@ -592,6 +605,13 @@ class Claims:
 def _unmoved(step: Step) -> bool:
     """Return whether nothing of what a claimed step lacks is on its way."""
     return all(item.state is ReplicaState.RESIDENT or item.state is ReplicaState.QUEUED for item in step.inputs)
+
+
+def _shut_out(step: Step) -> bool:
+    """Return whether something would have to be fetched for a step for whose namespace nothing more is."""
+    if step.account is None or not step.account.shut:
+        return False
+    return any(item.state is ReplicaState.ABSENT and item.source is Source.FAR for item in step.inputs)
 
 
 def _falls(item: Item) -> bool:

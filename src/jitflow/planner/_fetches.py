@@ -215,6 +215,9 @@ class Fetches:
     def _affords(self, item: Item, step: Step, out: list[Command]) -> bool:
         """Return whether a step's namespace may have an item ahead; what it has that is read later leaves for it."""
         account = step.account
+        if account is not None and account.shut:
+            account.later.append(item)
+            return False
         if account is None or not account.limited:
             return True
         why = f"in the quota of {account.name}; room for {item.ref}, read earlier"

@@ -56,7 +56,7 @@ class ItemView(Struct, frozen=True, kw_only=True):
 
 
 class Wait(Struct, frozen=True, kw_only=True):
-    """Where a step stands: `phase` is `future`, `size`, `upload`, `space`, `quota`, `transfer`, or `granted`.
+    """Where a step stands: `phase` is `future`, `size`, `upload`, `space`, `quota`, `budget`, `transfer`, or `granted`.
 
     `objects`: those that it still needs. `need_bytes`: so much too little is free in the primary, or in the quota `of` a
     namespace. `inputs`: all of them. `reserve_bytes`: held for its outputs.
@@ -100,6 +100,8 @@ def wait_of(items: Items, step: Step, head: Step | None) -> Wait:
     blocked = step.blocked_on
     if step.parked and step.account is not None:
         size, objects = step.account.short(*items.accounts.missing(step, step.declared), idle=False)
+        if step.account.shut and not (size or objects):
+            return Wait(phase="budget", inputs=inputs, objects=lacking, of=step.account.name)
         return Wait(phase="quota", inputs=inputs, objects=lacking, need_bytes=size, need_objects=objects, of=step.account.name)
     if step.phase is Phase.GRANTED:
         return Wait(phase="granted", inputs=inputs, reserve_bytes=step.reserve)

@@ -301,6 +301,12 @@ class Planner(ObjectEvents):
         """Let a namespace hold no more than this; None and 0 for any amount. What it holds already stays until it lets go."""
         self._items.accounts.limit(namespace, quota_bytes, max_objects, self._items.table.values())
 
+    def shut(self, namespace: str, shut: bool) -> None:
+        """Fetch nothing more for a namespace, but for steps that are claimed already, or go on."""
+        account = self._items.accounts.of(namespace)
+        if account.shut != shut:
+            self._claims.shut(account, shut)
+
     def quota(self, uid: WorkflowUid) -> tuple[int | None, int]:
         """Return what a workflow's namespace may hold, in bytes (None: any amount) and objects (0: any number)."""
         account = self._steps.account(uid)

@@ -12,9 +12,13 @@ from jitflow.model.jobs import Moving
 
 
 class BulkProgress(Struct, frozen=True, kw_only=True):
-    """What one copy or deletion of many files has done so far. `failed`: paths and why, as far as it is known."""
+    """What one copy or deletion of many files has done so far. `failed`: paths and why, as far as it is known.
+
+    `within_bytes` of the `moved_bytes` were copied within one store, and over no link.
+    """
 
     moved_bytes: int = 0
+    within_bytes: int = 0
     files_done: int = 0
     speed_Bps: float = 0.0
     moving: tuple[Moving, ...] = ()

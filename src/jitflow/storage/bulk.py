@@ -110,6 +110,7 @@ class _Seen:
         self._report(
             BulkProgress(
                 moved_bytes=stats.bytes,
+                within_bytes=stats.server_side_bytes,
                 files_done=stats.transfers + stats.deletes,
                 speed_Bps=stats.speed,
                 moving=moving,

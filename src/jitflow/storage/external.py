@@ -53,6 +53,7 @@ class ExternalRclone(Rclone):
         shared: Sequence[Path] = (),
         names_dir: Path | None = None,
         patience_s: float = 30.0,
+        needed: bool = True,
     ) -> None:
         """Remember whom to ask.
 
@@ -63,6 +64,7 @@ class ExternalRclone(Rclone):
             shared: directories that must be the same on both sides, by the same paths.
             names_dir: one of them, or one below, for files that it is given by name.
             patience_s: how long `open` waits for it.
+            needed: whether `open` fails if it is not there by then; else it may come later.
         """
         super().__init__()
         self._endpoint = endpoint
@@ -70,6 +72,7 @@ class ExternalRclone(Rclone):
         self._shared = tuple(shared)
         self.names_dir = names_dir
         self._patience_s = patience_s
+        self._needed = needed
         self._subject = f"rclone at {endpoint}"
         self._doubted = asyncio.Event()
         """Whether something happened that lets one think that it is not the same any more."""
@@ -153,10 +156,11 @@ class ExternalRclone(Rclone):
                 await self._greet(client)
             except (PortError, Refused, OSError) as error:
                 self._broken = known = self._explained(error)
-                if not first.done() and (not isinstance(known, Retryable) or time.monotonic() > limit):
-                    first.set_exception(
-                        Broken(f"{known}; waited {self._patience_s:g} s") if isinstance(known, Retryable) else known
-                    )
+                late = isinstance(known, Retryable) and time.monotonic() > limit
+                if not first.done() and late and not self._needed:
+                    first.set_result(None)
+                elif not first.done() and (late or not isinstance(known, Retryable)):
+                    first.set_exception(Broken(f"{known}; waited {self._patience_s:g} s") if late else known)
                     return
                 if str(known) != told:
                     told = str(known)

@@ -20,6 +20,7 @@ from jitflow.ports.errors import PortError
 from jitflow.ports.storage import Copied, Progress
 from jitflow.storage.rclone_storage import RcloneStorage
 from jitflow.storage.remotes import Provider, RemoteConfig
+from jitflow.storage.several import Several
 from jitflow.storage.shares import DOWN, UP, Use, shares
 
 COMMON = ""
@@ -31,16 +32,20 @@ PAUSE_S = 0.1
 
 log = logging.getLogger(__name__)
 Make = Callable[[Iterable[RemoteConfig]], RcloneStorage]
+Common = Callable[[Iterable[RemoteConfig]], RcloneStorage | Several]
 
 
 class Lanes:
     """Implements `Storage`, `Copying`, `Limiting` and `Bulk` over rclone storages, which it opens and closes."""
 
-    def __init__(self, make: Make, remotes: Iterable[RemoteConfig] = (), *, common: Make | None = None) -> None:
-        """Use `make` for each rclone, `common` for everybody's if that is another; `remotes` are configured from the start."""
+    def __init__(self, make: Make, remotes: Iterable[RemoteConfig] = (), *, common: Common | None = None) -> None:
+        """Use `make` for each rclone, `common` for everybody's if that is another, or several.
+
+        `remotes` are configured from the start.
+        """
         self._make = make
         self._common = (common or make)(remotes)
-        self._lanes: dict[str, RcloneStorage] = {COMMON: self._common}
+        self._lanes: dict[str, RcloneStorage | Several] = {COMMON: self._common}
         self._leaving: set[str] = set()
         """Lanes of remotes without a limit by now: they end when nothing moves in them."""
         self._total = FREE
@@ -151,7 +156,7 @@ class Lanes:
             await self._lanes.pop(lane).close()
 
     @contextmanager
-    def _using(self, *ways: tuple[str, str], own: str = "") -> Generator[RcloneStorage]:
+    def _using(self, *ways: tuple[str, str], own: str = "") -> Generator[RcloneStorage | Several]:
         """Give the rclone for remotes that are used each in a direction: that of the first one with a limit of its own.
 
         `own`: the lane to take, if it is open.

@@ -25,6 +25,8 @@ class Rclone(ABC):
     def __init__(self) -> None:
         """Know nothing yet."""
         self.redact = Redactor()
+        self.ready_wait_s = READY_WAIT_S
+        """So long calls wait for it while it is away."""
         self.life = ""
         """rclone's own name for the life of the process that answers now; job numbers mean nothing in another one."""
         self.restarts = 0
@@ -33,6 +35,16 @@ class Rclone(ABC):
         self._client: RcClient | None = None
         self._broken: Exception | None = None
         """Why it was not ready when that was last looked at."""
+
+    @property
+    def is_up(self) -> bool:
+        """Whether it answered when that was last looked at, and has its remotes."""
+        return self._ready.is_set()
+
+    @property
+    def trouble(self) -> str:
+        """Say why it was not there when that was last looked at; empty: that is not known."""
+        return str(self._broken or "")
 
     @abstractmethod
     async def open(self, prepare: Prepare | None = None) -> None:
@@ -99,7 +111,7 @@ class Rclone(ABC):
         if self._client is None:
             raise Broken(f"{subject}: the storage is not open")
         try:
-            await asyncio.wait_for(self._ready.wait(), READY_WAIT_S)
+            await asyncio.wait_for(self._ready.wait(), self.ready_wait_s)
         except TimeoutError as error:
             reason = f" ({self._broken})" if self._broken else ""
-            raise Unreachable(f"{subject}: rclone was not there for {READY_WAIT_S:g} s{reason}") from error
+            raise Unreachable(f"{subject}: rclone was not there for {self.ready_wait_s:g} s{reason}") from error

@@ -86,6 +86,11 @@ class RcloneStorage:
         await self._daemon.part(self.remotes)
         await self._daemon.close()
 
+    @property
+    def is_up(self) -> bool:
+        """Whether rclone is there."""
+        return self._daemon.is_up
+
     async def ready(self) -> None:
         """Return when rclone answers.
 
@@ -112,6 +117,29 @@ class RcloneStorage:
         await self._daemon.call("fscache/clear", {}, subject=subject)
         self._remotes[remote.name] = remote
         self._lookup.forget(remote.name)
+
+    def remember(self, remote: RemoteConfig) -> None:
+        """Know a remote that another rclone has taken; this one, which is away, is given it when it is back."""
+        self._remotes[remote.name] = remote
+        self._lookup.forget(remote.name)
+
+    def forget(self, name: str) -> None:
+        """Know a remote no more; an rclone that is away comes back without it."""
+        if self._remotes.pop(name, None):
+            self._lookup.forget(name)
+
+    def wait_at_most(self, ready_wait_s: float) -> None:
+        """Let calls wait no longer for an rclone that is away."""
+        self._daemon.ready_wait_s = ready_wait_s
+
+    def remember_limit(self, rate: Rate) -> None:
+        """Hold a limit from when rclone, which is away, is back."""
+        self._rate = rate
+
+    @property
+    def trouble(self) -> str:
+        """Say why rclone was not there when that was last looked at."""
+        return self._daemon.trouble
 
     async def limit(self, rate: Rate) -> None:
         """Let no more bytes a second than this pass through this rclone, whatever they belong to.

@@ -108,6 +108,13 @@ class Stats(Struct, frozen=True, rename="camel"):
     transfers: int = 0
     speed: float = 0.0
     transferring: list[Transferring] = []
+    server_side_copy_bytes: int = 0
+    server_side_move_bytes: int = 0
+
+    @property
+    def server_side_bytes(self) -> int:
+        """Return what a store has copied within itself."""
+        return self.server_side_copy_bytes + self.server_side_move_bytes
 
     @property
     def activity(self) -> int:

@@ -86,6 +86,23 @@ TABLE: Final = (
         remote=_REMOTE,
         direction="in or out",
     ),
+    _counter(
+        _LINKS,
+        "jitflow_moved_bytes_total",
+        "Bytes that went over links, of transfers that failed too, since the start",
+        namespace="who pays for them",
+        remote=_REMOTE,
+        direction="down or up",
+    ),
+    _counter(
+        _LINKS,
+        "jitflow_spent_money_total",
+        "What that has cost, by the prices of the remotes, since the start",
+        namespace="who pays",
+        remote=_REMOTE,
+        currency="of the remote's prices",
+    ),
+    _gauge(_LINKS, "jitflow_budget_used_up", "1: the namespace waits, for it has used up its budget", namespace="its name"),
     _counter(_API, "jitflow_api_requests_total", "Requests answered", method="of the request", status="of the answer"),
     Known(
         name="jitflow_api_request_seconds",

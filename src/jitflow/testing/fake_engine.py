@@ -14,7 +14,7 @@ from jitflow.app.ports import Change
 from jitflow.app.present import is_finished
 from jitflow.app.service import Service
 from jitflow.app.transfers import TransferJobs
-from jitflow.dataplane import Bandwidth, Chosen
+from jitflow.dataplane import Bandwidth, Chosen, SpendingKeeper
 from jitflow.model import argo, runs
 from jitflow.model.bandwidth import Rate
 from jitflow.model.data import ObjectInfo, ObjectRef, Replica, ReplicaState, StepId
@@ -649,6 +649,7 @@ class World:
         self.primary = FakePrimary(self.storage)
         self.limiting = FakeLimiting()
         self.bulk = FakeBulk("far", "near")
+        self.spending = SpendingKeeper(self.store, self.clock)
         self.service = Service(
             engine=self.engine,
             store=self.store,
@@ -657,10 +658,11 @@ class World:
             storage=self.storage,
             remotes=FakeRemotes(),
             bandwidth=Bandwidth(Chosen(), self.limiting, self.store, self.clock),
+            spending=self.spending,
             clock=self.clock,
             ids=self.ids,
             objects=self.objects,
         )
-        self.jobs = TransferJobs(self.bulk, self.service.remote, self.store, self.clock, self.ids)
+        self.jobs = TransferJobs(self.bulk, self.service.remote, self.store, self.clock, self.ids, spending=self.spending)
         arrivals = Arrivals(Path(gettempdir()) / "jitflow-fake-arrivals", 0, self.clock, self.ids)
-        self.files = FileService(self.storage, self.service.remote, arrivals)
+        self.files = FileService(self.storage, self.service.remote, arrivals, self.spending)

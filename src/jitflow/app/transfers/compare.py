@@ -173,6 +173,14 @@ def copied(
     return proven
 
 
+def waits(found: Plan, paths: Iterable[str]) -> None:
+    """Say of what was not copied that it will be later."""
+    for path in paths:
+        file = found.files[path]
+        if file.state == "failed":
+            found.files[path] = replace(file, state="waiting", message="")
+
+
 def _differ(source: ObjectInfo, target: ObjectInfo) -> bool:
     if source.size_bytes != target.size_bytes:
         return True

@@ -14,13 +14,14 @@ from msgspec.structs import replace
 
 from jitflow.app.transfers import wishes
 from jitflow.app.transfers.keeping import Job, Kept
-from jitflow.app.transfers.work import Attempt, Live, Unfinished
+from jitflow.app.transfers.work import Attempt, BudgetSpent, Live, Unfinished
 from jitflow.model.jobs import FileState, JobFiles, JobPage, JobPhase, JobView, JobWish
 from jitflow.model.problems import Refused
 from jitflow.ports.bulk import Bulk
 from jitflow.ports.clock import Clock, Ids
 from jitflow.ports.errors import PortError, Retryable
 from jitflow.ports.patience import patient_context
+from jitflow.ports.spending import NoSpending, Spending
 from jitflow.ports.store import StateStore
 from jitflow.telemetry import logger
 
@@ -52,8 +53,14 @@ class TransferJobs:
         ids: Ids,
         *,
         at_once: int = AT_ONCE,
+        spending: Spending | None = None,
     ) -> None:
-        """Hold the parts; `known` raises `Refused` for a remote that is not configured, `at_once` jobs work at the same time."""
+        """Hold the parts; `known` raises `Refused` for a remote that is not configured, `at_once` jobs work at the same time.
+
+        `spending`: is told what moves; jobs of a namespace that has used up its budget wait.
+        """
+        self._spending = spending or NoSpending()
+        self._deaf: Callable[[], None] = lambda: None
         self._bulk = bulk
         self._known_remote = known
         self._kept = Kept(store)
@@ -79,11 +86,13 @@ class TransferJobs:
         await self._kept.put(again)
         self._jobs = {job.id: job for job in (*jobs, *again)}
         self._queue = [job.id for job in self._jobs.values() if job.phase is JobPhase.QUEUED]
+        self._deaf = self._spending.subscribe(lambda _: self._begin())
         self._begin()
 
     async def close(self) -> None:
         """End what is at work; the next life goes on with it."""
         self._closed = True
+        self._deaf()
         tasks = list(self._working.values())
         for task in tasks:
             task.cancel()
@@ -98,9 +107,13 @@ class TransferJobs:
         """Take a job; durable when this returns.
 
         Raises:
-            Refused: it makes no sense, or too many wait. PortError: its filters cannot be read, or the store cannot be written.
+            Refused: it makes no sense, too many wait, or its namespace has used up its budget (`exhausted`).
+            PortError: its filters cannot be read, or the store cannot be written.
         """
         order = wishes.read(wish, self._known_remote)
+        spent = self._spending.used_up(wish.namespace) if _moves(wish) else ""
+        if spent:
+            raise Refused(f"no new job: {spent}", code="exhausted")
         if order.rules:
             await self._bulk.check(order.rules)
         if len(self._queue) >= MOST_QUEUED:
@@ -281,15 +294,25 @@ class TransferJobs:
     def _begin(self) -> None:
         """Let as many jobs work as may."""
         while not self._closed and self._queue and len(self._working) < self._at_once:
-            job_id = min(self._queue, key=lambda one: _turn(self._jobs[one]))
+            ready = (one for one in self._queue if not self._waits(self._jobs[one].wish))
+            job_id = min(ready, key=lambda one: _turn(self._jobs[one]), default=None)
+            if job_id is None:
+                return
             self._queue.remove(job_id)
             loop, name = asyncio.get_running_loop(), f"transfer job {job_id}"
             task = loop.create_task(self._work(job_id), name=name, context=patient_context())
             self._working[job_id] = task
             task.add_done_callback(lambda _, job_id=job_id: self._worked(job_id))
 
+    def _waits(self, wish: JobWish) -> str:
+        """Return why a job of this wish may not begin now, empty if it may."""
+        return self._spending.used_up(wish.namespace) if _moves(wish) else ""
+
     def _worked(self, job_id: str) -> None:
         self._working.pop(job_id, None)
+        job = self._jobs.get(job_id)
+        if job is not None and job.phase is JobPhase.QUEUED and job_id not in self._queue:
+            self._queue.append(job_id)  # its budget was used up on the way
         self._live.pop(job_id, None)
         self._asked.pop(job_id, None)
         self._stir(job_id)
@@ -305,6 +328,8 @@ class TransferJobs:
             if asked is None:
                 raise
             phase = asked
+        except BudgetSpent:
+            phase = JobPhase.QUEUED
         except (Unfinished, PortError, Refused) as error:
             phase, message = JobPhase.FAILED, str(error)
         except Exception as error:
@@ -334,7 +359,9 @@ class TransferJobs:
             order = wishes.read(job.wish, self._known_remote)
             started = job.started_at if job.started_at is not None else self._clock.now()
             await self._put(replace(job, phase=JobPhase.RUNNING, started_at=started, attempts=job.attempts + 1, message=""))
-            attempt = Attempt(job_id, order, self._bulk, self._kept, self._clock, stirred=lambda: self._stir(job_id))
+            attempt = Attempt(
+                job_id, order, self._bulk, self._kept, self._clock, spending=self._spending, stirred=lambda: self._stir(job_id)
+            )
             attempt.live.counts = job.counts
             self._live[job_id] = attempt.live
             try:
@@ -367,7 +394,7 @@ class TransferJobs:
             created_at=job.created_at,
             started_at=job.started_at,
             finished_at=job.finished_at,
-            message=job.message,
+            message=self._waits(job.wish) or job.message if job.phase is JobPhase.QUEUED else job.message,
             attempts=job.attempts,
             position=position,
             speed_Bps=speed,
@@ -387,6 +414,11 @@ class TransferJobs:
         for one in ids:
             self._jobs.pop(one, None)
             self._stirred.pop(one, None)
+
+
+def _moves(wish: JobWish) -> bool:
+    """Return whether a job may move bytes: what only looks or deletes costs no budget."""
+    return wish.kind not in {"check", "delete"} and not wish.dry_run
 
 
 def _newest_first(job: Job) -> tuple[float, str]:

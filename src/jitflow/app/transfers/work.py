@@ -8,6 +8,7 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from jitflow.app.transfers import compare
+from jitflow.app.transfers.bill import Bill
 from jitflow.app.transfers.compare import Plan, Tree
 from jitflow.app.transfers.keeping import Kept
 from jitflow.app.transfers.wishes import Order
@@ -16,8 +17,13 @@ from jitflow.model.jobs import JobCounts, Moving
 from jitflow.ports.bulk import Bulk, BulkOrder, BulkProgress
 from jitflow.ports.clock import Clock
 from jitflow.ports.errors import FixRequest, PortError, Retryable
+from jitflow.ports.spending import Spending
 
 LANE_LOOK_S = 30.0
+
+
+class BudgetSpent(Exception):
+    """The job's namespace has used up its budget; what has arrived stays, and the job goes on later. The message says when."""
 
 
 class Live(Struct, kw_only=True):
@@ -41,8 +47,11 @@ class Unfinished(Exception):
 class Attempt:
     """One attempt; `live` is kept up to date, `stirred` called when it has changed."""
 
-    def __init__(self, job: str, order: Order, bulk: Bulk, kept: Kept, clock: Clock, *, stirred: Callable[[], None]) -> None:
+    def __init__(
+        self, job: str, order: Order, bulk: Bulk, kept: Kept, clock: Clock, *, spending: Spending, stirred: Callable[[], None]
+    ) -> None:
         """Hold the parts."""
+        self._spending = spending
         self._job = job
         self._order = order
         self._bulk = bulk
@@ -56,7 +65,7 @@ class Attempt:
         """Do the job and return what was done; `moved_bytes`: by earlier attempts.
 
         Raises:
-            Unfinished, PortError: not everything was done.
+            Unfinished, PortError, BudgetSpent: not everything was done.
         """
         self._moved_before = moved_bytes
         source, target = await self._look()
@@ -131,10 +140,14 @@ class Attempt:
             str(reason or ""),
             then="waiting" if order.wish.kind == "move" else "done",
         )
+        if isinstance(reason, BudgetSpent) and len(proven) < len(plan.copies):
+            compare.waits(plan, plan.copies)
+            await self._note(plan)
+            raise reason
         await self._note(plan)
         if order.wish.kind == "move":
             plan.removes += proven
-        elif reason is not None:
+        elif isinstance(reason, PortError):
             raise Unfinished(str(reason), again=isinstance(reason, Retryable) or bool(proven))
 
     async def _remove(self, plan: Plan, lane: str) -> None:
@@ -150,22 +163,34 @@ class Attempt:
         compare.removed(plan, plan.removes, await self._tree(where), self.live.failed, str(reason or ""))
         await self._note(plan)
 
-    async def _perform(self, order: BulkOrder) -> PortError | None:
-        """Copy or delete; return what went wrong."""
+    async def _perform(self, order: BulkOrder) -> PortError | BudgetSpent | None:
+        """Copy or delete; return what went wrong, or that the namespace may move no more: what was under way is given up."""
         before, moved = self.live.counts, self._moved_before
         self.live.failed = {}
+        bill = Bill(self._spending, self._order.wish.namespace, order)
 
         def report(progress: BulkProgress) -> None:
+            bill.pay(progress)
+            if bill.spent and not copying.done():
+                copying.cancel()
             self.live.failed.update(progress.failed)
             self.live.speed_Bps, self.live.moving = progress.speed_Bps, progress.moving
             self._moved_before = moved + (progress.moved_bytes if order.destination is not None else 0)
             self.live.counts = _advanced(before, progress, self._moved_before, copying=order.destination is not None)
             self._stirred()
 
+        copying = asyncio.get_running_loop().create_task(self._bulk.perform(order, report), name="a bulk transfer")
         try:
-            await self._bulk.perform(order, report)
+            await asyncio.wait([copying])
+            await copying
         except PortError as error:
             return error
+        except asyncio.CancelledError:
+            copying.cancel()
+            await asyncio.wait([copying])
+            if not bill.spent:
+                raise
+            return BudgetSpent(bill.spent)
         finally:
             self.live.speed_Bps, self.live.moving = 0.0, ()
         return None

@@ -13,7 +13,7 @@ from jitflow.app.webhooks import Webhook
 from jitflow.bootstrap import remotes
 from jitflow.bootstrap.soundness.findings import SET_ASIDE, Finding, finding, removal, setting_aside
 from jitflow.bootstrap.state import ORIGIN
-from jitflow.dataplane import bandwidth, catalogue, records
+from jitflow.dataplane import bandwidth, catalogue, records, spending
 from jitflow.engine.garbage import PENDING
 from jitflow.engine.janitor import EXPIRIES
 from jitflow.engine.owned import OWNED
@@ -24,6 +24,7 @@ from jitflow.model.data import ObjectRef
 from jitflow.model.foreign import ForeignRun
 from jitflow.model.objects import KINDS, Secret
 from jitflow.model.reports import TransferRecord
+from jitflow.model.spending import Budget, Prices, Spent
 from jitflow.objects.store import DOCUMENTS as OBJECTS
 from jitflow.ports.errors import Broken
 from jitflow.settings import SettingsError
@@ -54,6 +55,9 @@ READERS: Final[dict[str, Read]] = {
     backfills.DOCUMENTS: _json(Backfill),
     foreign.DOCUMENTS: _json(ForeignRun),
     bandwidth.KIND: _json(bandwidth.Chosen),
+    spending.SPENT: _json(list[Spent]),
+    spending.BUDGETS: _json(Budget),
+    spending.PRICES: _json(Prices),
     EXPIRIES: lambda _, body: float(body),
     records.REPLICA: catalogue.unpack,
     records.LEASE: _json(records.LeaseDoc),

@@ -1,6 +1,6 @@
 """`jitflow data`."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,14 +10,17 @@ import typer
 
 from jitflow.cli.commands import new_app
 from jitflow.cli.connect import connect
+from jitflow.cli.errors import InputRefused
 from jitflow.cli.formats import plural, size
 from jitflow.cli.options import ListFormat, ListOption, ServerOption, TableFormat, TableOption
 from jitflow.cli.output import Column, Json, print_data, print_json, print_listing, say
 from jitflow.model.data import ObjectInfo, Replica
 from jitflow.model.reports import ALL_REMOTES, BandwidthLimit, LinkInfo, PinView, QuotaView, Upload
+from jitflow.model.spending import BudgetView, Spent
 
 app = new_app(
-    help="Objects, the primary, links and uploads: list, stage, pin, evict, fill, check, adopt, limit.", no_args_is_help=True
+    help="Objects, the primary, links, budgets and uploads: list, stage, pin, evict, fill, check, adopt, limit.",
+    no_args_is_help=True,
 )
 
 Ref = Annotated[str, typer.Argument(metavar="REMOTE:PATH", help="An object; with / at its end a prefix.", show_default=False)]
@@ -230,6 +233,80 @@ def adopt(
     for name, why in found.reasons.items():
         typer.echo(f"{name}: {why}", err=True)
     typer.echo(f"in the primary now: {plural(found.adopted, 'file')} ({size(found.adopted_bytes)}); left alone: {found.skipped}")
+
+
+@app.command("budgets", epilog="Example: jitflow data budgets ocean --moved 2TiB --money EUR=50 --period month")
+def budgets(
+    namespace: Annotated[
+        str, typer.Argument(metavar="NAMESPACE", help="Give it another budget; *: each that is not named.", show_default=False)
+    ] = "",
+    *,
+    moved: Annotated[str, typer.Option("--moved", metavar="SIZE", help="Bytes that may be moved for it: 500GB, 2TiB.")] = "",
+    money: Annotated[
+        list[str] | None, typer.Option("--money", metavar="CURRENCY=AMOUNT", help="What may be spent for that; repeatable.")
+    ] = None,
+    period: Annotated[str, typer.Option("--period", metavar="day|month", help="In each day or month of UTC.")] = "month",
+    reset: Annotated[bool, typer.Option("--reset", help="Hold again what the settings file says.")] = False,
+    server: ServerOption = "",
+    output: ListOption = ListFormat.TABLE,
+) -> None:
+    """Show what namespaces may move and spend in this period, and have moved and spent; or give one another budget."""
+    if (moved or money or reset) and not namespace:
+        raise InputRefused("name the namespace that is to have another budget")
+    with connect(server) as client:
+        if moved or money or reset:
+            body = None if reset else {"moved": moved, "money": dict(map(_amount, money or ())), "period": period}
+            client.data.set_budgets({namespace: body})
+        found = [one for one in client.data.budgets() if namespace in {"", "*", one.namespace}]
+    columns: list[Column[BudgetView]] = [
+        ("NAMESPACE", lambda one: one.namespace),
+        ("PERIOD", lambda one: one.period),
+        ("MOVED", lambda one: size(one.moved_bytes)),
+        ("OF", lambda one: size(one.budget_bytes) if one.budget_bytes is not None else ""),
+        ("SPENT", lambda one: _money(one.money)),
+        ("OF MONEY", lambda one: _money(one.budget_money)),
+        ("UNTIL", lambda one: f"{datetime.fromtimestamp(one.resets_at, UTC):%Y-%m-%d %H:%MZ}"),
+        ("STATE", lambda one: "used up" if one.used_up else ""),
+    ]
+    print_listing(found, output, columns, name=lambda one: one.namespace, empty="nothing was moved, and there is no budget")
+
+
+def _amount(text: str) -> tuple[str, float]:
+    currency, equals, amount = text.partition("=")
+    try:
+        if equals and currency:
+            return currency, float(amount)
+    except ValueError:
+        pass
+    raise InputRefused(f"--money {text}: write it as EUR=50")
+
+
+def _money(found: Mapping[str, float]) -> str:
+    return ", ".join(f"{amount:.4g} {currency}" for currency, amount in sorted(found.items()))
+
+
+@app.command("spending", epilog="Example: jitflow data spending -n ocean --since 2026-11-01")
+def spending(
+    *,
+    since: Annotated[str, typer.Option("--since", metavar="DAY", help="From this day of UTC on, 2026-11-28.")] = "",
+    until: Annotated[str, typer.Option("--until", metavar="DAY", help="Up to this day.")] = "",
+    namespace: Annotated[str, typer.Option("--namespace", "-n", metavar="NAME", help="Only what this namespace pays.")] = "",
+    server: ServerOption = "",
+    output: ListOption = ListFormat.TABLE,
+) -> None:
+    """Say what namespaces have moved and spent, by day and remote."""
+    with connect(server) as client:
+        found = client.data.spending(namespace=namespace, since=since, until=until)
+    columns: list[Column[Spent]] = [
+        ("NAMESPACE", lambda one: one.namespace),
+        ("DAY", lambda one: one.day),
+        ("REMOTE", lambda one: one.remote),
+        ("DOWN", lambda one: size(one.down_bytes)),
+        ("UP", lambda one: size(one.up_bytes)),
+        ("REQUESTS", lambda one: f"{one.requests:,}"),
+        ("PRICE", lambda one: f"{one.money:.4g} {one.currency}" if one.currency else ""),
+    ]
+    print_listing(found, output, columns, name=lambda one: f"{one.namespace}/{one.day}/{one.remote}", empty="nothing was moved")
 
 
 @app.command("links", epilog="Example: jitflow data links")

@@ -104,6 +104,8 @@ def facts(found: Estimate) -> Iterator[tuple[str, str]]:
     yield "objects", f"{plural(found.objects, 'object')}, {size(found.distinct_bytes)}{unknown}"
     yield "here already", size(found.resident_bytes)
     yield "bytes to move", size(found.to_move_bytes)
+    if found.money:
+        yield "expected price", ", ".join(f"{amount:.4g} {currency}" for currency, amount in sorted(found.money.items()))
     link = f" at {rate(found.link_Bps)}" if found.link_Bps else ""
     moved = duration(found.transfer_s) if found.transfer_s is not None else "not known: nothing was measured on this link yet"
     yield "time to move them", f"{moved}{link if found.transfer_s is not None else ''}"

@@ -3,6 +3,7 @@
 from typing import Annotated
 
 import typer
+from msgspec.structs import replace
 
 from jitflow.cli.commands import new_app
 from jitflow.cli.connect import connect
@@ -11,6 +12,7 @@ from jitflow.cli.options import ListFormat, ListOption, ServerOption, TableForma
 from jitflow.cli.output import Column, print_json, print_listing, say
 from jitflow.client import ApiError
 from jitflow.model.reports import OptionInfo, ProviderInfo, RemoteInfo
+from jitflow.model.spending import Prices
 
 app = new_app(help="Far stores: list, add, set, remove, test, types.", no_args_is_help=True)
 
@@ -27,7 +29,7 @@ def list_(server: ServerOption = "", output: ListOption = ListFormat.TABLE) -> N
         ("TYPE", lambda one: one.type),
         ("OPTIONS", lambda one: " ".join(f"{key}={value}" for key, value in one.options.items())),
     ]
-    wide: list[Column[RemoteInfo]] = [("FROM", lambda one: one.source)]
+    wide: list[Column[RemoteInfo]] = [("FROM", lambda one: one.source), ("PRICES", _prices)]
     empty = "no remotes; add one with `jitflow remote add NAME TYPE key=value …`"
     print_listing(found, output, columns, wide=wide, name=lambda one: one.name, empty=empty)
 
@@ -63,10 +65,15 @@ def set_(
     server: ServerOption = "",
     output: TableOption = TableFormat.TABLE,
 ) -> None:
-    """Change options of a remote; those not named stay."""
+    """Change options of a remote, or price_per_GB_down, price_per_GB_up, price_per_1000_requests, currency; others stay."""
     given = {key: value or None for key, value in map(_option, options)}
+    asked = {key: given.pop(key) for key in Prices.__struct_fields__ if key in given}
     with connect(server) as client:
-        answer = client.data.remotes.change(name, given)
+        answer = client.data.remotes.get(name)
+        if asked:
+            answer = client.data.remotes.price(name, _priced(answer.prices or Prices(), asked))
+        if given:
+            answer = client.data.remotes.change(name, given)
     if output is TableFormat.JSON:
         print_json(answer)
     say(f"remote {name} changed; try it with `jitflow remote test {name}`")
@@ -125,6 +132,29 @@ def try_(
         print_json({"name": name, "ok": True})
     else:
         say(f"remote {name} answers")
+
+
+def _priced(prices: Prices, asked: dict[str, str | None]) -> Prices:
+    """Return prices with some changed; None takes one away."""
+    values: dict[str, str | float] = {}
+    for key, text in asked.items():
+        try:
+            values[key] = (text or "") if key == "currency" else float(text or 0)
+        except ValueError:
+            raise InputRefused(f"{key}={text}: write a number") from None
+    return replace(prices, **values)
+
+
+def _prices(remote: RemoteInfo) -> str:
+    prices = remote.prices
+    if prices is None:
+        return ""
+    texts = (
+        (prices.price_per_GB_down, "per GB down"),
+        (prices.price_per_GB_up, "per GB up"),
+        (prices.price_per_1000_requests, "per 1,000 requests"),
+    )
+    return ", ".join(f"{value:g} {prices.currency} {what}" for value, what in texts if value)
 
 
 def _option(text: str) -> tuple[str, str]:

@@ -12,6 +12,7 @@ from jitflow.cli.durations import seconds_of
 from jitflow.cli.formats import duration, size
 from jitflow.cli.options import DEFAULT_NAMESPACE, DataFormat, DataOption, NamespaceOption, ServerOption
 from jitflow.cli.output import print_data
+from jitflow.model.spending import Spent
 from jitflow.model.usage import Usage
 
 app, command = single("jitflow usage --since 30d -n ocean")
@@ -47,7 +48,13 @@ def _lines(found: Usage) -> list[tuple[str, str]]:
         ("read near", size(found.near_bytes)),
         ("fetched", size(found.fetched_bytes)),
         ("sent", size(found.sent_bytes)),
+        *((f"on {one.day}", _spent(one)) for one in found.spent),
     ]
+
+
+def _spent(one: Spent) -> str:
+    cost = f", {one.money:.4g} {one.currency}" if one.currency else ""
+    return f"{one.remote}: {size(one.down_bytes)} down, {size(one.up_bytes)} up{cost}"
 
 
 _RESOURCES = {"cpu": "1 CPU", "memory": "100Mi memory"}
