@@ -40,6 +40,20 @@ def test_the_guide_says_what_to_do_about_each_alert() -> None:
             assert f"`{rule['alert']}`" in guide
 
 
+@pytest.mark.pure
+def test_actions_are_named_by_commit_and_each_by_one() -> None:
+    used: dict[str, set[str]] = {}
+    for workflow in (DEPLOY.parent / ".github" / "workflows").glob("*.yml"):
+        for line in re.findall(r"uses: (.*)", workflow.read_text()):
+            if line.startswith("./"):
+                continue
+            found = re.fullmatch(r"([\w./-]+)@([0-9a-f]{40} # v\d+(?:\.\d+)*)", line)
+            assert found, f"{workflow.name}: {line}: name a commit, and its version behind it"
+            used.setdefault(found[1], set()).add(found[2])
+    assert len(used) > 5
+    assert {name: len(commits) for name, commits in used.items() if len(commits) > 1} == {}
+
+
 @pytest.mark.skipif(not shutil.which("promtool"), reason="promtool (of Prometheus) is not installed")
 def test_prometheus_takes_the_rules_and_they_fire() -> None:
     for command in (("check", "rules", "rules.yaml"), ("test", "rules", "rules_test.yaml")):
