@@ -235,6 +235,9 @@ NEEDS: Final[Mapping[tuple[str, str], Need]] = {
     ("POST", "/data/v1/primary/check"): Need(P.DATA_WRITE, Where.EVERYWHERE),
     # It reads files of the server's machine.
     ("POST", "/data/v1/primary/adopt"): Need(P.REMOTES_WRITE, Where.EVERYWHERE),
+    ("GET", "/data/v1/inventories"): Need(P.DATA_READ, Where.EVERYWHERE),
+    ("GET", "/data/v1/inventory"): Need(P.DATA_READ, Where.EVERYWHERE),
+    ("POST", "/data/v1/inventory/refresh"): Need(P.DATA_WRITE, Where.EVERYWHERE),
     ("GET", "/data/v1/links"): Need(P.DATA_READ, Where.EVERYWHERE),
     ("GET", "/data/v1/bandwidth"): Need(P.DATA_READ, Where.EVERYWHERE),
     ("PUT", "/data/v1/bandwidth"): Need(P.REMOTES_WRITE, Where.EVERYWHERE),

@@ -33,6 +33,7 @@ from jitflow.app.why import why
 from jitflow.model import argo, runs
 from jitflow.model.bulk import BulkResult, BulkWish, Operation
 from jitflow.model.data import ObjectInfo, ObjectRef, Replica
+from jitflow.model.inventory import InventoryPage, InventoryView
 from jitflow.model.problems import Refused
 from jitflow.model.reasons import Why
 from jitflow.model.reports import (
@@ -59,6 +60,7 @@ from jitflow.objects import ObjectStore
 from jitflow.ports.clock import Clock, Ids
 from jitflow.ports.dataplane import Bandwidths, PrimaryAdmin, Witness
 from jitflow.ports.executor import Executor
+from jitflow.ports.inventory import Inventories
 from jitflow.ports.spending import SpendingAdmin
 from jitflow.ports.storage import Storage
 from jitflow.ports.store import RunRow, StateStore
@@ -90,6 +92,7 @@ class Service:
         remotes: Remotes,
         bandwidth: Bandwidths,
         spending: SpendingAdmin,
+        inventory: Inventories,
         clock: Clock,
         ids: Ids,
         objects: ObjectStore,
@@ -105,6 +108,7 @@ class Service:
         self._remotes = remotes
         self._bandwidth = bandwidth
         self._spending = spending
+        self._inventory = inventory
         self._clock = clock
         self._ids = ids
         self._objects = objects
@@ -600,6 +604,29 @@ class Service:
     def spending(self) -> SpendingAdmin:
         """Who counts what namespaces move and spend."""
         return self._spending
+
+    def inventories(self) -> Sequence[InventoryView]:
+        """Return the listings of far stores that are kept."""
+        return self._inventory.kept()
+
+    def inventory(self, ref: str, *, after: str = "", limit: int = 1000) -> InventoryPage:
+        """Return a page of one.
+
+        Raises:
+            Refused: none is kept for this prefix (`not_found`), or a limit that cannot be.
+        """
+        if not 1 <= limit <= MAX_OBJECTS:
+            raise Refused(f"limit must be between 1 and {MAX_OBJECTS:,}")
+        return self._inventory.page(self._prefix(ref), after=after, limit=limit)
+
+    async def refresh_inventory(self, ref: str) -> InventoryView:
+        """List everything below a prefix now, and mark what is near and has changed."""
+        return await self._inventory.refresh(self._prefix(ref))
+
+    def _prefix(self, text: str) -> ObjectRef:
+        ref = parse_ref(text if text.endswith((":", "/")) else f"{text}/")
+        self._remotes.describe(ref.remote)
+        return ref
 
     def budgets(self) -> Sequence[BudgetView]:
         """Return what each namespace may spend, and has spent in this period."""

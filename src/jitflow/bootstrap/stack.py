@@ -41,6 +41,7 @@ from jitflow.dataplane import (
     QUEUED_AHEAD,
     Bandwidth,
     Chosen,
+    Inventory,
     LocalDataPlane,
     PlanProcess,
     PrimaryDirectory,
@@ -160,6 +161,7 @@ async def open_stack(settings: Settings, sharing: Sharing | None = None) -> Asyn
             provenance=provenance,
             moved=tracing.moved,
             spending=spending,
+            inventory=inventory_of(settings, stores, clock),
         )
         claims = ClaimDirectories(home.volumes, objects)
         memos = MemoStore(objects)
@@ -225,6 +227,7 @@ async def open_stack(settings: Settings, sharing: Sharing | None = None) -> Asyn
             remotes=registry,
             bandwidth=bandwidth,
             spending=spending,
+            inventory=dataplane.inventory,
             clock=clock,
             ids=RandomIds(),
             objects=objects,
@@ -470,6 +473,13 @@ def quotas_of(settings: Settings) -> dict[str, Quota]:
         name: Quota(bytes=parse_bytes(one.quota) if one.quota != "" else None, objects=one.quota_objects)
         for name, one in settings.namespaces.items()
     }
+
+
+def inventory_of(settings: Settings, stores: AllStores, clock: Clock) -> Inventory:
+    """Return what keeps listings, for as long as the settings say."""
+    ages = {name: parse_span_s(one.inventory_age) for name, one in settings.remotes.items() if one.inventory_age != ""}
+    kept = settings.inventory
+    return Inventory(stores, clock, age_s=parse_span_s(kept.age), ages=ages, most=kept.objects)
 
 
 def spending_of(settings: Settings, store: StateStore, clock: Clock) -> SpendingKeeper:

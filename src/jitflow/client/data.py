@@ -12,6 +12,7 @@ from jitflow.client._retry import exchange
 from jitflow.client.files import Files
 from jitflow.client.jobs import Jobs
 from jitflow.model.data import ObjectRef, Replica
+from jitflow.model.inventory import InventoryPage, InventoryView
 from jitflow.model.reports import (
     Adoption,
     BandwidthInfo,
@@ -202,6 +203,22 @@ class Data(Group[S]):
     def quotas(self) -> Call[tuple[QuotaView, ...]]:
         """Return what each namespace has in the primary, and may have."""
         return listing(QuotaView, _BASE + "/quotas")
+
+    @call
+    def inventories(self) -> Call[tuple[InventoryView, ...]]:
+        """Return the listings of far stores that are kept."""
+        return listing(InventoryView, _BASE + "/inventories")
+
+    @call
+    def inventory(self, ref: str, *, limit: int = 1000, cursor: str = "") -> Call[InventoryPage]:
+        """Return a page of the kept listing of a prefix; `cursor`: a page's `next`."""
+        return get(InventoryPage, _BASE + "/inventory", query={"ref": ref, "limit": limit, "cursor": cursor})
+
+    @call
+    def refresh_inventory(self, ref: str) -> Call[InventoryView]:
+        """List everything below a prefix now; return what has changed."""
+        body = {"ref": ref}
+        return send(InventoryView, "POST", _BASE + "/inventory", "refresh", body=body, repeatable=True, patient=True)
 
     @call
     def budgets(self) -> Call[tuple[BudgetView, ...]]:

@@ -24,6 +24,7 @@ from jitflow.data_api.bodies import (
 from jitflow.data_api.older import aliases
 from jitflow.model.data import ObjectInfo, ObjectRef, Replica
 from jitflow.model.files import Existence, Folder, Link, MultipartView, PartInfo
+from jitflow.model.inventory import InventoryPage, InventoryView
 from jitflow.model.jobs import JobFiles, JobPage, JobView, JobWish
 from jitflow.model.reports import (
     Adoption,
@@ -55,6 +56,7 @@ _PRIMARY = "/data/v1/primary"
 _LINKS = "/data/v1/links"
 _BANDWIDTH = "/data/v1/bandwidth"
 _BUDGETS = "/data/v1/budgets"
+_INVENTORY = "/data/v1/inventory"
 _JOBS = "/data/v1/jobs"
 _CONTENT = "/data/v1/content"
 _FOLDERS = "/data/v1/folders"
@@ -92,6 +94,12 @@ class QuotaList(Struct, frozen=True):
     """What the caller's namespaces have in the primary, and may have."""
 
     items: Sequence[QuotaView]
+
+
+class InventoryList(Struct, frozen=True):
+    """Listings of far stores that are kept."""
+
+    items: Sequence[InventoryView]
 
 
 class BudgetList(Struct, frozen=True):
@@ -194,6 +202,21 @@ def operations() -> list[Operation]:
                 Query("until", about="Up to this day."),
             ),
             answer=SpentList,
+        ),
+        _one("inventories", "GET", "/data/v1/inventories", "List the listings of far stores that are kept", answer=InventoryList),
+        _one(
+            "inventory", "GET", _INVENTORY, "Tell a page of the kept listing of a prefix",
+            query=(
+                *_REF,
+                Query("limit", "integer", about="So many objects at most: 1 to 10,000; without it 1,000."),
+                Query("cursor", about="`next` of the page before."),
+            ),
+            answer=InventoryPage,
+        ),
+        _one(
+            "refreshInventory", "POST", _INVENTORY + "/refresh",
+            "List everything below a prefix, keep that, and mark what is near and has changed",
+            body=RefBody, answer=InventoryView, example={"ref": "far:inputs/"},
         ),
         _one("links", "GET", _LINKS, "Say what is known of the far stores' links", answer=LinkList),
         _one("bandwidth", "GET", _BANDWIDTH, "List the limits of bandwidth", answer=BandwidthInfo),

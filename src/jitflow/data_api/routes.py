@@ -75,6 +75,9 @@ class DataRoutes:
             ("GET", "/data/v1/budgets", self.budgets),
             ("PUT", "/data/v1/budgets", self.set_budgets),
             ("GET", "/data/v1/spending", self.spent),
+            ("GET", "/data/v1/inventories", self.inventories),
+            ("GET", "/data/v1/inventory", self.inventory),
+            ("POST", "/data/v1/inventory/refresh", self.refresh_inventory),
             ("GET", "/data/v1/links", self.links),
             ("GET", "/data/v1/bandwidth", self.bandwidth),
             ("PUT", "/data/v1/bandwidth", self.limit_bandwidth),
@@ -214,6 +217,19 @@ class DataRoutes:
             namespace=query.get("namespace", ""), since=query.get("since", ""), until=query.get("until", "")
         )
         return answer({"items": [one for one in found if identity.may(Permission.DATA_READ, one.namespace)]})
+
+    async def inventories(self, _: Request) -> Response:
+        """List the listings that are kept."""
+        return answer({"items": self._service.inventories()})
+
+    async def inventory(self, request: Request) -> Response:
+        """Tell a page of a listing that is kept."""
+        after, limit = request.query_params.get("cursor", ""), number(request, "limit", 1000)
+        return answer(self._service.inventory(reference(request), after=after, limit=limit))
+
+    async def refresh_inventory(self, request: Request) -> Response:
+        """List everything below a prefix now."""
+        return answer(await self._service.refresh_inventory((await read(request, RefBody)).ref))
 
     async def links(self, _: Request) -> Response:
         """Say what is known of the far stores' links."""

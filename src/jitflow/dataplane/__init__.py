@@ -3,6 +3,7 @@
 from jitflow.dataplane.bandwidth import Bandwidth, Chosen
 from jitflow.dataplane.choosing import PlanProcess
 from jitflow.dataplane.core import Tuning
+from jitflow.dataplane.inventory import Inventory
 from jitflow.dataplane.links import QUEUED_AHEAD
 from jitflow.dataplane.plane import LocalDataPlane
 from jitflow.dataplane.primary import PrimaryDirectory
@@ -15,6 +16,7 @@ __all__ = [
     "QUEUED_AHEAD",
     "Bandwidth",
     "Chosen",
+    "Inventory",
     "LocalDataPlane",
     "PlanProcess",
     "PrimaryDirectory",

@@ -66,7 +66,7 @@ class ByHand:
 
     async def _look(self, ref: ObjectRef) -> None:
         core = self._core
-        answer = (await stat_all(core, [ref]))[ref]
+        answer = (await stat_all(core, [ref], fresh=True))[ref]
         if not isinstance(answer, ObjectInfo):
             code = (
                 "not_found"

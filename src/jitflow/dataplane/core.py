@@ -11,6 +11,7 @@ from typing import Protocol
 from jitflow.dataplane import records
 from jitflow.dataplane.catalogue import Catalogue
 from jitflow.dataplane.history import History
+from jitflow.dataplane.inventory import Inventory
 from jitflow.dataplane.journal import Journal
 from jitflow.dataplane.provenance import Provenance
 from jitflow.dataplane.tasks import Owner
@@ -102,6 +103,7 @@ class Core:
         limits: Limits,
         provenance: Provenance,
         spending: Spending,
+        inventory: Inventory | None = None,
     ) -> None:
         """Hold the parts together."""
         self.planner = planner
@@ -116,6 +118,8 @@ class Core:
         self.limits = limits
         self.provenance = provenance
         self.spending = spending
+        self.inventory = inventory or Inventory(storage, clock)
+        """Listings of far stores, through which objects are looked up."""
         self.namespace_of: Callable[[WorkflowUid], str] = lambda _: NOBODY
         """Whose a workflow is."""
         self.rows = Catalogue()

@@ -14,23 +14,26 @@ _BATCH = 1000
 Answers = dict[ObjectRef, ObjectInfo | Exception]
 
 
-async def stat_all(core: Core, refs: Sequence[ObjectRef]) -> Answers:
-    """Look objects of any remotes up at the same time; a remote that does not answer in time is `Unreachable`."""
+async def stat_all(core: Core, refs: Sequence[ObjectRef], *, fresh: bool = False) -> Answers:
+    """Look objects of any remotes up at the same time; a remote that does not answer in time is `Unreachable`.
+
+    `fresh`: ask the stores, whatever listing is kept.
+    """
     by_remote: dict[str, list[ObjectRef]] = {}
     for ref in refs:
         by_remote.setdefault(ref.remote, []).append(ref)
     answers: Answers = {}
     async with asyncio.TaskGroup() as group:
         for remote, some in by_remote.items():
-            group.create_task(_stat_remote(core, remote, some, answers))
+            group.create_task(_stat_remote(core, remote, some, answers, fresh=fresh))
     return answers
 
 
-async def _stat_remote(core: Core, remote: str, refs: Sequence[ObjectRef], answers: Answers) -> None:
+async def _stat_remote(core: Core, remote: str, refs: Sequence[ObjectRef], answers: Answers, *, fresh: bool = False) -> None:
     limit = core.tuning.look_timeout_s
     try:
         async with asyncio.timeout(limit):
-            answers.update(await core.storage.stat_many(refs))
+            answers.update(await core.inventory.stat_many(refs, fresh=fresh))
             await _try_directories(core, refs, answers)
     except TimeoutError:
         error = Unreachable(f"remote {remote} did not answer within {limit:g} s; check its address and the network")
@@ -59,7 +62,7 @@ async def stat_one(core: Core, ref: ObjectRef) -> ObjectInfo:
     Raises:
         PortError: as `Storage.stat`.
     """
-    answer = (await stat_all(core, [ref]))[ref]
+    answer = (await stat_all(core, [ref], fresh=True))[ref]
     if isinstance(answer, Exception):
         raise answer
     return answer

@@ -16,9 +16,10 @@ from jitflow.dataplane.byhand import ByHand
 from jitflow.dataplane.checking import admit, check, outlook
 from jitflow.dataplane.core import Core, NoLimits, Tuning, workflow_of
 from jitflow.dataplane.figures import figures
-from jitflow.dataplane.freshness import Freshness
+from jitflow.dataplane.freshness import Freshness, differs
 from jitflow.dataplane.history import History
 from jitflow.dataplane.inside import Gathered, Inside
+from jitflow.dataplane.inventory import Inventory
 from jitflow.dataplane.journal import Journal
 from jitflow.dataplane.leases import Leases
 from jitflow.dataplane.links import FILL_BYTES, FIRST_PART_BYTES, FIRST_STREAMS, PART_STREAMS, Links, LinkUse
@@ -38,7 +39,7 @@ from jitflow.dataplane.transients import Transients
 from jitflow.dataplane.unsent import UnsentFolder
 from jitflow.dataplane.uploads import Uploads
 from jitflow.dataplane.worlds import Worlds
-from jitflow.model.data import FutureStep, ObjectRef, Replica, StepId, WorkflowUid
+from jitflow.model.data import FutureStep, ObjectInfo, ObjectRef, Replica, StepId, WorkflowUid
 from jitflow.model.problems import Problem, Refused
 from jitflow.model.reasons import StepStanding
 from jitflow.model.reports import (
@@ -114,6 +115,7 @@ class LocalDataPlane:
         provenance: Provenance | None = None,
         moved: Callable[[TransferRecord], None] = lambda _record: None,
         spending: Spending | None = None,
+        inventory: Inventory | None = None,
     ) -> None:
         """Use `primary` for at most `capacity_bytes`.
 
@@ -139,6 +141,7 @@ class LocalDataPlane:
             bandwidth: the limits of links, which its maker opens and closes; without them there are none.
             provenance: writes down what steps read and write; its maker opens and closes it. Without one nobody does.
             moved: is told of each transfer that has ended.
+            inventory: keeps listings for a while; without one each workflow has its objects listed.
             spending: is told what moves for whom, and says who may not any more; its maker opens and closes it.
         """
         options = PlannerOptions(
@@ -175,6 +178,7 @@ class LocalDataPlane:
             limits=bandwidth or NoLimits(),
             provenance=provenance or Unwitnessed(),
             spending=spending or NoSpending(),
+            inventory=inventory,
         )
         self._lookups = Lookups(core, self._refuse)
         self._links = Links(transfers, dict(link_transfers or {}), clock.now, self._set_link, core.limits.rate)
@@ -183,6 +187,10 @@ class LocalDataPlane:
         self._worlds = Worlds(core, self._links.states)
         self._quotas = Quotas(core, quotas or {})
         self._deaf = core.spending.subscribe(self._budget_changed)
+        self.inventory = core.inventory
+        """Listings of far stores that are kept."""
+        core.inventory.stale = self._stale
+        core.inventory.near = core.rows.below
         self._pins = Pins(core)
         self._planning = Planning(core, chooser or NoChooser(), self._worlds, self._quotas.of_workflow)
         self._transfers = Transfers(core, self._links, self._refuse)
@@ -375,6 +383,20 @@ class LocalDataPlane:
             part_streams=min(self._ranges, use.streams),
             alone_part_bytes=FIRST_PART_BYTES,
         )
+
+    def _stale(self, ref: ObjectRef, now: ObjectInfo | None) -> bool:
+        """An object has changed at its source, or is gone: give its replica to nobody any more."""
+        core = self._core
+        if now is None:
+            core.infos.pop(ref, None)
+        else:
+            core.know(ref, now)
+        row = core.rows.get(ref)
+        if row is None or row.dirty or (now is not None and not differs(row.version, row.size_bytes, now)):
+            return False
+        core.planner.changed(ref)
+        core.pump_soon()
+        return True
 
     def _budget_changed(self, namespace: str) -> None:
         self._quotas.budget_changed(namespace)

@@ -244,7 +244,7 @@ class Reality:
         wrong: list[Replica] = []
         clean = (row for row in before if not row.dirty and not row.ref.is_prefix and row.ref not in but)
         while rows := {row.ref: row for row in islice(clean, _ROWS_AT_ONCE)}:
-            wrong += [row for ref, answer in (await stat_all(self._core, list(rows))).items()
+            wrong += [row for ref, answer in (await stat_all(self._core, list(rows), fresh=True)).items()
                       if await self._is_wrong(row := rows[ref], answer)]  # fmt: skip
         return wrong
 

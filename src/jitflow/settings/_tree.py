@@ -192,6 +192,8 @@ class RemoteSettings(_Strict, frozen=True, kw_only=True):
     price_per_GB_up: float = 0.0
     price_per_1000_requests: float = 0.0
     currency: str = ""
+    inventory_age: str | float = ""
+    """So long its listings are used again; empty: as `inventory.age` says."""
 
 
 class TransferSettings(_Strict, frozen=True, kw_only=True):
@@ -216,6 +218,16 @@ class RcloneServerSettings(_Strict, frozen=True, kw_only=True):
     password: str | dict[str, str] = ""
     ca: str = ""
     remotes: tuple[str, ...] = ()
+
+
+class InventorySettings(_Strict, frozen=True, kw_only=True):
+    """Listings of far stores: used again for `age`, 0: each workflow has its objects looked up anew.
+
+    At most `objects` objects of all listings together are kept.
+    """
+
+    age: str | float = 0.0
+    objects: int = 1_000_000
 
 
 class RcloneSettings(_Strict, frozen=True, kw_only=True):
@@ -403,6 +415,7 @@ class Settings(_Strict, frozen=True, kw_only=True):
     secrets: SecretSettings = SecretSettings()
     primary: PrimarySettings = PrimarySettings()
     transfers: TransferSettings = TransferSettings()
+    inventory: InventorySettings = InventorySettings()
     rclone: RcloneSettings = RcloneSettings()
     remotes: dict[str, RemoteSettings] = field(default_factory=dict[str, RemoteSettings])
     artifact_repository: RepositorySettings = RepositorySettings()

@@ -14,7 +14,7 @@ from jitflow.app.ports import Change
 from jitflow.app.present import is_finished
 from jitflow.app.service import Service
 from jitflow.app.transfers import TransferJobs
-from jitflow.dataplane import Bandwidth, Chosen, SpendingKeeper
+from jitflow.dataplane import Bandwidth, Chosen, Inventory, SpendingKeeper
 from jitflow.model import argo, runs
 from jitflow.model.bandwidth import Rate
 from jitflow.model.data import ObjectInfo, ObjectRef, Replica, ReplicaState, StepId
@@ -659,6 +659,7 @@ class World:
             remotes=FakeRemotes(),
             bandwidth=Bandwidth(Chosen(), self.limiting, self.store, self.clock),
             spending=self.spending,
+            inventory=Inventory(self.storage, self.clock),
             clock=self.clock,
             ids=self.ids,
             objects=self.objects,

@@ -15,6 +15,7 @@ from jitflow.cli.formats import plural, size
 from jitflow.cli.options import ListFormat, ListOption, ServerOption, TableFormat, TableOption
 from jitflow.cli.output import Column, Json, print_data, print_json, print_listing, say
 from jitflow.model.data import ObjectInfo, Replica
+from jitflow.model.inventory import InventoryView
 from jitflow.model.reports import ALL_REMOTES, BandwidthLimit, LinkInfo, PinView, QuotaView, Upload
 from jitflow.model.spending import BudgetView, Spent
 
@@ -233,6 +234,42 @@ def adopt(
     for name, why in found.reasons.items():
         typer.echo(f"{name}: {why}", err=True)
     typer.echo(f"in the primary now: {plural(found.adopted, 'file')} ({size(found.adopted_bytes)}); left alone: {found.skipped}")
+
+
+@app.command("inventory", epilog="Example: jitflow data inventory archive:images/ --refresh")
+def inventory(
+    ref: Annotated[
+        str, typer.Argument(metavar="REMOTE:PATH", help="A prefix; without one, all listings that are kept.", show_default=False)
+    ] = "",
+    *,
+    refresh: Annotated[bool, typer.Option("--refresh", help="List it now, and say what has changed.")] = False,
+    server: ServerOption = "",
+    output: ListOption = ListFormat.TABLE,
+) -> None:
+    """Show listings of far stores that are kept, or take one and say what has changed."""
+    if refresh and not ref:
+        raise InputRefused("name the prefix that is to be listed")
+    with connect(server) as client:
+        if ref and not refresh:
+            _print_objects(client.data.inventory(ref, limit=10_000).items, output)
+            return
+        found = [client.data.refresh_inventory(ref)] if refresh else client.data.inventories()
+    columns: list[Column[InventoryView]] = [
+        ("PREFIX", lambda one: str(one.prefix)),
+        ("OBJECTS", lambda one: f"{one.objects:,}"),
+        ("SIZE", lambda one: size(one.size_bytes)),
+        ("AGE", lambda one: f"{one.age_s:.0f} s"),
+        ("CHANGES", _changes),
+    ]
+    print_listing(found, output, columns, name=lambda one: str(one.prefix), empty="no listing is kept")
+
+
+def _changes(one: InventoryView) -> str:
+    found = one.changes
+    counts = [(one.stale, "near and stale")]
+    if found is not None:
+        counts = [(found.added, "new"), (found.changed, "changed"), (found.removed, "gone"), *counts]
+    return ", ".join(f"{count:,} {what}" for count, what in counts if count) or ("none" if found is not None else "")
 
 
 @app.command("budgets", epilog="Example: jitflow data budgets ocean --moved 2TiB --money EUR=50 --period month")
