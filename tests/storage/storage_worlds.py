@@ -12,6 +12,7 @@ from jitflow.storage.daemon import RcloneDaemon
 from jitflow.storage.rclone import Rclone
 from jitflow.storage.rclone_storage import RcloneStorage
 from jitflow.storage.remotes import RemoteConfig, Tuning
+from jitflow.storage.several import Member, Several
 from jitflow.testing.s3_server import S3Server
 from jitflow.testing.storage_contract import BUCKET, StorageWorld
 
@@ -81,6 +82,23 @@ async def local_world(root: Path) -> AsyncIterator[StorageWorld]:
 
     async with opened(RemoteConfig(name="near", type="local", options={"root": str(root)})) as storage:
         yield StorageWorld(storage=storage, remote="near", seed=seed, read=reader(root / BUCKET))
+
+
+@asynccontextmanager
+async def several_world(root: Path) -> AsyncIterator[StorageWorld]:
+    """A local directory that two rclones serve in turn."""
+    (root / BUCKET).mkdir(parents=True)
+    remote = RemoteConfig(name="near", type="local", options={"root": str(root)})
+
+    async def seed(files: Mapping[str, bytes]) -> None:
+        write_files(root / BUCKET, files)
+
+    storage = Several([Member(name, RcloneStorage(RcloneDaemon(), [remote], stall_s=20.0)) for name in ("one", "two")])
+    await storage.open()
+    try:
+        yield StorageWorld(storage=storage, remote="near", seed=seed, read=reader(root / BUCKET))
+    finally:
+        await storage.close()
 
 
 def at(remote: str, path: str) -> ObjectRef:

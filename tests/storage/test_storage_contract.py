@@ -1,4 +1,4 @@
-"""The conformance suite, over a real S3 server, a local directory, and the fake."""
+"""The conformance suite, over a real S3 server, a local directory by one rclone and by two, and the fake."""
 
 import shutil
 from collections.abc import AsyncIterator, Iterator, Mapping
@@ -6,7 +6,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 
 import pytest
-from storage_worlds import local_world, s3_bucket_world
+from storage_worlds import local_world, s3_bucket_world, several_world
 
 from jitflow.model.data import ObjectRef
 from jitflow.testing.fake_storage import FakeStorage
@@ -29,6 +29,11 @@ class TestRcloneOverS3(StorageContract):
 class TestRcloneOverDirectory(StorageContract):
     def world(self, tmp_path: Path) -> AbstractAsyncContextManager[StorageWorld]:
         return local_world(tmp_path / "remote root")
+
+
+class TestSeveralRclonesOverDirectory(StorageContract):
+    def world(self, tmp_path: Path) -> AbstractAsyncContextManager[StorageWorld]:
+        return several_world(tmp_path / "remote root")
 
 
 class TestFake(StorageContract):
