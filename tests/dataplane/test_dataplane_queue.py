@@ -208,7 +208,7 @@ def test_a_window_in_which_the_link_was_not_busy_teaches_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    ("rate", "fill_bytes", "part_bytes"), [(2.4, 1_200_000, 2**20), (16, 8_000_000, 1_600_000), (800, 160_000_000, 16 * 2**20)]
+    ("rate", "fill_bytes", "part_bytes"), [(2.4, 1_800_000, 2**20), (16, 12_000_000, 1_600_000), (800, 160_000_000, 16 * 2**20)]
 )
 def test_what_fills_a_link_and_what_a_range_is_worth_follow_from_what_it_gives(
     rate: float, fill_bytes: int, part_bytes: int
@@ -235,7 +235,7 @@ def test_more_of_an_unknown_link_is_asked_when_it_gives_more() -> None:
         now = hundredth / 100
         links.moved("far", 800_000)
     assert told[0].fill_bytes == 16 * MB
-    assert told[-1].fill_bytes == 40 * MB, "what it gives in half a second"
+    assert told[-1].fill_bytes == 60 * MB, "what it gives in three quarters of a second"
     assert len(told) < 4, "and that is not told with each byte"
     for _ in range(16):
         links.ended("far", 1, 0)
@@ -245,7 +245,7 @@ def test_more_of_an_unknown_link_is_asked_when_it_gives_more() -> None:
     for hundredth in range(1, 11):
         now = 100.0 + hundredth / 100
         links.moved("far", 400_000)
-    assert links.states()[0].fill_bytes == 40 * MB, "it is the same link"
+    assert links.states()[0].fill_bytes == 60 * MB, "it is the same link"
 
 
 def test_what_many_streams_gave_says_nothing_of_few() -> None:

@@ -25,7 +25,7 @@ PART_S, PART_LATENCIES = 0.25, 6
 """A range is worth its request if one stream takes so long for it, and so many round trips."""
 PART_STREAMS = 8
 """Ranges of one object at once, at most."""
-FILL_BYTES, LEAST_FILL_BYTES, MOST_FILL_BYTES, FILL_S = 16 * 10**6, 10**6, 64 * 10**6, 0.5
+FILL_BYTES, LEAST_FILL_BYTES, MOST_FILL_BYTES, FILL_S = 16 * 10**6, 10**6, 64 * 10**6, 0.75
 """What a link gives in this time keeps it busy until the next request has come through: of an unknown link so much is thought, of
 no link less or more, but for the longest and fastest."""
 FIRST_LOOK_S, FIRST_GROWTH = 0.05, 1.5
@@ -181,9 +181,9 @@ class Links:
         return self._of(remote).streams
 
     def moment_bytes(self, remote: str) -> int:
-        """Return what a link gives in a moment: half of what keeps it busy, and little while nothing is known of it."""
+        """Return what a link gives in a moment: a third of what keeps it busy, and little while nothing is known of it."""
         link = self._of(remote)
-        return (link.fill_bytes if link.rate_Bps else LEAST_FILL_BYTES) // 2
+        return link.fill_bytes // 3 if link.rate_Bps else LEAST_FILL_BYTES // 2
 
     def states(self) -> list[LinkInfo]:
         """Return what is known of the links that were used."""

@@ -26,7 +26,7 @@ SMALL_BYTES = 2**20
 """Larger objects gain little from company, and what has come of them is told meanwhile."""
 MOST, MOST_BYTES = 256, 16 * 2**20
 """Objects and bytes of one job."""
-LOOK_S, LOOK_SHARE = 0.02, 1 / 12
+LOOK_S, LOOK_SHARE = 0.02, 1 / 8
 """What has come is handed over so often, or after this share of what its job takes: none waits for the others of its job."""
 JOBS = 4
 """Jobs at once for each remote: while the last objects of one arrive the next ones use the streams that it needs no more."""
