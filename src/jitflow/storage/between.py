@@ -51,7 +51,7 @@ class Between:
         request = wire.copyfile_request(
             keys.address(before.ref), keys.address(target), in_parts(config_of(source), parts), in_place=False, blind=blind
         )
-        await self._run("operations/copyfile", request, before, before.size_bytes, progress)
+        await self._run("operations/copyfile", request, before, target, before.size_bytes, progress=progress)
         after = await self._lookup.stat(target)
         if after.size_bytes != before.size_bytes:
             await self._unchanged(before)
@@ -69,7 +69,7 @@ class Between:
         await self._lookup.traits(source)
         await self._lookup.traits(remote)
         request = wire.copydir_request(keys.address(before.ref), keys.address(target), config_of(source), in_place=False)
-        await self._run("sync/copy", request, before, -1, progress)
+        await self._run("sync/copy", request, before, target, -1, progress=progress)
         after, members = await self._lookup.tree(before.ref)
         if changed(before, after):
             raise _source_changed(before.ref)
@@ -80,10 +80,13 @@ class Between:
             _compare(member, there.get(member.ref.path.removeprefix(before.ref.path)), check_hashes=check)
         return Copied(read=after, written=written)
 
-    async def _run(self, method: str, request: wire.Request, before: ObjectInfo, total_bytes: int, progress: Progress) -> None:
-        """Copy; a failure is blamed on a change of the source if there was one."""
+    async def _run(
+        self, method: str, request: wire.Request, before: ObjectInfo, target: ObjectRef, total_bytes: int, *, progress: Progress
+    ) -> None:
+        """Copy; a failure names both ends, for either may fail, and is blamed on a change of the source if there was one."""
+        subject = f"{before.ref} to {target}"
         try:
-            await self._transfers.run(method, request, subject=str(before.ref), total_bytes=total_bytes, progress=progress)
+            await self._transfers.run(method, request, subject=subject, total_bytes=total_bytes, progress=progress)
         except Corrupt:
             await self._unchanged(before)
             raise
