@@ -30,7 +30,7 @@ MANIFEST: dict[str, Any] = {
 
 
 def an_app(world: World, **more: Any) -> Application:
-    return make_app(world.service, TOKEN, extra=data_routes(world.service, world.jobs, world.files), **more)
+    return make_app(world.service, TOKEN, extra=data_routes(world.data, world.jobs, world.files), **more)
 
 
 OLDER_PARTS = ("remote", "folder:path", "file_path:path")
@@ -172,7 +172,7 @@ def test_every_answer_carries_the_security_headers() -> None:
 
 def test_data_alone_serves_no_workflows() -> None:
     world = World()
-    app = make_app(world.service, TOKEN, extra=data_routes(world.service, world.jobs, world.files), control=False)
+    app = make_app(world.service, TOKEN, extra=data_routes(world.data, world.jobs, world.files), control=False)
     assert send("GET", "/data/v1/primary", app=app, headers=GOOD).status_code == 200
     assert send("GET", "/api/v1/workflows/argo", app=app, headers=GOOD).status_code == 404
 

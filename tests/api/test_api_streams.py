@@ -52,7 +52,7 @@ class Server:
 async def serving() -> AsyncGenerator[Server]:
     world = World()
     await world.service.open()
-    app = make_app(world.service, TOKEN, extra=data_routes(world.service, world.jobs, world.files))
+    app = make_app(world.service, TOKEN, extra=data_routes(world.data, world.jobs, world.files))
     config = uvicorn.Config(app, log_level="warning", loop="asyncio", lifespan="off", timeout_graceful_shutdown=5)
     server = uvicorn.Server(config)
     with socket.create_server(("127.0.0.1", 0)) as listener:

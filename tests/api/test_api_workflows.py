@@ -40,7 +40,7 @@ def play(scenario: Scenario) -> None:
     async def run() -> None:
         world = World()
         await world.service.open()
-        app = make_app(world.service, TOKEN, extra=data_routes(world.service, world.jobs, world.files))
+        app = make_app(world.service, TOKEN, extra=data_routes(world.data, world.jobs, world.files))
         transport = httpx.ASGITransport(app, raise_app_exceptions=True)
         headers = {"authorization": f"Bearer {TOKEN}"}
         async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:2746", headers=headers) as client:

@@ -8,6 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from jitflow.app.usage import HOUR_S, UsageKeeper
+from jitflow.dataplane import LocalView
 from jitflow.model import argo
 from jitflow.model.problems import Refused
 from jitflow.model.usage import Usage
@@ -42,7 +43,7 @@ class Office:
                 task.cancel()
         world = self.world
         self.keeper = UsageKeeper(
-            world.service.known_runs, world.engine, world.store, world.primary, clock=world.clock, spawn=self._spawn
+            world.service.known_runs, world.engine, world.store, LocalView(world.primary), clock=world.clock, spawn=self._spawn
         )
         self._stop = world.engine.subscribe(self.keeper.hear)
         await self.keeper.open(await world.store.runs())

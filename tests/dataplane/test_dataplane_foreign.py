@@ -11,6 +11,7 @@ import pytest
 from far_store import Kit, ref
 
 from jitflow.app.foreign import ForeignRules, ForeignRuns, Mirror
+from jitflow.dataplane import LocalView
 from jitflow.engine.locations import Locator, RemoteName
 from jitflow.model.data import ObjectRef
 from jitflow.model.foreign import Outcome
@@ -54,7 +55,7 @@ class Stage:
         return ForeignRuns(
             store=self.kit.store,
             dataplane=self.kit.plane,
-            primary=self.kit.plane,
+            view=LocalView(self.kit.plane),
             objects=NO_OBJECTS,
             locator=lambda: LOCATOR,
             clock=self.clock,
@@ -78,18 +79,29 @@ class Stage:
     async def send(self, event: dict[str, Any]) -> Outcome:
         return await self.runs.take(await self.runs.read(msgspec.json.encode(event)))
 
-    def near(self) -> set[str]:
+    async def near(self) -> set[str]:
         """Return the keys of the objects of steps that hold them, all of which must be in the primary."""
-        found = self.runs.get("default", "wf")
+        found = await self.runs.get("default", "wf")
         objects = [one for step in found.steps or () if step.held for one in step.objects]
         assert {one.state for one in objects} <= {"resident", "absent"}
         return {one.object.removeprefix("far:data/") for one in objects if one.state == "resident"}
 
     async def until_near(self, *keys: str) -> None:
-        await self.kit.until(lambda: self.near() == set(keys))
+        await self.until_holds(lambda near: near == set(keys))
+
+    async def until_near_count(self, count: int) -> None:
+        await self.until_holds(lambda near: len(near) == count)
+
+    async def until_holds(self, holds: Callable[[set[str]], bool]) -> None:
+        for _ in range(4000):
+            if holds(await self.near()):
+                return
+            await asyncio.sleep(0.001)
+        raise AssertionError(f"it never happened: {await self.near()}")
 
     async def until_released(self) -> None:
-        await self.kit.until(lambda: not self.runs.get("default", "wf").held_steps and not self.kit.plane.fill().pinned_bytes)
+        await self.kit.until(lambda: not self.kit.plane.fill().pinned_bytes)
+        assert not (await self.runs.get("default", "wf")).held_steps
 
 
 def going(
@@ -133,15 +145,15 @@ def test_objects_follow_the_life_of_the_workflow(tmp_path: Path) -> None:
         await stage.until_near("raw/prepared.bin", "raw/a.bin", "raw/b.bin", "map.bin")
         stage.kit.far.put("data/made/prepared.bin", 50)
         await stage.send(event_in_which("Succeeded", "wf.prepare"))
-        await stage.kit.until(lambda: "raw/prepared.bin" not in stage.near())
+        await stage.until_holds(lambda near: "raw/prepared.bin" not in near)
         await stage.send(event_in_which("Succeeded", "wf.each(1:b)"))
         await stage.until_near("map.bin", "made/prepared.bin")
         assert (await stage.send(events[-2])).phase == "Succeeded"
         await stage.until_released()
-        assert stage.runs.get("default", "wf").ended == "Succeeded"
+        assert (await stage.runs.get("default", "wf")).ended == "Succeeded"
         assert all(stage.kit.far.count("fetch", ref(f"data/{name}")) == 1 for name in NAMES)
         await stage.send(events[-1])
-        assert stage.runs.get("default", "wf").ended == "Deleted"
+        assert (await stage.runs.get("default", "wf")).ended == "Deleted"
 
     going(tmp_path, story)
 
@@ -151,15 +163,15 @@ def test_repeated_late_and_old_events_change_nothing(tmp_path: Path) -> None:
         events = history()
         running = event_in_which("Running", "wf.prepare(0)")
         await stage.send(running)
-        await stage.kit.until(lambda: len(stage.near()) == 4)
+        await stage.until_near_count(4)
         assert {(await stage.send(event)).outcome for event in (running, events[0], running, events[1])} == {"known"}
-        assert len(stage.near()) == 4
+        assert len(await stage.near()) == 4
         await stage.send(events[-2])
         await stage.until_released()
         for event in events[:-2]:
             assert (await stage.send(event)).outcome == "known"
         await stage.until_released()
-        assert stage.runs.get("default", "wf").ended == "Succeeded"
+        assert (await stage.runs.get("default", "wf")).ended == "Succeeded"
         # An end that is heard of first is an end as well.
         other = msgspec.json.decode(msgspec.json.encode(events[-2]))
         other["body"]["metadata"]["uid"] = "u2"
@@ -179,7 +191,7 @@ def test_any_order_with_kills_between_comes_to_the_same_end(tmp_path: Path, seed
             if number % 9 == 4:
                 await stage.kill()
         await stage.until_released()
-        assert stage.runs.get("default", "wf").ended == "Deleted"
+        assert (await stage.runs.get("default", "wf")).ended == "Deleted"
         assert stage.kit.plane._core.planner.audit() == ()
 
     going(tmp_path, story)
@@ -188,9 +200,9 @@ def test_any_order_with_kills_between_comes_to_the_same_end(tmp_path: Path, seed
 def test_a_restart_holds_what_was_held_and_fetches_nothing_again(tmp_path: Path) -> None:
     async def story(stage: Stage) -> None:
         await stage.send(event_in_which("Running", "wf.prepare(0)"))
-        await stage.kit.until(lambda: len(stage.near()) == 4)
+        await stage.until_near_count(4)
         await stage.kill()
-        await stage.kit.until(lambda: len(stage.near()) == 4)
+        await stage.until_near_count(4)
         assert stage.kit.plane.fill().pinned_bytes == 400
         assert all(stage.kit.far.count("fetch", ref(f"data/{name}")) == 1 for name in NAMES)
         await stage.send(history()[-2])
@@ -207,15 +219,15 @@ def test_a_workflow_that_falls_silent_is_let_go_and_comes_back(tmp_path: Path) -
         stage.clock.at += 101.0
         await stage.runs.tidy()
         await stage.until_released()
-        assert stage.runs.get("default", "wf").ended == "Silent"
+        assert (await stage.runs.get("default", "wf")).ended == "Silent"
         await stage.send(event_in_which("Running", "wf.prepare(0)"))
-        await stage.kit.until(lambda: len(stage.near()) == 4)
-        assert stage.runs.get("default", "wf").ended == ""
+        await stage.until_near_count(4)
+        assert (await stage.runs.get("default", "wf")).ended == ""
         await stage.send(events[-2])
         await stage.until_released()
         stage.clock.at += 1001.0
         await stage.runs.tidy()
-        assert stage.runs.list() == []
+        assert await stage.runs.list() == []
         assert await stage.kit.store.items("foreign") == []
 
     going(tmp_path, story)
@@ -224,7 +236,7 @@ def test_a_workflow_that_falls_silent_is_let_go_and_comes_back(tmp_path: Path) -
 def test_in_a_small_primary_objects_come_as_room_becomes_free(tmp_path: Path) -> None:
     async def story(stage: Stage) -> None:
         await stage.send(event_in_which("Running", "wf.prepare(0)"))
-        await stage.kit.until(lambda: len(stage.near()) == 2)
+        await stage.until_near_count(2)
         assert stage.kit.plane.fill().used_bytes <= 220
         done = event_in_which("Succeeded", "wf.each(1:b)")
         await stage.send(done)
@@ -244,7 +256,7 @@ def test_what_is_missing_or_unknown_does_not_hold_the_rest_back(tmp_path: Path) 
         join.append({"name": "odd", "path": "/o", "plugin": {"name": "rclone", "key": "nowhere:x"}})
         await stage.send(event)
         await stage.until_near("raw/prepared.bin")
-        problems = " ".join(stage.runs.get("default", "wf").problems)
+        problems = " ".join((await stage.runs.get("default", "wf")).problems)
         assert "it is not known yet in which repository it lies" in problems
         assert "'nowhere' is not configured" in problems
 
@@ -257,7 +269,7 @@ def test_mirrored_objects_are_under_their_near_names_while_steps_need_them(tmp_p
         near = ref("mirror/raw/prepared.bin", "near")
         await stage.kit.until(lambda: near in stage.kit.far.objects and ref("mirror/map.bin", "near") in stage.kit.far.objects)
         assert stage.kit.far.objects[near] == b"0" * 100
-        shown = stage.runs.get("default", "wf").steps or ()
+        shown = (await stage.runs.get("default", "wf")).steps or ()
         assert "near:mirror/map.bin" in {one.near for step in shown for one in step.objects}
         await stage.send(history()[-2])
         await stage.kit.until(lambda: not [one for one in stage.kit.far.objects if one.remote == "near"])
@@ -274,9 +286,9 @@ def test_who_speaks_for_one_namespace_never_speaks_of_anothers(tmp_path: Path) -
         gone["body"]["metadata"]["namespace"] = "other"
         await stage.send(gone)
         await stage.until_near("raw/prepared.bin", "map.bin")
-        assert [one.namespace for one in stage.runs.list(visible={"other"})] == ["other"]
+        assert [one.namespace for one in await stage.runs.list(visible={"other"})] == ["other"]
         with pytest.raises(Refused, match="no workflow"):
-            stage.runs.get("third", "wf")
+            await stage.runs.get("third", "wf")
 
     going(tmp_path, story)
 
@@ -290,7 +302,7 @@ def test_names_that_are_none_are_refused(tmp_path: Path, field: str, value: str)
         event["body"]["metadata"][field] = value
         with pytest.raises(Refused):
             await stage.send(event)
-        assert stage.runs.list() == []
+        assert await stage.runs.list() == []
 
     going(tmp_path, story)
 

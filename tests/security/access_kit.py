@@ -22,7 +22,7 @@ from jitflow.bootstrap.rotation import Rotation
 from jitflow.bootstrap.vault import Vault
 from jitflow.control_api import Application, Rules, make_app
 from jitflow.data_api import routes as data_routes
-from jitflow.dataplane import LocalDataPlane, PrimaryDirectory
+from jitflow.dataplane import LocalDataPlane, LocalView, PrimaryDirectory
 from jitflow.engine.locations import Locator
 from jitflow.model.data import ObjectRef
 from jitflow.model.servers import ServerInfo
@@ -66,14 +66,14 @@ class House:
         self.foreign = ForeignRuns(
             store=world.store,
             dataplane=LocalDataPlane(near, 1000, world.storage, world.store, world.clock),
-            primary=world.primary,
+            view=LocalView(world.primary),
             objects=world.objects,
             locator=lambda: Locator(remotes={}, repository=ObjectRef(remote="own", path="artifacts")),
             clock=world.clock,
             spawn=self._spawn,
         )
         self.usage = UsageKeeper(
-            world.service.known_runs, world.engine, world.store, world.primary, clock=world.clock, spawn=self._spawn
+            world.service.known_runs, world.engine, world.store, LocalView(world.primary), clock=world.clock, spawn=self._spawn
         )
         self.keys: dict[str, str] = {"own": OWN}
         self._background: list[Awaitable[Any]] = []
@@ -84,7 +84,7 @@ class House:
             self.world.service,
             self.gate,
             tokens=self.tokens,
-            extra=data_routes(self.world.service, self.world.jobs, self.world.files),
+            extra=data_routes(self.world.data, self.world.jobs, self.world.files),
             metrics=Exposition(CustomMetrics(self.world.clock.now), dict),
             rules=self._rules,
             audit=self.audit,

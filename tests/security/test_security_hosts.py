@@ -10,7 +10,7 @@ from tests.security.receiver import Receiver
 
 from jitflow.agents import HostRules, WebhookSender
 from jitflow.agents.hosts import CheckedTransport
-from jitflow.bootstrap.stack import hosts_of
+from jitflow.bootstrap.dataparts import hosts_of
 from jitflow.model.problems import Refused
 from jitflow.settings import ServerSettings, Settings
 from jitflow.settings._tree import HttpSettings

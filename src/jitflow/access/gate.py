@@ -1,15 +1,18 @@
 """The gate: from the header of a request to who sends it, and how long that holds."""
 
+import base64
 import hashlib
 import hmac
 import time
 from collections.abc import Callable
 from typing import Protocol
 
+import msgspec
 from msgspec import Struct
 
-from jitflow.access.roles import Identity, owner
+from jitflow.access.roles import Identity, control_service, owner
 from jitflow.access.tokens import Tokens
+from jitflow.model.access import Limits
 from jitflow.model.problems import Refused
 
 _SCHEME = b"Bearer "
@@ -49,14 +52,18 @@ class Gate:
         verifier: Verifier | None = None,
         now: Callable[[], float] = time.time,
         peer: str = "",
+        link: str = "",
     ) -> None:
         """Let in who holds `token`, the server's own, as an administrator of everything, and whom `tokens` or `verifier` know.
 
         `peer`: what other servers of the same state show for those who hold their own tokens; empty: there are none.
+        `link`: what a control service shows that uses this data service, and hands on what others ask; empty: there is none.
         """
         if not token:
             raise ValueError("a server without a token is open to everybody")
         self._own = tuple(hashlib.sha256(one.encode()).digest() for one in (token, peer) if one)
+        self._link = hashlib.sha256(link.encode()).digest() if link else b""
+        self._control = control_service()
         self._owner = owner()
         self._now = now
         self._tokens = tokens
@@ -65,8 +72,8 @@ class Gate:
         if tokens is not None:
             tokens.listen(self._revoked)
 
-    async def identify(self, authorization: bytes) -> Identity | Denied:
-        """Return who sends a request with this header.
+    async def identify(self, authorization: bytes, behalf: bytes = b"") -> Identity | Denied:
+        """Return who sends a request with this header; `behalf`: for whom it says that it hands it on.
 
         Raises:
             Refused: nobody can tell at present (`unavailable`).
@@ -78,6 +85,8 @@ class Gate:
         for own in self._own:
             if hmac.compare_digest(shown, own):
                 return self._owner
+        if self._link and hmac.compare_digest(shown, self._link):
+            return handed_on(behalf) if behalf else self._control
         try:
             if self._verifier is not None and self._verifier.recognises(token):
                 return await self._verifier.verify(token)
@@ -109,3 +118,17 @@ class Gate:
     def _revoked(self, token_id: str) -> None:
         for act in self._sessions.pop(token_id, set()).copy():
             act()
+
+
+def on_behalf(identity: Identity) -> bytes:
+    """Return the header by which a request is handed on for somebody; what was shown for it stays behind."""
+    told = msgspec.structs.replace(identity, token="", limits=Limits())
+    return base64.b64encode(msgspec.json.encode(told))
+
+
+def handed_on(behalf: bytes) -> Identity | Denied:
+    """Return for whom a control service hands a request on."""
+    try:
+        return msgspec.json.decode(base64.b64decode(behalf, validate=True), type=Identity)
+    except (ValueError, msgspec.MsgspecError):
+        return Denied("the header that says for whom this is handed on cannot be read")

@@ -41,6 +41,7 @@ class Permission(StrEnum):
     WEBHOOKS_READ = "webhooks.read"
     WEBHOOKS_WRITE = "webhooks.write"
     AUDIT_READ = "audit.read"
+    LINK_USE = "link.use"
 
 
 LOWEST: Final[Mapping[Permission, Role]] = {
@@ -67,6 +68,7 @@ LOWEST: Final[Mapping[Permission, Role]] = {
     Permission.WEBHOOKS_READ: Role.ADMIN,
     Permission.WEBHOOKS_WRITE: Role.ADMIN,
     Permission.AUDIT_READ: Role.ADMIN,
+    Permission.LINK_USE: Role.ADMIN,
 }
 """The lowest role that has a permission."""
 
@@ -126,6 +128,11 @@ class Identity(Struct, frozen=True, kw_only=True):
 def described(grants: Mapping[str, Role]) -> list[str]:
     """Return grants as people write them: `operator@team-a`, `viewer@*`."""
     return [f"{role}@{namespace}" for namespace, role in sorted(grants.items())]
+
+
+def control_service() -> Identity:
+    """Return who holds a data service's token of the link: it may use the link and nothing else in its own name."""
+    return Identity(subject="control service", grants={ALL: Role.ADMIN}, scopes=frozenset({"link"}))
 
 
 def owner() -> Identity:

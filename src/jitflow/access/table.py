@@ -76,8 +76,16 @@ _JOBS: Final = "/data/v1/jobs"
 _PARTS: Final = "/data/v1/multipart"
 _METHODS: Final = ("GET", "POST", "PUT", "DELETE", "PATCH")
 
-STREAMED: Final = (("PUT", "/data/v1/content"), ("PUT", _PARTS + "/"), ("POST", "/rclone/upload"))
-"""By which method, and at paths that begin how, files are sent: their bodies go to disk as they come, and may have any length."""
+_SESSION: Final = "/link/v1/sessions/{session}"
+
+STREAMED: Final = (
+    ("PUT", "/data/v1/content"),
+    ("PUT", _PARTS + "/"),
+    ("POST", "/rclone/upload"),
+    ("POST", "/link/v1/sessions/"),
+)
+"""By which method, and at paths that begin how, files are sent, which go to disk as they come, and what a control service says of
+workflows of any size: such bodies may have any length."""
 
 OLDER: Final = ("/rclone/", "/workflow/event")
 """What the paths of the older service begin with, from which jitflow comes: errors there are told in `error`, too."""
@@ -304,13 +312,25 @@ NEEDS: Final[Mapping[tuple[str, str], Need]] = {
 """(method, path as the router has it) -> what it needs. HEAD needs what GET needs."""
 
 
+LINK_NEEDS: Final[Mapping[tuple[str, str], Need]] = {
+    ("POST", "/link/v1/sessions"): Need(P.LINK_USE, Where.EVERYWHERE),
+    ("POST", _SESSION + "/commands"): Need(P.LINK_USE, Where.EVERYWHERE),
+    ("GET", _SESSION + "/sayings"): Need(P.LINK_USE, Where.EVERYWHERE),
+    ("POST", _SESSION + "/ask"): Need(P.LINK_USE, Where.EVERYWHERE),
+    ("GET", _SESSION + "/list"): Need(P.LINK_USE, Where.EVERYWHERE),
+    ("GET", _SESSION + "/read"): Need(P.LINK_USE, Where.EVERYWHERE),
+}
+"""The same for the link between a control service and its data service, which only a data service serves."""
+
+
 def need_of(method: str, path: str) -> Need:
     """Return what a route needs.
 
     Raises:
         LookupError: the table has no such route.
     """
-    found = NEEDS.get(("GET" if method == "HEAD" else method, path))
+    route = ("GET" if method == "HEAD" else method, path)
+    found = NEEDS.get(route) or LINK_NEEDS.get(route)
     if found is None:
         raise LookupError(f"the route {method} {path} names no permission: add it to jitflow.access.table")
     return found

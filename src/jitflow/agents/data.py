@@ -14,7 +14,7 @@ from jitflow.model.problems import Refused
 from jitflow.model.repositories import KEYS
 from jitflow.model.runs import RunTask
 from jitflow.ports.agents import MAX_RESULT_BYTES, Report, TaskResult
-from jitflow.ports.storage import Storage
+from jitflow.ports.storage import Reading
 
 MAX_KEYS = 100_000
 """A longer listing is refused."""
@@ -26,7 +26,7 @@ LISTED = tuple(kind for kind in KEYS if kind != "artifactory")
 class DataAgent:
     """Lists what lies below a prefix of a far store. Only the listing is read, no object."""
 
-    def __init__(self, storage: Storage, locator: Callable[[], Locator]) -> None:
+    def __init__(self, storage: Reading, locator: Callable[[], Locator]) -> None:
         """List through `storage`; `locator` is asked anew each time."""
         self._storage = storage
         self._locator = locator

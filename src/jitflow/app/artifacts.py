@@ -14,9 +14,9 @@ from jitflow.app.ports import Engine
 from jitflow.model import argo
 from jitflow.model.data import ObjectInfo, ObjectRef
 from jitflow.model.problems import Refused
-from jitflow.ports.dataplane import PrimaryAdmin
+from jitflow.ports.dataplane import DataView
 from jitflow.ports.errors import ObjectMissing, Retryable
-from jitflow.ports.storage import Storage
+from jitflow.ports.storage import Reading
 from jitflow.ports.store import RunRow
 
 MAX_ENTRIES = 10_000
@@ -76,7 +76,7 @@ class _Object(File):
     """An object, read from its replica if it is there when the reading begins."""
 
     def __init__(
-        self, ref: ObjectRef, size_bytes: int, storage: Storage, local: Path | None, near: ObjectRef | None = None
+        self, ref: ObjectRef, size_bytes: int, storage: Reading, local: Path | None, near: ObjectRef | None = None
     ) -> None:
         super().__init__(posixpath.basename(ref.path), size_bytes)
         self._ref = near or ref
@@ -122,11 +122,11 @@ async def _read_file(file: IO[bytes], offset: int, count: int | None) -> AsyncGe
 class Artifacts:
     """Finds artifacts in the status of workflows and opens them."""
 
-    def __init__(self, engine: Engine, storage: Storage, primary: PrimaryAdmin) -> None:
+    def __init__(self, engine: Engine, storage: Reading, view: DataView) -> None:
         """Hold the parts."""
         self._engine = engine
         self._storage = storage
-        self._primary = primary
+        self._view = view
 
     async def open(self, row: RunRow, wanted: Wanted) -> File | Directory:
         """Return an artifact, or what lies below it.
@@ -149,18 +149,19 @@ class Artifacts:
         try:
             return await self._open(_below(ref, wanted.path))
         except ObjectMissing:
-            if not self._primary.freed_output_of(ref):
+            if not (await self._view.whereabouts(ref)).freed_by:
                 raise
             message = f"artifact {wanted.name} was handed on between steps and let go when it had been read; it is kept nowhere"
             raise Refused(message, code="not_found") from None
 
     async def _open(self, ref: ObjectRef) -> File | Directory:
-        local = self._primary.local(ref)
-        if local is not None:
+        place = await self._view.whereabouts(ref)
+        if place.local:
+            local = Path(place.local)
             found = await asyncio.to_thread(_look, local, ref)
             if found is not None:
                 return found if isinstance(found, Directory) else _Object(ref, found, self._storage, local)
-        near = self._primary.near(ref)
+        near = place.near
         if near is not None and not near.is_prefix:
             with contextlib.suppress(ObjectMissing, Retryable):
                 return _Object(ref, (await self._storage.stat(near)).size_bytes, self._storage, None, near)

@@ -6,7 +6,7 @@ what is wanted with what is held: doing that twice changes nothing, so a restart
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -25,7 +25,7 @@ from jitflow.model.objects import Objects
 from jitflow.model.origins import Origin
 from jitflow.model.problems import Problem, Refused
 from jitflow.ports.clock import Clock
-from jitflow.ports.dataplane import DataEvent, Lease, LeaseRefused, PrimaryAdmin, SharedDataPlane
+from jitflow.ports.dataplane import DataEvent, DataView, Lease, LeaseRefused, SharedDataPlane
 from jitflow.ports.errors import PortError
 from jitflow.ports.store import StateStore
 from jitflow.spec import announcements
@@ -107,7 +107,7 @@ class ForeignRuns:
         *,
         store: StateStore,
         dataplane: SharedDataPlane,
-        primary: PrimaryAdmin,
+        view: DataView,
         objects: Objects,
         locator: Callable[[], Locator],
         clock: Clock,
@@ -117,7 +117,7 @@ class ForeignRuns:
         """Hold the parts. `objects`: where ConfigMaps and the Secrets of manifests' stores are found."""
         self._store = store
         self._dataplane = dataplane
-        self._primary = primary
+        self._data_view = view
         self._objects = objects
         self._locator = locator
         self._clock = clock
@@ -325,7 +325,7 @@ class ForeignRuns:
 
     # -- what people see ----------------------------------------------------------------------------------------------
 
-    def list(self, namespace: str = "", *, visible: Iterable[str] | None = None) -> Sequence[ForeignView]:
+    async def list(self, namespace: str = "", *, visible: Iterable[str] | None = None) -> Sequence[ForeignView]:
         """Return the workflows of a namespace (of all that are `visible` without one), newest first."""
         seen = None if visible is None else frozenset(visible)
         runs = [
@@ -334,9 +334,11 @@ class ForeignRuns:
             if (not namespace or live.run.namespace == namespace) and (seen is None or live.run.namespace in seen)
         ]
         runs.sort(key=lambda live: (-live.run.first_heard_at, live.run.name))
-        return [self._shown(live) for live in runs]
+        refs = {one.ref for live in runs for step in live.run.steps for one in step.inputs}
+        replicas = await self._data_view.replicas_of(refs) if refs else {}
+        return [self._shown(live, replicas) for live in runs]
 
-    def get(self, namespace: str, name: str) -> ForeignView:
+    async def get(self, namespace: str, name: str) -> ForeignView:
         """Return the newest workflow of that name, or of that uid, with its steps and where their objects are.
 
         Raises:
@@ -349,17 +351,15 @@ class ForeignRuns:
             raise Refused(f"no workflow {name[:80]!r} of another Argo is known in namespace {namespace[:80]!r}", code="not_found")
         live = max(found, key=lambda one: one.run.first_heard_at)
         holding = live.holding()
-        steps = tuple(self._step(live, step, held=step.id in holding) for step in live.run.steps)
-        return replace(self._shown(live), steps=steps)
+        refs = {one.ref for step in live.run.steps for one in step.inputs}
+        replicas = await self._data_view.replicas_of(refs) if refs else {}
+        steps = tuple(self._step(live, step, replicas, held=step.id in holding) for step in live.run.steps)
+        return replace(self._shown(live, replicas), steps=steps)
 
-    def _is_near(self, ref: ObjectRef) -> bool:
-        replica = self._primary.replica(ref)
-        return replica is not None and replica.state is ReplicaState.RESIDENT
-
-    def _shown(self, live: _Live) -> ForeignView:
+    def _shown(self, live: _Live, replicas: Mapping[ObjectRef, Replica]) -> ForeignView:
         run = live.run
         refs = {one.ref for step in run.steps for one in step.inputs}
-        near = sum(1 for ref in refs if self._is_near(ref))
+        near = sum(1 for ref in refs if (one := replicas.get(ref)) is not None and one.state is ReplicaState.RESIDENT)
         return ForeignView(
             namespace=run.namespace,
             name=run.name,
@@ -375,14 +375,14 @@ class ForeignRuns:
             problems=run.problems,
         )
 
-    def _step(self, live: _Live, step: ForeignStep, *, held: bool) -> ForeignStepView:
+    def _step(self, live: _Live, step: ForeignStep, replicas: Mapping[ObjectRef, Replica], *, held: bool) -> ForeignStepView:
         refused = [message for part, message in live.refused.items() if _node_of(part) == step.id]
         return ForeignStepView(
             name=step.name,
             template=step.template,
             state=step.state,
             held=held,
-            objects=tuple(_object(one, self._primary.replica(one.ref), held=held) for one in step.inputs),
+            objects=tuple(_object(one, replicas.get(one.ref), held=held) for one in step.inputs),
             message="; ".join(refused),
         )
 

@@ -22,7 +22,7 @@ from jitflow.model.runs import Note
 from jitflow.model.spending import Spent
 from jitflow.model.usage import Usage
 from jitflow.ports.clock import Clock
-from jitflow.ports.dataplane import PrimaryAdmin
+from jitflow.ports.dataplane import DataView
 from jitflow.ports.spending import SpendingAdmin
 from jitflow.ports.store import RunRow, StateStore
 
@@ -91,7 +91,7 @@ class UsageKeeper:
         runs: Runs,
         engine: Engine,
         store: StateStore,
-        primary: PrimaryAdmin,
+        view: DataView,
         *,
         clock: Clock,
         spawn: Spawn,
@@ -102,7 +102,7 @@ class UsageKeeper:
         self._runs = runs
         self._engine = engine
         self._store = store
-        self._primary = primary
+        self._view = view
         self._clock = clock
         self._spawn = spawn
         self._hours: dict[tuple[str, int], Tally] = {}
@@ -215,18 +215,20 @@ class UsageKeeper:
         workflow = await self._engine.fetch(row.uid)
         nodes = workflow.status.nodes.values() if workflow is not None and workflow.status is not None else ()
         pods, resources = Counter[str](), Counter[str]()
+        steps: list[str] = []
         for number, node in enumerate(nodes):
             if number % _PIECE == _PIECE - 1:
                 await asyncio.sleep(0)
             if node.type == "Pod" and node.started_at and _ended_at(node) >= int(since):
                 pods[node.phase or ""] += 1
                 resources.update(node.resources_duration)
-                tally.near_bytes += self._primary.read_bytes(f"{row.uid}/{node.id}")
+                steps.append(f"{row.uid}/{node.id}")
+        tally.near_bytes = await self._view.read_bytes(steps) if steps else 0
         tally.pods, tally.resources = dict(pods), dict(resources)
         return tally
 
     async def _count_transfers(self) -> None:
-        transfers, _ = await self._primary.timeline(since=self._position.moved_at)
+        transfers, _ = await self._view.timeline(since=self._position.moved_at)
         for record in transfers:
             if record.finished_at <= self._position.moved_at or record.outcome != "ok":
                 continue

@@ -4,13 +4,13 @@ from collections.abc import Callable
 
 from jitflow.app.foreign import ForeignRules, ForeignRuns, Mirror
 from jitflow.app.refs import parse_ref
-from jitflow.dataplane import LocalDataPlane
 from jitflow.engine.locations import Locator
 from jitflow.engine.tasks import Owner
 from jitflow.model.data import ObjectRef
 from jitflow.model.problems import Refused
 from jitflow.objects import ObjectStore
 from jitflow.ports.clock import Clock
+from jitflow.ports.dataplane import DataView, SharedDataPlane
 from jitflow.ports.store import StateStore
 from jitflow.settings import ForeignSettings, SettingsError, parse_span_s
 
@@ -19,7 +19,8 @@ async def open_foreign(
     settings: ForeignSettings,
     *,
     store: StateStore,
-    dataplane: LocalDataPlane,
+    dataplane: SharedDataPlane,
+    view: DataView,
     objects: ObjectStore,
     locator: Callable[[], Locator],
     clock: Clock,
@@ -33,7 +34,7 @@ async def open_foreign(
     runs = ForeignRuns(
         store=store,
         dataplane=dataplane,
-        primary=dataplane,
+        view=view,
         objects=objects,
         locator=locator,
         clock=clock,

@@ -1,5 +1,6 @@
 """What stands between the outside and the use-cases: who may come in, and the application."""
 
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 
 from msgspec import Struct
@@ -9,23 +10,20 @@ from jitflow.access.audit import AuditLog
 from jitflow.agents import HostRules, WebhookSender
 from jitflow.app import Service
 from jitflow.app.backfills import Backfills
-from jitflow.app.files import FileService
 from jitflow.app.foreign import ForeignRuns
 from jitflow.app.outbox import Outbox
-from jitflow.app.transfers import TransferJobs
 from jitflow.app.usage import UsageKeeper
 from jitflow.app.webhooks import Webhook, Webhooks, checked
+from jitflow.bootstrap.dataparts import DataSide
 from jitflow.bootstrap.home import Home
 from jitflow.bootstrap.rotation import Rotation
 from jitflow.bootstrap.vault import Vault
 from jitflow.control_api import LOOPBACK_HOSTS, Application, Health, Rules, ServersView, make_app
-from jitflow.data_api import routes as data_routes
 from jitflow.engine import Engine
 from jitflow.engine.tasks import Owner
 from jitflow.model.problems import Refused
 from jitflow.objects import ObjectStore
 from jitflow.ports.clock import Clock
-from jitflow.ports.dataplane import PrimaryAdmin
 from jitflow.ports.store import StateStore
 from jitflow.settings import (
     AuditSettings,
@@ -45,8 +43,6 @@ class Behind(Struct, frozen=True, kw_only=True):
     """What the front needs of the parts behind it."""
 
     service: Service
-    jobs: TransferJobs
-    files: FileService
     foreign: ForeignRuns
     engine: Engine
     store: StateStore
@@ -57,7 +53,7 @@ class Behind(Struct, frozen=True, kw_only=True):
     owner: Owner
     metrics: Exposition
     home: Home
-    primary: PrimaryAdmin
+    data: DataSide
     health: Health
     closing: AsyncExitStack
     """What is called when the server stops."""
@@ -75,7 +71,9 @@ async def open_front(settings: Settings, token: str, behind: Behind) -> Applicat
     tokens = Tokens(behind.store, behind.clock, behind.owner.spawn)
     await tokens.open()
     verifier = verifier_of(settings.oidc, behind.clock) if settings.oidc.issuer else None
-    audit = audit_of(settings.audit, behind)
+    audit = audit_of(settings.audit, behind.home, behind.clock.now)
+    if audit is not None:
+        behind.closing.callback(audit.close)
     outbox = await open_outbox(settings.events, behind)
     return make_app(
         behind.service,
@@ -87,7 +85,7 @@ async def open_front(settings: Settings, token: str, behind: Behind) -> Applicat
         backfills=await open_backfills(behind),
         usage=await open_usage(behind),
         rotation=Rotation(behind.vault, behind.store, behind.near, behind.objects),
-        extra=data_routes(behind.service, behind.jobs, behind.files),
+        extra=behind.data.routes,
         hosts=(*LOOPBACK_HOSTS, *settings.server.names),
         metrics=behind.metrics,
         health=behind.health,
@@ -113,10 +111,10 @@ async def open_usage(behind: Behind) -> UsageKeeper:
         behind.service.known_runs,
         behind.engine,
         behind.store,
-        behind.primary,
+        behind.data.view,
         clock=behind.clock,
         spawn=behind.owner.spawn,
-        spending=behind.service.spending,
+        spending=behind.data.spending,
     )
     behind.closing.push_async_callback(usage.save)
     behind.closing.callback(behind.engine.subscribe(usage.hear))
@@ -151,13 +149,11 @@ def _webhook(name: str, hook: WebhookSettings) -> Webhook:
         raise SettingsError(f"events.webhooks.{name}: {error}") from error
 
 
-def audit_of(audit: AuditSettings, behind: Behind) -> AuditLog | None:
-    """Return where it is written down who did what."""
+def audit_of(audit: AuditSettings, home: Home, now: Callable[[], float]) -> AuditLog | None:
+    """Return where it is written down who did what; close it."""
     if not audit.files:
         return None
-    log = AuditLog(behind.home.audit, file_bytes=parse_bytes(audit.file_size), files=audit.files, now=behind.clock.now)
-    behind.closing.callback(log.close)
-    return log
+    return AuditLog(home.audit, file_bytes=parse_bytes(audit.file_size), files=audit.files, now=now)
 
 
 def rules_of(server: ServerSettings) -> Rules:

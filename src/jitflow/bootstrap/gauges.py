@@ -1,12 +1,12 @@
 """Everything that a server tells of itself as metrics, gathered when somebody looks."""
 
 from collections import Counter
+from collections.abc import Callable
 from importlib.metadata import version
 
 from jitflow.app import Service
 from jitflow.app.ports import Change
 from jitflow.control_api import Health
-from jitflow.dataplane import LocalDataPlane, SpendingKeeper
 from jitflow.engine import Engine
 from jitflow.stores import PatientStore
 from jitflow.telemetry.metrics import Figures, by, one
@@ -16,22 +16,14 @@ class Gauges:
     """Asks each part for its figures."""
 
     def __init__(
-        self,
-        service: Service,
-        engine: Engine,
-        dataplane: LocalDataPlane,
-        store: PatientStore,
-        health: Health,
-        *,
-        spending: SpendingKeeper,
+        self, service: Service, engine: Engine, data: Callable[[], Figures], store: PatientStore, health: Health
     ) -> None:
         """Ask these, and count the workflows that end from now on."""
         self._service = service
         self._engine = engine
-        self._dataplane = dataplane
+        self._data = data
         self._store = store
         self._health = health
-        self._spending = spending
         self._ended: Counter[str] = Counter()
         engine.subscribe(self._hear)
 
@@ -45,9 +37,8 @@ class Gauges:
             "argo_workflows_gauge": by("phase", dict(sorted(self._service.phases().items()))),
             **self._engine.figures(),
             "jitflow_workflows_ended_total": by("phase", self._ended),
-            **self._dataplane.figures(),
+            **self._data(),
             **self._store.figures(),
-            **self._spending.figures(),
             "jitflow_api_streams": one(self._service.watchers),
             "jitflow_draining": one(self._health.draining),
             "jitflow_info": by("version", {version("jitflow"): 1}),

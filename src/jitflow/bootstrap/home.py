@@ -32,6 +32,7 @@ class Home:
         self.scratch = root / "scratch"
         self.artifacts = root / "artifacts"
         self.token = root / "token"
+        self.link = root / "link.token"
         self.key = root / "secret.key"
         self.server = root / "server.json"
         self.rclone = root / "rclone"

@@ -19,7 +19,7 @@ from jitflow import telemetry
 from jitflow.bootstrap.connections import application, protocol, tls
 from jitflow.bootstrap.home import Home, ServerInfo
 from jitflow.bootstrap.listening import listening, url_of
-from jitflow.bootstrap.stack import Stack, open_stack
+from jitflow.bootstrap.stack import DATA, Stack, open_stack
 from jitflow.bootstrap.system import calm_collector
 from jitflow.settings import Settings, load
 
@@ -35,8 +35,8 @@ def find_server(settings: Settings | None = None) -> ServerInfo | None:
     return Home(Path((settings or load()).home)).find_server()
 
 
-def run_server(host: str | None = None, port: int | None = None, *, settings: Settings | None = None) -> int:
-    """Run a server until it is told to stop (INT or TERM); return the process's exit code.
+def run_server(host: str | None = None, port: int | None = None, *, settings: Settings | None = None, only: str = "") -> int:
+    """Run a server until it is told to stop (INT or TERM); return the process's exit code. `only`: see `opened`.
 
     Raises:
         SettingsError, Refused, PortError, OSError: it cannot start.
@@ -44,12 +44,16 @@ def run_server(host: str | None = None, port: int | None = None, *, settings: Se
     settings = _with_address(settings or load(), host, port)
     telemetry.configure(level=settings.log_level, as_json=_FORMATS[settings.log_format])
     calm_collector()
-    asyncio.run(serve(settings, on_ready=lambda info: print(f"jitflow listens on {info.url}", flush=True)))
+    asyncio.run(serve(settings, on_ready=lambda info: print(f"jitflow listens on {info.url}", flush=True), only=only))
     return 0
 
 
 async def serve(
-    settings: Settings, *, on_ready: Callable[[ServerInfo], None] | None = None, stop: asyncio.Event | None = None
+    settings: Settings,
+    *,
+    on_ready: Callable[[ServerInfo], None] | None = None,
+    stop: asyncio.Event | None = None,
+    only: str = "",
 ) -> None:
     """Serve until a signal (in the main thread) or `stop`; `on_ready` is called when requests are answered."""
     context = tls(settings.server)
@@ -57,7 +61,7 @@ async def serve(
     with listening(settings.server) as (listener, local), contextlib.ExitStack() as closing:
         closing.callback(home.forget_server)
         url = url_of(listener, encrypted=context is not None)
-        async with opened(settings, url) as stack:
+        async with opened(settings, url, only) as stack:
             config = uvicorn.Config(
                 application(stack.app),
                 loop="asyncio",  # processes start here: uvloop forks the whole server for each of them
@@ -213,13 +217,17 @@ class _Embedded:
         self._ready.set()
 
 
-def opened(settings: Settings, url: str) -> AbstractAsyncContextManager[Stack]:
-    """Return a server's parts as a context: alone, or as one of several."""
+def opened(settings: Settings, url: str, only: str = "") -> AbstractAsyncContextManager[Stack]:
+    """Return a server's parts as a context: alone, or as one of several; all of them, or `only` the `control` or `data` side."""
+    if only == DATA:
+        from jitflow.bootstrap.dataserver import open_data_stack  # noqa: PLC0415 - few are started so
+
+        return open_data_stack(settings)
     if not settings.state.share:
-        return open_stack(settings)
+        return open_stack(settings, only=only)
     from jitflow.bootstrap.sharing import open_shared  # noqa: PLC0415 - few share
 
-    return open_shared(settings, url)
+    return open_shared(settings, url, only)
 
 
 async def _stop_when(stop: asyncio.Event, server: uvicorn.Server) -> None:

@@ -1,12 +1,13 @@
 """The registry of remotes: those of the settings file, those added at run time (encrypted in the store), the local artifacts."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
 
 import msgspec
 from msgspec import Struct
 
+from jitflow.bootstrap.places import Places
 from jitflow.bootstrap.state import ORIGIN
 from jitflow.bootstrap.vault import Vault
 from jitflow.dataplane.records import STAGEOUT
@@ -18,14 +19,11 @@ from jitflow.model.problems import Refused
 from jitflow.model.reports import OptionInfo, ProviderDetail, ProviderInfo, RemoteInfo
 from jitflow.ports.errors import PortError, Unreachable
 from jitflow.ports.store import StateStore
-from jitflow.settings import RemoteSettings, Settings, SettingsError, resolve_secret
+from jitflow.settings import RemoteSettings, Settings, resolve_secret
 from jitflow.storage.lanes import Lanes
 from jitflow.storage.made import AllStores
 from jitflow.storage.remotes import RemoteConfig, hidden_options
 from jitflow.telemetry import logger
-
-ARTIFACTS = "artifacts"
-"""The remote of artifacts without a location when the settings name no repository: a directory below the home."""
 
 KIND = "remote"
 """Kinds of documents: remotes in the state, origins beside the promises of outputs that are on their way to them."""
@@ -95,18 +93,16 @@ class Registry:
     ) -> None:
         """Hold what remotes are kept in; `load` fills it. `promises`: the data plane's own store."""
         self._promises = promises
-        repository = settings.artifact_repository
         self._stores = stores
         self._owner = Owner(lambda name, error: _log.error("task failed", error, task=name))
         self._storage = storage
         self._store = store
         self._vault = vault
-        self._repository = ObjectRef(remote=repository.remote or ARTIFACTS, path=repository.prefix)
-        self._plugins = {
-            name: ObjectRef(remote=plugin.remote, path=plugin.prefix) for name, plugin in settings.artifact_plugins.items()
-        }
+        self._places = Places(settings, stores.notice)
         self._known: dict[str, tuple[RemoteConfig, str, tuple[str, ...]]] = {}
         self._locator: Locator | None = None
+        self.on_change: Callable[[], None] = lambda: None
+        """Told when there are other remotes."""
 
     async def load(self, fixed: Sequence[tuple[RemoteConfig, tuple[str, ...]]]) -> None:
         """Take the remotes of the settings, then those of the store.
@@ -123,11 +119,7 @@ class Registry:
                 self._keep(config, "api", ())
         await self._load_origins()
         self._stores.on_new = self._remember
-        if self._repository.remote not in self._known:
-            raise SettingsError(f"artifact_repository.remote: the remote {self._repository.remote!r} is not configured")
-        for name, place in self._plugins.items():
-            if place.remote not in self._known:
-                raise SettingsError(f"artifact_plugins.{name}.remote: the remote {place.remote!r} is not configured")
+        self._places.check(self._known)
 
     async def _load_origins(self) -> None:
         """Take the stores to which outputs are still on their way; all others are named again by who needs them."""
@@ -157,14 +149,15 @@ class Registry:
     def locator(self) -> Locator:
         """Return how manifests' locations are found with the remotes of this moment."""
         if self._locator is None:
-            remotes = {
-                name: RemoteName(type=config.type, endpoints=_endpoints(config, endpoints))
-                for name, (config, _, endpoints) in self._known.items()
-            }
-            self._locator = Locator(
-                remotes=remotes, repository=self._repository, plugins=self._plugins, notice=self._stores.notice
-            )
+            self._locator = self._places.locator(self.names())
         return self._locator
+
+    def names(self) -> Mapping[str, RemoteName]:
+        """Return the remotes, as far as manifests are matched with them."""
+        return {
+            name: RemoteName(type=config.type, endpoints=_endpoints(config, endpoints))
+            for name, (config, _, endpoints) in self._known.items()
+        }
 
     def list(self) -> Sequence[RemoteInfo]:
         """Return the remotes by name, secrets hidden."""
@@ -262,6 +255,7 @@ class Registry:
         await self._store.put(KIND, [(name, None)])
         del self._known[name]
         self._locator = None
+        self.on_change()
 
     async def test(self, name: str, path: str = "") -> None:
         """See `Remotes.test`.
@@ -286,6 +280,7 @@ class Registry:
     def _keep(self, config: RemoteConfig, source: str, endpoints: tuple[str, ...]) -> None:
         self._known[config.name] = (config, source, endpoints)
         self._locator = None
+        self.on_change()
 
 
 def configured(name: str, remote: RemoteSettings) -> RemoteConfig:

@@ -39,8 +39,10 @@ _log = logger("servers")
 
 
 @asynccontextmanager
-async def open_shared(settings: Settings, listens_at: str) -> AsyncGenerator[Stack]:
+async def open_shared(settings: Settings, listens_at: str, only: str = "") -> AsyncGenerator[Stack]:
     """Be one of several servers; the application answers at once, by itself or through the one that leads.
+
+    `only`: see `open_stack`.
 
     Raises:
         SettingsError, Refused, PortError, OSError: something cannot be used, or does not go together with the other servers.
@@ -67,7 +69,7 @@ async def open_shared(settings: Settings, listens_at: str) -> AsyncGenerator[Sta
 
         @asynccontextmanager
         async def led(sharing: Sharing) -> AsyncGenerator[Stack]:
-            async with open_stack(settings, sharing) as stack:
+            async with open_stack(settings, sharing, only=only) as stack:
                 home.write_server(listens_at)
                 yield stack
 

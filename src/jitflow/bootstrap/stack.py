@@ -14,44 +14,27 @@ from msgspec import Struct
 from msgspec.structs import replace
 from starlette.types import ASGIApp
 
-from jitflow.agents import DataAgent, HostRules, HttpAgent, Plugin, PluginAgent, ResourceAgent
+from jitflow.agents import DataAgent, HttpAgent, Plugin, PluginAgent, ResourceAgent
 from jitflow.app import Service
-from jitflow.app.arrivals import Arrivals
-from jitflow.app.files import FileService
 from jitflow.app.ports import Change
 from jitflow.app.retention import Retention
 from jitflow.app.schedules import Scheduler
 from jitflow.app.tokens import ensure_token
-from jitflow.app.transfers import TransferJobs
 from jitflow.bootstrap.claims import ClaimDirectories
+from jitflow.bootstrap.dataparts import hosts_of, open_data, pods_at_once
 from jitflow.bootstrap.defaults import workflow_defaults
 from jitflow.bootstrap.foreign import open_foreign
 from jitflow.bootstrap.front import Behind, open_front
 from jitflow.bootstrap.gauges import Gauges
 from jitflow.bootstrap.home import Home
 from jitflow.bootstrap.keys import source_of
-from jitflow.bootstrap.rclones import lanes_of
-from jitflow.bootstrap.remotes import ARTIFACTS, Registry, configured
+from jitflow.bootstrap.linked import open_link
 from jitflow.bootstrap.state import SETTLED, open_stores, start_over
 from jitflow.bootstrap.system import RandomIds, SystemClock
 from jitflow.bootstrap.tracing import open_tracing
 from jitflow.bootstrap.vault import Vault
 from jitflow.control_api import Health, ServersView
-from jitflow.dataplane import (
-    QUEUED_AHEAD,
-    Bandwidth,
-    Chosen,
-    Inventory,
-    LocalDataPlane,
-    PlanProcess,
-    PrimaryDirectory,
-    Provenance,
-    RemotePrimary,
-    Scratch,
-    SpendingKeeper,
-    Tuning,
-    budget_fault,
-)
+from jitflow.datalink import LinkedDataPlane
 from jitflow.engine import Engine, Images
 from jitflow.engine.changes import Change as RunChange
 from jitflow.engine.plugins import WorkflowPlugins
@@ -61,29 +44,22 @@ from jitflow.engine.tasks import Owner
 from jitflow.engine.throttle import Throttle
 from jitflow.executors import ProcessExecutor, SandboxExecutor, write_lease
 from jitflow.model import argo
-from jitflow.model.data import ObjectRef
 from jitflow.model.pods import PodImage
-from jitflow.model.reports import ALL_REMOTES
 from jitflow.model.servers import ServerInfo
-from jitflow.model.spending import Budget, Prices
 from jitflow.objects import Change as ObjectChange
 from jitflow.objects import MemoStore, ObjectStore
-from jitflow.ports.clock import Clock
-from jitflow.ports.dataplane import Quota
+from jitflow.ports.dataplane import Witness
 from jitflow.ports.executor import Executor
-from jitflow.ports.primary import Primary
 from jitflow.ports.store import StateStore
-from jitflow.settings import RetentionSettings, Settings, SettingsError, parse_bytes, parse_span_s
+from jitflow.settings import RetentionSettings, Settings, parse_span_s
 from jitflow.storage.credentials import Credentials
-from jitflow.storage.lanes import Lanes
-from jitflow.storage.made import AllStores
-from jitflow.storage.remotes import RemoteConfig
-from jitflow.storage.staging import Staging
 from jitflow.stores import Lease, PatientStore
 from jitflow.telemetry import logger
 from jitflow.telemetry.metrics import CustomMetrics, Exposition
 
 ANYWHERE = "anywhere"
+CONTROL, DATA = "control", "data"
+"""What `jitflow server --only` may say."""
 PODS_EARLIER_S = 2.0
 """So much earlier than the lease of their server pods end: who takes over must not find them running."""
 
@@ -114,8 +90,10 @@ class Sharing(Struct, frozen=True, kw_only=True):
 
 
 @asynccontextmanager
-async def open_stack(settings: Settings, sharing: Sharing | None = None) -> AsyncGenerator[Stack]:
+async def open_stack(settings: Settings, sharing: Sharing | None = None, *, only: str = "") -> AsyncGenerator[Stack]:
     """Build and start everything; stop it in the opposite order. Pods that run go on.
+
+    `only`: `control` to use a data service elsewhere, empty to be one too.
 
     Raises:
         SettingsError, Refused, PortError, OSError: something cannot be used; nothing is left running.
@@ -123,46 +101,30 @@ async def open_stack(settings: Settings, sharing: Sharing | None = None) -> Asyn
     home = Home(Path(settings.home))
     home.make()
     token = ensure_token(home.token)
-    fixed = fixed_remotes(settings, home)
     async with AsyncExitStack() as stack:
         tracing = open_tracing(settings.telemetry, version("jitflow"), stack)
         store, near = await _open_state(settings, home, stack, sharing)
-        storage = lanes_of(settings, home, [config for config, _ in fixed])
-        await storage.open()
-        stack.push_async_callback(storage.close)
         vault = Vault(source_of(settings.secrets.key, home.key))
         clock = SystemClock()
         objects = ObjectStore(store, vault, clock, RandomIds())
         await objects.open()
-        stores = all_stores(settings, home, storage, objects)
-        registry = Registry(storage, stores, store, vault, settings, promises=near)
-        stack.push_async_callback(registry.close)
-        await registry.load(fixed)
-        bandwidth = await _limited(stack, Bandwidth(limits_of(settings), storage, store, clock))
-        provenance = _witness(stack, Provenance(store, checksums=settings.primary.checksums))
-        spending = await _charging(stack, spending_of(settings, store, clock))
-        dataplane = LocalDataPlane(
-            primary_of(settings, home, stores),
-            parse_bytes(settings.primary.capacity),
-            stores,
-            near,
-            clock,
-            transfers=settings.primary.transfers,
-            ranges=settings.primary.ranges,
-            queued_ahead=QUEUED_AHEAD,
-            workers=pods_at_once(settings),
-            unsent_dir=home.unsent,
-            tuning=Tuning(disk_patience_s=settings.primary.stall_s, check_every_s=settings.primary.check_s),
-            max_objects=settings.primary.max_objects,
-            free_floor_bytes=parse_bytes(settings.primary.free_floor),
-            chooser=PlanProcess() if settings.primary.plans else None,
-            quotas=quotas_of(settings),
-            bandwidth=bandwidth,
-            provenance=provenance,
-            moved=tracing.moved,
-            spending=spending,
-            inventory=inventory_of(settings, stores, clock),
-        )
+        linked: LinkedDataPlane | None = None
+        if only == CONTROL:
+            mark = vault.token_of("mark of a control service")[:16]
+            data, linked = await open_link(settings, home, stack, store=store, objects=objects, control=mark)
+        else:
+            data = (
+                await open_data(
+                    settings,
+                    home,
+                    stack,
+                    store=store,
+                    near=near,
+                    vault=vault,
+                    credentials=Credentials(objects),
+                    moved=tracing.moved,
+                )
+            ).side()
         claims = ClaimDirectories(home.volumes, objects)
         memos = MemoStore(objects)
         executor = make_executor(settings, home)
@@ -189,7 +151,7 @@ async def open_stack(settings: Settings, sharing: Sharing | None = None) -> Asyn
         engine = Engine(
             store=store,
             executor=executor,
-            dataplane=dataplane,
+            dataplane=data.plane,
             clock=clock,
             ids=RandomIds(),
             objects=memos,
@@ -198,7 +160,7 @@ async def open_stack(settings: Settings, sharing: Sharing | None = None) -> Asyn
             agents={
                 "http": HttpAgent(objects, hosts_of(settings)),
                 "resource": resources,
-                "data": DataAgent(stores, registry.locator),
+                "data": DataAgent(data.far, data.locator),
                 "plugin": PluginAgent(
                     {name: Plugin(url=plugin.url, token=plugin.token) for name, plugin in settings.plugins.items()}, own_plugins
                 ),
@@ -207,7 +169,7 @@ async def open_stack(settings: Settings, sharing: Sharing | None = None) -> Asyn
             throttle=Throttle(settings.parallelism, settings.namespace_parallelism),
             images=images,
             repository=repository_of(settings),
-            locator=registry.locator,
+            locator=data.locator,
             config=config,
             plugins=own_plugins,
             defaults=workflow_defaults(settings.workflow_defaults),
@@ -217,21 +179,21 @@ async def open_stack(settings: Settings, sharing: Sharing | None = None) -> Asyn
         tracing.follow(engine, stack)
         stack.push_async_callback(_stop, engine, own_plugins, sharing)
         stack.callback(objects.subscribe(lambda change: _object_changed(change, engine)))
-        await engine.open()
+        if linked is not None:
+            await _join(linked, engine, executor)
+        else:
+            await engine.open()
         service = Service(
             engine=engine,
             store=store,
             executor=executor,
-            primary=dataplane,
-            storage=stores,
-            remotes=registry,
-            bandwidth=bandwidth,
-            spending=spending,
-            inventory=dataplane.inventory,
+            view=data.view,
+            far=data.far,
+            remote_types=lambda: {name: one.type for name, one in data.locator().remotes.items()},
             clock=clock,
             ids=RandomIds(),
             objects=objects,
-            witness=provenance,
+            witness=data.witness,
             version=version("jitflow"),
         )
         await service.open()
@@ -239,24 +201,18 @@ async def open_stack(settings: Settings, sharing: Sharing | None = None) -> Asyn
         resources.open(service, engine)
         scheduler = _scheduled(stack, Scheduler(objects, service, clock, owner.spawn))
         retention = _keep_tidy(settings, service, owner)
-        stack.callback(engine.subscribe(lambda change: _deleted(change, resources, provenance, owner)))
+        stack.callback(engine.subscribe(lambda change: _deleted(change, resources, data.witness, owner)))
         stack.callback(engine.subscribe(lambda change: _ended(change, scheduler, retention)))
-        health = Health({"state": store.ready, "near": near.ready, "rclone": storage.ready})
+        health = Health({"state": store.ready, **data.checks})
         behind = Behind(
             service=service,
-            jobs=await _opened(
-                stack,
-                TransferJobs(
-                    storage, registry.describe, store, clock, RandomIds(), at_once=settings.transfers.jobs, spending=spending
-                ),
-            ),
-            files=FileService(storage, registry.describe, arrivals_of(settings, home, clock), spending),
             foreign=await open_foreign(
                 settings.foreign,
                 store=store,
-                dataplane=dataplane,
+                dataplane=data.plane,
+                view=data.view,
                 objects=objects,
-                locator=registry.locator,
+                locator=data.locator,
                 clock=clock,
                 owner=owner,
             ),
@@ -267,9 +223,9 @@ async def open_stack(settings: Settings, sharing: Sharing | None = None) -> Asyn
             objects=objects,
             clock=clock,
             owner=owner,
-            metrics=Exposition(meters, Gauges(service, engine, dataplane, store, health, spending=spending).figures),
+            metrics=Exposition(meters, Gauges(service, engine, data.figures, store, health).figures),
             home=home,
-            primary=dataplane,
+            data=data,
             closing=stack,
             health=health,
             servers=servers_view(home, service, sharing),
@@ -283,13 +239,6 @@ async def open_stack(settings: Settings, sharing: Sharing | None = None) -> Asyn
         )
 
 
-async def _opened(stack: AsyncExitStack, jobs: TransferJobs) -> TransferJobs:
-    """Let transfer jobs work until the stack ends."""
-    await jobs.open()
-    stack.push_async_callback(jobs.close)
-    return jobs
-
-
 def _scheduled(stack: AsyncExitStack, scheduler: Scheduler) -> Scheduler:
     """Let schedules begin workflows until the stack ends."""
     scheduler.open()
@@ -297,25 +246,13 @@ def _scheduled(stack: AsyncExitStack, scheduler: Scheduler) -> Scheduler:
     return scheduler
 
 
-async def _limited(stack: AsyncExitStack, bandwidth: Bandwidth) -> Bandwidth:
-    """Hold the limits of bandwidth until the stack ends."""
-    await bandwidth.open()
-    stack.push_async_callback(bandwidth.close)
-    return bandwidth
-
-
-async def _charging(stack: AsyncExitStack, spending: SpendingKeeper) -> SpendingKeeper:
-    """Charge for what moves until the stack ends."""
-    await spending.open()
-    stack.push_async_callback(spending.close)
-    return spending
-
-
-def _witness(stack: AsyncExitStack, provenance: Provenance) -> Provenance:
-    """Write down what steps read and write until the stack ends."""
-    provenance.open()
-    stack.push_async_callback(provenance.close)
-    return provenance
+async def _join(linked: LinkedDataPlane, engine: Engine, executor: Executor) -> None:
+    """Open the engine over a data service, which may be away, and let it hear when that is back."""
+    if isinstance(executor, SandboxExecutor):
+        linked.on_hidden = executor.hide
+    await linked.load()
+    linked.on_joined = engine.data_side_is_back
+    await engine.open()
 
 
 def _keep_tidy(settings: Settings, service: Service, owner: Owner) -> Retention:
@@ -423,9 +360,9 @@ def _object_changed(change: ObjectChange, engine: Engine) -> None:
         engine.owner_gone(change.value.metadata.uid or "-")
 
 
-def _deleted(change: RunChange, resources: ResourceAgent, provenance: Provenance, owner: Owner) -> None:
+def _deleted(change: RunChange, resources: ResourceAgent, witness: Witness, owner: Owner) -> None:
     if change.kind == "DELETED" and not change.row.archived:
-        owner.spawn(provenance.forget(change.row.uid), "forget what a workflow read and wrote")
+        owner.spawn(witness.forget(change.row.uid), "forget what a workflow read and wrote")
     if change.kind == "DELETED":
         owner.spawn(resources.owner_changed(change), "delete what a workflow owned")
 
@@ -439,104 +376,6 @@ def _ended(change: Change, scheduler: Scheduler, retention: Retention) -> None:
 def kept(retention: RetentionSettings) -> dict[str, int]:
     """Return how many finished workflows of each phase are kept."""
     return {"Succeeded": retention.completed, "Failed": retention.failed, "Error": retention.errored}
-
-
-def fixed_remotes(settings: Settings, home: Home) -> list[tuple[RemoteConfig, tuple[str, ...]]]:
-    """Return the remotes of the settings and that of jitflow's own artifacts, each with the endpoints that mean it.
-
-    Raises:
-        SettingsError: one cannot be used.
-    """
-    fixed = [(configured(name, remote), remote.endpoints) for name, remote in settings.remotes.items()]
-    if ARTIFACTS in settings.remotes:
-        raise SettingsError(f"remotes.{ARTIFACTS}: this name is taken by jitflow's own artifacts; choose another")
-    return [*fixed, (RemoteConfig(name=ARTIFACTS, type="local", options={"root": str(home.artifacts)}), ())]
-
-
-def all_stores(settings: Settings, home: Home, storage: Lanes, objects: ObjectStore) -> AllStores:
-    """Return the configured remotes with the stores that only manifests name."""
-    staging = Staging(home.staging.absolute(), parse_bytes(settings.primary.capacity))
-    staging.open()
-    return AllStores(storage, Credentials(objects), hosts_of(settings), staging, stall_s=settings.primary.stall_s)
-
-
-def arrivals_of(settings: Settings, home: Home, clock: SystemClock) -> Arrivals:
-    """Return where the bodies of uploads arrive."""
-    found = Arrivals(home.arrivals, parse_bytes(settings.primary.free_floor), clock, RandomIds())
-    found.open()
-    return found
-
-
-def quotas_of(settings: Settings) -> dict[str, Quota]:
-    """Return what namespaces may have in the near store."""
-    return {
-        name: Quota(bytes=parse_bytes(one.quota) if one.quota != "" else None, objects=one.quota_objects)
-        for name, one in settings.namespaces.items()
-    }
-
-
-def inventory_of(settings: Settings, stores: AllStores, clock: Clock) -> Inventory:
-    """Return what keeps listings, for as long as the settings say."""
-    ages = {name: parse_span_s(one.inventory_age) for name, one in settings.remotes.items() if one.inventory_age != ""}
-    kept = settings.inventory
-    return Inventory(stores, clock, age_s=parse_span_s(kept.age), ages=ages, most=kept.objects)
-
-
-def spending_of(settings: Settings, store: StateStore, clock: Clock) -> SpendingKeeper:
-    """Return what counts what namespaces move, by the prices and budgets of the settings.
-
-    Raises:
-        SettingsError: one of them cannot be.
-    """
-    prices: dict[str, Prices] = {}
-    for name, remote in settings.remotes.items():
-        prices[name] = Prices(
-            price_per_GB_down=remote.price_per_GB_down,
-            price_per_GB_up=remote.price_per_GB_up,
-            price_per_1000_requests=remote.price_per_1000_requests,
-            currency=remote.currency,
-        )
-        if fault := prices[name].fault():
-            raise SettingsError(f"remotes.{name}: {fault}")
-    budgets: dict[str, Budget] = {}
-    for name, one in settings.namespaces.items():
-        moved = parse_bytes(one.budget_moved) if one.budget_moved != "" else None
-        budget = Budget(moved_bytes=moved, money=one.budget_money, period=one.budget_period)
-        if fault := budget_fault(budget):
-            raise SettingsError(f"namespaces.{name}: budget: {fault}")
-        if budget.is_limited:
-            budgets[name] = budget
-    return SpendingKeeper(store, clock, prices=prices, budgets=budgets, free=frozenset({ARTIFACTS}))
-
-
-def primary_of(settings: Settings, home: Home, stores: AllStores) -> Primary:
-    """Return the near store that the settings choose.
-
-    Raises:
-        SettingsError: its remote is not configured.
-    """
-    chosen = settings.primary
-    if not chosen.remote:
-        return PrimaryDirectory(Path(chosen.path) if chosen.path else home.primary, stores)
-    if chosen.remote not in settings.remotes:
-        raise SettingsError(f"primary.remote: the remote {chosen.remote!r} is not configured; add [remotes.{chosen.remote}]")
-    scratch = Scratch(Path(chosen.path) if chosen.path else home.scratch, parse_bytes(chosen.scratch or chosen.capacity))
-    return RemotePrimary(ObjectRef(remote=chosen.remote, path=chosen.prefix.strip("/")), stores, scratch)
-
-
-def limits_of(settings: Settings) -> Chosen:
-    """Return the limits of bandwidth that the settings name."""
-    named = {ALL_REMOTES: settings.transfers.bandwidth}
-    named.update((name, remote.bandwidth) for name, remote in settings.remotes.items())
-    return Chosen(limits={name: text for name, text in named.items() if text}, time_zone=settings.transfers.time_zone)
-
-
-def hosts_of(settings: Settings) -> HostRules:
-    """Return whom manifests may let the server ask: its own networks only as long as it serves nobody but this machine."""
-    private = settings.http.private_hosts
-    if private is None:
-        private = ("*",) if settings.server.host in {"127.0.0.1", "localhost", "::1"} else ()
-    return HostRules(settings.http.allowed_hosts, private_hosts=private)
 
 
 def make_executor(settings: Settings, home: Home) -> Executor:
@@ -578,8 +417,3 @@ def images_of(settings: Settings) -> Images:
             for name, image in settings.images.items()
         }
     )
-
-
-def pods_at_once(settings: Settings) -> int:
-    """Return how many pods may run at once: what is set, else one for each processor."""
-    return settings.max_pods or len(os.sched_getaffinity(0))

@@ -28,7 +28,7 @@ from jitflow.control_api.backfills import BackfillRoutes
 from jitflow.control_api.following import FollowingRoutes
 from jitflow.control_api.foreign import ForeignRoutes
 from jitflow.control_api.guards import guard_of
-from jitflow.control_api.health import Health
+from jitflow.control_api.health import Check, Health
 from jitflow.control_api.health import routes as health_routes
 from jitflow.control_api.jit import JitRoutes
 from jitflow.control_api.objects import ObjectRoutes
@@ -40,7 +40,18 @@ from jitflow.control_api.webhooks import WebhookRoutes
 from jitflow.control_api.workflows import WorkflowRoutes
 from jitflow.telemetry.metrics import Exposition
 
-__all__ = ["LOOPBACK_HOSTS", "MAX_BODY_BYTES", "Application", "Health", "Rules", "ServersView", "make_app", "routes"]
+__all__ = [
+    "LOOPBACK_HOSTS",
+    "MAX_BODY_BYTES",
+    "Application",
+    "Check",
+    "Health",
+    "Rules",
+    "ServersView",
+    "make_app",
+    "make_data_app",
+    "routes",
+]
 
 
 class Rules(Struct, frozen=True, kw_only=True):
@@ -132,9 +143,42 @@ def make_app(
     audited = auditing.routes(audit) if audit is not None else []
     served = [*about.routes(), *health_routes(health or Health()), *pages.routes(), *managed, *audited, *measured, *extra]
     table = [*served, *(routes(service) if control else ()), *about.other_routes()]
+    table = [*served, *(routes(service) if control else ()), *about.other_routes()]
+    gate = Gate(key) if isinstance(key, str) else key
+    return _entered(table, gate, hosts=hosts, metrics=metrics, open_metrics=open_metrics, rules=rules, audit=audit, peer=peer)
+
+
+def make_data_app(
+    gate: Gate,
+    extra: Sequence[BaseRoute],
+    *,
+    hosts: Collection[str] = LOOPBACK_HOSTS,
+    metrics: Exposition | None = None,
+    open_metrics: bool = False,
+    rules: Rules = Rules(),  # noqa: B008 - a frozen value
+    audit: AuditLog | None = None,
+    health: Health | None = None,
+) -> Application:
+    """Return the application of a data service: the Data API and the link, `extra`, behind one gate; see `make_app`."""
+    measured = metrics_routes.routes(metrics) if metrics is not None else []
+    table = [*about.live_routes(), *health_routes(health or Health()), *measured, *extra, *about.elsewhere_routes()]
+    return _entered(table, gate, hosts=hosts, metrics=metrics, open_metrics=open_metrics, rules=rules, audit=audit)
+
+
+def _entered(
+    table: Sequence[BaseRoute],
+    gate: Gate,
+    *,
+    hosts: Collection[str],
+    metrics: Exposition | None,
+    open_metrics: bool,
+    rules: Rules,
+    audit: AuditLog | None,
+    peer: str = "",
+) -> Application:
+    """Return routes behind all that stands before them."""
     open_paths = OPEN | {metrics_routes.PATH} if open_metrics else OPEN
     dispatcher = Dispatcher(table, partial(guard_of, open_paths=open_paths))
-    gate = Gate(key) if isinstance(key, str) else key
     record = auditing.recorder(audit, time.time) if audit is not None else None
 
     def answered(scope: Scope, status: int) -> Awaitable[None] | None:

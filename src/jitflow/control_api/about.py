@@ -33,10 +33,20 @@ class _Tracked(Struct, frozen=True):
     name: str | None = None
 
 
+def live_routes() -> list[BaseRoute]:
+    """Return the path by which it can be seen that something listens."""
+    return [Route("/healthz", _healthz, methods=["GET"])]
+
+
+def elsewhere_routes() -> list[BaseRoute]:
+    """Return what a data service answers at the Control API's paths."""
+    return [Route("/api/v1/{rest:path}", _elsewhere, methods=_METHODS)]
+
+
 def routes() -> list[BaseRoute]:
     """Return the table."""
     return [
-        Route("/healthz", _healthz, methods=["GET"]),
+        *live_routes(),
         Route("/api/v1/info", _info, methods=["GET"]),
         Route("/api/v1/userinfo", _userinfo, methods=["GET"]),
         Route("/api/v1/version", _version, methods=["GET"]),
@@ -133,3 +143,8 @@ async def _unserved(request: Request) -> Response:
     if kind is not None:
         raise Refused(f"the server could not find the requested resource (get {kind}.argoproj.io)", code="not_found")
     raise Refused(f"there is nothing at {request.url.path[:200]}", code="not_found")
+
+
+async def _elsewhere(_: Request) -> Response:
+    message = "this is a data service: it serves /data/v1, and workflows are served by its control service; ask that"
+    raise Refused(message, code="not_found")

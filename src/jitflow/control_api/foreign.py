@@ -48,9 +48,11 @@ class ForeignRoutes:
 
     async def list_all(self, request: Request) -> Response:
         """List the workflows that are known."""
-        found = self._runs.list(request.path_params.get("namespace", ""), visible=visible(request, Permission.WORKFLOWS_READ))
+        found = await self._runs.list(
+            request.path_params.get("namespace", ""), visible=visible(request, Permission.WORKFLOWS_READ)
+        )
         return answer({"items": found})
 
     async def get(self, request: Request) -> Response:
         """Return one workflow, its steps and where their objects are."""
-        return answer(self._runs.get(request.path_params["namespace"], request.path_params["name"]))
+        return answer(await self._runs.get(request.path_params["namespace"], request.path_params["name"]))

@@ -18,12 +18,14 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from jitflow.access import IDENTITY, OLDER, OPEN, STREAMED, Buckets, Denied, Gate, Identity, Limits
 from jitflow.control_api.errors import INTERNAL_MESSAGE, Code, Failure, failure, failure_of
 from jitflow.ports.begun import Begun
+from jitflow.ports.datalink import BEHALF
 from jitflow.telemetry import bind
 
 MAX_BODY_BYTES = 4 * 1024 * 1024
 BODY_TIMEOUT_S = 60.0
 PEER = b"x-jitflow-server"
 """The header by which a server that hands a request on says that it is one: it has looked at the name that was addressed."""
+_BEHALF = BEHALF.encode()
 LOOPBACK_HOSTS = frozenset({"127.0.0.1", "localhost", "[::1]"})
 
 _SECURITY_HEADERS = (
@@ -131,7 +133,7 @@ class Shell:
         if self._hosts is not None and host_name(headers.host) not in self._hosts and not self._is_peer(headers.peer):
             message = "this server does not go by the name in the Host header; add the name to its allowed hosts"
             return failure(Code.PERMISSION_DENIED, message)
-        found = await self._gate.identify(headers.authorization)
+        found = await self._gate.identify(headers.authorization, headers.behalf)
         if isinstance(found, Denied) and headers.cookie and not headers.authorization:
             found = await self._gate.identify(cookie_authorization(headers.cookie))
             if not isinstance(found, Denied) and (foreign := foreign_origin(scope["method"], headers)) is not None:
@@ -201,13 +203,14 @@ def _is_streamed(scope: Scope) -> bool:
 class Headers:
     """The headers that decide about entry."""
 
-    __slots__ = ("authorization", "content_length", "cookie", "host", "origin", "peer", "request_id")
+    __slots__ = ("authorization", "behalf", "content_length", "cookie", "host", "origin", "peer", "request_id")
 
     def __init__(self, headers: Iterable[tuple[bytes, bytes]]) -> None:
         """Find them; of one that came twice the last counts."""
         find = dict(headers).get
         self.authorization = find(b"authorization", b"")
         self.peer = find(PEER, b"")
+        self.behalf = find(_BEHALF, b"")
         self.cookie = find(b"cookie", b"")
         self.host = find(b"host", b"")
         self.origin = find(b"origin", b"")

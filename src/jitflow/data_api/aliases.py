@@ -14,9 +14,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
+from jitflow.app.dataservice import DataService
 from jitflow.app.files import FileService
 from jitflow.app.refs import parse_ref
-from jitflow.app.service import Service
 from jitflow.app.transfers import TransferJobs
 from jitflow.data_api.answers import answer, number, read
 from jitflow.data_api.bodies import OldCopyBody, OldFolderBody, OldRemoteBody, OldSyncBody
@@ -33,7 +33,7 @@ _SHOWN_FILES = 5
 class AliasRoutes:
     """Handlers; each reads the request, calls one use-case and maps the answer."""
 
-    def __init__(self, service: Service, jobs: TransferJobs, files: FileService) -> None:
+    def __init__(self, service: DataService, jobs: TransferJobs, files: FileService) -> None:
         """Hold the use-cases."""
         self._service = service
         self._jobs = jobs

@@ -9,8 +9,8 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from jitflow.access import ALL, IDENTITY, Identity, Permission, denied
+from jitflow.app.dataservice import REPLICAS_A_PAGE, DataService
 from jitflow.app.files import FileService
-from jitflow.app.service import REPLICAS_A_PAGE, Service
 from jitflow.app.transfers import TransferJobs
 from jitflow.data_api.aliases import AliasRoutes
 from jitflow.data_api.answers import answer, number, read, reference
@@ -35,7 +35,7 @@ from jitflow.model.spending import Budget
 from jitflow.settings import SettingsError, parse_bytes
 
 
-def routes(service: Service, jobs: TransferJobs, files: FileService) -> list[BaseRoute]:
+def routes(service: DataService, jobs: TransferJobs, files: FileService) -> list[BaseRoute]:
     """Return the Data API's routes; who may call them is decided by the application around them."""
     own = [*DataRoutes(service).routes(), *JobRoutes(jobs).routes(), *FileRoutes(files).routes()]
     return [*own, *AliasRoutes(service, jobs, files).routes()]
@@ -44,7 +44,7 @@ def routes(service: Service, jobs: TransferJobs, files: FileService) -> list[Bas
 class DataRoutes:
     """Handlers; each reads the request, calls one use-case and maps the answer."""
 
-    def __init__(self, service: Service) -> None:
+    def __init__(self, service: DataService) -> None:
         """Hold the use-cases."""
         self._service = service
 

@@ -11,6 +11,7 @@ from jitflow.dataplane.provenance import Provenance
 from jitflow.dataplane.remote_primary import RemotePrimary
 from jitflow.dataplane.scratch import Scratch
 from jitflow.dataplane.spending import SpendingKeeper, budget_fault
+from jitflow.dataplane.view import LocalView
 
 __all__ = [
     "QUEUED_AHEAD",
@@ -18,6 +19,7 @@ __all__ = [
     "Chosen",
     "Inventory",
     "LocalDataPlane",
+    "LocalView",
     "PlanProcess",
     "PrimaryDirectory",
     "Provenance",

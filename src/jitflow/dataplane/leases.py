@@ -1,7 +1,7 @@
 """Leases: asked for, waited for, given, returned; given ones are remembered over a restart, for their pods may survive it."""
 
 import logging
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Iterable
 from pathlib import Path
 
 import msgspec
@@ -21,6 +21,7 @@ from jitflow.ports.store import StateStore
 log = logging.getLogger("jitflow.dataplane")
 
 _TELL_EVERY_S = 0.5
+_CLOCKS_DIFFER_S = 1.0
 _TELL_FIRST_S = 0.05
 """Who gets the lease sooner need not be told why it waits."""
 _TOLD_PER_ROUND = 100
@@ -41,7 +42,8 @@ class Leases:
         self._told: dict[StepId, tuple[float, str]] = {}
         self._delivering: set[StepId] = set()
         self._held: dict[StepId, LeaseDoc] = {}
-        self._restored: set[StepId] = set()
+        self._restored: dict[StepId, float] = {}
+        """Of which nobody has spoken in this life, and until when somebody may."""
         self._asking: list[StepId] = []
         self._telling = False
         self._told_last = 0
@@ -54,6 +56,7 @@ class Leases:
         `ended`: steps that are known to have ended, though their leases are still on the books.
         """
         core = self._core
+        restored: list[StepId] = []
         for key, body in await store.items(records.LEASE):
             doc = msgspec.json.decode(body, type=LeaseDoc)
             absent = set(doc.absent)
@@ -62,25 +65,37 @@ class Leases:
             if key not in ended and all(view is not None and view.state is ReplicaState.RESIDENT for view in views):
                 core.planner.resume(doc.uid, spec, doc.reserve_bytes)
                 self._held[key] = doc
-                self._restored.add(key)
+                restored.append(key)
                 core.primary.resume(key, list(self._rows(doc).values()))
             else:
                 core.journal.put(records.LEASE, key, None)
         await self._named.load(store, self._held.values())
-        if self._restored:
-            core.owner.start(self._expire(), "restored leases")
+        self._expect(restored, "restored leases")
+
+    def _expect(self, steps: Iterable[StepId], what: str) -> None:
+        """Let steps be spoken of for a while, or else take back what they have."""
+        until = self._core.clock.now() + self._core.tuning.restored_lease_s
+        if expected := dict.fromkeys(steps, until):
+            self._restored |= expected
+            self._core.owner.start(self._expire(), what)
 
     async def _expire(self) -> None:
         """Take back, after a while, the leases of which nobody speaks any more."""
         await self._core.clock.sleep(self._core.tuning.restored_lease_s)
-        for step in sorted(self._restored):
+        now = self._core.clock.now() + _CLOCKS_DIFFER_S
+        for step in sorted(step for step, until in self._restored.items() if until <= now):
             self.returned(step)
             self._core.planner.ended(step)
         self._core.pump()
 
+    def doubt(self) -> None:
+        """Treat all that workflows' steps have asked for as of an earlier life: who does not ask again, for a while, has gone."""
+        held = [step for step, doc in self._held.items() if doc.uid]
+        self._expect([*held, *(step for step, (uid, _) in self._waiting.items() if uid)], "doubted leases")
+
     def ask(self, uid: WorkflowUid, step: FutureStep) -> None:
         """Ask the planner; say why, if it takes time."""
-        self._restored.discard(step.id)
+        self._restored.pop(step.id, None)
         if step.id not in self._held:
             self._waiting[step.id] = (uid, step)
             self._asked_at.setdefault(step.id, self._core.clock.now())
@@ -229,7 +244,7 @@ class Leases:
         """A step has ended or will never start."""
         self._waiting.pop(step, None)
         self._told.pop(step, None)
-        self._restored.discard(step)
+        self._restored.pop(step, None)
         self._asked_at.pop(step, None)
         doc = self._held.pop(step, None)
         if doc is not None:
@@ -276,8 +291,7 @@ class Leases:
                 self._core.planner.ended(step)
         if any(step in self._held for step in held):
             # Their pods may still be on their way out: their leases are returned as they end, or else expire.
-            self._restored.update(step for step in held if step in self._held)
-            self._core.owner.start(self._expire(), "leases of an ended workflow")
+            self._expect([step for step in held if step in self._held], "leases of an ended workflow")
 
     # -- words -------------------------------------------------------------------------------------------------------------
 

@@ -266,6 +266,14 @@ class LocalDataPlane:
         """Tell somebody else of some workflows (see `SharedDataPlane.share`)."""
         self._shared[prefix] = listener
 
+    def doubt(self) -> None:
+        """Hold leases only as long as somebody asks for them again (see `DrivenDataPlane.doubt`)."""
+        self._leases.doubt()
+
+    async def settled(self) -> None:
+        """Return when what was said so far is written down (see `DrivenDataPlane.settled`)."""
+        await self._core.journal.durable()
+
     # -- what the engine says ----------------------------------------------------------------------------------------------
 
     def belongs(self, uid: WorkflowUid, namespace: str) -> None:

@@ -231,6 +231,10 @@ class Engine:
             if uid not in self._runs:
                 self._dataplane.withdraw(uid, good=stored is None or stored.row.phase == "Succeeded")
 
+    def data_side_is_back(self) -> None:
+        """Tell the data plane, which was away, of runs that have ended meanwhile."""
+        self._owner.spawn(self._withdraw_ended(), "withdraw runs that have ended")
+
     async def _hear_ends(self, runs: Sequence[LiveRun]) -> None:
         """Wait for the ends of pods whose nodes have ended already: what they wrote is handed over before others ask for it.
 

@@ -56,7 +56,8 @@ class SandboxExecutor(PodExecutor):
     def __init__(self, home: Path, hidden: Sequence[Path] = (), mode: Mode = "auto", *, guarded: bool = False) -> None:
         super().__init__(home, guarded=guarded)
         self._mode: Mode = mode
-        self._hidden = tuple(sorted({os.path.realpath(path) for path in (*hidden, home)}))
+        self._hidden: tuple[str, ...] = ()
+        self.hide((*hidden, home))
         self._way: Way | None = None
 
     @property
@@ -64,6 +65,10 @@ class SandboxExecutor(PodExecutor):
         """How sandboxes are made here; known once open."""
         assert self._way is not None, "open() first"
         return self._way
+
+    def hide(self, paths: Sequence[Path]) -> None:
+        """Let no pod that starts from now on see these paths of the host either."""
+        self._hidden = tuple(sorted({*self._hidden, *(os.path.realpath(path) for path in paths)}))
 
     async def _prepare(self) -> None:
         failures: list[str] = []

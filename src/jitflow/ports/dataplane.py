@@ -205,6 +205,46 @@ class Bandwidths(Protocol):
         ...
 
 
+class Whereabouts(Struct, frozen=True, kw_only=True):
+    """Where an object can be read beside its far store, as it was when that was asked.
+
+    `local`: the file or directory of the primary that holds it, or the part of a directory's replica; `near`: the object of a
+    near remote that does; `freed_by`: the step that wrote it, if it was let go without a copy elsewhere. Empty, None: none.
+    """
+
+    local: str = ""
+    near: ObjectRef | None = None
+    freed_by: StepId = ""
+
+
+class DataView(Protocol):
+    """What whoever drives workflows asks of the data side, beside what it tells it. Raises `PortError` while that is away."""
+
+    async def step_data(self, uid: WorkflowUid) -> Sequence[StepData]:
+        """See `PrimaryAdmin.step_data`."""
+        ...
+
+    async def standing(self, step: StepId) -> StepStanding:
+        """See `PrimaryAdmin.standing`."""
+        ...
+
+    async def read_bytes(self, steps: Sequence[StepId]) -> int:
+        """Return how many bytes of objects these steps had read near, all together (see `PrimaryAdmin.read_bytes`)."""
+        ...
+
+    async def timeline(self, *, since: float = 0.0) -> tuple[Sequence[TransferRecord], Sequence[tuple[float, int]]]:
+        """See `PrimaryAdmin.timeline`."""
+        ...
+
+    async def replicas_of(self, refs: Collection[ObjectRef]) -> Mapping[ObjectRef, Replica]:
+        """Return the rows of those of these objects that are here or coming."""
+        ...
+
+    async def whereabouts(self, ref: ObjectRef) -> Whereabouts:
+        """Return where an object can be read near."""
+        ...
+
+
 class PrimaryAdmin(Protocol):
     """What people do with the primary by hand, and what they see of it."""
 

@@ -58,6 +58,22 @@ class Limiting(Protocol):
         ...
 
 
+class Reading(Protocol):
+    """What reads objects of far stores and changes nothing there; part of `Storage`."""
+
+    async def stat(self, ref: ObjectRef) -> ObjectInfo:
+        """See `Storage.stat`."""
+        ...
+
+    def list(self, ref: ObjectRef, *, recursive: bool = False) -> AsyncIterator[ObjectInfo]:
+        """See `Storage.list`."""
+        ...
+
+    def read(self, ref: ObjectRef, *, offset: int = 0, count: int | None = None) -> AsyncIterator[bytes]:
+        """See `Storage.read`."""
+        ...
+
+
 class Storage(Protocol):
     """Objects behind remotes. Every method raises `jitflow.ports.errors`; messages never hold a secret.
 

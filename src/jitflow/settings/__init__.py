@@ -8,6 +8,7 @@ from jitflow.settings._shown import Shown, shown
 from jitflow.settings._tree import (
     ArtifactPluginSettings,
     AuditSettings,
+    DataSettings,
     EventSettings,
     ForeignSettings,
     ImageSettings,
@@ -33,6 +34,7 @@ __all__ = [
     "FLAGS",
     "ArtifactPluginSettings",
     "AuditSettings",
+    "DataSettings",
     "EventSettings",
     "ForeignSettings",
     "ImageSettings",

@@ -13,6 +13,7 @@ from msgspec import Struct
 from jitflow.settings._cipher import decrypt, find_key, is_encrypted
 from jitflow.settings._tree import (
     AuditSettings,
+    DataSettings,
     OidcSettings,
     RcloneSettings,
     ServerSettings,
@@ -183,7 +184,7 @@ def _check(settings: Settings, source: Path) -> None:
         (settings.grace_s >= 0, "grace_s must not be negative"),
         (settings.server.drain_s >= 0, "server.drain_s must not be negative"),
     )
-    limits += _rclone_limits(settings.rclone)
+    limits += (*_rclone_limits(settings.rclone), *_data_limits(settings.data))
     limits += _namespace_limits(settings, source, capacity)
     limits += (*_server_limits(settings.server), *_audit_limits(settings.audit), *_oidc_limits(settings.oidc))
     for holds, message in limits:
@@ -257,6 +258,18 @@ def _rclone_limits(rclone: RcloneSettings) -> tuple[tuple[bool, str], ...]:
         (rclone.patience_s >= 0, "rclone.patience_s must not be negative"),
         (bool(rclone.user) == (rclone.password != ""), "rclone.user and rclone.password go together"),
         (not clear, "rclone.url: http:// would send the secrets of remotes in clear to another machine; use https:// or unix://"),
+    )
+
+
+def _data_limits(data: DataSettings) -> tuple[tuple[bool, str], ...]:
+    clear = data.url.startswith("http://") and not _is_safe(data.url) and not data.plain
+    return (
+        (data.patience_s >= 0, "data.patience_s must not be negative"),
+        (
+            not clear,
+            "data.url: http:// would send secrets in clear to another machine; use https://, or set data.plain where nobody can "
+            "listen",
+        ),
     )
 
 

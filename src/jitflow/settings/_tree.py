@@ -248,6 +248,24 @@ class RcloneSettings(_Strict, frozen=True, kw_only=True):
     servers: dict[str, RcloneServerSettings] = field(default_factory=dict[str, RcloneServerSettings])
 
 
+class DataSettings(_Strict, frozen=True, kw_only=True):
+    """The link between `jitflow server --only control` and `jitflow server --only data`.
+
+    `url`: where the data service listens, for the control service: `https://HOST:PORT`, or `http://` on this machine. `plain`:
+    `http://` to another machine too, whose network nobody else can listen in.
+
+    `token`: what the control service shows and the data service expects, a text, `{ env = "NAME" }` or `{ file = "PATH" }`;
+    empty on the data service: the file `link.token` below its home, which it makes. `ca`: a PEM file of the authorities to
+    trust, empty: the system's. `patience_s`: so long a request waits for a data service that is away.
+    """
+
+    url: str = ""
+    plain: bool = False
+    token: str | dict[str, str] = ""
+    ca: str = ""
+    patience_s: float = 10.0
+
+
 class RepositorySettings(_Strict, frozen=True, kw_only=True):
     """Where artifacts without a location go: `remote:prefix`. Without a remote: `artifacts` below the home.
 
@@ -417,6 +435,7 @@ class Settings(_Strict, frozen=True, kw_only=True):
     transfers: TransferSettings = TransferSettings()
     inventory: InventorySettings = InventorySettings()
     rclone: RcloneSettings = RcloneSettings()
+    data: DataSettings = DataSettings()
     remotes: dict[str, RemoteSettings] = field(default_factory=dict[str, RemoteSettings])
     artifact_repository: RepositorySettings = RepositorySettings()
     artifact_plugins: dict[str, ArtifactPluginSettings] = field(default_factory=dict[str, ArtifactPluginSettings])

@@ -2,20 +2,54 @@
 
 import base64
 from collections.abc import Iterable
+from typing import Protocol
 
 from jitflow.model.objects import Objects, Secret
 from jitflow.model.origins import Origin
 from jitflow.model.problems import Refused
 from jitflow.objects import secret_values
-from jitflow.ports.errors import AccessRefused
+from jitflow.ports.errors import AccessRefused, Unreachable
 from jitflow.storage.redact import Redactor
 
 _BASE64 = "_base64"
 """Options whose names end so take any bytes, written in base64."""
 
 
+class Secrets(Protocol):
+    """Knows the secrets of stores that only a manifest names."""
+
+    def options(self, origin: Origin) -> dict[str, str]:
+        """Return an origin's options with its secrets as they are now.
+
+        Raises:
+            AccessRefused: a Secret is not there, or lacks the key. Unreachable: who has them was not heard of yet.
+        """
+        ...
+
+
+class SentCredentials:
+    """Implements `Secrets` with what somebody else has sent, in memory only."""
+
+    def __init__(self) -> None:
+        """Begin with nothing."""
+        self._sent: dict[str, dict[str, str] | str] = {}
+
+    def take(self, name: str, options: dict[str, str], error: str) -> None:
+        """Know the options of the origin of that name, or why they cannot be had."""
+        self._sent[name] = error or options
+
+    def options(self, origin: Origin) -> dict[str, str]:
+        """See `Secrets.options`."""
+        found = self._sent.get(origin.name, None if origin.secrets else dict(origin.options))
+        if found is None:
+            raise Unreachable(f"{origin.label}: its secrets come with the control service, which was not heard of yet")
+        if isinstance(found, str):
+            raise AccessRefused(found)
+        return dict(found)
+
+
 class Credentials:
-    """Completes the options of origins."""
+    """Implements `Secrets` with those of the object store."""
 
     def __init__(self, objects: Objects) -> None:
         """Take Secrets from `objects`."""

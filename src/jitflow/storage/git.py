@@ -30,7 +30,7 @@ from jitflow.ports.errors import (
 )
 from jitflow.ports.storage import Progress
 from jitflow.storage.binary import with_parent
-from jitflow.storage.credentials import Credentials, redactor_of
+from jitflow.storage.credentials import Secrets, redactor_of
 from jitflow.storage.files import remove
 from jitflow.storage.guard import Guard, pinning
 from jitflow.storage.staging import Limits, Staging, check_room, move
@@ -83,7 +83,7 @@ class GitStore(Unlisted):
 
     NO_LISTING = "a git repository cannot be listed; read it as an artifact"
 
-    def __init__(self, origin: Origin, credentials: Credentials, guard: Guard, staging: Staging, limits: Limits) -> None:
+    def __init__(self, origin: Origin, credentials: Secrets, guard: Guard, staging: Staging, limits: Limits) -> None:
         """Start no program yet."""
         self._origin = origin
         self._credentials = credentials

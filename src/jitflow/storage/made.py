@@ -12,7 +12,7 @@ from jitflow.model.problems import Refused
 from jitflow.ports.errors import AccessRefused, FixRequest, PortError, RemoteUnknown
 from jitflow.ports.storage import Copied, Progress, Storage
 from jitflow.storage import files
-from jitflow.storage.credentials import Credentials
+from jitflow.storage.credentials import Secrets
 from jitflow.storage.git import GitStore
 from jitflow.storage.guard import Guard
 from jitflow.storage.lanes import Lanes
@@ -30,7 +30,7 @@ class AllStores:
     """
 
     def __init__(
-        self, rclone: Lanes | RcloneStorage, credentials: Credentials, guard: Guard, staging: Staging, *, stall_s: float = 60.0
+        self, rclone: Lanes | RcloneStorage, credentials: Secrets, guard: Guard, staging: Staging, *, stall_s: float = 60.0
     ) -> None:
         """Use `rclone` for the configured remotes; `guard` refuses hosts that may not be asked."""
         self._rclone = rclone

@@ -28,7 +28,7 @@ from jitflow.ports.errors import (
     Unreachable,
 )
 from jitflow.ports.storage import Progress
-from jitflow.storage.credentials import Credentials, redactor_of
+from jitflow.storage.credentials import Secrets, redactor_of
 from jitflow.storage.files import partial_path, remove
 from jitflow.storage.guard import Guard, pinned
 from jitflow.storage.staging import Limits, Staging, check_room, disk_error, move
@@ -51,7 +51,7 @@ class WebStore(Unlisted):
 
     NO_LISTING = "a web server cannot be listed; name the objects"
 
-    def __init__(self, origin: Origin, credentials: Credentials, guard: Guard, staging: Staging, limits: Limits) -> None:
+    def __init__(self, origin: Origin, credentials: Secrets, guard: Guard, staging: Staging, limits: Limits) -> None:
         """Ask nobody yet."""
         self._origin = origin
         self._credentials = credentials

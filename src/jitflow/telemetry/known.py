@@ -115,6 +115,7 @@ TABLE: Final = (
     _counter(_STATE, "jitflow_state_calls_total", "Calls of the state store, since the start", operation="commit, load, put …"),
     _counter(_STATE, "jitflow_state_seconds_total", "Seconds that these took, waiting included", operation="commit, load, put …"),
     _counter(_STATE, "jitflow_state_retries_total", "Calls made again because the store was away, since the start"),
+    _gauge(_STATE, "jitflow_data_service_up", "1 while a control service can use its data service, else 0"),
     _gauge(_STATE, "jitflow_state_up", "1 while the state store answers, else 0"),
     _gauge(_STATE, "jitflow_draining", "1 once the server was told to stop, else 0"),
     _gauge(_STATE, "jitflow_info", "1; the version is in the label", version="of jitflow"),

@@ -9,12 +9,13 @@ import msgspec
 from msgspec.structs import replace
 
 from jitflow.app.arrivals import Arrivals
+from jitflow.app.dataservice import DataService
 from jitflow.app.files import FileService
 from jitflow.app.ports import Change
 from jitflow.app.present import is_finished
 from jitflow.app.service import Service
 from jitflow.app.transfers import TransferJobs
-from jitflow.dataplane import Bandwidth, Chosen, Inventory, SpendingKeeper
+from jitflow.dataplane import Bandwidth, Chosen, Inventory, LocalView, SpendingKeeper
 from jitflow.model import argo, runs
 from jitflow.model.bandwidth import Rate
 from jitflow.model.data import ObjectInfo, ObjectRef, Replica, ReplicaState, StepId
@@ -635,7 +636,7 @@ class PlainSealer:
 
 
 class World:
-    """A `Service` over fakes, and the fakes."""
+    """A `Service` and a `DataService` over fakes, and the fakes."""
 
     def __init__(self, store: StateStore | None = None) -> None:
         """Put them together; `open` the service before use."""
@@ -650,20 +651,26 @@ class World:
         self.limiting = FakeLimiting()
         self.bulk = FakeBulk("far", "near")
         self.spending = SpendingKeeper(self.store, self.clock)
+        remotes = FakeRemotes()
+        self.data = DataService(
+            primary=self.primary,
+            storage=self.storage,
+            remotes=remotes,
+            bandwidth=Bandwidth(Chosen(), self.limiting, self.store, self.clock),
+            spending=self.spending,
+            inventory=Inventory(self.storage, self.clock),
+        )
         self.service = Service(
             engine=self.engine,
             store=self.store,
             executor=self.executor,
-            primary=self.primary,
-            storage=self.storage,
-            remotes=FakeRemotes(),
-            bandwidth=Bandwidth(Chosen(), self.limiting, self.store, self.clock),
-            spending=self.spending,
-            inventory=Inventory(self.storage, self.clock),
+            view=LocalView(self.primary),
+            far=self.storage,
+            remote_types=lambda: {one.name: one.type for one in remotes.list()},
             clock=self.clock,
             ids=self.ids,
             objects=self.objects,
         )
-        self.jobs = TransferJobs(self.bulk, self.service.remote, self.store, self.clock, self.ids, spending=self.spending)
+        self.jobs = TransferJobs(self.bulk, self.data.remote, self.store, self.clock, self.ids, spending=self.spending)
         arrivals = Arrivals(Path(gettempdir()) / "jitflow-fake-arrivals", 0, self.clock, self.ids)
-        self.files = FileService(self.storage, self.service.remote, arrivals, self.spending)
+        self.files = FileService(self.storage, self.data.remote, arrivals, self.spending)

@@ -1,0 +1,46 @@
+"""What is asked of a data plane in the same process."""
+
+from collections.abc import Collection, Mapping, Sequence
+
+from jitflow.model.data import ObjectRef, Replica, StepId, WorkflowUid
+from jitflow.model.reasons import StepStanding
+from jitflow.model.reports import StepData, TransferRecord
+from jitflow.ports.dataplane import PrimaryAdmin, Whereabouts
+
+
+class LocalView:
+    """Implements `DataView`."""
+
+    def __init__(self, primary: PrimaryAdmin) -> None:
+        """Ask this one."""
+        self._primary = primary
+
+    async def step_data(self, uid: WorkflowUid) -> Sequence[StepData]:
+        """See `DataView.step_data`."""
+        return self._primary.step_data(uid)
+
+    async def standing(self, step: StepId) -> StepStanding:
+        """See `DataView.standing`."""
+        return self._primary.standing(step)
+
+    async def read_bytes(self, steps: Sequence[StepId]) -> int:
+        """See `DataView.read_bytes`."""
+        return sum(map(self._primary.read_bytes, steps))
+
+    async def timeline(self, *, since: float = 0.0) -> tuple[Sequence[TransferRecord], Sequence[tuple[float, int]]]:
+        """See `DataView.timeline`."""
+        return await self._primary.timeline(since=since)
+
+    async def replicas_of(self, refs: Collection[ObjectRef]) -> Mapping[ObjectRef, Replica]:
+        """See `DataView.replicas_of`."""
+        found = {ref: self._primary.replica(ref) for ref in refs}
+        return {ref: replica for ref, replica in found.items() if replica is not None}
+
+    async def whereabouts(self, ref: ObjectRef) -> Whereabouts:
+        """See `DataView.whereabouts`."""
+        local = self._primary.local(ref)
+        return Whereabouts(
+            local="" if local is None else str(local),
+            near=self._primary.near(ref),
+            freed_by=self._primary.freed_output_of(ref),
+        )
