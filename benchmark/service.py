@@ -69,6 +69,8 @@ class Server:
         self.log = self.home.parent / f"{self.home.name}.log"
         self.wrapper: list[str] = []
         """What the server's command line is put behind, for example to give it a mount namespace."""
+        self.arguments: list[str] = []
+        """What follows `jitflow server`."""
         self.log.unlink(missing_ok=True)
         self._process: subprocess.Popen[bytes] | None = None
         self._http: httpx.Client | None = None
@@ -103,7 +105,7 @@ class Server:
         """Start it, and do not wait for it."""
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                [*self.wrapper, venv_program("jitflow"), "server"],
+                [*self.wrapper, venv_program("jitflow"), "server", *self.arguments],
                 env=self.environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
             )  # fmt: skip
 

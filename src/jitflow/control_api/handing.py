@@ -13,7 +13,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from jitflow.access import IDENTITY, NEEDS, Identity, on_behalf
 from jitflow.model.problems import Refused
 from jitflow.ports.datalink import BEHALF
-from jitflow.ports.errors import PortError, Unreachable
+from jitflow.ports.errors import AccessRefused, PortError, Unreachable
 from jitflow.telemetry import logger
 
 _DATA: Final = ("/data/v1/", "/rclone/")
@@ -65,6 +65,12 @@ class DataService:
                 await self._remotes_changed()
         return _Answer(response)
 
+    def _shown(self) -> bytes:
+        try:
+            return self._token().encode()
+        except AccessRefused as error:
+            raise Unreachable(str(error)) from error
+
     async def _asked(self, request: Request) -> httpx.Response:
         """Return the beginning of the answer.
 
@@ -74,7 +80,7 @@ class DataService:
         scope = request.scope
         identity: Identity = scope[IDENTITY]
         headers = [(name, value) for name, value in scope["headers"] if name not in _DROPPED]
-        headers += [(b"authorization", b"Bearer " + self._token().encode()), (BEHALF.encode(), on_behalf(identity))]
+        headers += [(b"authorization", b"Bearer " + self._shown()), (BEHALF.encode(), on_behalf(identity))]
         path = scope.get("raw_path") or scope["path"].encode()
         query = scope.get("query_string", b"")
         url = httpx.URL(self._url).copy_with(raw_path=path + (b"?" + query if query else b""))
@@ -83,12 +89,16 @@ class DataService:
         timeout = httpx.Timeout(None, connect=_CONNECT_S).as_dict()
         made = httpx.Request(request.method, url, headers=headers, content=content, extensions={"timeout": timeout})
         try:
-            return await self._client.send(made, stream=True)
+            response = await self._client.send(made, stream=True)
         except httpx.ConnectError as error:
             raise Unreachable(f"the data service at {self._url} does not answer; nothing was done, ask again") from error
         except httpx.HTTPError as error:
             more = "" if request.method in {"GET", "HEAD"} else ": look whether this was done before you ask again"
             raise Unreachable(f"the data service at {self._url} ended before it answered{more}") from error
+        if response.status_code == httpx.codes.UNAUTHORIZED:
+            await response.aclose()
+            raise Unreachable(f"the data service at {self._url} does not take this service's token; see data.token")
+        return response
 
 
 async def _body(request: Request) -> AsyncIterator[bytes]:
