@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from jitflow.settings import Settings, load
 from jitflow.telemetry.known import KNOWN
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
@@ -68,3 +69,20 @@ def test_systemd_takes_the_unit(tmp_path: Path) -> None:
     command = ["systemd-analyze", "verify", "--man=no", str(tmp_path / "jitflow.service")]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert "jitflow.service:" not in done.stderr, done.stderr
+
+
+@pytest.mark.pure
+def test_the_parts_of_compose_fit_together() -> None:
+    services = yaml.safe_load((DEPLOY / "compose.yaml").read_text())["services"]
+    ours = {name: one for name, one in services.items() if "JITFLOW" in str(one.get("image"))}
+    assert set(ours) == {"server", "control", "data"}
+    found: dict[str, Settings] = {}
+    for name, one in ours.items():
+        environment = {key: re.sub(r"\$\{\w+:-(.*?)\}", r"\1", value) for key, value in one["environment"].items()}
+        found[name] = load(DEPLOY / "settings.toml", environment, {})
+        assert found[name].server.names == (name,)
+    control, data = found["control"], found["data"]
+    assert control.data.url == f"http://data:{data.server.port}"
+    assert control.data.token == {"file": f"{data.home}/link.token"}
+    assert data.rclone.url.removeprefix("unix://") in services["rclone"]["command"][0]
+    assert {services[name]["volumes"][0] for name in ("control", "data", "rclone")} == {"apart:/data"}

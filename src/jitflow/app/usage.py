@@ -23,6 +23,7 @@ from jitflow.model.spending import Spent
 from jitflow.model.usage import Usage
 from jitflow.ports.clock import Clock
 from jitflow.ports.dataplane import DataView
+from jitflow.ports.errors import Retryable
 from jitflow.ports.spending import SpendingAdmin
 from jitflow.ports.store import RunRow, StateStore
 
@@ -181,7 +182,11 @@ class UsageKeeper:
                 ended = row.finished_at or self._clock.now()
                 if self._last_end.get(row.uid) == ended:
                     continue  # heard of, and found in the store as well
-                tally = await self._tally(row, since=await self._counted_until(row.uid))
+                try:
+                    tally = await self._tally(row, since=await self._counted_until(row.uid))
+                except Retryable:  # a data service that is away; it is counted when that is back
+                    self._ended.append(row)
+                    continue
                 self._take(row.namespace, ended, tally)
                 self._last_end[row.uid] = ended
                 self._going.discard(row.uid)
@@ -228,7 +233,10 @@ class UsageKeeper:
         return tally
 
     async def _count_transfers(self) -> None:
-        transfers, _ = await self._view.timeline(since=self._position.moved_at)
+        try:
+            transfers, _ = await self._view.timeline(since=self._position.moved_at)
+        except Retryable:
+            return
         for record in transfers:
             if record.finished_at <= self._position.moved_at or record.outcome != "ok":
                 continue

@@ -1,6 +1,7 @@
 """The data plane of another process, as the engine of this one knows it."""
 
 import asyncio
+import contextlib
 import secrets
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
@@ -25,6 +26,7 @@ from jitflow.telemetry import logger
 _log = logger("datalink")
 DOCUMENTS: Final = "datalink"
 _JOINED: Final = "joined"
+_LAST_WORDS_S: Final = 2.0
 _DISCARD_S: Final = 600.0
 """So long what is to be deleted is kept for a data service that is away."""
 
@@ -103,7 +105,10 @@ class LinkedDataPlane:
         self._is_open = True
 
     async def close(self) -> None:
-        """Say nothing any more; steps keep what they have."""
+        """Say nothing any more but what is on its way; steps keep what they have."""
+        with contextlib.suppress(TimeoutError, PortError):
+            async with asyncio.timeout(_LAST_WORDS_S):
+                await self.session.settled()
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task])
