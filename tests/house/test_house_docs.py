@@ -85,7 +85,7 @@ def test_marked_commands_of_documents_run(document: Path, tmp_path: Path):
         text=True, start_new_session=True,
     )  # fmt: skip
     try:
-        output, _ = process.communicate(timeout=90)
+        output, _ = process.communicate(timeout=180)
     except subprocess.TimeoutExpired as error:
         logs = "".join(f"\n{path.name}:\n{path.read_text(errors='replace')}" for path in tmp_path.glob("*.log"))
         pytest.fail(f"it does not end: {(error.output or b'').decode(errors='replace')}{logs}")
