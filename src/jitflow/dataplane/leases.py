@@ -100,7 +100,8 @@ class Leases:
             self._waiting[step.id] = (uid, step)
             self._asked_at.setdefault(step.id, self._core.clock.now())
         self._core.planner.ask(uid, step)
-        self._core.pump_soon()
+        # In the order in which they ask. Decided about together, other steps claim first: the demonstration then fetches twice.
+        self._core.pump()
         self._asking.append(step.id)
         if len(self._asking) == 1:
             self._core.owner.start(self._tell_first(), "tell why steps wait")
