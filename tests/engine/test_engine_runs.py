@@ -265,6 +265,74 @@ def test_a_step_whose_outputs_are_gone_can_be_run_again(tmp_path: Path) -> None:
     asyncio.run(scenario())
 
 
+BESIDE = """
+entrypoint: main
+templates:
+- name: main
+  steps:
+  - - {name: a, template: t, arguments: {parameters: [{name: key, value: a}]}}
+    - {name: b, template: t, arguments: {parameters: [{name: key, value: b}]}}
+- name: t
+  inputs: {parameters: [{name: key}]}
+  container: {image: busybox, command: [work, "{{inputs.parameters.key}}"]}
+  outputs:
+    artifacts:
+    - {name: out, path: /out, archive: {none: {}}, plugin: {name: rclone, key: "far:{{inputs.parameters.key}}"}}
+"""
+
+
+def test_a_pod_that_ends_well_while_it_is_killed_leaves_nothing_when_its_outputs_are_saved(tmp_path: Path) -> None:
+    """Its node was still pending and is given up; its run, which waited for outputs of another one, is closed by then."""
+    told = asyncio.Event()
+
+    def well_of(key: str) -> PodEnd:
+        out = tmp_path / key
+        out.write_bytes(b"result")
+        made = CollectedArtifact(name="out", source=str(out), size_bytes=6)
+        return PodEnd(key=key, exit_code=0, started_at=1.0, finished_at=2.0, artifacts=(made,))
+
+    class EndsWell(FakeExecutor):
+        async def start(self, pod: Pod) -> None:
+            await super().start(pod)
+            if pod.command[-1] == "b":
+                await told.wait()
+
+        async def terminate(self, key: str, grace_s: float | None = None) -> None:
+            del grace_s
+            self.finish(key, end=well_of(key))
+
+    async def scenario() -> None:
+        world = World(tmp_path, None)
+        world.make_executor = EndsWell
+        gates = {key: asyncio.Event() for key in "ab"}
+        for key, gate in gates.items():
+            world.far.script(ObjectRef(remote="far", path=key), Script(gate=gate))
+        async with world.engine(max_pods=2) as engine:
+            row = await engine.create(workflow(BESIDE))
+            await pods(world, 2)
+            first, second = (next(key for key, pod in world.machine.pods.items() if pod.pod.command[-1] == name) for name in "ab")
+            world.executor.finish(first, end=well_of(first))
+            await until(lambda: len(world.far.seen.stored) == 1)
+            await engine.send(row.uid, ShutdownRequested(strategy="Terminate"))
+            told.set()
+            await until(lambda: len(world.far.seen.stored) == 2)
+            gates["a"].set()
+            await phase(engine, row.uid, "Failed")
+            assert list(world.machine.pods) == [second]
+            gates["b"].set()
+            await until(lambda: not world.machine.pods)
+
+    asyncio.run(scenario())
+
+
+async def until(true: Callable[[], bool]) -> None:
+    for _ in range(1000):
+        if true():
+            return
+        await asyncio.sleep(0.005)
+    raise AssertionError("it did not come to that")
+
+
 def test_a_start_ends_pods_of_runs_that_have_ended_and_withdraws_these(tmp_path: Path) -> None:
     async def scenario() -> None:
         world = World(tmp_path, well)

@@ -155,7 +155,7 @@ class Engine:
             images=images,
             owner=self._owner,
             config=config,
-            post=self._runs.post,
+            post=self._pod_told,
             note=self._runs.note,
         )
         self._timers = Timers(clock, lambda uid, key: self._runs.post(uid, TimerFired(key=key)))
@@ -582,6 +582,12 @@ class Engine:
             self._runs.post(uid, PodEnded(node_id=node_id, end=end))
         else:
             self._pods.ended_late(uid, node_id)
+
+    def _pod_told(self, uid: str, event: Event) -> None:
+        if uid in self._runs:
+            self._runs.post(uid, event)
+        elif isinstance(event, OutputsSaved):  # of a pod that was being killed when its run was closed
+            self._pods.forget(uid, event.node_id)
 
     def _task_failed(self, name: str, error: BaseException) -> None:
         _log.error("task failed", error, task=name)
