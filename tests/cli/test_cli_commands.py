@@ -425,7 +425,7 @@ def test_usage(jitflow: Jitflow, server: Stub) -> None:
     found = {
         "namespace": "ocean", "since": 1767225600.0, "until": 1767312000.0, "workflows": {"Succeeded": 1200, "Failed": 1},
         "pods": {}, "resources_duration": {"cpu": 7200, "memory": 30}, "near_bytes": 5, "fetched_bytes": 2_000_000,
-        "sent_bytes": 0,
+        "sent_bytes": 0, "spent": [],
     }  # fmt: skip
     answer(server, "GET /api/jit/v1/usage/ocean", found)
     said = jitflow("usage", "-n", "ocean", "--since", "7d")

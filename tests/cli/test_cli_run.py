@@ -254,6 +254,7 @@ ESTIMATE: dict[str, Any] = {
     "expected_s": 12.0, "on_demand_s": 20.0, "steps": 8, "timed": 5, "compute_s": 8.0,
     "compute_chain": ["wf.a", "wf.b"], "chain_s": 0.5, "transfer_chain": [f"wf.{n}" for n in range(9)], "too_large": False,
     "rows": [[f"far:{index}", index * 1000 or None, "absent", 2] for index in range(22)],
+    "money": {},
     "plans": [{
         "uid": "u1", "name": "soon", "reason": "soon: best of 9 plans that ended, in 800 simulated events", "makespan_s": 11.0,
         "steps": 8, "timed": 5, "chosen_at": 1000.0, "workflow": "wf",

@@ -61,7 +61,7 @@ class Live:
                 self.world.service,
                 Gate(TOKEN, tokens=tokens),
                 tokens=tokens,
-                extra=routes(self.world.service, self.world.jobs, self.world.files),
+                extra=routes(self.world.data, self.world.jobs, self.world.files),
             )
             config = uvicorn.Config(
                 application,

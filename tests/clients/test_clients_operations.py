@@ -119,7 +119,8 @@ def test_every_operation_has_a_method_and_every_method_an_operation() -> None:
 
 
 TWICE_IS_ONCE = frozenset({
-    "lint", "explain", "test", "stage", "pin", "unpin", "argo", "backfill", "pause", "resume", "cancel", "make_folder", "copy"
+    "lint", "explain", "test", "stage", "pin", "unpin", "argo", "backfill", "pause", "resume", "cancel", "make_folder", "copy",
+    "refresh_inventory",
 })  # fmt: skip
 """What may be sent again though it changes something: the second time changes nothing more."""
 

@@ -69,11 +69,9 @@ def set_(
     given = {key: value or None for key, value in map(_option, options)}
     asked = {key: given.pop(key) for key in Prices.__struct_fields__ if key in given}
     with connect(server) as client:
-        answer = client.data.remotes.get(name)
+        answer = client.data.remotes.change(name, given) if given else client.data.remotes.get(name)
         if asked:
             answer = client.data.remotes.price(name, _priced(answer.prices or Prices(), asked))
-        if given:
-            answer = client.data.remotes.change(name, given)
     if output is TableFormat.JSON:
         print_json(answer)
     say(f"remote {name} changed; try it with `jitflow remote test {name}`")
