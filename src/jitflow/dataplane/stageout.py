@@ -1,6 +1,7 @@
 """Outputs of ended steps: into the primary where they fit, and to their secondaries, with a promise that survives restarts."""
 
 import asyncio
+import os
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -78,19 +79,27 @@ class StageOut:
             if obligation.orphan and obligation.closed:
                 self._forget(obligation)
             for output in obligation.outputs:
-                if output.parked:
+                if self._was_let_go(output):
+                    output.parked = False
+                    self._let_go(obligation, output)
+                elif output.parked:
                     self._restore(obligation, output)
                 elif not output.is_closed:
                     output.error = ""
                     self._begin(obligation, output, None)
 
-    def _restore(self, obligation: Obligation, output: OutputDoc) -> None:
-        """An output was only in the primary when the server stopped."""
+    def _was_let_go(self, output: OutputDoc) -> bool:
+        """Return whether an output that only the primary had went just before a kill: its file goes before that is durable.
+
+        One that was on its way in still lies where the step left it.
+        """
         row = self._core.rows.get(output.ref)
-        if row is None or row.location != output.location:
-            output.parked, output.freed = False, True  # it was just let go
-            self._save(obligation)
-            return
+        if output.is_closed or (row is not None and row.location == output.location):
+            return False
+        return output.parked or (output.transient and bool(output.location) and not os.path.lexists(output.source))
+
+    def _restore(self, obligation: Obligation, output: OutputDoc) -> None:
+        """An output is only in the primary, as it was when the server stopped."""
         self._parked[output.ref] = (obligation, output)
         self._transients.keep(obligation.uid, output.ref)
         if obligation.orphan:
