@@ -31,6 +31,8 @@ _UNSEEN = Held(size_bytes=-1)
 _REMEMBER_EVERY_S = 60.0
 _ROWS_PER_S = 2000
 """The catalogue beside the replicas is written the more seldom the larger it is."""
+_FILES_PER_S = 50_000
+"""The first look at what is there begins the later the longer it takes."""
 _NAMED = 1000
 
 
@@ -140,9 +142,10 @@ class Reality:
     # -- now and then ------------------------------------------------------------------------------------------------------
 
     async def watch(self, every_s: float) -> None:
-        """Compare now and then, at once where only names were compared yet, and keep the catalogue beside the replicas."""
+        """Compare now and then, at the start where only names were compared yet, and keep the catalogue beside the replicas."""
         core = self._core
         slept = every_s if self._only_names else 0.0
+        await core.clock.sleep(len(core.rows) / _FILES_PER_S)  # a look at very many files does not delay the first answers
         while True:
             if slept >= every_s:
                 slept = 0.0
