@@ -4,6 +4,7 @@ from collections.abc import Coroutine, Iterable
 from pathlib import Path
 from typing import Any
 
+from benchmark.simulate.far import LEFT
 from benchmark.simulate.files import read_tree, used_bytes
 from benchmark.simulate.pods import Machine
 from benchmark.simulate.world import World
@@ -43,7 +44,7 @@ class WatchedPrimary(PrimaryDirectory):
 
     def _place(self, source: Path, location: str) -> None:
         for name, data in read_tree(source).items():
-            if not data.startswith((b"made ", b"seed ")):
+            if not data.startswith((b"made ", b"seed ", LEFT)):
                 self._world.never(f"{location}/{name} is not whole: {data[:40]!r}")
         super()._place(source, location)
         self._world.tell(f"placed {location}")

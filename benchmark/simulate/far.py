@@ -30,6 +30,8 @@ from jitflow.ports.storage import Progress
 
 PIECES = 3
 STALL_S = 5.0
+LEFT = b"LEFT"
+"""What an upload leaves that has failed at its end; nobody has written it."""
 
 
 class Blob(Struct, frozen=True, kw_only=True):
@@ -256,7 +258,7 @@ class SimStorage:
             self._world.never(f"{source} changed while it was sent to {ref}")
         wrong = self._world.plan.takes("wrong bytes", self._world.now)
         for path, (data, size) in files.items():
-            self._stores.put(ObjectRef(remote=ref.remote, path=path), b"WRONG" if wrong else data, size)
+            self._stores.put(ObjectRef(remote=ref.remote, path=path), LEFT if wrong else data, size)
         if wrong is not None:
             self._world.injected["wrong bytes"] += 1
             raise Corrupt(f"{ref}: the store has something else")

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
+from benchmark.simulate.far import LEFT
 from benchmark.simulate.files import read_tree, write_file
 from benchmark.simulate.world import Life, World
 from jitflow.model.pods import CollectedArtifact, LogLine, Pod, PodEnd, PodKey, PodNews
@@ -98,6 +99,8 @@ class Machine:
             one.reads[item.name] = read_tree(Path(item.source))
             if not one.reads[item.name]:
                 world.never(f"pod {pod.key}: its input {item.name} is not there: {item.source}")
+            if any(data.startswith(LEFT) for data in one.reads[item.name].values()):
+                world.never(f"pod {pod.key}: its input {item.name} is what a failed upload has left")
             self.reading[item.source] = self.reading.get(item.source, 0) + 1
         work = work_of(pod)
         if work is not None:

@@ -265,6 +265,74 @@ def test_a_step_whose_outputs_are_gone_can_be_run_again(tmp_path: Path) -> None:
     asyncio.run(scenario())
 
 
+HANDED_ON = """
+entrypoint: main
+templates:
+- name: main
+  dag:
+    tasks:
+    - {name: first, template: writes}
+    - name: second
+      template: reads
+      dependencies: [first]
+      arguments: {artifacts: [{name: in, from: "{{tasks.first.outputs.artifacts.out}}"}]}
+- name: writes
+  container: {image: busybox, command: [writes]}
+  outputs: {artifacts: [{name: out, path: /out, archive: {none: {}}, plugin: {name: rclone, key: "far:out"}}]}
+- name: reads
+  inputs:
+    artifacts:
+    - {name: in, path: /in}
+    - {name: other, path: /other, plugin: {name: rclone, key: "far:other"}}
+  container: {image: busybox, command: [reads]}
+"""
+
+
+def test_what_an_older_run_left_is_not_read_in_place_of_an_output_that_is_lost(tmp_path: Path) -> None:
+    """The machine with the output is gone, and the step that waited to read it finds another object of that name far away."""
+    read: list[bytes] = []
+
+    def script(pod: Pod) -> ScriptedEnd:
+        if pod.command[-1] == "reads":
+            read.extend(Path(item.source).read_bytes() for item in pod.inputs if item.name == "in")
+            return ScriptedEnd()
+        (tmp_path / "out").write_bytes(b"result")
+        made = CollectedArtifact(name="out", source=str(tmp_path / "out"), size_bytes=6)
+        return ScriptedEnd(end=PodEnd(key=pod.key, exit_code=0, started_at=1.0, finished_at=2.0, artifacts=(made,)))
+
+    async def scenario() -> None:
+        world = World(tmp_path, script)
+        out, other = (ObjectRef(remote="far", path=path) for path in ("out", "other"))
+        world.far.put(out, b"what an older run wrote")
+        world.far.put(other, b"other")
+        for ref in (out, other):
+            world.far.script(ref, Script(gate=asyncio.Event()))
+        async with world.engine() as engine:
+            row = await engine.create(workflow(HANDED_ON))
+            await until(lambda: bool(world.far.seen.stored))
+            await until(lambda: "first" in text_of(engine, row.uid) and "second" in text_of(engine, row.uid))
+        for ref in (out, other):
+            world.far.script(ref, None)
+        world.machine.pods.clear()
+        for kind in ("stageout", "lease", "replica"):
+            world.store._documents.pop(kind, None)
+        async with world.engine() as engine:
+            failed = await phase(engine, row.uid, "Failed", "Error")
+            assert "input far:out: it was written on a machine that is gone" in text(failed)
+            assert not read
+            await engine.send(row.uid, RetryRequested())
+            await phase(engine, row.uid, "Succeeded")
+        assert read == [b"result"]
+
+    asyncio.run(scenario())
+
+
+def text_of(engine: Engine, uid: str) -> str:
+    """Return the names of a run's nodes."""
+    run = engine._runs.get(uid)
+    return " ".join(node.name for node in run.state.nodes.values()) if run is not None else ""
+
+
 BESIDE = """
 entrypoint: main
 templates:

@@ -128,9 +128,9 @@ class Run:
         node = self.node(name)
         return self.send(PodEnded(node_id=node.id, end=pod_end(node.id, exit_code, self.now, **end)))
 
-    def save(self, name: str, error: str = "") -> machine.Decision:
+    def save(self, name: str, error: str = "", *, lost: bool = False) -> machine.Decision:
         """Say that a node's outputs are far away."""
-        return self.send(OutputsSaved(node_id=self.node(name).id, error=error))
+        return self.send(OutputsSaved(node_id=self.node(name).id, error=error, lost=lost))
 
     def fire_next(self) -> bool:
         """Move time to the next timer and fire it."""

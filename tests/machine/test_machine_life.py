@@ -554,6 +554,20 @@ def test_an_output_that_cannot_be_saved_omits_tasks_that_have_not_started() -> N
     assert run.state.run.phase == "Error"
 
 
+def test_an_output_that_is_lost_is_handed_to_nobody_any_more() -> None:
+    use = "{name: use, template: use, arguments: {artifacts: [{name: in, from: '{{steps.make.outputs.artifacts.out}}'}]}}"
+    make = "{name: make, template: make, continueOn: {error: true}}"
+    phases: list[str] = []
+    for lost in (False, True):
+        idle = "- {name: idle, container: {image: busybox}}\n"
+        run = steps_of_data(idle + f"- {{name: main, steps: [[{make}], [{{name: other, template: idle}}], [{use}]]}}")
+        run.save("wf[0].make", error="its machine is gone", lost=lost)
+        run.end("wf[1].other")
+        phases.append(run.phase("wf[2].use"))
+    assert phases == ["Pending", "Error"]
+    assert "make" in run.node("wf[2].use").message
+
+
 def test_an_output_that_cannot_be_saved_goes_up_through_ended_loops_and_attempts() -> None:
     again = (
         "- {name: again, retryStrategy: {limit: 1}, container: {image: busybox}, outputs: {artifacts: [{name: out, path: /o}]}}\n"

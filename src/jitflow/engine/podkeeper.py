@@ -13,6 +13,7 @@ import msgspec
 from jitflow.engine.addresses import address_of, pod_key
 from jitflow.engine.images import Images
 from jitflow.engine.locations import Locator
+from jitflow.engine.losses import Losses
 from jitflow.engine.pods import PodPlan, build_pod, plan_pod, step_id
 from jitflow.engine.readiness import commands_of, probes_of, until_ready
 from jitflow.engine.slots import Slots
@@ -121,6 +122,7 @@ class PodKeeper:
         self._news: dict[str, PodNews] = {}
         self._held: dict[str, asyncio.Event] = {}
         self._warned: set[tuple[str, str]] = set()
+        self._losses = Losses()
         self.outcomes = {"good": 0, "bad": 0, "refused": 0}
         """How many pods have ended how, since the start."""
         self.waited_s = 0.0
@@ -179,6 +181,8 @@ class PodKeeper:
         except Refused as error:
             self._post(uid, PodRefused(node_id=effect.node_id, message=str(error)))
             return
+        if not ended and self._has_lost(uid, plan):
+            return
         self._warn_of_image(uid, plan)
         pod = _LivePod(uid=uid, node_id=effect.node_id, plan=plan, phase=PodPhase.DATA, asked_at=self._clock.now())
         self._pods[key] = pod
@@ -199,6 +203,19 @@ class PodKeeper:
             self._dataplane.acquire(uid, plan.step)
         else:
             self._slots.request(key, lambda: self._dataplane.acquire(uid, plan.step), pod.priority)
+
+    def _has_lost(self, uid: str, plan: PodPlan) -> bool:
+        """Refuse a pod that would read something else for what another node has written; return whether it was refused."""
+        runs = pod_key(uid, plan.launch.node_id) in self._known  # and reads what was there
+        lost = None if runs else self._losses.among(uid, (ref for _, ref in plan.inputs))
+        if lost is None:
+            self._losses.write(uid, (ref for _, ref in plan.outputs))
+            return False
+        message = (
+            f"input {lost}: it was written on a machine that is gone, or removed there before it was saved; retry the workflow"
+        )
+        self._post(uid, PodRefused(node_id=plan.launch.node_id, message=message))
+        return True
 
     def kill(self, uid: str, effect: KillPod) -> None:
         """End the node's pod, or take it out of the queues if it does not run yet."""
@@ -255,6 +272,7 @@ class PodKeeper:
         pod.phase = PodPhase.SAVING
         self.outcomes["good" if good else "bad"] += 1
         outputs = _collected(pod.plan, end)
+        self._losses.write(uid, (ref for _, ref in pod.plan.outputs))
         self._dataplane.release(pod.plan.step.id, outputs, good=good)
         if not outputs:
             self._saved(uid, node_id, key, "")
@@ -263,8 +281,9 @@ class PodKeeper:
         """What an ended pod has written is not there any more: it holds nothing, and the node may be run again."""
         key = pod_key(uid, node_id)
         if (pod := self._pods.get(key)) is not None:
+            self._losses.lose(uid, (ref for _, ref in pod.plan.outputs))
             self._drop(key, pod)
-        self._post(uid, OutputsSaved(node_id=node_id, error=error))
+        self._post(uid, OutputsSaved(node_id=node_id, error=error, lost=True))
 
     def ended_late(self, uid: str, node_id: str) -> None:
         """A pod of a run that is closed already has ended (it was being killed): give back what it held."""
@@ -294,6 +313,7 @@ class PodKeeper:
     def close_run(self, uid: str, *, good: bool) -> None:
         """A run has ended: its future is withdrawn. `good`: it has succeeded."""
         self._warned = {entry for entry in self._warned if entry[0] != uid}
+        self._losses.close(uid)
         self._dataplane.withdraw(uid, good=good)
 
     def _leased(self, key: str, pod: _LivePod, lease: Lease) -> None:

@@ -90,7 +90,7 @@ def _pod_event(turn: Turn, node: Node, event: NodeEvent) -> None:
         case PodRefused() if lives:
             pods.refused(turn, node, event.message)
         case OutputsSaved() if node.saving:
-            leavings.saved(turn, node, event.error)
+            leavings.saved(turn, node, event.error, lost=event.lost)
         case _:
             pass  # late or repeated
 

@@ -53,12 +53,18 @@ def _late_problem(turn: Turn, node: Node, problem: str) -> None:
     turn.note("WorkflowNodeError", f"outputs of {node.name}: {problem}", kind="Warning", node_id=node.id)
 
 
-def saved(turn: Turn, node: Node, error: str) -> None:
-    """The outputs are proven far away; or they cannot be: the node fails after all, with all above it up to one that runs."""
+def saved(turn: Turn, node: Node, error: str, *, lost: bool = False) -> None:
+    """The outputs are proven far away; or they cannot be: the node fails after all, with all above it up to one that runs.
+
+    Where they are `lost`, the node has them no more: whatever lies under their names far away, no step is to take it for them.
+    """
     turn.saving -= 1
     turn.close(node.id)
     late = awaits_end(turn.program, node)
-    node = turn.put(changed(node, saving=False))
+    outputs = node.outputs
+    if lost and outputs is not None:
+        outputs = msgspec.structs.replace(outputs, artifacts=())
+    node = turn.put(changed(node, saving=False, outputs=outputs))
     if error and late:
         _late_problem(turn, node, error)
     elif error:

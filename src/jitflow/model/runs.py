@@ -63,10 +63,11 @@ class PodRefused(Event, frozen=True, kw_only=True):
 
 
 class OutputsSaved(Event, frozen=True, kw_only=True):
-    """A node's output artifacts are proven at their secondaries; `error` says which could not be."""
+    """A node's output artifacts are proven at their secondaries; `error` says which could not be. `lost`: they are nowhere."""
 
     node_id: str
     error: str = ""
+    lost: bool = False
 
 
 class TimerFired(Event, frozen=True, kw_only=True):
