@@ -343,3 +343,15 @@ def test_a_lease_that_is_never_returned_expires_after_its_workflow(tmp_path: Pat
         await kit.until(lambda: kit.plane.fill().pinned_bytes == 0)
 
     going(tmp_path, 300, story)
+
+
+def test_a_lease_that_is_never_returned_expires_though_the_clock_is_set_back(tmp_path: Path) -> None:
+    async def story(kit: Kit) -> None:
+        a = kit.far.put("a", 100)
+        kit.plane.acquire("w", a_step("s", a))
+        await kit.until(lambda: kit.lease("s"))
+        kit.plane.withdraw("w")
+        kit.clock.time -= 3600
+        await kit.until(lambda: kit.plane.fill().pinned_bytes == 0)
+
+    going(tmp_path, 300, story)

@@ -21,7 +21,6 @@ from jitflow.ports.store import StateStore
 log = logging.getLogger("jitflow.dataplane")
 
 _TELL_EVERY_S = 0.5
-_CLOCKS_DIFFER_S = 1.0
 _TELL_FIRST_S = 0.05
 """Who gets the lease sooner need not be told why it waits."""
 _TOLD_PER_ROUND = 100
@@ -42,8 +41,9 @@ class Leases:
         self._told: dict[StepId, tuple[float, str]] = {}
         self._delivering: set[StepId] = set()
         self._held: dict[StepId, LeaseDoc] = {}
-        self._restored: dict[StepId, float] = {}
-        """Of which nobody has spoken in this life, and until when somebody may."""
+        self._restored: dict[StepId, int] = {}
+        """Of which nobody has spoken since, by the number of the doubt (see `_expect`)."""
+        self._doubts = 0
         self._asking: list[StepId] = []
         self._telling = False
         self._told_last = 0
@@ -74,16 +74,15 @@ class Leases:
 
     def _expect(self, steps: Iterable[StepId], what: str) -> None:
         """Let steps be spoken of for a while, or else take back what they have."""
-        until = self._core.clock.now() + self._core.tuning.restored_lease_s
-        if expected := dict.fromkeys(steps, until):
-            self._restored |= expected
-            self._core.owner.start(self._expire(), what)
+        if expected := list(steps):
+            self._doubts += 1
+            self._restored |= dict.fromkeys(expected, self._doubts)
+            self._core.owner.start(self._expire(self._doubts), what)
 
-    async def _expire(self) -> None:
-        """Take back, after a while, the leases of which nobody speaks any more."""
+    async def _expire(self, doubt: int) -> None:
+        """Take back, after a while, the leases of which nobody has spoken. The clock is not asked: it may be set back."""
         await self._core.clock.sleep(self._core.tuning.restored_lease_s)
-        now = self._core.clock.now() + _CLOCKS_DIFFER_S
-        for step in sorted(step for step, until in self._restored.items() if until <= now):
+        for step in sorted(step for step, last in self._restored.items() if last == doubt):
             self.returned(step)
             self._core.planner.ended(step)
         self._core.pump()
