@@ -349,8 +349,12 @@ templates:
 """
 
 
-def test_a_pod_that_ends_well_while_it_is_killed_leaves_nothing_when_its_outputs_are_saved(tmp_path: Path) -> None:
-    """Its node was still pending and is given up; its run, which waited for outputs of another one, is closed by then."""
+@pytest.mark.parametrize("retried", [False, True])
+def test_a_pod_that_ends_well_while_it_is_killed_leaves_nothing_when_its_outputs_are_saved(tmp_path: Path, retried: bool) -> None:
+    """Its node was still pending and is given up; its run, which waited for outputs of another one, is closed by then.
+
+    One who retries the run meanwhile waits until the pod is gone, and the node gets another one.
+    """
     told = asyncio.Event()
 
     def well_of(key: str) -> PodEnd:
@@ -387,8 +391,19 @@ def test_a_pod_that_ends_well_while_it_is_killed_leaves_nothing_when_its_outputs
             gates["a"].set()
             await phase(engine, row.uid, "Failed")
             assert list(world.machine.pods) == [second]
+            if not retried:
+                gates["b"].set()
+                await until(lambda: not world.machine.pods)
+                return
+            again = asyncio.create_task(engine.send(row.uid, RetryRequested()))  # noqa: TID251 - awaited below
+            await asyncio.sleep(0.1)
+            assert not again.done()
             gates["b"].set()
-            await until(lambda: not world.machine.pods)
+            await again
+            await pods(world, 1)
+            assert world.machine.started[second] == 2
+            world.executor.finish(second, end=well_of(second))
+            await phase(engine, row.uid, "Succeeded")
 
     asyncio.run(scenario())
 

@@ -60,6 +60,8 @@ MAX_EVENTS = 10_000
 
 _END_PATIENCE_S = 10.0
 _END_LOOK_S = 0.02
+_RETRY_PATIENCE_S = 30.0
+"""So long a retry waits for the pods of the attempt before."""
 """A start waits so long for ends that are known to have been, and looks so often."""
 
 _log = logger("engine")
@@ -377,10 +379,10 @@ class Engine:
         Raises:
             Refused: there is no such run (code `not_found`), or it cannot take the event now.
         """
-        run = await self._runs.find(uid)
-        refusal = machine.refusal(run.state, event)
-        if refusal:
-            raise Refused(refusal)
+        run = await self._taking(uid, event)
+        if isinstance(event, RetryRequested) and self._pods.lingers(uid):
+            await self._let_pods_go(uid)
+            run = await self._taking(uid, event)
         self._deletion.forget_end(uid)
         run = self._runs.hold(run)
         if not run.row.live:  # it comes back from the archive
@@ -392,6 +394,22 @@ class Engine:
         await self._runs.deliver(run, event)
         if isinstance(event, RetryRequested):
             self._lookahead.announce(run)
+
+    async def _taking(self, uid: str, event: Event) -> LiveRun:
+        """Return a run that can take an event."""
+        run = await self._runs.find(uid)
+        refusal = machine.refusal(run.state, event)
+        if refusal:
+            raise Refused(refusal)
+        return run
+
+    async def _let_pods_go(self, uid: str) -> None:
+        """Wait until pods of a run that has ended are gone: the same nodes are to have pods of the same names again."""
+        for _ in range(int(_RETRY_PATIENCE_S / _END_LOOK_S)):
+            if not self._pods.lingers(uid):
+                return
+            await self._clock.sleep(_END_LOOK_S)
+        raise Refused("pods of the workflow still end, or their outputs are being sent; retry it a little later", code="conflict")
 
     def _has_place_again(self, run: LiveRun) -> bool:
         """Ask for a place for a finished run: it goes on when others have ended, like one that is new."""

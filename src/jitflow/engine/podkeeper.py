@@ -123,6 +123,7 @@ class PodKeeper:
         self._held: dict[str, asyncio.Event] = {}
         self._warned: set[tuple[str, str]] = set()
         self._losses = Losses()
+        self._forgetting: set[str] = set()
         self.outcomes = {"good": 0, "bad": 0, "refused": 0}
         """How many pods have ended how, since the start."""
         self.waited_s = 0.0
@@ -299,7 +300,18 @@ class PodKeeper:
         key = pod_key(uid, node_id)
         self._known.discard(key)
         self._news.pop(key, None)
-        self._owner.spawn(self._executor.forget(key), f"forget {key}")
+        self._forgetting.add(key)
+        self._owner.spawn(self._forget(key), f"forget {key}")
+
+    async def _forget(self, key: str) -> None:
+        try:
+            await self._executor.forget(key)
+        finally:
+            self._forgetting.discard(key)
+
+    def lingers(self, uid: str) -> bool:
+        """Return whether a pod of a run is still on its way out: it is being killed, its outputs are saved, or it is removed."""
+        return any(pod.uid == uid for pod in self._pods.values()) or any(key.startswith(f"{uid}.") for key in self._forgetting)
 
     def hold_back(self, uid: str) -> None:
         """Start no pod of a run until `let_go`: something that they need is being made."""
