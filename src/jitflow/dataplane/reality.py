@@ -16,6 +16,7 @@ from jitflow.dataplane.core import Core
 from jitflow.dataplane.lookups import stat_all
 from jitflow.dataplane.pins import Pins
 from jitflow.dataplane.primary import same
+from jitflow.model.collector import collector_paused
 from jitflow.model.data import ObjectInfo, ObjectRef, Replica, ReplicaState, WorkflowUid
 from jitflow.model.reports import PrimaryCheck
 from jitflow.ports.errors import PortError
@@ -60,7 +61,8 @@ class Reality:
         time: nobody gets a file that is not what it was in any case, and `watch` begins with a look at all of them.
         """
         core = self._core
-        unknown, strangers = await self._absent(await self._read(store))
+        with collector_paused():
+            unknown, strangers = await self._absent(await self._read(store))
         if not core.rows and unknown:
             unknown = await self._found_again(unknown, strangers)
         for location in unknown:

@@ -6,9 +6,6 @@ Aliases are shared, not copied; who walks a tree counts what it visits.
 
 from __future__ import annotations
 
-import gc
-from collections.abc import Generator
-from contextlib import contextmanager
 from typing import Any, Final, cast
 
 import yaml
@@ -16,6 +13,7 @@ from yaml import events
 from yaml.reader import ReaderError
 
 from jitflow.expr.spots import spot
+from jitflow.model.collector import collector_paused
 from jitflow.model.problems import Place, Problem, Refused
 from jitflow.spec._pure_parser import Parser as _PureParser
 from jitflow.spec._scalars import Scalar, resolve
@@ -101,18 +99,6 @@ def key_text(key: Node) -> str:
     return str(value)
 
 
-@contextmanager
-def _collector_paused() -> Generator[None]:
-    """Keep the garbage collector from walking a million new nodes again and again: they are no garbage."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
-
-
 def _parser_class() -> type[Any]:
     """Return libyaml's parser, or PyYAML's own where PyYAML was built without it."""
     return getattr(getattr(yaml, "cyaml", None), "CParser", _PureParser)
@@ -140,7 +126,7 @@ def parse(text: str, source: str = "") -> list[Node]:
             )
         )
     try:
-        with _collector_paused():
+        with collector_paused():
             return _Assembler(text, source).run()
     except yaml.YAMLError as error:
         raise Refused(_syntax_problem(error, text, source)) from error
