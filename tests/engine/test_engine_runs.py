@@ -199,6 +199,12 @@ templates:
 """
 
 
+def wrote(out: Path, key: str) -> PodEnd:
+    """Return the good end of a pod that has left the six bytes of `out`."""
+    made = CollectedArtifact(name="out", source=str(out), size_bytes=6)
+    return PodEnd(key=key, exit_code=0, started_at=1.0, finished_at=2.0, artifacts=(made,))
+
+
 class LateExecutor(FakeExecutor):
     """Tells the ends of an earlier life only after a while, as one whose pods' sandboxes are still being taken down."""
 
@@ -211,8 +217,7 @@ def test_what_a_pod_wrote_is_saved_though_its_end_is_told_late_after_a_restart(t
     (tmp_path / "out").write_bytes(b"result")
 
     def script(pod: Pod) -> ScriptedEnd:
-        made = CollectedArtifact(name="out", source=str(tmp_path / "out"), size_bytes=6)
-        return ScriptedEnd(end=PodEnd(key=pod.key, exit_code=0, started_at=1.0, finished_at=2.0, artifacts=(made,)))
+        return ScriptedEnd(end=wrote(tmp_path / "out", pod.key))
 
     async def scenario() -> None:
         world = World(tmp_path, script)
@@ -239,8 +244,7 @@ def test_a_step_whose_outputs_are_gone_can_be_run_again(tmp_path: Path) -> None:
     (tmp_path / "out").write_bytes(b"result")
 
     def script(pod: Pod) -> ScriptedEnd:
-        made = CollectedArtifact(name="out", source=str(tmp_path / "out"), size_bytes=6)
-        return ScriptedEnd(end=PodEnd(key=pod.key, exit_code=0, started_at=1.0, finished_at=2.0, artifacts=(made,)))
+        return ScriptedEnd(end=wrote(tmp_path / "out", pod.key))
 
     async def scenario() -> None:
         world = World(tmp_path, script)
@@ -297,8 +301,7 @@ def test_what_an_older_run_left_is_not_read_in_place_of_an_output_that_is_lost(t
             read.extend(Path(item.source).read_bytes() for item in pod.inputs if item.name == "in")
             return ScriptedEnd()
         (tmp_path / "out").write_bytes(b"result")
-        made = CollectedArtifact(name="out", source=str(tmp_path / "out"), size_bytes=6)
-        return ScriptedEnd(end=PodEnd(key=pod.key, exit_code=0, started_at=1.0, finished_at=2.0, artifacts=(made,)))
+        return ScriptedEnd(end=wrote(tmp_path / "out", pod.key))
 
     async def scenario() -> None:
         world = World(tmp_path, script)
@@ -360,8 +363,7 @@ def test_a_pod_that_ends_well_while_it_is_killed_leaves_nothing_when_its_outputs
     def well_of(key: str) -> PodEnd:
         out = tmp_path / key
         out.write_bytes(b"result")
-        made = CollectedArtifact(name="out", source=str(out), size_bytes=6)
-        return PodEnd(key=key, exit_code=0, started_at=1.0, finished_at=2.0, artifacts=(made,))
+        return wrote(out, key)
 
     class EndsWell(FakeExecutor):
         async def start(self, pod: Pod) -> None:

@@ -3,10 +3,10 @@
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from itertools import islice
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from jitflow.datalink.channel import Channel, SessionEnded
 from jitflow.datalink.mirror import Mirror
@@ -15,6 +15,8 @@ from jitflow.ports import datalink as link
 from jitflow.ports.clock import Clock
 from jitflow.ports.errors import AccessRefused, Busy, PortError, Retryable, Unreachable
 from jitflow.telemetry import logger
+
+_T = TypeVar("_T")
 
 _FIRST_WAIT_S: Final = 0.1
 _LONGEST_WAIT_S: Final = 2.0
@@ -201,24 +203,15 @@ class Session:
         self._found()
 
     async def _send(self) -> None:
-        wait_s = _FIRST_WAIT_S
         while True:
             self._wake.clear()
             if not self._outbox:
                 await self._wake.wait()
             commands = tuple(islice(self._outbox, _AT_ONCE))
-            try:
-                batch = link.Batch(first=self._first, commands=commands)
-                taken: link.Taken = await self._channel.post(f"/sessions/{self._id}/commands", batch, link.Taken)
-            except SessionEnded:
-                raise
-            except (Refused, PortError) as error:
-                self._lost(str(error))
-                await self._clock.sleep(wait_s)
-                wait_s = min(2 * wait_s, _LONGEST_WAIT_S)
-                continue
-            wait_s = _FIRST_WAIT_S
-            self._found()
+            batch = link.Batch(first=self._first, commands=commands)
+            taken = await self._insist(
+                lambda batch=batch: self._channel.post(f"/sessions/{self._id}/commands", batch, link.Taken)
+            )
             done = commands[: taken.last + 1 - self._first]
             for _ in done:
                 self._outbox.popleft()
@@ -228,25 +221,37 @@ class Session:
             self._moved.clear()
 
     async def _listen(self) -> None:
+        while True:
+            heard = await self._insist(self._hear)
+            for one in heard.sayings:
+                if one.number > self._after:
+                    self._after = one.number
+                    self._on_saying(one.saying)
+
+    async def _hear(self) -> link.Heard:
+        query = {"after": str(self._after), "wait": "0" if self.away else str(int(link.LISTEN_S))}
+        path = f"/sessions/{self._id}/sayings"
+        return await self._channel.get(path, query, link.Heard, within_s=link.LISTEN_S + _MARGIN_S)
+
+    async def _insist(self, ask: Callable[[], Awaitable[_T]]) -> _T:
+        """Ask until there is an answer; meanwhile the service is away.
+
+        Raises:
+            SessionEnded: the service knows nothing of this session.
+        """
         wait_s = _FIRST_WAIT_S
         while True:
-            path = f"/sessions/{self._id}/sayings"
-            query = {"after": str(self._after), "wait": "0" if self.away else str(int(link.LISTEN_S))}
             try:
-                heard: link.Heard = await self._channel.get(path, query, link.Heard, within_s=link.LISTEN_S + _MARGIN_S)
+                answer = await ask()
             except SessionEnded:
                 raise
             except (Refused, PortError) as error:
                 self._lost(str(error))
                 await self._clock.sleep(wait_s)
                 wait_s = min(2 * wait_s, _LONGEST_WAIT_S)
-                continue
-            wait_s = _FIRST_WAIT_S
-            self._found()
-            for one in heard.sayings:
-                if one.number > self._after:
-                    self._after = one.number
-                    self._on_saying(one.saying)
+            else:
+                self._found()
+                return answer
 
     def _lost(self, why: str) -> None:
         was, self.away = self.away, why
