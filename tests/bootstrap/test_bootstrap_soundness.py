@@ -2,6 +2,7 @@
 
 import asyncio
 import sqlite3
+import zlib
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ from jitflow.dataplane.primary import look
 from jitflow.engine.run import Turn
 from jitflow.model import argo
 from jitflow.model.data import FutureStep, ObjectRef, Replica, ReplicaState
+from jitflow.model.jobs import JobFile
 from jitflow.model.objects import NO_OBJECTS
 from jitflow.model.pods import PodEnd
 from jitflow.model.runs import Event, LaunchPod, Note, PodEnded, PodStarted, WorkflowStarted
@@ -135,6 +137,7 @@ async def plant_runs(store: StateStore) -> None:
     await change("misnamed", nodes=(("zzz", body),))
 
 
+PAGE = zlib.compress(msgspec.msgpack.encode([JobFile(path="a", action="copy", state="done")]))
 DOCUMENTS: list[tuple[str, str, bytes, str, bool]] = [
     ("token", "t", b"?", "document token t: it cannot be read", True),
     ("outbox", "hook/1", b"?", "document outbox hook/1: it cannot be read", True),
@@ -147,6 +150,11 @@ DOCUMENTS: list[tuple[str, str, bytes, str, bool]] = [
     ("expiry", "idle", b"?", "document expiry idle: it cannot be read", True),
     ("owned", "stranger", b"{}", "document owned stranger: it is about a workflow that is not there", True),
     ("artifact-gc", "stranger", b"1", "document artifact-gc stranger: it is about a workflow that is not there", True),
+    ("datalink", "joined", b"?", "document datalink joined: it cannot be read", True),
+    ("transfer-job", "t-torn", b"{", "document transfer-job t-torn: it cannot be read", True),
+    ("transfer-job-files", "t-torn/000000", b"?", "document transfer-job-files t-torn/000000: it cannot be read", True),
+    ("transfer-job-files", "t-gone/000000", PAGE, "it is about a transfer job that is not there", True),
+    ("provenance", "idle/n.r", b"?", "document provenance idle/n.r: it cannot be read", True),
     ("set-aside-run", "gone", b"", "a repair was cut off before it had written it again", True),
 ]
 
@@ -376,6 +384,32 @@ def test_a_sound_state_is_clean_and_nothing_is_mended(tmp_path: Path, monkeypatc
     assert not moving.verify("").problems
     done = moving.repair("")
     assert (done.mended, done.left) == ([], [])
+
+
+def test_what_a_control_side_elsewhere_holds_is_left_alone_by_its_data_side(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = tmp_path / "home"
+    url = url_of(home / "state.db")
+    set_up(home, url, monkeypatch)
+    held = records.LeaseDoc(uid="there", step=FutureStep(id="there/step", inputs=(), outputs=()))
+    _run(
+        url,
+        lambda store: store.put(records.LEASE, [("there/step", records.encode(held))]),
+        lambda store: store.put(records.OWNER, [("there", b"default")]),
+    )
+    assert len(moving.verify("").problems) == 2, "without a control side nobody needs them"
+    _run(url, lambda store: store.put("datalink", [("serves", b"?")]))
+    (problem,) = moving.verify("").problems
+    assert "document datalink serves: it cannot be read" in problem
+    assert moving.repair("").left == []
+    assert moving.verify("").problems == []
+
+    async def look() -> tuple[Any, Any]:
+        async with open_store(url, reads_only=True) as store:
+            return await store.get(records.LEASE, "there/step"), await store.get("set-aside", "datalink/serves")
+
+    assert asyncio.run(look()) == (records.encode(held), b"?")
 
 
 def test_a_damaged_file_is_told(tmp_path: Path) -> None:

@@ -15,10 +15,12 @@ from jitflow.bootstrap.system import SystemClock
 from jitflow.control_api import make_data_app
 from jitflow.data_api import link_routes
 from jitflow.datalink import Channel, LinkedDataPlane, LinkedFar, LinkedView, LinkedWitness
-from jitflow.dataplane import LocalDataPlane, LocalView, PrimaryDirectory, Provenance, Tuning
+from jitflow.dataplane import LocalDataPlane, LocalView, PrimaryDirectory, Provenance, SpendingKeeper, Tuning
 from jitflow.engine.tasks import Owner
 from jitflow.model.data import ObjectRef
-from jitflow.ports.datalink import Known, RemoteSaid
+from jitflow.model.problems import Refused
+from jitflow.model.spending import Budget
+from jitflow.ports.datalink import Known, RemoteSaid, Resealed, Served
 from jitflow.ports.dataplane import DataEvent
 from jitflow.storage.daemon import RcloneDaemon
 from jitflow.storage.rclone_storage import RcloneStorage
@@ -39,8 +41,15 @@ class DataHost:
         self.store = MemoryStore()
         self.provenance: Provenance | None = None
         self.plane: LocalDataPlane | None = None
+        self.spending: SpendingKeeper | None = None
 
-    def make(self) -> LocalDataPlane:
+    def view(self) -> LocalView:
+        assert self.plane is not None
+        return LocalView(self.plane, self.spending)
+
+    async def make(self) -> LocalDataPlane:
+        self.spending = SpendingKeeper(self.store, SystemClock(), prices={}, budgets={"tight": Budget(moved_bytes=5)})
+        await self.spending.open()
         self.provenance = Provenance(self.store, checksums=True)
         self.provenance.open()
         primary = PrimaryDirectory(self.tmp / "primary", self.storage)
@@ -54,6 +63,7 @@ class DataHost:
             free_floor_bytes=0,
             tuning=Tuning(check_every_s=0, backoff_s=0.05),
             provenance=self.provenance,
+            spending=self.spending,
         )
         return self.plane
 
@@ -66,6 +76,8 @@ class DataHost:
         for task in tuple(self.plane._owner._tasks):
             task.cancel()
         await self.provenance.close()
+        if self.spending is not None:
+            await self.spending.close()
         await asyncio.sleep(0.01)
 
 
@@ -101,14 +113,14 @@ async def local_world(tmp: Path) -> AsyncIterator[DataPlaneWorld]:
 
         async def again() -> None:
             await host.kill()
-            world.plane = host.make()
-            world.view, world.witness = LocalView(world.plane), _witness(host)
+            world.plane = await host.make()
+            world.view, world.witness = host.view(), _witness(host)
             await world.plane.open(events.append)
 
-        plane = host.make()
+        plane = await host.make()
         world = DataPlaneWorld(
             plane=plane,
-            view=LocalView(plane),
+            view=host.view(),
             witness=_witness(host),
             reading=host.storage,
             far=FAR,
@@ -124,6 +136,8 @@ async def local_world(tmp: Path) -> AsyncIterator[DataPlaneWorld]:
         finally:
             await world.plane.close()
             await _witness(host).close()
+            if host.spending is not None:
+                await host.spending.close()
 
 
 def _witness(host: DataHost) -> Provenance:
@@ -143,15 +157,18 @@ class LinkServer:
         self.owner = Owner(print)
         self.link: DataLink | None = None
         self.known: list[Known] = []
+        self.served: list[Served] = []
+        self.refusal = ""
+        self.traced: list[tuple[str, str]] = []
         self.remotes = [RemoteSaid(name="far", type="local")]
         self._server: uvicorn.Server | None = None
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        plane = self.host.make()
+        plane = await self.host.make()
         self.link = DataLink(
             plane,
-            LocalView(plane),
+            self.host.view(),
             _witness(self.host),
             self.host.storage,
             remotes=lambda: self.remotes,
@@ -159,6 +176,9 @@ class LinkServer:
             near=self.host.tmp / "primary",
             hidden=[self.host.tmp / "hidden"],
             clock=SystemClock(),
+            keep=self._keep,
+            rotate=self._rotate,
+            traced=lambda uid, trace: self.traced.append((uid, trace)),
             spawn=self.owner.spawn,
         )
         await self.link.open()
@@ -169,6 +189,14 @@ class LinkServer:
         self._task = asyncio.get_running_loop().create_task(self._server.serve())
         while not self._server.started:
             await asyncio.sleep(0.005)
+
+    async def _keep(self, served: Served) -> None:
+        self.served.append(served)
+
+    async def _rotate(self) -> Resealed:
+        if self.refusal:
+            raise Refused(self.refusal)
+        return Resealed(resealed=2, old_key_removed=True)
 
     async def kill(self) -> None:
         """Cut all connections and end everything as a kill would."""

@@ -284,3 +284,47 @@ def test_what_holds_is_what_was_said_and_not_done_with() -> None:
 def test_addresses_that_cannot_be_used(url: str) -> None:
     with pytest.raises(ValueError, match="no address of a data service"):
         checked(url)
+
+
+def test_the_data_side_knows_whom_it_serves_and_of_which_traces_its_workflows_are(tmp_path: Path) -> None:
+    async def story(_: DataHost, server: LinkServer) -> None:
+        trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+        store = MemoryStore()
+        await store.put(link.DOCUMENTS, [(link.JOINED, b"?")])  # what is damaged is told anew
+        plane = plane_to(server, store, tmp_path)
+        await plane.load()
+        await plane.open(lambda _: None)
+        plane.belongs("w", "team", trace)
+        await plane.session.settled()
+        assert server.served == [link.Served(control="one", host="here")]
+        assert server.traced == [("w", trace)]
+        assert list(plane.remotes) == ["far"]
+        await server.kill()
+        await server.start()
+        await until(lambda: len(server.traced) == 2)
+        assert server.traced[1] == ("w", trace), "it is said again with all that holds"
+        again = plane_to(server, store, tmp_path)
+        await again.load()
+        assert list(again.remotes) == ["far"], "known before the data side is there"
+        await plane.close()
+
+    playing(tmp_path, story)
+
+
+def test_the_data_sides_key_is_changed_over_the_link_or_nothing_is(tmp_path: Path) -> None:
+    async def story(_: DataHost, server: LinkServer) -> None:
+        plane = plane_to(server, MemoryStore(), tmp_path)
+        await plane.open(lambda _: None)
+        assert await plane.rotate_key() == link.Resealed(resealed=2, old_key_removed=True)
+        server.refusal = "the key is in the environment variable K"
+        with pytest.raises(Refused, match="the data service keeps its key: the key is in the environment variable K"):
+            await plane.rotate_key()
+        await server.kill()
+        plane._patience_s = 0.1
+        with pytest.raises(Refused, match=r"the data service keeps its key: .*does not answer") as refusal:
+            await plane.rotate_key()
+        assert refusal.value.code == "unavailable"
+        await server.start()
+        await plane.close()
+
+    playing(tmp_path, story)

@@ -2,13 +2,13 @@
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from msgspec import Struct
 
-from jitflow.model.data import ObjectInfo, ObjectRef
+from jitflow.model.data import ObjectInfo, ObjectRef, WorkflowUid
 from jitflow.model.problems import Refused
 from jitflow.ports import datalink as link
 from jitflow.ports.clock import Clock
@@ -54,6 +54,9 @@ class DataLink:
         near: Path,
         hidden: Sequence[Path],
         clock: Clock,
+        keep: Callable[[link.Served], Awaitable[None]],
+        rotate: Callable[[], Awaitable[link.Resealed]],
+        traced: Callable[[WorkflowUid, str], None] = lambda _uid, _trace: None,
         spawn: Callable[[Coroutine[Any, Any, Any], str], Any],
     ) -> None:
         """Hold the parts.
@@ -68,6 +71,9 @@ class DataLink:
             near: the directory in which pods find their inputs.
             hidden: directories that no pod may see.
             clock: time.
+            keep: writes down who has joined; durable when it returns.
+            rotate: gives what is stored sealed here a new key.
+            traced: told of each workflow which request made it (see `DataPlane.belongs`).
             spawn: lets work go on beside requests.
         """
         self._plane = plane
@@ -79,6 +85,9 @@ class DataLink:
         self._near = near
         self._hidden = tuple(str(one) for one in hidden)
         self._clock = clock
+        self._keep = keep
+        self._rotate = rotate
+        self._traced = traced
         self._spawn = spawn
         self._session: _Session | None = None
         self._ending = False
@@ -134,6 +143,7 @@ class DataLink:
                 f"the data service does not see the control service's file {wish.probe}: outputs of pods are handed over as "
                 "files; let both see the control service's home under the same path (one machine, or a shared file system)"
             )
+        await self._keep(link.Served(control=wish.control, host=wish.host))
         if old is not None:
             old.news.set()
         self._session = session = _Session(
@@ -181,8 +191,9 @@ class DataLink:
         match command:
             case link.Known():
                 self._know(command)
-            case link.Belongs(uid=uid, namespace=namespace):
-                plane.belongs(uid, namespace)
+            case link.Belongs(uid=uid, namespace=namespace, trace=trace):
+                plane.belongs(uid, namespace, trace)
+                self._traced(uid, trace)
             case link.Announce(uid=uid, steps=steps):
                 plane.announce(uid, steps, open_ended=command.open_ended, priority=command.priority)
             case link.Acquire(uid=uid, step=step):
@@ -254,6 +265,8 @@ class DataLink:
                 return await self._plane.discard(ref)
             case link.StatOf(ref=ref):
                 return await self._far.stat(ref)
+            case link.RotateKey():
+                return await self._rotate()
             case link.RemotesNow():
                 return tuple(self._remotes())
             case _:
@@ -275,6 +288,8 @@ class DataLink:
                 return tuple((await view.replicas_of(refs)).values())
             case link.WhereaboutsOf(ref=ref):
                 return await view.whereabouts(ref)
+            case link.SpentOf(namespace=namespace, since=since, until=until):
+                return tuple(await view.spent(namespace, since=since, until=until))
             case link.SeenOf(uid=uid):
                 return await self._witness.of(uid)
             case _:

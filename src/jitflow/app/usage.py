@@ -24,7 +24,6 @@ from jitflow.model.usage import Usage
 from jitflow.ports.clock import Clock
 from jitflow.ports.dataplane import DataView
 from jitflow.ports.errors import Retryable
-from jitflow.ports.spending import SpendingAdmin
 from jitflow.ports.store import RunRow, StateStore
 
 Spawn = Callable[[Coroutine[Any, Any, None], str], None]
@@ -96,10 +95,8 @@ class UsageKeeper:
         *,
         clock: Clock,
         spawn: Spawn,
-        spending: SpendingAdmin | None = None,
     ) -> None:
         """Hold the parts; `open` begins."""
-        self._spending = spending
         self._runs = runs
         self._engine = engine
         self._store = store
@@ -268,6 +265,7 @@ class UsageKeeper:
         going = (row for row in self._runs.newest(namespace) if row.finished_at is None and row.created_at <= end)
         for phase, count in Counter(row.phase or "Pending" for row in going).items():
             total.workflows[phase] = total.workflows.get(phase, 0) + count
+        spent, unknown = await self._spent(namespace, begin, end)
         return Usage(
             namespace=namespace,
             since=float(first * HOUR_S),
@@ -278,14 +276,17 @@ class UsageKeeper:
             near_bytes=total.near_bytes,
             fetched_bytes=total.fetched_bytes,
             sent_bytes=total.sent_bytes,
-            spent=self._spent(namespace, begin, end),
+            spent=spent,
+            spent_unknown=unknown,
         )
 
-    def _spent(self, namespace: str, begin: float, end: float) -> tuple[Spent, ...]:
-        if self._spending is None:
-            return ()
+    async def _spent(self, namespace: str, begin: float, end: float) -> tuple[tuple[Spent, ...], str]:
+        """Return what was spent, or why that cannot be told now."""
         first, last = (datetime.fromtimestamp(moment, UTC).date().isoformat() for moment in (begin, end))
-        return tuple(self._spending.spent(namespace=namespace, since=first, until=last))
+        try:
+            return tuple(await self._view.spent(namespace, since=first, until=last)), ""
+        except Retryable as error:
+            return (), str(error)
 
 
 def _ended_at(node: argo.NodeStatus) -> float:

@@ -1,7 +1,7 @@
 """The data side in this process: the rclones, the remotes, the primary, transfer jobs and files, put together."""
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from jitflow.bootstrap.places import ARTIFACTS
 from jitflow.bootstrap.rclones import lanes_of
 from jitflow.bootstrap.remotes import Registry, configured
 from jitflow.bootstrap.system import RandomIds, SystemClock
+from jitflow.bootstrap.tracing import Tracing
 from jitflow.bootstrap.vault import Vault
 from jitflow.control_api import Check
 from jitflow.data_api import routes as data_routes
@@ -39,12 +40,12 @@ from jitflow.dataplane import (
 )
 from jitflow.engine.locations import Locator
 from jitflow.model.data import ObjectRef
-from jitflow.model.reports import ALL_REMOTES, TransferRecord
+from jitflow.model.reports import ALL_REMOTES
 from jitflow.model.spending import Budget, Prices
 from jitflow.ports.clock import Clock
+from jitflow.ports.datalink import Resealed
 from jitflow.ports.dataplane import DataView, Quota, SharedDataPlane, Witness
 from jitflow.ports.primary import Primary
-from jitflow.ports.spending import SpendingAdmin
 from jitflow.ports.storage import Reading
 from jitflow.ports.store import StateStore
 from jitflow.settings import Settings, SettingsError, parse_bytes, parse_span_s
@@ -71,8 +72,8 @@ class DataSide(Struct, frozen=True, kw_only=True):
     figures: Callable[[], Figures]
     checks: Mapping[str, Check]
     routes: Sequence[BaseRoute]
-    spending: SpendingAdmin | None = None
-    """What namespaces have spent; None: only the data side in another process can tell."""
+    rotate_key: Callable[[], Awaitable[Resealed]] | None = None
+    """Gives a data side with a key of its own a new one."""
 
 
 class DataParts(Struct, frozen=True, kw_only=True):
@@ -93,12 +94,11 @@ class DataParts(Struct, frozen=True, kw_only=True):
         """Return them as the control side meets them."""
         return DataSide(
             plane=self.plane,
-            view=LocalView(self.plane),
+            view=LocalView(self.plane, self.spending),
             witness=self.provenance,
             far=self.stores,
             locator=self.registry.locator,
             figures=lambda: {**self.plane.figures(), **self.spending.figures()},
-            spending=self.spending,
             checks={"near": self.near.ready, "rclone": self.lanes.ready},
             routes=data_routes(self.service, self.jobs, self.files),
         )
@@ -114,13 +114,13 @@ async def open_data(
     vault: Vault,
     credentials: Secrets,
     lease_s: float = 600.0,
-    moved: Callable[[TransferRecord], None],
+    tracing: Tracing,
 ) -> DataParts:
     """Build and start the data side, but for its plane; `stack` stops it.
 
     `store`: where remotes, jobs, limits and provenance are kept; `near`: the catalogue and the promises. `credentials`: knows the
     secrets of stores that only manifests name. `lease_s`: so long leases of an earlier life are held for who asks again.
-    `moved`: told of each attempt to move an object.
+    `tracing`: told of what is moved.
 
     Raises:
         SettingsError, Refused, PortError, OSError: something cannot be used.
@@ -155,11 +155,21 @@ async def open_data(
         quotas=quotas_of(settings),
         bandwidth=bandwidth,
         provenance=provenance,
-        moved=moved,
+        moved=tracing.moved,
         spending=spending,
         inventory=inventory_of(settings, stores, clock),
     )
-    jobs = TransferJobs(lanes, registry.describe, store, clock, RandomIds(), at_once=settings.transfers.jobs, spending=spending)
+    jobs = TransferJobs(
+        lanes,
+        registry.describe,
+        store,
+        clock,
+        RandomIds(),
+        at_once=settings.transfers.jobs,
+        spending=spending,
+        mark=tracing.mark,
+        ended=tracing.job_ended,
+    )
     await _opened(stack, jobs)
     return DataParts(
         lanes=lanes,

@@ -5,6 +5,8 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from importlib.metadata import version
 from pathlib import Path
 
+import msgspec
+
 from jitflow.access import Gate
 from jitflow.app.datalink import DataLink
 from jitflow.app.tokens import ensure_token
@@ -12,6 +14,7 @@ from jitflow.bootstrap.dataparts import DataParts, open_data
 from jitflow.bootstrap.front import audit_of, rules_of, verifier_of
 from jitflow.bootstrap.home import Home
 from jitflow.bootstrap.keys import source_of
+from jitflow.bootstrap.rotation import Rotation
 from jitflow.bootstrap.stack import Stack
 from jitflow.bootstrap.state import open_stores
 from jitflow.bootstrap.system import SystemClock
@@ -19,9 +22,8 @@ from jitflow.bootstrap.tracing import open_tracing
 from jitflow.bootstrap.vault import Vault
 from jitflow.control_api import LOOPBACK_HOSTS, Health, make_data_app
 from jitflow.data_api import link_routes
-from jitflow.dataplane import LocalView
 from jitflow.engine.tasks import Owner
-from jitflow.ports.datalink import Known, RemoteSaid
+from jitflow.ports.datalink import DOCUMENTS, PATH, SERVES, Known, RemoteSaid, Served
 from jitflow.settings import Settings, SettingsError, resolve_secret
 from jitflow.storage.credentials import SentCredentials
 from jitflow.telemetry import logger
@@ -58,7 +60,7 @@ async def open_data_stack(settings: Settings) -> AsyncGenerator[Stack]:
             vault=vault,
             credentials=credentials,
             lease_s=_LEASE_S,
-            moved=tracing.moved,
+            tracing=tracing,
         )
         side = parts.side()
         clock = SystemClock()
@@ -69,9 +71,12 @@ async def open_data_stack(settings: Settings) -> AsyncGenerator[Stack]:
             credentials.take(known.origin.name, known.options, known.error)
             parts.stores.notice(known.origin)
 
+        async def keep(served: Served) -> None:
+            await store.put(DOCUMENTS, [(SERVES, msgspec.json.encode(served))])
+
         link = DataLink(
             parts.plane,
-            LocalView(parts.plane),
+            side.view,
             parts.provenance,
             parts.stores,
             remotes=lambda: said(parts),
@@ -79,6 +84,9 @@ async def open_data_stack(settings: Settings) -> AsyncGenerator[Stack]:
             near=near_folder(settings, home),
             hidden=[home.root.absolute()],
             clock=clock,
+            keep=keep,
+            rotate=Rotation(vault, store, near, None).rotate_here,
+            traced=tracing.belongs,
             spawn=owner.spawn,
         )
         await link.open()
@@ -113,7 +121,7 @@ async def open_data_stack(settings: Settings) -> AsyncGenerator[Stack]:
             health.draining = True
             link.end()
 
-        yield Stack(app=tracing.around(app), token=token, drain=drain)
+        yield Stack(app=tracing.around(app, quiet=PATH), token=token, drain=drain)
 
 
 def said(parts: DataParts) -> list[RemoteSaid]:

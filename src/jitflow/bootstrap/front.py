@@ -84,7 +84,7 @@ async def open_front(settings: Settings, token: str, behind: Behind) -> Applicat
         foreign=behind.foreign,
         backfills=await open_backfills(behind),
         usage=await open_usage(behind),
-        rotation=Rotation(behind.vault, behind.store, behind.near, behind.objects),
+        rotation=Rotation(behind.vault, behind.store, behind.near, behind.objects, behind.data.rotate_key),
         extra=behind.data.routes,
         hosts=(*LOOPBACK_HOSTS, *settings.server.names),
         metrics=behind.metrics,
@@ -114,7 +114,6 @@ async def open_usage(behind: Behind) -> UsageKeeper:
         behind.data.view,
         clock=behind.clock,
         spawn=behind.owner.spawn,
-        spending=behind.data.spending,
     )
     behind.closing.push_async_callback(usage.save)
     behind.closing.callback(behind.engine.subscribe(usage.hear))

@@ -7,11 +7,13 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 import httpx
+from msgspec.structs import replace
 
 from jitflow.bootstrap.dataparts import DataSide
 from jitflow.bootstrap.home import Home
 from jitflow.bootstrap.places import Places
 from jitflow.bootstrap.system import SystemClock
+from jitflow.bootstrap.tracing import Tracing
 from jitflow.control_api.handing import DataService
 from jitflow.datalink import Channel, LinkedDataPlane, LinkedFar, LinkedView, LinkedWitness
 from jitflow.engine import Locator, RemoteName
@@ -23,11 +25,21 @@ from jitflow.ports.errors import AccessRefused
 from jitflow.ports.store import StateStore
 from jitflow.settings import DataSettings, Settings, SettingsError, resolve_secret
 from jitflow.storage.credentials import Credentials
+from jitflow.telemetry import logger
 from jitflow.telemetry.metrics import Figures, one
+
+_log = logger("server")
 
 
 async def open_link(
-    settings: Settings, home: Home, stack: AsyncExitStack, *, store: StateStore, objects: ObjectStore, control: str
+    settings: Settings,
+    home: Home,
+    stack: AsyncExitStack,
+    *,
+    store: StateStore,
+    objects: ObjectStore,
+    control: str,
+    tracing: Tracing,
 ) -> tuple[DataSide, LinkedDataPlane]:
     """Return the data side behind the link that the settings name; `stack` ends it. It may be away.
 
@@ -37,6 +49,8 @@ async def open_link(
         SettingsError: the settings cannot be used.
     """
     chosen = settings.data
+    if idle := without_effect(settings):
+        _log.warning("settings without effect: they belong into those of the data service", settings=", ".join(idle))
     if not chosen.url:
         raise SettingsError("data.url: a control service needs the address of its data service (`jitflow server --only data`)")
     verify = verifying(chosen)
@@ -45,7 +59,7 @@ async def open_link(
         return token_of(chosen)
 
     try:
-        channel = Channel(chosen.url, token, verify=verify)
+        channel = Channel(chosen.url, token, verify=verify, marks=tracing.headers)
     except ValueError as error:
         raise SettingsError(f"data.url: {error}") from error
     credentials = Credentials(objects)
@@ -75,9 +89,20 @@ async def open_link(
         locator=places.locator,
         figures=lambda: figures(plane),
         checks={"data": plane.ready},
-        routes=DataService(client, channel.url, token, plane.refresh).routes(),
+        rotate_key=plane.rotate_key,
+        routes=DataService(client, channel.url, token, plane.refresh, tracing.headers).routes(),
     )
     return side, plane
+
+
+def without_effect(settings: Settings) -> list[str]:
+    """Return what of a control service's settings only its data service looks at."""
+    plain = Settings()
+    names = ["remotes", "namespaces", "transfers", "inventory", "rclone"]
+    found = [name for name in names if getattr(settings, name) != getattr(plain, name)]
+    if replace(settings.primary, lookahead=plain.primary.lookahead) != plain.primary:
+        found.append("primary (but for lookahead)")
+    return found
 
 
 class LinkedPlaces:

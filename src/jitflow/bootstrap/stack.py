@@ -104,6 +104,7 @@ async def open_stack(settings: Settings, sharing: Sharing | None = None, *, only
     async with AsyncExitStack() as stack:
         tracing = open_tracing(settings.telemetry, version("jitflow"), stack)
         store, near = await _open_state(settings, home, stack, sharing)
+        tracing.watch(store)
         vault = Vault(source_of(settings.secrets.key, home.key))
         clock = SystemClock()
         objects = ObjectStore(store, vault, clock, RandomIds())
@@ -111,7 +112,7 @@ async def open_stack(settings: Settings, sharing: Sharing | None = None, *, only
         linked: LinkedDataPlane | None = None
         if only == CONTROL:
             mark = vault.token_of("mark of a control service")[:16]
-            data, linked = await open_link(settings, home, stack, store=store, objects=objects, control=mark)
+            data, linked = await open_link(settings, home, stack, store=store, objects=objects, control=mark, tracing=tracing)
         else:
             data = (
                 await open_data(
@@ -122,7 +123,7 @@ async def open_stack(settings: Settings, sharing: Sharing | None = None, *, only
                     near=near,
                     vault=vault,
                     credentials=Credentials(objects),
-                    moved=tracing.moved,
+                    tracing=tracing,
                 )
             ).side()
         claims = ClaimDirectories(home.volumes, objects)

@@ -9,12 +9,17 @@ from typing import TYPE_CHECKING
 
 from starlette.types import ASGIApp
 
+from jitflow.app.transfers.keeping import Job
+from jitflow.bootstrap.system import SystemClock
 from jitflow.engine.changes import Change
 from jitflow.machine import Node
+from jitflow.model.jobs import JobPhase
 from jitflow.model.reports import TransferRecord
+from jitflow.ports.store import Commit
 from jitflow.settings import SettingsError, TelemetrySettings
+from jitflow.stores import PatientStore
 from jitflow.telemetry import logger
-from jitflow.telemetry.traces import ANNOTATION, PARENT_VARIABLE, Place, place_of, span_id_of, trace_id_of
+from jitflow.telemetry.traces import ANNOTATION, PARENT_HEADER, PARENT_VARIABLE, Place, place_of, span_id_of, trace_id_of
 
 if TYPE_CHECKING:
     from jitflow.engine import Engine
@@ -33,6 +38,7 @@ class Tracing:
     def __init__(self, spans: "Spans | None") -> None:
         """Tell by `spans`; None: nobody wants to know."""
         self._spans = spans
+        self._clock = SystemClock()
         self._engine: Engine | None = None
         self._homes: dict[str, tuple[Place, Place | None]] = {}
         """Of workflows: their span, and the one that it lies below."""
@@ -46,14 +52,34 @@ class Tracing:
         if self._spans is not None:
             stack.callback(engine.subscribe(self._changed))
 
-    def around(self, app: ASGIApp) -> ASGIApp:
-        """Return an application that tells of its requests."""
-        return app if self._spans is None else self._spans.around(app)
+    def watch(self, store: PatientStore) -> None:
+        """Tell of what is committed to a store from now on."""
+        if self._spans is not None:
+            store.on_commit = self._committed
+
+    def around(self, app: ASGIApp, *, quiet: str = "") -> ASGIApp:
+        """Return an application that tells of its requests; below the path `quiet` only of those that senders trace."""
+        return app if self._spans is None else self._spans.around(app, quiet)
+
+    def mark(self) -> str:
+        """Return the request that is being answered, as a `traceparent`; empty: none is, or nobody traces."""
+        here = None if self._spans is None else self._spans.here()
+        return "" if here is None else here.text
+
+    def headers(self) -> Mapping[str, str]:
+        """Return what a request to others carries that is made for the one that is being answered."""
+        mark = self.mark()
+        return {PARENT_HEADER.decode(): mark} if mark else {}
+
+    def belongs(self, uid: str, trace: str) -> None:
+        """Know which request made a workflow that is driven elsewhere (see `DataPlane.belongs`)."""
+        if self._spans is not None:
+            self._keep(uid, self._found(uid, trace))
 
     def annotations(self) -> Mapping[str, str]:
         """Return what a workflow that is made now is to keep."""
-        here = None if self._spans is None else self._spans.here()
-        return {} if here is None else {ANNOTATION: here.text}
+        mark = self.mark()
+        return {ANNOTATION: mark} if mark else {}
 
     def variables(self, uid: str, node_id: str) -> Mapping[str, str]:
         """Return what a pod finds in its environment."""
@@ -92,6 +118,54 @@ class Tracing:
             error=record.error or ("it failed" if record.outcome == "failed" else ""),
         )
 
+    def job_ended(self, job: Job) -> None:
+        """Tell of a transfer job that is over."""
+        if self._spans is None:
+            return
+        place, parent = self._found(job.id, job.trace)
+        ended = job.finished_at or job.created_at
+        counts = job.counts
+        self._spans.tell(
+            f"{job.wish.kind} job",
+            place,
+            parent,
+            (job.created_at, ended),
+            {
+                "jitflow.job.id": job.id,
+                "jitflow.job.source": job.wish.source,
+                "jitflow.job.destination": job.wish.destination,
+                "jitflow.namespace": job.wish.namespace,
+                "jitflow.phase": str(job.phase),
+                "jitflow.bytes": counts.moved_bytes,
+                "jitflow.files": counts.files_done + counts.deletes_done,
+                "jitflow.job.attempts": job.attempts,
+                "jitflow.job.queued_ms": int(1000 * ((job.started_at or ended) - job.created_at)),
+            },
+            error=job.message or "it failed" if job.phase is JobPhase.FAILED else "",
+        )
+
+    def _committed(self, commit: Commit, seconds: float, why: str) -> None:
+        """Tell of a change that is durable now, or could not be made."""
+        assert self._spans is not None
+        uid = commit.row.uid
+        parent = self._spans.here() or self._home(uid)[0]
+        place = Place(parent.trace_id, span_id_of(uid, "commit", str(commit.row.version)), parent.sampled)
+        now = self._clock.now()
+        self._spans.tell(
+            "commit",
+            place,
+            parent,
+            (now - seconds, now),
+            {
+                "jitflow.workflow.uid": uid,
+                "jitflow.version": commit.row.version,
+                "jitflow.nodes": len(commit.nodes),
+                "jitflow.effects": len(commit.effects) + len(commit.effects_done),
+            },
+            kind=self._spans.CLIENT,
+            error=why,
+        )
+
     # -- workflows -----------------------------------------------------------------------------------------------------------
 
     def _home(self, uid: str) -> tuple[Place, Place | None]:
@@ -99,17 +173,24 @@ class Tracing:
         known = self._homes.get(uid)
         if known is not None:
             return known
-        assert self._spans is not None
         said = self._engine.annotations(uid) if self._engine is not None else None
-        parent = place_of((said or {}).get(ANNOTATION, ""))
+        found = self._found(uid, (said or {}).get(ANNOTATION, ""))
+        if said is not None:
+            self._keep(uid, found)
+        return found
+
+    def _found(self, uid: str, trace: str) -> tuple[Place, Place | None]:
+        """Return what `_home` does, by the request that made the workflow as a `traceparent`."""
+        assert self._spans is not None
+        parent = place_of(trace)
         trace_id = trace_id_of(uid) if parent is None else parent.trace_id
         sampled = self._spans.is_sampled(trace_id) if parent is None else parent.sampled
-        found = (Place(trace_id, span_id_of(uid), sampled), parent)
-        if said is not None:
-            self._homes[uid] = found
-            if len(self._homes) > _KEPT:
-                del self._homes[next(iter(self._homes))]
-        return found
+        return Place(trace_id, span_id_of(uid), sampled), parent
+
+    def _keep(self, uid: str, home: tuple[Place, Place | None]) -> None:
+        self._homes[uid] = home
+        if len(self._homes) > _KEPT:
+            del self._homes[next(iter(self._homes))]
 
     def _at(self, uid: str, node_id: str) -> Place:
         home = self._home(uid)[0]

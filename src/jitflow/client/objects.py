@@ -205,6 +205,8 @@ class Rotated(Struct, frozen=True):
 
     resealed: int = 0
     old_key_removed: bool = False
+    data: Rotated | None = None
+    """The same of a data service that is a process of its own, with a key of its own."""
 
 
 class Secrets(_Own[S, Secret]):

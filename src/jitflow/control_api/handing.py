@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Final
 
 import httpx
@@ -47,12 +47,18 @@ class DataService:
         url: str,
         token: Callable[[], str],
         remotes_changed: Callable[[], Awaitable[None]],
+        marks: Callable[[], Mapping[str, str]] = dict,
     ) -> None:
-        """`token`: of the link. `remotes_changed`: called when a request may have changed a remote, before it is answered."""
+        """Hold the parts.
+
+        `token`: of the link. `remotes_changed`: called when a request may have changed a remote, before it is answered. `marks`:
+        returns headers that say of which trace a request is part now.
+        """
         self._client = client
         self._url = url
         self._token = token
         self._remotes_changed = remotes_changed
+        self._marks = marks
 
     def routes(self) -> list[BaseRoute]:
         """Return a route for each of the Data API."""
@@ -79,8 +85,9 @@ class DataService:
         """
         scope = request.scope
         identity: Identity = scope[IDENTITY]
-        headers = [(name, value) for name, value in scope["headers"] if name not in _DROPPED]
-        headers += [(b"authorization", b"Bearer " + self._shown()), (BEHALF.encode(), on_behalf(identity))]
+        marks = {name.encode(): value.encode() for name, value in self._marks().items()}
+        headers = [(name, value) for name, value in scope["headers"] if name not in _DROPPED and name not in marks]
+        headers += [*marks.items(), (b"authorization", b"Bearer " + self._shown()), (BEHALF.encode(), on_behalf(identity))]
         path = scope.get("raw_path") or scope["path"].encode()
         query = scope.get("query_string", b"")
         url = httpx.URL(self._url).copy_with(raw_path=path + (b"?" + query if query else b""))

@@ -1,7 +1,7 @@
 """Requests to a data service, and what it means when they fail."""
 
 import ssl
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -28,14 +28,28 @@ class SessionEnded(errors.Retryable):
 class Channel:
     """A data service at an address. Each method may be called again: what is sent takes effect once."""
 
-    def __init__(self, url: str, token: Callable[[], str], *, verify: ssl.SSLContext | bool = True) -> None:
-        """`token`: returns that of the data service's link, or raises `PortError`. `verify`: how its certificate is checked.
+    def __init__(
+        self,
+        url: str,
+        token: Callable[[], str],
+        *,
+        verify: ssl.SSLContext | bool = True,
+        marks: Callable[[], Mapping[str, str]] = dict,
+    ) -> None:
+        """Hold the parts.
+
+        Args:
+            url: its address.
+            token: returns that of the data service's link, or raises `PortError`.
+            verify: how its certificate is checked.
+            marks: returns headers that say of which trace a request is part now.
 
         Raises:
             ValueError: the address cannot be used.
         """
         self.url = checked(url)
         self._token = token
+        self._marks = marks
         self._client = httpx.AsyncClient(
             verify=verify,
             trust_env=False,
@@ -65,7 +79,7 @@ class Channel:
         return await self._answer(request, kind)
 
     def _request(self, method: str, path: str, **more: Any) -> httpx.Request:
-        headers = {"authorization": f"Bearer {self._token()}", "accept-encoding": "identity"}
+        headers = {"authorization": f"Bearer {self._token()}", "accept-encoding": "identity", **self._marks()}
         return self._client.build_request(method, f"{self.url}{link.PATH}{path}", headers=headers, **more)
 
     async def _answer(self, request: httpx.Request, kind: Any) -> Any:

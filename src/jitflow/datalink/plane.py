@@ -24,8 +24,6 @@ from jitflow.ports.store import StateStore
 from jitflow.telemetry import logger
 
 _log = logger("datalink")
-DOCUMENTS: Final = "datalink"
-_JOINED: Final = "joined"
 _LAST_WORDS_S: Final = 2.0
 _DISCARD_S: Final = 600.0
 """So long what is to be deleted is kept for a data service that is away."""
@@ -92,9 +90,13 @@ class LinkedDataPlane:
 
     async def load(self) -> None:
         """Know what was known of the data service."""
-        body = await self._store.get(DOCUMENTS, _JOINED)
-        if body is not None:
+        body = await self._store.get(link.DOCUMENTS, link.JOINED)
+        if body is None:
+            return
+        try:
             self._take(msgspec.json.decode(body, type=link.Joined))
+        except msgspec.MsgspecError as error:  # it tells all of it again
+            _log.warning("what was known of the data service cannot be read", reason=str(error))
 
     async def open(self, listener: DataListener) -> None:
         """Join the data service, or begin to try again and again (see `DataPlane.open`)."""
@@ -131,7 +133,7 @@ class LinkedDataPlane:
         kept = msgspec.structs.replace(joined, session="", workflows=(), probe="", mark="")
         self._joined = joined
         self._take(joined)
-        await self._store.put(DOCUMENTS, [(_JOINED, msgspec.json.encode(kept))])
+        await self._store.put(link.DOCUMENTS, [(link.JOINED, msgspec.json.encode(kept))])
         self._mirror.leased.clear()
         if self._is_open:
             self.on_joined()
@@ -152,6 +154,17 @@ class LinkedDataPlane:
         """
         found = await self.session.ask(link.RemotesNow(), tuple[link.RemoteSaid, ...], patience_s=self._patience_s)
         self._know_remotes(found)
+
+    async def rotate_key(self) -> link.Resealed:
+        """Let the data service seal what it keeps sealed with a new key.
+
+        Raises:
+            Refused: it is away (`unavailable`), or cannot.
+        """
+        try:
+            return await self._asked(link.RotateKey(), link.Resealed)
+        except Refused as error:
+            raise Refused(f"the data service keeps its key: {error}", code=error.code) from error
 
     # -- what is heard -----------------------------------------------------------------------------------------------------
 
@@ -201,9 +214,9 @@ class LinkedDataPlane:
             if now != known:
                 self.session.say(now)
 
-    def belongs(self, uid: WorkflowUid, namespace: str) -> None:
+    def belongs(self, uid: WorkflowUid, namespace: str, trace: str = "") -> None:
         """Say whose a workflow is (see `DataPlane.belongs`)."""
-        self.session.say(link.Belongs(uid=uid, namespace=namespace))
+        self.session.say(link.Belongs(uid=uid, namespace=namespace, trace=trace))
 
     def workflows(self) -> Collection[WorkflowUid]:
         """Return the workflows that were not withdrawn when the data service was joined (see `DataPlane.workflows`)."""

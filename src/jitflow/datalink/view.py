@@ -11,6 +11,7 @@ from jitflow.model.data import ObjectInfo, ObjectRef, Replica, StepId, WorkflowU
 from jitflow.model.provenance import StepSeen
 from jitflow.model.reasons import StepStanding
 from jitflow.model.reports import StepData, TransferRecord
+from jitflow.model.spending import Spent
 from jitflow.ports import datalink as link
 from jitflow.ports.dataplane import Whereabouts
 from jitflow.ports.errors import Unreachable
@@ -61,6 +62,10 @@ class LinkedView:
     async def whereabouts(self, ref: ObjectRef) -> Whereabouts:
         """See `DataView.whereabouts`."""
         return await self._ask(link.WhereaboutsOf(ref=ref), Whereabouts)
+
+    async def spent(self, namespace: str, *, since: str, until: str) -> Sequence[Spent]:
+        """See `DataView.spent`."""
+        return await self._ask(link.SpentOf(namespace=namespace, since=since, until=until), tuple[Spent, ...])
 
 
 class LinkedWitness:

@@ -276,8 +276,9 @@ class LocalDataPlane:
 
     # -- what the engine says ----------------------------------------------------------------------------------------------
 
-    def belongs(self, uid: WorkflowUid, namespace: str) -> None:
-        """Say whose a workflow is (see `DataPlane.belongs`)."""
+    def belongs(self, uid: WorkflowUid, namespace: str, trace: str = "") -> None:
+        """Say whose a workflow is (see `DataPlane.belongs`); its trace is of no use in here."""
+        del trace
         self._quotas.belongs(uid, namespace)
 
     def workflows(self) -> Collection[WorkflowUid]:

@@ -5,15 +5,18 @@ from collections.abc import Collection, Mapping, Sequence
 from jitflow.model.data import ObjectRef, Replica, StepId, WorkflowUid
 from jitflow.model.reasons import StepStanding
 from jitflow.model.reports import StepData, TransferRecord
+from jitflow.model.spending import Spent
 from jitflow.ports.dataplane import PrimaryAdmin, Whereabouts
+from jitflow.ports.spending import Ledger, NoSpending
 
 
 class LocalView:
     """Implements `DataView`."""
 
-    def __init__(self, primary: PrimaryAdmin) -> None:
-        """Ask this one."""
+    def __init__(self, primary: PrimaryAdmin, ledger: Ledger | None = None) -> None:
+        """Ask this one; `ledger`: who knows what was spent, None if nobody counts."""
         self._primary = primary
+        self._ledger = ledger or NoSpending()
 
     async def step_data(self, uid: WorkflowUid) -> Sequence[StepData]:
         """See `DataView.step_data`."""
@@ -44,3 +47,7 @@ class LocalView:
             near=self._primary.near(ref),
             freed_by=self._primary.freed_output_of(ref),
         )
+
+    async def spent(self, namespace: str, *, since: str, until: str) -> Sequence[Spent]:
+        """See `DataView.spent`."""
+        return self._ledger.spent(namespace=namespace, since=since, until=until)

@@ -54,6 +54,7 @@ from jitflow.ports.executor import Executor
 from jitflow.ports.store import RunRow, StateStore
 from jitflow.telemetry import logger
 from jitflow.telemetry.metrics import CustomMetrics, Figures, by, one
+from jitflow.telemetry.traces import ANNOTATION
 
 MAX_EVENTS = 10_000
 """Lines of history returned at once."""
@@ -201,7 +202,7 @@ class Engine:
         runs.sort(key=lambda run: run.row.created_at)
         # The whole future first: what is not known to be needed could be evicted for the first step that asks.
         for run in runs:
-            self._dataplane.belongs(run.uid, run.row.namespace)
+            self._say_whose(run)
             self._lookahead.announce(run)
             self._performer.adopt_locks(run)
         for run in runs:
@@ -340,7 +341,7 @@ class Engine:
         run.has_data = has_data
         try:
             await self._deletion.belongs(run)
-            self._dataplane.belongs(uid, namespace)
+            self._say_whose(run)
             await self._runs.begin(run, turn)
         except BaseException as error:
             self._dataplane.withdraw(uid)
@@ -350,6 +351,11 @@ class Engine:
                 raise Refused(f'workflows.argoproj.io "{name}" already exists', code="conflict") from error
             raise
         return run.row
+
+    def _say_whose(self, run: LiveRun) -> None:
+        """Tell the data plane whose a run is, and which request made it."""
+        marks = run.state.program.metadata.annotations
+        self._dataplane.belongs(run.uid, run.row.namespace, marks.get(ANNOTATION, "") if marks else "")
 
     async def _resubmitted(self, workflow: argo.Workflow, after: str) -> machine.State:
         old = await self._runs.state_of(after)
@@ -388,7 +394,7 @@ class Engine:
         if not run.row.live:  # it comes back from the archive
             await self._deletion.belongs(run)
         if isinstance(event, RetryRequested):
-            self._dataplane.belongs(run.uid, run.row.namespace)
+            self._say_whose(run)
         if isinstance(event, RetryRequested) and not self._has_place_again(run):
             event = msgspec.structs.replace(event, postponed=POSTPONED)
         await self._runs.deliver(run, event)

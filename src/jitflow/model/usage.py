@@ -24,3 +24,5 @@ class Usage(Struct, frozen=True, kw_only=True):
     sent_bytes: int
     spent: tuple[Spent, ...] = ()
     """What was moved, of transfers that failed too, and what that has cost: by whole days of UTC, and remote."""
+    spent_unknown: str = ""
+    """Why `spent` cannot be told now, for the data side is away; empty: it is told."""

@@ -22,6 +22,12 @@ FAILED: Final = 422
 """The status of an answer that is a `Failed`."""
 BEHALF: Final = "x-jitflow-behalf"
 """The header that says, beside the link's token, for whom a request is handed on."""
+DOCUMENTS: Final = "datalink"
+"""Kind of the documents of both ends."""
+JOINED: Final = "joined"
+"""Under which name a control side keeps what the data side told when it was joined: a `Joined`."""
+SERVES: Final = "serves"
+"""Under which name a data side keeps whom it serves: a `Served`."""
 LISTEN_S: Final = 20.0
 """So long the data side waits for something to say before it answers that there is nothing."""
 SILENT_S: Final = 30.0
@@ -56,6 +62,7 @@ class Belongs(Struct, frozen=True, kw_only=True, tag="belongs"):
 
     uid: WorkflowUid
     namespace: str
+    trace: str = ""
 
 
 class Announce(Struct, frozen=True, kw_only=True, tag="announce"):
@@ -124,6 +131,13 @@ class Join(Struct, frozen=True, kw_only=True):
     host: str
     probe: str
     mark: str
+
+
+class Served(Struct, frozen=True, kw_only=True):
+    """Which control side has joined a data side last: its workflows are not in the data side's own state."""
+
+    control: str = ""
+    host: str = ""
 
 
 class RemoteSaid(Struct, frozen=True, kw_only=True):
@@ -319,6 +333,14 @@ class WhereaboutsOf(Struct, frozen=True, kw_only=True, tag="whereabouts"):
     ref: ObjectRef
 
 
+class SpentOf(Struct, frozen=True, kw_only=True, tag="spent"):
+    """See `DataView.spent`; answered with the rows."""
+
+    namespace: str
+    since: str
+    until: str
+
+
 class SeenOf(Struct, frozen=True, kw_only=True, tag="seen"):
     """See `Witness.of`."""
 
@@ -329,6 +351,17 @@ class StatOf(Struct, frozen=True, kw_only=True, tag="stat"):
     """See `Storage.stat`."""
 
     ref: ObjectRef
+
+
+class RotateKey(Struct, frozen=True, kw_only=True, tag="rotateKey"):
+    """Seal what is stored sealed with a new key; answered with a `Resealed`."""
+
+
+class Resealed(Struct, frozen=True, kw_only=True):
+    """How much was sealed anew, and whether the old key is gone from where keys are kept."""
+
+    resealed: int
+    old_key_removed: bool
 
 
 class RemotesNow(Struct, frozen=True, kw_only=True, tag="remotesNow"):
@@ -346,8 +379,10 @@ Ask = (
     | TimelineSince
     | ReplicasOf
     | WhereaboutsOf
+    | SpentOf
     | SeenOf
     | StatOf
+    | RotateKey
     | RemotesNow
 )
 

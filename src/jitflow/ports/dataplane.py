@@ -24,6 +24,7 @@ from jitflow.model.reports import (
     TransferRecord,
     Upload,
 )
+from jitflow.model.spending import Spent
 
 
 class Lease(Struct, frozen=True, kw_only=True):
@@ -89,8 +90,11 @@ class DataPlane(Protocol):
         """Load the catalogue, compare it with the disk, go on with what was under way."""
         ...
 
-    def belongs(self, uid: WorkflowUid, namespace: str) -> None:
-        """Say whose a workflow is, before anything else of it and again after a restart: its namespace pays for what it needs."""
+    def belongs(self, uid: WorkflowUid, namespace: str, trace: str = "") -> None:
+        """Say whose a workflow is, before anything else of it and again after a restart: its namespace pays for what it needs.
+
+        `trace`: the request that made it as a W3C `traceparent`, for who tells of transfers as parts of its trace; empty: none.
+        """
         ...
 
     def workflows(self) -> Collection[WorkflowUid]:
@@ -242,6 +246,10 @@ class DataView(Protocol):
 
     async def whereabouts(self, ref: ObjectRef) -> Whereabouts:
         """Return where an object can be read near."""
+        ...
+
+    async def spent(self, namespace: str, *, since: str, until: str) -> Sequence[Spent]:
+        """Return what was moved and spent for a namespace (see `Ledger.spent`)."""
         ...
 
 

@@ -29,8 +29,8 @@ class Spending(Protocol):
         ...
 
 
-class SpendingAdmin(Spending, Protocol):
-    """What people see and set."""
+class Ledger(Protocol):
+    """What was spent."""
 
     def spent(self, *, namespace: str = "", since: str = "", until: str = "") -> Sequence[Spent]:
         """Return what was spent, by namespace, day and remote; days `2026-11-28`, both included; empty: any.
@@ -39,6 +39,10 @@ class SpendingAdmin(Spending, Protocol):
             Refused: a day cannot be read.
         """
         ...
+
+
+class SpendingAdmin(Spending, Ledger, Protocol):
+    """What people see and set."""
 
     def budgets(self) -> Sequence[BudgetView]:
         """Return what each namespace that is known may spend and has spent in this period, by name."""
@@ -81,3 +85,8 @@ class NoSpending:
         """Never tell anything."""
         del told
         return lambda: None
+
+    def spent(self, *, namespace: str = "", since: str = "", until: str = "") -> Sequence[Spent]:
+        """Return nothing."""
+        del namespace, since, until
+        return ()

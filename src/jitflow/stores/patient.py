@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from time import perf_counter
 from typing import TypeVar
 
-from jitflow.ports.errors import Retryable
+from jitflow.ports.errors import PortError, Retryable
 from jitflow.ports.patience import waits
 from jitflow.ports.store import Commit, RunRow, StateStore, StoredRun
 from jitflow.telemetry import logger
@@ -30,6 +30,8 @@ class PatientStore:
         self._calls: Counter[str] = Counter()
         self._seconds: dict[str, float] = {}
         self._retries = 0
+        self.on_commit: Callable[[Commit, float, str], None] | None = None
+        """Told of each commit, how many seconds it took, and why it failed (empty if it did not)."""
 
     def figures(self) -> Figures:
         """Return what was asked of the store, and whether it answers, for metrics."""
@@ -70,7 +72,18 @@ class PatientStore:
 
     async def commit(self, commit: Commit) -> int:
         """Apply one change and return its `sequence`."""
-        return await self._call("commit", lambda: self._store.commit(commit))
+        if self.on_commit is None:
+            return await self._call("commit", lambda: self._store.commit(commit))
+        began, why = perf_counter(), "it was cut off"
+        try:
+            sequence = await self._call("commit", lambda: self._store.commit(commit))
+            why = ""
+        except PortError as error:
+            why = str(error)
+            raise
+        finally:
+            self.on_commit(commit, perf_counter() - began, why)
+        return sequence
 
     async def load(self, uid: str) -> StoredRun | None:
         """Return a run with its nodes and open effects."""

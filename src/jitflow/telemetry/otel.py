@@ -109,8 +109,11 @@ class Spans:
         context = request.span.get_span_context()
         return Place(context.trace_id, context.span_id, context.trace_flags.sampled)
 
-    def around(self, app: ASGIApp) -> ASGIApp:
-        """Return an application that tells of each request, as part of the trace that its sender names."""
+    def around(self, app: ASGIApp, quiet: str = "") -> ASGIApp:
+        """Return an application that tells of each request, as part of the trace that its sender names.
+
+        `quiet`: below this path only of those that are part of one.
+        """
 
         async def traced(scope: Scope, receive: Receive, send: Send) -> None:
             if scope["type"] != "http" or scope["path"] in _UNTRACED:
@@ -118,6 +121,9 @@ class Spans:
                 return
             sent = next((value for name, value in scope["headers"] if name == PARENT_HEADER), b"")
             parent = place_of(sent.decode("latin-1"))
+            if quiet and parent is None and scope["path"].startswith(quiet):
+                await app(scope, receive, send)
+                return
             context = Context() if parent is None else _below(parent)
             about = {"http.request.method": scope["method"], "url.path": scope["path"]}
             span = self._tracer.start_span(scope["method"], context, SpanKind.SERVER, about)

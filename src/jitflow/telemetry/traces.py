@@ -106,4 +106,31 @@ SPANS: Final = (
             ("jitflow.reason", "why it was moved"),
         ),
     ),
+    KnownSpan(
+        name="commit",
+        kind="client",
+        help="One change of a workflow, until it is durable; below the request that waits for it, else below the workflow",
+        attributes=(
+            *_WORKFLOW,
+            ("jitflow.version", "of the workflow that it made, from 1"),
+            ("jitflow.nodes", "how many nodes it changed"),
+            ("jitflow.effects", "how many effects it began or ended"),
+        ),
+    ),
+    KnownSpan(
+        name="KIND job",
+        kind="internal",
+        help="A transfer job, from when it was taken until it was over; below the request that made it",
+        attributes=(
+            ("jitflow.job.id", "its id"),
+            ("jitflow.job.source", "from where"),
+            ("jitflow.job.destination", "and to where; empty for a delete"),
+            ("jitflow.namespace", "for whom its bytes are counted"),
+            ("jitflow.phase", "how it ended"),
+            ("jitflow.bytes", "that went over links"),
+            ("jitflow.files", "that are done"),
+            ("jitflow.job.attempts", "how often it was begun"),
+            ("jitflow.job.queued_ms", "how long it waited for its first attempt"),
+        ),
+    ),
 )

@@ -347,3 +347,27 @@ class DataPlaneContract:
                     pass
 
         self._play(tmp_path, scenario)
+
+    def test_d12_namespaces_pay_and_those_without_budget_wait(self, tmp_path: Path) -> None:
+        """What was moved for a namespace is told; `tight`, which may move 5 bytes, gets no more and is told why."""
+
+        async def scenario(world: DataPlaneWorld) -> None:
+            await world.seed({"a": b"alpha", "b": b"beta"})
+            world.plane.belongs("w", "tight", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")
+            await world.run(world.step("one", "a"))
+            rows = await world.view.spent("tight", since="", until="")
+            assert [(row.namespace, row.remote, row.down_bytes) for row in rows] == [("tight", world.far.remote, 5)]
+            assert not await world.view.spent("team", since="", until="")
+            assert not await world.view.spent("tight", since="", until="2020-01-01")
+            with pytest.raises(Refused, match="is no day"):
+                await world.view.spent("tight", since="yesterday", until="")
+            more = world.step("more", "b")
+            world.plane.acquire("w", more)
+            waiting = await world.event(Waiting, more)
+            assert isinstance(waiting, Waiting)
+            assert "used up its budget of 5 bytes" in waiting.message
+            world.plane.belongs("v", "team")
+            await world.run(world.step("other", "b", uid="v"), uid="v")
+            await world.leased(more)
+
+        self._play(tmp_path, scenario)

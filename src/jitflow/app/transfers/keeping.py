@@ -33,6 +33,8 @@ class Job(Struct, frozen=True, kw_only=True):
     message: str = ""
     attempts: int = 0
     counts: JobCounts = JobCounts()
+    trace: str = ""
+    """The request that made it, as a W3C `traceparent`; empty: nobody traces."""
 
 
 class Kept:
@@ -79,7 +81,7 @@ class Kept:
         found: dict[str, JobFile] = {}
         number = 0
         while (body := await self._store.get(FILES, _key(job, number))) is not None:
-            found.update((file.path, file) for file in _decode(zlib.decompress(body)))
+            found.update((file.path, file) for file in unpack(body))
             number += 1
         self._pages[job] = number
         return found
@@ -90,7 +92,7 @@ class Kept:
         number, skip = (int(first), int(place)) if after else (0, 0)
         items: list[JobFile] = []
         while (body := await self._store.get(FILES, _key(job, number))) is not None:
-            page = _decode(zlib.decompress(body))
+            page = unpack(body)
             for index in range(skip, len(page)):
                 if state and page[index].state != state:
                     continue
@@ -99,6 +101,15 @@ class Kept:
                 items.append(page[index])
             number, skip = number + 1, 0
         return JobFiles(items=tuple(items))
+
+
+def unpack(body: bytes) -> list[JobFile]:
+    """Return the files of a page.
+
+    Raises:
+        ValueError, zlib.error: it is damaged.
+    """
+    return _decode(zlib.decompress(body))
 
 
 def _key(job: str, number: int) -> str:

@@ -54,12 +54,17 @@ class TransferJobs:
         *,
         at_once: int = AT_ONCE,
         spending: Spending | None = None,
+        mark: Callable[[], str] = str,
+        ended: Callable[[Job], None] = lambda _: None,
     ) -> None:
         """Hold the parts; `known` raises `Refused` for a remote that is not configured, `at_once` jobs work at the same time.
 
-        `spending`: is told what moves; jobs of a namespace that has used up its budget wait.
+        `spending`: is told what moves; jobs of a namespace that has used up its budget wait. `mark`: says of which trace a
+        request is part. `ended`: told of each job that is over.
         """
         self._spending = spending or NoSpending()
+        self._mark = mark
+        self._ended = ended
         self._deaf: Callable[[], None] = lambda: None
         self._bulk = bulk
         self._known_remote = known
@@ -118,7 +123,7 @@ class TransferJobs:
             await self._bulk.check(order.rules)
         if len(self._queue) >= MOST_QUEUED:
             raise Refused(f"{MOST_QUEUED:,} transfer jobs wait already; cancel some, or wait", code="unavailable")
-        job = Job(id=f"t-{self._ids.uid()}", wish=wish, created_at=self._clock.now())
+        job = Job(id=f"t-{self._ids.uid()}", wish=wish, created_at=self._clock.now(), trace=self._mark())
         await self._put(job)
         self._queue.append(job.id)
         self._begin()
@@ -282,7 +287,10 @@ class TransferJobs:
         if job.id in self._queue:
             self._queue.remove(job.id)
         finished = self._clock.now() if phase.is_over else None
-        await self._put(replace(job, phase=phase, message=message, finished_at=finished))
+        settled = replace(job, phase=phase, message=message, finished_at=finished)
+        await self._put(settled)
+        if phase.is_over:
+            self._ended(settled)
 
     def _place(self, job: Job) -> int:
         turn = _turn(job)

@@ -9,23 +9,25 @@ from jitflow.access import tokens
 from jitflow.access.tokens import Record as TokenRecord
 from jitflow.app import backfills, foreign, outbox, usage, webhooks
 from jitflow.app.letters import Letter
+from jitflow.app.transfers import keeping
 from jitflow.app.webhooks import Webhook
 from jitflow.bootstrap import remotes
-from jitflow.bootstrap.soundness.findings import SET_ASIDE, Finding, finding, removal, setting_aside
+from jitflow.bootstrap.soundness.findings import SET_ASIDE, Finding, Mend, Scene, Workflows, finding, removal, setting_aside
 from jitflow.bootstrap.state import ORIGIN
-from jitflow.dataplane import bandwidth, catalogue, records, spending
+from jitflow.dataplane import bandwidth, catalogue, provenance, records, spending
 from jitflow.engine.garbage import PENDING
 from jitflow.engine.janitor import EXPIRIES
 from jitflow.engine.owned import OWNED
 from jitflow.engine.runtimes import RUN_TIME, RunTime
-from jitflow.machine import foreignlife
 from jitflow.model.backfill import Backfill
 from jitflow.model.data import ObjectRef
 from jitflow.model.foreign import ForeignRun
 from jitflow.model.objects import KINDS, Secret
+from jitflow.model.provenance import StepSeen
 from jitflow.model.reports import TransferRecord
 from jitflow.model.spending import Budget, Prices, Spent
 from jitflow.objects.store import DOCUMENTS as OBJECTS
+from jitflow.ports import datalink
 from jitflow.ports.errors import Broken
 from jitflow.settings import SettingsError
 from jitflow.storage.remotes import RemoteConfig
@@ -45,6 +47,14 @@ def _special(kind: Any) -> Read:
     return lambda key, body: None if key.startswith("@") or not body else decode(body)
 
 
+_LINK: Final[dict[str, Read]] = {datalink.JOINED: _json(datalink.Joined), datalink.SERVES: _json(datalink.Served)}
+
+
+def _of_link(key: str, body: bytes) -> object:
+    """Read what an end of the link between control and data side has written down."""
+    return _LINK[key](key, body) if key in _LINK else None
+
+
 READERS: Final[dict[str, Read]] = {
     RUN_TIME: _json(RunTime),
     tokens.DOCUMENTS: _json(TokenRecord),
@@ -58,6 +68,10 @@ READERS: Final[dict[str, Read]] = {
     spending.SPENT: _json(list[Spent]),
     spending.BUDGETS: _json(Budget),
     spending.PRICES: _json(Prices),
+    keeping.JOBS: _json(keeping.Job),
+    keeping.FILES: lambda _, body: keeping.unpack(body),
+    provenance.PROVENANCE: _json(StepSeen),
+    datalink.DOCUMENTS: _of_link,
     EXPIRIES: lambda _, body: float(body),
     records.REPLICA: catalogue.unpack,
     records.LEASE: _json(records.LeaseDoc),
@@ -78,9 +92,9 @@ OF_RUNS: Final = frozenset({OWNED, EXPIRIES, PENDING, records.OWNER, records.PLA
 
 
 def document_findings(
-    kind: str, rows: Sequence[tuple[str, bytes]], opener: Callable[[bytes], bytes] | None, runs: Collection[str], *, near: bool
+    kind: str, rows: Sequence[tuple[str, bytes]], opener: Callable[[bytes], bytes] | None, workflows: Workflows, *, near: bool
 ) -> Iterator[Finding]:
-    """Return what is wrong with documents of a kind. `runs`: the uids of the workflows that are there."""
+    """Return what is wrong with documents of a kind."""
     if kind == SET_ASIDE:
         return
     for key, body in rows:
@@ -96,14 +110,35 @@ def document_findings(
             except Exception as error:  # whatever a damaged body does to a decoder
                 yield _unreadable(where, kind, key, body, error, near=near)
                 continue
-        if kind in OF_RUNS and key not in runs and not key.startswith(foreignlife.PREFIX):
+        if kind in OF_RUNS and workflows.lack(key):
             said = "it is about a workflow that is not there"
             yield finding(where, said, f"{REPAIR}: it is removed", removal(kind, key, near=near))
 
 
 def _unreadable(where: str, kind: str, key: str, body: bytes, error: Exception, *, near: bool = False) -> Finding:
+    said = f"it cannot be read: {error}"
+    if (kind, key) == (datalink.DOCUMENTS, datalink.SERVES):
+        return finding(where, said, f"{REPAIR}: it is made anew, without a name", _serving(body))
     remedy = f"{REPAIR}: it is set aside; {BACKUP} if it is missed"
-    return finding(where, f"it cannot be read: {error}", remedy, setting_aside(kind, key, body, near=near))
+    return finding(where, said, remedy, setting_aside(kind, key, body, near=near))
+
+
+def _serving(body: bytes) -> Mend:
+    """Keep that workflows are elsewhere: without that, what they hold here would be given back."""
+
+    async def mend(scene: Scene) -> None:
+        await scene.store.put(SET_ASIDE, [(f"{datalink.DOCUMENTS}/{datalink.SERVES}", body)])
+        await scene.store.put(datalink.DOCUMENTS, [(datalink.SERVES, msgspec.json.encode(datalink.Served()))])
+
+    return mend
+
+
+def job_findings(jobs: Collection[str], files: Sequence[tuple[str, bytes]]) -> Iterator[Finding]:
+    """Return what files of transfer jobs are about none of these jobs."""
+    for key, _ in files:
+        if key.partition("/")[0] not in jobs:
+            said = "it is about a transfer job that is not there"
+            yield finding(f"document {keeping.FILES} {key}", said, f"{REPAIR}: it is removed", removal(keeping.FILES, key))
 
 
 def _sealed(

@@ -1,9 +1,10 @@
 """What was found, and what is needed to look for it and to mend it."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from jitflow.machine import foreignlife
 from jitflow.ports.store import Flaw, StateStore
 
 Mend = Callable[["Scene"], Awaitable[None]]
@@ -24,6 +25,23 @@ class Scene:
     primary: Path | None = None
     capacity_bytes: int = 0
     pods: Path | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Workflows:
+    """The uids of a state's workflows: those that go on, and all. `elsewhere`: a control service has others, in its own state."""
+
+    going: Collection[str]
+    known: Collection[str]
+    elsewhere: bool = False
+
+    def lack(self, uid: str) -> bool:
+        """Return whether there is no such workflow."""
+        return uid not in self.known and not self.elsewhere and not uid.startswith(foreignlife.PREFIX)
+
+    def are_done_with(self, uid: str) -> bool:
+        """Return whether a workflow has ended, or there is none."""
+        return self.lack(uid) or (uid in self.known and uid not in self.going)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,17 +1,19 @@
 """Look at everything, and mend what can be mended."""
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Protocol, runtime_checkable
 
 import msgspec
 from msgspec.structs import replace
 
-from jitflow.bootstrap.soundness.documents import document_findings, unreadable_kind
-from jitflow.bootstrap.soundness.findings import Finding, Mend, Report, Scene, finding
+from jitflow.app.transfers.keeping import FILES, JOBS
+from jitflow.bootstrap.soundness.documents import document_findings, job_findings, unreadable_kind
+from jitflow.bootstrap.soundness.findings import Finding, Mend, Report, Scene, Workflows, finding
 from jitflow.bootstrap.soundness.near import Documents, near_findings
 from jitflow.bootstrap.soundness.runs import REWRITTEN, restore_aside, run_findings
 from jitflow.bootstrap.state import NEAR_KINDS
+from jitflow.ports.datalink import DOCUMENTS, SERVES
 from jitflow.ports.errors import Broken, VersionConflict
 from jitflow.ports.store import Commit, Flaw, RunRow, StateStore
 from jitflow.stores import BACKUP, REPAIR
@@ -37,16 +39,22 @@ async def look(scene: Scene) -> Report:
     for row in rows:
         report.findings += await _run(scene, row)
     uids = {row.uid for row in rows}
-    near = await _documents(scene, report, uids)
+    workflows = Workflows(
+        going={row.uid for row in rows if row.finished_at is None},
+        known=uids,
+        elsewhere=await scene.store.get(DOCUMENTS, SERVES) is not None,
+    )
+    near = await _documents(scene, report, workflows)
     report.findings += [_aside(uid, there=uid in uids) for uid, _ in await scene.store.items(REWRITTEN)]
     if scene.near is not None:
-        report.findings += near_findings(scene, near, {row.uid for row in rows if row.finished_at is None}, uids)
+        report.findings += near_findings(scene, near, workflows)
     return report
 
 
-async def _documents(scene: Scene, report: Report, uids: Collection[str]) -> Documents:
+async def _documents(scene: Scene, report: Report, workflows: Workflows) -> Documents:
     """Look at all documents; return those of what is near."""
     near: dict[str, Sequence[tuple[str, bytes]]] = {}
+    of_jobs: dict[str, Sequence[tuple[str, bytes]] | None] = {JOBS: (), FILES: ()}
     for store in _stores(scene):
         for kind in await store.kinds():
             here = kind in NEAR_KINDS
@@ -56,12 +64,18 @@ async def _documents(scene: Scene, report: Report, uids: Collection[str]) -> Doc
                 documents = await store.items(kind)
             except Broken as error:
                 report.findings.append(unreadable_kind(kind, error))
+                of_jobs[kind] = None
                 continue
-            report.findings += document_findings(kind, documents, scene.open_sealed, uids, near=here)
+            report.findings += document_findings(kind, documents, scene.open_sealed, workflows, near=here)
+            if kind in of_jobs:
+                of_jobs[kind] = documents
             if here:
                 near[kind] = documents
             else:
                 report.documents += len(documents)
+    jobs, files = of_jobs[JOBS], of_jobs[FILES]
+    if jobs is not None and files is not None:
+        report.findings += job_findings({key for key, _ in jobs}, files)
     return near
 
 

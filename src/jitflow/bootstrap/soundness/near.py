@@ -9,11 +9,10 @@ from typing import TypeVar
 
 import msgspec
 
-from jitflow.bootstrap.soundness.findings import Finding, Mend, Scene, finding, removal
+from jitflow.bootstrap.soundness.findings import Finding, Mend, Scene, Workflows, finding, removal
 from jitflow.dataplane import catalogue, records
 from jitflow.dataplane.names import is_location
 from jitflow.dataplane.primary import delete, look, measure, same
-from jitflow.machine import foreignlife
 from jitflow.model.data import Replica
 from jitflow.stores import REPAIR
 
@@ -21,8 +20,8 @@ T = TypeVar("T")
 Documents = Mapping[str, Sequence[tuple[str, bytes]]]
 
 
-def near_findings(scene: Scene, documents: Documents, unfinished: Collection[str], runs: Collection[str]) -> Iterator[Finding]:
-    """Return what does not fit together of what is near. `unfinished` and `runs`: uids of workflows."""
+def near_findings(scene: Scene, documents: Documents, workflows: Workflows) -> Iterator[Finding]:
+    """Return what does not fit together of what is near."""
     replicas = dict(_read(documents, records.REPLICA, catalogue.unpack))
     outputs = [
         (key, one, output) for key, one in _read(documents, records.STAGEOUT, _json(records.Obligation)) for output in one.outputs
@@ -41,9 +40,9 @@ def near_findings(scene: Scene, documents: Documents, unfinished: Collection[str
     if scene.capacity_bytes and total > scene.capacity_bytes:
         said = f"the catalogue tells of {total:,} bytes, the capacity is {scene.capacity_bytes:,}"
         yield finding("the primary", said, "let primary.capacity be larger, or start the server: it makes room")
-    yield from _leases(documents, unfinished)
+    yield from _leases(documents, workflows)
     if scene.pods is not None:
-        yield from _pods(scene.pods, runs)
+        yield from _pods(scene.pods, workflows)
 
 
 def _json(kind: type[T]) -> Callable[[str, bytes], T]:
@@ -122,16 +121,16 @@ def _outputs(primary: Path, outputs: Sequence[tuple[str, records.Obligation, rec
             yield finding(f"promise {key}", said, "run the step again: there is no other copy")
 
 
-def _leases(documents: Documents, unfinished: Collection[str]) -> Iterator[Finding]:
+def _leases(documents: Documents, workflows: Workflows) -> Iterator[Finding]:
     for key, lease in _read(documents, records.LEASE, _json(records.LeaseDoc)):
-        if lease.uid not in unfinished and not lease.uid.startswith(foreignlife.PREFIX):
+        if workflows.are_done_with(lease.uid):
             said = "it holds objects for a workflow that has ended or is not there"
             yield finding(f"lease {key}", said, f"{REPAIR}: it is given back", removal(records.LEASE, key, near=True))
 
 
-def _pods(folder: Path, runs: Collection[str]) -> Iterator[Finding]:
+def _pods(folder: Path, workflows: Workflows) -> Iterator[Finding]:
     for pod in sorted(os.listdir(folder)) if folder.is_dir() else ():
-        if pod.partition(".")[0] not in runs and not _is_alive(folder / pod):
+        if workflows.lack(pod.partition(".")[0]) and not _is_alive(folder / pod):
             yield finding(
                 f"pod {pod}", "it is of a workflow that is not there", f"{REPAIR}: what it has left is removed", _clearing(pod)
             )

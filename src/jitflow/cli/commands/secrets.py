@@ -16,9 +16,12 @@ def rotate_key(server: ServerOption = "") -> None:
     """Encrypt all stored secrets with a new key and forget the old one; the server goes on meanwhile."""
     with connect(server) as client:
         done = client.secrets.rotate_key()
-    say(f"{done.resealed} secrets are encrypted with the new key")
-    if not done.old_key_removed:
-        say("take the old key out of where the server's key is set now: nothing needs it any more")
+    for who, part in (("the server", done), ("the data service", done.data)):
+        if part is None:
+            continue
+        say(f"{part.resealed} secrets of {who} are encrypted with its new key")
+        if not part.old_key_removed:
+            say(f"take the old key out of where the key of {who} is set now: nothing needs it any more")
 
 
 @app.command("new-key", epilog="Example: jitflow secrets new-key > jitflow.key")

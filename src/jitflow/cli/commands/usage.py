@@ -49,6 +49,7 @@ def _lines(found: Usage) -> list[tuple[str, str]]:
         ("fetched", size(found.fetched_bytes)),
         ("sent", size(found.sent_bytes)),
         *((f"on {one.day}", _spent(one)) for one in found.spent),
+        *([("spent", f"not known now: {found.spent_unknown}")] if found.spent_unknown else ()),
     ]
 
 
