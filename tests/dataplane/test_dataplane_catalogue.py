@@ -7,7 +7,7 @@ import msgspec
 import pytest
 from far_store import Kit, a_step, ref
 
-from jitflow.dataplane.catalogue import Catalogue, pack, same_place, unpack
+from jitflow.dataplane.catalogue import Catalogue, Reading, pack, same_place, unpack
 from jitflow.dataplane.names import location_of
 from jitflow.model.data import ObjectRef, Replica, ReplicaState
 
@@ -42,7 +42,7 @@ def test_equal_contents_are_found_and_forgotten_with_their_rows():
     rows = Catalogue()
     for name in ("b", "a", "c"):
         rows.put(a_row(name, content="md5:1:7"))
-    rows.load("far:d", msgspec.json.encode(a_row("d", content="md5:1:7")))
+    rows.load([("far:d", msgspec.json.encode(a_row("d", content="md5:1:7")))], Reading())
     assert rows.of_content("md5:1:7") == tuple(ref(name) for name in "abcd")
     rows.put(a_row("b", content="md5:2:7"))
     rows.pop(ref("a"))
@@ -61,7 +61,7 @@ def test_a_snapshot_stays_as_it_was():
     rows.put(a_row("a", last_used_at=2.0))
     assert [row.ref for row in before] == [ref("a")]
     assert {row.ref for row in rows.newer(before)} == {ref("a"), ref("b")}
-    marked, others = rows.standing({"far:b"})
+    marked, others = rows.standing(rows.reading(), ["far:b"])
     assert ([row.ref for row in marked], others) == ([ref("b")], [("far:a", 7)])
 
 

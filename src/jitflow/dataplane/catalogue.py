@@ -3,7 +3,7 @@
 A row that is asked for is unpacked, which takes microseconds. The packed form is also what the state store keeps.
 """
 
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 
 import msgspec
 from msgspec import Struct
@@ -116,6 +116,22 @@ class Snapshot:
         return {_decode(body).location: name for name, body in self._rows.items()}
 
 
+class Reading:
+    """What is needed of each row at the start, kept while the rows are read, so that none has to be unpacked once more."""
+
+    def __init__(self) -> None:
+        """Nothing was read yet."""
+        self.names: list[str] = []
+        self.sizes: list[int] = []
+        self.times: list[float] = []
+        """When each was last used, Unix seconds."""
+        self.dirty: list[str] = []
+        self.kept: list[str] = []
+        """Those that an earlier version has marked as kept."""
+        self.places: dict[str, str] = {}
+        """The name of the object at each location."""
+
+
 class Catalogue:
     """Rows by object."""
 
@@ -167,15 +183,28 @@ class Catalogue:
 
     # -- changes -----------------------------------------------------------------------------------------------------------
 
-    def load(self, name: str, body: bytes) -> bytes:
-        """Enter a row as the state store has kept it; return its place (see `place_of`)."""
-        if body[:1] == b"{":
-            body = pack(_decode_json(body))
-        self._rows[name] = body
-        packed = _decode(body)
-        if packed.content:
-            self._share(packed.content, name)
-        return packed.location
+    def load(self, page: Iterable[tuple[str, bytes]], reading: Reading) -> None:
+        """Enter rows as the state store has kept them."""
+        rows, contents = self._rows, self._contents
+        for name, read in page:
+            rows[name] = body = pack(_decode_json(read)) if read[:1] == b"{" else read
+            packed = _decode(body)
+            if packed.content and contents.setdefault(hash(packed.content), name) is not name:
+                self._share(packed.content, name)
+            reading.names.append(name)
+            reading.sizes.append(packed.size_bytes)
+            reading.times.append(packed.last_used_at)
+            reading.places[_location_of(packed.location)] = name
+            if packed.flags & _DIRTY:
+                reading.dirty.append(name)
+            if packed.flags & _KEPT:
+                reading.kept.append(name)
+
+    def reading(self) -> Reading:
+        """Return what `load` tells of all rows."""
+        found = Reading()
+        self.load(list(self._rows.items()), found)
+        return found
 
     def put(self, row: Replica) -> bytes:
         """Enter a row; return its packed form."""
@@ -227,25 +256,17 @@ class Catalogue:
 
     # -- over all ----------------------------------------------------------------------------------------------------------
 
-    def marked_kept(self) -> list[Replica]:
-        """Return the rows that an earlier version has marked as kept."""
-        return [unpack(name, body) for name, body in self._rows.items() if _decode(body).flags & _KEPT]
+    def standing(self, reading: Reading, kept: Iterable[str]) -> tuple[list[Replica], list[tuple[str, int]]]:
+        """Return the rows that are dirty or `kept`, and name and size of all others, the one used longest ago first.
 
-    def standing(self, kept: Container[str]) -> tuple[list[Replica], list[tuple[str, int]]]:
-        """Return the rows that are dirty or `kept`, and name and size of all others, the one used longest ago first."""
-        marked: list[Replica] = []
-        names: list[str] = []
-        sizes: list[int] = []
-        times: list[float] = []
-        for name, body in self._rows.items():
-            packed = _decode(body)
-            if packed.flags & _DIRTY or name in kept:
-                marked.append(unpack(name, body))
-            else:
-                names.append(name)
-                sizes.append(packed.size_bytes)
-                times.append(packed.last_used_at)
-        order = sorted(range(len(names)), key=times.__getitem__)
+        Rows that were read, but are gone since, are left out.
+        """
+        aside = {*reading.dirty, *kept}
+        marked = list(self.named(sorted(aside)))
+        names, sizes = reading.names, reading.sizes
+        order = sorted(range(len(names)), key=reading.times.__getitem__)
+        if aside or len(self) < len(names):
+            order = [place for place in order if names[place] in self._rows and names[place] not in aside]
         return marked, [(names[place], sizes[place]) for place in order]
 
 

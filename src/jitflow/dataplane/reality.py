@@ -11,7 +11,7 @@ from contextlib import suppress
 from itertools import islice
 
 from jitflow.dataplane import records
-from jitflow.dataplane.catalogue import Snapshot, place_of, ref_of, same_place, unpack
+from jitflow.dataplane.catalogue import Reading, Snapshot, place_of, ref_of, same_place, unpack
 from jitflow.dataplane.core import Core
 from jitflow.dataplane.lookups import stat_all
 from jitflow.dataplane.pins import Pins
@@ -62,14 +62,16 @@ class Reality:
         """
         core = self._core
         with collector_paused():
-            unknown, strangers = await self._absent(await self._read(store))
+            reading = await self._read(store)
+            unknown, strangers = await self._absent(reading.places)
         if not core.rows and unknown:
             unknown = await self._found_again(unknown, strangers)
+            reading = core.rows.reading()
         for location in unknown:
             await core.remove(location)
-        await pins.load(store, core.rows.marked_kept())
+        await pins.load(store, list(core.rows.named(reading.kept)))
         kept = pins.refs()
-        marked, others = core.rows.standing({str(ref) for ref in kept})
+        marked, others = core.rows.standing(reading, (str(ref) for ref in kept))
         core.planner.found_asleep(others)
         for row in sorted(marked, key=lambda row: row.last_used_at):
             keepers, uid = kept.get(row.ref, ()), promised.get(row.location, "")
@@ -84,31 +86,32 @@ class Reality:
         for ref in unpromised:
             self._core.planner.abandoned(ref)
 
-    async def _read(self, store: StateStore) -> dict[bytes, str]:
-        """Read the catalogue, a page at a time: as documents of the store it would be too large; return the names by place."""
-        places: dict[bytes, str] = {}
-        load = self._core.rows.load
+    async def _read(self, store: StateStore) -> Reading:
+        """Read the catalogue, a page at a time: as documents of the store it would be too large."""
+        reading = Reading()
         last = ""
         while page := await store.items(records.REPLICA, after=last, limit=_PAGE):
-            for name, body in page:
-                places[load(name, body)] = name
+            self._core.rows.load(page, reading)
             last = page[-1][0]
-        return places
+        return reading
 
-    async def _absent(self, places: dict[bytes, str]) -> tuple[dict[str, Held], dict[str, int]]:
-        """Drop the rows of what is not there; return what is there without a row, and what is not ours."""
+    async def _absent(self, places: dict[str, str]) -> tuple[dict[str, Held], dict[str, int]]:
+        """Drop the rows of what is not there; return what is there without a row, and what is not ours.
+
+        `places`: the name of the object at each location; those that are there are taken out.
+        """
         core = self._core
         unknown: dict[str, Held] = {}
         strangers: dict[str, int] = {}
         async for part in core.primary.contents(quick=True):
             strangers.update(part.strangers)
             for location, held in part.held.items():
-                name = places.get(place := place_of(location))
-                self._only_names |= held is None
+                name = places.get(location)
                 if name is None:
                     unknown[location] = held or _UNSEEN
                 elif held is None or same(core.rows[ref_of(name)], held):
-                    del places[place]
+                    del places[location]
+            self._only_names |= None in part.held.values()
             await asyncio.sleep(0)
         for name in places.values():
             row = core.rows[ref_of(name)]

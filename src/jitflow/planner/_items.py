@@ -7,6 +7,7 @@ recount gives.
 import heapq
 from collections.abc import Callable, Iterator, Sequence
 from enum import IntEnum, auto
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from jitflow.model.data import ObjectRef, ReplicaState
@@ -210,7 +211,7 @@ class Items:
     def rest(self, found: Sequence[tuple[str, int]]) -> None:
         """Enter replicas that nobody has asked for, by name: they take little memory until somebody does."""
         self.asleep.update(found)
-        self._doze(sum(size for _, size in found), len(found))
+        self._doze(sum(map(itemgetter(1), found)), len(found))
 
     def _doze(self, size: int, count: int) -> None:
         self.loose += size
