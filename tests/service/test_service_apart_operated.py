@@ -17,7 +17,7 @@ from tests.service.test_service_traces import CALLER, TRACE, Collector
 from tests.service.test_service_transfers import until
 
 from jitflow.bootstrap.linked import without_effect
-from jitflow.settings import NamespaceSettings, PrimarySettings, Settings
+from jitflow.settings import PrimarySettings, RcloneSettings, Settings
 
 SIZE = 100_000
 WITH_SECRET = """apiVersion: argoproj.io/v1alpha1
@@ -81,8 +81,8 @@ def pair(tmp_path_factory: pytest.TempPathFactory, collector: Collector) -> Iter
 
 def test_settings_that_only_the_data_side_looks_at_are_told() -> None:
     assert without_effect(Settings(primary=PrimarySettings(lookahead=3))) == []
-    tree = Settings(namespaces={"a": NamespaceSettings(quota=1)}, primary=PrimarySettings(capacity=1))
-    assert without_effect(tree) == ["namespaces", "primary (but for lookahead)"]
+    tree = Settings(rclone=RcloneSettings(patience_s=1), primary=PrimarySettings(capacity=1))
+    assert without_effect(tree) == ["rclone", "primary (but for lookahead)"]
 
 
 def jitflow(server: Server, *arguments: str, code: int = 0) -> str:
