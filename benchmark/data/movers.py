@@ -64,11 +64,11 @@ class Jobs:
             plane = LocalDataPlane(primary, 2 * case.total_bytes, self._storage, store, _Clock(), queued_ahead=QUEUED_AHEAD)
             events: asyncio.Queue[DataEvent] = asyncio.Queue()
             await plane.open(events.put_nowait)
-            cpu, rclone, began = self._cpu(), _cpu_of(self._daemon.pid), time.perf_counter()
+            cpu, rclone, began = self._cpu(), cpu_of(self._daemon.pid), time.perf_counter()
             async with asyncio.timeout(PATIENCE_S):
                 await _run(plane, steps, events)
             wall = time.perf_counter() - began
-            sample = Sample(wall_s=wall, cpu_s=self._cpu() - cpu, rclone_cpu_s=_cpu_of(self._daemon.pid) - rclone)
+            sample = Sample(wall_s=wall, cpu_s=self._cpu() - cpu, rclone_cpu_s=cpu_of(self._daemon.pid) - rclone)
             there = plane.fill().resident_bytes
             await plane.close()
         if there != case.total_bytes:
@@ -77,7 +77,7 @@ class Jobs:
 
     def _cpu(self) -> float:
         used = resource.getrusage(resource.RUSAGE_SELF)
-        return used.ru_utime + used.ru_stime + _cpu_of(self._daemon.pid)
+        return used.ru_utime + used.ru_stime + cpu_of(self._daemon.pid)
 
 
 async def _run(plane: LocalDataPlane, steps: Sequence[FutureStep], events: asyncio.Queue[DataEvent]) -> None:
@@ -113,10 +113,10 @@ def copy(remote: RemoteConfig, case: Case, work: Path) -> Sample:
     config = work / "rclone.conf"
     config.touch(mode=0o600)
     config.write_text("\n".join(["[far]", f"type = {remote.type}", *(f"{k} = {v}" for k, v in remote.options.items())]) + "\n")
-    before, began = _children(), time.perf_counter()
+    before, began = children_cpu(), time.perf_counter()
     command = [str(find_rclone("")), "--config", str(config), "copy", f"far:bench/{case.name}", str(work / "data"), *case.flags]
     subprocess.run(command, check=True, env=clean_environment({}), stdin=subprocess.DEVNULL)
-    wall, cpu = time.perf_counter() - began, _children() - before
+    wall, cpu = time.perf_counter() - began, children_cpu() - before
     sample = Sample(wall_s=wall, cpu_s=cpu, rclone_cpu_s=cpu)
     there = sum(file.stat().st_size for file in (work / "data").iterdir())
     if there != case.total_bytes:
@@ -124,11 +124,13 @@ def copy(remote: RemoteConfig, case: Case, work: Path) -> Sample:
     return sample
 
 
-def _children() -> float:
+def children_cpu() -> float:
+    """Return the seconds of processor time of all children that have ended."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
 
 
-def _cpu_of(pid: int | None) -> float:
+def cpu_of(pid: int | None) -> float:
+    """Return the seconds of processor time of a process that runs."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

@@ -12,7 +12,7 @@ from storage_worlds import new_bucket, settle, write_files
 
 from jitflow.model.bandwidth import Rate
 from jitflow.model.data import ObjectRef
-from jitflow.ports.bulk import BulkOrder
+from jitflow.ports.bulk import BulkOrder, BulkProgress
 from jitflow.storage.daemon import RcloneDaemon
 from jitflow.storage.lanes import Lanes
 from jitflow.storage.rclone_storage import RcloneStorage
@@ -133,5 +133,21 @@ def test_a_lane_holds_its_limit_and_the_common_one_does_not_feel_it(tmp_path: Pa
                 await world.copy()
                 assert time.monotonic() - began < slow_s / 2
             assert slow_s > 1.0
+
+    asyncio.run(scenario())
+
+
+def test_small_files_are_copied_within_a_store_by_the_store(s3: S3Server) -> None:
+    async def scenario() -> None:
+        bucket, root = new_bucket(s3)
+        given = {f"in/{number}": os.urandom(100) for number in range(5)}
+        write_files(root, given)
+        await settle(s3)
+        told: list[BulkProgress] = []
+        async with lanes(s3.remote("one")) as bulk:
+            source, target = ref("one", f"{bucket}/in/"), ref("one", f"{bucket}/out/")
+            await bulk.perform(BulkOrder(source=source, destination=target, small=True), told.append)
+        assert files(root / "out") == {path.removeprefix("in/"): data for path, data in given.items()}
+        assert (told[-1].moved_bytes, told[-1].within_bytes) == (500, 500)
 
     asyncio.run(scenario())

@@ -30,6 +30,7 @@ class BulkOrder(Struct, frozen=True, kw_only=True):
 
     `paths`: which; None: all that `rules` let through, which must be exactly those meant when the order is given.
     `lane`: of which limit of their own the bytes are a part, empty: of none.
+    `small`: so little is in each file that a question about it costs as much as the file.
     """
 
     source: ObjectRef
@@ -38,6 +39,7 @@ class BulkOrder(Struct, frozen=True, kw_only=True):
     rules: tuple[str, ...] = ()
     transfers: int = 32
     lane: str = ""
+    small: bool = False
 
 
 Report = Callable[[BulkProgress], None]

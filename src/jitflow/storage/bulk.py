@@ -51,16 +51,26 @@ class BulkCalls:
         seen = _Seen(report, self._daemon.redact)
         source = self._lookup.known(order.source)
         await self._lookup.traits(source)  # rclone's view of each remote is made with its own options
-        target = None
+        at, target = keys.address(order.source), None
         if order.destination is not None:
-            await self._lookup.traits(self._lookup.known(order.destination))
-            target = keys.address(order.destination)
+            at, target = await self._ends(order.source, order.destination, small=order.small)
         subject = f"{order.source} to {order.destination}" if order.destination is not None else str(order.source)
         async with _chosen(order, self._daemon.names_dir) as chosen, self._looking(group, seen):
-            at = keys.address(order.source)
             request = wire.bulk_request(at, target, config_of(source), chosen, at_once=order.transfers)
             method = "operations/delete" if target is None else "sync/copy"
             await self._calls.run(method, request, subject=subject, group=group)
+
+    async def _ends(self, source: ObjectRef, destination: ObjectRef, *, small: bool) -> tuple[keys.Address, keys.Address]:
+        """Return both ends of a copy.
+
+        A bucket is not asked about each small object that it has just taken: who ordered the copy looks there by a listing.
+        """
+        remote = self._lookup.known(destination)
+        await self._lookup.traits(remote)
+        options = "no_head=true" if small and remote.type == "s3" else ""
+        # A store copies within itself only where both ends are called the same.
+        at = keys.address(source, options=options if source.remote == destination.remote else "")
+        return at, keys.address(destination, options=options)
 
     @asynccontextmanager
     async def _looking(self, group: str, seen: "_Seen") -> AsyncGenerator[None]:

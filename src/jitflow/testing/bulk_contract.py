@@ -131,3 +131,19 @@ class BulkContract:
             await world.copy()
 
         asyncio.run(self._play(tmp_path, scenario))
+
+    def test_b7_small_files(self, tmp_path: Path) -> None:
+        """Come as others do, though less is asked about each."""
+
+        async def scenario(world: BulkWorld) -> None:
+            files = {name: name.encode() for name in (*ODD, "empty")} | {"empty": b""}
+            await world.seed(files)
+            told: list[BulkProgress] = []
+            order = BulkOrder(source=world.source, destination=world.target, small=True)
+            await world.bulk.perform(order, told.append)
+            assert world.read(world.target) == files
+            assert told[-1].files_done == len(files)
+            sizes = {info.ref.path: info.size_bytes for info in await world.bulk.tree(world.target)}
+            assert sizes == {f"{world.target.path}{name}": len(data) for name, data in files.items()}
+
+        asyncio.run(self._play(tmp_path, scenario))

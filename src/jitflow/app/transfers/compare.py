@@ -173,6 +173,11 @@ def copied(
     return proven
 
 
+def mean_bytes(found: Plan) -> float:
+    """Return the mean size of what is to be copied, 0 if that is nothing."""
+    return sum(found.files[path].size_bytes for path in found.copies) / max(1, len(found.copies))
+
+
 def waits(found: Plan, paths: Iterable[str]) -> None:
     """Say of what was not copied that it will be later."""
     for path in paths:

@@ -20,6 +20,8 @@ from jitflow.ports.errors import FixRequest, PortError, Retryable
 from jitflow.ports.spending import Spending
 
 LANE_LOOK_S = 30.0
+SMALL_BYTES = 2**18
+"""Where files to copy are of this size on average, a question about each costs about as much as the file."""
 
 
 class BudgetSpent(Exception):
@@ -130,6 +132,7 @@ class Attempt:
                 rules=order.rules,
                 transfers=order.wish.transfers,
                 lane=lane,
+                small=compare.mean_bytes(plan) <= SMALL_BYTES,
             )
         )
         proven = compare.copied(
