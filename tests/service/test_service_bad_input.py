@@ -38,7 +38,9 @@ def server(s3: S3Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
         "away": {"type": "s3", "options": options | {"endpoint": "http://127.0.0.1:9"}},
         "here": {"type": "local", "options": {"root": str(root)}},
     }
-    with Server(tmp_path_factory.mktemp("served") / "home", {"remotes": remotes, "primary": {"stall_s": 3.0}}) as found:
+    served = tmp_path_factory.mktemp("served")
+    remotes["disk"] = {"type": "local", "options": {"root": str(served)}}
+    with Server(served / "home", {"remotes": remotes, "primary": {"stall_s": 3.0}}) as found:
         yield found
 
 
@@ -85,6 +87,30 @@ def test_an_object_that_vanishes_while_it_is_sent_is_cut_off_and_never_whole(ser
         time.sleep(s3.DIRECTORY_CACHE_S * 3)
         assert http.get(CONTENT, params={"ref": "far:bucket/large"}).status_code == 404
         assert http.get("/data/v1/remotes").status_code == 200, "the server goes on"
+
+
+@pytest.mark.parametrize(
+    ("request_", "status", "says"),
+    [
+        (("POST", "/data/v1/jobs", {"kind": "copy", "source": "primary:a/", "destination": "here:b/"}), 404, "is no remote"),
+        (("POST", "/data/v1/jobs", {"kind": "check", "source": "here:a/", "destination": "primary:"}), 404, "is no remote"),
+        (("POST", "/data/v1/jobs", {"kind": "copy", "source": "here:in/", "destination": "disk:home/primary/"}), 400, "lies in"),
+        (("POST", "/data/v1/jobs", {"kind": "sync", "source": "here:in/", "destination": "disk:home/"}), 400, "holds"),
+        (("POST", "/data/v1/jobs", {"kind": "delete", "source": "disk:home/primary/objects/"}), 400, "lies in"),
+        (("PUT", "/data/v1/content?ref=disk:home/primary/objects/x", {}), 400, "lies in"),
+        (("DELETE", "/data/v1/content?ref=disk:home/primary/.jitflow-primary", None), 400, "lies in"),
+        (("DELETE", "/data/v1/folders?ref=disk:home/&recursive=true", None), 400, "holds"),
+        (("POST", "/data/v1/folders", {"ref": "disk:home/primary/mine/"}), 400, "lies in"),
+    ],
+)
+def test_nobody_writes_where_the_near_store_lies(
+    server: Server, request_: tuple[str, str, dict[str, Any] | None], status: int, says: str
+) -> None:
+    before = sorted((server.home / "primary").rglob("*"))
+    answer = server.call(*request_)
+    assert (answer.status_code, says in answer.text) == (status, True), answer.text
+    assert "jitflow data stage" in answer.text
+    assert sorted((server.home / "primary").rglob("*")) == before
 
 
 def test_a_thousand_jobs_at_once_are_all_taken_and_done_over_a_kill(server: Server) -> None:

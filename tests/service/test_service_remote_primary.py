@@ -74,6 +74,10 @@ def test_workflows_run_over_a_near_remote(stores: tuple[S3Server, S3Server], tmp
         sizes = sorted(path.stat().st_size for path in files_below(near.root / "bucket" / "primary" / "objects"))
         assert sizes == [1, 2, 300_000, 300_003]
         assert not (home / "primary").exists()
+        wipe = {"kind": "delete", "source": "near:bucket/"}
+        refused = server.call("POST", "/data/v1/jobs", wipe)
+        assert (refused.status_code, "near:bucket/ holds the near store" in refused.text) == (400, True), refused.text
+        assert server.call("POST", "/data/v1/jobs", wipe | {"source": "near:other/"}).status_code == 200
         server.kill()
     with Server(home, settings(stores)) as server:
         assert ended(server, submit(server, MANIFEST))["status"]["phase"] == "Succeeded"

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from jitflow.app.arrivals import Arrivals
 from jitflow.app.names import check_namespace
+from jitflow.app.ours import Guard, nobodys
 from jitflow.app.refs import parse_ref
 from jitflow.model.data import ObjectInfo, ObjectRef
 from jitflow.model.files import Existence, Folder, Link, MultipartView, PartInfo
@@ -23,9 +24,18 @@ class FileService:
     """The use-cases of files and folders; the references of all methods are texts, `remote:path`."""
 
     def __init__(
-        self, files: Files, known: Callable[[str], object], arrivals: Arrivals, spending: Spending | None = None
+        self,
+        files: Files,
+        known: Callable[[str], object],
+        arrivals: Arrivals,
+        spending: Spending | None = None,
+        guard: Guard = nobodys,
     ) -> None:
-        """Hold the parts; `known` raises `Refused` for a remote that is not configured, `spending` is told what moves."""
+        """Hold the parts; `known` raises `Refused` for a remote that is not configured, `guard` for what is not to be written.
+
+        `spending`: is told what moves.
+        """
+        self._guard = guard
         self._files = files
         self._spending = spending or NoSpending()
         self._known = known
@@ -40,6 +50,12 @@ class FileService:
         ref = self._ref(text)
         if ref.is_prefix:
             raise Refused(f"{text[:200]!r} names a folder; name a file, remote:path without a final /")
+        return ref
+
+    def _written(self, text: str, *, deletes: bool = False) -> ObjectRef:
+        """Return a file that is to be written, or deleted."""
+        ref = self._file(text)
+        self._guard(ref, deletes)
         return ref
 
     async def exists(self, text: str) -> Existence:
@@ -125,7 +141,7 @@ class FileService:
             Refused: it is not what was announced, (`conflict`) there is such a file, or (`exhausted`) no budget is left.
             DiskFull, PortError: as they are.
         """
-        ref = self._file(text)
+        ref = self._written(text)
         self._afford(namespace)
         if new:
             await self._absent(ref)
@@ -138,7 +154,7 @@ class FileService:
     async def keep(self, text: str, path: Path, *, namespace: str = "default") -> ObjectInfo:
         """Store a file of this machine that has arrived, verified; the caller removes it."""
         self._afford(namespace)
-        return await self._store(path, self._file(text), namespace)
+        return await self._store(path, self._written(text), namespace)
 
     async def _absent(self, ref: ObjectRef) -> None:
         try:
@@ -153,7 +169,7 @@ class FileService:
         Raises:
             ObjectMissing: there is none.
         """
-        ref = self._file(text)
+        ref = self._written(text, deletes=True)
         await self._files.stat(ref)
         await self._files.delete(ref)
 
@@ -162,7 +178,8 @@ class FileService:
 
         A copy within one store goes over no link; for others `namespace` pays.
         """
-        first, second = self._file(source), self._ref(destination)
+        first, second = self._written(source, deletes=True) if move else self._file(source), self._ref(destination)
+        self._guard(second, False)
         if second.is_prefix:
             second = ObjectRef(remote=second.remote, path=second.path + posixpath.basename(first.path))
         if first == second:
@@ -183,6 +200,7 @@ class FileService:
     async def make_folder(self, text: str) -> Folder:
         """Make a folder, and those above it."""
         ref = self._ref(text, folder=True)
+        self._guard(ref, False)
         return Folder(ref=ref, kept=await self._files.make_folder(ref))
 
     async def remove_folder(self, text: str, *, recursive: bool = False) -> None:
@@ -194,6 +212,7 @@ class FileService:
         ref = self._ref(text, folder=True)
         if not ref.path:
             raise Refused(f"{text[:200]!r} is the whole remote; name a folder")
+        self._guard(ref, True)
         if recursive:
             await self._files.delete(ref)
         else:
@@ -215,7 +234,7 @@ class FileService:
 
     def begin(self, text: str) -> MultipartView:
         """Begin an upload in parts."""
-        return self.arrivals.begin(self._file(text))
+        return self.arrivals.begin(self._written(text))
 
     async def put_part(
         self, upload: str, number: int, body: AsyncIterator[bytes], *, expected_bytes: int | None = None, md5: str = ""

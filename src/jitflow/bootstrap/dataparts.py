@@ -3,7 +3,7 @@
 import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from msgspec import Struct
 from starlette.routing import BaseRoute
@@ -12,6 +12,7 @@ from jitflow.agents import HostRules
 from jitflow.app.arrivals import Arrivals
 from jitflow.app.dataservice import DataService
 from jitflow.app.files import FileService
+from jitflow.app.ours import NearStore
 from jitflow.app.transfers import TransferJobs
 from jitflow.bootstrap.home import Home
 from jitflow.bootstrap.places import ARTIFACTS
@@ -137,6 +138,7 @@ async def open_data(
     bandwidth = await _limited(stack, Bandwidth(limits_of(settings), lanes, store, clock))
     spending = await _charging(stack, spending_of(settings, store, clock))
     provenance = _witness(stack, Provenance(store, checksums=settings.primary.checksums))
+    near_store = NearStore(near_place(settings, home), registry.directory)
     plane = LocalDataPlane(
         primary_of(settings, home, stores),
         parse_bytes(settings.primary.capacity),
@@ -166,6 +168,7 @@ async def open_data(
         clock,
         RandomIds(),
         at_once=settings.transfers.jobs,
+        guard=near_store.guard,
         spending=spending,
         mark=tracing.mark,
         ended=tracing.job_ended,
@@ -183,7 +186,7 @@ async def open_data(
             primary=plane, storage=stores, remotes=registry, bandwidth=bandwidth, spending=spending, inventory=plane.inventory
         ),
         jobs=jobs,
-        files=FileService(lanes, registry.describe, arrivals_of(settings, home, clock), spending),
+        files=FileService(lanes, registry.describe, arrivals_of(settings, home, clock), spending, near_store.guard),
     )
 
 
@@ -234,6 +237,14 @@ def primary_of(settings: Settings, home: Home, stores: AllStores) -> Primary:
         raise SettingsError(f"primary.remote: the remote {chosen.remote!r} is not configured; add [remotes.{chosen.remote}]")
     scratch = Scratch(Path(chosen.path) if chosen.path else home.scratch, parse_bytes(chosen.scratch or chosen.capacity))
     return RemotePrimary(ObjectRef(remote=chosen.remote, path=chosen.prefix.strip("/")), stores, scratch)
+
+
+def near_place(settings: Settings, home: Home) -> ObjectRef | PurePosixPath:
+    """Return the place that is the near store's alone."""
+    chosen = settings.primary
+    if chosen.remote:
+        return ObjectRef(remote=chosen.remote, path=chosen.prefix.strip("/"))
+    return PurePosixPath(os.path.abspath(chosen.path or home.primary))
 
 
 def limits_of(settings: Settings) -> Chosen:

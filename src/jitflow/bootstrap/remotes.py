@@ -7,6 +7,7 @@ from difflib import get_close_matches
 import msgspec
 from msgspec import Struct
 
+from jitflow.app.ours import PRIMARY, REMEDY
 from jitflow.bootstrap.places import Places
 from jitflow.bootstrap.state import ORIGIN
 from jitflow.bootstrap.vault import Vault
@@ -15,7 +16,7 @@ from jitflow.engine import Locator, RemoteName, endpoint_names
 from jitflow.engine.tasks import Owner
 from jitflow.model.data import ObjectRef
 from jitflow.model.origins import GIT, Origin
-from jitflow.model.problems import Refused
+from jitflow.model.problems import Problem, Refused
 from jitflow.model.reports import OptionInfo, ProviderDetail, ProviderInfo, RemoteInfo
 from jitflow.ports.errors import PortError, Unreachable
 from jitflow.ports.store import StateStore
@@ -170,11 +171,22 @@ class Registry:
             Refused: there is none of that name.
         """
         if name not in self._known:
+            if name == PRIMARY:
+                message = f"{PRIMARY}: is no remote: the near store keeps copies of far objects, under names of its own"
+                raise Refused(Problem(message=message, remedy=REMEDY, code="not_found"))
             raise Refused(f"there is no remote {name!r}; `jitflow remote list` shows what is configured", code="not_found")
         config, source, _ = self._known[name]
         secret = hidden_options(config, self._storage.providers)
         shown = {option: HIDDEN if option in secret else value for option, value in config.options.items()}
         return RemoteInfo(name=name, type=config.type, options=shown, source=source)
+
+    def directory(self, name: str) -> str:
+        """Return which directory of this machine a remote is, empty if it is none, or not known."""
+        if name not in self._known:
+            return ""
+        config = self._known[name][0]
+        root = config.options.get({"local": "root", "alias": "remote"}.get(config.type, ""), "")
+        return root if root.startswith("/") else ""
 
     async def add(self, name: str, kind: str, options: Mapping[str, str]) -> RemoteInfo:
         """Keep a new remote, encrypted, and use it from now on.

@@ -12,6 +12,7 @@ from typing import Final, get_args
 
 from msgspec.structs import replace
 
+from jitflow.app.ours import Guard, nobodys
 from jitflow.app.transfers import wishes
 from jitflow.app.transfers.keeping import Job, Kept
 from jitflow.app.transfers.work import Attempt, BudgetSpent, Live, Unfinished
@@ -53,14 +54,15 @@ class TransferJobs:
         ids: Ids,
         *,
         at_once: int = AT_ONCE,
+        guard: Guard = nobodys,
         spending: Spending | None = None,
         mark: Callable[[], str] = str,
         ended: Callable[[Job], None] = lambda _: None,
     ) -> None:
-        """Hold the parts; `known` raises `Refused` for a remote that is not configured, `at_once` jobs work at the same time.
+        """Hold the parts; `known` raises `Refused` for a remote that is not configured, `guard` for what is not to be written.
 
-        `spending`: is told what moves; jobs of a namespace that has used up its budget wait. `mark`: says of which trace a
-        request is part. `ended`: told of each job that is over.
+        `at_once`: so many jobs work at the same time. `spending`: is told what moves; jobs of a namespace that has used up its
+        budget wait. `mark`: says of which trace a request is part. `ended`: told of each job that is over.
         """
         self._spending = spending or NoSpending()
         self._mark = mark
@@ -68,6 +70,7 @@ class TransferJobs:
         self._deaf: Callable[[], None] = lambda: None
         self._bulk = bulk
         self._known_remote = known
+        self._guard = guard
         self._kept = Kept(store)
         self._clock = clock
         self._ids = ids
@@ -115,7 +118,7 @@ class TransferJobs:
             Refused: it makes no sense, too many wait, or its namespace has used up its budget (`exhausted`).
             PortError: its filters cannot be read, or the store cannot be written.
         """
-        order = wishes.read(wish, self._known_remote)
+        order = wishes.read(wish, self._known_remote, self._guard)
         spent = self._spending.used_up(wish.namespace) if _moves(wish) else ""
         if spent:
             raise Refused(f"no new job: {spent}", code="exhausted")
@@ -364,7 +367,7 @@ class TransferJobs:
         tries, best, pause_s = 0, -1, FIRST_PAUSE_S
         while True:
             job = self._with_counts(job_id)
-            order = wishes.read(job.wish, self._known_remote)
+            order = wishes.read(job.wish, self._known_remote, self._guard)
             started = job.started_at if job.started_at is not None else self._clock.now()
             await self._put(replace(job, phase=JobPhase.RUNNING, started_at=started, attempts=job.attempts + 1, message=""))
             attempt = Attempt(

@@ -7,6 +7,7 @@ from zoneinfo import ZoneInfo
 from msgspec import Struct
 
 from jitflow.app.names import check_namespace
+from jitflow.app.ours import Guard, nobodys
 from jitflow.app.refs import parse_ref
 from jitflow.app.transfers.compare import Limits
 from jitflow.expr.schedules import ScheduleError, zone
@@ -40,8 +41,8 @@ class Order(Struct, frozen=True, kw_only=True):
         return limits_of(self.wish.filters, now)
 
 
-def read(wish: JobWish, known: Callable[[str], object]) -> Order:
-    """Return what a wish means; `known` raises `Refused` for a remote that is not configured.
+def read(wish: JobWish, known: Callable[[str], object], guard: Guard = nobodys) -> Order:
+    """Return what a wish means; `known` raises `Refused` for an unknown remote, `guard` for what is not to be written.
 
     Raises:
         Refused: it makes no sense; with a problem for the first thing that is wrong, and its place in the wish.
@@ -52,6 +53,7 @@ def read(wish: JobWish, known: Callable[[str], object]) -> Order:
     for ref in (source, destination):
         if ref is not None:
             known(ref.remote)
+    _guarded(wish, source, destination, guard)
     if destination is not None and source.remote == destination.remote:
         _apart(source, destination)
     if not 1 <= wish.transfers <= MOST_TRANSFERS:
@@ -72,6 +74,19 @@ def read(wish: JobWish, known: Callable[[str], object]) -> Order:
     return Order(
         wish=wish, source=source, destination=destination, rules=rules, limits=wish.filters, table=table, zone=found_zone
     )
+
+
+def _guarded(wish: JobWish, source: ObjectRef, destination: ObjectRef | None, guard: Guard) -> None:
+    field = "destination"
+    try:
+        if destination is not None and wish.kind != "check":
+            guard(destination, wish.kind == "sync")
+        field = "source"
+        if wish.kind in {"move", "delete"}:
+            guard(source, True)
+    except Refused as error:
+        (problem,) = error.problems
+        raise _problem(field, problem.message, problem.remedy) from error
 
 
 def _destination(wish: JobWish) -> ObjectRef | None:
