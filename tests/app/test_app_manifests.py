@@ -1,6 +1,8 @@
 """Manifests that are known are not read again, and never taken for valid when something they need has changed."""
 
 import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -9,6 +11,7 @@ import pytest
 from jitflow.app.manifests import MAX_KNOWN_BYTES, KnownManifests, read_workflow
 from jitflow.model import argo
 from jitflow.model.problems import Refused
+from jitflow.spec import deciding_parameters
 from jitflow.testing.fake_engine import World
 
 pytestmark = pytest.mark.pure
@@ -76,27 +79,102 @@ PARAMETERS: list[Any] = [
 ]
 
 
+def _outcome(read: Callable[[], argo.Workflow]) -> object:
+    try:
+        return read()
+    except Refused as error:
+        return str(error)
+
+
+def _all_outcomes(body: Mapping[str, Any], parameters: Sequence[Any]) -> list[tuple[object, object]]:
+    """Return what comes of a manifest with each of the parameters, read by one who remembers, and read anew."""
+    known = KnownManifests(World().objects)
+    found: list[tuple[object, object]] = []
+    for each in (*parameters, *parameters):
+        manifest = {"metadata": {"name": "one"}, "spec": {**body, "arguments": {"parameters": each}}}
+        read = known.read(msgspec.json.encode(manifest), namespace="a")
+        found.append((_outcome(partial(asyncio.run, read)), _outcome(partial(read_workflow, manifest, namespace="a"))))
+    return found
+
+
 @pytest.mark.parametrize("change", [{}, {"entrypoint": "no"}, {"nonsense": 1}, {"templates": [{"name": 7}]}, {"priority": 2**70}])
 def test_only_arguments_are_read_anew_and_what_comes_of_it_is_the_same(change: dict[str, Any]):
     """The rest is known from the first manifest on: each is what reading all of it gives, or refused with the same words."""
+    for remembered, anew in _all_outcomes({**SPEC, **change}, PARAMETERS):
+        assert remembered == anew
 
-    def outcome(body: dict[str, Any] | bytes) -> object:
-        try:
-            return read_workflow(body, namespace="a")
-        except Refused as error:
-            return str(error)
 
-    for parameters in PARAMETERS:
-        manifest = {"metadata": {"name": "one"}, "spec": {**SPEC, **change, "arguments": {"parameters": parameters}}}
-        whole = outcome(manifest)
-        for _ in range(2):
-            assert outcome(msgspec.json.encode(manifest)) == whole
+def _main(**more: Any) -> dict[str, Any]:
+    return {"entrypoint": "main", "templates": [{"name": "main", "container": {"image": "busybox", "command": ["true"]}, **more}]}
+
+
+_RUN = "{{workflow.parameters.run}}"
+_INPUT = {"parameters": [{"name": "run"}]}
+_STEP = {"name": "a", "template": "leaf"}
+_LEAF = {"name": "leaf", "container": {"image": "busybox", "args": ["{{workflow.parameters.run}}"]}}
+PLACES: list[dict[str, Any]] = [
+    _main(container={"image": "busybox", "args": [_RUN, "{" + _RUN + "}"], "env": [{"name": "A", "value": _RUN}]}),
+    _main(container={"image": "busybox", "args": ["{{workflow.parameters.{{workflow.parameters.run}}}}"]}),
+    _main(container={"image": "busybox", "args": ["{{steps.{{workflow.parameters.run}}.id}}"]}),
+    _main(inputs=_INPUT, container={"image": "busybox", "args": ["{{inputs.parameters.run}}"]}),
+    _main(inputs=_INPUT, timeout="{{inputs.parameters.run}}"),
+    _main(container={"image": "busybox", "env": [{"name": _RUN, "value": "1"}]}),
+    _main(container=None, script={"image": "busybox", "source": f"echo {_RUN}"}),
+    _main(container=None, resource={"action": "create", "manifest": _RUN}),
+    _main(container=None, steps=[[{**_STEP, "when": f"{_RUN} == 1"}]]),
+    _main(container=None, steps=[[{**_STEP, "name": _RUN}]]),
+    _main(container=None, steps=[[{**_STEP, "template": _RUN}]]),
+    _main(container=None, steps=[[{**_STEP, "withParam": _RUN}]]),
+    _main(container=None, steps=[[_STEP, {"name": "b", "template": "leaf", "when": "{{=workflow.parameters.run == 'x'}}"}]]),
+]
+VALUES = [
+    "1",
+    "2",
+    "a b",
+    "1",
+    "leaf",
+    "run",
+    "{{workflow.name}}",
+    "{{no.such}}",
+    "steps.a}",
+    "",
+    'é\n"',
+    "kind: Pod",
+    "30",
+    "x" * 300,
+]
+
+
+@pytest.mark.parametrize("place", range(len(PLACES)))
+def test_values_are_not_looked_at_only_where_any_will_do(place: int):
+    body = PLACES[place]
+    body = {**body, "templates": [*body["templates"], _LEAF]}
+    for remembered, anew in _all_outcomes(body, [[{"name": "run", "value": value}] for value in VALUES]):
+        assert remembered == anew
 
 
 def test_what_only_differs_in_its_arguments_shares_its_templates():
-    first, second = (
-        read_workflow(msgspec.json.encode({"metadata": {"name": "one"}, "spec": {**SPEC, "arguments": {"parameters": each}}}))
-        for each in PARAMETERS[:2]
+    async def scenario() -> None:
+        known = KnownManifests(World().objects)
+        first, second = [
+            await known.read(
+                msgspec.json.encode({"metadata": {"name": "one"}, "spec": {**SPEC, "arguments": {"parameters": each}}}),
+                namespace="a",
+            )
+            for each in PARAMETERS[:2]
+        ]
+        assert first.spec.templates is second.spec.templates
+        assert first.spec.arguments != second.spec.arguments
+
+    asyncio.run(scenario())
+
+
+def test_what_a_value_decides_is_looked_at():
+    spec = msgspec.convert(
+        {"templates": [{"name": "a", "container": {"image": _RUN, "args": ["{{workflow.parameters.x}}"]}}]}, argo.WorkflowSpec
     )
-    assert first.spec.templates is second.spec.templates
-    assert first.spec.arguments != second.spec.arguments
+    assert deciding_parameters(spec) == {"run"}
+    other = msgspec.convert({"workflowTemplateRef": {"name": "t"}}, argo.WorkflowSpec)
+    assert deciding_parameters(other) is None
+    listed = msgspec.convert({"templates": [{"name": "{{=toJson(workflow.parameters)}}"}]}, argo.WorkflowSpec)
+    assert deciding_parameters(listed) is None

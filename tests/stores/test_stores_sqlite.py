@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import random
 import shutil
 import signal
 import sqlite3
@@ -11,13 +12,14 @@ import sys
 import time
 from importlib import resources
 from pathlib import Path
-from queue import SimpleQueue
+from typing import Any
 
 import pytest
 from msgspec.structs import replace
 
 from jitflow.ports.errors import Broken, VersionConflict
 from jitflow.ports.store import Commit
+from jitflow.stores import _turns
 from jitflow.stores._threads import Gatherer, Job, Jobs
 from jitflow.stores.sqlite import SqliteStore
 from jitflow.testing.store_contract import BIG, a_commit, a_row
@@ -313,23 +315,23 @@ def test_a_file_of_an_older_version_is_brought_up_to_date(tmp_path: Path) -> Non
     asyncio.run(scenario())
 
 
-def test_changes_of_one_turn_reach_the_thread_together() -> None:
+def test_changes_of_one_turn_are_handed_over_together() -> None:
     async def scenario() -> None:
-        queue: SimpleQueue[Jobs | None] = SimpleQueue()
-        gatherer = Gatherer(queue, max_batch=2)
+        handed: list[list[Job[None]]] = []
+        gatherer = Gatherer(lambda some: handed.append(list(some)), max_batch=2)
         jobs = [Job(lambda _connection: None) for _ in range(5)]
         for job in jobs[:3]:
             gatherer.put(job)
-        assert queue.empty()
+        assert not handed
         await asyncio.sleep(0)
-        assert [list(queue.get_nowait() or ()) for _ in range(2)] == [jobs[:2], jobs[2:3]]
+        assert handed == [jobs[:2], jobs[2:3]]
         for job in jobs[3:]:
             gatherer.put(job)
-        gatherer.close()  # before the turn has ended
-        assert queue.get_nowait() == jobs[3:]
-        assert queue.get_nowait() is None
+        rest: list[Jobs] = []
+        gatherer.flush(rest.append)  # before the turn has ended
+        assert rest == [jobs[3:]]
         await asyncio.sleep(0)
-        assert queue.empty()
+        assert handed == [jobs[:2], jobs[2:3]]
 
     asyncio.run(scenario())
 
@@ -340,6 +342,66 @@ def test_what_is_handed_in_just_before_the_end_is_stored(tmp_path: Path) -> None
             group.create_task(store.commit(a_commit("one")))
             await asyncio.sleep(0)
         async with SqliteStore.open(tmp_path / "state.db") as store:
+            assert await store.load("one") is not None
+
+    asyncio.run(scenario())
+
+
+def test_little_is_written_without_the_thread_and_order_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Versions of one run must follow each other whoever writes them: small ones, large ones, many at once."""
+    by_thread: list[int] = []
+    serve = _turns.serve_writes
+
+    def counted(connection: sqlite3.Connection, jobs: list[Job[Any]], *, write: Any) -> None:
+        by_thread.append(len(jobs))
+        serve(connection, jobs, write=write)
+
+    monkeypatch.setattr(_turns, "serve_writes", counted)
+
+    async def scenario() -> None:
+        async with SqliteStore.open(tmp_path / "state.db") as store:
+            for version in range(1, 6):
+                await store.commit(a_commit("one", version=version))
+            assert not by_thread
+            async with asyncio.TaskGroup() as group:
+                for version in range(6, 200):
+                    body = random.Random(version).randbytes(300_000 if version % 50 == 0 else 10)
+                    group.create_task(store.commit(replace(a_commit("one", version=version), header=body)))
+                    if version % 7 == 0:
+                        await asyncio.sleep(0)
+            assert by_thread
+            stored = await store.load("one")
+            assert stored is not None
+            assert (stored.row.version, stored.header) == (199, random.Random(199).randbytes(10))
+
+    asyncio.run(scenario())
+
+
+def test_the_log_is_folded_although_no_thread_is_needed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_turns, "_CHECKPOINT_PAGES", 20)
+
+    async def scenario() -> None:
+        async with SqliteStore.open(tmp_path / "state.db") as store:
+            for number in range(400):
+                await store.put("some", [("key", b"%d" % number)])
+            assert (tmp_path / "state.db-wal").stat().st_size < 200 * 4096
+
+    asyncio.run(scenario())
+
+
+def test_a_lock_of_another_program_does_not_hold_up_the_loop(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with SqliteStore.open(tmp_path / "state.db") as store:
+            other = sqlite3.connect(tmp_path / "state.db", isolation_level=None)
+            other.execute("BEGIN IMMEDIATE")
+            async with asyncio.TaskGroup() as group:
+                commit = group.create_task(store.commit(a_commit("one")))
+                began = time.perf_counter()
+                await asyncio.sleep(0.05)
+                assert time.perf_counter() - began < 1.0
+                assert not commit.done()
+                other.execute("ROLLBACK")
+                other.close()
             assert await store.load("one") is not None
 
     asyncio.run(scenario())

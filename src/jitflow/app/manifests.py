@@ -2,11 +2,12 @@
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
-from functools import lru_cache, partial
-from typing import Any, Protocol, cast
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from functools import partial
+from typing import Any, Protocol
 
 import msgspec
+from msgspec import Struct
 from msgspec.structs import replace
 
 from jitflow import spec
@@ -41,8 +42,9 @@ class ChangingObjects(Objects, Protocol):
 class KnownManifests:
     """Reads manifests, and remembers the valid ones: who sends the same text again has it read at once.
 
-    What is valid depends on the text, on where it is sent, and on the objects it refers to: as soon as any object changes, all is
-    forgotten.
+    Of a manifest whose parameters' values are all that is new about it, only these are read, if they cannot make it invalid
+    (`spec.deciding_parameters`). What is valid depends on the text, on where it is sent, and on the objects it refers to: as soon
+    as any object changes, all is forgotten.
     """
 
     def __init__(self, objects: ChangingObjects) -> None:
@@ -50,6 +52,7 @@ class KnownManifests:
         self._objects = objects
         self._changes = objects.changes
         self._known: OrderedDict[tuple[bytes | str, str, bool], argo.Workflow] = OrderedDict()
+        self._shapes: OrderedDict[Hashable, _Shape] = OrderedDict()
 
     async def read(
         self, manifest: Manifest, *, source: str = "", size_bytes: int = 0, namespace: str = "", lint: bool = False
@@ -58,20 +61,93 @@ class KnownManifests:
         changes = self._objects.changes
         if changes != self._changes:
             self._known.clear()
+            self._shapes.clear()
             self._changes = changes
         key = (manifest, namespace, lint) if isinstance(manifest, bytes | str) and len(manifest) <= MAX_KNOWN_BYTES else None
         known = self._known.get(key) if key is not None else None
         if key is not None and known is not None:
             self._known.move_to_end(key)
             return known
+        parts = _Parts.of(manifest, namespace, lint=lint) if key is not None and isinstance(manifest, bytes) else None
+        shape = self._shapes.get(parts.key) if parts is not None else None
+        if parts is not None and shape is not None and shape.allows(parts.parameters):
+            self._shapes.move_to_end(parts.key)
+            return shape.with_parameters(parts.parameters)
         read = await read_aside(
             manifest, source=source, size_bytes=size_bytes, namespace=namespace, objects=self._objects, lint=lint
         )
         if key is not None and changes == self._changes == self._objects.changes:
-            self._known[key] = read
-            if len(self._known) > MAX_KNOWN:
-                self._known.popitem(last=False)
+            self._keep(key, read, parts)
         return read
+
+    def _keep(self, key: tuple[bytes | str, str, bool], read: argo.Workflow, parts: "_Parts | None") -> None:
+        self._known[key] = read
+        if len(self._known) > MAX_KNOWN:
+            self._known.popitem(last=False)
+        if parts is not None and parts.key not in self._shapes:
+            deciding = spec.deciding_parameters(read.spec)
+            if deciding is not None:
+                self._shapes[parts.key] = _Shape(workflow=read, deciding=_deciding(parts.parameters, deciding), names=deciding)
+                if len(self._shapes) > MAX_KNOWN:
+                    self._shapes.popitem(last=False)
+
+
+class _Parameter(Struct, frozen=True, forbid_unknown_fields=True):
+    """A parameter that says nothing but its name and value."""
+
+    name: str
+    value: str
+
+
+class _Arguments(Struct, frozen=True, forbid_unknown_fields=True):
+    parameters: tuple[_Parameter, ...]
+
+
+_of_text = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_arguments_of_text = msgspec.json.Decoder(_Arguments).decode
+
+
+class _Parts(Struct, frozen=True, kw_only=True):
+    """A manifest whose arguments are plain parameters, and what else it says, as it is written (`key`)."""
+
+    key: Hashable
+    parameters: tuple[_Parameter, ...]
+
+    @classmethod
+    def of(cls, manifest: bytes, namespace: str, *, lint: bool) -> "_Parts | None":
+        """Take a manifest apart; None: it has no arguments, others than plain ones, or cannot be read at all."""
+        try:
+            outer = _of_text(manifest)
+            inner = _of_text(outer.pop("spec"))
+            parameters = _arguments_of_text(inner.pop("arguments")).parameters
+        except (KeyError, msgspec.MsgspecError, UnicodeDecodeError):
+            return None
+        if any("{" in it.value or "}" in it.value for it in parameters):
+            return None
+        rest = tuple((name, bytes(text)) for part in (outer, inner) for name, text in part.items())
+        return cls(key=(namespace, lint, len(outer), rest, tuple(it.name for it in parameters)), parameters=parameters)
+
+
+class _Shape(Struct, frozen=True, kw_only=True):
+    """A valid workflow that stays valid whatever the values of its parameters, except for some, which stay as they are."""
+
+    workflow: argo.Workflow
+    names: frozenset[str]
+    deciding: tuple[str, ...]
+
+    def allows(self, parameters: Sequence[_Parameter]) -> bool:
+        """Return whether the workflow is valid with these values."""
+        return not self.names or _deciding(parameters, self.names) == self.deciding
+
+    def with_parameters(self, parameters: Sequence[_Parameter]) -> argo.Workflow:
+        """Return the workflow with other values."""
+        given = tuple([argo.Parameter(name=it.name, value=it.value) for it in parameters])
+        workflow = self.workflow
+        return replace(workflow, spec=replace(workflow.spec, arguments=argo.Arguments(parameters=given)))
+
+
+def _deciding(parameters: Sequence[_Parameter], names: frozenset[str]) -> tuple[str, ...]:
+    return tuple(it.value for it in parameters if it.name in names)
 
 
 def read_workflow(
@@ -107,38 +183,7 @@ def read_workflow(
 def _documents(manifest: Manifest, source: str) -> tuple[spec.Document, ...]:
     if isinstance(manifest, str):
         return spec.load(manifest, source)
-    decoded = _decoded(manifest) if isinstance(manifest, bytes) else dict(manifest)
-    if isinstance(manifest, bytes) and len(manifest) <= MAX_KNOWN_BYTES and (apart := _arguments_apart(decoded)) is not None:
-        return (_of_parts(decoded, *apart),)
-    return (spec.from_json(decoded, kind="Workflow"),)
-
-
-def _arguments_apart(manifest: dict[str, Any]) -> tuple[dict[str, Any], Any] | None:
-    """Return a manifest without its arguments, and these; None if it has none."""
-    inner = manifest.get("spec")
-    if not isinstance(inner, dict) or "arguments" not in inner:
-        return None
-    rest = cast("dict[str, Any]", inner).copy()
-    arguments = rest.pop("arguments")
-    return {**manifest, "spec": rest}, arguments
-
-
-def _of_parts(manifest: dict[str, Any], rest: dict[str, Any], arguments: Any) -> spec.Document:
-    """Read a manifest whose arguments may be all that is new about it: the rest is read once. What is valid is not looked at."""
-    try:
-        known = _read_rest(msgspec.msgpack.encode(rest))
-        read = spec.from_json({"spec": {"arguments": arguments}}, kind="Workflow")
-    except (Refused, msgspec.MsgspecError, OverflowError):
-        return spec.from_json(manifest, kind="Workflow")  # which tells all problems
-    workflow, given = known.manifest, read.manifest
-    if not isinstance(workflow, argo.Workflow) or not isinstance(given, argo.Workflow):
-        return spec.from_json(manifest, kind="Workflow")
-    return replace(known, manifest=replace(workflow, spec=replace(workflow.spec, arguments=given.spec.arguments)))
-
-
-@lru_cache(maxsize=MAX_KNOWN)
-def _read_rest(encoded: bytes) -> spec.Document:
-    return spec.from_json(msgspec.msgpack.decode(encoded), kind="Workflow")
+    return (spec.from_json(_decoded(manifest) if isinstance(manifest, bytes) else dict(manifest), kind="Workflow"),)
 
 
 def _decoded(text: bytes) -> dict[str, Any]:

@@ -93,8 +93,8 @@ def has_data(state: State, objects: Objects = NO_OBJECTS) -> bool:
     program = state.program
     if program.named.files:
         return True
-    if program.parts.has_data is not None:
-        return program.parts.has_data
+    if program.common.has_data is not None:
+        return program.common.has_data
     found, own = False, True
     for template in reached(program, objects):
         own = own and template is not None and not keys.is_of_another(template.key)
@@ -102,7 +102,7 @@ def has_data(state: State, objects: Objects = NO_OBJECTS) -> bool:
             found = True
             break
     if own:
-        program.parts.has_data = found
+        program.common.has_data = found
     return found
 
 

@@ -36,9 +36,9 @@ def is_specified(program: Program, run: Run) -> bool:
     spec = program.spec
     if run.stored or spec.artifact_gc is not None:
         return _is_specified(program, run)
-    if program.parts.gives_up is None:
-        program.parts.gives_up = _is_specified(program, run)
-    return program.parts.gives_up
+    if program.common.gives_up is None:
+        program.common.gives_up = _is_specified(program, run)
+    return program.common.gives_up
 
 
 def _is_specified(program: Program, run: Run) -> bool:

@@ -28,13 +28,12 @@ _decode = msgspec.msgpack.Decoder(argo.Template).decode
 SCHEDULED_TIME: Final = "workflows.argoproj.io/scheduled-time"
 
 
-class Parts:
-    """What of a program depends on nothing but its spec: the same for all workflows with that spec."""
+class Common:
+    """What of a program depends on nothing but its spec apart from the arguments: the same for all workflows that share these."""
 
     def __init__(self, spec: argo.WorkflowSpec) -> None:
         """Compile what every workflow needs; templates follow as they are needed."""
-        self.spec = spec
-        self.arguments = CompiledArguments(spec.arguments)
+        self._spec = spec
         self.hooks = compiled_hooks(spec.hooks, spec.on_exit)
         self.sources = {template.name or "": template for template in spec.templates}
         self.compiled: dict[str, CompiledTemplate] = {}
@@ -43,15 +42,38 @@ class Parts:
         self.gives_up: bool | None = None
         """Whether one of its templates has outputs that say when they are to be deleted; None: not known."""
 
+    def serves(self, spec: argo.WorkflowSpec) -> bool:
+        """Return whether a spec has the very same parts."""
+        return all(getattr(spec, field) is getattr(self._spec, field) for field in _COMMON)
+
+
+_COMMON: Final = ("templates", "hooks", "on_exit", "template_defaults", "retry_strategy", "artifact_gc")
+"""The fields of a spec that `Common` looks at."""
+
+
+class Parts:
+    """What of a program depends on nothing but its spec: the same for all workflows with that spec."""
+
+    def __init__(self, spec: argo.WorkflowSpec, common: Common) -> None:
+        """Compile the arguments."""
+        self.spec = spec
+        self.common = common
+        self.arguments = CompiledArguments(spec.arguments)
+
 
 _parts: WeakValueDictionary[int, Parts] = WeakValueDictionary()
 """What live programs use, by the identity of the spec, which each keeps: a manifest that is sent again is read only once."""
+_common: WeakValueDictionary[int, Common] = WeakValueDictionary()
+"""By the identity of the spec's templates."""
 
 
 def _parts_of(spec: argo.WorkflowSpec) -> Parts:
     found = _parts.get(id(spec))
     if found is None:
-        found = _parts[id(spec)] = Parts(spec)
+        common = _common.get(id(spec.templates))
+        if common is None or not common.serves(spec):
+            common = _common[id(spec.templates)] = Common(spec)
+        found = _parts[id(spec)] = Parts(spec, common)
     return found
 
 
@@ -73,8 +95,9 @@ class Program:
         self.spec = spec or workflow.spec
         self.name = self.metadata.name or ""
         self.parts = _parts_of(self.spec)
+        self.common = self.parts.common
         self.arguments = self.parts.arguments
-        self.hooks = self.parts.hooks
+        self.hooks = self.common.hooks
         self._stored = dict(stored or {})
         self._others: dict[str, CompiledTemplate] = {}
         """Compiled templates of other objects, which may be others for the next workflow."""
@@ -95,7 +118,7 @@ class Program:
         Raises:
             Problem: there is none of that name.
         """
-        compiled = self._others if keys.is_of_another(key) else self.parts.compiled
+        compiled = self._others if keys.is_of_another(key) else self.common.compiled
         found = compiled.get(key)
         if found is None:
             found = compiled[key] = _compiled(key, _with_defaults(self._source(key), self.spec))
@@ -106,7 +129,7 @@ class Program:
         if slash:
             source = self.template(parent).tasks[int(place)].source.inline
         else:
-            source = self._stored.get(key) if keys.is_of_another(key) else self.parts.sources.get(key)
+            source = self._stored.get(key) if keys.is_of_another(key) else self.common.sources.get(key)
         if source is None:
             raise Problem(f"template {key} not found")
         return source

@@ -11,9 +11,6 @@ from jitflow.ports.errors import Broken, Busy, PortError
 
 T = TypeVar("T")
 
-MAX_BATCH = 512
-"""Changes in one transaction: bounds how long the first caller waits for the last one's work."""
-
 
 class Job(Generic[T]):
     """A piece of work and the coroutine that waits for it."""
@@ -51,11 +48,11 @@ Jobs = Sequence[Job[Any]]
 
 
 class Gatherer:
-    """Hands the jobs of one turn of an event loop over together: the thread wakes once, and finds a whole batch."""
+    """Hands the jobs of one turn of an event loop over together: who does them finds a whole batch."""
 
-    def __init__(self, queue: "SimpleQueue[Jobs | None]", max_batch: int) -> None:
-        """Hand over to a queue, at most so many jobs at once."""
-        self._queue = queue
+    def __init__(self, hand_over: Callable[[Jobs], None], max_batch: int) -> None:
+        """Hand over by a call, at most so many jobs at once."""
+        self._hand_jobs_over = hand_over
         self._max_batch = max_batch
         self._gathered: dict[asyncio.AbstractEventLoop, list[Job[Any]]] = {}
 
@@ -64,22 +61,21 @@ class Gatherer:
         gathered = self._gathered.get(job.loop)
         if gathered is None:  # each loop has a list of its own, which no other touches
             gathered = self._gathered[job.loop] = []
-            job.loop.call_soon(self._hand_over, job.loop)
+            job.loop.call_soon(self._hand_over, job.loop, self._hand_jobs_over)
         gathered.append(job)
 
-    def _hand_over(self, loop: asyncio.AbstractEventLoop) -> None:
+    def _hand_over(self, loop: asyncio.AbstractEventLoop, hand_over: Callable[[Jobs], None]) -> None:
         jobs = self._gathered.pop(loop, ())
         for first in range(0, len(jobs), self._max_batch):
-            self._queue.put(jobs[first : first + self._max_batch])
+            hand_over(jobs[first : first + self._max_batch])
 
-    def close(self) -> None:
-        """Hand over what is left, then the end mark."""
+    def flush(self, hand_over: Callable[[Jobs], None]) -> None:
+        """Hand over what is left, by another call, before the loops' next turns."""
         for loop in list(self._gathered):
-            self._hand_over(loop)
-        self._queue.put(None)
+            self._hand_over(loop, hand_over)
 
 
-def _settle(jobs: list[Job[T]]) -> None:
+def settle(jobs: Sequence[Job[Any]]) -> None:
     """Hand outcomes to waiting coroutines; runs on their loop."""
     for job in jobs:
         if job.future.done():
@@ -87,7 +83,7 @@ def _settle(jobs: list[Job[T]]) -> None:
         if job.error is not None:
             job.future.set_exception(job.error)
         else:
-            job.future.set_result(job.result)  # pyright: ignore[reportArgumentType]
+            job.future.set_result(job.result)
 
 
 def deliver(jobs: list[Job[T]]) -> None:
@@ -97,7 +93,7 @@ def deliver(jobs: list[Job[T]]) -> None:
         loops.setdefault(job.loop, []).append(job)
     for loop, own in loops.items():
         try:
-            loop.call_soon_threadsafe(_settle, own)
+            loop.call_soon_threadsafe(settle, own)
         except RuntimeError:  # the loop is closed: nobody waits any more
             continue
 
@@ -194,16 +190,17 @@ class Write(Protocol):
 def serve_writes(connection: sqlite3.Connection, jobs: list[Job[Any]], *, write: Write) -> None:
     """Commit all changes in one transaction; if one breaks it, each in a transaction of its own."""
     try:
-        _commit(connection, jobs, write, again=False)
+        commit(connection, jobs, write, again=False)
     except Exception:
         for job in jobs:
             try:
-                _commit(connection, [job], write, again=True)
+                commit(connection, [job], write, again=True)
             except Exception as error:
                 job.error = translate(error)
 
 
-def _commit(connection: sqlite3.Connection, jobs: list[Job[Any]], write: Write, *, again: bool) -> None:
+def commit(connection: sqlite3.Connection, jobs: Sequence[Job[Any]], write: Write, *, again: bool) -> None:
+    """Make changes in one transaction; if it fails, none of them is made."""
     connection.execute("BEGIN IMMEDIATE")
     try:
         committed = write(connection, jobs, again=again)

@@ -1,7 +1,8 @@
-"""State in one SQLite file: a writer thread with group commit, readers beside it.
+"""State in one SQLite file: a writer with group commit, readers beside it.
 
-Every change is queued to one thread, which commits what has gathered in one transaction: throughput grows with the number of
-callers while each waits for one commit. Reads run on connections of their own (WAL), so they never wait for a writer.
+What has gathered is committed in one transaction: throughput grows with the number of callers while each waits for one commit.
+A little is written by the event loop itself, much by a thread (`_turns`). Reads run on connections of their own (WAL), so they
+never wait for a writer.
 """
 
 import asyncio
@@ -24,14 +25,18 @@ from jitflow.stores._flaws import of_tables
 from jitflow.stores._lock import FileLock
 from jitflow.stores._schema import QUERIES, migrate, present
 from jitflow.stores._sqlitewriting import write
-from jitflow.stores._threads import MAX_BATCH, Gatherer, Job, Jobs, Worker, serve_reads, serve_writes
+from jitflow.stores._threads import Job, Jobs, Worker, serve_reads
+from jitflow.stores._turns import Writer
 
 T = TypeVar("T")
 
 _READERS = 2
 _BUSY_TIMEOUT_S = 10.0
-_CHECKPOINT_PAGES = 4000
-"""When the log is so long (16 MB) it is folded into the file: a change writes a dozen pages, most of which others write again."""
+_MOST_HERE = 64
+_MOST_BYTES_HERE = 128 * 1024
+"""So many changes of so many bytes are written by the event loop itself: a millisecond or two."""
+_ROW_BYTES = 200
+"""What a row costs beside its bytes, in bytes."""
 _RESERVED = 1000
 """So many numbers are written down as given ahead of time: the row that counts them is not written with each change."""
 _decode_labels = msgspec.json.Decoder(dict[str, str]).decode
@@ -61,16 +66,18 @@ class SqliteStore:
         """Numbers up to here may be given: the file says so."""
         self.found_version = 0
         """The version of the schema that was found; 0: none."""
-        writes: SimpleQueue[Jobs | None] = SimpleQueue()
         self._reads: SimpleQueue[Jobs | None] = SimpleQueue()
-        self._writes = Gatherer(writes, MAX_BATCH)
         self._prepare()
         connect = self._connect if lock else self._connect_reader
         writer, *readers = [connect(), *(self._connect_reader() for _ in range(_READERS))]
-        serve = partial(serve_writes, write=self._apply)
-        self._workers = [Worker("store-writer", writer, serve, writes, max_batch=MAX_BATCH)]
-        for reader in readers:  # they share a queue: a long read does not hold up the others
-            self._workers.append(Worker("store-reader", reader, serve_reads, self._reads, max_batch=1))
+        self._writer = Writer(
+            writer,
+            self._apply,
+            is_little=_are_little if synchronous == "NORMAL" else lambda _jobs: False,
+            patience_s=_BUSY_TIMEOUT_S,
+        )
+        # They share a queue: a long read does not hold up the others.
+        self._readers = [Worker("store-reader", reader, serve_reads, self._reads, max_batch=1) for reader in readers]
 
     @classmethod
     @asynccontextmanager
@@ -139,7 +146,6 @@ class SqliteStore:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute(f"PRAGMA synchronous = {self._synchronous}")
         connection.execute("PRAGMA journal_size_limit = 67108864")
-        connection.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
         connection.execute("PRAGMA cache_size = -16384")
         connection.execute("PRAGMA temp_store = MEMORY")
         return connection
@@ -156,7 +162,7 @@ class SqliteStore:
         if self._lock is None:
             raise Broken("the state store was opened for reading only")
         job = Job(change) if callable(change) else _Change(change)
-        self._writes.put(job)
+        self._writer.put(job)
         return await job.future
 
     async def _read(self, work: Callable[[sqlite3.Connection], T]) -> T:
@@ -280,17 +286,35 @@ class SqliteStore:
         if self._lock is not None and self._reserved != self._sequence:
             last = Job(lambda connection: connection.execute(QUERIES["save_sequence"], (self._sequence,)))
             last.future.add_done_callback(lambda future: future.exception())  # without it the next life leaves numbers out
-            self._writes.put(last)
-        self._writes.close()
+            self._writer.put(last)
+        self._writer.close()
         for _ in range(_READERS):
             self._reads.put(None)
         await asyncio.to_thread(self._finish)
 
     def _finish(self) -> None:
-        for worker in self._workers:
-            worker.join()
+        for one in (self._writer, *self._readers):
+            one.join()
         if self._lock is not None:
             self._lock.release()
+
+
+def _are_little(jobs: Jobs) -> bool:
+    """Return whether jobs are a few small changes, which take the event loop no time worth speaking of."""
+    if len(jobs) > _MOST_HERE:
+        return False
+    size = 0
+    for job in jobs:
+        update = job.update if isinstance(job, _Change) else None
+        if isinstance(update, Commit):
+            parts = (*update.nodes, *((effect.key, effect.body) for effect in update.effects))
+            size += len(update.header or b"") + sum(len(body) for _, body in parts) + sum(map(len, update.events))
+            size += _ROW_BYTES * (1 + len(parts) + len(update.nodes_removed) + len(update.effects_done))
+        elif isinstance(update, Documents):
+            size += sum(len(body or b"") + _ROW_BYTES for _, body in update.rows)
+        else:
+            return False
+    return size <= _MOST_BYTES_HERE
 
 
 def _flaws(connection: sqlite3.Connection, place: str) -> list[Flaw]:

@@ -24,6 +24,7 @@ from jitflow.spec.validation._artifacts import check_gc
 from jitflow.spec.validation._bindings import check_binding
 from jitflow.spec.validation._calls import Beside, Call, Templates
 from jitflow.spec.validation._cron import check_cron, started_by
+from jitflow.spec.validation._deciding import deciding_parameters
 from jitflow.spec.validation._expressions import check_expression, check_hooks
 from jitflow.spec.validation._locks import check_locks
 from jitflow.spec.validation._metrics import check_metrics
@@ -40,7 +41,7 @@ from jitflow.spec.validation._values import (
 )
 from jitflow.spec.validation._visits import Values, Visits
 
-__all__ = ["validate", "validate_document", "validate_together"]
+__all__ = ["deciding_parameters", "validate", "validate_document", "validate_together"]
 
 _MAX_CRON_NAME: Final = 52
 """A workflow's name is that of its schedule, a dash and the seconds since the epoch."""
