@@ -13,6 +13,7 @@ from benchmark.chaos.checks import WORKFLOWS, all_wrong, attempts_of, leftovers
 from benchmark.chaos.faults import START_S, Faults
 from benchmark.chaos.world import CAPACITY_BYTES, World, world
 from benchmark.service import MeasurementError, checked
+from benchmark.standstill import RunClock, Standstill
 from jitflow.bootstrap import moving
 from jitflow.stores import url_of
 
@@ -130,13 +131,11 @@ class Campaign:
     def _wait(self) -> None:
         if not self._world.server.answers_within(START_S):
             raise MeasurementError(f"the server is not there in the end; see {self._world.server.log}")
-        until = time.monotonic() + _STANDSTILL_S
-        while self._open and time.monotonic() < until:
-            before = len(self._open)
-            self._look()
-            if len(self._open) < before:
-                until = time.monotonic() + _STANDSTILL_S
-            time.sleep(0.2)
+        with RunClock() as clock:
+            standstill = Standstill(clock, _STANDSTILL_S)
+            while self._open and not standstill.lasts(len(self._open)):
+                self._look()
+                time.sleep(0.2)
         for name in sorted(self._open):
             answer = self._call("GET", f"{WORKFLOWS}/{name}")
             self.wrong.append(f"{name} does not end: {answer.text[:3000] if answer is not None else 'no answer'}")

@@ -32,6 +32,7 @@ from random import Random
 from typing import Any
 
 from benchmark.service import MeasurementError, Server, background, checked, free_port, no_orphans
+from benchmark.standstill import RunClock, Standstill
 from benchmark.traces import bound
 from benchmark.traces.manifest import BUCKET, workflow
 from benchmark.traces.tables import table
@@ -73,7 +74,10 @@ class Case:
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One run. `bytes_down`, `bytes_up`: over the link; `plan`: why the last plan was chosen; `model_s`: what it promises."""
+    """One run. `bytes_down`, `bytes_up`: over the link; `plan`: why the last plan was chosen; `model_s`: what it promises.
+
+    `stopped_s`: for how long the measurement was stopped meanwhile; its makespan says nothing then.
+    """
 
     instance: str
     policy: str
@@ -89,6 +93,7 @@ class Row:
     measured_Bps: float = 0.0
     bound_s: float = 0.0
     model_s: float = 0.0
+    stopped_s: float = 0.0
 
     @property
     def ratio(self) -> float:
@@ -278,7 +283,7 @@ def _run(case: Case, policy: str, server: S3Server, work: Path, *, estimates: st
             if estimates == "learned":
                 _once(jitflow, case, "before", declared=False)
                 _forget_inputs(jitflow)
-            makespan_s, plan = _once(jitflow, case, policy, declared=estimates == "declared")
+            makespan_s, plan, stopped_s = _once(jitflow, case, policy, declared=estimates == "declared")
             peak = int(_primary(jitflow)["fill"]["peak_bytes"])
             (work / f"{policy}-timeline.json").write_text(json.dumps(jitflow.get("/api/jit/v1/timeline", since=0)) + "\n")
     words = log.read_text().split()
@@ -294,6 +299,7 @@ def _run(case: Case, policy: str, server: S3Server, work: Path, *, estimates: st
         bytes_up=int(words[words.index("up") + 1]) if "up" in words else 0,
         peak_bytes=peak,
         plan=plan,
+        stopped_s=stopped_s,
     )
 
 
@@ -318,8 +324,8 @@ def _forget_inputs(server: Server) -> None:
         server.call("POST", "/data/v1/primary/evict", {"ref": name})
 
 
-def _once(server: Server, case: Case, prefix: str, *, declared: bool) -> tuple[float, str]:
-    """Run the workflow; return how long that took, and the last plan that it had.
+def _once(server: Server, case: Case, prefix: str, *, declared: bool) -> tuple[float, str, float]:
+    """Run the workflow; return how long that took, the last plan that it had, and how long it was stopped meanwhile.
 
     Raises:
         MeasurementError: it did not succeed.
@@ -331,26 +337,29 @@ def _once(server: Server, case: Case, prefix: str, *, declared: bool) -> tuple[f
     name = checked(server.call("POST", f"/api/v1/workflows/{NAMESPACE}", body))["metadata"]["name"]
     path = f"/api/v1/workflows/{NAMESPACE}/{name}"
     plan, looked_at = "", began
-    last, moved_at = "", began
-    while True:
-        status = server.get(path, fields="status.phase,status.progress,status.message").get("status") or {}
-        now = time.monotonic()
-        if status.get("phase") in FINAL:
-            break
-        if status.get("progress") != last:
-            last, moved_at = status.get("progress", ""), now
-        if now - moved_at > _STANDSTILL_S:
-            seen = _look_around(server, name)
-            raise MeasurementError(f"nothing ended for {_STANDSTILL_S:.0f} s; see {server.log} and {seen}")
-        if not plan and now - looked_at > 5:
-            looked_at = now
-            answer = server.call("GET", f"/api/jit/v1/workflows/{NAMESPACE}/{name}/explain")
-            plans = answer.json().get("plans", []) if answer.is_success else []
-            plan = plans[0]["reason"] if plans else ""
-        time.sleep(0.2)
+    with RunClock() as clock:
+        standstill = Standstill(clock, _STANDSTILL_S)
+        while True:
+            status = server.get(path, fields="status.phase,status.progress,status.message").get("status") or {}
+            now = time.monotonic()
+            if status.get("phase") in FINAL:
+                break
+            if standstill.lasts(status.get("progress")):
+                seen = _look_around(server, name)
+                raise MeasurementError(f"nothing ended for {_STANDSTILL_S:.0f} s; see {server.log} and {seen}")
+            if not plan and now - looked_at > 5:
+                looked_at = now
+                plan = _plan(server, name)
+            time.sleep(0.2)
     if status["phase"] != "Succeeded":
         raise MeasurementError(f"the workflow ended as {status['phase']}: {status.get('message')}; see {server.log}")
-    return now - began, plan
+    return now - began, plan, clock.stopped_s
+
+
+def _plan(server: Server, name: str) -> str:
+    answer = server.call("GET", f"/api/jit/v1/workflows/{NAMESPACE}/{name}/explain")
+    plans = answer.json().get("plans", []) if answer.is_success else []
+    return plans[0]["reason"] if plans else ""
 
 
 def _look_around(server: Server, name: str) -> Path:
@@ -384,13 +393,22 @@ def report(rows: Sequence[Row]) -> str:
         for row in rows
     ]
     heads = ["workflow", "near", "policy", "s", "bound", "by the bound", "by the model", "MB down", "MB up", "plan"]
-    return "\n\n".join([table(heads, lines), *filter(None, [_verdicts(rows)])])
+    return "\n\n".join([table(heads, lines), *filter(None, [_verdicts(rows), *map(_stopped, rows)])])
+
+
+def _stopped(row: Row) -> str:
+    """Say that a run was stopped on the way, if it was."""
+    if not row.stopped_s:
+        return ""
+    return f"The run of {row.instance} under {row.policy} was stopped for {row.stopped_s:.0f} s: its makespan says nothing."
 
 
 def _verdicts(rows: Sequence[Row]) -> str:
     """Return which goals hold, of runs under both policies that followed each other."""
     lines: list[list[str]] = []
     for ours, theirs in pairwise(rows):
+        if ours.stopped_s or theirs.stopped_s:
+            continue
         if (ours.policy, theirs.policy) == (JITFLOW, ON_DEMAND) and ours.instance == theirs.instance:
             faster = theirs.makespan_s / ours.makespan_s
             holds = {"by the bound": ours.ratio <= GOALS["ratio"], "faster than on demand": faster >= GOALS["speedup"]}
