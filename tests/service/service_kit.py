@@ -3,7 +3,8 @@
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,22 @@ def settings_for(s3: S3Server, *, endpoint: str = "", secret: str = "", **tree: 
         "remotes": {"far": {"type": "s3", "options": options}},
     }
     return base | tree
+
+
+@contextmanager
+def served(tmp: Path, settings: dict[str, Any], kind: str) -> Iterator[tuple[Server, Server]]:
+    """Yield a server and the one that holds its data: the same (`whole`), or a process of its own (`apart`)."""
+    if kind == "whole":
+        with Server(tmp / "home", settings) as server:
+            yield server, server
+        return
+    data = Server(tmp / "data", settings)
+    data.arguments = ["--only", "data"]
+    link = {"url": f"http://127.0.0.1:{data.port}", "token": {"file": str(data.home / "link.token")}}
+    control = Server(tmp / "control", {"data": {"patience_s": 5.0} | link})
+    control.arguments = ["--only", "control"]
+    with data, control:
+        yield control, data
 
 
 def reader(*keys: str, command: str = "cat /in/* | md5sum", remote: str = "far") -> str:

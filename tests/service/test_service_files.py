@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 import pytest
 from benchmark.service import Server
-from tests.service.service_kit import files_below
+from tests.service.service_kit import files_below, served
 
 from jitflow.testing.s3_server import S3Server
 
@@ -23,8 +23,9 @@ CONTENT, PARTS = "/data/v1/content", "/data/v1/multipart"
 class Place:
     """A server, its stores behind its back, and HTTP with its token."""
 
-    def __init__(self, server: Server, s3: S3Server, root: Path) -> None:
+    def __init__(self, server: Server, s3: S3Server, root: Path, data: Server | None = None) -> None:
         self.server = server
+        self.data = data or server
         self.s3 = s3
         self.root = root
         token = (server.home / "token").read_text().strip().removeprefix("Bearer ")
@@ -41,11 +42,11 @@ class Place:
 
     @property
     def arrivals(self) -> list[Path]:
-        return files_below(self.server.home / "arrivals")
+        return files_below(self.data.home / "arrivals")
 
 
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+@pytest.fixture(scope="module", params=["whole", "apart"])
+def place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     root = tmp_path_factory.mktemp("stores")
     (root / "s3/bucket").mkdir(parents=True)
     (root / "dir").mkdir()
@@ -54,8 +55,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
             "far": {"type": "s3", "options": dict(s3.remote("far").options)},
             "dir": {"type": "local", "options": {"root": str(root / "dir")}},
         }
-        with Server(tmp_path_factory.mktemp("served") / "home", {"remotes": remotes}) as server:
-            found = Place(server, s3, root)
+        with served(tmp_path_factory.mktemp("served"), {"remotes": remotes}, request.param) as (server, data):
+            found = Place(server, s3, root, data)
             yield found
             found.http.close()
 
@@ -103,12 +104,12 @@ def test_a_body_that_is_cut_off_leaves_nothing(place: Place) -> None:
     with socket.create_connection(("127.0.0.1", place.server.port)) as connection:
         connection.sendall(request.encode() + os.urandom(2_000_000))
         limit = time.monotonic() + 10
-        while not place.arrivals and not list((place.server.home / "arrivals").iterdir()) and time.monotonic() < limit:
+        while not place.arrivals and not list((place.data.home / "arrivals").iterdir()) and time.monotonic() < limit:
             time.sleep(0.02)
     limit = time.monotonic() + 10
-    while list((place.server.home / "arrivals").iterdir()) and time.monotonic() < limit:
+    while list((place.data.home / "arrivals").iterdir()) and time.monotonic() < limit:
         time.sleep(0.02)
-    assert not list((place.server.home / "arrivals").iterdir())
+    assert not list((place.data.home / "arrivals").iterdir())
     assert not (place.root / "dir/cut.bin").exists()
 
 
@@ -127,8 +128,8 @@ def test_parts_come_in_any_order_survive_a_kill_and_become_one_file(place: Place
         assert place.http.put(f"{PARTS}/{upload}/{number}", content=piece).status_code == 200
     early = place.http.post(f"{PARTS}/{upload}/complete")
     assert (early.status_code, "part 2" in early.text) == (409, True)
-    place.server.kill()
-    place.server.start()
+    place.data.kill()
+    place.data.start()
     place.http.put(f"{PARTS}/{upload}/2", content=data[100_000:200_000])
     part = place.http.put(f"{PARTS}/{upload}/1", content=data[:100_000]).json()
     assert part == {"number": 1, "size_bytes": 100_000, "md5": hashlib.md5(data[:100_000], usedforsecurity=False).hexdigest()}
@@ -203,14 +204,15 @@ def test_a_disk_that_fills_during_an_upload_stores_nothing(place: Place, tmp_pat
     if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "none", small], check=False, capture_output=True).returncode:
         pytest.skip("this machine mounts no tmpfs")
     try:
-        home = tmp_path / "home"
+        kind = "whole" if place.data is place.server else "apart"
+        home = tmp_path / ("home" if kind == "whole" else "data")
         home.mkdir()
         (home / "arrivals").symlink_to(small)
         settings = {
             "primary": {"free_floor": 0},
             "remotes": {"dir": {"type": "local", "options": {"root": str(place.root / "dir")}}},
         }
-        with Server(home, settings) as server:
+        with served(tmp_path, settings, kind) as (server, _):
             there = Place(server, place.s3, place.root)
             full = there.put("dir:full.bin", iter([os.urandom(2**20)] * 4))
             assert (full.status_code, "is full" in full.json()["message"]) == (507, True)

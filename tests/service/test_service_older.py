@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 from benchmark.service import Server
-from tests.service.service_kit import files_below
+from tests.service.service_kit import files_below, served
 
 from jitflow.testing.s3_server import S3Server
 
@@ -18,8 +18,8 @@ from jitflow.testing.s3_server import S3Server
 class Place:
     """A server, two stores behind its back, and HTTP with its token."""
 
-    def __init__(self, server: Server, one: S3Server, two: S3Server) -> None:
-        self.server, self.one, self.two = server, one, two
+    def __init__(self, server: Server, one: S3Server, two: S3Server, data: Server) -> None:
+        self.server, self.one, self.two, self.data = server, one, two, data
         token = (server.home / "token").read_text().strip().removeprefix("Bearer ")
         base = f"http://127.0.0.1:{server.port}"
         self.http = httpx.Client(base_url=base, trust_env=False, timeout=60, headers={"X-API-Key": token})
@@ -34,11 +34,11 @@ class Place:
 
     @property
     def arrived(self) -> list[Path]:
-        return files_below(self.server.home / "arrivals")
+        return files_below(self.data.home / "arrivals")
 
 
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+@pytest.fixture(scope="module", params=["whole", "apart"])
+def place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     root = tmp_path_factory.mktemp("stores")
     (root / "one/bucket/in/deep").mkdir(parents=True)
     (root / "two/bucket").mkdir(parents=True)
@@ -46,8 +46,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
         (root / "one/bucket/in" / name).write_bytes(data)
     with S3Server(root / "one") as one, S3Server(root / "two") as two:
         remotes = {name: {"type": "s3", "options": dict(s3.remote(name).options)} for name, s3 in (("one", one), ("two", two))}
-        with Server(tmp_path_factory.mktemp("served") / "home", {"remotes": remotes}) as server:
-            found = Place(server, one, two)
+        with served(tmp_path_factory.mktemp("served"), {"remotes": remotes}, request.param) as (server, data):
+            found = Place(server, one, two, data)
             yield found
             found.http.close()
 
