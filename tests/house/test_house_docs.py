@@ -52,6 +52,21 @@ def test_commands_that_documents_name_exist(document: Path):
 
 
 @pytest.mark.pure
+def test_commands_that_messages_and_texts_name_exist():
+    known = set(re.findall(r"^#+ (jitflow[a-z -]*)$", (ROOT / "docs/reference/cli.md").read_text(), re.MULTILINE))
+    groups = {path.rpartition(" ")[0] for path in known}
+    files = [*DOCUMENTS, *(ROOT / "src").rglob("*.py"), *(ROOT / "deploy").rglob("*.yaml")]
+    for file in files:
+        for words in re.findall(r"`jitflow((?: [a-z][a-z-]*)+)", file.read_text()):
+            path = "jitflow"
+            for word in words.split():
+                if path not in groups:
+                    break  # what follows are arguments
+                path = f"{path} {word}"
+                assert path in known, f"{identity(file)} names `{path}`"
+
+
+@pytest.mark.pure
 @pytest.mark.parametrize("document", DOCUMENTS, ids=identity)
 def test_links_of_documents_lead_somewhere(document: Path):
     missing = [link for link in LINK.findall(document.read_text()) if not (document.parent / link).exists()]

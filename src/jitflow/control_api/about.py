@@ -40,7 +40,7 @@ def live_routes() -> list[BaseRoute]:
 
 def elsewhere_routes() -> list[BaseRoute]:
     """Return what a data service answers at the Control API's paths."""
-    return [Route("/api/v1/{rest:path}", _elsewhere, methods=_METHODS)]
+    return [Route(f"{path}/{{rest:path}}", _elsewhere, methods=_METHODS) for path in ("/api/v1", "/api/jit/v1")]
 
 
 def routes() -> list[BaseRoute]:
@@ -146,5 +146,5 @@ async def _unserved(request: Request) -> Response:
 
 
 async def _elsewhere(_: Request) -> Response:
-    message = "this is a data service: it serves /data/v1, and workflows are served by its control service; ask that"
+    message = "this is a data service: it serves /data/v1; what is not about data its control service answers, ask that"
     raise Refused(message, code="not_found")

@@ -7,6 +7,7 @@ from msgspec import Struct
 from starlette.requests import ClientDisconnect, Request
 
 from jitflow.access import Permission
+from jitflow.app.forms import form_fault
 from jitflow.app.logs import LogQuery
 from jitflow.app.manifests import Manifest
 from jitflow.app.selectors import Selection
@@ -107,7 +108,7 @@ def decode(body: bytes, kind: type[T]) -> T:
     try:
         return decoder.decode(body)
     except msgspec.ValidationError as error:
-        raise Refused(f"the body does not have the expected form: {error}") from None
+        raise Refused(f"the body does not have the expected form: {form_fault(error, kind)}") from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Refused(f"the body is not valid JSON: {error}") from None
 

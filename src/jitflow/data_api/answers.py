@@ -6,6 +6,7 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
+from jitflow.app.forms import form_fault
 from jitflow.model.problems import Refused
 
 T = TypeVar("T")
@@ -27,7 +28,7 @@ async def read(request: Request, kind: type[T]) -> T:
     try:
         return msgspec.json.decode(await request.body(), type=kind)
     except msgspec.ValidationError as error:
-        raise Refused(f"the body does not have the expected form: {error}") from None
+        raise Refused(f"the body does not have the expected form: {form_fault(error, kind)}") from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Refused(f"the body is not valid JSON: {error}") from None
 

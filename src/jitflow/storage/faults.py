@@ -76,6 +76,7 @@ FAULTS: tuple[Fault, ...] = (
         r"StatusCode: 401\b",
         "NoCredentialProviders",
         "no EC2 IMDS role found",
+        "couldn.t connect to ssh-agent",
         "failed to (refresh|retrieve) (cached )?credentials",
         "530 Login",
     ),

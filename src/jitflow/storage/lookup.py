@@ -114,7 +114,7 @@ class Lookup:
         if remote is None:
             names = ", ".join(sorted(self._remotes)) or "none"
             raise RemoteUnknown(
-                f"{ref}: no remote named {ref.remote!r} is configured (configured: {names}); add it to the settings"
+                f"{ref}: no remote named {ref.remote!r} is configured (configured: {names}); add it (jitflow remote add)"
             )
         return remote
 

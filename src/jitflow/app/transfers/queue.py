@@ -253,7 +253,7 @@ class TransferJobs:
     def _found(self, job_id: str) -> Job:
         job = self._jobs.get(job_id)
         if job is None:
-            raise Refused(f"there is no transfer job {job_id[:80]!r}; `jitflow data jobs` lists them", code="not_found")
+            raise Refused(f"there is no transfer job {job_id[:80]!r}; `jitflow transfer list` lists them", code="not_found")
         return job
 
     async def _put(self, job: Job) -> None:
