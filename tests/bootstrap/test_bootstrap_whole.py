@@ -63,3 +63,29 @@ def test_what_leaves_as_one_is_what_uvicorn_sends(path: str, method: str) -> Non
     else:
         assert ours == theirs
         assert ours
+
+
+def test_a_connection_is_closed_when_it_is_idle_and_not_before() -> None:
+    """One timer goes on from request to request; it must not end a connection that is in use."""
+    one = b"GET /short HTTP/1.1\r\nhost: x\r\n\r\n"
+
+    async def scenario() -> None:
+        config = uvicorn.Config(in_one(application), http=protocol(ServerSettings()), ws="none", lifespan="off", log_config=None)
+        config.access_log, config.timeout_keep_alive = False, 0.3  # type: ignore[assignment]
+        config.load()
+        kind: Any = config.http_protocol_class
+        server = await asyncio.get_running_loop().create_server(
+            lambda: kind(config=config, server_state=ServerState(), app_state={}), "127.0.0.1", 0
+        )
+        async with server, asyncio.timeout(10):
+            reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+            for _ in range(6):
+                writer.write(one)
+                assert (await reader.readuntil(b"short")).startswith(b"HTTP/1.1 201")
+                await asyncio.sleep(0.1)
+            began = asyncio.get_running_loop().time()
+            assert await reader.read() == b""
+            assert 0.1 < asyncio.get_running_loop().time() - began < 2.0
+            writer.close()
+
+    asyncio.run(scenario())

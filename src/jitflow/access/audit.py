@@ -1,7 +1,5 @@
 """The audit log: who did what, one JSON line each, in files that are only appended to."""
 
-import asyncio
-import math
 import os
 import re
 import time
@@ -22,8 +20,6 @@ _FILE: Final = re.compile(r"audit-(\d{8})\.jsonl")
 _MAX_ANSWER: Final = 10_000
 _REFUSED_BURST: Final = 60.0
 _REFUSED_PER_S: Final = 1.0
-ALONE_S: Final = 0.0003
-"""An entry so long after the last one comes alone: to gather those of a turn of the loop would only cost another turn."""
 
 
 class AuditQuery(Struct, frozen=True, kw_only=True):
@@ -61,9 +57,8 @@ class AuditLog:
         file_bytes: int = 16 * 2**20,
         files: int = 8,
         now: Callable[[], float] = time.time,
-        alone_s: float = ALONE_S,
     ) -> None:
-        """Go on with the newest file. `alone_s`: an entry so long after the last one is not gathered with others (`written`).
+        """Go on with the newest file.
 
         Raises:
             OSError: the directory cannot be made or written to.
@@ -79,72 +74,29 @@ class AuditLog:
         self._allowance = _REFUSED_BURST
         self._allowed_at = now()
         self._left_out = 0
-        self._lines: list[bytes] = []
-        self._written_at = -math.inf
-        self._alone_s = alone_s
-        self._waiting: list[asyncio.Future[None]] = []
 
     def close(self) -> None:
-        """Write what is left and close the file."""
-        self._flush()
+        """Close the file."""
         os.close(self._file)
 
     def write(self, entry: AuditEntry) -> None:
-        """Append an entry; refusals of nobody in particular only so many, or they would push everything else out."""
-        if self._take(entry):
-            self._flush()
+        """Append an entry; refusals of nobody in particular only so many, or they would push everything else out.
 
-    def written(self, entry: AuditEntry) -> asyncio.Future[None] | None:
-        """Append an entry: one that comes alone at once, else with all others of this turn of the event loop.
-
-        Returns None when that has been tried, else what is done when it has been.
+        That is one write into the page cache, a microsecond or two: to gather entries would take longer.
         """
-        if not self._take(entry):
-            return None
-        loop = asyncio.get_running_loop()
-        now, before = loop.time(), self._written_at
-        if not self._waiting and now - before > self._alone_s:
-            self._written_at = now
-            self._flush()
-            return None
-        if not self._waiting:
-            loop.call_soon(self._flush)
-        self._written_at = now
-        done: asyncio.Future[None] = loop.create_future()
-        self._waiting.append(done)
-        return done
-
-    def _take(self, entry: AuditEntry) -> bool:
         if entry.status in {401, 403} and not self._may_write_refusal():
             self._left_out += 1
-            return False
+            return
         if self._left_out:
             entry = msgspec.structs.replace(entry, left_out=self._left_out)
             self._left_out = 0
-        self._lines.append(_encode(entry) + b"\n")
-        return True
-
-    def _flush(self) -> None:
-        """Write all lines that were taken, as few writes as the sizes of files allow."""
-        lines, self._lines = self._lines, []
-        waiting, self._waiting = self._waiting, []
+        line = _encode(entry) + b"\n"
         try:
-            while lines:
-                fitting, size = 0, self._size
-                while fitting < len(lines) and (not size or size + len(lines[fitting]) <= self._file_bytes):
-                    size += len(lines[fitting])
-                    fitting += 1
-                self._append(b"".join(lines[:fitting]))
-                del lines[:fitting]
-                if lines:
-                    self._rotate()
+            if self._size and self._size + len(line) > self._file_bytes:
+                self._rotate()
+            self._append(line)
         except OSError as error:
-            for entry in map(_decode, lines):
-                _log.error("audit entry lost", error, subject=entry.subject, action=entry.action)
-        finally:
-            for done in waiting:
-                if not done.done():
-                    done.set_result(None)
+            _log.error("audit entry lost", error, subject=entry.subject, action=entry.action)
 
     def _append(self, text: bytes) -> None:
         while text:

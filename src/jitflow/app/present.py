@@ -57,7 +57,8 @@ def document(workflow: argo.Workflow, row: RunRow) -> argo.Workflow:
         resource_version=str(row.sequence),
     )
     status = workflow.status or argo.WorkflowStatus()
-    status = replace(status, phase=status.phase or row.phase or "Pending")
+    if not status.phase:
+        status = replace(status, phase=row.phase or "Pending")
     return replace(
         workflow,
         api_version=workflow.api_version or API_VERSION,

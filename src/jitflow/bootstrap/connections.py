@@ -29,6 +29,10 @@ class _Whole:
         self._pending: list[bytes] = []
         self._size = 0
         self._call_soon = asyncio.get_running_loop().call_soon
+        # What is asked for with each request.
+        self.is_closing = transport.is_closing
+        self.pause_reading = transport.pause_reading
+        self.resume_reading = transport.resume_reading
 
     def __getattr__(self, name: str) -> Any:
         """Return what the real transport has."""
@@ -45,7 +49,8 @@ class _Whole:
 
     def write_now(self, data: bytes) -> None:
         """Send the bytes behind those that wait: nothing belongs to them that is still to come."""
-        self._flush()
+        if self._pending:
+            self._flush()
         self._transport.write(data)
 
     def _flush(self) -> None:
@@ -105,14 +110,60 @@ class _Timely:
             self.transport.abort()
 
 
+class _Lasting:
+    """Mixed into uvicorn's fast protocol: one timer for each connection sees whether it is idle, not one for each request."""
+
+    _idle_since: float | None = None
+    """When the last answer was sent, None while there is a request."""
+    _idle_timer: asyncio.TimerHandle | None = None
+
+    def connection_lost(self: Any, exc: Exception | None) -> None:
+        """Look no longer."""
+        if self._idle_timer is not None:
+            self._idle_timer.cancel()
+            self._idle_timer = None
+        super().connection_lost(exc)  # pyright: ignore[reportAttributeAccessIssue]
+
+    def _unset_keepalive_if_required(self: Any) -> None:
+        """A request comes; the timer goes on, and sees that."""
+        self._idle_since = None
+
+    def on_response_complete(self: Any) -> None:
+        """Take the next request: one that came already, or wait for one.
+
+        As uvicorn does it, but for the timer.
+        """
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
+            return
+        loop = self.loop
+        self._idle_since = loop.time()
+        if self._idle_timer is None:
+            self._idle_timer = loop.call_later(self.timeout_keep_alive, self._look_whether_idle)
+
+    def _look_whether_idle(self: Any) -> None:
+        """Close a connection that has been idle for too long, or look again when it may have been."""
+        since, now = self._idle_since, self.loop.time()
+        if since is not None and now - since >= self.timeout_keep_alive:
+            self._idle_timer = None
+            self.timeout_keep_alive_handler()
+            return
+        left_s = self.timeout_keep_alive - (now - since if since is not None else 0.0)
+        self._idle_timer = self.loop.call_later(left_s, self._look_whether_idle)
+
+
 def protocol(server: ServerSettings) -> type[Any]:
     """Return the protocol that uvicorn speaks: the fastest that is installed, with limits."""
-    base: type[Any] = H11Protocol
+    bases: tuple[type[Any], ...] = (_Timely, H11Protocol)
     if importlib.util.find_spec("httptools") is not None:
         from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol  # noqa: PLC0415 - only where it is installed
 
-        base = HttpToolsProtocol
-    return type("TimelyProtocol", (_Timely, base), {"head_timeout_s": server.head_timeout_s})
+        bases = (_Timely, _Lasting, HttpToolsProtocol)
+    return type("TimelyProtocol", bases, {"head_timeout_s": server.head_timeout_s})
 
 
 def application(app: ASGIApp) -> ASGIApp:

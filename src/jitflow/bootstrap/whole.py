@@ -5,7 +5,6 @@ the same lines.
 """
 
 from collections.abc import Iterable
-from functools import lru_cache
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HEADER_RE, HEADER_VALUE_RE, STATUS_LINE, RequestResponseCycle
@@ -14,6 +13,7 @@ MOST_BYTES = 64 * 1024
 """Longer bodies are not copied once more."""
 _KNOWN_LINES = 1024
 _OF_CONNECTIONS = frozenset({b"connection", b"transfer-encoding"})
+_OF_EACH = frozenset({b"x-request-id", b"etag", b"last-modified", b"location", b"content-disposition", b"content-range"})
 
 
 def in_one(app: ASGIApp) -> ASGIApp:
@@ -59,29 +59,46 @@ class _InOne:
     def _write(self, head: Message, body: bytes) -> None:
         """Do what uvicorn's own `send` does for both messages."""
         cycle = self._cycle
-        lines = [_line(name, value) for name, value in (*cycle.default_headers, *head["headers"])]
+        lines = [STATUS_LINE[head["status"]], *[_line_of(header) for header in head["headers"]], b"\r\n", body]
+        if cycle.default_headers:
+            lines[1:1] = [_line_of(header) for header in cycle.default_headers]
         cycle.waiting_for_100_continue = False
         cycle.response_started = cycle.response_complete = True
-        write = getattr(cycle.transport, "write_now", cycle.transport.write)
-        write(b"".join((STATUS_LINE[head["status"]], *lines, b"\r\n", body)))
+        write = getattr(cycle.transport, "write_now", None) or cycle.transport.write
+        write(b"".join(lines))
         cycle.message_event.set()
         cycle.on_response()
 
 
 def _length(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
     """Return how long the body is, as the head says it; empty if it does not."""
-    return next((value for name, value in headers if name == b"content-length"), b"")
+    for name, value in headers:
+        if name == b"content-length":
+            return value
+    return b""
 
 
 def _is_plain(message: Message) -> bool:
     """Return whether a message is the head of an answer whose length is known, and says nothing of the connection."""
     if message["type"] != "http.response.start":
         return False
-    names = {name for name, _ in message["headers"]}
-    return b"content-length" in names and names.isdisjoint(_OF_CONNECTIONS)
+    names = [name for name, _ in message["headers"]]
+    return b"content-length" in names and _OF_CONNECTIONS.isdisjoint(names)
 
 
-@lru_cache(maxsize=_KNOWN_LINES)
+_lines: dict[tuple[bytes, bytes], bytes] = {}
+
+
+def _line_of(header: tuple[bytes, bytes]) -> bytes:
+    """Return a line of a head; the first ones that are seen are kept, those that say something else each time are not."""
+    found = _lines.get(header)
+    if found is None:
+        found = _line(*header)
+        if len(_lines) < _KNOWN_LINES and header[0] not in _OF_EACH:
+            _lines[header] = found
+    return found
+
+
 def _line(name: bytes, value: bytes) -> bytes:
     if HEADER_RE.search(name) or HEADER_VALUE_RE.search(value):
         raise RuntimeError(f"the header {name[:80]!r} cannot be sent")

@@ -1,7 +1,7 @@
 """Argo Server's paths, bodies and errors."""
 
 import time
-from collections.abc import Awaitable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from functools import partial
 
 from msgspec import Struct
@@ -181,10 +181,11 @@ def _entered(
     dispatcher = Dispatcher(table, partial(guard_of, open_paths=open_paths))
     record = auditing.recorder(audit, time.time) if audit is not None else None
 
-    def answered(scope: Scope, status: int) -> Awaitable[None] | None:
+    def answered(scope: Scope, status: int) -> None:
         if metrics is not None:
             metrics.requests.answered(scope["method"], status, time.perf_counter() - scope[BEGAN])
-        return None if record is None else record(scope, status)
+        if record is not None:
+            record(scope, status)
 
     entry: ASGIApp = Shell(
         dispatcher,

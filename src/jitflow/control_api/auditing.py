@@ -1,7 +1,7 @@
 """What of the requests goes into the audit log, and how administrators read it: `/api/jit/v1/audit`."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -20,20 +20,20 @@ _READING = frozenset({"GET", "HEAD", "OPTIONS"})
 _DEFAULT_LIMIT = 100
 
 
-def recorder(log: AuditLog, now: Callable[[], float]) -> Callable[[Scope, int], Awaitable[None] | None]:
+def recorder(log: AuditLog, now: Callable[[], float]) -> Callable[[Scope, int], None]:
     """Return what is told of each answer: it writes down what changed something, and what was refused."""
 
-    def record(scope: Scope, status: int) -> Awaitable[None] | None:
+    def record(scope: Scope, status: int) -> None:
         refused = status in {401, 403}
         need: Need | None = scope.get(NEED)
         reads = scope["method"] in _READING or (need is not None and need.permission.endswith(".read"))
         if reads and not refused:
-            return None
+            return
         identity: Identity | None = scope.get(IDENTITY)
         path: dict[str, str] = scope.get("path_params") or {}
         client = scope.get("client")
         noted: dict[str, str] = scope.get(NOTED) or {}
-        return log.written(
+        log.write(
             AuditEntry(
                 at=now(),
                 subject=_text(identity.subject if identity is not None else ""),

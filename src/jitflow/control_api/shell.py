@@ -7,7 +7,8 @@ import math
 import re
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
+from functools import lru_cache
 from itertools import count
 from urllib.parse import unquote
 
@@ -76,15 +77,15 @@ class Shell:
         *,
         hosts: Collection[str] = LOOPBACK_HOSTS,
         open_paths: Collection[str] = OPEN,
-        answered: Callable[[Scope, int], Awaitable[None] | None] | None = None,
+        answered: Callable[[Scope, int], None] | None = None,
         limits: Limits = Limits(),  # noqa: B008 - a frozen value
         body_timeout_s: float = BODY_TIMEOUT_S,
         peer: str = "",
     ) -> None:
         """Hold the application. `hosts`: names (without port) that requests may address; `*` allows all.
 
-        `gate` knows who may come in; `open_paths` need no token; `answered` is told the request and the status of each answer,
-        which leaves when what it returns is done.
+        `gate` knows who may come in; `open_paths` need no token; `answered` is told the request and the status of each answer
+        before that leaves.
         `limits`: how much a caller may ask for who has no limits of his own; his body must arrive within `body_timeout_s`.
         `peer`: what servers show that hand requests on; empty: there are none.
 
@@ -96,7 +97,7 @@ class Shell:
         self._peer = peer.encode()
         self._buckets = Buckets(replace(limits, body_bytes=limits.body_bytes or MAX_BODY_BYTES))
         self._body_timeout_s = body_timeout_s
-        self._answered = answered or (lambda _scope, _status: None)
+        self._answered = answered
         self._hosts = None if "*" in hosts else frozenset(host.lower() for host in hosts) | LOOPBACK_HOSTS
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -105,7 +106,7 @@ class Shell:
         headers = Headers(scope["headers"])
         request_id = _request_id(headers.request_id)
         streamed = _is_streamed(scope)
-        answer = _Answer(send, lambda status: self._answered(scope, status), request_id, older=scope["path"].startswith(OLDER))
+        answer = _Answer(send, scope, self._answered, request_id)
         bind(request=request_id)
         try:
             refusal = await self._refusal(scope, headers, streamed=streamed)
@@ -130,7 +131,7 @@ class Shell:
     async def _refusal(self, scope: Scope, headers: "Headers", *, streamed: bool) -> Failure | None:
         if scope["path"] in self._open_paths:
             return None
-        if self._hosts is not None and host_name(headers.host) not in self._hosts and not self._is_peer(headers.peer):
+        if self._hosts is not None and _host_name(headers.host) not in self._hosts and not self._is_peer(headers.peer):
             message = "this server does not go by the name in the Host header; add the name to its allowed hosts"
             return failure(Code.PERMISSION_DENIED, message)
         found = await self._gate.identify(headers.authorization, headers.behalf)
@@ -229,6 +230,9 @@ def host_name(host: bytes) -> str:
     return text.partition(":")[0]
 
 
+_host_name = lru_cache(maxsize=64)(host_name)
+
+
 def cookie_authorization(cookie: bytes) -> bytes:
     """Return what the page's cookie says as the Authorization header would."""
     for part in cookie.decode("latin-1").split(";"):
@@ -263,23 +267,24 @@ async def _while_valid(receive: Receive, gate: Gate, identity: Identity) -> Mess
 class _Answer:
     """Adds the security headers, and knows whether an error can still be answered."""
 
-    def __init__(self, send: Send, begun: Callable[[int], Awaitable[None] | None], request_id: str, *, older: bool) -> None:
+    __slots__ = ("_answered", "_begun", "_request_id", "_scope", "_send")
+
+    def __init__(self, send: Send, scope: Scope, answered: Callable[[Scope, int], None] | None, request_id: str) -> None:
         self._send = send
+        self._scope = scope
+        self._answered = answered
         self._request_id = request_id.encode()
-        self._tell = begun
         self._begun = False
-        self._older = older
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self._begun = True
-            told = self._tell(message["status"])
-            if told is not None:
-                await told
-            own = message.get("headers", [])
-            given = {name for name, _ in own}
+            if self._answered is not None:
+                self._answered(self._scope, message["status"])
+            own = message.get("headers", ())
             added = _SECURITY_HEADERS
-            if not given.isdisjoint(_SECURITY_NAMES):
+            if not _SECURITY_NAMES.isdisjoint([name for name, _ in own]):
+                given = {name for name, _ in own}
                 added = tuple(header for header in added if header[0] not in given)
             message["headers"] = [*own, *added, (_REQUEST_ID, self._request_id)]
         await self._send(message)
@@ -287,7 +292,7 @@ class _Answer:
     async def fail(self, failed: Failure) -> None:
         if self._begun:
             return
-        body = failed.body(older=self._older)
+        body = failed.body(older=self._scope["path"].startswith(OLDER))
         headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
         if failed.code is Code.UNAUTHENTICATED:
             headers.append((b"www-authenticate", b"Bearer"))

@@ -48,11 +48,6 @@ class Documents:
             self._finished.move_to_end(uid)
         return self._finished.get(uid)
 
-    def ahead(self, state: machine.State) -> None:
-        """Make a small document that somebody will ask for."""
-        if len(state.nodes) <= SMALL:
-            self._of_small(state)
-
     async def of(self, state: machine.State) -> argo.Workflow:
         """Return a workflow's document: the same one as long as the state is the same."""
         if len(state.nodes) <= SMALL:

@@ -122,7 +122,6 @@ class Engine:
             prepare=self._prepare,
             follow=self._follow,
             archives=keeps_archive,
-            ahead=self._documents.ahead,
         )
         self._run_times = RunTimes(store, clock, self._owner)
         self._lookahead = Lookahead(

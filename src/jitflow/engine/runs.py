@@ -15,7 +15,6 @@ from jitflow.engine.tasks import Owner
 from jitflow.model.objects import Objects
 from jitflow.model.problems import Refused
 from jitflow.model.runs import Event, Note
-from jitflow.ports.begun import Begun
 from jitflow.ports.clock import Clock
 from jitflow.ports.errors import Broken
 from jitflow.ports.patience import waits
@@ -47,13 +46,8 @@ class Runs:
         prepare: Prepare,
         follow: Follow,
         archives: bool,
-        ahead: Callable[[machine.State], None] = lambda _state: None,
     ) -> None:
-        """Call `prepare` before and `follow` after each turn is stored. `archives`: what has ended is archived.
-
-        `ahead` is told the state of a new run before that is durable, for what can be made ready while the store is at work.
-        """
-        self._ahead = ahead
+        """Call `prepare` before and `follow` after each turn is stored. `archives`: what has ended is archived."""
         self._store = store
         self._clock = clock
         self._objects = objects
@@ -255,10 +249,7 @@ class Runs:
         ends = turn.state.run.finished_at is not None and run.row.finished_at is None
         notes, run.notes = run.notes, []
         row = self._row_of(turn.state, run.row, ends=ends)
-        storing = Begun(self._store.commit(turn.commit(row, header, notes)))
-        if kind == "ADDED" and not storing.is_done:  # who adds a run shows it: its document is made while the store is at work
-            asyncio.get_running_loop().call_soon(self._ahead, turn.state)
-        sequence = await storing
+        sequence = await self._store.commit(turn.commit(row, header, notes))
         run.row = msgspec.structs.replace(row, sequence=sequence)
         run.state = turn.state
         changed, removed = tuple(turn.nodes), tuple(turn.removed)

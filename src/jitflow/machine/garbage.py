@@ -1,6 +1,7 @@
 """Artifact garbage collection: which artifacts of a finished workflow are deleted, when, and what is told of it."""
 
 from collections.abc import Iterable, Iterator
+from typing import Final
 
 import msgspec
 
@@ -21,6 +22,9 @@ _UNDELETABLE = frozenset({"", "raw", "git"})
 _MAX_MESSAGES = 5
 
 _replace = msgspec.structs.replace
+
+
+_NOT_SPECIFIED: Final = argo.ArtGCStatus(not_specified=True)
 
 
 def strategy_of(spec: argo.WorkflowSpec, artifact: argo.Artifact) -> str:
@@ -170,7 +174,7 @@ def status(state: State) -> argo.ArtGCStatus | None:
     if not state.run.phase:
         return None
     if not is_specified(state.program, state.run):
-        return argo.ArtGCStatus(not_specified=True)
+        return _NOT_SPECIFIED
     run, name = state.run, state.program.name
     return argo.ArtGCStatus(
         strategies_processed=dict.fromkeys(run.gc_processed, True),
