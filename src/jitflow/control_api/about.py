@@ -40,7 +40,7 @@ def live_routes() -> list[BaseRoute]:
 
 def elsewhere_routes() -> list[BaseRoute]:
     """Return what a data service answers at the Control API's paths."""
-    return [Route(f"{path}/{{rest:path}}", _elsewhere, methods=_METHODS) for path in ("/api/v1", "/api/jit/v1")]
+    return [Route("/api/v1/{rest:path}", _elsewhere, methods=_METHODS)]
 
 
 def routes() -> list[BaseRoute]:
