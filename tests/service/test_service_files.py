@@ -113,6 +113,23 @@ def test_a_body_that_is_cut_off_leaves_nothing(place: Place) -> None:
     assert not (place.root / "dir/cut.bin").exists()
 
 
+def test_who_sends_all_before_it_reads_hears_a_refusal_that_came_early(place: Place) -> None:
+    body = os.urandom(4_000_000)
+    head = (
+        f"PUT {CONTENT}?ref=dir:early HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer no\r\n"
+        f"Content-Length: {len(body)}\r\n\r\n"
+    )
+    with socket.create_connection(("127.0.0.1", place.server.port), timeout=20) as connection:
+        connection.sendall(head.encode() + body[:1000])
+        time.sleep(0.3)  # it is answered now
+        connection.sendall(body[1000:])
+        time.sleep(0.3)
+        answer = connection.recv(65536)
+        assert answer.startswith(b"HTTP/1.1 401 "), answer
+        connection.sendall(b"GET /livez HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+        assert connection.recv(65536).startswith(b"HTTP/1.1 200 "), "and the connection goes on"
+
+
 def test_a_body_that_is_not_what_was_announced_is_refused(place: Place) -> None:
     data = b"some bytes"
     good = base64.b64encode(hashlib.md5(data, usedforsecurity=False).digest()).decode()

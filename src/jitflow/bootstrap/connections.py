@@ -13,6 +13,9 @@ from jitflow.settings import ServerSettings, SettingsError
 MAX_HEAD_BYTES: Final = 65_536
 """The longest head of a request: its first line and headers."""
 
+LINGER_S: Final = 30.0
+"""So long the rest of a body is taken, and dropped, that was answered before it had come."""
+
 _MAX_HELD_BYTES: Final = 16_384
 """So much of an answer is held back until the end of the loop's turn, at most."""
 
@@ -81,8 +84,14 @@ class _Timely:
     def data_received(self: Any, data: bytes) -> None:
         """Take some bytes; until they are a whole head the clock runs."""
         super().data_received(data)  # pyright: ignore[reportAttributeAccessIssue]
-        if self.cycle is not None and not self.cycle.response_complete:
+        cycle = self.cycle
+        if cycle is not None and not cycle.response_complete:
             self._stop_waiting()
+            return
+        if cycle is not None and cycle.more_body:
+            # Answered before its body had come: many clients read no answer before they have sent all, and an end would lose it.
+            if self._head_timer is None and not self.transport.is_closing():
+                self._head_timer = asyncio.get_running_loop().call_later(LINGER_S, self._give_up)
             return
         self._head_bytes += len(data)
         if self._head_bytes > MAX_HEAD_BYTES:
