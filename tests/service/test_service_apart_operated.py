@@ -187,6 +187,20 @@ def test_one_trace_goes_through_both_processes(pair: Pair, collector: Collector)
     assert not idle, "what the two say to each other by themselves is no trace"
 
 
+def test_provenance_is_taken_and_drift_is_told_through_the_control_side(pair: Pair, tmp_path: Path) -> None:
+    name = submit(pair.control, "default", reader("in/d"))
+    assert ended(pair.control, name)["status"]["phase"] == "Succeeded"
+    crate = str(tmp_path / "run.zip")
+    jitflow(pair.control, "provenance", name, "-o", crate)
+    jitflow(pair.control, "replay", crate, "--check")
+    before = (pair.far / "in" / "d").read_bytes()
+    (pair.far / "in" / "d").write_bytes(b"other")
+    said = jitflow(pair.control, "replay", crate, "--check", code=1)
+    assert "changed" in said
+    assert "far:in/d" in said
+    (pair.far / "in" / "d").write_bytes(before)
+
+
 def of(collector: Collector, begins: str) -> list[dict[str, Any]]:
     """Return the spans of the trace whose names begin so."""
     return collector.find(lambda span: span["trace"] == TRACE and span["name"].startswith(begins))
