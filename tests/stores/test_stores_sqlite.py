@@ -315,23 +315,44 @@ def test_a_file_of_an_older_version_is_brought_up_to_date(tmp_path: Path) -> Non
     asyncio.run(scenario())
 
 
-def test_changes_of_one_turn_are_handed_over_together() -> None:
+def test_a_change_is_handed_over_alone_at_once_and_with_others_when_no_more_come() -> None:
     async def scenario() -> None:
         handed: list[list[Job[None]]] = []
-        gatherer = Gatherer(lambda some: handed.append(list(some)), max_batch=2)
-        jobs = [Job(lambda _connection: None) for _ in range(5)]
-        for job in jobs[:3]:
-            gatherer.put(job)
+        gatherer = Gatherer(lambda some: handed.append(list(some)), max_batch=3)
+        jobs = [Job(lambda _connection: None) for _ in range(20)]
+        gatherer.put(jobs[0])
         assert not handed
         await asyncio.sleep(0)
-        assert handed == [jobs[:2], jobs[2:3]]
-        for job in jobs[3:]:
+        assert handed == [jobs[:1]]
+        for job in jobs[1:3]:
             gatherer.put(job)
+        await asyncio.sleep(0)
+        assert len(handed) == 1
+        await asyncio.sleep(0)
+        assert handed == [jobs[:1], jobs[1:3]]
+        for job in jobs[3:7]:
+            gatherer.put(job)
+        await asyncio.sleep(0)
+        assert handed[2:] == [jobs[3:6], jobs[6:7]], "a full batch does not wait"
+        gatherer.put(jobs[7])
         rest: list[Jobs] = []
         gatherer.flush(rest.append)  # before the turn has ended
-        assert rest == [jobs[3:]]
+        assert rest == [jobs[7:8]]
         await asyncio.sleep(0)
-        assert handed == [jobs[:2], jobs[2:3]]
+        assert len(handed) == 4
+
+    asyncio.run(scenario())
+
+
+def test_changes_that_keep_coming_are_not_waited_for_without_end() -> None:
+    async def scenario() -> None:
+        handed: list[int] = []
+        gatherer = Gatherer(lambda some: handed.append(len(some)), max_batch=100)
+        for _ in range(20):
+            for _ in range(2):
+                gatherer.put(Job(lambda _connection: None))
+            await asyncio.sleep(0)
+        assert 8 <= handed[0] <= 10
 
     asyncio.run(scenario())
 
@@ -379,12 +400,14 @@ def test_little_is_written_without_the_thread_and_order_is_kept(tmp_path: Path, 
 
 def test_the_log_is_folded_although_no_thread_is_needed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_turns, "_CHECKPOINT_PAGES", 20)
+    monkeypatch.setattr(_turns, "_FEWEST", 4)
 
     async def scenario() -> None:
         async with SqliteStore.open(tmp_path / "state.db") as store:
-            for number in range(400):
+            for number in range(2000):
                 await store.put("some", [("key", b"%d" % number)])
-            assert (tmp_path / "state.db-wal").stat().st_size < 200 * 4096
+                await asyncio.sleep(0.01 if number % 50 == 0 else 0)
+            assert (tmp_path / "state.db-wal").stat().st_size < 1000 * 4096
 
     asyncio.run(scenario())
 

@@ -33,13 +33,16 @@ class Need(Struct, frozen=True):
         """Return why somebody may not call the route with these path parameters, empty if they may."""
         need = self.of(path)
         if need.where is Where.SOMEWHERE:
-            held, place = identity.may_somewhere(need.permission), "any namespace"
-        elif need.where is Where.EVERYWHERE:
-            held, place = identity.may(need.permission, ALL), "all namespaces"
+            held = identity.may_somewhere(need.permission)
         else:
-            namespace = path.get("namespace", "")
-            held, place = identity.may(need.permission, namespace), f"namespace {namespace[:80]!r}"
-        return "" if held else denied(identity, need.permission, place)
+            held = identity.may(need.permission, path.get("namespace", "") if need.where is Where.PATH else ALL)
+        return "" if held else denied(identity, need.permission, need.place(path))
+
+    def place(self, path: Mapping[str, str]) -> str:
+        """Return in words where the permission is needed."""
+        if self.where is Where.PATH:
+            return f"namespace {path.get('namespace', '')[:80]!r}"
+        return "any namespace" if self.where is Where.SOMEWHERE else "all namespaces"
 
 
 def denied(identity: Identity, permission: Permission, place: str) -> str:
@@ -52,9 +55,9 @@ def denied(identity: Identity, permission: Permission, place: str) -> str:
 
 def _refined(need: Need, path: Mapping[str, str]) -> Need:
     """Return what a route of objects of any kind needs for the kind that it is called with."""
-    kind = path.get("kind", "")
-    if need.permission not in {P.OBJECTS_READ, P.OBJECTS_WRITE}:
+    if need.permission is not P.OBJECTS_READ and need.permission is not P.OBJECTS_WRITE:
         return need
+    kind = path.get("kind", "")
     if kind == "Secret":
         return Need(P.SECRETS_READ if need.permission is P.OBJECTS_READ else P.SECRETS_WRITE, need.where)
     if kind == "ClusterWorkflowTemplate":

@@ -241,6 +241,11 @@ def placed_in(workflow: argo.Workflow, namespace: str) -> argo.Workflow:
         Refused: it says that it belongs to another one, or the name is none of a namespace.
     """
     metadata = workflow.metadata or argo.ObjectMeta()
+    _check_place(metadata, namespace)
+    return replace(workflow, metadata=replace(metadata, namespace=namespace))
+
+
+def _check_place(metadata: argo.ObjectMeta, namespace: str) -> None:
     check_namespace(namespace)
     if metadata.namespace and metadata.namespace != namespace:
         message = (
@@ -249,7 +254,6 @@ def placed_in(workflow: argo.Workflow, namespace: str) -> argo.Workflow:
         )
         remedy = "remove metadata.namespace, or send it to that namespace"
         raise Refused(Problem(message=message, place=Place(path="$.metadata.namespace"), remedy=remedy))
-    return replace(workflow, metadata=replace(metadata, namespace=namespace))
 
 
 def prepare(
@@ -262,8 +266,8 @@ def prepare(
     Raises:
         Refused: the namespace is another one than the request's, or the name is missing, not valid, or taken (`conflict`).
     """
-    workflow = placed_in(workflow, namespace)
     metadata = workflow.metadata or argo.ObjectMeta()
+    _check_place(metadata, namespace)
     name = _free_name(metadata, ids, is_taken)
     metadata = replace(
         metadata, name=name, namespace=namespace, uid=None, resource_version=None, creation_timestamp=None, self_link=None

@@ -22,6 +22,9 @@ Guard = Callable[[Scope], None]
 
 ROUTE: Final = "jitflow.route"
 """Where a request's scope holds the pattern of its path."""
+_MOST_KNOWN: Final = 1024
+_LONGEST_KNOWN: Final = 256
+"""So many paths of so many characters are known with their routes: programs ask for the same again and again."""
 _PARAMETER: Final = re.compile(r"\{(\w+)(:path)?\}")
 
 
@@ -98,6 +101,7 @@ class Dispatcher:
         self._root = _Branch()
         for order, route in enumerate(self.routes):
             self._root.plant(route.path.split("/")[1:], _Leaf(route, order, guard_of(route)))
+        self._known: dict[str, tuple[list[str], list[_Leaf]]] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request.
@@ -113,11 +117,11 @@ class Dispatcher:
         await answer(scope, receive, send)
 
     def _leaf(self, scope: Scope) -> _Leaf:
-        parts = scope["path"].split("/")[1:]
-        found: list[_Leaf] = []
-        self._root.find(parts, 0, found)
-        if len(found) > 1:
-            found.sort(key=_order)
+        path = scope["path"]
+        known = self._known.get(path)
+        if known is None:
+            known = self._look_up(path)
+        parts, found = known
         for leaf in found:
             if scope["method"] in leaf.methods:
                 scope[ROUTE] = leaf.path
@@ -127,7 +131,19 @@ class Dispatcher:
             allowed = ", ".join(sorted({method for leaf in found for method in leaf.methods}))
             message = f"{scope['method'][:20]} is not served here, but {allowed}"
             raise HTTPException(405, message)
-        raise Refused(f"there is nothing at {scope['path'][:200]}", code="not_found")
+        raise Refused(f"there is nothing at {path[:200]}", code="not_found")
+
+    def _look_up(self, path: str) -> tuple[list[str], list[_Leaf]]:
+        """Return a path's parts and the routes that fit it, the first of the table first; short ones are kept for a while."""
+        parts = path.split("/")[1:]
+        found: list[_Leaf] = []
+        self._root.find(parts, 0, found)
+        found.sort(key=_order)
+        if found and len(path) <= _LONGEST_KNOWN:
+            if len(self._known) >= _MOST_KNOWN:
+                self._known.clear()
+            self._known[path] = (parts, found)
+        return parts, found
 
 
 def _order(leaf: _Leaf) -> int:

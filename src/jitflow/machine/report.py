@@ -180,11 +180,11 @@ def _holders(state: State) -> list[tuple[str, str, tuple[str, ...]]]:
 
 
 def _labels(state: State) -> dict[str, str]:
-    completed = "true" if state.run.finished_at is not None else "false"
-    return _patched(state.program.metadata.labels | state.run.labels, state.run.patched_labels) | {
-        PHASE_LABEL: state.run.phase or phases.PENDING,
-        COMPLETED_LABEL: completed,
-    }
+    run = state.run
+    labels = _patched({**state.program.metadata.labels, **run.labels}, run.patched_labels)
+    labels[PHASE_LABEL] = run.phase or phases.PENDING
+    labels[COMPLETED_LABEL] = "true" if run.finished_at is not None else "false"
+    return labels
 
 
 def _patched(own: Mapping[str, str], patch: Mapping[str, str | None]) -> dict[str, str]:

@@ -197,7 +197,8 @@ def new_state(
         archive_logs: whether the server archives the logs of all pods.
         defaults: what the server says where a workflow says nothing.
     """
-    workflow = msgspec.structs.replace(workflow, status=None)
+    if workflow.status is not None:
+        workflow = msgspec.structs.replace(workflow, status=None)
     if defaults is not None:
         workflow = with_defaults(workflow, defaults)
     spec, namespace = None, (workflow.metadata and workflow.metadata.namespace) or ""
@@ -211,9 +212,9 @@ def new_state(
         repository = repositories.resolve((spec or workflow.spec).artifact_repository_ref, namespace, objects, repository)
     except (MissingTemplate, repositories.MissingRepository) as error:
         invalid = invalid or str(error)
-    workflow = msgspec.structs.replace(
-        workflow, metadata=_with_metadata(workflow.metadata, (spec or workflow.spec).workflow_metadata)
-    )
+    metadata = _with_metadata(workflow.metadata, (spec or workflow.spec).workflow_metadata)
+    if metadata is not workflow.metadata:
+        workflow = msgspec.structs.replace(workflow, metadata=metadata)
     suspended = bool((spec or workflow.spec).suspend)
     run = Run(created_at=now, suspended=suspended, invalid=invalid, repository=repository, archive_logs=archive_logs)
     return State(program=Program(workflow, spec=spec), run=run)

@@ -11,6 +11,7 @@ from jitflow.model import argo
 
 NAMESPACED: Final = "namespaced"
 CLUSTER: Final = "cluster"
+_OF_OTHERS: Final = (f"@{NAMESPACED}:", f"@{CLUSTER}:")
 
 
 def key_of(reference: argo.TemplateRef) -> str:
@@ -21,7 +22,7 @@ def key_of(reference: argo.TemplateRef) -> str:
 
 def is_of_another(key: str) -> bool:
     """Return whether a key stands for a template of another object; names that people chose may begin with `@` too."""
-    return key.startswith((f"@{NAMESPACED}:", f"@{CLUSTER}:")) and key.count(":") > 1
+    return key.startswith(_OF_OTHERS) and key.count(":") > 1
 
 
 def is_inline(key: str) -> bool:

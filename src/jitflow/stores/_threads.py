@@ -5,7 +5,7 @@ import sqlite3
 import threading
 from collections.abc import Callable, Sequence
 from queue import Empty, SimpleQueue
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Final, Generic, Protocol, TypeVar
 
 from jitflow.ports.errors import Broken, Busy, PortError
 
@@ -47,8 +47,12 @@ Jobs = Sequence[Job[Any]]
 """What is handed to a thread at once."""
 
 
+_MOST_TURNS: Final = 3
+"""So many turns of the loop jobs wait for others, as long as in each some come: a transaction of many costs each of them less."""
+
+
 class Gatherer:
-    """Hands the jobs of one turn of an event loop over together: who does them finds a whole batch."""
+    """Hands the jobs of a turn or a few of an event loop over together: who does them finds a whole batch."""
 
     def __init__(self, hand_over: Callable[[Jobs], None], max_batch: int) -> None:
         """Hand over by a call, at most so many jobs at once."""
@@ -57,12 +61,19 @@ class Gatherer:
         self._gathered: dict[asyncio.AbstractEventLoop, list[Job[Any]]] = {}
 
     def put(self, job: Job[Any]) -> None:
-        """Take a job; its loop's next turn hands it over."""
+        """Take a job; its loop's next turn hands it over, with those that came meanwhile."""
         gathered = self._gathered.get(job.loop)
         if gathered is None:  # each loop has a list of its own, which no other touches
             gathered = self._gathered[job.loop] = []
-            job.loop.call_soon(self._hand_over, job.loop, self._hand_jobs_over)
+            job.loop.call_soon(self._look, job.loop, 1, _MOST_TURNS)
         gathered.append(job)
+
+    def _look(self, loop: asyncio.AbstractEventLoop, seen: int, turns: int) -> None:
+        """Hand over, unless others come: then those of the next turn too, for a few turns."""
+        if turns and seen < len(self._gathered.get(loop, ())) < self._max_batch:
+            loop.call_soon(self._look, loop, len(self._gathered[loop]), turns - 1)
+        else:
+            self._hand_over(loop, self._hand_jobs_over)
 
     def _hand_over(self, loop: asyncio.AbstractEventLoop, hand_over: Callable[[Jobs], None]) -> None:
         jobs = self._gathered.pop(loop, ())

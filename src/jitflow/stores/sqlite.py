@@ -70,12 +70,8 @@ class SqliteStore:
         self._prepare()
         connect = self._connect if lock else self._connect_reader
         writer, *readers = [connect(), *(self._connect_reader() for _ in range(_READERS))]
-        self._writer = Writer(
-            writer,
-            self._apply,
-            is_little=_are_little if synchronous == "NORMAL" else lambda _jobs: False,
-            patience_s=_BUSY_TIMEOUT_S,
-        )
+        is_little = _are_little if synchronous == "NORMAL" else lambda _jobs: False
+        self._writer = Writer(writer, connect(), self._apply, is_little=is_little, patience_s=_BUSY_TIMEOUT_S)
         # They share a queue: a long read does not hold up the others.
         self._readers = [Worker("store-reader", reader, serve_reads, self._reads, max_batch=1) for reader in readers]
 
