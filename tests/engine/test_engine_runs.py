@@ -20,7 +20,7 @@ from jitflow.model.data import ObjectRef
 from jitflow.model.pods import CollectedArtifact, Pod, PodEnd, PodImage, PodNews
 from jitflow.model.problems import Refused
 from jitflow.model.runs import Event, ResumeRequested, RetryRequested, ShutdownRequested, SuspendRequested
-from jitflow.ports.errors import Broken
+from jitflow.ports.errors import AccessRefused, Broken
 from jitflow.ports.store import Commit
 from jitflow.spec import load_one
 from jitflow.telemetry.metrics import CustomMetrics
@@ -334,6 +334,48 @@ def text_of(engine: Engine, uid: str) -> str:
     """Return the names of a run's nodes."""
     run = engine._runs.get(uid)
     return " ".join(node.name for node in run.state.nodes.values()) if run is not None else ""
+
+
+ONE_OUTPUT = """
+entrypoint: main
+templates:
+- name: main
+  container: {image: busybox, command: [work]}
+  outputs: {artifacts: [{name: out, path: /out, archive: {none: {}}, plugin: {name: rclone, key: "far:out"}}]}
+"""
+
+
+def test_an_output_of_the_attempt_before_that_is_sent_late_does_not_end_the_pod_of_the_next(tmp_path: Path) -> None:
+    """It could not be sent, is sent again after a restart, and gets there while the node has its next pod."""
+
+    def well_of(key: str) -> PodEnd:
+        (tmp_path / "out").write_bytes(b"result")
+        return wrote(tmp_path / "out", key)
+
+    async def scenario() -> None:
+        world = World(tmp_path, None)
+        out = ObjectRef(remote="far", path="out")
+        world.far.script(out, Script(error=AccessRefused("access denied")))
+        async with world.engine() as engine:
+            row = await engine.create(workflow(ONE_OUTPUT))
+            (key,) = await pods(world, 1)
+            world.executor.finish(key, end=well_of(key))
+            await phase(engine, row.uid, "Error")
+        late = asyncio.Event()
+        world.far.script(out, Script(gate=late))
+        before = len(world.far.seen.stored)
+        async with world.engine() as engine:
+            await until(lambda: len(world.far.seen.stored) > before)
+            await engine.send(row.uid, RetryRequested())
+            assert await pods(world, 1) == [key]
+            late.set()
+            await until(lambda: not world.far.seen.running)
+            await asyncio.sleep(0.05)
+            assert key in world.machine.pods, "it was forgotten while it ran"
+            world.executor.finish(key, end=well_of(key))
+            await phase(engine, row.uid, "Succeeded")
+
+    asyncio.run(scenario())
 
 
 BESIDE = """

@@ -400,8 +400,11 @@ class PodKeeper:
         self._dataplane.release(pod.plan.step.id, (), good=False)
 
     def _saved(self, uid: str, node_id: str, key: str, error: str) -> None:
-        if self._pods.pop(key, None) is None:
+        pod = self._pods.get(key)
+        if pod is None or pod.phase is not PodPhase.SAVING:
+            # Told of an attempt before: an output that could not be sent then, and is sent while the node has its next pod.
             return
+        del self._pods[key]
         self._post(uid, OutputsSaved(node_id=node_id, error=error))
 
     def _warn_of_image(self, uid: str, plan: PodPlan) -> None:
