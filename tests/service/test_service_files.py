@@ -1,5 +1,6 @@
 """Files and folders through a real server, at a real S3 store and in a directory: whole, or not at all."""
 
+import asyncio
 import base64
 import hashlib
 import os
@@ -128,6 +129,15 @@ def test_who_sends_all_before_it_reads_hears_a_refusal_that_came_early(place: Pl
         assert answer.startswith(b"HTTP/1.1 401 "), answer
         connection.sendall(b"GET /livez HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
         assert connection.recv(65536).startswith(b"HTTP/1.1 200 "), "and the connection goes on"
+
+
+def test_a_program_that_sends_too_much_at_once_is_told_so(place: Place) -> None:
+    async def send() -> httpx.Response:
+        async with httpx.AsyncClient(base_url=place.http.base_url, headers=place.http.headers, trust_env=False) as client:
+            return await client.post("/data/v1/jobs", content=b" " * 30_000_000)
+
+    answer = asyncio.run(send())
+    assert (answer.status_code, "is longer than" in answer.text) == (413, True)
 
 
 def test_a_body_that_is_not_what_was_announced_is_refused(place: Place) -> None:

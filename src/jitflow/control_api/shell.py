@@ -39,6 +39,7 @@ _SECURITY_HEADERS = (
 _SECURITY_NAMES = frozenset(name for name, _ in _SECURITY_HEADERS)
 _STREAMED = {method: tuple(path for other, path in STREAMED if other == method) for method, _ in STREAMED}
 """By methods: how paths begin at which files are sent."""
+_TOO_SLOW = 408
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _log = logging.getLogger("jitflow.control_api")
 
@@ -120,7 +121,7 @@ class Shell:
         except TooLarge as error:
             await answer.fail(failure(Code.INVALID_ARGUMENT, str(error), status=413))
         except TooSlow:
-            await answer.fail(failure(Code.DEADLINE_EXCEEDED, "the body of the request did not come in time", status=408))
+            await answer.fail(failure(Code.DEADLINE_EXCEEDED, "the body of the request did not come in time", status=_TOO_SLOW))
         except Exception as error:
             # The outermost place: whatever nobody foresaw ends here as one answer and one line of the log.
             known = failure_of(error)
@@ -298,7 +299,7 @@ class _Answer:
             headers.append((b"www-authenticate", b"Bearer"))
         if failed.retry_after_s:
             headers.append((b"retry-after", str(failed.retry_after_s).encode()))
-        if failed.status in {408, 413}:  # what is left of the body is not read
+        if failed.status == _TOO_SLOW:  # what is left of the body is not waited for
             headers.append((b"connection", b"close"))
         await self.send({"type": "http.response.start", "status": failed.status, "headers": headers})
         await self.send({"type": "http.response.body", "body": body})
