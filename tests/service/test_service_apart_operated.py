@@ -3,6 +3,7 @@
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from tests.service.test_service_spending import succeeds
 from tests.service.test_service_traces import CALLER, TRACE, Collector
 from tests.service.test_service_transfers import until
 
+from jitflow.bootstrap import moving
 from jitflow.bootstrap.linked import without_effect
 from jitflow.settings import PrimarySettings, RcloneSettings, Settings
 
@@ -56,6 +58,9 @@ class Pair:
         self.data.start()
         self.control.start()
         until_ready(self.control)
+
+    def secret_keys(self) -> list[bytes]:
+        return [(one.home / "secret.key").read_bytes() for one in (self.data, self.control)]
 
     def stop(self) -> None:
         self.control.stop()
@@ -104,9 +109,11 @@ def test_usage_tells_what_the_data_side_has_counted_and_budgets_hold(pair: Pair)
     name = submit(pair.control, "tight", reader("in/b"))
     limit, why = time.monotonic() + 20, ""
     while "used up its budget" not in why and time.monotonic() < limit:
-        why = jitflow(pair.control, "why", name, name, "-n", "tight")
+        why = pair.control.call("GET", f"/api/jit/v1/workflows/tight/{name}/why", node=name).text
+        time.sleep(0.05)
     assert "used up its budget of 100,000 bytes moved for this day" in why
-    jitflow(pair.control, "data", "budgets", "tight", "--moved", "1MB", "--period", "day")
+    raised = {"budgets": {"tight": {"moved": "1MB", "period": "day"}}}
+    pair.control.call("PUT", "/data/v1/budgets", raised).raise_for_status()
     succeeds(pair.control, name)
     assert spent(pair.control, "tight") == [("far", 2 * SIZE)]
 
@@ -116,26 +123,25 @@ def test_a_new_key_reaches_both_homes_and_what_the_old_one_sealed_is_read(pair: 
     pair.control.call("POST", "/data/v1/remotes", {"name": "sealed", "type": "s3", "options": options}).raise_for_status()
     secret = {"kind": "Secret", "metadata": {"name": "archive"}, "stringData": {"word": "correct-horse"}}
     pair.control.call("PUT", "/api/jit/v1/objects/default/Secret/archive", secret).raise_for_status()
-    old = [(one.home / "secret.key").read_bytes() for one in (pair.data, pair.control)]
+    old = [key.splitlines()[0] for key in pair.secret_keys()]
     said = jitflow(pair.control, "secrets", "rotate-key")
     assert "1 secrets of the server are encrypted with its new key" in said
     assert "1 secrets of the data service are encrypted with its new key" in said
-    for key, home in zip(old, (pair.data.home, pair.control.home), strict=True):
-        assert key.splitlines()[0] not in (home / "secret.key").read_bytes()
-    pair.stop()
-    for server in (pair.data, pair.control):  # the new keys alone open all there is
-        assert "all fits together" in jitflow(server, "state", "verify")
+    for before, now in zip(old, pair.secret_keys(), strict=True):
+        assert before not in now
+    # The new keys alone open all there is: beside the servers, and when they start again.
+    assert flaws(pair.data) + flaws(pair.control) == []
+    pair.data.stop()
+    kept = pair.secret_keys()
+    refused = pair.control.call("POST", "/api/jit/v1/secrets/rotate-key")
+    assert (refused.status_code, "the data service keeps its key" in refused.text) == (503, True), refused.text
+    assert pair.secret_keys() == kept, "neither is changed"
+    assert "does not answer" in pair.control.get("/api/jit/v1/usage/default")["spent_unknown"]
+    pair.control.stop()
     pair.start()
     assert "sealed" in [one["name"] for one in pair.control.get("/data/v1/remotes")["items"]]
     answer = pair.control.post_text(WORKFLOWS, WITH_SECRET)
     assert ended(pair.control, answer.json()["metadata"]["name"])["status"]["phase"] == "Succeeded"
-    keys = [(one.home / "secret.key").read_bytes() for one in (pair.data, pair.control)]
-    pair.data.stop()
-    assert "the data service keeps its key" in jitflow(pair.control, "secrets", "rotate-key", code=1)
-    assert keys == [(one.home / "secret.key").read_bytes() for one in (pair.data, pair.control)], "neither is changed"
-    assert "not known now: " in jitflow(pair.control, "usage")
-    pair.data.start()
-    until_ready(pair.control)
 
 
 def test_the_data_sides_state_is_sound_while_pods_of_the_control_side_run(pair: Pair) -> None:
@@ -144,15 +150,29 @@ def test_the_data_sides_state_is_sound_while_pods_of_the_control_side_run(pair: 
     while not (pinned := pair.data.get("/data/v1/primary")["fill"]["pinned_bytes"]) and time.monotonic() < limit:
         time.sleep(0.05)
     assert pinned == SIZE
-    assert "all fits together" in jitflow(pair.data, "state", "verify")
-    assert "all fits together" in jitflow(pair.control, "state", "verify")
+    assert flaws(pair.data) + flaws(pair.control) == []
     pair.data.kill()
-    assert jitflow(pair.data, "state", "repair").startswith("0 mended")
+    with settings_of(pair.data):
+        assert (repaired := moving.repair("")).mended + repaired.left == []
     pair.data.start()
     until_ready(pair.control)
     assert pair.data.get("/data/v1/primary")["fill"]["pinned_bytes"] == SIZE, "the pod still reads it"
     pair.control.call("PUT", f"{WORKFLOWS}/{name}/terminate", {}).raise_for_status()
     ended(pair.control, name)
+
+
+@contextmanager
+def settings_of(server: Server) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("JITFLOW_CONFIG", str(server.config))
+        patch.delenv("JITFLOW_HOME", raising=False)
+        yield
+
+
+def flaws(server: Server) -> list[str]:
+    """Return what `jitflow state verify` finds in a server's home."""
+    with settings_of(server):
+        return moving.verify("").problems
 
 
 def test_one_trace_goes_through_both_processes(pair: Pair, collector: Collector) -> None:
@@ -190,8 +210,9 @@ def test_one_trace_goes_through_both_processes(pair: Pair, collector: Collector)
 def test_provenance_is_taken_and_drift_is_told_through_the_control_side(pair: Pair, tmp_path: Path) -> None:
     name = submit(pair.control, "default", reader("in/d"))
     assert ended(pair.control, name)["status"]["phase"] == "Succeeded"
+    path = f"/api/jit/v1/workflows/default/{name}/provenance"
+    (tmp_path / "run.zip").write_bytes(pair.control.call("GET", path, format="zip").content)
     crate = str(tmp_path / "run.zip")
-    jitflow(pair.control, "provenance", name, "-o", crate)
     jitflow(pair.control, "replay", crate, "--check")
     before = (pair.far / "in" / "d").read_bytes()
     (pair.far / "in" / "d").write_bytes(b"other")
