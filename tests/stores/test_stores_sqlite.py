@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from jitflow.ports.errors import Broken, VersionConflict
+from jitflow.ports.errors import Broken, Busy, VersionConflict
 from jitflow.ports.store import Commit
 from jitflow.stores import _turns
 from jitflow.stores._threads import Gatherer, Job, Jobs
@@ -426,5 +426,32 @@ def test_a_lock_of_another_program_does_not_hold_up_the_loop(tmp_path: Path) -> 
                 other.execute("ROLLBACK")
                 other.close()
             assert await store.load("one") is not None
+
+    asyncio.run(scenario())
+
+
+def test_what_the_loop_cannot_write_the_thread_tries_and_tells(tmp_path: Path) -> None:
+    """The disk is full: each change of the group is refused or made as if it had been alone, and later all goes on."""
+
+    async def scenario() -> None:
+        async with SqliteStore.open(tmp_path / "state.db") as store:
+            await store.commit(a_commit("before"))
+            connection = store._writer._connection  # pyright: ignore[reportPrivateUsage]
+            (pages,) = connection.execute("PRAGMA page_count").fetchone()
+            connection.execute(f"PRAGMA max_page_count = {pages}")
+            body = random.Random(1).randbytes(50_000)
+            found = await asyncio.gather(
+                store.commit(replace(a_commit("large"), header=body)),
+                store.commit(a_commit("before", version=2)),
+                return_exceptions=True,
+            )
+            assert isinstance(found[0], Busy)
+            assert isinstance(found[1], int)
+            assert await store.load("large") is None
+            connection.execute("PRAGMA max_page_count = 1000000")
+            await store.commit(replace(a_commit("large"), header=body))
+            stored = await store.load("large")
+            assert stored is not None
+            assert stored.header == body
 
     asyncio.run(scenario())
