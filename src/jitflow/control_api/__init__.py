@@ -143,7 +143,6 @@ def make_app(
     audited = auditing.routes(audit) if audit is not None else []
     served = [*about.routes(), *health_routes(health or Health()), *pages.routes(), *managed, *audited, *measured, *extra]
     table = [*served, *(routes(service) if control else ()), *about.other_routes()]
-    table = [*served, *(routes(service) if control else ()), *about.other_routes()]
     gate = Gate(key) if isinstance(key, str) else key
     return _entered(table, gate, hosts=hosts, metrics=metrics, open_metrics=open_metrics, rules=rules, audit=audit, peer=peer)
 
