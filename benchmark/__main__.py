@@ -1,16 +1,19 @@
 """Run the benchmarks one after the other and write build/bench/report.md with the tables and pictures of all.
 
 python -m benchmark [--full] [--only overhead,api] [--add]
+python -m benchmark --publish docs/reference/measured
 
 Each part is a program of its own (`python -m benchmark.PART`); what it prints goes to build/bench/PART.log. Without `--full` the
 parts run in a short form, which shows that they run and in which order of size the figures are. A part that fails, misses a goal
 or cannot run here is told in the report, and the others go on; the exit code is 1 then. With `--add` what other calls have run
-stays in the report, which tells of each part when it ran, on which commit, and how busy the machine was.
+stays in the report, which tells of each part when it ran, on which commit, and how busy the machine was. `--publish` runs
+nothing, but copies the report with its pictures and the rows as JSON to a folder.
 """
 
 import argparse
 import os
 import platform
+import shutil
 import subprocess
 import sys
 import time
@@ -84,6 +87,8 @@ def main(given: Sequence[str] | None = None, parts: Sequence[Part] = PARTS) -> i
     output: Path = arguments.output
     output.mkdir(parents=True, exist_ok=True)
     kept = output / "report.json"
+    if arguments.publish:
+        return _publish(kept, arguments.publish)
     done = (
         {ran.name: ran for ran in msgspec.json.decode(kept.read_bytes(), type=list[Ran])}
         if arguments.add and kept.exists()
@@ -108,6 +113,7 @@ def _arguments(given: Sequence[str] | None, names: Sequence[str]) -> argparse.Na
     parser.add_argument("--full", action="store_true", help="as much of each as figures are taken from: hours")
     parser.add_argument("--add", action="store_true", help="keep what the report tells of other parts")
     parser.add_argument("--traces", default="", help="folder of recorded workflows")
+    parser.add_argument("--publish", type=Path, help="copy what is there to this folder")
     parser.add_argument("--output", type=Path, default=Path("build/bench"))
     arguments = parser.parse_args(given)
     if unknown := set(arguments.only) - set(names):
@@ -154,6 +160,24 @@ def _commit() -> str:
         return subprocess.run(command, capture_output=True, text=True, check=True, cwd=Path(__file__).parent).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
         return ""
+
+
+def _publish(kept: Path, folder: Path) -> int:
+    """Copy the report, and the rows and pictures of its parts."""
+    if not kept.exists():
+        print(f"there is no {kept}: run `make bench` first", file=sys.stderr)
+        return 2
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    done = msgspec.json.decode(kept.read_bytes(), type=list[Ran])
+    (folder / "index.md").write_text(report(done))
+    stems = {part.name: part.stem or part.name for part in PARTS}
+    names = [ran.picture for ran in done] + [f"{stems.get(ran.name, ran.name)}.json" for ran in done]
+    for name in names:
+        if name and (kept.parent / name).is_file():
+            shutil.copyfile(kept.parent / name, folder / name)
+    print(f"written: {folder}/index.md")
+    return 0
 
 
 def _is_new(path: Path, since: float) -> bool:

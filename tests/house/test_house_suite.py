@@ -47,6 +47,12 @@ def test_parts_are_chosen_and_run_in_full(parts: list[Part], tmp_path: Path, cap
     report = (tmp_path / "report.md").read_text()
     assert "| rounds | long |" in report, "what an earlier call has run stays"
     assert "no such database" in report
+    (tmp_path / "one.json").write_text("[]")
+    published = tmp_path / "published"
+    assert main(["--output", str(tmp_path), "--publish", str(published)], parts) == 0
+    assert sorted(path.name for path in published.iterdir()) == ["index.md", "one.json", "one.png"]
+    assert (published / "index.md").read_text() == report
+    assert main(["--output", str(tmp_path / "none"), "--publish", str(published)], parts) == 2
     with pytest.raises(SystemExit):
         main(["--only", "three"], parts)
     assert "there is no part three; there are one, two" in capsys.readouterr().err
