@@ -425,7 +425,7 @@ def test_usage(jitflow: Jitflow, server: Stub) -> None:
     found = {
         "namespace": "ocean", "since": 1767225600.0, "until": 1767312000.0, "workflows": {"Succeeded": 1200, "Failed": 1},
         "pods": {}, "resources_duration": {"cpu": 7200, "memory": 30}, "near_bytes": 5, "fetched_bytes": 2_000_000,
-        "sent_bytes": 0, "spent": [],
+        "sent_bytes": 0, "spent": [], "spent_unknown": "the data service does not answer",
     }  # fmt: skip
     answer(server, "GET /api/jit/v1/usage/ocean", found)
     said = jitflow("usage", "-n", "ocean", "--since", "7d")
@@ -433,6 +433,7 @@ def test_usage(jitflow: Jitflow, server: Stub) -> None:
     assert "workflows:     1 Failed, 1,200 Succeeded\n" in said.stdout
     assert "1 CPU:         2h\n" in said.stdout
     assert "fetched:       2.0 MB\n" in said.stdout
+    assert "spent:         not known now: the data service does not answer\n" in said.stdout
     assert time.time() - float(query(server, "GET /api/jit/v1/usage/ocean")["since"]) == pytest.approx(7 * 86_400, abs=60)
     for form, read in (("json", json.loads), ("yaml", yaml.safe_load)):
         assert read(jitflow("usage", "-n", "ocean", "-o", form).stdout) == found
