@@ -49,6 +49,11 @@ CAPTURED: list[tuple[str, int, type[PortError]]] = [
     ("failed to open source object: object not found", 404, ObjectMissing),
     ("error in ListJSON: directory not found", 404, ObjectMissing),
     (
+        "operation error S3: HeadObject, serialization failed: serialization failed: input member Key must not be empty",
+        500,
+        ObjectMissing,
+    ),
+    (
         S3 + "HeadObject, exceeded maximum number of attempts, 3, https response error StatusCode: 0, RequestID: , HostID: , "
         'request send failed, Head "http://127.0.0.1:1/b1/x": dial tcp 127.0.0.1:1: connect: connection refused',
         500,

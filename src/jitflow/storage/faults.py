@@ -115,6 +115,7 @@ FAULTS: tuple[Fault, ...] = (
         "404 Not Found",
         r"StatusCode: 404\b",
         "is a directory not a file",
+        "input member (Bucket|Key) must not be empty",  # of a bucket, or of nothing, where an object is meant
         "is a file not a directory",
         r"readdirent .*: not a directory",
         r"failed to remove directories: .*no such file or directory",
