@@ -1,9 +1,10 @@
 """Compare jobs through the queue with one `rclone copy` and write build/bench/data.{json,md}.
 
-    python -m benchmark.data [--rounds 3] [--only small,large] [--links direct,slow]      (or: make bench-data)
+    python -m benchmark.data [--rounds 5] [--only small,large] [--links direct,slow]      (or: make bench-data)
 
 A real S3 server, directly and over a link of 40 ms, 50 MB/s, 12.5 MB/s a connection; the near store is a directory. Both sides
-move the same objects, in turn, in one run. The processor time is that of our process with its rclone, and that of `rclone copy`.
+move the same objects, in turn, in one run; what one has written is removed before the other begins. The processor time is that of
+our process with its rclone, and that of `rclone copy`. Our process collects garbage as the server does.
 """
 
 import argparse
@@ -19,6 +20,7 @@ import msgspec
 
 from benchmark.data.movers import Sample, copy, jobs
 from benchmark.data.stores import CASES, Case, SteadyServer, link, write
+from jitflow.bootstrap.system import calm_collector
 from jitflow.storage.remotes import RemoteConfig
 
 CPU_GOAL = 1.3
@@ -28,7 +30,7 @@ Row = tuple[str, Case, list[tuple[Sample, Sample]]]
 def main() -> int:
     """Run the command line; return its exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--only", default=",".join(case.name for case in CASES), help="cases")
     parser.add_argument("--links", default="direct,slow")
     parser.add_argument("--output", type=Path, default=Path("build/bench"))
@@ -37,6 +39,7 @@ def main() -> int:
     cases = [case for case in CASES if case.name in arguments.only.split(",")]
     for case in cases:
         write(work / "far", case)
+    calm_collector()
     rows: list[Row] = []
     with SteadyServer(work / "far") as server:
         for name in arguments.links.split(","):

@@ -55,8 +55,7 @@ class Jobs:
 
     async def move(self, case: Case) -> Sample:
         """Move a case into an empty primary."""
-        shutil.rmtree(self._work, ignore_errors=True)
-        self._work.mkdir(parents=True)
+        await asyncio.to_thread(clear, self._work)
         refs = [ObjectRef(remote="far", path=path) for path in case.paths()]
         steps = [FutureStep(id=f"w/{number}", inputs=(FutureInput(ref=ref),)) for number, ref in enumerate(refs)]
         async with SqliteStore.open(self._work / "state.db") as store:
@@ -71,6 +70,7 @@ class Jobs:
             sample = Sample(wall_s=wall, cpu_s=self._cpu() - cpu, rclone_cpu_s=cpu_of(self._daemon.pid) - rclone)
             there = plane.fill().resident_bytes
             await plane.close()
+        await asyncio.to_thread(clear, self._work)
         if there != case.total_bytes:
             raise RuntimeError(f"{there} bytes came of {case.total_bytes}")
         return sample
@@ -108,8 +108,7 @@ async def jobs(remote: RemoteConfig, work: Path) -> AsyncGenerator[Jobs]:
 
 def copy(remote: RemoteConfig, case: Case, work: Path) -> Sample:
     """Move a case by one `rclone copy`."""
-    shutil.rmtree(work, ignore_errors=True)
-    work.mkdir(parents=True)
+    clear(work)
     config = work / "rclone.conf"
     config.touch(mode=0o600)
     config.write_text("\n".join(["[far]", f"type = {remote.type}", *(f"{k} = {v}" for k, v in remote.options.items())]) + "\n")
@@ -119,9 +118,17 @@ def copy(remote: RemoteConfig, case: Case, work: Path) -> Sample:
     wall, cpu = time.perf_counter() - began, children_cpu() - before
     sample = Sample(wall_s=wall, cpu_s=cpu, rclone_cpu_s=cpu)
     there = sum(file.stat().st_size for file in (work / "data").iterdir())
+    clear(work)
     if there != case.total_bytes:
         raise RuntimeError(f"{there} bytes were copied of {case.total_bytes}")
     return sample
+
+
+def clear(folder: Path) -> None:
+    """Leave an empty folder, and a disk at rest: what is still to be written would be paid for by who comes next."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    os.sync()
 
 
 def children_cpu() -> float:
