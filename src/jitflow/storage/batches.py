@@ -26,8 +26,9 @@ SMALL_BYTES = 2**20
 """Larger objects gain little from company, and what has come of them is told meanwhile."""
 MOST, MOST_BYTES = 256, 16 * 2**20
 """Objects and bytes of one job."""
-LOOK_S, LOOK_SHARE = 0.02, 1 / 8
-"""What has come is handed over so often, or after this share of what its job takes: none waits for the others of its job."""
+LOOK_S, LOOK_SHARE, LOOK_MOST_S = 0.02, 1 / 8, 1.0
+"""What has come is handed over so often, or after this share of what its job takes, or the one before took (at most a second):
+none waits for the others of its job."""
 JOBS = 4
 """Jobs at once for each remote: while the last objects of one arrive the next ones use the streams that it needs no more."""
 ROUNDS = 4
@@ -254,7 +255,8 @@ class Batches:
         loop = asyncio.get_running_loop()
         began = loop.time()
         while not job.done():
-            await asyncio.wait({job}, timeout=max(LOOK_S, LOOK_SHARE * (loop.time() - began)))
+            takes_s = max(min(group.took_s, LOOK_MOST_S), loop.time() - began)
+            await asyncio.wait({job}, timeout=max(LOOK_S, LOOK_SHARE * takes_s))
             left = [wish for wish in work.wishes if not wish.came.done()]
             # rclone has done with what was there in full a look ago; whether it is right is told by its hash.
             ready = [wish for wish in left if wish.path in seen]
