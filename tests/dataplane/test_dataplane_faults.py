@@ -199,6 +199,23 @@ def test_a_disk_smaller_than_the_capacity_makes_steps_wait_and_then_refuses(
     going(tmp_path, 400, story)
 
 
+def test_a_disk_that_was_full_when_the_clock_was_set_back_is_looked_at_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def story(kit: Kit) -> None:
+        free = [0]
+        monkeypatch.setattr(kit.plane._core.primary, "free_bytes", lambda: free[0])
+        kit.clock.time += 10_000
+        kit.plane.acquire("w", a_step("s", kit.far.put("a", 300)))
+        await kit.until(lambda: kit.waits("s"))
+        kit.clock.time -= 3600
+        free[0] = 10_000
+        await kit.until(lambda: kit.lease("s") or kit.refusal("s"))
+        assert not kit.refusal("s")
+
+    going(tmp_path, 400, story)
+
+
 def test_an_output_that_cannot_be_stored_is_told_and_tried_again_on_request(tmp_path: Path) -> None:
     async def story(kit: Kit) -> None:
         out = ref("out")

@@ -204,7 +204,7 @@ class Core:
 
     def _watch_disk(self) -> None:
         now = self.clock.now()
-        if now - self._ceiling_at >= _CEILING_EVERY_S:
+        if not 0 <= now - self._ceiling_at < _CEILING_EVERY_S:  # or the clock was set back
             self.measure_disk()
 
     def measure_disk(self) -> None:

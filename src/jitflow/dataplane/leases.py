@@ -48,7 +48,8 @@ class Leases:
         self._telling = False
         self._told_last = 0
         """How many of those that wait have been told in this round through all of them."""
-        self._stuck_since: float | None = None
+        self._stuck_s = 0.0
+        """For how long the disk has stood in everybody's way."""
 
     async def load(self, store: StateStore, ended: Container[StepId]) -> None:
         """Hold on to the leases of an earlier life, until they are returned or nobody asks for them for a while.
@@ -318,22 +319,23 @@ class Leases:
         now = self._core.clock.now()
         at, before = self._told.get(step, (float("-inf"), ""))
         text = self._progress.reason(step)
-        if text and text != before and now - at >= _TELL_EVERY_S:
+        if text and text != before and not 0 <= now - at < _TELL_EVERY_S:  # the clock may have been set back
             self._told[step] = (now, text)
             self._core.emit(Waiting(step=step, message=text))
 
     def _lose_patience(self) -> None:
-        """Refuse the first waiting step when the disk, not the capacity, has stood in everybody's way for long."""
+        """Refuse the first waiting step when the disk, not the capacity, has stood in everybody's way for long.
+
+        Called as often as steps are told: the rounds are counted, for the time of day may be set while it is full.
+        """
         core = self._core
         books = core.planner.bytes
-        now = core.clock.now()
         if books.capacity >= books.limit or books.fixed > books.kept + books.dirty:
-            self._stuck_since = None
+            self._stuck_s = 0.0
             return
-        if self._stuck_since is None:
-            self._stuck_since = now
-        if now - self._stuck_since >= core.tuning.disk_patience_s:
-            self._stuck_since = None
+        self._stuck_s += _TELL_EVERY_S
+        if self._stuck_s > core.tuning.disk_patience_s:
+            self._stuck_s = 0.0
             for step in self._waiting:
                 wait = core.planner.wait(step)
                 if wait is not None and wait.phase == "space" and wait.need_bytes:
