@@ -182,10 +182,12 @@ class Servers:
             try:
                 await engine.open()
                 site.opened(life)
-                yield Stack(app=_nobody, token="", drain=engine.hold_pods)
+                try:
+                    yield Stack(app=_nobody, token="", drain=engine.hold_pods)
+                finally:
+                    let_go(lease, engine)
             finally:
                 life.ready = False
-                let_go(lease, engine)
                 await engine.close()
         finally:
             if one.place.holder is life:

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from jitflow.dataplane import Tuning
 from jitflow.model.problems import Refused
-from jitflow.ports.dataplane import Waiting
+from jitflow.ports.dataplane import Lease, Waiting
 from jitflow.ports.errors import AccessRefused, Corrupt, DiskFull, Retryable, Stalled, Unreachable
 
 
@@ -212,6 +212,19 @@ def test_a_disk_that_was_full_when_the_clock_was_set_back_is_looked_at_again(
         free[0] = 10_000
         await kit.until(lambda: kit.lease("s") or kit.refusal("s"))
         assert not kit.refusal("s")
+
+    going(tmp_path, 400, story)
+
+
+def test_a_transfer_that_is_given_up_before_it_has_begun_is_begun_for_the_next_who_wants_it(tmp_path: Path) -> None:
+    async def story(kit: Kit) -> None:
+        a = kit.far.put("a", 300)
+        await kit.plane.check("w", [a_step("s", a)])
+        kit.plane.acquire("w", a_step("s", a))
+        assert a in kit.plane._transfers.flights
+        kit.plane.withdraw("w", good=False)
+        kit.plane.acquire("v", a_step("v/t", a))
+        await kit.until(lambda: any(isinstance(event, Lease) and event.step == "v/t" for event in kit.events))
 
     going(tmp_path, 400, story)
 

@@ -21,7 +21,7 @@ from jitflow.model.pods import CollectedArtifact, Pod, PodEnd, PodImage, PodNews
 from jitflow.model.problems import Refused
 from jitflow.model.runs import Event, ResumeRequested, RetryRequested, ShutdownRequested, SuspendRequested
 from jitflow.ports.errors import AccessRefused, Broken
-from jitflow.ports.store import Commit
+from jitflow.ports.store import Commit, StoredRun
 from jitflow.spec import load_one
 from jitflow.telemetry.metrics import CustomMetrics
 from jitflow.testing.fake_executor import FakeExecutor, FakeMachine, ScriptedEnd
@@ -334,6 +334,38 @@ def text_of(engine: Engine, uid: str) -> str:
     """Return the names of a run's nodes."""
     run = engine._runs.get(uid)
     return " ".join(node.name for node in run.state.nodes.values()) if run is not None else ""
+
+
+def test_a_retry_of_a_run_that_is_deleted_meanwhile_is_told_so(tmp_path: Path) -> None:
+    """It has read the run before that was removed, and would write it after."""
+    gates: list[asyncio.Event] = []
+
+    class SlowToAnswer(MemoryStore):
+        async def load(self, uid: str) -> StoredRun | None:
+            found = await super().load(uid)
+            if gates:
+                await gates.pop().wait()
+            return found
+
+    async def scenario() -> None:
+        world = World(tmp_path, lambda _: ScriptedEnd(exit_code=1))
+        world.store = SlowToAnswer()
+        async with world.engine() as engine:
+            row = await engine.create(workflow(TWO))
+            await phase(engine, row.uid, "Failed")
+            await until(lambda: not world.machine.pods)
+            gate = asyncio.Event()
+            gates.append(gate)
+            again = asyncio.create_task(engine.send(row.uid, RetryRequested()))  # noqa: TID251 - awaited below
+            await until(lambda: not gates)
+            await engine.delete(row.uid)
+            gate.set()
+            with pytest.raises(Refused, match="there is no workflow"):
+                await again
+            other = await engine.create(workflow(TWO))
+            await phase(engine, other.uid, "Failed")
+
+    asyncio.run(scenario())
 
 
 ONE_OUTPUT = """

@@ -207,6 +207,7 @@ def test_a_home_that_was_taken_into_use_halfway_is_taken_into_use_again() -> Non
 
             lease = Lease(home=home, share="anywhere")
             async with state.open(lease):
+                lease.keeps = False
                 await settle_in(lease, nears[home], start_over, lambda until: None)
 
         for home in ("/one", "/one", "/two", "/two"):

@@ -178,12 +178,14 @@ async def open_stack(settings: Settings, sharing: Sharing | None = None, *, only
             marks=tracing.annotations,
         )
         tracing.follow(engine, stack)
-        stack.push_async_callback(_stop, engine, own_plugins, sharing)
+        stack.push_async_callback(_stop, engine, own_plugins)
         stack.callback(objects.subscribe(lambda change: _object_changed(change, engine)))
         if linked is not None:
             await _join(linked, engine, executor)
         else:
             await engine.open()
+        if sharing is not None:
+            stack.callback(let_go, sharing.lease, engine)
         service = Service(
             engine=engine,
             store=store,
@@ -325,15 +327,13 @@ class PodLease:
             self._written = self._lease.until
 
 
-async def _stop(engine: Engine, plugins: WorkflowPlugins, sharing: Sharing | None) -> None:
-    if sharing is not None:
-        let_go(sharing.lease, engine)
+async def _stop(engine: Engine, plugins: WorkflowPlugins) -> None:
     await plugins.finish()
     await engine.close()
 
 
 def let_go(lease: Lease, engine: Engine) -> None:
-    """Decide whether the lead is given back when this server ends, or runs out.
+    """Decide whether the lead is given back when this server ends, or runs out; the engine knows its pods once it is open.
 
     Where pods go on that another machine's server could not adopt, that one waits until they end with the lease.
     """

@@ -43,6 +43,8 @@ class Flight:
     step: StepId
     done_bytes: int = 0
     task: asyncio.Task[None] | None = None
+    running: bool = False
+    """Whether its task has begun: one that is cancelled before would not even hear of it."""
     cancelled: bool = False
     urgent: bool = True
     parts: int = 1
@@ -142,7 +144,8 @@ class Transfers:
         flight = self.flights.get(ref)
         if flight is not None and flight.task is not None:
             flight.cancelled = True
-            flight.task.cancel()
+            if flight.running:
+                flight.task.cancel()
 
     def arrived_bytes(self, ref: ObjectRef) -> int:
         """Return how much of an object has come that is on its way."""
@@ -244,6 +247,7 @@ class Transfers:
 
     async def _run(self, flight: Flight) -> None:
         core = self._core
+        flight.running = True
         try:
             info = await self._patiently(flight)
         except asyncio.CancelledError:
@@ -275,6 +279,8 @@ class Transfers:
         """Fetch; if the source has changed since it was looked up, look again and fetch once more."""
         core = self._core
         ref = flight.ref
+        if flight.cancelled:
+            raise asyncio.CancelledError
         try:
             return await self._copy(flight)
         except SourceChanged:

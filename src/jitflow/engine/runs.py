@@ -16,7 +16,7 @@ from jitflow.model.objects import Objects
 from jitflow.model.problems import Refused
 from jitflow.model.runs import Event, Note
 from jitflow.ports.clock import Clock
-from jitflow.ports.errors import Broken
+from jitflow.ports.errors import Broken, VersionConflict
 from jitflow.ports.patience import waits
 from jitflow.ports.store import RunRow, StateStore, StoredRun
 from jitflow.telemetry import bind
@@ -214,7 +214,7 @@ class Runs:
                 await self._turn(run, batch)
         except Exception as error:
             run.broken = f"{type(error).__name__}: {error}"
-            _fail_all(run.inbox, f"the workflow cannot go on: {run.broken}")
+            _fail_all(run.inbox, Refused(f"the workflow cannot go on: {run.broken}", code="unavailable"))
             raise
         finally:
             self._drained(run)
@@ -237,12 +237,23 @@ class Runs:
                 header = machine.encode_header(turn.state) if machine.header_differs(run.state, turn.state) else None
                 await self._commit(run, turn, header, kind="MODIFIED")
         except Exception as error:
-            _fail_all(batch, f"the event could not be taken: {error}")
+            if isinstance(error, VersionConflict) and await self._is_gone(run):
+                _fail_all(batch, _not_found(run.uid))
+                return
+            _fail_all(batch, Refused(f"the event could not be taken: {error}", code="unavailable"))
             raise
         for _, future in batch:
             if future is not None and not future.done():
                 future.set_result(None)
         self._follow(run, [event for event, _ in batch], turn)
+
+    async def _is_gone(self, run: LiveRun) -> bool:
+        """Return whether a run was deleted while somebody wanted it to go on, and drive it no more then."""
+        stored = await self._store.load(run.uid)
+        gone = stored is None or not stored.row.live
+        if gone:
+            self.drop(run.uid)
+        return gone
 
     async def _commit(self, run: LiveRun, turn: Turn, header: bytes | None, *, kind: Literal["ADDED", "MODIFIED"]) -> None:
         await self._prepare(run, turn)
@@ -302,7 +313,7 @@ def _not_found(uid: str) -> Refused:
     return Refused(f"there is no workflow with uid {uid!r}", code="not_found")
 
 
-def _fail_all(batch: list[tuple[Event, asyncio.Future[None] | None]], message: str) -> None:
+def _fail_all(batch: list[tuple[Event, asyncio.Future[None] | None]], refusal: Refused) -> None:
     for _, future in batch:
         if future is not None and not future.done():
-            future.set_exception(Refused(message, code="unavailable"))
+            future.set_exception(refusal)

@@ -29,7 +29,8 @@ class Lease:
         epoch: how often the place has changed hands, this time included.
         continues: whether whoever held it before had the same home.
         since: the epoch since which servers of this home have held it one after the other; 0: that is not known.
-        keeps: whether it is to run out, rather than to be given back, when the store is closed.
+        keeps: whether it is to run out, rather than to be given back, when the store is closed. Where pods end with it that is so
+            until it is known that none of the home goes on: those of who held it before may, though nobody has looked yet.
         lost: why it is held no more.
         ends_by_itself: whether nothing may be done any more when it was not renewed in time, though nobody has said that it is
             lost: where pods end then, or where the database alone would not refuse what is written.
@@ -59,6 +60,7 @@ class Lease:
         `before`: the home of who had it before, empty if that is not known; `since`: from which epoch on that home had it.
         """
         self.epoch = epoch
+        self.keeps = self.ends_by_itself
         self.continues = before in {"", self.home}
         self.since = since_of(epoch, home=self.home, before=before, since=since)
         self.renewed(asked_at)
