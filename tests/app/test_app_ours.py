@@ -1,7 +1,7 @@
 """The near store's own place: no job and no file of people's is written there."""
 
 from collections.abc import Callable
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import msgspec
@@ -9,13 +9,35 @@ import pytest
 
 from jitflow.app.ours import NearStore
 from jitflow.app.transfers import wishes
+from jitflow.engine import endpoint_names
 from jitflow.model.data import ObjectRef
 from jitflow.model.jobs import JobWish
 from jitflow.model.problems import Refused
+from jitflow.storage.remotes import RemoteConfig
+from jitflow.storage.whereabouts import Known, Whereabouts
 
 pytestmark = pytest.mark.pure
 
-DIRECTORIES = {"disk": "/", "data": "/data/", "other": "/data2"}
+REMOTES = {
+    "near": RemoteConfig(name="near", type="s3", options={"endpoint": "http://minio:9000/"}),
+    "twin": RemoteConfig(name="twin", type="s3", options={"endpoint": "http://MINIO:9000"}),
+    "elsewhere": RemoteConfig(name="elsewhere", type="s3", options={"endpoint": "http://minio:9001"}),
+    "results": RemoteConfig(name="results", type="alias", options={"remote": "twin:bucket"}),
+    "loop": RemoteConfig(name="loop", type="alias", options={"remote": "loop:deeper"}),
+    "amazon": RemoteConfig(name="amazon", type="s3", options={"provider": "AWS"}),
+    "other-keys": RemoteConfig(name="other-keys", type="s3", options={"provider": "AWS", "access_key_id": "B"}),
+    "disk": RemoteConfig(name="disk", type="local", options={"root": "/"}),
+    "data": RemoteConfig(name="data", type="local", options={"root": "/data/"}),
+    "below": RemoteConfig(name="below", type="alias", options={"remote": "disk:data"}),
+    "other": RemoteConfig(name="other", type="local", options={"root": "/data2"}),
+}
+
+
+def known(name: str) -> Known | None:
+    """Return one of the remotes above."""
+    config = REMOTES.get(name)
+    endpoint = config.options.get("endpoint", "") if config else ""
+    return Known(config, frozenset({endpoint_names(endpoint)} if endpoint else ())) if config else None
 
 
 def told(guard: Callable[[ObjectRef, bool], None], kind: str, source: str, destination: str = "") -> str:
@@ -45,10 +67,16 @@ def told(guard: Callable[[ObjectRef, bool], None], kind: str, source: str, desti
         ("delete", "near:", "", "$.source"),
         ("delete", "near:bucket/results/", "", ""),
         ("sync", "far:a/", "elsewhere:bucket/primary/", ""),
+        ("copy", "far:a/", "twin:bucket/primary/", "$.destination"),
+        ("copy", "far:a/", "results:primary/objects/", "$.destination"),
+        ("sync", "far:a/", "results:", "$.destination"),
+        ("copy", "far:a/", "results:primary2/", ""),
+        ("copy", "far:a/", "loop:primary/", ""),
+        ("sync", "far:a/", "data:bucket/primary/", ""),
     ],
 )
 def test_a_prefix_of_a_remote_is_its_own(kind: str, source: str, destination: str, field: str) -> None:
-    near = NearStore(ObjectRef(remote="near", path="bucket/primary"), lambda _: "")
+    near = NearStore(ObjectRef(remote="near", path="bucket/primary"), Whereabouts(known))
     assert told(near.guard, kind, source, destination) == field
 
 
@@ -59,11 +87,36 @@ def test_a_prefix_of_a_remote_is_its_own(kind: str, source: str, destination: st
         ("copy", "data:near/", "$.destination"),
         ("copy", "data:nearer/", ""),
         ("copy", "data:", ""),
+        ("copy", "below:near/", "$.destination"),
+        ("sync", "below:", "$.destination"),
         ("sync", "data:", "$.destination"),
         ("sync", "other:near/", ""),
         ("sync", "s3:data/near/", ""),
     ],
 )
 def test_a_directory_is_its_own_by_whatever_remote_it_is_reached(kind: str, destination: str, field: str) -> None:
-    near = NearStore(PurePosixPath("/data/near"), lambda name: DIRECTORIES.get(name, ""))
+    near = NearStore(PurePosixPath("/data/near"), Whereabouts(known))
     assert told(near.guard, kind, "far:a/", destination) == field
+
+
+@pytest.mark.parametrize(
+    ("destination", "field"), [("other-keys:bucket/primary/", "$.destination"), ("near:bucket/primary/", "")]
+)
+def test_buckets_of_a_store_without_an_endpoint_are_the_same_with_other_keys(destination: str, field: str) -> None:
+    near = NearStore(ObjectRef(remote="amazon", path="bucket/primary"), Whereabouts(known))
+    assert told(near.guard, "copy", "far:a/", destination) == field
+
+
+def test_a_prefix_behind_an_alias_may_be_a_directory_of_this_machine() -> None:
+    near = NearStore(ObjectRef(remote="below", path="near"), Whereabouts(known))
+    assert told(near.guard, "copy", "far:a/", "data:near/") == "$.destination"
+    assert told(near.guard, "copy", "far:a/", "data:far/") == ""
+
+
+def test_a_link_to_the_near_store_is_followed(tmp_path: Path) -> None:
+    (tmp_path / "near").mkdir()
+    (tmp_path / "shortcut").symlink_to(tmp_path / "near")
+    config = RemoteConfig(name="mine", type="local", options={"root": str(tmp_path)})
+    near = NearStore(PurePosixPath(tmp_path / "near"), Whereabouts(lambda _: Known(config, frozenset())))
+    assert told(near.guard, "copy", "far:a/", "mine:shortcut/") == "$.destination"
+    assert told(near.guard, "copy", "far:a/", "mine:shortcuts/") == ""

@@ -55,6 +55,7 @@ from jitflow.storage.lanes import Lanes
 from jitflow.storage.made import AllStores
 from jitflow.storage.remotes import RemoteConfig
 from jitflow.storage.staging import Staging
+from jitflow.storage.whereabouts import Whereabouts
 from jitflow.stores import PatientStore
 from jitflow.telemetry.metrics import Figures
 
@@ -138,7 +139,7 @@ async def open_data(
     bandwidth = await _limited(stack, Bandwidth(limits_of(settings), lanes, store, clock))
     spending = await _charging(stack, spending_of(settings, store, clock))
     provenance = _witness(stack, Provenance(store, checksums=settings.primary.checksums))
-    near_store = NearStore(near_place(settings, home), registry.directory)
+    near_store = NearStore(near_place(settings, home), Whereabouts(registry.known))
     plane = LocalDataPlane(
         primary_of(settings, home, stores),
         parse_bytes(settings.primary.capacity),
@@ -244,7 +245,7 @@ def near_place(settings: Settings, home: Home) -> ObjectRef | PurePosixPath:
     chosen = settings.primary
     if chosen.remote:
         return ObjectRef(remote=chosen.remote, path=chosen.prefix.strip("/"))
-    return PurePosixPath(os.path.abspath(chosen.path or home.primary))
+    return PurePosixPath(os.path.realpath(chosen.path or home.primary))
 
 
 def limits_of(settings: Settings) -> Chosen:

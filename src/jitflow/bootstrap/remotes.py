@@ -24,6 +24,7 @@ from jitflow.settings import RemoteSettings, Settings, resolve_secret
 from jitflow.storage.lanes import Lanes
 from jitflow.storage.made import AllStores
 from jitflow.storage.remotes import RemoteConfig, hidden_options
+from jitflow.storage.whereabouts import Known
 from jitflow.telemetry import logger
 
 KIND = "remote"
@@ -180,13 +181,12 @@ class Registry:
         shown = {option: HIDDEN if option in secret else value for option, value in config.options.items()}
         return RemoteInfo(name=name, type=config.type, options=shown, source=source)
 
-    def directory(self, name: str) -> str:
-        """Return which directory of this machine a remote is, empty if it is none, or not known."""
+    def known(self, name: str) -> Known | None:
+        """Return a remote with the endpoints that it answers for, None if there is none."""
         if name not in self._known:
-            return ""
-        config = self._known[name][0]
-        root = config.options.get({"local": "root", "alias": "remote"}.get(config.type, ""), "")
-        return root if root.startswith("/") else ""
+            return None
+        config, _, endpoints = self._known[name]
+        return Known(config, frozenset(_endpoints(config, endpoints)))
 
     async def add(self, name: str, kind: str, options: Mapping[str, str]) -> RemoteInfo:
         """Keep a new remote, encrypted, and use it from now on.
