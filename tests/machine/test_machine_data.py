@@ -484,3 +484,48 @@ def test_a_root_that_waits_for_its_outputs_fails_with_one_of_them(main: str, pre
     assert run.state.nodes["wf"].held in {"Failed", "Error"}
     run.save(pods[1])
     assert run.state.run.phase in {"Failed", "Error"}
+
+
+WRITE = "{name: write, outputs: {artifacts: [{name: o, path: /o, s3: {key: '{{pod.name}}'}}]}, container: {image: busybox}}"
+
+
+@pytest.mark.parametrize("is_over", [False, True])
+@pytest.mark.parametrize("after", ["dependencies: [a]", "depends: a", "depends: a.Succeeded", "depends: 'a && !a.Skipped'"])
+def test_a_dag_fails_with_a_task_whose_outputs_are_lost_when_others_have_followed_it(after: str, is_over: bool) -> None:
+    main = f"dag: {{tasks: [{{name: a, template: write}}, {{name: b, template: work, {after}}}]}}"
+    run = Run(
+        workflow(f"entrypoint: main\ntemplates: [{{name: main, {main}}}, {WRITE}, {{name: work, container: {{image: x}}}}]")
+    )
+    run.begin()
+    run.end("wf.a", **default_outputs(run.launch("wf.a")))
+    run.launch("wf.b")
+    if is_over:
+        run.end("wf.b")
+    run.save("wf.a", "no room far away")
+    if not is_over:
+        run.end("wf.b")
+    assert run.node("wf.a").phase == "Error"
+    assert run.node("wf.b").phase == "Succeeded"
+    assert run.state.run.phase == "Error"
+
+
+@pytest.mark.parametrize(
+    ("a", "after"),
+    [
+        ("continueOn: {error: true}, ", "dependencies: [a]"),
+        ("", "depends: a.Succeeded || a.Errored"),
+        ("", "depends: '!a.Failed'"),
+    ],
+)
+def test_a_dag_goes_on_without_outputs_that_nobody_insists_on(a: str, after: str) -> None:
+    main = f"dag: {{tasks: [{{name: a, {a}template: write}}, {{name: b, template: work, {after}}}]}}"
+    run = Run(
+        workflow(f"entrypoint: main\ntemplates: [{{name: main, {main}}}, {WRITE}, {{name: work, container: {{image: x}}}}]")
+    )
+    run.begin()
+    run.end("wf.a", **default_outputs(run.launch("wf.a")))
+    run.launch("wf.b")
+    run.save("wf.a", "no room far away")
+    run.end("wf.b")
+    assert run.node("wf.a").phase == "Error"
+    assert run.state.run.phase == "Succeeded"

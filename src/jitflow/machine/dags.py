@@ -1,5 +1,7 @@
 """DAG templates: tasks that start when the tasks they depend on have ended as they must."""
 
+from collections.abc import Iterator
+
 from jitflow.machine import arguments, phases
 from jitflow.machine import node as types
 from jitflow.machine.compiled import CompiledTemplate, Plan, Task
@@ -164,7 +166,7 @@ def _branch(turn: Turn, node: Node, task: Task, child: Node) -> str:
 
 
 def _phase(turn: Turn, node: Node, plan: Plan, template: CompiledTemplate) -> str:
-    """Return the phase of the targets' branches that fails the DAG, empty when none does."""
+    """Return the phase that fails the DAG, empty when none does: of a target's branch, or of a task that failed after all."""
     result = ""
     for index in plan.targets:
         child = turn.child(node.id, (index, -1))
@@ -172,4 +174,23 @@ def _phase(turn: Turn, node: Node, plan: Plan, template: CompiledTemplate) -> st
             result = child.branch
             if fails_fast(template):
                 break
-    return result
+    return result or next((child.branch for child in _belied(turn, node, plan, template)), "")
+
+
+def _belied(turn: Turn, node: Node, plan: Plan, template: CompiledTemplate) -> Iterator[Node]:
+    """Yield the tasks that others followed which would not have, had it been known how these end: their outputs were lost later.
+
+    In Argo a task has not ended before its outputs are saved. Daemons may fail when they have served.
+    """
+    for index in sorted(plan.needed):
+        task, child = template.tasks[index], turn.child(node.id, (index, -1))
+        if child is None or child.branch not in phases.UNSUCCESSFUL or child.branch in task.forgives:
+            continue
+        after = [template.tasks[dependent] for dependent in task.dependents if _has_run(turn, node, dependent)]
+        if any(not _allowed(turn, node, one) for one in after) and not turn.template_of(child).source.daemon:
+            yield child
+
+
+def _has_run(turn: Turn, node: Node, index: int) -> bool:
+    child = turn.child(node.id, (index, -1))
+    return child is not None and child.phase != phases.OMITTED
