@@ -1,7 +1,7 @@
 """A state store whose state outlives its process: what was applied is durable, what was not is lost with the process."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TypeVar
@@ -69,6 +69,10 @@ class SimStore:
     async def put(self, kind: str, documents: Iterable[tuple[str, bytes | None]]) -> None:
         rows = tuple(documents)
         await self._write(f"put {kind}", lambda: self._state.put(kind, rows))
+
+    async def put_all(self, documents: Mapping[str, Iterable[tuple[str, bytes | None]]]) -> None:
+        kinds = {kind: tuple(rows) for kind, rows in documents.items()}
+        await self._write(f"put {', '.join(kinds)}", lambda: self._state.put_all(kinds))
 
     async def get(self, kind: str, key: str) -> bytes | None:
         return await self._do(f"get {kind}", lambda: self._state.get(kind, key))

@@ -1,7 +1,7 @@
 """The small parts: the journal, the owner of tasks, the history, words for sizes."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import pytest
 
@@ -54,6 +54,35 @@ def test_what_was_put_before_is_durable_and_the_rest_shares_a_transaction() -> N
         await first
         await second
         assert store.batches == [[("a", b"1")], [("b", b"2"), ("c", b"4")]]
+        await owner.close()
+
+    asyncio.run(run())
+
+
+def test_documents_of_several_kinds_share_a_transaction() -> None:
+    class CountingStore(MemoryStore):
+        def __init__(self) -> None:
+            super().__init__()
+            self.kinds_put: list[list[str]] = []
+
+        async def put_all(self, documents: Mapping[str, Iterable[tuple[str, bytes | None]]]) -> None:
+            self.kinds_put.append(list(documents))
+            await super().put_all(documents)
+
+    async def run() -> None:
+        store = CountingStore()
+        journal = Journal(store)
+        owner = Owner(lambda error: None)
+        owner.start(journal.run(), "journal")
+        journal.put("k", "a", b"1")
+        journal.put("l", "a", lambda: b"made when it is written")
+        journal.put("k", "b", b"2")
+        await journal.durable()
+        assert store.kinds_put == [["k", "l"]]
+        assert await store.items("k") == [("a", b"1"), ("b", b"2")]
+        assert await store.get("l", "a") == b"made when it is written"
+        await journal.flush()
+        assert len(store.kinds_put) == 1, "nothing is written where nothing was put"
         await owner.close()
 
     asyncio.run(run())

@@ -71,8 +71,8 @@ class Journal:
         batch, self._waiting = self._waiting, {}
         reached = self._put
         try:
-            for kind, documents in batch.items():
-                await self._store.put(kind, [(key, body() if callable(body) else body) for key, body in documents.items()])
+            if batch:
+                await self._store.put_all({kind: _made(documents) for kind, documents in batch.items()})
         except asyncio.CancelledError:
             self._restore(batch)
             raise
@@ -100,3 +100,7 @@ class Journal:
                 else:
                     future.set_exception(error)
         self._waiters = rest
+
+
+def _made(documents: dict[str, Body]) -> list[tuple[str, bytes | None]]:
+    return [(key, body() if callable(body) else body) for key, body in documents.items()]

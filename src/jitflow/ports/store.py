@@ -1,6 +1,6 @@
 """The state of the service: runs, their nodes and open effects, small documents."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
 from msgspec import Struct
@@ -119,6 +119,10 @@ class StateStore(Protocol):
 
     async def put(self, kind: str, documents: Iterable[tuple[str, bytes | None]]) -> None:
         """Write small documents (remotes, tokens, what is to be sent) in one transaction; None deletes."""
+        ...
+
+    async def put_all(self, documents: Mapping[str, Iterable[tuple[str, bytes | None]]]) -> None:
+        """Write small documents of several kinds, by kind: one after the other, in one transaction if none of them fails."""
         ...
 
     async def get(self, kind: str, key: str) -> bytes | None:

@@ -2,7 +2,7 @@
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Self
 
@@ -14,6 +14,8 @@ from jitflow.stores._changes import Documents, Removal, Restoration, Update
 from jitflow.stores._queue import GroupWriter, Ticket
 from jitflow.stores._urls import shown
 from jitflow.stores.lease import Lease
+
+_READS_ONLY = "the state store was opened for reading only"
 
 
 class BatchedStore(ABC):
@@ -75,7 +77,7 @@ class BatchedStore(ABC):
     async def _submit(self, update: Update) -> Any:
         self._check()
         if self._reads_only:
-            raise Broken("the state store was opened for reading only")
+            raise Broken(_READS_ONLY)
         return await self._writer.submit(update)
 
     def _check(self) -> None:
@@ -105,3 +107,10 @@ class BatchedStore(ABC):
     async def put(self, kind: str, documents: Iterable[tuple[str, bytes | None]]) -> None:
         """Write small documents, all or none."""
         await self._submit(Documents(kind, tuple(documents)))
+
+    async def put_all(self, documents: Mapping[str, Iterable[tuple[str, bytes | None]]]) -> None:
+        """Write small documents of several kinds in one transaction, if there is room in it."""
+        self._check()
+        if self._reads_only:
+            raise Broken(_READS_ONLY)
+        await self._writer.submit_all([Documents(kind, tuple(rows)) for kind, rows in documents.items()])

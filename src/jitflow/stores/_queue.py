@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, Generic, TypeVar
 
 from jitflow.engine.tasks import Owner
@@ -52,12 +52,26 @@ class GroupWriter(Generic[J]):
 
     async def submit(self, change: J) -> Any:
         """Return the outcome of a change. A caller that is cancelled disturbs nobody; its change may be made."""
+        return await self._enqueue(change)
+
+    async def submit_all(self, changes: Iterable[J]) -> None:
+        """Hand changes in together, and return when all are made.
+
+        Raises:
+            Exception: that of the first one that failed.
+        """
+        outcomes = await asyncio.gather(*[self._enqueue(change) for change in changes], return_exceptions=True)
+        for outcome in outcomes:
+            if isinstance(outcome, BaseException):
+                raise outcome
+
+    def _enqueue(self, change: J) -> asyncio.Future[Any]:
         ticket = Ticket(change)
         self._waiting.append(ticket)
         if not self._writing:
             self._writing = True
             self._owner.spawn(self._drain(), self._name)
-        return await ticket.future
+        return ticket.future
 
     async def _drain(self) -> None:
         batch: Sequence[Ticket[J]] = ()

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from time import perf_counter
 from typing import TypeVar
 
@@ -109,6 +109,11 @@ class PatientStore:
         """Write small documents in one transaction."""
         rows = tuple(documents)
         await self._call("put", lambda: self._store.put(kind, rows))
+
+    async def put_all(self, documents: Mapping[str, Iterable[tuple[str, bytes | None]]]) -> None:
+        """Write small documents of several kinds in one transaction."""
+        kinds = {kind: tuple(rows) for kind, rows in documents.items()}
+        await self._call("put", lambda: self._store.put_all(kinds))
 
     async def get(self, kind: str, key: str) -> bytes | None:
         """Return one document."""

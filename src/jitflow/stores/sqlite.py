@@ -8,7 +8,7 @@ never wait for a writer.
 import asyncio
 import os
 import sqlite3
-from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -153,13 +153,16 @@ class SqliteStore:
         return connection
 
     async def _write(self, change: Update | Callable[[sqlite3.Connection], object]) -> Any:
+        self._check_writable()
+        job = Job(change) if callable(change) else _Change(change)
+        self._writer.put(job)
+        return await job.future
+
+    def _check_writable(self) -> None:
         if self._closed:
             raise Broken("the state store is closed")
         if self._lock is None:
             raise Broken("the state store was opened for reading only")
-        job = Job(change) if callable(change) else _Change(change)
-        self._writer.put(job)
-        return await job.future
 
     async def _read(self, work: Callable[[sqlite3.Connection], T]) -> T:
         if self._closed:
@@ -181,6 +184,16 @@ class SqliteStore:
     async def put(self, kind: str, documents: Iterable[tuple[str, bytes | None]]) -> None:
         """Write small documents in one transaction."""
         await self._write(Documents(kind, tuple(documents)))
+
+    async def put_all(self, documents: Mapping[str, Iterable[tuple[str, bytes | None]]]) -> None:
+        """Write small documents of several kinds in one transaction."""
+        self._check_writable()
+        jobs = [_Change(Documents(kind, tuple(rows))) for kind, rows in documents.items()]
+        for job in jobs:
+            self._writer.put(job)
+        for outcome in await asyncio.gather(*[job.future for job in jobs], return_exceptions=True):
+            if isinstance(outcome, BaseException):
+                raise outcome
 
     async def restore(self, run: StoredRun, events: Sequence[bytes]) -> None:
         """Write a run as another store had it (see `StateStore.restore`)."""

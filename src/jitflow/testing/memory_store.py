@@ -1,6 +1,6 @@
 """A `StateStore` in memory: the model that others are compared with, and the store of fast tests."""
 
-from collections.abc import AsyncGenerator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 
 import msgspec
@@ -133,6 +133,11 @@ class MemoryStore:
                 kept.pop(key, None)
             else:
                 kept[key] = body
+
+    async def put_all(self, documents: Mapping[str, Iterable[tuple[str, bytes | None]]]) -> None:
+        """Write small documents of several kinds in one step."""
+        for kind, rows in documents.items():
+            await self.put(kind, rows)
 
     async def get(self, kind: str, key: str) -> bytes | None:
         """Return one document."""

@@ -203,6 +203,10 @@ class StateStoreContract:
             await store.put("remote", [("b", b"2"), ("c", None), ("unknown", None)])
             assert list(await store.items("remote")) == [("a", BIG), ("b", b"2")]
             assert not await store.items("nothing")
+            await store.put_all({"remote": [("b", None), ("d", b"4")], "new": [("a", b"5")], "replica": [("a", None)]})
+            assert list(await store.items("remote")) == [("a", BIG), ("d", b"4")]
+            assert list(await store.items("new")) == [("a", b"5")]
+            assert not await store.items("replica")
             await store.put("many", [(f"k{n}", b"%d" % n) for n in range(5)])
             assert [key for key, _ in await store.items("many", limit=2)] == ["k0", "k1"]
             assert [key for key, _ in await store.items("many", after="k1", limit=2)] == ["k2", "k3"]
