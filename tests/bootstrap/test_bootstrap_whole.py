@@ -1,15 +1,21 @@
 """Answers that leave as one are those that uvicorn would have sent."""
 
 import asyncio
+import re
 from typing import Any
 
 import pytest
 import uvicorn
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.requests import Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.server import ServerState
 
+from jitflow.access import Gate, Limits
 from jitflow.bootstrap.connections import protocol
 from jitflow.bootstrap.whole import MOST_BYTES, in_one
+from jitflow.control_api.answers import Json
+from jitflow.control_api.requests import body_of
+from jitflow.control_api.shell import Shell
 from jitflow.settings import ServerSettings
 
 ANSWERS: dict[str, tuple[int, list[tuple[bytes, bytes]], list[bytes]]] = {
@@ -89,3 +95,41 @@ def test_a_connection_is_closed_when_it_is_idle_and_not_before() -> None:
             writer.close()
 
     asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("headers", ["", "x-request-id: mine\r\n", "connection: close\r\n", "expect: 100-continue\r\n"])
+def test_a_json_answer_that_is_written_directly_is_the_one_that_messages_make(headers: str) -> None:
+    """Body and answer of a request go past the messages only where nothing stands between the server and the shell."""
+
+    async def echoed(scope: Scope, receive: Receive, send: Send) -> None:
+        await Json(await body_of(Request(scope, receive, send)))(scope, receive, send)
+
+    told: list[int] = []
+    shell = Shell(echoed, Gate("secret"), answered=lambda scope, status: told.append(status))
+
+    async def seen(scope: Scope, receive: Receive, send: Send) -> None:
+        async def sent(message: Message) -> None:
+            await send(message)
+
+        await shell(scope, receive, sent)
+
+    one = f"POST / HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer secret\r\n{headers}content-length: 5\r\n\r\n{{  }}\n"
+    last = "GET / HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer secret\r\nx-request-id: last\r\nconnection: close\r\n\r\n"
+
+    async def both() -> list[bytes]:
+        return [await answered(app, (one + one + last).encode()) for app in (in_one(seen), in_one(shell))]
+
+    by_messages, directly = (re.sub(rb"(?<=x-request-id: )[0-9a-f]+-[0-9a-f]+", b"N", found) for found in asyncio.run(both()))
+    assert directly == by_messages
+    assert directly.count(b"{  }\n") == (1 if "close" in headers else 2)
+    assert told.count(200) == len(told) > 0
+
+
+def test_a_body_that_is_all_there_may_be_too_long() -> None:
+    async def echoed(scope: Scope, receive: Receive, send: Send) -> None:
+        await Json(await body_of(Request(scope, receive, send)))(scope, receive, send)
+
+    app = in_one(Shell(echoed, Gate("secret"), limits=Limits(body_bytes=4)))
+    head = "POST / HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer secret\r\nconnection: close\r\n"
+    chunked = head + "transfer-encoding: chunked\r\n\r\n5\r\n12345\r\n0\r\n\r\n"
+    assert asyncio.run(answered(app, chunked.encode())).startswith(b"HTTP/1.1 413")

@@ -9,6 +9,8 @@ from collections.abc import Iterable
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HEADER_RE, HEADER_VALUE_RE, STATUS_LINE, RequestResponseCycle
 
+from jitflow.control_api.direct import DIRECT
+
 MOST_BYTES = 64 * 1024
 """Longer bodies are not copied once more."""
 _KNOWN_LINES = 1024
@@ -22,14 +24,17 @@ def in_one(app: ASGIApp) -> ASGIApp:
     async def answered_in_one(scope: Scope, receive: Receive, send: Send) -> None:
         cycle = getattr(send, "__self__", None)
         if isinstance(cycle, RequestResponseCycle) and not cycle.access_log and scope["method"] != "HEAD":
-            send = _InOne(cycle, send)
+            scope[DIRECT] = send = _InOne(cycle, send)
         await app(scope, receive, send)
 
     return answered_in_one
 
 
 class _InOne:
-    """Holds the head of an answer back that tells its length, until its body comes; all else goes through."""
+    """Holds the head of an answer back that tells its length, until its body comes; all else goes through.
+
+    For who knows of it, it is the request's `Direct`: no messages then.
+    """
 
     __slots__ = ("_cycle", "_head", "_send")
 
@@ -50,6 +55,23 @@ class _InOne:
             await self._send(head)
             await self._send(message)
 
+    def body(self) -> bytes | None:
+        """Do what uvicorn's own `receive` does, if the rest of the body is there (see `Direct`)."""
+        cycle = self._cycle
+        if cycle.more_body or cycle.waiting_for_100_continue or cycle.disconnected or cycle.response_complete:
+            return None
+        cycle.flow.resume_reading()
+        cycle.message_event.clear()
+        body, cycle.body = bytes(cycle.body), bytearray()
+        return body
+
+    def takes(self, size_bytes: int) -> bool:
+        """Return whether nothing keeps an answer from being sent at once (see `Direct`)."""
+        cycle = self._cycle
+        if cycle.flow.write_paused or cycle.disconnected or not cycle.keep_alive or size_bytes > MOST_BYTES:
+            return False
+        return not (cycle.response_started or cycle.default_headers or self._head)
+
     def _is_whole(self, head: Message, message: Message) -> bool:
         cycle = self._cycle
         if message.get("more_body", False) or cycle.flow.write_paused or cycle.disconnected or not cycle.keep_alive:
@@ -57,15 +79,19 @@ class _InOne:
         return int(_length(head["headers"])) == len(message.get("body", b"")) <= MOST_BYTES
 
     def _write(self, head: Message, body: bytes) -> None:
-        """Do what uvicorn's own `send` does for both messages."""
         cycle = self._cycle
-        lines = [STATUS_LINE[head["status"]], *[_line_of(header) for header in head["headers"]], b"\r\n", body]
+        lines = [STATUS_LINE[head["status"]], *[_line_of(header) for header in head["headers"]], b"\r\n"]
         if cycle.default_headers:
             lines[1:1] = [_line_of(header) for header in cycle.default_headers]
+        self.write(b"".join(lines), body)
+
+    def write(self, head: bytes, body: bytes) -> None:
+        """Do what uvicorn's own `send` does for both messages (see `Direct`)."""
+        cycle = self._cycle
         cycle.waiting_for_100_continue = False
         cycle.response_started = cycle.response_complete = True
         write = getattr(cycle.transport, "write_now", None) or cycle.transport.write
-        write(b"".join(lines))
+        write(head + body)
         cycle.message_event.set()
         cycle.on_response()
 

@@ -3,6 +3,9 @@
 from collections import OrderedDict
 
 from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from jitflow.control_api.direct import WHOLE
 
 MAX_KEPT = 256
 MAX_KEPT_BYTES = 16 * 1024
@@ -21,6 +24,12 @@ class Json(Response):
         self.background = None
         self.body = body
         self.raw_headers = [(b"content-length", b"%d" % len(body)), _JSON]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it: at once where the server can, else as messages."""
+        whole = scope.get(WHOLE)
+        if whole is None or not whole(self.body):
+            await super().__call__(scope, receive, send)
 
 
 class KnownAnswers:

@@ -17,6 +17,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from jitflow.access import IDENTITY, OLDER, OPEN, STREAMED, Buckets, Denied, Gate, Identity, Limits
+from jitflow.control_api.direct import DIRECT, WHOLE, Direct
 from jitflow.control_api.errors import INTERNAL_MESSAGE, Code, Failure, failure, failure_of
 from jitflow.ports.begun import Begun
 from jitflow.ports.datalink import BEHALF
@@ -37,6 +38,14 @@ _SECURITY_HEADERS = (
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'self'"),
 )
 _SECURITY_NAMES = frozenset(name for name, _ in _SECURITY_HEADERS)
+_HEAD_OF_JSON = b"".join(
+    (
+        b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\ncontent-type: application/json\r\n",
+        *(b"%b: %b\r\n" % header for header in _SECURITY_HEADERS),
+        b"x-request-id: %b\r\n\r\n",
+    )
+)
+"""The head of most answers, but for the length of the body and the request's id."""
 _STREAMED = {method: tuple(path for other, path in STREAMED if other == method) for method, _ in STREAMED}
 """By methods: how paths begin at which files are sent."""
 _TOO_SLOW = 408
@@ -107,14 +116,18 @@ class Shell:
         headers = Headers(scope["headers"])
         request_id = _request_id(headers.request_id)
         streamed = _is_streamed(scope)
-        answer = _Answer(send, scope, self._answered, request_id)
+        direct: Direct | None = scope.get(DIRECT)
+        if direct is not send:  # somebody between the server and here wants to see the answer
+            direct = None
+        answer = _Answer(send, scope, self._answered, request_id, direct)
+        scope[WHOLE] = answer.whole
         bind(request=request_id)
         try:
             refusal = await self._refusal(scope, headers, streamed=streamed)
             if refusal is not None:
                 await answer.fail(refusal)
                 return
-            limited = self._limited(receive, scope.get(IDENTITY), streamed=streamed)
+            limited = self._limited(receive, direct, scope.get(IDENTITY), streamed=streamed)
             await self._app(scope, limited, answer.send)
         except ClientDisconnect:
             return
@@ -160,7 +173,7 @@ class Shell:
         message = f"too many requests with this token; the next one may come in {wait_s:.1f} s"
         return replace(failure(Code.RESOURCE_EXHAUSTED, message), retry_after_s=math.ceil(wait_s))
 
-    def _limited(self, receive: Receive, identity: Identity | None, *, streamed: bool) -> Receive:
+    def _limited(self, receive: Receive, direct: Direct | None, identity: Identity | None, *, streamed: bool) -> Receive:
         """Return a `receive` that stops at the limits, whatever Content-Length said.
 
         `streamed`: the body may have any length, and take any time as long as it comes.
@@ -177,15 +190,11 @@ class Shell:
             nonlocal size, complete, latest
             if complete:
                 return await receive() if identity is None else await _while_valid(receive, self._gate, identity)
-            try:
-                begun = Begun(receive())
-                if begun.is_done:  # as of most requests, whose bodies are short: a timer would cost more than the rest
-                    message = begun.result
-                else:
-                    async with asyncio.timeout_at(latest):
-                        message = await begun
-            except TimeoutError:
-                raise TooSlow from None
+            body = direct.body() if direct is not None else None
+            if body is not None:  # as of most requests, whose bodies are short
+                message: Message = {"type": "http.request", "body": body, "more_body": False}
+            else:
+                message = await _in_time(receive, latest)
             if streamed:
                 latest = loop.time() + self._body_timeout_s
             if message["type"] == "http.request":
@@ -196,6 +205,22 @@ class Shell:
             return message
 
         return counted
+
+
+async def _in_time(receive: Receive, latest: float) -> Message:
+    """Return the next message.
+
+    Raises:
+        TooSlow: it has not come at `latest`, on the loop's clock.
+    """
+    begun = Begun(receive())
+    if begun.is_done:  # a timer would cost more than the rest
+        return begun.result
+    try:
+        async with asyncio.timeout_at(latest):
+            return await begun
+    except TimeoutError:
+        raise TooSlow from None
 
 
 def _is_streamed(scope: Scope) -> bool:
@@ -268,14 +293,33 @@ async def _while_valid(receive: Receive, gate: Gate, identity: Identity) -> Mess
 class _Answer:
     """Adds the security headers, and knows whether an error can still be answered."""
 
-    __slots__ = ("_answered", "_begun", "_request_id", "_scope", "_send")
+    __slots__ = ("_answered", "_begun", "_direct", "_request_id", "_scope", "_send")
 
-    def __init__(self, send: Send, scope: Scope, answered: Callable[[Scope, int], None] | None, request_id: str) -> None:
+    def __init__(
+        self,
+        send: Send,
+        scope: Scope,
+        answered: Callable[[Scope, int], None] | None,
+        request_id: str,
+        direct: Direct | None,
+    ) -> None:
         self._send = send
+        self._direct = direct
         self._scope = scope
         self._answered = answered
         self._request_id = request_id.encode()
         self._begun = False
+
+    def whole(self, body: bytes) -> bool:
+        """Send a JSON answer of status 200, if the server writes such at once (see `WHOLE`)."""
+        direct = self._direct
+        if direct is None or not direct.takes(len(body)):
+            return False
+        self._begun = True
+        if self._answered is not None:
+            self._answered(self._scope, 200)
+        direct.write(_HEAD_OF_JSON % (len(body), self._request_id), body)
+        return True
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
