@@ -122,10 +122,13 @@ class _Parts(Struct, frozen=True, kw_only=True):
             parameters = _arguments_of_text(inner.pop("arguments")).parameters
         except (KeyError, msgspec.MsgspecError, UnicodeDecodeError):
             return None
-        if any("{" in it.value or "}" in it.value for it in parameters):
-            return None
-        rest = tuple((name, bytes(text)) for part in (outer, inner) for name, text in part.items())
-        return cls(key=(namespace, lint, len(outer), rest, tuple(it.name for it in parameters)), parameters=parameters)
+        names: list[str] = []
+        for it in parameters:
+            if "{" in it.value or "}" in it.value:
+                return None
+            names.append(it.name)
+        rest = [*outer, *map(bytes, outer.values()), *inner, *map(bytes, inner.values())]
+        return cls(key=(namespace, lint, len(outer), len(inner), *names, *rest), parameters=parameters)
 
 
 class _Shape(Struct, frozen=True, kw_only=True):

@@ -54,7 +54,7 @@ def recorder(log: AuditLog, now: Callable[[], float]) -> Callable[[Scope, int], 
 
 def _text(value: str) -> str:
     """Return a text that can be written as JSON, of a sensible length."""
-    if len(value) <= _MAX_CHARS and value.isascii():
+    if value.isascii() and len(value) <= _MAX_CHARS:
         return value
     return value[:_MAX_CHARS].encode("utf-8", "replace").decode()
 

@@ -1,5 +1,6 @@
 """Reading requests: bodies, query parameters, manifests."""
 
+from functools import lru_cache
 from typing import Any, TypeVar
 
 import msgspec
@@ -156,7 +157,15 @@ async def read_manifest(request: Request) -> Submission:
 
 
 def _content_type(request: Request) -> str:
-    sent = dict(request.scope["headers"]).get(b"content-type", b"")
+    sent = b""
+    for name, value in request.scope["headers"]:
+        if name == b"content-type":
+            sent = value  # of one that came twice the last counts
+    return _type_of(sent)
+
+
+@lru_cache(maxsize=64)
+def _type_of(sent: bytes) -> str:
     return sent.decode("latin-1").partition(";")[0].strip().lower()
 
 

@@ -1,7 +1,7 @@
 """Deletes runs: what they give up first, then what is kept of them, then those that belong to them."""
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from jitflow import machine
 from jitflow.engine import archive
@@ -86,8 +86,13 @@ class Deletion:
 
     # -- what has to be remembered ------------------------------------------------------------------------------------
 
-    async def prepare(self, run: LiveRun, turn: Turn) -> None:
-        """Take note of artifacts to be deleted and of a time to live, before the turn that says so is stored."""
+    def prepare(self, run: LiveRun, turn: Turn) -> Awaitable[None] | None:
+        """Take note of artifacts to be deleted and of a time to live, before the turn that says so is stored; None: of none."""
+        if not turn.effects and turn.state.run.finished_at is None:
+            return None
+        return self._prepare(run, turn)
+
+    async def _prepare(self, run: LiveRun, turn: Turn) -> None:
         ended = turn.state.run
         if any(isinstance(effect, DeleteArtifacts) for effect in turn.effects.values()):
             await self.garbage.remember(run.uid)

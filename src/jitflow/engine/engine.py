@@ -2,7 +2,7 @@
 
 import contextlib
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import msgspec
 
@@ -569,8 +569,8 @@ class Engine:
 
     # -- turns --------------------------------------------------------------------------------------------------------
 
-    async def _prepare(self, run: LiveRun, turn: Turn) -> None:
-        await self._deletion.prepare(run, turn)
+    def _prepare(self, run: LiveRun, turn: Turn) -> Awaitable[None] | None:
+        return self._deletion.prepare(run, turn)
 
     def _follow(self, run: LiveRun, events: Sequence[Event], turn: Turn) -> None:
         """Do what had to wait until the events were durable; a run without any is new."""

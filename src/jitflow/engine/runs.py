@@ -24,8 +24,8 @@ from jitflow.telemetry import bind
 log = logging.getLogger("jitflow.engine")
 
 Listener = Callable[[Change], None]
-Prepare = Callable[[LiveRun, Turn], Awaitable[None]]
-"""Takes note, in the store, of what must not be forgotten once a turn is durable."""
+Prepare = Callable[[LiveRun, Turn], Awaitable[None] | None]
+"""Takes note, in the store, of what must not be forgotten once a turn is durable; None: there is nothing of that kind."""
 Follow = Callable[[LiveRun, Sequence[Event], Turn], None]
 """Does what follows from events that are durable now."""
 
@@ -256,7 +256,9 @@ class Runs:
         return gone
 
     async def _commit(self, run: LiveRun, turn: Turn, header: bytes | None, *, kind: Literal["ADDED", "MODIFIED"]) -> None:
-        await self._prepare(run, turn)
+        noted = self._prepare(run, turn)
+        if noted is not None:
+            await noted
         ends = turn.state.run.finished_at is not None and run.row.finished_at is None
         notes, run.notes = run.notes, []
         row = self._row_of(turn.state, run.row, ends=ends)

@@ -148,10 +148,14 @@ class Text:
     def __init__(self, text: str) -> None:
         """Split the text."""
         self.source = text
-        parts = _split(text) if "{{" in text else [text]
-        self._parts = [part for part in parts if part != ""]
-        self.names: tuple[str, ...] = tuple(sorted({tag.name for tag in find_all(text)}))
+        self._parts: list[str | _Node] = []
+        self.names: tuple[str, ...] = ()
         """Names of all tags, nested and expression ones included."""
+        if "{{" in text:
+            self._parts = [part for part in _split(text) if part != ""]
+            self.names = tuple(sorted({tag.name for tag in find_all(text)}))
+        elif text:
+            self._parts = [text]
 
     def render(self, lookup: Lookup, *, allow_unresolved: bool = True, escape: bool = False) -> str:
         """Return the text with the tags replaced that `lookup` knows.

@@ -44,11 +44,15 @@ class Common:
 
     def serves(self, spec: argo.WorkflowSpec) -> bool:
         """Return whether a spec has the very same parts."""
-        return all(getattr(spec, field) is getattr(self._spec, field) for field in _COMMON)
-
-
-_COMMON: Final = ("templates", "hooks", "on_exit", "template_defaults", "retry_strategy", "artifact_gc")
-"""The fields of a spec that `Common` looks at."""
+        own = self._spec
+        return (
+            spec.templates is own.templates
+            and spec.hooks is own.hooks
+            and spec.on_exit is own.on_exit
+            and spec.template_defaults is own.template_defaults
+            and spec.retry_strategy is own.retry_strategy
+            and spec.artifact_gc is own.artifact_gc
+        )
 
 
 class Parts:
@@ -153,9 +157,13 @@ class Program:
         self._stored[base] = found
         return found
 
-    @cached_property
+    @property
     def claims(self) -> tuple[argo.PersistentVolumeClaim, ...]:
         """The volume claims of this workflow, named as Argo names them."""
+        return self._claims if self.spec.volume_claim_templates else ()
+
+    @cached_property
+    def _claims(self) -> tuple[argo.PersistentVolumeClaim, ...]:
         owner = argo.OwnerReference(
             api_version="argoproj.io/v1alpha1", kind="Workflow", name=self.name, uid=self.metadata.uid or "", controller=True
         )
@@ -166,9 +174,13 @@ class Program:
             found.append(msgspec.structs.replace(claim, metadata=metadata))
         return tuple(found)
 
-    @cached_property
+    @property
     def claimed(self) -> tuple[argo.Volume, ...]:
         """The volumes of the workflow's own claims."""
+        return self._claimed if self.spec.volume_claim_templates else ()
+
+    @cached_property
+    def _claimed(self) -> tuple[argo.Volume, ...]:
         claimed: list[argo.Volume] = []
         for claim in self.spec.volume_claim_templates:
             name = (claim.metadata and claim.metadata.name) or ""
@@ -186,11 +198,13 @@ class Program:
         """The volumes, split at their tags: a claim's or ConfigMap's name may be a parameter."""
         return tuple(tags.compile_struct(volume) for volume in self.volumes)
 
-    @cached_property
+    @property
     def named(self) -> NamedFiles:
         """The files that the workflow's parameters name, by the convention that `NamedFiles` describes."""
-        if self.arguments.parameters.keys().isdisjoint(PARAMETERS):
-            return NONE
+        return NONE if self.arguments.parameters.keys().isdisjoint(PARAMETERS) else self._named
+
+    @cached_property
+    def _named(self) -> NamedFiles:
         values = self.constants
         return named_files({name: values.get(f"workflow.parameters.{name}", "") for name in PARAMETERS})
 

@@ -54,7 +54,7 @@ class Queue(Struct, frozen=True, kw_only=True, gc=False):
 NO_QUEUE = Queue()
 
 
-class Run(Struct, frozen=True, kw_only=True, array_like=True):
+class Run(Struct, frozen=True, kw_only=True, array_like=True, gc=False):
     """The workflow's own part of the state; stored in the header. New fields go to the end."""
 
     phase: str = ""
@@ -114,7 +114,7 @@ class Run(Struct, frozen=True, kw_only=True, array_like=True):
         return self.repository.artifact_repository or argo.ArtifactRepository()
 
 
-class Counts(Struct, frozen=True, kw_only=True):
+class Counts(Struct, frozen=True, kw_only=True, gc=False):
     """Sums over all nodes."""
 
     active_pods: int = 0
@@ -123,7 +123,7 @@ class Counts(Struct, frozen=True, kw_only=True):
     seq: int = 0
 
 
-class State(Struct, frozen=True, kw_only=True):
+class State(Struct, frozen=True, kw_only=True, gc=False):
     """One workflow's state. Equal nodes and run give equal states: the rest is an index of them."""
 
     program: Program
@@ -152,7 +152,7 @@ class State(Struct, frozen=True, kw_only=True):
         return "{}/{}".format(*self.counts.progress)
 
 
-class Decision(Struct, frozen=True, kw_only=True):
+class Decision(Struct, frozen=True, kw_only=True, gc=False):
     """What an event comes to. `nodes` changed or are new, `nodes_removed` are gone; `effects_done` are keys of effects."""
 
     state: State

@@ -53,7 +53,7 @@ def scope_of(key: str, workflow: str) -> str:
         key: of the template that calls; empty for the workflow itself.
         workflow: the program's `scope_name`.
     """
-    home = home_of(key)
+    home = home_of(key) if key else ""
     if not home:
         return f"local/{workflow}"
     scope, resource, _ = home[1:].split(":", 2)

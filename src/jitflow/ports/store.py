@@ -6,7 +6,7 @@ from typing import Protocol
 from msgspec import Struct
 
 
-class RunRow(Struct, frozen=True, kw_only=True):
+class RunRow(Struct, frozen=True, kw_only=True, gc=False):
     """What lists and look-ups need of a run, as columns. Times in seconds since the epoch."""
 
     uid: str
@@ -29,14 +29,14 @@ class RunRow(Struct, frozen=True, kw_only=True):
     """Grows over all runs of the store: Argo's resourceVersion."""
 
 
-class EffectRow(Struct, frozen=True, kw_only=True):
+class EffectRow(Struct, frozen=True, kw_only=True, gc=False):
     """An effect that was decided and is not known to be performed; `key` is unique within the run."""
 
     key: str
     body: bytes
 
 
-class Commit(Struct, frozen=True, kw_only=True):
+class Commit(Struct, frozen=True, kw_only=True, gc=False):
     """One change of one run: all of it becomes durable, or nothing.
 
     `row.version` must be the stored version + 1 (1 creates). `header` replaces the run's document unless None.

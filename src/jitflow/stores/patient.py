@@ -4,7 +4,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from time import perf_counter
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from jitflow.ports.errors import PortError, Retryable
 from jitflow.ports.patience import waits
@@ -42,41 +42,51 @@ class PatientStore:
             "jitflow_state_up": one(not self._is_away),
         }
 
-    async def _call(self, operation: str, work: Callable[[], Awaitable[T]]) -> T:
+    async def _call(self, operation: str, work: Callable[..., Awaitable[T]], *asked: Any, **more: Any) -> T:
         began = perf_counter()
         try:
-            return await self._patiently(work)
+            try:
+                found = await work(*asked, **more)
+            except Retryable as error:
+                return await self._patiently(error, lambda: work(*asked, **more))
+            self._is_back()
+            return found
         finally:
             self._calls[operation] += 1
             self._seconds[operation] = self._seconds.get(operation, 0.0) + perf_counter() - began
 
-    async def _patiently(self, work: Callable[[], Awaitable[T]]) -> T:
+    async def _patiently(self, error: Retryable, work: Callable[[], Awaitable[T]]) -> T:
+        """Try again and again what has failed once."""
         wait_s = _FIRST_WAIT_S
         while True:
-            try:
-                found = await work()
-            except Retryable as error:
-                if not self._is_away:
-                    self._is_away = True
-                    _log.warning("the state store is away", reason=str(error))
-                if not waits():
-                    raise
-            else:
-                if self._is_away:
-                    self._is_away = False
-                    _log.info("the state store is back")
-                return found
+            if not self._is_away:
+                self._is_away = True
+                _log.warning("the state store is away", reason=str(error))
+            if not waits():
+                raise error
             self._retries += 1
             await asyncio.sleep(wait_s)
             wait_s = min(2 * wait_s, _LONGEST_WAIT_S)
+            try:
+                found = await work()
+            except Retryable as again:
+                error = again
+            else:
+                self._is_back()
+                return found
+
+    def _is_back(self) -> None:
+        if self._is_away:
+            self._is_away = False
+            _log.info("the state store is back")
 
     async def commit(self, commit: Commit) -> int:
         """Apply one change and return its `sequence`."""
         if self.on_commit is None:
-            return await self._call("commit", lambda: self._store.commit(commit))
+            return await self._call("commit", self._store.commit, commit)
         began, why = perf_counter(), "it was cut off"
         try:
-            sequence = await self._call("commit", lambda: self._store.commit(commit))
+            sequence = await self._call("commit", self._store.commit, commit)
             why = ""
         except PortError as error:
             why = str(error)
@@ -87,28 +97,28 @@ class PatientStore:
 
     async def load(self, uid: str) -> StoredRun | None:
         """Return a run with its nodes and open effects."""
-        return await self._call("load", lambda: self._store.load(uid))
+        return await self._call("load", self._store.load, uid)
 
     async def runs(self, *, namespace: str = "", name: str = "", unfinished: bool = False) -> Sequence[RunRow]:
         """Return rows, newest first."""
-        return await self._call("runs", lambda: self._store.runs(namespace=namespace, name=name, unfinished=unfinished))
+        return await self._call("runs", self._store.runs, namespace=namespace, name=name, unfinished=unfinished)
 
     async def events(self, uid: str, *, after: int = 0, limit: int = 1000) -> Sequence[tuple[int, bytes]]:
         """Return the run's history in order."""
-        return await self._call("events", lambda: self._store.events(uid, after=after, limit=limit))
+        return await self._call("events", self._store.events, uid, after=after, limit=limit)
 
     async def remove(self, uid: str) -> None:
         """Delete a run and all that belongs to it."""
-        await self._call("remove", lambda: self._store.remove(uid))
+        await self._call("remove", self._store.remove, uid)
 
     async def restore(self, run: StoredRun, events: Sequence[bytes]) -> None:
         """Write a run as another store had it."""
-        await self._call("restore", lambda: self._store.restore(run, events))
+        await self._call("restore", self._store.restore, run, events)
 
     async def put(self, kind: str, documents: Iterable[tuple[str, bytes | None]]) -> None:
         """Write small documents in one transaction."""
         rows = tuple(documents)
-        await self._call("put", lambda: self._store.put(kind, rows))
+        await self._call("put", self._store.put, kind, rows)
 
     async def put_all(self, documents: Mapping[str, Iterable[tuple[str, bytes | None]]]) -> None:
         """Write small documents of several kinds in one transaction."""
@@ -117,11 +127,11 @@ class PatientStore:
 
     async def get(self, kind: str, key: str) -> bytes | None:
         """Return one document."""
-        return await self._call("get", lambda: self._store.get(kind, key))
+        return await self._call("get", self._store.get, kind, key)
 
     async def items(self, kind: str, *, after: str = "", limit: int = 0) -> Sequence[tuple[str, bytes]]:
         """Return the documents of a kind, by key."""
-        return await self._call("items", lambda: self._store.items(kind, after=after, limit=limit))
+        return await self._call("items", self._store.items, kind, after=after, limit=limit)
 
     async def kinds(self) -> Sequence[str]:
         """Return the kinds of which there are documents."""
