@@ -417,9 +417,10 @@ def test_a_damaged_file_is_told(tmp_path: Path) -> None:
     _run(url, *(lambda store, uid=f"u{number}": store.commit(first_commit(uid)) for number in range(30)))
     path = tmp_path / "state.db"
     with sqlite3.connect(path) as connection:
-        page = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = 'runs_by_name'").fetchone()[0]
+        connection.execute("CREATE INDEX spare ON runs (namespace, name)")
+        page = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = 'spare'").fetchone()[0]
         size = connection.execute("PRAGMA page_size").fetchone()[0]
-    connection.close()
+    connection.close()  # what is in the log is folded into the file
     with path.open("r+b") as file:
         file.seek((page - 1) * size + 8)
         file.write(b"\xff" * 40)

@@ -455,3 +455,53 @@ def test_what_the_loop_cannot_write_the_thread_tries_and_tells(tmp_path: Path) -
             assert stored.header == body
 
     asyncio.run(scenario())
+
+
+def test_who_holds_a_name_is_known_after_a_restart_and_not_when_nothing_came_of_it(tmp_path: Path) -> None:
+    """No index keeps names apart: what is in memory has to be what is in the file, whatever a transaction came to."""
+
+    async def fill() -> None:
+        async with SqliteStore.open(tmp_path / "s.db") as store:
+            await store.commit(a_commit("u1", name="held"))
+            with pytest.raises(UnicodeEncodeError):
+                await store.commit(a_commit("u2", name="free", progress="\ud800"))
+            await store.commit(a_commit("u3", name="free"))
+            await store.commit(a_commit("u4", name="ended", finished_at=2.0))
+            await store.commit(a_commit("u5", name="removed"))
+            await store.remove("u5")
+
+    async def look() -> dict[str, bool]:
+        found: dict[str, bool] = {}
+        async with SqliteStore.open(tmp_path / "s.db") as store:
+            for name in ("held", "free", "ended", "removed"):
+                try:
+                    await store.commit(a_commit(f"new-{name}", name=name))
+                except VersionConflict:
+                    found[name] = True
+                else:
+                    found[name] = False
+        return found
+
+    asyncio.run(fill())
+    assert asyncio.run(look()) == {"held": True, "free": True, "ended": False, "removed": False}
+
+
+def test_a_name_changes_hands_within_one_transaction(tmp_path: Path) -> None:
+    def named(uid: str, version: int = 1, finished_at: float | None = None) -> Commit:
+        return a_commit(uid, version=version, name="same", finished_at=finished_at)
+
+    async def scenario() -> list[object]:
+        async with SqliteStore.open(tmp_path / "s.db") as store:
+            changes = [
+                store.commit(named("u1")),
+                store.commit(named("u2")),
+                store.commit(named("u1", 2, 5.0)),
+                store.commit(named("u3")),
+                store.remove("u3"),
+                store.commit(named("u4")),
+                store.commit(named("u5")),
+            ]
+            return await asyncio.gather(*changes, return_exceptions=True)
+
+    outcomes = asyncio.run(scenario())
+    assert [isinstance(outcome, VersionConflict) for outcome in outcomes] == [False, True, False, False, False, False, True]

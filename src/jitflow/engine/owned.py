@@ -72,7 +72,9 @@ class Owned:
 
     async def _exists(self, owner: Owner, namespace: str) -> bool:
         if owner.kind == WORKFLOW:
-            return any(row.live and row.uid == owner.uid for row in await self._store.runs(namespace=namespace, name=owner.name))
+            stored = await self._store.load(owner.uid)
+            row = stored.row if stored is not None else None
+            return row is not None and row.live and (row.namespace, row.name) == (namespace, owner.name)
         kind = KINDS.get(owner.kind)
         found = self._objects.find(kind, namespace, owner.name) if kind is not None else None
         return found is not None and found.metadata is not None and found.metadata.uid == owner.uid

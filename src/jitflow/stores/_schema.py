@@ -4,7 +4,7 @@ import sqlite3
 
 from jitflow.stores._statements import another_program, check_present, migrations, read_queries, too_new
 
-VERSION = 2
+VERSION = 3
 """The version this program writes."""
 
 QUERIES = read_queries()

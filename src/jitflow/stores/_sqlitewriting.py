@@ -6,11 +6,12 @@ row is little beside that.
 
 import json
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from typing import Any, Final
 
 import msgspec
+from msgspec import Struct
 
 from jitflow.ports.errors import VersionConflict
 from jitflow.ports.store import Commit, RunRow
@@ -23,54 +24,90 @@ _MOST_ROWS: Final = 64
 _VALUES: Final = "VALUES "
 
 
-def write(connection: sqlite3.Connection, updates: Sequence[Update], sequence: int, *, checked: bool) -> tuple[list[object], int]:
-    """Write changes, and return the outcome of each and the last number that was given. The caller begins and commits.
+Name = tuple[str, str]
+"""A namespace and the name of a run in it."""
+
+
+class Written(Struct, frozen=True):
+    """What writing came to: each change's outcome, the last number that was given, and who holds names now (None: nobody)."""
+
+    outcomes: list[object]
+    sequence: int
+    names: dict[Name, str | None]
+
+
+def write(
+    connection: sqlite3.Connection, updates: Sequence[Update], sequence: int, names: Mapping[Name, str], *, checked: bool
+) -> Written:
+    """Write changes. The caller begins and commits.
 
     Args:
         connection: within a transaction.
         updates: the changes.
         sequence: the last number that was given before.
-        checked: whether it is looked first if there are runs of the same uid or name. Without, the first that does not fit spoils
-            the transaction.
+        names: which live run held which name before.
+        checked: whether it is looked first if there are runs of the same uid. Without, the first that does not fit spoils the
+            transaction.
 
     Raises:
         sqlite3.Error: the transaction is to be rolled back.
     """
     outcomes: list[object] = []
+    taken: dict[Name, str | None] = {}
+
+    def holder(name: Name) -> str | None:
+        return taken[name] if name in taken else names.get(name)
+
     while len(outcomes) < len(updates):
         rest = updates[len(outcomes) :]
         part = rest[: first_part(rest)]
-        changes = _fold(connection, part, sequence, checked=checked)
+        changes = _fold(connection, part, sequence, holder, checked=checked)
         known = set(changes.stored)
         outcomes += [_take(changes, update) for update in part]
         _write(connection, changes, known)
+        taken |= _taken(changes)
         sequence = changes.sequence
-    return outcomes, sequence
+    return Written(outcomes, sequence, taken)
 
 
 class _Fold(Fold):
-    """A fold that remembers which runs are stored."""
+    """A fold that remembers which runs are stored, and who held the names that it is about."""
 
     stored: Sequence[int] = ()
+    before: Mapping[Name, str] = {}
 
 
-def _fold(connection: sqlite3.Connection, updates: Sequence[Update], sequence: int, *, checked: bool) -> _Fold:
+def _fold(
+    connection: sqlite3.Connection,
+    updates: Sequence[Update],
+    sequence: int,
+    holder: Callable[[Name], str | None],
+    *,
+    checked: bool,
+) -> _Fold:
     asked = uids_of(updates) if checked else uids_of([one for one in updates if not _is_new(one)])
-    positions = {
-        uid: Position(number=run, version=version, events=events) for uid, run, version, events in _positions(connection, asked)
-    }
-    names = {(row.namespace, row.name) for row in rows_of(updates)} if checked else set[tuple[str, str]]()
-    found = [(name, connection.execute(QUERIES["select_live"], name).fetchone()) for name in names]
-    changes = _Fold(positions, {name: held[0] for name, held in found if held is not None}, sequence)
+    found = _positions(connection, asked)
+    positions = {uid: Position(number=run, version=version, events=events) for uid, run, version, events, _, _ in found}
+    about = {(row.namespace, row.name) for row in rows_of(updates)}
+    about.update((namespace, name) for *_, namespace, name in found)
+    before = {name: held for name in about if (held := holder(name)) is not None}
+    changes = _Fold(positions, before, sequence)
     changes.stored = [position.number for position in positions.values()]
+    changes.before = before
     return changes
+
+
+def _taken(changes: _Fold) -> dict[Name, str | None]:
+    """Return the names whose holders are others after a fold."""
+    before, after = changes.before, changes.live
+    return {name: after.get(name) for name in before.keys() | after.keys() if before.get(name) != after.get(name)}
 
 
 def _is_new(update: Update) -> bool:
     return isinstance(update, Commit) and update.row.version == 1
 
 
-def _positions(connection: sqlite3.Connection, uids: Sequence[str]) -> list[tuple[str, int, int, int]]:
+def _positions(connection: sqlite3.Connection, uids: Sequence[str]) -> list[tuple[str, int, int, int, str, str]]:
     if not uids:
         return []
     if len(uids) == 1:

@@ -24,7 +24,7 @@ from jitflow.stores._changes import Documents, Removal, Restoration, Update
 from jitflow.stores._flaws import of_tables
 from jitflow.stores._lock import FileLock
 from jitflow.stores._schema import QUERIES, migrate, present
-from jitflow.stores._sqlitewriting import write
+from jitflow.stores._sqlitewriting import Name, write
 from jitflow.stores._threads import Job, Jobs, Worker, serve_reads
 from jitflow.stores._turns import Writer
 
@@ -64,6 +64,8 @@ class SqliteStore:
         self._sequence = 0
         self._reserved = 0
         """Numbers up to here may be given: the file says so."""
+        self._names: dict[Name, str] = {}
+        """Which live run holds which name: nobody else writes the file."""
         self.found_version = 0
         """The version of the schema that was found; 0: none."""
         self._reads: SimpleQueue[Jobs | None] = SimpleQueue()
@@ -132,6 +134,8 @@ class SqliteStore:
             prepare = migrate if self._lock else present
             self.found_version = prepare(connection, str(self._path))
             self._sequence = self._reserved = int(connection.execute(QUERIES["select_last_number"]).fetchone()[0])
+            if self._lock:
+                self._names = {(namespace, name): uid for namespace, name, uid in connection.execute(QUERIES["select_names"])}
         finally:
             connection.close()
 
@@ -202,19 +206,28 @@ class SqliteStore:
     def _apply(self, connection: sqlite3.Connection, jobs: Sequence[Job[Any]], *, again: bool) -> Callable[[], None]:
         """Make the changes of a transaction (see `Write`)."""
         changes = [job for job in jobs if isinstance(job, _Change)]
-        outcomes, sequence = write(connection, [job.update for job in changes], self._sequence, checked=again)
-        for job, outcome in zip(changes, outcomes, strict=True):
+        written = write(connection, [job.update for job in changes], self._sequence, self._names, checked=again)
+        for job, outcome in zip(changes, written.outcomes, strict=True):
             job.settle(outcome)
         for job in jobs:
             if not isinstance(job, _Change):
                 job.run(connection)
         # Numbers of a transaction that is rolled back are left out, never given twice.
-        self._sequence = sequence
+        self._sequence = written.sequence
         reserved = self._reserved
-        if sequence > reserved:
-            reserved = sequence + _RESERVED
+        if self._sequence > reserved:
+            reserved = self._sequence + _RESERVED
             connection.execute(QUERIES["save_sequence"], (reserved,))
-        return partial(setattr, self, "_reserved", reserved)
+        return partial(self._committed, reserved, written.names)
+
+    def _committed(self, reserved: int, names: Mapping[Name, str | None]) -> None:
+        """Take note of what is in the file now."""
+        self._reserved = reserved
+        for name, holder in names.items():
+            if holder is None:
+                self._names.pop(name, None)
+            else:
+                self._names[name] = holder
 
     # Reads.
 
@@ -224,10 +237,9 @@ class SqliteStore:
 
     async def runs(self, *, namespace: str = "", name: str = "", unfinished: bool = False) -> Sequence[RunRow]:
         """Return rows, newest first."""
-        query = QUERIES["select_runs_by_name" if namespace and name else "select_runs"]
 
         def work(connection: sqlite3.Connection) -> list[RunRow]:
-            return [_row(values) for values in connection.execute(query, (namespace, name, unfinished))]
+            return [_row(values) for values in connection.execute(QUERIES["select_runs"], (namespace, name, unfinished))]
 
         return await self._read(work)
 

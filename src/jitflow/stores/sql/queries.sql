@@ -10,13 +10,13 @@ SET phase = ?, created_at = ?, started_at = ?, finished_at = ?, labels = ?, mess
 WHERE id = ?
 
 -- name: select_position
-SELECT uid, id, version, events FROM runs WHERE uid = ?
+SELECT uid, id, version, events, namespace, name FROM runs WHERE uid = ?
 
 -- name: select_positions
-SELECT uid, id, version, events FROM runs WHERE uid IN (SELECT value FROM json_each(?))
+SELECT uid, id, version, events, namespace, name FROM runs WHERE uid IN (SELECT value FROM json_each(?))
 
--- name: select_live
-SELECT uid FROM runs WHERE namespace = ? AND name = ? AND finished_at IS NULL
+-- name: select_names
+SELECT namespace, name, uid FROM runs WHERE finished_at IS NULL
 
 -- name: put_header
 INSERT INTO headers (run, body) VALUES (?, ?) ON CONFLICT (run) DO UPDATE SET body = excluded.body
@@ -76,13 +76,6 @@ SELECT uid, namespace, name, phase, created_at, started_at, finished_at, labels,
        sequence
 FROM runs
 WHERE (?1 = '' OR namespace = ?1) AND (?2 = '' OR name = ?2) AND (NOT ?3 OR finished_at IS NULL)
-ORDER BY created_at DESC, id DESC
-
--- name: select_runs_by_name
-SELECT uid, namespace, name, phase, created_at, started_at, finished_at, labels, message, progress, live, archived, version,
-       sequence
-FROM runs
-WHERE namespace = ?1 AND name = ?2 AND (NOT ?3 OR finished_at IS NULL)
 ORDER BY created_at DESC, id DESC
 
 -- name: select_header
