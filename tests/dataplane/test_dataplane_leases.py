@@ -4,9 +4,13 @@ import asyncio
 import time
 from pathlib import Path
 
+import pytest
 from far_store import Kit, a_step, ref
 
-from jitflow.ports.dataplane import Lease
+from jitflow.dataplane import lookups
+from jitflow.model.data import ObjectInfo, ObjectRef
+from jitflow.planner import Command
+from jitflow.ports.dataplane import DataEvent, Lease
 
 
 def test_a_step_finds_its_inputs(tmp_path: Path) -> None:
@@ -44,6 +48,59 @@ def test_twenty_waiters_share_one_transfer(tmp_path: Path) -> None:
         await kit.until(lambda: all(kit.lease(f"s{n}") for n in range(20)))
         assert kit.far.count("fetch", a) == 1
         assert plane.fill().fetched_twice_bytes == 0
+        await plane.close()
+
+    asyncio.run(run())
+
+
+def test_a_lease_that_cannot_be_given_keeps_no_other_waiting(tmp_path: Path) -> None:
+    async def run() -> None:
+        kit = Kit(tmp_path, 1000)
+
+        def hear(event: DataEvent) -> None:
+            if isinstance(event, Lease) and event.step == "w/s0":
+                raise ValueError("who hears of it fails")
+            kit.events.append(event)
+
+        plane = kit.plane
+        await plane.open(hear)
+        a = kit.far.put("a", 900)
+        steps = [a_step(f"s{n}", a) for n in range(4)]
+        plane.announce("w", steps)
+        for step in steps:
+            plane.acquire("w", step)
+        await kit.until(lambda: all(kit.lease(f"s{n}") for n in range(1, 4)))
+        assert kit.lease("s0") is None
+        await plane.close()
+
+    asyncio.run(run())
+
+
+def test_what_is_looked_up_begins_to_come_while_the_rest_is_gone_through(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lookups, "_PIECE", 2)
+
+    async def run() -> None:
+        kit = Kit(tmp_path, 1000)
+        plane = await kit.start()
+        core, seen = plane._core, list[str]()
+        know, perform = core.know, core.perform
+
+        def knows(of: ObjectRef, info: ObjectInfo) -> None:
+            seen.append("known")
+            know(of, info)
+
+        def performs(command: Command) -> None:
+            seen.append(type(command).__name__)
+            perform(command)
+
+        core.know, core.perform = knows, performs  # type: ignore[method-assign]
+        steps = [a_step(f"s{n}", kit.far.put(f"f{n}", 10)) for n in range(5)]
+        plane.announce("w", steps)
+        for step in steps:
+            plane.acquire("w", step)
+        await kit.until(lambda: all(kit.lease(f"s{n}") for n in range(5)))
+        moves = [word for word in seen if word in {"known", "Fetch"}]
+        assert moves == ["known", "known", "Fetch", "Fetch", "known", "known", "Fetch", "Fetch", "known", "Fetch"]
         await plane.close()
 
     asyncio.run(run())

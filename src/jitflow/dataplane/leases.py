@@ -40,6 +40,8 @@ class Leases:
         self._asked_at: dict[StepId, float] = {}
         self._told: dict[StepId, tuple[float, str]] = {}
         self._delivering: set[StepId] = set()
+        self._giving: list[LeaseDoc] = []
+        """Granted in this turn of the event loop, and to be written down."""
         self._held: dict[StepId, LeaseDoc] = {}
         self._restored: dict[StepId, int] = {}
         """Of which nobody has spoken since, by the number of the doubt (see `_expect`)."""
@@ -138,15 +140,25 @@ class Leases:
             )
             self._held[step] = doc
             core.journal.put(records.LEASE, step, records.encode(doc))
-            core.owner.start(self._give(doc), f"give {step} its lease")
+            self._giving.append(doc)
+            if len(self._giving) == 1:
+                core.owner.start(self._give(), "give leases")
         elif doc is not None:
             self._hand_over(doc)
 
-    async def _give(self, doc: LeaseDoc) -> None:
-        """Give a lease when it is known for ever: after a kill, nothing is evicted that its pod still reads."""
+    async def _give(self) -> None:
+        """Give leases when they are known for ever: after a kill, nothing is evicted that their pods still read.
+
+        Those that were granted together are given together.
+        """
+        docs, self._giving = self._giving, []
         await self._core.journal.durable()
-        if self._held.get(doc.step.id) is doc:
-            self._hand_over(doc)
+        for doc in docs:
+            if self._held.get(doc.step.id) is doc:
+                try:
+                    self._hand_over(doc)
+                except Exception:  # it is no reason to keep the others waiting
+                    log.exception("the lease of %s was not given", doc.step.id)
 
     def _hand_over(self, doc: LeaseDoc) -> None:
         """Tell where the inputs of a step lie, as soon as its pod can read them there."""

@@ -10,6 +10,8 @@ from jitflow.planner import Look
 from jitflow.ports.errors import ObjectMissing, Retryable, Unreachable
 
 _BATCH = 1000
+_PIECE = 128
+"""So many answers are told to the planner at once."""
 
 Answers = dict[ObjectRef, ObjectInfo | Exception]
 
@@ -103,9 +105,11 @@ class Lookups:
             urgent = {ref: queue.pop(ref) for ref in batch}
             answers: Answers = {}
             await _stat_remote(self._core, remote, batch, answers)
-            for ref in batch:
-                self._answered(ref, answers.get(ref) or ObjectMissing(f"{ref} does not exist"), urgent=urgent[ref])
-            self._core.pump()
+            for first in range(0, len(batch), _PIECE):
+                for ref in batch[first : first + _PIECE]:
+                    self._answered(ref, answers.get(ref) or ObjectMissing(f"{ref} does not exist"), urgent=urgent[ref])
+                self._core.pump()
+                await asyncio.sleep(0)  # what is known now begins to move while the rest is gone through
         del self._queues[remote]
 
     def _answered(self, ref: ObjectRef, answer: ObjectInfo | Exception, *, urgent: bool) -> None:

@@ -98,6 +98,7 @@ class Transfers:
         """Where something of objects lies that are not here: those under way, and those that the planner knows as begun."""
         self._held: set[ObjectRef] = set()
         """What gives way now."""
+        self._settling: set[str] = set()
         self._sizes: dict[ObjectRef, int] = {}
         self._attempts: dict[ObjectRef, int] = {}
         self._changes: dict[ObjectRef, int] = {}
@@ -272,8 +273,18 @@ class Transfers:
             core.planner.arrived(flight.ref)
             core.came(flight.ref)
         core.pump_soon()
-        asyncio.get_running_loop().call_soon(self._links.settled, flight.ref.remote)  # when others have begun in its place
+        self._settle_soon(flight.ref.remote)
         self._balance(flight.ref.remote)
+
+    def _settle_soon(self, remote: str) -> None:
+        """Look at a link when others have begun in the place of what has ended in this turn of the event loop."""
+        if remote not in self._settling:
+            self._settling.add(remote)
+            asyncio.get_running_loop().call_soon(self._settled, remote)
+
+    def _settled(self, remote: str) -> None:
+        self._settling.discard(remote)
+        self._links.settled(remote)
 
     async def _patiently(self, flight: Flight) -> ObjectInfo:
         """Fetch; if the source has changed since it was looked up, look again and fetch once more."""
