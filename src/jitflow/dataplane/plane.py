@@ -103,7 +103,7 @@ class LocalDataPlane:
         link_transfers: Mapping[str, int] | None = None,
         queued_ahead: int = 1,
         workers: int = 8,
-        window: int = 256,
+        window: int = 512,
         default_output_bytes: int = 1 << 20,
         free_floor_bytes: int = _FREE_FLOOR_BYTES,
         max_objects: int = 0,
