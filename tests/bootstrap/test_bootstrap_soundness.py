@@ -412,13 +412,14 @@ def test_what_a_control_side_elsewhere_holds_is_left_alone_by_its_data_side(
     assert asyncio.run(look()) == (records.encode(held), b"?")
 
 
-def test_a_damaged_file_is_told(tmp_path: Path) -> None:
+@pytest.mark.parametrize("index", ["spare", "sqlite_autoindex_runs_1"])
+def test_a_damaged_file_is_told(tmp_path: Path, index: str) -> None:
     url = url_of(tmp_path / "state.db")
     _run(url, *(lambda store, uid=f"u{number}": store.commit(first_commit(uid)) for number in range(30)))
     path = tmp_path / "state.db"
     with sqlite3.connect(path) as connection:
         connection.execute("CREATE INDEX spare ON runs (namespace, name)")
-        page = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = 'spare'").fetchone()[0]
+        page = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = ?", (index,)).fetchone()[0]
         size = connection.execute("PRAGMA page_size").fetchone()[0]
     connection.close()  # what is in the log is folded into the file
     with path.open("r+b") as file:

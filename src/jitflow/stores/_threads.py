@@ -183,8 +183,16 @@ def serve_reads(connection: sqlite3.Connection, jobs: list[Job[object]]) -> None
         except Exception as error:
             job.error = translate(error)
         finally:
-            if connection.in_transaction:
-                connection.execute("COMMIT")
+            _end(connection, job)
+
+
+def _end(connection: sqlite3.Connection, job: Job[object]) -> None:
+    """End a read's transaction; in a damaged file that may fail too."""
+    try:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+    except sqlite3.Error as error:
+        job.error = job.error or translate(error)
 
 
 class Write(Protocol):

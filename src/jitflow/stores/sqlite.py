@@ -339,11 +339,20 @@ def _are_little(jobs: Jobs) -> bool:
 
 
 def _flaws(connection: sqlite3.Connection, place: str) -> list[Flaw]:
-    damage = [text for (text,) in connection.execute("PRAGMA integrity_check(20)") if text != "ok"]
-    remedy = "stop the server, and restore a backup into an empty state"
-    found = [Flaw(where=place, what=f"the file is damaged: {text}", remedy=remedy, mendable=False) for text in damage]
-    tables = [connection.execute(QUERIES[query]).fetchall() for query in ("lost_parts", "without_header", "miscounted_events")]
-    return found + of_tables(tables[0], tables[1], connection.execute(QUERIES["sequences"]).fetchone(), tables[2])
+    def damaged(text: object) -> Flaw:
+        remedy = "stop the server, and restore a backup into an empty state"
+        return Flaw(where=place, what=f"the file is damaged: {text}", remedy=remedy, mendable=False)
+
+    found: list[Flaw] = []
+    try:
+        found += [damaged(text) for (text,) in connection.execute("PRAGMA integrity_check(20)") if text != "ok"]
+        tables = [
+            connection.execute(QUERIES[query]).fetchall() for query in ("lost_parts", "without_header", "miscounted_events")
+        ]
+        found += of_tables(tables[0], tables[1], connection.execute(QUERIES["sequences"]).fetchone(), tables[2])
+    except sqlite3.DatabaseError as error:  # so damaged that not even that can be read to its end
+        found.append(damaged(error))
+    return found
 
 
 def _row(values: Sequence[Any]) -> RunRow:
