@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from msgspec.structs import replace
 
@@ -111,11 +111,11 @@ class LedStore(PatientStore):
         self._state = state
         self._lease = lease
 
-    async def _call(self, operation: str, work: Callable[[], Awaitable[T]]) -> T:
+    async def _call(self, operation: str, work: Callable[..., Awaitable[T]], *asked: Any, **more: Any) -> T:
         del operation
         asked_at = self._lease.now()
         self._state.hear(self._lease)
-        found = await work()
+        found = await work(*asked, **more)
         self._lease.renewed(asked_at)
         return found
 
