@@ -1,13 +1,13 @@
 """Run the benchmarks one after the other and write build/bench/report.md with the tables and pictures of all.
 
-python -m benchmark [--full] [--only overhead,api] [--add]
+python -m benchmark [--full] [--only overhead,api] [--add | --resume docs/reference/measured]
 python -m benchmark --publish docs/reference/measured
 
 Each part is a program of its own (`python -m benchmark.PART`); what it prints goes to build/bench/PART.log. Without `--full` the
 parts run in a short form, which shows that they run and in which order of size the figures are. A part that fails, misses a goal
 or cannot run here is told in the report, and the others go on; the exit code is 1 then. With `--add` what other calls have run
 stays in the report, which tells of each part when it ran, on which commit, and how busy the machine was. `--publish` runs
-nothing, but copies the report with its pictures and the rows as JSON to a folder.
+nothing, but copies the report with its pictures and the rows as JSON to a folder, from which `--resume` goes on elsewhere.
 """
 
 import argparse
@@ -78,6 +78,8 @@ PARTS = (
     ),
 )
 
+REPORT = "report.json"
+
 _PLACES = {part.name: place for place, part in enumerate(PARTS)}
 
 
@@ -86,14 +88,13 @@ def main(given: Sequence[str] | None = None, parts: Sequence[Part] = PARTS) -> i
     arguments = _arguments(given, [part.name for part in parts])
     output: Path = arguments.output
     output.mkdir(parents=True, exist_ok=True)
-    kept = output / "report.json"
+    kept = output / REPORT
     if arguments.publish:
         return _publish(kept, arguments.publish)
-    done = (
-        {ran.name: ran for ran in msgspec.json.decode(kept.read_bytes(), type=list[Ran])}
-        if arguments.add and kept.exists()
-        else {}
-    )
+    if arguments.resume:
+        shutil.copytree(arguments.resume, output, dirs_exist_ok=True)
+    goes_on = (arguments.add or arguments.resume) and kept.exists()
+    done = {ran.name: ran for ran in msgspec.json.decode(kept.read_bytes(), type=list[Ran])} if goes_on else {}
     ok = True
     for part in parts:
         if not arguments.only or part.name in arguments.only:
@@ -112,10 +113,13 @@ def _arguments(given: Sequence[str] | None, names: Sequence[str]) -> argparse.Na
     parser.add_argument("--only", type=_words, default=(), help="these parts: " + ", ".join(names))
     parser.add_argument("--full", action="store_true", help="as much of each as figures are taken from: hours")
     parser.add_argument("--add", action="store_true", help="keep what the report tells of other parts")
+    parser.add_argument("--resume", type=Path, help="go on with what was published to this folder")
     parser.add_argument("--traces", default="", help="folder of recorded workflows")
     parser.add_argument("--publish", type=Path, help="copy what is there to this folder")
     parser.add_argument("--output", type=Path, default=Path("build/bench"))
     arguments = parser.parse_args(given)
+    if arguments.resume and not (arguments.resume / REPORT).is_file():
+        parser.error(f"there is no {arguments.resume / REPORT}: `--publish` writes one")
     if unknown := set(arguments.only) - set(names):
         parser.error(f"there is no part {', '.join(sorted(unknown))}; there are {', '.join(names)}")
     return arguments
@@ -172,7 +176,7 @@ def _publish(kept: Path, folder: Path) -> int:
     done = msgspec.json.decode(kept.read_bytes(), type=list[Ran])
     (folder / "index.md").write_text(report(done))
     stems = {part.name: part.stem or part.name for part in PARTS}
-    names = [ran.picture for ran in done] + [f"{stems.get(ran.name, ran.name)}.json" for ran in done]
+    names = [REPORT, *(ran.picture for ran in done), *(f"{stems.get(ran.name, ran.name)}.json" for ran in done)]
     for name in names:
         if name and (kept.parent / name).is_file():
             shutil.copyfile(kept.parent / name, folder / name)

@@ -50,8 +50,12 @@ def test_parts_are_chosen_and_run_in_full(parts: list[Part], tmp_path: Path, cap
     (tmp_path / "one.json").write_text("[]")
     published = tmp_path / "published"
     assert main(["--output", str(tmp_path), "--publish", str(published)], parts) == 0
-    assert sorted(path.name for path in published.iterdir()) == ["index.md", "one.json", "one.png"]
+    assert sorted(path.name for path in published.iterdir()) == ["index.md", "one.json", "one.png", "report.json"]
     assert (published / "index.md").read_text() == report
+    elsewhere = tmp_path / "elsewhere"
+    assert main(["--output", str(elsewhere), "--resume", str(published), "--only", "two"], parts) == 1
+    assert "## The first" in (elsewhere / "report.md").read_text()
+    assert (elsewhere / "one.json").is_file()
     assert main(["--output", str(tmp_path / "none"), "--publish", str(published)], parts) == 2
     with pytest.raises(SystemExit):
         main(["--only", "three"], parts)
