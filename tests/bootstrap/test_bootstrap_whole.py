@@ -12,7 +12,7 @@ from uvicorn.server import ServerState
 
 from jitflow.access import Gate, Limits
 from jitflow.bootstrap.connections import protocol
-from jitflow.bootstrap.whole import MOST_BYTES, in_one
+from jitflow.bootstrap.whole import MOST_BYTES, Served
 from jitflow.control_api.answers import Json
 from jitflow.control_api.requests import body_of
 from jitflow.control_api.shell import Shell
@@ -61,7 +61,7 @@ def test_what_leaves_as_one_is_what_uvicorn_sends(path: str, method: str) -> Non
     last = b"GET /short HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n"
 
     async def both() -> tuple[bytes, bytes]:
-        return await answered(application, kept + kept + last), await answered(in_one(application), kept + kept + last)
+        return await answered(application, kept + kept + last), await answered(Served(application), kept + kept + last)
 
     theirs, ours = asyncio.run(both())
     if path == "/injected":
@@ -76,7 +76,7 @@ def test_a_connection_is_closed_when_it_is_idle_and_not_before() -> None:
     one = b"GET /short HTTP/1.1\r\nhost: x\r\n\r\n"
 
     async def scenario() -> None:
-        config = uvicorn.Config(in_one(application), http=protocol(ServerSettings()), ws="none", lifespan="off", log_config=None)
+        config = uvicorn.Config(Served(application), http=protocol(ServerSettings()), ws="none", lifespan="off", log_config=None)
         config.access_log, config.timeout_keep_alive = False, 0.3  # type: ignore[assignment]
         config.load()
         kind: Any = config.http_protocol_class
@@ -117,7 +117,7 @@ def test_a_json_answer_that_is_written_directly_is_the_one_that_messages_make(he
     last = "GET / HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer secret\r\nx-request-id: last\r\nconnection: close\r\n\r\n"
 
     async def both() -> list[bytes]:
-        return [await answered(app, (one + one + last).encode()) for app in (in_one(seen), in_one(shell))]
+        return [await answered(app, (one + one + last).encode()) for app in (Served(seen), Served(shell))]
 
     by_messages, directly = (re.sub(rb"(?<=x-request-id: )[0-9a-f]+-[0-9a-f]+", b"N", found) for found in asyncio.run(both()))
     assert directly == by_messages
@@ -129,7 +129,7 @@ def test_a_body_that_is_all_there_may_be_too_long() -> None:
     async def echoed(scope: Scope, receive: Receive, send: Send) -> None:
         await Json(await body_of(Request(scope, receive, send)))(scope, receive, send)
 
-    app = in_one(Shell(echoed, Gate("secret"), limits=Limits(body_bytes=4)))
+    app = Served(Shell(echoed, Gate("secret"), limits=Limits(body_bytes=4)))
     head = "POST / HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer secret\r\nconnection: close\r\n"
     chunked = head + "transfer-encoding: chunked\r\n\r\n5\r\n12345\r\n0\r\n\r\n"
     assert asyncio.run(answered(app, chunked.encode())).startswith(b"HTTP/1.1 413")

@@ -4,6 +4,7 @@ import textwrap
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
+from unittest.mock import patch
 
 import msgspec
 
@@ -86,6 +87,7 @@ class Run:
 
     def _check(self, decision: machine.Decision) -> None:
         same_counts(decision.state)
+        same_status(decision.state, self.now)
         for node in decision.nodes:
             old = self.seen.get(node.id, phases.WAITING)
             assert old == node.phase or node.phase in _reachable(old), f"{node.name}: {old} -> {node.phase}"
@@ -198,6 +200,14 @@ def same_counts(state: machine.State) -> None:
         assert counted == live, f"counted anew and as kept: {difference(counted, live)}"
     assert {k: dict(v) for k, v in fresh.children.items() if v} == {k: dict(v) for k, v in state.children.items() if v}
     assert queue_order(fresh) == queue_order(state)
+
+
+def same_status(state: machine.State, now: float) -> None:
+    """Check that a status whose nodes need no look is the one that a look at them gives."""
+    if len(state.nodes) <= 1:
+        with patch("jitflow.machine.report._shows_nodes", return_value=True):
+            looked = machine.status(state, now, "here")
+        assert machine.status(state, now, "here") == looked
 
 
 def difference(first: Mapping[Any, Any], second: Mapping[Any, Any]) -> dict[Any, Any]:

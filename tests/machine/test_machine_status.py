@@ -57,6 +57,17 @@ def test_resources_are_whole_seconds_of_what_containers_ask_for_rounded_down() -
     assert {node.host_node_name for node in status.nodes.values() if node.type == "Pod"} == {"here"}
 
 
+@pytest.mark.parametrize("more", ["", "suspend: true", "synchronization: {mutexes: [{name: m}]}"])
+def test_a_node_that_does_not_show_is_left_out_at_once(more: str) -> None:
+    """The driver compares the status with the one that a look at all nodes gives."""
+    run = Run(workflow(f"entrypoint: main\n{more}\ntemplates: [{{name: main, container: {{image: i, command: [c]}}}}]"))
+    run.begin()
+    status = machine.status(run.state, run.now)
+    assert len(status.nodes) == (0 if more else 1)
+    assert (status.synchronization is not None) == ("mutexes" in more)
+    assert [condition.status for condition in status.conditions] == {"": ["True"], "suspend: true": ["False"]}.get(more, [])
+
+
 def nodes(run: Run) -> dict[str, argo.NodeStatus]:
     return {node.display_name or "": node for node in machine.status(run.state, run.now).nodes.values()}
 

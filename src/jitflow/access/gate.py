@@ -97,6 +97,10 @@ class Gate:
             return Denied(str(error))
         return found or Denied(_INVALID)
 
+    def is_owner(self, identity: Identity) -> bool:
+        """Return whether somebody has shown the server's own token, which is the same for as long as the gate is there."""
+        return identity is self._owner
+
     def left_s(self, identity: Identity) -> float | None:
         """Return how long somebody's token holds from now on, None for ever."""
         return None if identity.expires_at is None else max(identity.expires_at - self._now(), 0.0)

@@ -32,6 +32,10 @@ class Buckets:
             self._full.popitem(last=False)
         return 0.0 if enough else (1.0 - left) / rate
 
+    def limits(self, identity: Identity) -> bool:
+        """Return whether there is a limit to somebody's requests."""
+        return (identity.limits.requests_per_s or self._limits.requests_per_s) > 0
+
     def body_bytes(self, identity: Identity) -> int:
         """Return how long a body may be."""
         return identity.limits.body_bytes or self._limits.body_bytes

@@ -231,7 +231,8 @@ class Service:
         name = (workflow.metadata and workflow.metadata.name) or ""
         with self._names.held(namespace, name):
             row = await self._engine.create(workflow, invalid=invalid, after=after, like=self._like(workflow, namespace))
-        return await self.document(row) or document(workflow, row)
+        made = await self._engine.fetch(row.uid)
+        return document(workflow, row) if made is None else document(made, self._index.by_uid(row.uid) or row)
 
     def _like(self, workflow: argo.Workflow, namespace: str) -> str:
         """Return the uid of the newest run of the same template or schedule that succeeded, empty without one."""

@@ -171,7 +171,10 @@ def protocol(server: ServerSettings) -> type[Any]:
     if importlib.util.find_spec("httptools") is not None:
         from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol  # noqa: PLC0415 - only where it is installed
 
-        bases = (_Timely, _Lasting, HttpToolsProtocol)
+        from jitflow.bootstrap.heads import Heads, Recognising  # noqa: PLC0415
+
+        bases = (Recognising, _Timely, _Lasting, HttpToolsProtocol)
+        return type("TimelyProtocol", bases, {"head_timeout_s": server.head_timeout_s, "heads": Heads()})
     return type("TimelyProtocol", bases, {"head_timeout_s": server.head_timeout_s})
 
 
@@ -179,9 +182,9 @@ def application(app: ASGIApp) -> ASGIApp:
     """Return the application as it is served: by the fast protocol, short answers leave as one."""
     if importlib.util.find_spec("httptools") is None:
         return app
-    from jitflow.bootstrap.whole import in_one  # noqa: PLC0415 - only where it is installed
+    from jitflow.bootstrap.whole import Served  # noqa: PLC0415 - only where it is installed
 
-    return in_one(app)
+    return Served(app)
 
 
 def tls(server: ServerSettings) -> ssl.SSLContext | None:

@@ -18,19 +18,22 @@ _OF_CONNECTIONS = frozenset({b"connection", b"transfer-encoding"})
 _OF_EACH = frozenset({b"x-request-id", b"etag", b"last-modified", b"location", b"content-disposition", b"content-range"})
 
 
-def in_one(app: ASGIApp) -> ASGIApp:
-    """Return the application with answers sent as one where uvicorn's fast protocol serves it; elsewhere as it is."""
+class Served:
+    """An application whose answers are sent as one where uvicorn's fast protocol serves it; elsewhere it is as it was."""
 
-    async def answered_in_one(scope: Scope, receive: Receive, send: Send) -> None:
+    def __init__(self, app: ASGIApp) -> None:
+        """Serve an application."""
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
         cycle = getattr(send, "__self__", None)
         if isinstance(cycle, RequestResponseCycle) and not cycle.access_log and scope["method"] != "HEAD":
-            scope[DIRECT] = send = _InOne(cycle, send)
-        await app(scope, receive, send)
-
-    return answered_in_one
+            scope[DIRECT] = send = InOne(cycle, send)
+        await self.app(scope, receive, send)
 
 
-class _InOne:
+class InOne:
     """Holds the head of an answer back that tells its length, until its body comes; all else goes through.
 
     For who knows of it, it is the request's `Direct`: no messages then.
@@ -39,11 +42,13 @@ class _InOne:
     __slots__ = ("_cycle", "_head", "_send")
 
     def __init__(self, cycle: RequestResponseCycle, send: Send) -> None:
+        """Send an answer of a request by uvicorn's own `send`."""
         self._cycle = cycle
         self._send = send
         self._head: Message | None = None
 
     async def __call__(self, message: Message) -> None:
+        """Send a message."""
         head, self._head = self._head, None
         if head is None and _is_plain(message):
             self._head = message
@@ -55,7 +60,7 @@ class _InOne:
             await self._send(head)
             await self._send(message)
 
-    def body(self) -> bytes | None:
+    def take(self) -> bytes | None:
         """Do what uvicorn's own `receive` does, if the rest of the body is there (see `Direct`)."""
         cycle = self._cycle
         if cycle.more_body or cycle.waiting_for_100_continue or cycle.disconnected or cycle.response_complete:

@@ -7,11 +7,20 @@ DIRECT: Final = "jitflow.direct"
 WHOLE: Final = "jitflow.whole"
 """Where it holds what sends a whole JSON answer of status 200: called with the body, it returns whether it has sent it."""
 
+BODY: Final = "jitflow.body"
+"""Where it holds what takes the whole body: it returns None if that has not come yet, or is not to be had so."""
+SAME: Final = "jitflow.same"
+"""Where it holds a dict that it shares with all requests whose heads are the same, byte for byte, at one server.
+
+What follows from a head alone is kept there, under the names of those who keep it. It outlives the application: nothing in it may
+hold on to one.
+"""
+
 
 class Direct(Protocol):
     """One request as the server has it."""
 
-    def body(self) -> bytes | None:
+    def take(self) -> bytes | None:
         """Take what has come of the body and was not taken yet, if that is all that is left; None: it is to be received."""
         ...
 

@@ -1,10 +1,13 @@
 """Guards: what the table of permissions says is asked of every request before its handler runs."""
 
+from typing import Any
+
 from starlette.requests import Request
 from starlette.routing import Route
 from starlette.types import Scope
 
 from jitflow.access import IDENTITY, OPEN, Identity, Need, Permission, denied, need_of
+from jitflow.control_api.direct import SAME
 from jitflow.control_api.routing import Guard
 from jitflow.model import argo
 from jitflow.model.problems import Refused
@@ -13,6 +16,8 @@ NEED = "jitflow.need"
 """Where a request's scope holds what its route needs."""
 NOTED = "jitflow.noted"
 """Where it holds what the handler notes for the audit log."""
+_KEPT = "guard"
+"""The name under which it is kept who has passed with a head, and what was needed (see `SAME`)."""
 
 
 def guard_of(route: Route, *, open_paths: frozenset[str] = OPEN) -> Guard | None:
@@ -26,11 +31,20 @@ def guard_of(route: Route, *, open_paths: frozenset[str] = OPEN) -> Guard | None
     needs: dict[str, Need] = {method: need_of(method, route.path) for method in route.methods or ()}
 
     def guard(scope: Scope) -> None:
-        need, parameters = needs[scope["method"]], scope["path_params"]
-        scope[NEED] = need.of(parameters)
-        refusal = need.refusal(scope[IDENTITY], parameters)
+        identity: Identity = scope[IDENTITY]
+        same: dict[str, Any] | None = scope.get(SAME)
+        if same is not None:
+            passed, need = same.get(_KEPT, (None, None))
+            if passed is identity:  # it may what it may for as long as it is there
+                scope[NEED] = need
+                return
+        parameters = scope["path_params"]
+        scope[NEED] = need = needs[scope["method"]].of(parameters)
+        refusal = need.refusal(identity, parameters)
         if refusal:
             raise Refused(refusal, code="denied")
+        if same is not None:
+            same[_KEPT] = (identity, need)
 
     return guard
 

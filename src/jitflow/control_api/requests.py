@@ -1,5 +1,6 @@
 """Reading requests: bodies, query parameters, manifests."""
 
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, TypeVar
 
@@ -13,6 +14,7 @@ from jitflow.app.logs import LogQuery
 from jitflow.app.manifests import Manifest
 from jitflow.app.selectors import Selection
 from jitflow.app.submit import SubmitOptions
+from jitflow.control_api.direct import BODY
 from jitflow.control_api.guards import visible
 from jitflow.model.problems import Refused
 
@@ -120,6 +122,9 @@ async def body_of(request: Request) -> bytes:
     Raises:
         ClientDisconnect: the client has gone.
     """
+    take: Callable[[], bytes | None] | None = request.scope.get(BODY)
+    if take is not None and (body := take()) is not None:
+        return body
     message = await request.receive()
     if message["type"] == "http.disconnect":
         raise ClientDisconnect

@@ -14,6 +14,7 @@ from starlette.requests import Request
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from jitflow.control_api.direct import SAME
 from jitflow.model.problems import Refused
 
 Handler = Callable[[Request], Awaitable[ASGIApp]]
@@ -22,6 +23,8 @@ Guard = Callable[[Scope], None]
 
 ROUTE: Final = "jitflow.route"
 """Where a request's scope holds the pattern of its path."""
+_KEPT: Final = "route"
+"""The name under which the number of a route and its parameters are kept for a head (see `SAME`)."""
 _MOST_KNOWN: Final = 1024
 _LONGEST_KNOWN: Final = 256
 """So many paths of so many characters are known with their routes: programs ask for the same again and again."""
@@ -99,8 +102,11 @@ class Dispatcher:
         """Take the table; `guard_of` says who stands before a route."""
         self.routes: tuple[Route, ...] = tuple(cast("Route", route) for route in routes)
         self._root = _Branch()
-        for order, route in enumerate(self.routes):
-            self._root.plant(route.path.split("/")[1:], _Leaf(route, order, guard_of(route)))
+        self._leaves = [_Leaf(route, order, guard_of(route)) for order, route in enumerate(self.routes)]
+        for leaf in self._leaves:
+            self._root.plant(leaf.path.split("/")[1:], leaf)
+        self._stamp = object()
+        """What it keeps of heads is known by this, which holds on to nothing."""
         self._known: dict[str, tuple[list[str], list[_Leaf]]] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -117,19 +123,30 @@ class Dispatcher:
         await answer(scope, receive, send)
 
     def _leaf(self, scope: Scope) -> _Leaf:
-        path = scope["path"]
-        known = self._known.get(path)
-        if known is None:
-            known = self._look_up(path)
-        parts, found = known
-        for leaf in found:
-            if scope["method"] in leaf.methods:
+        """Return the route of a request, and put into its scope what that says of it."""
+        same: dict[str, Any] | None = scope.get(SAME)
+        if same is not None:
+            stamp, order, parameters = same.get(_KEPT, (None, 0, {}))
+            if stamp is self._stamp:
+                leaf = self._leaves[order]
                 scope[ROUTE] = leaf.path
-                scope["path_params"] = leaf.parameters(parts)
+                scope["path_params"] = parameters.copy()
                 return leaf
+        leaf, parameters = self._found(scope["path"], scope["method"])
+        scope[ROUTE] = leaf.path
+        scope["path_params"] = parameters
+        if same is not None:
+            same[_KEPT] = (self._stamp, leaf.order, parameters.copy())
+        return leaf
+
+    def _found(self, path: str, method: str) -> tuple[_Leaf, dict[str, str]]:
+        parts, found = self._known.get(path) or self._look_up(path)
+        for leaf in found:
+            if method in leaf.methods:
+                return leaf, leaf.parameters(parts)
         if found:
             allowed = ", ".join(sorted({method for leaf in found for method in leaf.methods}))
-            message = f"{scope['method'][:20]} is not served here, but {allowed}"
+            message = f"{method[:20]} is not served here, but {allowed}"
             raise HTTPException(405, message)
         raise Refused(f"there is nothing at {path[:200]}", code="not_found")
 

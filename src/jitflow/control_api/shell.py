@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Collection, Iterable
 from functools import lru_cache
 from itertools import count
+from typing import Any
 from urllib.parse import unquote
 
 from msgspec.structs import replace
@@ -17,7 +18,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from jitflow.access import IDENTITY, OLDER, OPEN, STREAMED, Buckets, Denied, Gate, Identity, Limits
-from jitflow.control_api.direct import DIRECT, WHOLE, Direct
+from jitflow.control_api.direct import BODY, DIRECT, SAME, WHOLE, Direct
 from jitflow.control_api.errors import INTERNAL_MESSAGE, Code, Failure, failure, failure_of
 from jitflow.ports.begun import Begun
 from jitflow.ports.datalink import BEHALF
@@ -56,6 +57,8 @@ _log = logging.getLogger("jitflow.control_api")
 BEGAN = "jitflow.began"
 """Where a request's scope holds when it came."""
 _REQUEST_ID = b"x-request-id"
+_KEPT = "shell"
+"""The name under which the shell keeps what it knows of a head (see `SAME`)."""
 _SENT_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 _started, _numbers = f"{secrets.token_hex(4)}-", count(1)
 
@@ -109,13 +112,14 @@ class Shell:
         self._body_timeout_s = body_timeout_s
         self._answered = answered
         self._hosts = None if "*" in hosts else frozenset(host.lower() for host in hosts) | LOOPBACK_HOSTS
+        self._stamp = object()
+        """What it keeps of heads is known by this, which holds on to nothing."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         scope[BEGAN] = time.perf_counter()
-        headers = Headers(scope["headers"])
-        request_id = _request_id(headers.request_id)
-        streamed = _is_streamed(scope)
+        head = self._head(scope)
+        request_id = _request_id(head.headers.request_id)
         direct: Direct | None = scope.get(DIRECT)
         if direct is not send:  # somebody between the server and here wants to see the answer
             direct = None
@@ -123,12 +127,15 @@ class Shell:
         scope[WHOLE] = answer.whole
         bind(request=request_id)
         try:
-            refusal = await self._refusal(scope, headers, streamed=streamed)
-            if refusal is not None:
-                await answer.fail(refusal)
-                return
-            limited = self._limited(receive, direct, scope.get(IDENTITY), streamed=streamed)
-            await self._app(scope, limited, answer.send)
+            if head.enters is not None:
+                scope[IDENTITY] = head.enters
+            else:
+                refusal = await self._refusal(scope, head)
+                if refusal is not None:
+                    await answer.fail(refusal)
+                    return
+            body = self._body(scope, receive, direct, streamed=head.streamed)
+            await self._app(scope, body.receive, answer.send)
         except ClientDisconnect:
             return
         except TooLarge as error:
@@ -142,9 +149,21 @@ class Shell:
                 _log.exception("request failed: %s %s", scope["method"], scope["path"])
             await answer.fail(known or failure(Code.INTERNAL, INTERNAL_MESSAGE))
 
-    async def _refusal(self, scope: Scope, headers: "Headers", *, streamed: bool) -> Failure | None:
+    def _head(self, scope: Scope) -> "_Head":
+        """Return what a request's head says; of one that came before what was found out then."""
+        same: dict[str, Any] | None = scope.get(SAME)
+        if same is None:
+            return _Head(scope)
+        owner, head = same.get(_KEPT, (None, None))
+        if owner is not self._stamp:
+            head = _Head(scope)
+            same[_KEPT] = (self._stamp, head)
+        return head
+
+    async def _refusal(self, scope: Scope, head: "_Head") -> Failure | None:
         if scope["path"] in self._open_paths:
             return None
+        headers = head.headers
         if self._hosts is not None and _host_name(headers.host) not in self._hosts and not self._is_peer(headers.peer):
             message = "this server does not go by the name in the Host header; add the name to its allowed hosts"
             return failure(Code.PERMISSION_DENIED, message)
@@ -156,68 +175,128 @@ class Shell:
         if isinstance(found, Denied):
             return failure(Code.UNAUTHENTICATED, found.message)
         scope[IDENTITY] = found
-        return self._over_limit(found, headers, streamed=streamed)
+        refusal = self._too_long(found, head) or self._over_limit(found)
+        if refusal is None and self._gate.is_owner(found) and not self._buckets.limits(found):
+            head.enters = found
+        return refusal
 
     def _is_peer(self, shown: bytes) -> bool:
         return bool(self._peer) and hmac.compare_digest(shown, self._peer)
 
-    def _over_limit(self, identity: Identity, headers: "Headers", *, streamed: bool) -> Failure | None:
+    def _too_long(self, identity: Identity, head: "_Head") -> Failure | None:
         longest = self._buckets.body_bytes(identity)
-        if streamed:
-            pass
-        elif headers.content_length.isdigit() and (len(headers.content_length) > 18 or int(headers.content_length) > longest):
+        length = head.headers.content_length
+        if not head.streamed and length.isdigit() and (len(length) > 18 or int(length) > longest):
             return failure(Code.INVALID_ARGUMENT, str(TooLarge(longest)), status=413)
+        return None
+
+    def _over_limit(self, identity: Identity) -> Failure | None:
         wait_s = self._buckets.take(identity, time.monotonic())
         if wait_s <= 0:
             return None
         message = f"too many requests with this token; the next one may come in {wait_s:.1f} s"
         return replace(failure(Code.RESOURCE_EXHAUSTED, message), retry_after_s=math.ceil(wait_s))
 
-    def _limited(self, receive: Receive, direct: Direct | None, identity: Identity | None, *, streamed: bool) -> Receive:
-        """Return a `receive` that stops at the limits, whatever Content-Length said.
+    def _body(self, scope: Scope, receive: Receive, direct: Direct | None, *, streamed: bool) -> "_Body":
+        """Return the body, within the limits of who sends it."""
+        identity: Identity | None = scope.get(IDENTITY)
+        longest = None
+        if not streamed:
+            longest = MAX_BODY_BYTES if identity is None else self._buckets.body_bytes(identity)
+        body = _Body(receive, direct, (self._gate, identity), longest_bytes=longest, timeout_s=self._body_timeout_s)
+        if direct is not None:
+            scope[BODY] = body.take
+        return body
 
-        `streamed`: the body may have any length, and take any time as long as it comes.
 
-        After the body it tells of a client that went away, or that may no longer be here: a stream ends with its token.
+class _Head:
+    """What the shell has to know of a head. `enters`: who sends it, if that alone lets him in as long as the shell is there."""
+
+    __slots__ = ("enters", "headers", "streamed")
+
+    def __init__(self, scope: Scope) -> None:
+        self.headers = Headers(scope["headers"])
+        self.streamed = _is_streamed(scope)
+        self.enters: Identity | None = None
+
+
+class _Body:
+    """A request's body that stops at the limits, whatever Content-Length said.
+
+    After it `receive` tells of a client that went away, or that may no longer be here: a stream ends with its token.
+    """
+
+    __slots__ = ("_began", "_complete", "_direct", "_longest", "_receive", "_sender", "_size", "_timeout_s")
+
+    def __init__(
+        self,
+        receive: Receive,
+        direct: Direct | None,
+        sender: tuple[Gate, Identity | None],
+        *,
+        longest_bytes: int | None,
+        timeout_s: float,
+    ) -> None:
+        """`longest_bytes` None: the body may have any length, and take any time as long as it comes."""
+        self._receive = receive
+        self._direct = direct
+        self._sender = sender
+        self._longest = longest_bytes
+        self._timeout_s = timeout_s
+        self._began = time.monotonic()
+        self._size = 0
+        self._complete = False
+
+    def take(self) -> bytes | None:
+        """Return the body, if it is all there, as of most requests, whose bodies are short; None: it is to be received.
+
+        Raises:
+            TooLarge: it is longer than it may be.
         """
-        longest = self._buckets.body_bytes(identity) if identity is not None else MAX_BODY_BYTES
-        loop = asyncio.get_running_loop()
-        latest = loop.time() + self._body_timeout_s
-        size = 0
-        complete = False
+        if self._complete or self._direct is None:
+            return None
+        body = self._direct.take()
+        if body is not None:
+            self._count(len(body), complete=True)
+        return body
 
-        async def counted() -> Message:
-            nonlocal size, complete, latest
-            if complete:
-                return await receive() if identity is None else await _while_valid(receive, self._gate, identity)
-            body = direct.body() if direct is not None else None
-            if body is not None:  # as of most requests, whose bodies are short
-                message: Message = {"type": "http.request", "body": body, "more_body": False}
-            else:
-                message = await _in_time(receive, latest)
-            if streamed:
-                latest = loop.time() + self._body_timeout_s
-            if message["type"] == "http.request":
-                size += len(message.get("body", b""))
-                complete = not message.get("more_body", False)
-                if size > longest and not streamed:
-                    raise TooLarge(longest)
-            return message
+    async def receive(self) -> Message:
+        """Return the next message.
 
-        return counted
+        Raises:
+            TooLarge, TooSlow: the body is longer than it may be, or has not come in time.
+        """
+        if self._complete:
+            gate, identity = self._sender
+            return await self._receive() if identity is None else await _while_valid(self._receive, gate, identity)
+        body = self.take()
+        if body is not None:
+            return {"type": "http.request", "body": body, "more_body": False}
+        message = await _in_time(self._receive, self._timeout_s - (time.monotonic() - self._began))
+        if self._longest is None:
+            self._began = time.monotonic()
+        if message["type"] == "http.request":
+            self._count(len(message.get("body", b"")), complete=not message.get("more_body", False))
+        return message
+
+    def _count(self, size_bytes: int, *, complete: bool) -> None:
+        self._size += size_bytes
+        self._complete = complete
+        if self._longest is not None and self._size > self._longest:
+            raise TooLarge(self._longest)
 
 
-async def _in_time(receive: Receive, latest: float) -> Message:
+async def _in_time(receive: Receive, left_s: float) -> Message:
     """Return the next message.
 
     Raises:
-        TooSlow: it has not come at `latest`, on the loop's clock.
+        TooSlow: it has not come within `left_s` seconds.
     """
     begun = Begun(receive())
     if begun.is_done:  # a timer would cost more than the rest
         return begun.result
     try:
-        async with asyncio.timeout_at(latest):
+        async with asyncio.timeout(left_s):
             return await begun
     except TimeoutError:
         raise TooSlow from None

@@ -189,5 +189,5 @@ def conditions(run: Run) -> tuple[argo.Condition, ...]:
 
 def finalizers(state: State, own: tuple[str, ...]) -> tuple[str, ...]:
     """Return the workflow's finalizers."""
-    others = tuple(name for name in own if name != FINALIZER)
+    others = tuple(name for name in own if name != FINALIZER) if own else own
     return (*others, FINALIZER) if state.run.phase and holds_back(state) else others

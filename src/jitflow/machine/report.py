@@ -95,6 +95,18 @@ class _Facts(Struct, frozen=True, kw_only=True):
     host: str
 
 
+class _Nodes(Struct, frozen=True, kw_only=True):
+    """What the workflow's status tells of nodes: each one's status, what all have taken, templates of others, locks."""
+
+    statuses: dict[str, argo.NodeStatus] = {}
+    resources: dict[str, int] = {}
+    stored: dict[str, argo.Template] = {}
+    holders: list[tuple[str, str, tuple[str, ...]]] = []
+
+
+_NO_NODES = _Nodes()
+
+
 def status(state: State, now: float, host: str = "") -> argo.WorkflowStatus:
     """Return the workflow's status as Argo writes it. Costs as much as there are nodes and edges.
 
@@ -103,26 +115,47 @@ def status(state: State, now: float, host: str = "") -> argo.WorkflowStatus:
         now: seconds since the epoch.
         host: the name of the machine on which pods run.
     """
-    run = state.run
-    edges = Edges(state)
-    facts = _Facts(progress=_progress(state.nodes), resources=resources.by_node(state, now), host=host)
+    run, program = state.run, state.program
+    found = _nodes(state, now, host) if run.stored or run.locking or _shows_nodes(state) else _NO_NODES
     return argo.WorkflowStatus(
         phase=run.phase or phases.PENDING,
         started_at=times.rfc3339(run.started_at) or None,
         finished_at=times.rfc3339(run.finished_at) or None,
         progress=state.progress,
-        estimated_duration=estimates.of(state, state.program.name),
+        estimated_duration=estimates.of(state, program.name) if run.estimates else None,
         message=run.message or None,
         conditions=_conditions(state),
         outputs=run.outputs,
-        persistent_volume_claims=state.program.claimed if has_claims(state.program, run) else (),
+        persistent_volume_claims=program.claimed if program.spec.volume_claim_templates and has_claims(program, run) else (),
         artifact_gc_status=garbage.status(state),
         artifact_repository_ref=run.repository,
-        synchronization=locks.status(_holders(state)),
-        stored_templates=called.stored(state, edges.nodes),
-        stored_workflow_template_spec=state.program.own_spec if state.workflow.spec.workflow_template_ref else None,
-        resources_duration=facts.resources.get("", {}),
-        nodes={one.id: one for node in edges.nodes for one in _statuses(state, node, edges, facts)},
+        synchronization=locks.status(found.holders),
+        stored_templates=found.stored,
+        stored_workflow_template_spec=program.own_spec if program.workflow.spec.workflow_template_ref else None,
+        resources_duration=found.resources,
+        nodes=found.statuses,
+    )
+
+
+def _shows_nodes(state: State) -> bool:
+    """Return whether the status has nodes, as far as that is known at once: a new workflow may have one that waits."""
+    nodes = state.nodes
+    if len(nodes) > 1:
+        return True
+    for node in nodes.values():  # noqa: SIM110 - a generator takes longer than what it would go through
+        if node.is_shown:
+            return True
+    return False
+
+
+def _nodes(state: State, now: float, host: str) -> _Nodes:
+    edges = Edges(state)
+    facts = _Facts(progress=_progress(state.nodes), resources=resources.by_node(state, now), host=host)
+    return _Nodes(
+        statuses={one.id: one for node in edges.nodes for one in _statuses(state, node, edges, facts)},
+        resources=facts.resources.get("", {}),
+        stored=called.stored(state, edges.nodes),
+        holders=_holders(state),
     )
 
 
@@ -191,16 +224,22 @@ def _patched(own: Mapping[str, str], patch: Mapping[str, str | None]) -> dict[st
     return {key: value for key, value in {**own, **patch}.items() if value is not None} if patch else dict(own)
 
 
+_IDLE = (argo.Condition(type="PodRunning", status="False"),)
+_BUSY = (argo.Condition(type="PodRunning", status="True"),)
+_COMPLETED = (*_IDLE, argo.Condition(type="Completed", status="True"))
+
+
 def _conditions(state: State) -> tuple[argo.Condition, ...]:
-    if not state.run.phase:
+    run = state.run
+    if not run.phase:
         return ()
-    error = state.run.metrics_error
+    going_on = _BUSY if state.counts.active_pods > 0 else _IDLE
+    own = going_on if run.finished_at is None else _COMPLETED
+    if not (run.metrics_error or run.gc_error):
+        return own
+    error = run.metrics_error
     more = (argo.Condition(type="MetricsError", status="True", message=error),) if error else ()
-    more = (*more, *garbage.conditions(state.run))
-    if state.run.finished_at is not None:
-        return (argo.Condition(type="PodRunning", status="False"), argo.Condition(type="Completed", status="True"), *more)
-    running = state.counts.active_pods > 0
-    return (argo.Condition(type="PodRunning", status="True" if running else "False"), *more)
+    return (*own, *more, *garbage.conditions(run))
 
 
 def _progress(nodes: Mapping[str, Node]) -> dict[str, str]:
