@@ -104,6 +104,25 @@ def test_only_arguments_are_read_anew_and_what_comes_of_it_is_the_same(change: d
         assert remembered == anew
 
 
+def test_arguments_that_stand_elsewhere_too_are_not_mistaken_for_the_workflow_s_own():
+    """Where a step's arguments have the very same text it is not known which of them are new."""
+    leaf = {"name": "leaf", "inputs": {"parameters": [{"name": "run"}]}, "container": {"image": "busybox"}}
+
+    def text(step: str, own: str) -> bytes:
+        step_of = {"name": "a", "template": "leaf", "arguments": {"parameters": [{"name": "run", "value": step}]}}
+        templates = [{"name": "main", "steps": [[step_of]]}, leaf]
+        body = {"templates": templates, "entrypoint": "main", "arguments": {"parameters": [{"name": "run", "value": own}]}}
+        return msgspec.json.encode({"metadata": {"name": "one"}, "spec": body})
+
+    async def scenario() -> None:
+        known = KnownManifests(World().objects)
+        for step, own in (("1", "1"), ("1", "2"), ("2", "1"), ("2", "2"), ("2", "3"), ("3", "2"), ("3", "3"), ("1", "1")):
+            read = await known.read(text(step, own), namespace="a")
+            assert read == read_workflow(msgspec.json.decode(text(step, own)), namespace="a")
+
+    asyncio.run(scenario())
+
+
 def _main(**more: Any) -> dict[str, Any]:
     return {"entrypoint": "main", "templates": [{"name": "main", "container": {"image": "busybox", "command": ["true"]}, **more}]}
 

@@ -116,6 +116,11 @@ class RunIndex:
         """Return the newest live run of that name."""
         return self._newest_of(self._live, namespace, name)
 
+    def has_live(self, namespace: str, name: str) -> bool:
+        """Return whether there is a live run of that name."""
+        uids = self._by_name.get((namespace, name))
+        return uids is not None and any(uid in self._live for uid in uids)
+
     def past_by_name(self, namespace: str, name: str) -> RunRow | None:
         """Return the newest past run of that name."""
         return self._newest_of(self._past, namespace, name)

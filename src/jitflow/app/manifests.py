@@ -103,7 +103,15 @@ class _Arguments(Struct, frozen=True, forbid_unknown_fields=True):
     parameters: tuple[_Parameter, ...]
 
 
-_of_text = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+class _Spec(Struct, frozen=True):
+    arguments: msgspec.Raw
+
+
+class _Manifest(Struct, frozen=True):
+    spec: _Spec
+
+
+_of_text = msgspec.json.Decoder(_Manifest).decode
 _arguments_of_text = msgspec.json.Decoder(_Arguments).decode
 
 
@@ -117,18 +125,20 @@ class _Parts(Struct, frozen=True, kw_only=True):
     def of(cls, manifest: bytes, namespace: str, *, lint: bool) -> "_Parts | None":
         """Take a manifest apart; None: it has no arguments, others than plain ones, or cannot be read at all."""
         try:
-            outer = _of_text(manifest)
-            inner = _of_text(outer.pop("spec"))
-            parameters = _arguments_of_text(inner.pop("arguments")).parameters
-        except (KeyError, msgspec.MsgspecError, UnicodeDecodeError):
+            text = bytes(_of_text(manifest).spec.arguments)
+            parameters = _arguments_of_text(text).parameters
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             return None
         names: list[str] = []
         for it in parameters:
             if "{" in it.value or "}" in it.value:
                 return None
             names.append(it.name)
-        rest = [*outer, *map(bytes, outer.values()), *inner, *map(bytes, inner.values())]
-        return cls(key=(namespace, lint, len(outer), len(inner), *names, *rest), parameters=parameters)
+        begin = manifest.find(text)
+        if manifest.find(text, begin + 1) >= 0:
+            return None  # where the arguments stand is not known then
+        rest = manifest[:begin] + manifest[begin + len(text) :]
+        return cls(key=(namespace, lint, begin, rest, *names), parameters=parameters)
 
 
 class _Shape(Struct, frozen=True, kw_only=True):

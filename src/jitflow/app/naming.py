@@ -13,7 +13,7 @@ class TakenNames:
 
     def has(self, namespace: str, name: str) -> bool:
         """Return whether a name is taken."""
-        return (namespace, name) in self._held or self._index.by_name(namespace, name) is not None
+        return (namespace, name) in self._held or self._index.has_live(namespace, name)
 
     def held(self, namespace: str, name: str) -> "HeldName":
         """Return a context in which nobody else takes a name: its run is made."""

@@ -31,7 +31,8 @@ def is_finished(row: RunRow) -> bool:
 def labels_of(row: RunRow) -> dict[str, str]:
     """Return the row's labels with those that Argo's controller keeps up to date."""
     labels = dict(row.labels)
-    labels.setdefault(COMPLETED_LABEL, "true" if is_finished(row) else "false")
+    if COMPLETED_LABEL not in labels:
+        labels[COMPLETED_LABEL] = "true" if is_finished(row) else "false"
     if row.phase:
         labels.setdefault(PHASE_LABEL, row.phase)
     if row.archived:

@@ -234,7 +234,7 @@ class Recognising:
 
     def _recognised(self: Any, head: Head, body: bytes) -> None:
         """Do what uvicorn does for a request when its head has been parsed and its body has come."""
-        self._unset_keepalive_if_required()
+        self._idle_since = None  # see `_Lasting`
         if self._head_timer is not None or self._head_bytes:
             self._stop_waiting()
         scope = {
@@ -248,7 +248,7 @@ class Recognising:
         }
         cycle = self.cycle = _Cycle(self, scope, body)
         scope[DIRECT] = cycle
-        cycle.task = task = self.loop.create_task(cycle.run(self._inner))
+        cycle.task = task = asyncio.Task(cycle.run(self._inner), loop=self.loop)
         self.tasks.add(task)
 
 

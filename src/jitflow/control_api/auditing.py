@@ -33,17 +33,23 @@ def recorder(log: AuditLog, now: Callable[[], float]) -> Callable[[Scope, int], 
         path: dict[str, str] = scope.get("path_params") or {}
         client = scope.get("client")
         noted: dict[str, str] = scope.get(NOTED) or {}
+        subject, where = identity.subject if identity is not None else "", scope["path"]
+        namespace = path.get("namespace", "") or noted.get("namespace", "")
+        name = noted.get("name") or path.get("name") or path.get("id", "")
+        all_of_it = f"{subject}{where}{namespace}{name}"
+        if not all_of_it.isascii() or len(all_of_it) > _MAX_CHARS:
+            subject, where, namespace, name = _text(subject), _text(where), _text(namespace), _text(name)
         log.write(
             AuditEntry(
                 at=now(),
-                subject=_text(identity.subject if identity is not None else ""),
+                subject=subject,
                 issuer=identity.issuer if identity is not None else "",
                 token=identity.token if identity is not None else "",
                 action=need.permission if need is not None else "",
                 method=scope["method"],
-                path=_text(scope["path"]),
-                namespace=_text(path.get("namespace", "") or noted.get("namespace", "")),
-                name=_text(noted.get("name") or path.get("name") or path.get("id", "")),
+                path=where,
+                namespace=namespace,
+                name=name,
                 status=status,
                 client=client[0] if client else "",
             )

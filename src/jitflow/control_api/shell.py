@@ -64,8 +64,8 @@ _started, _numbers = f"{secrets.token_hex(4)}-", count(1)
 
 
 def _request_id(sent: bytes) -> str:
-    """Return the id that the sender or a proxy has given a request, else a new one."""
-    return sent.decode() if sent and _SENT_ID.fullmatch(sent) else f"{_started}{next(_numbers):x}"
+    """Return the id that the sender or a proxy has given a request; empty: none that can be used."""
+    return sent.decode() if sent and _SENT_ID.fullmatch(sent) else ""
 
 
 class TooLarge(Exception):
@@ -119,7 +119,7 @@ class Shell:
         """Answer one request."""
         scope[BEGAN] = time.perf_counter()
         head = self._head(scope)
-        request_id = _request_id(head.headers.request_id)
+        request_id = head.request_id or f"{_started}{next(_numbers):x}"
         direct: Direct | None = scope.get(DIRECT)
         if direct is not send:  # somebody between the server and here wants to see the answer
             direct = None
@@ -212,10 +212,11 @@ class Shell:
 class _Head:
     """What the shell has to know of a head. `enters`: who sends it, if that alone lets him in as long as the shell is there."""
 
-    __slots__ = ("enters", "headers", "streamed")
+    __slots__ = ("enters", "headers", "request_id", "streamed")
 
     def __init__(self, scope: Scope) -> None:
         self.headers = Headers(scope["headers"])
+        self.request_id = _request_id(self.headers.request_id)
         self.streamed = _is_streamed(scope)
         self.enters: Identity | None = None
 

@@ -120,7 +120,7 @@ def status(state: State, now: float, host: str = "") -> argo.WorkflowStatus:
     return argo.WorkflowStatus(
         phase=run.phase or phases.PENDING,
         started_at=times.rfc3339(run.started_at) or None,
-        finished_at=times.rfc3339(run.finished_at) or None,
+        finished_at=None if run.finished_at is None else times.rfc3339(run.finished_at),
         progress=state.progress,
         estimated_duration=estimates.of(state, program.name) if run.estimates else None,
         message=run.message or None,
@@ -129,7 +129,7 @@ def status(state: State, now: float, host: str = "") -> argo.WorkflowStatus:
         persistent_volume_claims=program.claimed if program.spec.volume_claim_templates and has_claims(program, run) else (),
         artifact_gc_status=garbage.status(state),
         artifact_repository_ref=run.repository,
-        synchronization=locks.status(found.holders),
+        synchronization=locks.status(found.holders) if found.holders else None,
         stored_templates=found.stored,
         stored_workflow_template_spec=program.own_spec if program.workflow.spec.workflow_template_ref else None,
         resources_duration=found.resources,
@@ -184,7 +184,7 @@ def workflow_document(state: State, now: float, host: str = "") -> argo.Workflow
         labels=_labels(state),
         annotations=_patched(own.annotations, run.patched_annotations),
         finalizers=garbage.finalizers(state, own.finalizers),
-        deletion_timestamp=times.rfc3339(run.deleting) or None,
+        deletion_timestamp=None if run.deleting is None else times.rfc3339(run.deleting),
     )
     spec = workflow.spec
     if run.suspended != bool(spec.suspend):
@@ -214,7 +214,9 @@ def _holders(state: State) -> list[tuple[str, str, tuple[str, ...]]]:
 
 def _labels(state: State) -> dict[str, str]:
     run = state.run
-    labels = _patched({**state.program.metadata.labels, **run.labels}, run.patched_labels)
+    labels = {**state.program.metadata.labels, **run.labels}
+    if run.patched_labels:
+        labels = _patched(labels, run.patched_labels)
     labels[PHASE_LABEL] = run.phase or phases.PENDING
     labels[COMPLETED_LABEL] = "true" if run.finished_at is not None else "false"
     return labels
