@@ -159,16 +159,21 @@ class RunIndex:
         yield from (row for at, row in self._gone if at >= after >= row.sequence and namespace in {"", row.namespace})
 
     def _put(self, row: RunRow) -> None:
-        known = self.by_uid(row.uid)
+        uid, past = row.uid, len(self._past) > 0
+        known = self._live.get(uid) or (self._past.get(uid) if past else None)
         if known is not None and known.version > row.version:
             return
         if known is None:
             self._by_name.setdefault((row.namespace, row.name), []).append(row.uid)
         if known is not None and known.live and not row.live:  # with a deletion the sequence grows by one
             self._gone.append((row.sequence - 1, known))
-        here, there = (self._live, self._past) if row.live else (self._past, self._live)
-        there.pop(row.uid)
-        here.put(row)
+        if not row.live:
+            self._live.pop(uid)
+            self._past.put(row)
+        else:
+            if past:
+                self._past.pop(uid)
+            self._live.put(row)
         self.sequence = max(self.sequence, row.sequence)
 
     def _drop(self, row: RunRow) -> None:

@@ -70,7 +70,7 @@ class KnownManifests:
             return known
         parts = _Parts.of(manifest, namespace, lint=lint) if key is not None and isinstance(manifest, bytes) else None
         shape = self._shapes.get(parts.key) if parts is not None else None
-        if parts is not None and shape is not None and shape.allows(parts.parameters):
+        if parts is not None and shape is not None and (not shape.names or shape.allows(parts.parameters)):
             self._shapes.move_to_end(parts.key)
             return shape.with_parameters(parts.parameters)
         read = await read_aside(
@@ -150,7 +150,7 @@ class _Shape(Struct, frozen=True, kw_only=True):
 
     def allows(self, parameters: Sequence[_Parameter]) -> bool:
         """Return whether the workflow is valid with these values."""
-        return not self.names or _deciding(parameters, self.names) == self.deciding
+        return _deciding(parameters, self.names) == self.deciding
 
     def with_parameters(self, parameters: Sequence[_Parameter]) -> argo.Workflow:
         """Return the workflow with other values."""

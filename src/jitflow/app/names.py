@@ -1,6 +1,7 @@
 """Names that Kubernetes would accept, and the names of pods."""
 
 import re
+from functools import lru_cache
 
 from jitflow.machine import names
 from jitflow.model import argo
@@ -15,6 +16,7 @@ _NAME = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
 _NAMESPACE = re.compile(_LABEL)
 
 
+@lru_cache(maxsize=256)
 def check_namespace(namespace: str) -> str:
     """Return the namespace.
 

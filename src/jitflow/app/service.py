@@ -160,8 +160,8 @@ class Service:
         Raises:
             Refused: the manifest cannot be used (`invalid`), or the name exists (`conflict`).
         """
-        read = await self._read(manifest, namespace, source=source, size_bytes=size_bytes)
         namespace = namespace or self.namespace
+        read = await self._manifests.read(manifest, source=source, size_bytes=size_bytes, namespace=namespace)
         return await self.take(read, namespace, dry_run=dry_run)
 
     async def start(self, workflow: argo.Workflow, namespace: str, *, kept: bool = True) -> argo.Workflow:

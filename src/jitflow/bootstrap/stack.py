@@ -204,8 +204,8 @@ async def open_stack(settings: Settings, sharing: Sharing | None = None, *, only
         resources.open(service, engine)
         scheduler = _scheduled(stack, Scheduler(objects, service, clock, owner.spawn))
         retention = _keep_tidy(settings, service, owner)
-        stack.callback(engine.subscribe(lambda change: _deleted(change, resources, data.witness, owner)))
-        stack.callback(engine.subscribe(lambda change: _ended(change, scheduler, retention)))
+        stack.callback(engine.subscribe(partial(_deleted, resources, data.witness, owner)))
+        stack.callback(engine.subscribe(partial(_ended, scheduler, retention)))
         health = Health({"state": store.ready, **data.checks})
         behind = Behind(
             service=service,
@@ -361,14 +361,14 @@ def _object_changed(change: ObjectChange, engine: Engine) -> None:
         engine.owner_gone(change.value.metadata.uid or "-")
 
 
-def _deleted(change: RunChange, resources: ResourceAgent, witness: Witness, owner: Owner) -> None:
+def _deleted(resources: ResourceAgent, witness: Witness, owner: Owner, change: RunChange) -> None:
     if change.kind == "DELETED" and not change.row.archived:
         owner.spawn(witness.forget(change.row.uid), "forget what a workflow read and wrote")
     if change.kind == "DELETED":
         owner.spawn(resources.owner_changed(change), "delete what a workflow owned")
 
 
-def _ended(change: Change, scheduler: Scheduler, retention: Retention) -> None:
+def _ended(scheduler: Scheduler, retention: Retention, change: Change) -> None:
     if change.ends:
         scheduler.run_ended(change.row)
         retention.run_ended(change.row)

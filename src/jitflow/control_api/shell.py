@@ -258,7 +258,10 @@ class _Body:
             return None
         body = self._direct.take()
         if body is not None:
-            self._count(len(body), complete=True)
+            self._complete = True
+            self._size += len(body)
+            if self._longest is not None and self._size > self._longest:
+                raise TooLarge(self._longest)
         return body
 
     async def receive(self) -> Message:
@@ -277,14 +280,11 @@ class _Body:
         if self._longest is None:
             self._began = time.monotonic()
         if message["type"] == "http.request":
-            self._count(len(message.get("body", b"")), complete=not message.get("more_body", False))
+            self._size += len(message.get("body", b""))
+            self._complete = not message.get("more_body", False)
+            if self._longest is not None and self._size > self._longest:
+                raise TooLarge(self._longest)
         return message
-
-    def _count(self, size_bytes: int, *, complete: bool) -> None:
-        self._size += size_bytes
-        self._complete = complete
-        if self._longest is not None and self._size > self._longest:
-            raise TooLarge(self._longest)
 
 
 async def _in_time(receive: Receive, left_s: float) -> Message:
