@@ -126,7 +126,7 @@ def test_inputs_and_raw_artifacts_are_served_too(made: tuple[Server, str, dict[s
         ("/artifacts-by-uid/none/x/plain", 404),
         ("/artifacts/default/NAME/NAME/none", 500),
         ("/artifacts/default/NAME/none/plain", 500),
-        ("/artifact-files/default/other/NAME/NAME/outputs/plain", 500),
+        ("/artifact-files/default/other/NAME/NAME/outputs/plain", 400),
         ("/artifact-files/default/workflows/NAME/NAME/outputs/tree/none", 404),
         ("/artifact-files/default/workflows/NAME/NAME/outputs/tree/none/", 404),
         ("/artifact-files/default/workflows/NAME/NAME/outputs/packed/plain", 404),

@@ -62,8 +62,7 @@ class ArtifactRoutes:
         if kind not in _KINDS or side not in _SIDES:
             raise Refused(
                 f"request path is not valid, expected field at index 3 to be 'workflows' or 'archived-workflows' and at index 6 "
-                f"'inputs' or 'outputs', got {kind[:40]!r} and {side[:40]!r}",
-                code="no_artifact",
+                f"'inputs' or 'outputs', got {kind[:40]!r} and {side[:40]!r}"
             )
         uid = params["id"] if kind == "archived-workflows" else ""
         row = self._service.of_uid(uid, params["namespace"]) if uid else self._service.find(params["namespace"], params["id"])
