@@ -462,6 +462,8 @@ def test_a_program_with_other_parameters_is_another_program() -> None:
 
 # -- outputs that cannot be saved while others still are -----------------------------------------------------------------
 
+WRITE = "{name: write, outputs: {artifacts: [{name: o, path: /o, s3: {key: '{{pod.name}}'}}]}, container: {image: busybox}}"
+
 
 @pytest.mark.parametrize(
     ("main", "prefix"),
@@ -472,8 +474,7 @@ def test_a_program_with_other_parameters_is_another_program() -> None:
     ],
 )
 def test_a_root_that_waits_for_its_outputs_fails_with_one_of_them(main: str, prefix: str) -> None:
-    write = "{name: write, outputs: {artifacts: [{name: o, path: /o, s3: {key: '{{pod.name}}'}}]}, container: {image: busybox}}"
-    run = Run(workflow(f"entrypoint: main\ntemplates: [{{name: main, {main}}}, {write}]"))
+    run = Run(workflow(f"entrypoint: main\ntemplates: [{{name: main, {main}}}, {WRITE}]"))
     run.begin()
     pods = [name for name in run.names() if run.node(name).type == "Pod"]
     assert all(name.startswith(prefix) for name in pods)
@@ -486,19 +487,22 @@ def test_a_root_that_waits_for_its_outputs_fails_with_one_of_them(main: str, pre
     assert run.state.run.phase in {"Failed", "Error"}
 
 
-WRITE = "{name: write, outputs: {artifacts: [{name: o, path: /o, s3: {key: '{{pod.name}}'}}]}, container: {image: busybox}}"
-
-
-@pytest.mark.parametrize("is_over", [False, True])
-@pytest.mark.parametrize("after", ["dependencies: [a]", "depends: a", "depends: a.Succeeded", "depends: 'a && !a.Skipped'"])
-def test_a_dag_fails_with_a_task_whose_outputs_are_lost_when_others_have_followed_it(after: str, is_over: bool) -> None:
-    main = f"dag: {{tasks: [{{name: a, template: write}}, {{name: b, template: work, {after}}}]}}"
+def followed(a: str, after: str) -> Run:
+    """Return a run of a DAG in which `b` has started on the word of `a`, whose outputs are being saved."""
+    main = f"dag: {{tasks: [{{name: a, {a}template: write}}, {{name: b, template: work, {after}}}]}}"
     run = Run(
         workflow(f"entrypoint: main\ntemplates: [{{name: main, {main}}}, {WRITE}, {{name: work, container: {{image: x}}}}]")
     )
     run.begin()
     run.end("wf.a", **default_outputs(run.launch("wf.a")))
     run.launch("wf.b")
+    return run
+
+
+@pytest.mark.parametrize("is_over", [False, True])
+@pytest.mark.parametrize("after", ["dependencies: [a]", "depends: a", "depends: a.Succeeded", "depends: 'a && !a.Skipped'"])
+def test_a_dag_fails_with_a_task_whose_outputs_are_lost_when_others_have_followed_it(after: str, is_over: bool) -> None:
+    run = followed("", after)
     if is_over:
         run.end("wf.b")
     run.save("wf.a", "no room far away")
@@ -518,13 +522,7 @@ def test_a_dag_fails_with_a_task_whose_outputs_are_lost_when_others_have_followe
     ],
 )
 def test_a_dag_goes_on_without_outputs_that_nobody_insists_on(a: str, after: str) -> None:
-    main = f"dag: {{tasks: [{{name: a, {a}template: write}}, {{name: b, template: work, {after}}}]}}"
-    run = Run(
-        workflow(f"entrypoint: main\ntemplates: [{{name: main, {main}}}, {WRITE}, {{name: work, container: {{image: x}}}}]")
-    )
-    run.begin()
-    run.end("wf.a", **default_outputs(run.launch("wf.a")))
-    run.launch("wf.b")
+    run = followed(a, after)
     run.save("wf.a", "no room far away")
     run.end("wf.b")
     assert run.node("wf.a").phase == "Error"
