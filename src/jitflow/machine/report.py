@@ -104,9 +104,6 @@ class _Nodes(Struct, frozen=True, kw_only=True):
     holders: list[tuple[str, str, tuple[str, ...]]] = []
 
 
-_NO_NODES = _Nodes()
-
-
 def status(state: State, now: float, host: str = "") -> argo.WorkflowStatus:
     """Return the workflow's status as Argo writes it. Costs as much as there are nodes and edges.
 
@@ -116,7 +113,7 @@ def status(state: State, now: float, host: str = "") -> argo.WorkflowStatus:
         host: the name of the machine on which pods run.
     """
     run, program = state.run, state.program
-    found = _nodes(state, now, host) if run.stored or run.locking or _shows_nodes(state) else _NO_NODES
+    found = _nodes(state, now, host) if run.stored or run.locking or _shows_nodes(state) else _Nodes()
     return argo.WorkflowStatus(
         phase=run.phase or phases.PENDING,
         started_at=times.rfc3339(run.started_at) or None,
