@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from jitflow.executors._logs import CriParser
-from jitflow.executors._spawner import rootfs
+from jitflow.executors._spawner import last_words, rootfs
 from jitflow.executors._spawner.command import CannotStart, find
 from jitflow.executors._spawner.cri import PIECE_BYTES, TAIL_BYTES, LogWriter
 from jitflow.executors._spawner.record import PodError
@@ -65,6 +65,18 @@ def test_secrets_do_not_get_into_the_log(tmp_path: Path, step: int) -> None:
     assert "ok ab" in lines, "what is too short to be told from other text stays"
     assert lines[-1] == "last [hidden]"
     assert writer.result() == ""
+
+
+@pytest.mark.parametrize("padding", [0, 4090, 4096])
+def test_secrets_do_not_get_into_what_is_told_of_a_failure(tmp_path: Path, padding: int) -> None:
+    (tmp_path / "words").write_text("x" * padding + f"{SECRET} and\n{KEY}\n")
+    pod: Any = {"message_path": str(tmp_path / "words"), "message_from_log": False, "hidden": [SECRET, KEY]}
+    told = last_words.read(pod, -1, sandboxed=True)
+    assert told.startswith("x" * padding)
+    assert SECRET[:4] not in told
+    assert "first-line" not in told
+    _, writer = written(tmp_path, hidden=(SECRET,))
+    assert writer.shown(f"command '{SECRET}' not found") == "command '[hidden]' not found"
 
 
 def test_the_result_is_the_end_of_stdout(tmp_path: Path) -> None:

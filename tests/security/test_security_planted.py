@@ -26,7 +26,9 @@ spec:
   - name: read
     container:
       image: busybox
-      command: [sh, -c, "test ${#PASSWORD} -gt 10 && echo \\"it is $PASSWORD.\\" && env >&2 && sleep 1.5 && exit 3"]
+      command: [sh, -c]
+      args: ["test ${#PASSWORD} -gt 10 && echo \\"it is $PASSWORD.\\" && env >&2; echo $PASSWORD > WORDS; sleep 1.5 && exit 3"]
+      terminationMessagePath: WORDS
       env: [{name: PASSWORD, valueFrom: {secretKeyRef: {name: planted, key: password}}}]
   - name: ask
     http:
@@ -96,7 +98,8 @@ def test_a_planted_secret_is_found_nowhere(tmp_path: Path) -> None:
             told = [made.text, server.call("POST", "/data/v1/remotes", {"name": "far", "type": "s3", "options": options}).text]
             token = server.call("POST", "/api/jit/v1/tokens", {"name": "t", "grants": {"*": "viewer"}}).json()["token"]
             told.append(server.call("GET", "/data/v1/objects?ref=far:bucket/").text)  # the wrong key: an error that names no key
-            name = server.post_text("/api/v1/workflows/default", WORKFLOW).json()["metadata"]["name"]
+            manifest = WORKFLOW.replace("WORDS", str(tmp_path / "words"))
+            name = server.post_text("/api/v1/workflows/default", manifest).json()["metadata"]["name"]
             running: list[str] = []
             limit = time.monotonic() + 60
             while not ended(server, name) and time.monotonic() < limit:
@@ -105,6 +108,8 @@ def test_a_planted_secret_is_found_nowhere(tmp_path: Path) -> None:
             status = server.get(f"/api/v1/workflows/default/{name}")["status"]
             phases = {node["displayName"]: node["phase"] for node in status["nodes"].values()}
             assert (phases["read"], phases["ask"]) == ("Failed", "Error"), "the step had the secret, and the request was tried"
+            messages = [node.get("message", "") for node in status["nodes"].values()]
+            assert [text for text in messages if text.endswith(": [hidden]")], "its last words are told without it"
             receiver.wait(lambda: "node.failed" in receiver.types)
             log = server.call("GET", f"/api/v1/workflows/default/{name}/log", **{"logOptions.container": "main"}).text
             assert "it is [hidden]." in log

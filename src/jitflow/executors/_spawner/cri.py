@@ -54,10 +54,11 @@ class LogWriter:
         self._write(out)
 
     def _shown(self, line: bytes) -> bytes:
-        for secret in self._hidden:
-            if secret in line:
-                line = line.replace(secret, HIDDEN)
-        return line
+        return _without(line, self._hidden)
+
+    def shown(self, text: str) -> str:
+        """Return what people may see of a text: without the secrets."""
+        return _without(text.encode(errors="replace"), self._hidden).decode(errors="replace") if self._hidden else text
 
     def note(self, text: str) -> None:
         """Write a line of the parent's own to the pod's stderr."""
@@ -112,6 +113,23 @@ class LogWriter:
                 view = view[os.write(self._fd, view) :]
         except OSError:
             self._left = -1  # the disk is full: the pod goes on without a log
+
+
+def shown(text: bytes, hidden: Iterable[str]) -> bytes:
+    """Return what people may see of a text: without secrets, as in the log."""
+    return _without(text, _searched(hidden))
+
+
+def longest(hidden: Iterable[str]) -> int:
+    """Return how many bytes the longest of the secrets that are looked for has, 0 if there is none."""
+    return max(map(len, _searched(hidden)), default=0)
+
+
+def _without(text: bytes, secrets: Iterable[bytes]) -> bytes:
+    for secret in secrets:
+        if secret in text:
+            text = text.replace(secret, HIDDEN)
+    return text
 
 
 def _searched(hidden: Iterable[str]) -> list[bytes]:

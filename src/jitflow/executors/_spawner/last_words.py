@@ -1,8 +1,9 @@
-"""What a command that failed has left for people: its termination message, as Kubernetes calls it."""
+"""What a command that failed has left for people: its termination message, as Kubernetes calls it, without secrets."""
 
 import os
 import stat
 
+from .cri import longest, shown
 from .record import Pod
 
 _MAX_BYTES = 4096
@@ -15,10 +16,11 @@ def read(pod: Pod, pod_fd: int, *, sandboxed: bool) -> str:
 
     Without a sandbox files below `/dev` are everybody's, and none is read there.
     """
-    path = pod["message_path"]
+    path, hidden = pod["message_path"], pod.get("hidden", ())
     data = b""
     if sandboxed or not path.startswith("/dev/"):
-        data = _start_of(path, _MAX_BYTES)
+        # Half a secret would not be known for one: what is cut off is cut off after they are out.
+        data = shown(_start_of(path, _MAX_BYTES + longest(hidden)), hidden)[:_MAX_BYTES]
     if not data and pod["message_from_log"]:
         data = _end_of_log(pod_fd)
     return data.decode(errors="replace").strip("\n")

@@ -183,6 +183,7 @@ class _Parent:
         self._end.terminated = self._signals.terminated
         self._end.timed_out = self._signals.timed_out
         self._log.finish()
+        self._end.errors = [self._log.shown(text) for text in self._end.errors]
         self._end.result = self._log.result()
         self._keep_logs()
 
