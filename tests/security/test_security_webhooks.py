@@ -32,6 +32,9 @@ class Post:
         self.gate = asyncio.Event()
         self.gate.set()
 
+    def check(self, host: str) -> None:
+        assert host
+
     async def send(self, url: str, headers: Mapping[str, str], body: bytes) -> Sent:
         await self.gate.wait()
         assert is_signed(dict(headers), body, SECRET)
@@ -329,6 +332,11 @@ WISH = {"name": "hook", "url": "https://receiver.example/x", "namespace": HERE}
         ({"url": "https://host/\r\nx: y"}, "no URL"),
         ({"url": "https://host:99999/"}, "no URL"),
         ({"url": "https://user:password@host/"}, "user or password"),
+        ({"url": "http://127.0.0.1:8080/x"}, "private address"),
+        ({"url": "http://localhost/x"}, "private address"),
+        ({"url": "http://0x7f.1/x"}, "private address"),
+        ({"url": "http://[::ffff:10.0.0.1]/x"}, "private_hosts"),
+        ({"url": "http://169.254.169.254/x"}, "link-local"),
         ({"namespace": "A/B"}, "namespace"),
         ({"events": ["workflow.born"]}, "no events"),
         ({"source": "settings"}, "source"),

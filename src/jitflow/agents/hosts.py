@@ -4,7 +4,7 @@ import asyncio
 import ipaddress
 import socket
 import ssl
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from fnmatch import fnmatch
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -49,13 +49,29 @@ class HostRules:
         """
         parts = urlsplit(f"//{address}")
         host = parts.hostname or ""
+        self._check_name(host)
+        found = await _addresses(host, parts.port or 0)
+        self._check_addresses(host, found)
+        return found
+
+    def check_written(self, host: str) -> None:
+        """Refuse a host of which it can be told without asking anybody that it may not be asked: what is written is an address.
+
+        Raises:
+            Refused: this one may not.
+        """
+        self._check_name(host)
+        self._check_addresses(host, _written(host))
+
+    def _check_name(self, host: str) -> None:
         if self._allowed and not any(fnmatch(host, pattern) for pattern in self._allowed):
             raise Refused(
                 f"requests to {host!r} are not allowed; add it to `allowed_hosts` under [{self._settings}] in the settings file"
             )
-        found = await _addresses(host, parts.port or 0)
+
+    def _check_addresses(self, host: str, found: Iterable[Address]) -> None:
         if self._allowed:
-            return found
+            return
         private = any(fnmatch(host, pattern) for pattern in self._private)
         for ip in found:
             real = _meant(ip)
@@ -69,7 +85,6 @@ class HostRules:
                     f"{host!r} has a private address ({real}), which this server does not ask for others; "
                     f"name it in `private_hosts` under [{self._settings}] in the settings file if it may be asked"
                 )
-        return found
 
     def transport(self, verify: ssl.SSLContext) -> "CheckedTransport":
         """Return what connects to the very addresses that these rules allow."""
@@ -107,6 +122,17 @@ class CheckedTransport(httpx.AsyncHTTPTransport):
             except (httpx.ConnectError, httpx.ConnectTimeout) as failed:
                 error = failed
         raise error or httpx.ConnectError(f"the address of {url.host!r} cannot be found out")
+
+
+def _written(host: str) -> list[Address]:
+    """Return the addresses that a host is written as, in any of their forms; none for a name that must be looked up."""
+    if host == "localhost" or host.endswith(".localhost"):
+        return [ipaddress.IPv4Address("127.0.0.1")]
+    try:
+        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
+    except (OSError, UnicodeError):
+        return []
+    return [ipaddress.ip_address(str(address[0]).partition("%")[0]) for *_, address in found]
 
 
 async def _addresses(host: str, port: int) -> list[Address]:

@@ -21,6 +21,10 @@ class WebhookSender:
         self._timeout_s = timeout_s
         self._client: httpx.AsyncClient | None = None
 
+    def check(self, host: str) -> None:
+        """Refuse a host that can never be asked; see `Sender`."""
+        self._rules.check_written(host)
+
     async def send(self, url: str, headers: Mapping[str, str], body: bytes) -> Sent:
         """Send and return what was answered; see `Sender`."""
         if self._client is None:

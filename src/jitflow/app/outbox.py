@@ -327,7 +327,7 @@ class Outbox:
         """
         is_first = not self.webhooks.any
         rows = await self._store.runs() if is_first else ()
-        hook = await self.webhooks.add(wish)
+        hook = await self.webhooks.add(wish, self._sender.check)
         if is_first:
             self._start_here(list(rows))
         return hook

@@ -2,7 +2,7 @@
 
 import re
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final, Protocol
 from urllib.parse import urlsplit
 
@@ -49,6 +49,14 @@ class Sent(Struct, frozen=True, kw_only=True):
 
 class Sender(Protocol):
     """Sends one request. Redirects are not followed, and hosts that may not be asked are not."""
+
+    def check(self, host: str) -> None:
+        """Say, without asking anybody, whether a host may be asked; of a name that has to be looked up it is found out later.
+
+        Raises:
+            Refused: it may not.
+        """
+        ...
 
     async def send(self, url: str, headers: Mapping[str, str], body: bytes) -> Sent:
         """Send and return what was answered.
@@ -101,13 +109,14 @@ class Webhooks:
             raise Refused(f"there is no webhook {name[:80]!r}", code="not_found")
         return found
 
-    async def add(self, wish: WebhookWish) -> Webhook:
-        """Keep a new webhook.
+    async def add(self, wish: WebhookWish, check: Callable[[str], None]) -> Webhook:
+        """Keep a new webhook; `check` refuses hosts that may not be asked.
 
         Raises:
             Refused: it cannot be used, or there is one of that name (`conflict`).
         """
         hook = checked(Webhook(name=wish.name, url=wish.url, namespace=wish.namespace, events=wish.events, secret=wish.secret))
+        check(urlsplit(hook.url).hostname or "")
         if hook.name in self._hooks:
             raise Refused(f"there is a webhook {hook.name!r} already; remove it first, or choose another name", code="conflict")
         if len(self._hooks) >= _MAX_HOOKS:
