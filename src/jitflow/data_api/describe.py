@@ -1,7 +1,9 @@
 """What the Data API serves, as OpenAPI 3.1."""
 
+import json
 from collections.abc import Sequence
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 from msgspec import Struct
@@ -42,7 +44,10 @@ from jitflow.model.reports import (
     Upload,
 )
 from jitflow.model.spending import BudgetView, Spent
-from jitflow.openapi import Operation, Query, document
+from jitflow.openapi import Operation, Query, document, with_examples
+
+_EXAMPLES = Path(__file__).with_name("examples.json")
+"""By operation: an answer as a server gave it, and a body where the table has none."""
 
 _REF = (Query("ref", about="`remote:path`; a path that ends in `/` is everything below it.", required=True),)
 _PAYER = Query("namespace", about="Who pays for what moves; without it `default`.")
@@ -334,4 +339,5 @@ def _one(name: str, method: str, path: str, summary: str, **rest: Any) -> Operat
 
 def data_document() -> dict[str, Any]:
     """Return the OpenAPI document of the Data API."""
-    return document(operations(), title="jitflow Data API", version=version("jitflow"), about=_ABOUT, error=Failure)
+    shown = with_examples(operations(), json.loads(_EXAMPLES.read_text(encoding="utf-8")))
+    return document(shown, title="jitflow Data API", version=version("jitflow"), about=_ABOUT, error=Failure)

@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 JSON = "application/json"
 YAML = "application/yaml"
@@ -47,6 +48,7 @@ class Operation(Struct, frozen=True, kw_only=True):
     example: Any = None
     """Of the body."""
     answer_example: Any = None
+    """Of the answer; of a stream: of one line."""
     stream: bool = False
     media: str = JSON
     status: int = 200
@@ -95,6 +97,16 @@ def document(
     }
 
 
+def with_examples(operations: Iterable[Operation], examples: Mapping[str, Mapping[str, Any]]) -> list[Operation]:
+    """Return operations with examples by their id: `answer`, and `body` where the table has none."""
+    found: list[Operation] = []
+    for one in operations:
+        known = examples.get(one.id, {})
+        body = known.get("body") if one.example is None else one.example
+        found.append(replace(one, example=body, answer_example=known.get("answer", one.answer_example)))
+    return found
+
+
 def _modern(schema: Any) -> Any:
     """Return a schema with its tuples written as JSON Schema 2020-12 does."""
     if isinstance(schema, list):
@@ -140,9 +152,11 @@ def _answer_content(one: Operation, answer: Schema) -> dict[str, Any]:
     if one.media != JSON:
         return {one.media: {"schema": {"type": "string"}}}
     if one.stream:
-        line = {"type": "object", "properties": {"result": answer}}
+        line: dict[str, Any] = {"schema": {"type": "object", "properties": {"result": answer}}}
+        if one.answer_example is not None:
+            line["example"] = one.answer_example
         text = {"type": "string", "description": "Each line (after `data: `, as server-sent events) is one JSON object."}
-        return {JSON: {"schema": line}, EVENT_STREAM: {"schema": text}}
+        return {JSON: line, EVENT_STREAM: {"schema": text}}
     content: dict[str, Any] = {"schema": answer}
     if one.answer_example is not None:
         content["example"] = one.answer_example

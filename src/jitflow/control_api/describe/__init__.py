@@ -1,16 +1,21 @@
 """What the Control API serves, as OpenAPI 3.1."""
 
+import json
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 from msgspec import Struct
 
 from jitflow.control_api.describe import _argo, _own
-from jitflow.openapi import Operation, document
+from jitflow.openapi import Operation, document, with_examples
 
 __all__ = ["absent", "control_document", "operations"]
 
 absent = _argo.absent
+
+_EXAMPLES = Path(__file__).with_name("examples.json")
+"""By operation: an answer as a server gave it, and a body where the table has none."""
 
 _ABOUT = """\
 Argo Server's REST API, served by jitflow, and what jitflow knows beyond it below `/api/jit/v1`.
@@ -53,7 +58,7 @@ def operations() -> list[Operation]:
 def control_document() -> dict[str, Any]:
     """Return the OpenAPI document of the Control API."""
     return document(
-        operations(),
+        with_examples(operations(), json.loads(_EXAMPLES.read_text(encoding="utf-8"))),
         title="jitflow Control API",
         version=version("jitflow"),
         about=_ABOUT,

@@ -12,7 +12,7 @@ from jitflow.model.bulk import BulkResult, BulkWish
 from jitflow.model.bulk import Operation as BulkOperation
 from jitflow.model.following import Delta
 from jitflow.model.foreign import ForeignView, Outcome
-from jitflow.model.reasons import NodeReason
+from jitflow.model.reasons import Why
 from jitflow.model.reports import Estimate, StepData, Timeline
 from jitflow.model.runs import Note
 from jitflow.model.servers import ServerList
@@ -202,7 +202,6 @@ def _everywhere() -> list[Operation]:
     """Argo's paths with an empty namespace, and others that its description leaves out."""
     listed = [
         ("listWorkflowsEverywhere", "/api/v1/workflows/", "WorkflowList"),
-        ("listArchivedWorkflowsEverywhere", "/api/v1/archived-workflows/", "WorkflowList"),
         ("listWorkflowTemplatesEverywhere", "/api/v1/workflow-templates/", "WorkflowTemplateList"),
         ("listCronWorkflowsEverywhere", "/api/v1/cron-workflows/", "CronWorkflowList"),
         ("listWorkflowEventBindingsEverywhere", "/api/v1/workflow-event-bindings/", "WorkflowEventBindingList"),
@@ -226,6 +225,11 @@ def _everywhere() -> list[Operation]:
                 query=(*_FOLLOW, Query("fields")), answer={"$ref": f"#/components/schemas/{kind}"}, stream=True,
             )
             for name, path, kind in streams
+        ),
+        Operation(
+            id="findArchivedWorkflow", method="GET", path="/api/v1/archived-workflows/", tag="ArchivedWorkflow",
+            summary="Get the newest archived workflow of a name", answer={"$ref": "#/components/schemas/Workflow"},
+            query=(Query("namespace", required=True), Query("name", required=True)),
         ),
         Operation(
             id="receiveEventWithoutDiscriminator", method="POST", path="/api/v1/events/{namespace}/",
@@ -255,7 +259,7 @@ def _jit() -> list[Operation]:
             summary="Say what is left of a workflow that runs",
         ),
         Operation(
-            id="why", method="GET", path=_NAMESPACES + "/why", tag="Explain", answer=NodeReason,
+            id="why", method="GET", path=_NAMESPACES + "/why", tag="Explain", answer=Why,
             query=(Query("node", about="Its id, name or display name.", required=True),),
             summary="Say why a node does not run yet, and where its data stands",
         ),
