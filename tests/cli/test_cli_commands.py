@@ -214,6 +214,10 @@ def test_logs(jitflow: Jitflow, server: Stub) -> None:
         jitflow("logs", "wf", name)
         assert query(server, f"GET {NS}/wf/log")["podName"] == "wf-work-2"
     assert "workflow wf has no step c" in jitflow("logs", "wf", "c").stderr
+    jitflow("logs", "wf", "--since", "10m", "-l", "a=b")
+    asked = query(server, f"GET {NS}/wf/log")
+    assert (asked["logOptions.sinceSeconds"], asked["selector"]) == ("600", "a=b")
+    assert jitflow("logs", "wf", "--since", "soon").exit_code == 2
 
 
 def test_logs_follow(jitflow: Jitflow, server: Stub) -> None:
@@ -676,6 +680,15 @@ def test_foreign_lists_and_shows_workflows_of_another_argo(server: Stub, jitflow
     assert "no workflows" in jitflow("foreign", "list", "-A").output
 
 
+def test_events_of_another_argo_are_sent(server: Stub, jitflow: Jitflow) -> None:
+    outcome = {"outcome": "taken", "message": "2 objects", "namespace": "argo", "name": "w", "uid": "u", "phase": "Running"}
+    answer(server, "POST /events/argo", outcome)
+    assert jitflow("foreign", "send", input='{"type": "ADD"}').stderr == "argo/w: taken; 2 objects\n"
+    assert sent(server, "POST /events/argo") == {"type": "ADD"}
+    assert json.loads(jitflow("foreign", "send", "-", "-o", "json", input="{}").stdout) == outcome
+    assert jitflow("foreign", "send", input="{").exit_code == 2
+
+
 def test_cron_backfill_asks_for_what_its_options_say(server: Stub, jitflow: Jitflow) -> None:
     base = "/api/jit/v1/cron-workflows/default/daily/backfills"
     made = {
@@ -746,6 +759,7 @@ def test_suspended_nodes_are_set(server: Stub, jitflow: Jitflow) -> None:
     body = sent(server, f"PUT {NS}/wf/set")
     assert (body["nodeFieldSelector"], json.loads(body["outputParameters"]), body["phase"]) == (selector, {"a": "1"}, "Succeeded")
     assert jitflow("set", "wf", "--node-field-selector", selector).exit_code == 2
+    assert "--output-parameter a" in jitflow("set", "wf", "--node-field-selector", selector, "--output-parameter", "a").stderr
 
 
 def test_events_are_sent_and_limits_kept(server: Stub, jitflow: Jitflow) -> None:
@@ -753,6 +767,13 @@ def test_events_are_sent_and_limits_kept(server: Stub, jitflow: Jitflow) -> None
     assert jitflow("event", "send", "push", input='{"a": 1}').exit_code == 0
     assert sent(server, "POST /api/v1/events/default/push") == {"a": 1}
     assert jitflow("event", "send", "push", input="{").exit_code == 2
+    changed = {"type": "MODIFIED", "sequence": 7, "workflow": {"metadata": {"name": "wf"}}}
+    server.routes["GET /api/jit/v1/workflow-deltas/"] = lambda _q, _b: (
+        (403, {}) if _q.get("listOptions.resourceVersion") else [{"result": changed}]
+    )
+    told = jitflow("event", "changes", "-A", "-l", "a=b").stdout.splitlines()
+    assert json.loads(told[0])["sequence"] == 7
+    assert query(server, "GET /api/jit/v1/workflow-deltas/")["listOptions.labelSelector"] == "a=b"
     limit = {"key": "gate", "namespace": "default", "limit": 3}
     answer(server, "PUT /api/v1/sync/default/gate", {"code": 5, "message": "not found"}, 404)
     answer(server, "POST /api/v1/sync/default", limit)
@@ -798,3 +819,11 @@ def test_stopping_says_why_and_of_which_steps(server: Stub, jitflow: Jitflow) ->
     assert jitflow("stop", "wf", "--message", "enough", "--node-field-selector", "displayName=a").exit_code == 0
     body = sent(server, f"PUT {NS}/wf/stop")
     assert (body["message"], body["nodeFieldSelector"]) == ("enough", "displayName=a")
+
+
+def test_lists_of_a_time(server: Stub, jitflow: Jitflow) -> None:
+    answer(server, f"GET {NS}", {"items": None, "metadata": {}})
+    assert jitflow("list", "--since", "1h", "--older", "10m").exit_code == 0
+    asked = query(server, f"GET {NS}")
+    assert asked["createdAfter"] < asked["finishedBefore"] <= time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() - 599))
+    assert jitflow("list", "--since", "yesterday").exit_code == 2

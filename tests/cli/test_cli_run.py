@@ -154,10 +154,15 @@ def test_the_command_line_wins_over_the_file(jitflow: Jitflow, server: Stub, fil
         "lab",
         "--labels",
         "a=b",
+        "--annotations",
+        "c=d,e=f",
+        "--priority",
+        "5",
     )
     assert (found.exit_code, found.stdout) == (0, "wf\n")
     body = sent(server, "POST /api/v1/workflows/lab")["workflow"]
-    assert body["metadata"] == {"name": "x", "namespace": "lab", "labels": {"a": "b"}}
+    assert body["metadata"] == {"name": "x", "namespace": "lab", "labels": {"a": "b"}, "annotations": {"c": "d", "e": "f"}}
+    assert body["spec"]["priority"] == 5
     assert body["spec"]["arguments"]["parameters"] == [
         {"name": "greeting", "value": "a=b"},
         {"name": "list", "value": "[1,2]"},

@@ -1,13 +1,11 @@
 """Which workflows a command is about: those that are named, or those that are selected."""
 
-import time
 from collections.abc import Iterator
-from datetime import UTC, datetime
 
 from msgspec import Struct
 
 from jitflow.cli.connect import live
-from jitflow.cli.durations import seconds_of
+from jitflow.cli.durations import ago
 from jitflow.cli.errors import InputRefused
 from jitflow.client import ALL, Client
 from jitflow.client.workflows import Head, Metadata
@@ -81,7 +79,7 @@ class Among(Struct, frozen=True, kw_only=True):
         after = ""
         by_phase = f"{_PHASE} in ({self.phases})" if self.phases else ""
         labels = live(self.labels, self.only, by_phase, ENDED if self.completed else "")
-        before = _ago(seconds_of(self.older, "--older")) if self.older else ""
+        before = ago(self.older, "--older")
         read = client.workflows.list.into(_Heads)
         while True:
             page = read(
@@ -107,7 +105,3 @@ class _Meta(Struct, frozen=True, rename={"continue_": "continue"}):
 class _Heads(Struct, frozen=True):
     metadata: _Meta = _Meta()
     items: tuple[Head, ...] | None = None
-
-
-def _ago(seconds: float) -> str:
-    return datetime.fromtimestamp(time.time() - seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

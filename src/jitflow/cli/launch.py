@@ -31,6 +31,8 @@ class Wishes:
     entrypoint: str = ""
     labels: str = ""
     namespace: str = ""
+    annotations: str = ""
+    priority: int | None = None
 
 
 def requests(file: str, wishes: Wishes) -> list[Request]:
@@ -52,6 +54,8 @@ def requests(file: str, wishes: Wishes) -> list[Request]:
             generate_name=wishes.generate_name,
             entrypoint=wishes.entrypoint,
             labels=wishes.labels,
+            annotations=wishes.annotations,
+            priority=wishes.priority,
         )
         namespace = wishes.namespace or whole["metadata"].get("namespace") or default_namespace()
         whole["metadata"]["namespace"] = namespace
@@ -86,6 +90,8 @@ def submit_from(client: Client, resource: str, wishes: Wishes, *, dry_run: bool 
             generate_name=wishes.generate_name,
             entrypoint=wishes.entrypoint,
             labels=wishes.labels,
+            annotations=wishes.annotations,
+            priority=wishes.priority,
             dry_run=dry_run,
         )
     except ApiError as error:

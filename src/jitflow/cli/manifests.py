@@ -118,8 +118,8 @@ def assignments(given: Sequence[str] | None) -> list[str]:
     return [f"{name}={value}" for name, value in checked_parameters(given or [])]
 
 
-def checked_parameters(given: Sequence[str]) -> list[tuple[str, str]]:
-    """Return `name=value` texts as pairs.
+def checked_parameters(given: Sequence[str], option: str = "-p") -> list[tuple[str, str]]:
+    """Return `name=value` texts of an option as pairs.
 
     Raises:
         InputRefused: one has no name or no `=`.
@@ -128,7 +128,7 @@ def checked_parameters(given: Sequence[str]) -> list[tuple[str, str]]:
     for text in given:
         name, sign, value = text.partition("=")
         if not sign or not name:
-            raise InputRefused(f"-p {text}: write parameters as name=value")
+            raise InputRefused(f"{option} {text}: write name=value")
         pairs.append((name, value))
     return pairs
 
@@ -162,6 +162,8 @@ def complete(
     generate_name: str = "",
     entrypoint: str = "",
     labels: str = "",
+    annotations: str = "",
+    priority: int | None = None,
 ) -> dict[str, Any]:
     """Return the manifest with what the command line says: it wins over the file."""
     metadata = dict(body.get("metadata") or {})
@@ -172,9 +174,11 @@ def complete(
     if generate_name:
         metadata.pop("name", None)
         metadata["generateName"] = generate_name
-    if labels:
-        pairs = [checked_parameters([text])[0] for text in labels.split(",")]
-        metadata["labels"] = {**(metadata.get("labels") or {}), **dict(pairs)}
+    for key, texts, option in (("labels", labels, "--labels"), ("annotations", annotations, "--annotations")):
+        if texts:
+            metadata[key] = {**(metadata.get(key) or {}), **dict(checked_parameters(texts.split(","), option))}
+    if priority is not None:
+        spec_["priority"] = priority
     if entrypoint:
         spec_["entrypoint"] = entrypoint
     if parameters:

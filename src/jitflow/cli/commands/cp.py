@@ -1,6 +1,6 @@
 """`jitflow cp`."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import groupby
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,7 +12,7 @@ from jitflow.cli.connect import connect, resolve
 from jitflow.cli.errors import CliError
 from jitflow.cli.options import DEFAULT_NAMESPACE, NameArgument, NamespaceOption, ServerOption, TableFormat, TableOption
 from jitflow.cli.output import Json, print_json, say
-from jitflow.client import Client
+from jitflow.client.artifacts import Piece
 
 app, command = single("jitflow cp @latest results --artifact report")
 
@@ -26,18 +26,22 @@ def cp(
     namespace: NamespaceOption = DEFAULT_NAMESPACE,
     step: Annotated[str, typer.Option(metavar="NAME", help="Only of this step: its id or its name in the tree.")] = "",
     artifact: Annotated[str, typer.Option(metavar="NAME", help="Only artifacts of this name.")] = "",
+    inputs: Annotated[bool, typer.Option("--inputs", help="What the steps read, instead of what they wrote.")] = False,
     output: TableOption = TableFormat.TABLE,
 ) -> None:
-    """Copy output artifacts of a workflow into a directory, as they are stored."""
+    """Copy artifacts of a workflow into a directory, as they are stored: those that its steps wrote."""
     with connect(server) as client:
         found = resolve(client, namespace, name)
         nodes = client.workflows.get.into(Json)(found, namespace=namespace).get("status", {}).get("nodes") or {}
-        places = _places(nodes, step, artifact)
+        side = "inputs" if inputs else "outputs"
+        places = _places(nodes, step, artifact, side)
         if not places:
-            raise CliError(f"workflow {found} has no such output artifacts; `jitflow get {found} -o yaml` shows what it has")
+            what = f"such {side.removesuffix('s')} artifacts"
+            raise CliError(f"workflow {found} has no {what}; `jitflow get {found} -o yaml` shows what it has")
         rows: list[dict[str, Any]] = []
         for place in places:
-            for path, size in _saved(client, namespace, found, place, directory):
+            pieces = client.artifacts.walk(found, *place, namespace=namespace, inputs=inputs)
+            for path, size in _saved(pieces, directory.joinpath(*place)):
                 rows.append({"path": str(path), "size_bytes": size})
                 if output is TableFormat.TABLE:
                     say(f"{path} ({size:,} bytes)")
@@ -45,23 +49,22 @@ def cp(
         print_json(rows)
 
 
-def _saved(client: Client, namespace: str, workflow: str, place: tuple[str, str], directory: Path) -> Iterator[tuple[Path, int]]:
+def _saved(pieces: Iterable[Piece], directory: Path) -> Iterator[tuple[Path, int]]:
     """Write the files of an artifact below a directory, made if need be; yield each one and its bytes."""
-    pieces = client.artifacts.walk(workflow, *place, namespace=namespace)
     for path, parts in groupby(pieces, key=lambda piece: piece.path):
-        target = directory.joinpath(*place, *path)
+        target = directory.joinpath(*path)
         target.parent.mkdir(parents=True, exist_ok=True)
         with target.open("wb") as file:
             size = sum(file.write(piece.data) for piece in parts)
         yield target, size
 
 
-def _places(nodes: dict[str, Any], step: str, artifact: str) -> list[tuple[str, str]]:
+def _places(nodes: dict[str, Any], step: str, artifact: str, side: str) -> list[tuple[str, str]]:
     """Return node and name of the artifacts that are meant, those of pods only: what is above them names the same ones."""
     return [
         (node["id"], one["name"])
         for node in nodes.values()
         if node.get("type") == "Pod" and (not step or step in {node["id"], node["name"], node.get("displayName")})
-        for one in (node.get("outputs") or {}).get("artifacts") or ()
+        for one in (node.get(side) or {}).get("artifacts") or ()
         if not one.get("deleted") and (not artifact or one["name"] == artifact)
     ]

@@ -4,17 +4,22 @@ import time
 from functools import partial
 from typing import Annotated
 
+import msgspec
 import typer
 
 from jitflow.cli.commands import new_app
 from jitflow.cli.connect import connect
+from jitflow.cli.errors import InputRefused
 from jitflow.cli.formats import duration, shorten, size
+from jitflow.cli.manifests import read, shown
 from jitflow.cli.options import DEFAULT_NAMESPACE, ListFormat, ListOption, NamespaceOption, ServerOption, TableFormat, TableOption
-from jitflow.cli.output import Column, print_json, print_listing, print_table
+from jitflow.cli.output import Column, print_json, print_listing, print_table, say
 from jitflow.client import ALL
 from jitflow.model.foreign import ForeignStepView, ForeignView
 
-app = new_app(help="Workflows that another Argo runs, and where their data is: list, get.", no_args_is_help=True)
+app = new_app(
+    help="Workflows that another Argo runs, and where their data is: list, get, send their events.", no_args_is_help=True
+)
 
 
 @app.command("list", epilog="Example: jitflow foreign list -n argo")
@@ -72,6 +77,26 @@ def get(
     if rows:
         typer.echo()
         print_table(["STEP", "STATE", "OBJECT", "IN PRIMARY", "SIZE", "NEAR NAME"], rows)
+
+
+@app.command("send", epilog="Example: jitflow foreign send event.json")
+def send(
+    file: Annotated[str, typer.Argument(metavar="FILE", help="The event as JSON; standard input if not given.")] = "-",
+    *,
+    server: ServerOption = "",
+    output: TableOption = TableFormat.TABLE,
+) -> None:
+    """Send an event of a workflow as a Sensor of Argo Events does; say what came of it."""
+    try:
+        event = msgspec.json.decode(read(file))
+    except msgspec.DecodeError as error:
+        raise InputRefused(f"{shown(file)}: not JSON: {error}") from error
+    with connect(server) as client:
+        found = client.events.argo(event)
+    if output is TableFormat.JSON:
+        print_json(found)
+    else:
+        say(f"{found.namespace}/{found.name}: {found.outcome}; {found.message}")
 
 
 def _status(one: ForeignView) -> str:

@@ -8,6 +8,7 @@ import typer
 
 from jitflow.cli.commands import single
 from jitflow.cli.connect import connect, live
+from jitflow.cli.durations import ago
 from jitflow.cli.formats import duration, elapsed, shorten
 from jitflow.cli.options import DEFAULT_NAMESPACE, ListFormat, NamespaceOption, SelectorOption, ServerOption
 from jitflow.cli.output import Json, print_data, print_table, say
@@ -36,6 +37,12 @@ def list_(
     running: Annotated[bool, typer.Option("--running", help="Only those that have not ended.")] = False,
     completed: Annotated[bool, typer.Option("--completed", help="Only those that have ended.")] = False,
     prefix: Annotated[str, typer.Option(metavar="TEXT", help="Only names that begin so.", show_default=False)] = "",
+    since: Annotated[
+        str, typer.Option("--since", metavar="TIME", help="Only those made within this time, as 2h or 7d.", show_default=False)
+    ] = "",
+    older: Annotated[
+        str, typer.Option("--older", metavar="TIME", help="Only those that ended this long ago, as 30d.", show_default=False)
+    ] = "",
     limit: Annotated[int, typer.Option(min=0, metavar="COUNT", help="At most so many, the newest; 0 for all.")] = 100,
     output: Annotated[ListFormat, typer.Option("--output", "-o", help="How to print.")] = ListFormat.TABLE,
 ) -> None:
@@ -51,6 +58,8 @@ def list_(
             labels=live(*labels),
             fields=f"metadata.name={prefix}" if prefix else field_selector,
             name_filter="Prefix" if prefix else "",
+            created_after=ago(since, "--since"),
+            finished_before=ago(older, "--older"),
             limit=limit,
             only="" if output in {ListFormat.JSON, ListFormat.YAML} else _FIELDS,
         )

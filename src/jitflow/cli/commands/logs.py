@@ -7,8 +7,17 @@ import typer
 from jitflow.cli import views
 from jitflow.cli.commands import single
 from jitflow.cli.connect import connect, resolve
+from jitflow.cli.durations import seconds_of
 from jitflow.cli.errors import CliError
-from jitflow.cli.options import DEFAULT_NAMESPACE, NameArgument, NamespaceOption, ServerOption, TableFormat, TableOption
+from jitflow.cli.options import (
+    DEFAULT_NAMESPACE,
+    NameArgument,
+    NamespaceOption,
+    SelectorOption,
+    ServerOption,
+    TableFormat,
+    TableOption,
+)
 from jitflow.cli.output import print_json_line
 from jitflow.client import Client
 
@@ -29,6 +38,10 @@ def logs(
     ] = "main",
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the workflow has ended.")] = False,
     tail: Annotated[int | None, typer.Option(min=0, metavar="COUNT", help="Only the last lines.", show_default=False)] = None,
+    since: Annotated[
+        str, typer.Option("--since", metavar="TIME", help="Only lines of this time up to now, as 10m.", show_default=False)
+    ] = "",
+    selector: SelectorOption = "",
     grep: Annotated[str, typer.Option(metavar="REGEX", help="Only lines that match.", show_default=False)] = "",
     timestamps: Annotated[bool, typer.Option("--timestamps", help="Begin each line with its time.")] = False,
     output: TableOption = TableFormat.TABLE,
@@ -44,6 +57,8 @@ def logs(
             follow=follow,
             tail=tail,
             grep=grep,
+            selector=selector,
+            since_s=int(seconds_of(since, "--since")) if since else None,
             container=container,
             timestamps=timestamps,
         )

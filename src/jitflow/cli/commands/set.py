@@ -36,7 +36,7 @@ def set_(
     """Give suspended steps of a workflow the output parameters that are supplied from outside, or end them."""
     if not (outputs or message or phase):
         raise InputRefused("say what to set: --output-parameter NAME=VALUE, --message TEXT or --phase PHASE")
-    given = dict(checked_parameters(outputs or ()))
+    given = dict(checked_parameters(outputs or (), "--output-parameter"))
     with connect(server) as client:
         found = resolve(client, namespace, name)
         write = client.workflows.set.into(Json)

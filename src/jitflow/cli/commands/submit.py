@@ -43,6 +43,12 @@ def submit_(
     generate_name: GenerateNameOption = "",
     entrypoint: EntrypointOption = "",
     labels: Annotated[str, typer.Option("--labels", metavar="K=V,...", help="Labels to add.", show_default=False)] = "",
+    annotations: Annotated[
+        str, typer.Option("--annotations", metavar="K=V,...", help="Annotations to add.", show_default=False)
+    ] = "",
+    priority: Annotated[
+        int | None, typer.Option("--priority", metavar="N", help="Before those with a lower one.", show_default=False)
+    ] = None,
     namespace: SubmitNamespaceOption = "",
     wait: WaitOption = False,
     watch: WatchOption = False,
@@ -52,7 +58,7 @@ def submit_(
     output: Annotated[SubmitFormat, typer.Option("--output", "-o", help="How to print.")] = SubmitFormat.NAME,
 ) -> None:
     """Submit manifests to a server; it runs them while this command may leave. Exit code 2 if one is refused."""
-    wishes = Wishes(parameters or (), parameter_file, name, generate_name, entrypoint, labels, namespace)
+    wishes = Wishes(parameters or (), parameter_file, name, generate_name, entrypoint, labels, namespace, annotations, priority)
     if bool(files) == bool(resource):
         raise InputRefused("name the manifests to submit, or give --from KIND/NAME")
     asked = [request for file in files or () for request in requests(file, wishes)]
