@@ -490,6 +490,9 @@ def test_extras_tell_what_jitflow_knows() -> None:
         assert [transfer["direction"] for transfer in timeline["transfers"]] == ["in"]
         assert (await client.get("/api/jit/v1/timeline?since=99999999999")).json()["transfers"] == []
         failure(await client.get("/api/jit/v1/timeline?since=nan"), 400, 3)
+        of_one = (await client.get(f"{base}/timeline")).json()
+        assert (of_one["uid"], of_one["phase"], of_one["transfers"]) == (uid, "Running", []), "what was moved is another's"
+        failure(await client.get("/api/jit/v1/workflows/argo/none/timeline"), 404, 5)
         failure(await client.get("/api/jit/v1/workflows/argo/none/data"), 404, 5)
         found = (await client.get("/api/jit/v1/workflows/argo/@latest/why?node=a")).json()
         assert found["summary"] == "one.a does not run: waiting for data: far:a; all of its data is expected in about 7 s"

@@ -827,3 +827,31 @@ def test_lists_of_a_time(server: Stub, jitflow: Jitflow) -> None:
     asked = query(server, f"GET {NS}")
     assert asked["createdAfter"] < asked["finishedBefore"] <= time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() - 599))
     assert jitflow("list", "--since", "yesterday").exit_code == 2
+
+
+def test_timeline_of_a_workflow_and_of_everything(server: Stub, jitflow: Jitflow) -> None:
+    ref = {"remote": "far", "path": "a.csv"}
+    step = {"id": "a", "name": "wf.a", "type": "Pod", "template": "t", "phase": "Succeeded", "started_at": 10, "finished_at": 20}
+    move = {
+        "ref": ref,
+        "direction": "in",
+        "size_bytes": 2_000_000,
+        "started_at": 0,
+        "finished_at": 10,
+        "outcome": "ok",
+        "error": "",
+    }
+    whole = {"namespace": "default", "name": "wf", "uid": "u", "phase": "Succeeded", "steps": [step]}
+    answer(server, "GET /api/jit/v1/workflows/default/wf/timeline", {**whole, "transfers": [{**move, "steps": ["a"]}]})
+    lines = jitflow("timeline", "wf").stdout.splitlines()
+    assert lines[1].split() == ["⇣", "far:a.csv", "2.0", "MB", "0s", "10s", "█" * 20]
+    assert lines[2].split() == ["wf.a", "Succeeded", "10s", "10s", "·" * 20 + "█" * 20]
+    assert json.loads(jitflow("timeline", "wf", "-o", "json").stdout)["steps"][0]["id"] == "a"
+    answer(server, "GET /api/jit/v1/workflows/default/wf/timeline", {**whole, "steps": [], "transfers": []})
+    assert "nothing of workflow wf has begun yet" in jitflow("timeline", "wf").stderr
+    answer(server, "GET /api/jit/v1/timeline", {"transfers": [move], "fill": [[1.0, 5], [2.0, 3]]})
+    everything = jitflow("timeline", "--since", "2h")
+    assert everything.stdout.splitlines()[1].split()[:4] == ["1970-01-01", "00:00:00Z", "⇣", "far:a.csv"]
+    assert "held 3 B at last, 5 B at most" in everything.stderr
+    assert float(query(server, "GET /api/jit/v1/timeline")["since"]) < time.time() - 7_000
+    assert jitflow("timeline", "--since", "x").exit_code == 2

@@ -38,7 +38,7 @@ BY_ANOTHER_NAME = {
     },
 }
 """Methods that a command reaches in another way, or whose answer another method of it gives."""
-FOR_PROGRAMS = {"info", "userinfo", "healthy", "live", "ready", "metrics", "openapi", "data_openapi", "timeline"}
+FOR_PROGRAMS = {"info", "userinfo", "healthy", "live", "ready", "metrics", "openapi", "data_openapi"}
 """What monitors, pages and generators ask of a server."""
 
 

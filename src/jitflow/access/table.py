@@ -186,6 +186,7 @@ NEEDS: Final[Mapping[tuple[str, str], Need]] = {
     ("GET", "/api/jit/v1/workflow-deltas/"): Need(P.WORKFLOWS_READ, Where.SOMEWHERE),
     ("GET", "/api/jit/v1/workflow-deltas/{namespace}"): Need(P.WORKFLOWS_READ),
     ("GET", "/api/jit/v1/timeline"): Need(P.DATA_READ, Where.EVERYWHERE),
+    ("GET", _JIT + "/timeline"): Need(P.WORKFLOWS_READ),
     ("GET", _JIT + "/data"): Need(P.WORKFLOWS_READ),
     ("GET", _JIT + "/notes"): Need(P.WORKFLOWS_READ),
     ("GET", _JIT + "/provenance"): Need(P.WORKFLOWS_READ),

@@ -25,6 +25,7 @@ from jitflow.app.ports import Engine
 from jitflow.app.present import document
 from jitflow.app.provenance import NoWitness, ProvenanceKeeper
 from jitflow.app.selectors import FieldSelector, Selection, selector_of
+from jitflow.app.spans import timeline_of
 from jitflow.app.submit import CLUSTER_TEMPLATE_LABEL, CRON_LABEL, TEMPLATE_LABEL, SubmitOptions, from_resource, resubmission
 from jitflow.app.watch import Watch
 from jitflow.app.why import why
@@ -32,7 +33,7 @@ from jitflow.model import argo, runs
 from jitflow.model.bulk import BulkResult, BulkWish, Operation
 from jitflow.model.problems import Refused
 from jitflow.model.reasons import Why
-from jitflow.model.reports import Estimate, StepData, TransferRecord
+from jitflow.model.reports import Estimate, RunTimeline, StepData, TransferRecord
 from jitflow.objects import ObjectStore
 from jitflow.ports.clock import Clock, Ids
 from jitflow.ports.dataplane import DataView, Witness
@@ -453,6 +454,17 @@ class Service:
     async def timeline(self, *, since: float = 0.0) -> tuple[Sequence[TransferRecord], Sequence[tuple[float, int]]]:
         """Return finished transfers and the primary's fill over time."""
         return await self._view.timeline(since=since)
+
+    async def timeline_of(self, namespace: str, name: str) -> RunTimeline:
+        """Return when a workflow's steps ran, and when what they read and wrote was moved.
+
+        Raises:
+            Refused: there is no such workflow.
+        """
+        row = self.find(namespace, name)
+        workflow = await self._engine.fetch(row.uid) or _gone(row)
+        transfers, _ = await self._view.timeline(since=row.created_at)
+        return timeline_of(row, workflow, transfers)
 
 
 def _outputs(text: str) -> dict[str, str]:

@@ -21,6 +21,7 @@ COMMANDS: dict[str, str] = {
     "list": "List workflows.",
     "get": "Show a workflow as a tree.",
     "why": "Say why a node does not run yet, and where its data stands.",
+    "timeline": "Say when the steps of a workflow ran, and when their data was moved.",
     "wait": "Wait until workflows have ended.",
     "watch": "Show a workflow live until it ends.",
     "logs": "Print the logs of a workflow or of one step.",

@@ -20,7 +20,7 @@ from jitflow.model.bulk import BulkResult, BulkWish, Operation
 from jitflow.model.foreign import ForeignView
 from jitflow.model.logs import LogEntry
 from jitflow.model.reasons import Why
-from jitflow.model.reports import Estimate, StepData
+from jitflow.model.reports import Estimate, RunTimeline, StepData
 
 if TYPE_CHECKING:
     from jitflow.model.argo import Workflow
@@ -340,6 +340,11 @@ class Workflows(Group[S]):
     def data(self, name: str, *, namespace: str = "") -> Call[tuple[StepData, ...]]:
         """Return where the data of a workflow's steps stands."""
         return listing(StepData, _OWN, self._in(namespace), name, "data")
+
+    @call
+    def timeline(self, name: str, *, namespace: str = "") -> Call[RunTimeline]:
+        """Return when a workflow's steps ran, and when what they read and wrote was moved."""
+        return get(RunTimeline, _OWN, self._in(namespace), name, "timeline")
 
     @call
     def why(self, name: str, node: str, *, namespace: str = "") -> Call[Why]:

@@ -31,6 +31,7 @@ class JitRoutes:
             ("GET", "/api/jit/v1/explain", self.outlook),
             ("GET", _ONE + "/explain", self.outlook),
             ("GET", "/api/jit/v1/timeline", self.timeline),
+            ("GET", _ONE + "/timeline", self.timeline_of),
             ("GET", _ONE + "/data", self.data),
             ("GET", _ONE + "/notes", self.notes),
             ("GET", _ONE + "/why", self.why),
@@ -63,6 +64,11 @@ class JitRoutes:
         """Return finished transfers and the primary's fill."""
         transfers, fill = await self._service.timeline(since=seconds(request, "since") or 0.0)
         return answer({"transfers": transfers, "fill": fill})
+
+    async def timeline_of(self, request: Request) -> Response:
+        """Return when a workflow's steps ran, and when their data was moved."""
+        path = request.path_params
+        return answer(await self._service.timeline_of(path["namespace"], path["name"]))
 
     async def data(self, request: Request) -> Response:
         """Return where the data of a workflow's steps stands."""

@@ -324,3 +324,42 @@ class Timeline(Struct, frozen=True):
 
     transfers: Sequence[TransferRecord]
     fill: Sequence[tuple[float, int]]
+
+
+class StepSpan(Struct, frozen=True, kw_only=True):
+    """When a node of a workflow began and ended; None: not yet."""
+
+    id: str
+    name: str
+    type: str
+    template: str
+    phase: str
+    started_at: float | None
+    finished_at: float | None
+
+
+class TransferSpan(Struct, frozen=True, kw_only=True):
+    """A finished transfer for a workflow. `steps`: ids of its nodes that read or wrote the object.
+
+    `direction`: `in` or `out`; `outcome`: `ok`, `failed` or `cancelled`.
+    """
+
+    ref: ObjectRef
+    direction: str
+    size_bytes: int
+    started_at: float
+    finished_at: float
+    outcome: str
+    error: str
+    steps: tuple[str, ...]
+
+
+class RunTimeline(Struct, frozen=True, kw_only=True):
+    """A workflow's steps and the transfers for them, each in the order of their beginnings."""
+
+    namespace: str
+    name: str
+    uid: WorkflowUid
+    phase: str
+    steps: tuple[StepSpan, ...] = ()
+    transfers: tuple[TransferSpan, ...] = ()

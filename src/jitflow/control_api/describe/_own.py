@@ -13,7 +13,7 @@ from jitflow.model.bulk import Operation as BulkOperation
 from jitflow.model.following import Delta
 from jitflow.model.foreign import ForeignView, Outcome
 from jitflow.model.reasons import Why
-from jitflow.model.reports import Estimate, StepData, Timeline
+from jitflow.model.reports import Estimate, RunTimeline, StepData, Timeline
 from jitflow.model.runs import Note
 from jitflow.model.servers import ServerList
 from jitflow.model.usage import Usage
@@ -277,6 +277,10 @@ def _jit() -> list[Operation]:
                 Query("uid", about="Of an archived workflow whose name another one has now."),
             ),
             summary="A run's provenance, an RO-Crate of the profile Provenance Run Crate",
+        ),
+        Operation(
+            id="timelineOfOne", method="GET", path=_NAMESPACES + "/timeline", tag="Follow", answer=RunTimeline,
+            summary="When the steps of a workflow ran, and when their data was moved",
         ),
         Operation(
             id="timeline", method="GET", path="/api/jit/v1/timeline", tag="Follow", answer=Timeline,
