@@ -198,6 +198,24 @@ def test_folders_and_whether_things_are_there(place: Place) -> None:
     assert place.http.delete("/data/v1/folders", params={"ref": "dir:"}).status_code == 400
 
 
+def test_nothing_lies_below_a_file_and_names_have_an_end(place: Place) -> None:
+    place.put("dir:a/x", b"kept")
+    before = files_below(place.root / "dir")
+    assert place.http.get("/data/v1/exists", params={"ref": "dir:a/x/y"}).json()["exists"] is False
+    for answer in (
+        place.get("dir:a/x/y"),
+        place.put("dir:a/x/y", b"below"),
+        place.http.post("/data/v1/files/copy", json={"source": "dir:a/x", "destination": "dir:a/x/y"}),
+    ):
+        assert (answer.status_code, "leads through a file" in answer.text) == (404, True), answer.text
+    made = place.http.post("/data/v1/folders", json={"ref": "dir:a/x/y/"})
+    assert (made.status_code, "leads through a file" in made.text) == (400, True), made.text
+    long = place.put(f"dir:{'n' * 300}", b"long")
+    assert (long.status_code, "too long" in long.text) == (400, True), long.text
+    assert files_below(place.root / "dir") == before
+    assert place.get("dir:a/x").content == b"kept"
+
+
 def test_files_are_copied_moved_and_linked_between_stores(place: Place) -> None:
     place.put("dir:one", b"12345")
     copied = place.http.post("/data/v1/files/copy", json={"source": "dir:one", "destination": "far:bucket/copies/"})

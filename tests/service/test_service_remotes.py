@@ -98,3 +98,26 @@ def test_a_test_tells_what_is_wrong(server: Server, s3: S3Server) -> None:
     status, text, took_s = test("nameless", endpoint="http://no-such-host.invalid")
     assert (status, took_s < 21) == (503, True), text
     assert test("good", {"path": "../x"})[0] == 400
+    status, text, _ = test("half", secret_access_key="")
+    assert (status, "credentials" in text) == (400, True), text
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "says"),
+    [
+        ("combine", {"upstreams": "fixed:"}, "cannot be used with the options"),
+        ("sftp", {"host": "127.0.0.1", "key_file": "/no/such/key"}, "cannot be used with the options"),
+        ("webdav", {"url": "nonsense"}, "no URL"),
+        ("drive", {}, "credentials"),
+        ("google cloud storage", {"env_auth": "true"}, "credentials"),
+    ],
+)
+def test_what_rclone_cannot_begin_with_is_the_remotes_fault(
+    server: Server, kind: str, options: dict[str, str], says: str
+) -> None:
+    assert server.call("POST", REMOTES, {"name": "odd", "type": kind, "options": options}).status_code == 200
+    try:
+        for answer in (server.call("POST", f"{REMOTES}/odd/test"), server.call("GET", "/data/v1/objects?ref=odd:x/")):
+            assert (answer.status_code, says in answer.text) == (400, True), answer.text
+    finally:
+        server.call("DELETE", f"{REMOTES}/odd")

@@ -9,17 +9,17 @@ import pytest
 
 from jitflow.ports.errors import (
     AccessRefused,
-    Broken,
     Busy,
     Corrupt,
     DiskFull,
+    FixRequest,
     ObjectMissing,
     PortError,
     RemoteUnknown,
     SourceChanged,
     Unreachable,
 )
-from jitflow.storage.faults import LONGEST_TEXT, translate
+from jitflow.storage.faults import LONGEST_TEXT, Unforeseen, translate
 from jitflow.storage.wire import Failure
 
 pytestmark = pytest.mark.pure
@@ -91,8 +91,15 @@ CAPTURED: list[tuple[str, int, type[PortError]]] = [
         500,
         AccessRefused,
     ),
-    ("something nobody has seen before", 500, Broken),
-    ("", 500, Broken),
+    ("lstat /data/a.txt/x: not a directory", 500, ObjectMissing),
+    ("mkdir /data/a.txt: not a directory", 500, FixRequest),
+    ("lstat /data/nnnn: file name too long", 500, FixRequest),
+    ('error in ListJSON: couldn\'t list files: Propfind "nonsense/": unsupported protocol scheme ""', 500, FixRequest),
+    ("secret_access_key not found", 500, AccessRefused),
+    ("failed to configure Google Cloud Storage: google: could not find default credentials.", 500, AccessRefused),
+    ('drive: failed to create oauth client: empty token found - please run "rclone config reconnect x:"', 500, AccessRefused),
+    ("something nobody has seen before", 500, Unforeseen),
+    ("", 500, Unforeseen),
     ("what it is not", 404, ObjectMissing),
 ]
 

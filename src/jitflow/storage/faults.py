@@ -9,6 +9,7 @@ from jitflow.ports.errors import (
     Busy,
     Corrupt,
     DiskFull,
+    FixRequest,
     ObjectMissing,
     PortError,
     RemoteUnknown,
@@ -18,6 +19,15 @@ from jitflow.ports.errors import (
 
 LONGEST_TEXT = 400
 """Characters of rclone's own words that are repeated in a message."""
+
+
+class Unforeseen(Broken):
+    """What rclone said is in no row of the table; `said` is that, short enough to be shown."""
+
+    def __init__(self, subject: str, said: str) -> None:
+        """Name what the call was about."""
+        super().__init__(f"{subject}: rclone failed ({said})")
+        self.said = said
 
 
 class Fault(NamedTuple):
@@ -76,6 +86,9 @@ FAULTS: tuple[Fault, ...] = (
         r"StatusCode: 401\b",
         "NoCredentialProviders",
         "no EC2 IMDS role found",
+        "could not find default credentials",
+        "empty token found",
+        "(access_key_id|secret_access_key) not found",
         "couldn.t connect to ssh-agent",
         "failed to (refresh|retrieve) (cached )?credentials",
         "530 Login",
@@ -120,6 +133,11 @@ FAULTS: tuple[Fault, ...] = (
         r"readdirent .*: not a directory",
         r"failed to remove directories: .*no such file or directory",
     ),
+    _row(ObjectMissing, "its path leads through a file, so that nothing is there", r"lstat .*: not a directory"),
+    _row(FixRequest, "its path leads through a file", "not a directory"),
+    _row(FixRequest, "its name is too long for this store", "file name too long", "KeyTooLong"),
+    _row(FixRequest, "the store does not take this name", "InvalidBucketName", "InvalidObjectName"),
+    _row(FixRequest, "the remote's address is no URL", "unsupported protocol scheme", "missing protocol scheme"),
     _row(
         Unreachable,
         "the store's host name is not known",
@@ -174,7 +192,7 @@ def translate(text: str, status: int, subject: str) -> PortError:
             return fault.error(f"{subject}: {fault.says} ({shown})")
     if status == 404:
         return ObjectMissing(f"{subject}: there is no such object ({shown})")
-    return Broken(f"{subject}: rclone failed ({shown or f'status {status}'})")
+    return Unforeseen(subject, shown or f"status {status}")
 
 
 def shorten(text: str) -> str:

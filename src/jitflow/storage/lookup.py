@@ -8,9 +8,10 @@ import msgspec
 from msgspec.structs import replace
 
 from jitflow.model.data import ObjectInfo, ObjectRef
-from jitflow.ports.errors import Broken, ObjectMissing, PortError, RemoteUnknown
+from jitflow.ports.errors import Broken, FixRequest, ObjectMissing, PortError, RemoteUnknown
 from jitflow.storage import keys, wire
 from jitflow.storage.calls import Calls
+from jitflow.storage.faults import Unforeseen
 from jitflow.storage.remotes import RemoteConfig
 
 LISTED_TOGETHER = 4
@@ -123,10 +124,18 @@ class Lookup:
         self._traits.pop(name, None)
 
     async def traits(self, remote: RemoteConfig) -> wire.FsInfo:
-        """Return what a store can do."""
+        """Return what a store can do.
+
+        Raises:
+            PortError: as rclone says; `FixRequest` where rclone cannot even begin with the remote's options.
+        """
         if remote.name not in self._traits:
             request = {"fs": f"{remote.name}:", "_config": config_of(remote)}
-            answer = await self._queries.run("operations/fsinfo", request, subject=f"remote {remote.name}", total_bytes=0)
+            subject = f"remote {remote.name}"
+            try:
+                answer = await self._queries.run("operations/fsinfo", request, subject=subject, total_bytes=0)
+            except Unforeseen as error:
+                raise FixRequest(f"{subject} cannot be used with the options that it has: {error.said}") from error
             self._traits[remote.name] = wire.parse(answer, wire.FsInfo)
         return self._traits[remote.name]
 
