@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from jitflow.app.ours import NearStore
+from jitflow.app.ours import NearStore, OwnHome, both
 from jitflow.app.transfers import wishes
 from jitflow.engine import endpoint_names
 from jitflow.model.data import ObjectRef
@@ -30,6 +30,11 @@ REMOTES = {
     "data": RemoteConfig(name="data", type="local", options={"root": "/data/"}),
     "below": RemoteConfig(name="below", type="alias", options={"remote": "disk:data"}),
     "other": RemoteConfig(name="other", type="local", options={"root": "/data2"}),
+    "joined": RemoteConfig(name="joined", type="union", options={"upstreams": '/data2 "data:some where:ro" below:near:nc'}),
+    "shelf": RemoteConfig(name="shelf", type="combine", options={"upstreams": "a/b=/data c=other:x"}),
+    "sealed": RemoteConfig(name="sealed", type="crypt", options={"remote": "disk:data"}),
+    "cut": RemoteConfig(name="cut", type="chunker", options={"remote": "results:"}),
+    "ring": RemoteConfig(name="ring", type="union", options={"upstreams": "ring: ring:x"}),
 }
 
 
@@ -72,6 +77,9 @@ def told(guard: Callable[[ObjectRef, bool], None], kind: str, source: str, desti
         ("sync", "far:a/", "results:", "$.destination"),
         ("copy", "far:a/", "results:primary2/", ""),
         ("copy", "far:a/", "loop:primary/", ""),
+        ("copy", "far:a/", "ring:primary/", ""),
+        ("copy", "far:a/", "cut:primary/", "$.destination"),
+        ("copy", "far:a/", "cut:primary2/", ""),
         ("sync", "far:a/", "data:bucket/primary/", ""),
     ],
 )
@@ -92,6 +100,14 @@ def test_a_prefix_of_a_remote_is_its_own(kind: str, source: str, destination: st
         ("sync", "data:", "$.destination"),
         ("sync", "other:near/", ""),
         ("sync", "s3:data/near/", ""),
+        ("copy", "joined:x/", "$.destination"),
+        ("copy", "shelf:a/b/near/", "$.destination"),
+        ("copy", "shelf:a/b/nearer/", ""),
+        ("copy", "shelf:c/near/", ""),
+        ("sync", "shelf:", "$.destination"),
+        ("copy", "sealed:near/", "$.destination"),
+        ("sync", "sealed:", "$.destination"),
+        ("copy", "sealed:far/", ""),
     ],
 )
 def test_a_directory_is_its_own_by_whatever_remote_it_is_reached(kind: str, destination: str, field: str) -> None:
@@ -120,3 +136,35 @@ def test_a_link_to_the_near_store_is_followed(tmp_path: Path) -> None:
     near = NearStore(PurePosixPath(tmp_path / "near"), Whereabouts(lambda _: Known(config, frozenset())))
     assert told(near.guard, "copy", "far:a/", "mine:shortcut/") == "$.destination"
     assert told(near.guard, "copy", "far:a/", "mine:shortcuts/") == ""
+
+
+@pytest.mark.parametrize(
+    ("ref", "deletes", "refused"),
+    [
+        ("disk:srv/token", False, True),
+        ("shelf:a/b/token", False, False),
+        ("disk:srv/artifacts/x", False, False),
+        ("disk:srv/artifacts/", True, False),
+        ("disk:srv/", True, True),
+        ("disk:", True, True),
+        ("disk:", False, False),
+        ("disk:srv2/x", True, False),
+        ("near:srv/token", True, False),
+    ],
+)
+def test_the_servers_home_is_its_own_but_for_the_artifacts(ref: str, deletes: bool, refused: bool) -> None:
+    home = OwnHome(PurePosixPath("/srv"), PurePosixPath("/srv/artifacts"), Whereabouts(known))
+    remote, _, path = ref.partition(":")
+    asked = ObjectRef(remote=remote, path=path)
+    if refused:
+        with pytest.raises(Refused, match="server's home"):
+            home.guard(asked, deletes)
+    else:
+        home.guard(asked, deletes)
+
+
+def test_both_guards_are_asked() -> None:
+    asked: list[str] = []
+    guard = both(lambda ref, _: asked.append(f"first {ref}"), lambda ref, _: asked.append(f"second {ref}"))
+    guard(ObjectRef(remote="a", path="b"), False)
+    assert asked == ["first a:b", "second a:b"]

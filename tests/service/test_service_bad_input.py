@@ -113,6 +113,35 @@ def test_nobody_writes_where_the_near_store_lies(
     assert sorted((server.home / "primary").rglob("*")) == before
 
 
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [
+        ("union", {"upstreams": "{home}/primary here:"}),
+        ("combine", {"upstreams": "inner={home}/primary"}),
+        ("chunker", {"remote": "disk:home/primary"}),
+    ],
+)
+def test_no_remote_around_another_leads_into_the_near_store(server: Server, kind: str, options: dict[str, str]) -> None:
+    given = {name: text.format(home=server.home) for name, text in options.items()}
+    assert server.call("POST", "/data/v1/remotes", {"name": f"over-{kind}", "type": kind, "options": given}).status_code == 200
+    before = sorted((server.home / "primary").rglob("*"))
+    answer = server.call("PUT", f"/data/v1/content?ref=over-{kind}:inner/x", {})
+    assert (answer.status_code, "lies in the near store" in answer.text) == (400, True), answer.text
+    assert sorted((server.home / "primary").rglob("*")) == before
+
+
+def test_nobody_writes_over_the_servers_state_and_token(server: Server) -> None:
+    token = (server.home / "token").read_text()
+    for method, path, body in (
+        ("PUT", "/data/v1/content?ref=disk:home/token", {}),
+        ("DELETE", "/data/v1/content?ref=disk:home/token", None),
+        ("POST", "/data/v1/jobs", {"kind": "copy", "source": "here:in/", "destination": "disk:home/audit/"}),
+    ):
+        answer = server.call(method, path, body)
+        assert (answer.status_code, "server's home" in answer.text) == (400, True), answer.text
+    assert (server.home / "token").read_text() == token
+
+
 def test_a_thousand_jobs_at_once_are_all_taken_and_done_over_a_kill(server: Server) -> None:
     def make(number: int) -> str:
         wish = {"kind": "copy", "source": "here:in/", "destination": f"here:out/{number}/", "dry_run": number % 10 != 0}

@@ -1,6 +1,6 @@
-"""Where people's jobs and files may not write: the near store keeps copies of far objects there, under names of its own."""
+"""Where people's jobs and files may not write: the near store, whose copies have names of its own, and the server's home."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import PurePosixPath
 from typing import Protocol
 
@@ -26,8 +26,8 @@ def nobodys(ref: ObjectRef, deletes: bool) -> None:
 class Whereabouts(Protocol):
     """Knows where remotes lead: several may lead to the same store, or to a directory of this machine."""
 
-    def place(self, ref: ObjectRef) -> ObjectRef | PurePosixPath:
-        """Return where an object really is: a path of this machine with its links followed, or a remote that is no alias."""
+    def places(self, ref: ObjectRef) -> Sequence[ObjectRef | PurePosixPath]:
+        """Return where an object is: paths of this machine with their links followed, or remotes that show no other one."""
         ...
 
     def is_same(self, one: str, other: str) -> bool:
@@ -49,19 +49,53 @@ class NearStore:
         Raises:
             Refused: the near store is there.
         """
-        own, path = self._both(ref)
-        if path is None:
-            return
-        if path.is_relative_to(own) or (deletes and own.is_relative_to(path)):
-            where = "lies in" if path.is_relative_to(own) else "holds"
-            message = f"{ref} {where} the near store, which keeps copies of far objects there under names of its own"
-            raise Refused(Problem(message=message, remedy=REMEDY))
+        for own, path in self._pairs(ref):
+            if path.is_relative_to(own) or (deletes and own.is_relative_to(path)):
+                where = "lies in" if path.is_relative_to(own) else "holds"
+                message = f"{ref} {where} the near store, which keeps copies of far objects there under names of its own"
+                raise Refused(Problem(message=message, remedy=REMEDY))
 
-    def _both(self, ref: ObjectRef) -> tuple[PurePosixPath, PurePosixPath | None]:
-        """Return the near store's path, and that of an object in the same store; None: it is elsewhere."""
-        own = self._whereabouts.place(self._place) if isinstance(self._place, ObjectRef) else self._place
-        it = self._whereabouts.place(ref)
-        if isinstance(own, PurePosixPath):
-            return own, it if isinstance(it, PurePosixPath) else None
-        in_it = isinstance(it, ObjectRef) and self._whereabouts.is_same(it.remote, own.remote)
-        return PurePosixPath("/", own.path), PurePosixPath("/", it.path) if in_it and isinstance(it, ObjectRef) else None
+    def _pairs(self, ref: ObjectRef) -> Iterable[tuple[PurePosixPath, PurePosixPath]]:
+        """Yield the near store's path, and that of an object, in each store in which both are."""
+        ours = self._whereabouts.places(self._place) if isinstance(self._place, ObjectRef) else [self._place]
+        theirs = self._whereabouts.places(ref)
+        for own in ours:
+            for it in theirs:
+                if isinstance(own, PurePosixPath):
+                    if isinstance(it, PurePosixPath):
+                        yield own, it
+                elif isinstance(it, ObjectRef) and self._whereabouts.is_same(it.remote, own.remote):
+                    yield PurePosixPath("/", own.path), PurePosixPath("/", it.path)
+
+
+class OwnHome:
+    """The server's own directory on this machine: its state, its keys, its tokens."""
+
+    def __init__(self, home: PurePosixPath, free: PurePosixPath, whereabouts: Whereabouts) -> None:
+        """Guard it. `free`: a directory in it that people may write all the same; both with their links followed."""
+        self._home = home
+        self._free = free
+        self._whereabouts = whereabouts
+
+    def guard(self, ref: ObjectRef, deletes: bool) -> None:
+        """See `Guard`.
+
+        Raises:
+            Refused: the server keeps its state there.
+        """
+        for path in self._whereabouts.places(ref):
+            if isinstance(path, PurePosixPath) and not path.is_relative_to(self._free):
+                inside = path.is_relative_to(self._home)
+                if inside or (deletes and self._home.is_relative_to(path)):
+                    message = f"{ref} {'lies in' if inside else 'holds'} the server's home, where its state, keys and tokens are"
+                    raise Refused(Problem(message=message, remedy="choose another place"))
+
+
+def both(first: Guard, second: Guard) -> Guard:
+    """Return a guard that asks two, one after the other."""
+
+    def guard(ref: ObjectRef, deletes: bool) -> None:
+        first(ref, deletes)
+        second(ref, deletes)
+
+    return guard

@@ -12,7 +12,7 @@ from jitflow.agents import HostRules
 from jitflow.app.arrivals import Arrivals
 from jitflow.app.dataservice import DataService
 from jitflow.app.files import FileService
-from jitflow.app.ours import NearStore
+from jitflow.app.ours import Guard, NearStore, OwnHome, both
 from jitflow.app.transfers import TransferJobs
 from jitflow.bootstrap.home import Home
 from jitflow.bootstrap.places import ARTIFACTS
@@ -139,7 +139,7 @@ async def open_data(
     bandwidth = await _limited(stack, Bandwidth(limits_of(settings), lanes, store, clock))
     spending = await _charging(stack, spending_of(settings, store, clock))
     provenance = _witness(stack, Provenance(store, checksums=settings.primary.checksums))
-    near_store = NearStore(near_place(settings, home), Whereabouts(registry.known))
+    guard = _guard(settings, home, Whereabouts(registry.known))
     plane = LocalDataPlane(
         primary_of(settings, home, stores),
         parse_bytes(settings.primary.capacity),
@@ -169,7 +169,7 @@ async def open_data(
         clock,
         RandomIds(),
         at_once=settings.transfers.jobs,
-        guard=near_store.guard,
+        guard=guard,
         spending=spending,
         mark=tracing.mark,
         ended=tracing.job_ended,
@@ -187,7 +187,7 @@ async def open_data(
             primary=plane, storage=stores, remotes=registry, bandwidth=bandwidth, spending=spending, inventory=plane.inventory
         ),
         jobs=jobs,
-        files=FileService(lanes, registry.describe, arrivals_of(settings, home, clock), spending, near_store.guard),
+        files=FileService(lanes, registry.describe, arrivals_of(settings, home, clock), spending, guard),
     )
 
 
@@ -246,6 +246,12 @@ def near_place(settings: Settings, home: Home) -> ObjectRef | PurePosixPath:
     if chosen.remote:
         return ObjectRef(remote=chosen.remote, path=chosen.prefix.strip("/"))
     return PurePosixPath(os.path.realpath(chosen.path or home.primary))
+
+
+def _guard(settings: Settings, home: Home, whereabouts: Whereabouts) -> Guard:
+    """Return what keeps people's jobs and files out of the near store and of the server's own directory."""
+    root, artifacts = (PurePosixPath(os.path.realpath(one)) for one in (home.root, home.artifacts))
+    return both(NearStore(near_place(settings, home), whereabouts).guard, OwnHome(root, artifacts, whereabouts).guard)
 
 
 def limits_of(settings: Settings) -> Chosen:
