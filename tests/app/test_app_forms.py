@@ -15,6 +15,11 @@ class Inner(msgspec.Struct):
     way: Literal["up", "down"] = "up"
 
 
+class Strict(msgspec.Struct, forbid_unknown_fields=True):
+    inner: Inner = msgspec.field(default_factory=Inner)
+    rows: "list[Strict]" = []
+
+
 class Outer(msgspec.Struct):
     rows: list[Inner] = []
     table: dict[str, Inner | None] = {}
@@ -30,6 +35,9 @@ class Outer(msgspec.Struct):
         ('{"table": {"x": {"way": "left"}}}', Outer, "; write down, up"),
         ('{"phase": "Odd"}', Outer, "`$.phase`; write Queued, Running, Paused, Succeeded, Failed, Cancelled"),
         ('"left"', Literal["up", "down"], "'left'; write down, up"),
+        ('{"way": "up"}', Strict, "unknown field `way`; write inner.way, rows"),
+        ('{"rows": [{"x": 1}]}', Strict, "`$.rows[0]`; write inner.way, rows"),
+        ('{"kind": "copy", "source": "a:", "exclude": []}', JobWish, "max_delete, hashes, namespace"),
         ("[1]", Outer, "Expected `object`, got `array`"),
     ],
 )
