@@ -202,6 +202,7 @@ def test_only_the_named_files_are_copied() -> None:
         assert (job.phase, world.near) == (JobPhase.SUCCEEDED, {"b": "2", "[x]*": "3"})
         job = await world.run(files=["a", "none"])
         assert (job.phase, await world.states(job)) == (JobPhase.FAILED, {"a": "done", "none": "failed"})
+        assert (job.attempts, "none: there is no such file at the source" in job.message) == (1, True)
 
     play(scenario)
 

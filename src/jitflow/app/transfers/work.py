@@ -82,10 +82,13 @@ class Attempt:
             async with _Lane(self._job, self._order, self._bulk, self._clock) as lane:
                 await self._copy(plan, source, lane)
                 await self._remove(plan, lane)
-        failed = next((file for file in plan.files.values() if file.state == "failed"), None)
-        if failed is not None:
-            count = self.live.counts.failed
-            raise Unfinished(f"{count:,} {'file' if count == 1 else 'files'} failed; {failed.path}: {failed.message}", again=True)
+        failed = [file for file in plan.files.values() if file.state == "failed"]
+        if failed:
+            count, first = len(failed), failed[0]
+            raise Unfinished(
+                f"{count:,} {'file' if count == 1 else 'files'} failed; {first.path}: {first.message}",
+                again=any(file.action != "none" for file in failed),  # what is not at the source will not come by asking again
+            )
         return self.live.counts
 
     async def _look(self) -> tuple[Tree, Tree]:
