@@ -127,6 +127,9 @@ def test_a_workflow_runs_through_two_processes(apart: Apart, tmp_path: Path) -> 
     assert made.status_code in {200, 201}, made.text
     got = apart.data.call("GET", "/data/v1/content?ref=far:bucket/new")
     assert got.json() == {"a": 1}
+    assert len(apart.control.call("GET", "/data/v1/stat?ref=far:bucket/new").headers.get_list("x-request-id")) == 1
+    # What the link needs in the near store is none of a stranger's.
+    assert apart.control.call("POST", "/data/v1/primary/check", {}).json()["strangers"] == {}
     # The artifact of a node is read where it lies; its crate knows what was read.
     workflow = apart.control.get(f"{WORKFLOWS}/{name}")
     node = next(one["id"] for one in workflow["status"]["nodes"].values() if one["displayName"] == "one")

@@ -100,11 +100,16 @@ class DataLink:
             PortError: the primary or the catalogue cannot be used.
         """
         await self._plane.open(self._hear)
-        probe = self._near / f".jitflow-link-{self._mark[:8]}"
-        for old in await asyncio.to_thread(lambda: list(self._near.glob(".jitflow-link-*"))):
-            await asyncio.to_thread(old.unlink, missing_ok=True)
-        await asyncio.to_thread(probe.write_text, self._mark)
-        self._probe = probe
+        self._probe = await asyncio.to_thread(self._written_probe)
+
+    def _written_probe(self) -> Path:
+        """Write the file by which the other side proves that it sees the near store: what is on its way there lies beside it."""
+        for old in (*self._near.glob(".jitflow-link-*"), *self._near.glob("incoming/.jitflow-link-*")):
+            old.unlink(missing_ok=True)
+        incoming = self._near / "incoming"
+        probe = (incoming if incoming.is_dir() else self._near) / f".jitflow-link-{self._mark[:8]}"
+        probe.write_text(self._mark)
+        return probe
 
     async def close(self) -> None:
         """Let nobody wait any longer, and close the plane."""

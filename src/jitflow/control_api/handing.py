@@ -34,6 +34,8 @@ _DROPPED: Final = frozenset(
         BEHALF.encode(),
     }
 )
+_NOT_SENT_ON: Final = _DROPPED | {b"x-request-id"}
+"""Nor is the name that the data service has for its part of a request: the answer has that of this service."""
 _CONNECT_S: Final = 5.0
 _log = logger("datalink")
 
@@ -122,7 +124,7 @@ class _Answer:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         response = self._response
-        headers = [(name.lower(), value) for name, value in response.headers.raw if name.lower() not in _DROPPED]
+        headers = [(name.lower(), value) for name, value in response.headers.raw if name.lower() not in _NOT_SENT_ON]
         try:
             await send({"type": "http.response.start", "status": response.status_code, "headers": headers})
             async with asyncio.TaskGroup() as group:
