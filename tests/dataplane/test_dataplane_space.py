@@ -248,6 +248,29 @@ def test_staging_again_fetches_what_has_changed(tmp_path: Path) -> None:
     going(tmp_path, 300, story)
 
 
+def test_a_newer_workflow_reads_no_older_copy_of_what_it_names_late_or_in_a_folder(tmp_path: Path) -> None:
+    async def story(kit: Kit) -> None:
+        inside, late = kit.far.put("d/a", 20, b"1"), kit.far.put("late", 20, b"1")
+        kit.far.put("d/b", 20)
+        await kit.plane.stage(ref("d/"))
+        await kit.plane.stage(late)
+        kit.far.put("d/a", 30, b"2")
+        kit.far.put("late", 30, b"2")
+        await kit.plane.admit("w", [a_step("s", inside)])
+        for name, one in (("s", inside), ("t", late)):
+            kit.plane.acquire("w", a_step(name, one))
+            await kit.until(lambda name=name: kit.lease(name))
+            lease = kit.lease(name)
+            assert lease is not None
+            assert Path(lease.paths[one]).read_bytes() == b"2" * 30
+        looks = kit.far.count("stat", ref("d/"))
+        kit.plane.acquire("w", a_step("again", inside))
+        await kit.until(lambda: kit.lease("again"))
+        assert kit.far.count("stat", ref("d/")) == looks, "the folder was looked up since the workflow was submitted"
+
+    going(tmp_path, 300, story)
+
+
 def test_people_see_how_far_it_is(tmp_path: Path) -> None:
     async def story(kit: Kit) -> None:
         a, b, out = kit.far.put("a", 200), kit.far.put("b", 50), ref("out")

@@ -288,6 +288,7 @@ class LocalDataPlane:
 
     async def admit(self, uid: WorkflowUid, steps: Sequence[FutureStep], namespace: str = "") -> None:
         """Look a workflow's inputs up before it begins (see `DataPlane.admit`)."""
+        self._freshness.begin(uid)
         await admit(self._core, steps, namespace, self._quotas.of(namespace))
         await self._named.look(uid, steps)
 
