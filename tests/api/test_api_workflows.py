@@ -13,7 +13,7 @@ from jitflow.data_api import routes as data_routes
 from jitflow.model import argo, runs
 from jitflow.model.objects import NO_OBJECTS
 from jitflow.model.problems import Refused
-from jitflow.ports.errors import Broken, Unreachable
+from jitflow.ports.errors import Broken, StoreFailed, Unreachable
 from jitflow.testing.fake_engine import World
 
 pytestmark = pytest.mark.pure
@@ -456,6 +456,7 @@ def test_runs_of_an_earlier_life_are_known() -> None:
         (Refused("full", code="unavailable"), 503, 14, "full"),
         (Unreachable("far does not answer"), 503, 14, "far does not answer"),
         (Broken("the state store failed"), 500, 13, "the state store failed"),
+        (StoreFailed("far:x: rclone failed (odd)"), 502, 2, "far:x: rclone failed (odd)"),
         (RuntimeError("password=hunter2"), 500, 13, "internal error"),
     ],
 )

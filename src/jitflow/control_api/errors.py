@@ -111,6 +111,8 @@ def failure_of(error: Exception) -> Failure | None:
         return failure(Code.UNIMPLEMENTED if status == 501 else code, str(error), status=status, problems=placed)
     if isinstance(error, port.DiskFull):
         return failure(Code.RESOURCE_EXHAUSTED, str(error), status=507)
+    if isinstance(error, port.StoreFailed):  # behind this server, and no fault of it
+        return failure(Code.UNKNOWN, str(error), status=502)
     if isinstance(error, port.PortError):
         code = next((code for kind, code in _PORT_ERRORS if isinstance(error, kind)), Code.INTERNAL)
         return failure(code, str(error) or type(error).__name__)

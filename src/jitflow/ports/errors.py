@@ -15,6 +15,7 @@ PortError
     ├── Corrupt           size or hash differ after a transfer
     ├── DiskFull          no space left on a local disk
     └── Broken            the tool behind the port misbehaves
+        ├── StoreFailed       a far store failed in a way that nobody foresaw
         └── InUse             another server has it
 """
 
@@ -77,6 +78,10 @@ class DiskFull(GiveUp):
 
 class Broken(GiveUp):
     """The tool behind the port misbehaves."""
+
+
+class StoreFailed(Broken):
+    """A far store, or the tool that speaks to it, failed in a way that nobody foresaw."""
 
 
 class InUse(Broken):

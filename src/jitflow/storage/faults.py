@@ -5,7 +5,6 @@ from typing import NamedTuple
 
 from jitflow.ports.errors import (
     AccessRefused,
-    Broken,
     Busy,
     Corrupt,
     DiskFull,
@@ -14,6 +13,7 @@ from jitflow.ports.errors import (
     PortError,
     RemoteUnknown,
     SourceChanged,
+    StoreFailed,
     Unreachable,
 )
 
@@ -21,7 +21,7 @@ LONGEST_TEXT = 400
 """Characters of rclone's own words that are repeated in a message."""
 
 
-class Unforeseen(Broken):
+class Unforeseen(StoreFailed):
     """What rclone said is in no row of the table; `said` is that, short enough to be shown."""
 
     def __init__(self, subject: str, said: str) -> None:
