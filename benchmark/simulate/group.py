@@ -277,7 +277,7 @@ class Servers:
                 self.longest_s = max(self.longest_s, leader.ready_at - since)
                 return
             others = len(self._incidents) > incidents
-            if others or not any(life.alive and self._stands(life) for life in by):
+            if others or not self._unfinished() or not any(life.alive and self._stands(life) for life in by):
                 return
             if any(world.plan.spell(kind, since - 1, world.now) for kind in ("store away", "disk full")):
                 return

@@ -224,3 +224,8 @@ def test_a_server_that_does_not_take_over_is_seen(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(sharing, "may_lead", lambda lead, home: not lead.id)
     seen = [with_faults(seed, Fault(kind="leader hangs", at=30, for_s=100)).wrong for seed in seeds_of("anywhere", 6)]
     assert any("nobody has taken over" in wrong for wrong in seen)
+
+
+def test_a_leader_is_not_missed_when_all_has_ended() -> None:
+    """One dies; the next drives the last workflow to its end, and stops in the moment in which it is looked for."""
+    assert simulate(646412).wrong == ""
