@@ -9,12 +9,13 @@ import pytest
 from test_engine_pods import CONTAINER, IMAGES, LOCATOR, launch
 from test_engine_runs import World, phase, workflow
 
+from jitflow.engine.images import Images
 from jitflow.engine.patches import patched
 from jitflow.engine.pods import build_pod, plan_pod
 from jitflow.engine.surroundings import Surroundings, unschedulable
 from jitflow.model import argo
 from jitflow.model.objects import ConfigMap, Secret
-from jitflow.model.pods import Pod
+from jitflow.model.pods import Pod, PodImage
 from jitflow.model.problems import Refused
 from jitflow.ports.dataplane import Lease
 from jitflow.testing.fake_executor import ScriptedEnd
@@ -66,6 +67,34 @@ def test_variables_come_from_objects_and_from_the_pod_itself() -> None:
     assert (found["V"], found["W"], found["N"], found["H"]) == ("two\n", "hunter2", "wf-t-1", "here")
     assert found["X"] == "hunter2-$(W)-$(gone)"
     assert (found["C_a"], found["C_b"]) == ("1", "two\n")
+
+
+@pytest.mark.parametrize(
+    ("word", "becomes"),
+    [
+        ("$(WHO)", "me"),
+        ("-$(WHO)/$(ARGO_WORKFLOW_NAME)-", "-me/wf-"),
+        ("$(date)", "$(date)"),
+        ("$(PATH)", "$(PATH)"),
+        ("$$(WHO) $$ $WHO ${WHO} $(WHO", "$(WHO) $ $WHO ${WHO} $(WHO"),
+        ("$(( ${RANDOM} % 5 ))", "$(( ${RANDOM} % 5 ))"),
+    ],
+)
+def test_a_command_names_variables_of_the_template_and_of_argo(word: str, becomes: str) -> None:
+    variables = [{"name": "WHO", "value": "me"}]
+    pod = built({"container": {**CONTAINER, "command": ["echo", word], "args": [word], "env": variables}})
+    assert pod.command == ("echo", becomes, becomes)
+
+
+def test_an_image_command_is_left_as_it_is() -> None:
+    images = Images({"i": PodImage(name="i", entrypoint=("run", "$(WHO)"), cmd=("$(WHO)",))})
+    variables = [{"name": "WHO", "value": "me"}]
+    commands = []
+    for args in ((), ("$(WHO)",)):
+        template = {"container": {"image": "i", "args": args, "env": variables}}
+        plan = plan_pod("u", launch(template), LOCATOR, images)
+        commands.append(build_pod("u.n", plan, Lease(step="u/n", paths={}), environment={}, grace_s=5.0, now=0.0).command)
+    assert commands == [("run", "$(WHO)", "$(WHO)"), ("run", "$(WHO)", "me")]
 
 
 def test_what_is_missing_is_named_unless_it_is_optional() -> None:

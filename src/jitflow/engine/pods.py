@@ -8,12 +8,12 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from jitflow.engine.addresses import address_of
-from jitflow.engine.containers import MAIN, SCRIPT_PATH, AnyContainer, Part, parts_of, with_shared_data
+from jitflow.engine.containers import MAIN, SCRIPT_PATH, Part, parts_of, with_shared_data
 from jitflow.engine.images import Images
 from jitflow.engine.locations import Locator
 from jitflow.engine.patches import patched
 from jitflow.engine.readiness import command_of_probe
-from jitflow.engine.surroundings import Surroundings, in_root, mounts, secrets_of
+from jitflow.engine.surroundings import Surroundings, expanded, in_root, mounts, secrets_of
 from jitflow.engine.surroundings import environment as own_environment
 from jitflow.expr.durations import DurationError, QuantityError, parse_duration, parse_quantity
 from jitflow.machine import container_of, family_of
@@ -241,7 +241,8 @@ def serves(template: argo.Template, parts: Sequence[Part]) -> bool:
 
 def _container(plan: PodPlan, part: Part, lease: Lease, environment: Mapping[str, str], around: Surroundings) -> PodContainer:
     launch, template = plan.launch, plan.launch.template
-    env = _environment(plan, part, part.source, environment, around)
+    declared = _declared(plan, part, around)
+    env = _environment(part, environment, declared)
     shown = mounts(template, part.mounts, launch, around, dict(env))
     is_main = part.name == MAIN and part.role is ContainerRole.MAIN
     outputs = (*(pod_outputs(template) if is_main else ()), *_log_outputs(plan, part))
@@ -250,7 +251,7 @@ def _container(plan: PodPlan, part: Part, lease: Lease, environment: Mapping[str
         name=part.name,
         role=part.role,
         image=part.image,
-        command=part.command,
+        command=_command(part, declared),
         env=env,
         working_dir=part.source.working_dir or part.image.working_dir,
         files=(*own, *shown.files),
@@ -321,20 +322,29 @@ def _compression(artifact: argo.Artifact) -> int:
     return 6 if tar is None or tar.compression_level is None else max(0, min(9, tar.compression_level))
 
 
-def _environment(
-    plan: PodPlan, part: Part, source: AnyContainer, environment: Mapping[str, str], around: Surroundings
-) -> tuple[tuple[str, str], ...]:
+def _declared(plan: PodPlan, part: Part, around: Surroundings) -> dict[str, str]:
+    """Return the variables that Argo and the template give a container: those that its command may name."""
+    launch = plan.launch
+    argos = {
+        "ARGO_CONTAINER_NAME": part.name,
+        "ARGO_NODE_ID": launch.node_id,
+        "ARGO_WORKFLOW_NAME": launch.workflow_level.workflow_name,
+        "ARGO_WORKFLOW_UID": launch.workflow_level.workflow_uid,
+    }
+    return argos | own_environment(part.source, launch, around)
+
+
+def _environment(part: Part, environment: Mapping[str, str], declared: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
     merged = {"HOME": "/tmp", "LANG": "C.UTF-8", "PATH": environment.get("PATH", "/usr/local/bin:/usr/bin:/bin")}
     merged |= part.image.env
-    merged |= {
-        "ARGO_CONTAINER_NAME": part.name,
-        "ARGO_NODE_ID": plan.launch.node_id,
-        "ARGO_WORKFLOW_NAME": plan.launch.workflow_level.workflow_name,
-        "ARGO_WORKFLOW_UID": plan.launch.workflow_level.workflow_uid,
-    }
     merged |= {name: value for name, value in environment.items() if name != "PATH"}
-    merged |= own_environment(source, plan.launch, around)
-    return tuple(merged.items())
+    return tuple({**merged, **declared}.items())
+
+
+def _command(part: Part, known: Mapping[str, str]) -> tuple[str, ...]:
+    """Return a container's command with `$(NAME)` replaced in what the template says of it, not in what its image says."""
+    first = 0 if part.source.command else len(part.image.entrypoint if part.source.args else part.command)
+    return (*part.command[:first], *(expanded(word, known) for word in part.command[first:]))
 
 
 def _files(template: argo.Template) -> tuple[PodFile, ...]:

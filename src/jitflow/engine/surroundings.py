@@ -73,7 +73,7 @@ def environment(
     for variable in container.env:
         value = variable.value if variable.value_from is None else _value_of(variable, container, launch, around)
         if value is not None or variable.value_from is None:
-            found[variable.name] = _expanded(value or "", found)
+            found[variable.name] = expanded(value or "", found)
     return found
 
 
@@ -94,11 +94,14 @@ def secrets_of(
     return tuple(dict.fromkeys(text for text in found if text))
 
 
-def _expanded(text: str, known: Mapping[str, str]) -> str:
-    """Return a text with `$(NAME)` replaced by what is known, `$$(` by `$(`, as Kubernetes does."""
-    if "$(" not in text:
+def expanded(text: str, known: Mapping[str, str]) -> str:
+    """Return a text with `$(NAME)` replaced by what is known and left where nothing is, and `$$` by `$`, as Kubernetes does.
+
+    Source: https://kubernetes.io/docs/tasks/inject-data-application/define-interdependent-environment-variables/
+    """
+    if "$" not in text:
         return text
-    return re.sub(r"\$(\$\([^()]*\)|\(([A-Za-z_][-.\w]*)\))", lambda m: m[1] if m[2] is None else known.get(m[2], m[0]), text)
+    return re.sub(r"\$(?:\$|\(([^)]*)\))", lambda m: "$" if m[1] is None else known.get(m[1], m[0]), text)
 
 
 def _values_of(source: argo.EnvFromSource, launch: LaunchPod, around: Surroundings) -> dict[str, str]:
@@ -238,7 +241,7 @@ def _with_sub_path(mount: argo.VolumeMount, env: Mapping[str, str]) -> argo.Volu
         return mount
     if mount.sub_path:
         raise Refused(f"the mount {mount.name!r} has both subPath and subPathExpr; leave one out")
-    path = _expanded(expression, env)
+    path = expanded(expression, env)
     if unknown := _VARIABLE.search(path):
         raise Refused(f"subPathExpr {expression!r}: the variable {unknown[1]!r} is not defined; add it to `env`")
     return replace(mount, sub_path=path)
