@@ -164,7 +164,7 @@ def test_tokens_audit_and_webhooks(client: Any, url: str) -> None:
     with opened("sync", url, token=made.token) as other, pytest.raises(Unauthenticated):
         other.whoami()
     assert any(entry.action == "tokens.manage" for entry in client.audit.list(since=time.time() - 60))
-    hook = client.webhooks.add("chat", "https://192.0.2.1/hook", namespace="elsewhere")
+    hook = client.webhooks.add("chat", "https://chat.example.org/hook", namespace="elsewhere")
     assert hook.secret
     assert client.webhooks.get("chat").failed == 0
     assert client.webhooks.failures("chat") == ()
