@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import httpx
+import msgspec
 import pytest
 import uvicorn
 
@@ -239,6 +240,39 @@ def test_a_stream_tells_in_the_order_of_its_sequence() -> None:
             told = [(await lines.next())["result"]["object"]["metadata"] for _ in range(2)]
         assert [one["uid"] for one in told] == [second, first]
         assert int(told[0]["resourceVersion"]) < int(told[1]["resourceVersion"])
+
+    play(scenario)
+
+
+@pytest.mark.parametrize("kind", ["watch", "deltas"])
+@pytest.mark.parametrize("known", [False, True])
+def test_what_ends_before_a_stream_has_begun_is_told(kind: str, known: bool) -> None:
+    """A workflow ends between the request and the moment in which its answer begins; another one is deleted then."""
+
+    async def scenario(server: Server) -> None:
+        engine, service = server.world.engine, server.world.service
+        ending, gone = await server.make("ending"), await server.make("gone")
+        after = service.sequence if known else None
+        wanted, told = Selection(namespace="argo"), asyncio.Queue[tuple[str, str, str]]()
+
+        async def see(what: str, value: Any) -> None:
+            found = msgspec.to_builtins(value)
+            told.put_nowait((what, found["metadata"]["name"], found["status"]["phase"]))
+
+        async def see_delta(delta: Delta) -> None:
+            await see(delta.type, delta.workflow)
+
+        stream = (
+            service.watch(wanted, after=after).run(see) if kind == "watch" else service.deltas(wanted, after=after).run(see_delta)
+        )
+        await engine.move(ending, "Succeeded")
+        await engine.delete(gone)
+        async with asyncio.TaskGroup() as group:
+            following = group.create_task(stream)
+            seen = {await told.get() for _ in range(2 if known else 1)}
+            following.cancel()
+        assert ("ADDED", "ending", "Succeeded") in seen
+        assert {name for what, name, _ in seen if what == "DELETED"} == ({"gone"} if known else set())
 
     play(scenario)
 

@@ -53,19 +53,20 @@ class Deltas:
         selects: Callable[[RunRow], bool],
         after: int | None = None,
     ) -> None:
-        """Look at the present; what changed after the sequence `after` (None: everything) is told first, as a whole."""
+        """Follow what `run` begins with: what has changed then after the sequence `after` (None: everything), as a whole."""
         self._engine = engine
         self._index = index
         self._namespace = namespace
         self._selects = selects
-        standing = index.standing(namespace, selects, after)
-        self._known = standing.known
-        self._pending = {row.uid: _News(row=row) for row in standing.new}
-        self._deleted = {row.uid: row for row in standing.gone}
+        self._after = after
+        self._known: set[str] = set()
+        self._pending: dict[str, _News] = {}
+        self._deleted: dict[str, RunRow] = {}
         self._arrived = asyncio.Event()
 
     async def run(self, sink: DeltaSink) -> None:
         """Tell the sink of what has changed and of every change from now on, until cancelled."""
+        self._look()
         stop = self._index.listen(self._hear)
         try:
             while True:
@@ -75,6 +76,13 @@ class Deltas:
                 await self._arrived.wait()
         finally:
             stop()
+
+    def _look(self) -> None:
+        """Look at the present, in the same breath in which listening begins: a change between the two would be lost."""
+        standing = self._index.standing(self._namespace, self._selects, self._after)
+        self._known = standing.known
+        self._pending = {row.uid: _News(row=row) for row in standing.new}
+        self._deleted = {row.uid: row for row in standing.gone}
 
     def _hear(self, change: Change) -> None:
         row = change.row

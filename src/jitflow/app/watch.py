@@ -32,20 +32,21 @@ class Watch:
         after: int | None = None,
         only_rows: bool = False,
     ) -> None:
-        """Look at the present; what changed after the sequence `after` (None: everything) is told first."""
+        """Watch what `run` begins with: what has changed then after the sequence `after` (None: everything)."""
         self._engine = engine
         self._index = index
         self._namespace = namespace
         self._selects = selects
         self._only_rows = only_rows
-        standing = index.standing(namespace, selects, after)
-        self._deleted = {row.uid: row for row in standing.gone}
-        self._known = standing.known | self._deleted.keys()
-        self._pending: dict[str, RunRow | None] = {row.uid: row for row in standing.new} | dict.fromkeys(self._deleted)
+        self._after = after
+        self._deleted: dict[str, RunRow] = {}
+        self._known: set[str] = set()
+        self._pending: dict[str, RunRow | None] = {}
         self._arrived = asyncio.Event()
 
     async def run(self, sink: WatchSink) -> None:
         """Tell the sink of the present and of every change, until cancelled."""
+        self._look()
         stop = self._index.listen(self._hear)
         try:
             while True:
@@ -55,6 +56,13 @@ class Watch:
                 await self._arrived.wait()
         finally:
             stop()
+
+    def _look(self) -> None:
+        """Look at the present, in the same breath in which listening begins: a change between the two would be lost."""
+        standing = self._index.standing(self._namespace, self._selects, self._after)
+        self._deleted = {row.uid: row for row in standing.gone}
+        self._known = standing.known | self._deleted.keys()
+        self._pending = {row.uid: row for row in standing.new} | dict.fromkeys(self._deleted)
 
     def _hear(self, change: Change) -> None:
         row = change.row
