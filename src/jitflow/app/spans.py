@@ -3,9 +3,11 @@
 from collections.abc import Iterable
 from typing import Final
 
+from msgspec.structs import replace
+
 from jitflow.app.selectors import instant
 from jitflow.model import argo
-from jitflow.model.reports import RunTimeline, StepSpan, TransferRecord, TransferSpan
+from jitflow.model.reports import RunTimeline, StepSpan, TransferRecord
 from jitflow.ports.store import RunRow
 
 _LATEST: Final = float("inf")
@@ -42,17 +44,6 @@ def _beginning(step: StepSpan) -> tuple[float, str]:
     return (_LATEST if step.started_at is None else step.started_at, step.name)
 
 
-def _transfer(one: TransferRecord, own: str) -> TransferSpan | None:
+def _transfer(one: TransferRecord, own: str) -> TransferRecord | None:
     steps = tuple(step.removeprefix(own) for step in one.steps if step.startswith(own))
-    if not steps:
-        return None
-    return TransferSpan(
-        ref=one.ref,
-        direction=one.direction,
-        size_bytes=one.size_bytes,
-        started_at=one.started_at,
-        finished_at=one.finished_at,
-        outcome=one.outcome,
-        error=one.error,
-        steps=steps,
-    )
+    return replace(one, steps=steps) if steps else None

@@ -338,28 +338,15 @@ class StepSpan(Struct, frozen=True, kw_only=True):
     finished_at: float | None
 
 
-class TransferSpan(Struct, frozen=True, kw_only=True):
-    """A finished transfer for a workflow. `steps`: ids of its nodes that read or wrote the object.
-
-    `direction`: `in` or `out`; `outcome`: `ok`, `failed` or `cancelled`.
-    """
-
-    ref: ObjectRef
-    direction: str
-    size_bytes: int
-    started_at: float
-    finished_at: float
-    outcome: str
-    error: str
-    steps: tuple[str, ...]
-
-
 class RunTimeline(Struct, frozen=True, kw_only=True):
-    """A workflow's steps and the transfers for them, each in the order of their beginnings."""
+    """A workflow's steps and the transfers for them, each in the order of their beginnings.
+
+    The `steps` of a transfer are the ids of this workflow's nodes that read or wrote the object.
+    """
 
     namespace: str
     name: str
     uid: WorkflowUid
     phase: str
     steps: tuple[StepSpan, ...] = ()
-    transfers: tuple[TransferSpan, ...] = ()
+    transfers: tuple[TransferRecord, ...] = ()

@@ -8,11 +8,12 @@ from pathlib import PurePosixPath
 from msgspec import Struct
 
 from jitflow.model.data import ObjectRef
+from jitflow.model.problems import Problem, Refused
 from jitflow.storage.remotes import RemoteConfig
 
 _ALL_OVER_THE_WORLD = {"s3", "google cloud storage"}
 """Types of stores whose buckets have names that nobody else has, where no endpoint is named."""
-_STEPS = 100
+_STEPS = 1000
 """So many remotes are gone through: they may lead to each other in a ring."""
 _OVER_ONE = frozenset({"alias", "cache", "chunker", "compress", "crypt", "hasher"})
 """Types of remotes that show another one, named by the option `remote`, each file at its path there or near it."""
@@ -38,6 +39,9 @@ class Whereabouts:
 
         A remote over several others has a place in each. One that encrypts is taken for one that does not: what would lie at such
         a place is guarded all the same.
+
+        Raises:
+            Refused: it leads on and on, and nobody can say where.
         """
         found: list[ObjectRef | PurePosixPath] = []
         ways = [ref]
@@ -55,6 +59,8 @@ class Whereabouts:
                     continue
                 remote, _, base = root.partition(":")
                 ways.append(ObjectRef(remote=remote, path="/".join(part for part in (base.strip("/"), path) if part)))
+        if ways:
+            raise Refused(Problem(message=f"{ref} leads over more than {_STEPS:,} remotes", remedy="let none lead to itself"))
         return found
 
     def is_same(self, one: str, other: str) -> bool:
