@@ -1,6 +1,7 @@
 """Requests whose heads have come before are answered as if they were parsed."""
 
 import asyncio
+import gc
 import random
 from typing import Any
 
@@ -110,6 +111,25 @@ def test_a_head_is_known_when_it_comes_again() -> None:
         assert b"HTTP/1.1 200 OK" in answers[0]
         assert not server.state.tasks
         assert server.state.total_requests == 4
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("learns", [True, False])
+def test_a_request_that_is_over_is_freed_without_the_collector(*, learns: bool) -> None:
+    async def scenario() -> None:
+        seen: list[Scope] = []
+        connection, wire = Server(an_app(seen), learns=learns).connect()
+        await sent(connection, wire, a_request(body="12345"))
+        gc.collect()
+        gc.disable()
+        try:
+            for _ in range(50):
+                await sent(connection, wire, a_request(body="12345"))
+            seen.clear()
+            assert gc.collect() < 50
+        finally:
+            gc.enable()
 
     asyncio.run(scenario())
 

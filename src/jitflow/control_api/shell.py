@@ -148,6 +148,10 @@ class Shell:
             if known is None:
                 _log.exception("request failed: %s %s", scope["method"], scope["path"])
             await answer.fail(known or failure(Code.INTERNAL, INTERNAL_MESSAGE))
+        finally:
+            # These hold on to the scope themselves: with them in it, all of a request would stay until a collector comes by.
+            for name in (DIRECT, WHOLE, BODY):
+                scope.pop(name, None)
 
     def _head(self, scope: Scope) -> "_Head":
         """Return what a request's head says; of one that came before what was found out then."""

@@ -37,6 +37,9 @@ from jitflow.model.runs import (
 )  # fmt: skip
 
 NodeEvent = PodStarted | PodReady | PodProgressed | PodWaits | PodEnded | PodRefused | OutputsSaved
+LocksEvent = LocksTaken | LocksAwaited | LocksRefused
+TaskEvent = TaskProgress | TaskEnded
+GarbageEvent = DeletionRequested | ArtifactsDeleted
 
 
 def decide(state: State, event: Event, now: float, objects: Objects = NO_OBJECTS) -> Decision:
@@ -52,17 +55,17 @@ def decide(state: State, event: Event, now: float, objects: Objects = NO_OBJECTS
         objects: the templates, ConfigMaps and the like that the workflow may refer to, as they are now.
     """
     turn = Turn(state, now, RULES, objects)
-    if isinstance(event, PodStarted | PodReady | PodProgressed | PodWaits | PodEnded | PodRefused | OutputsSaved):
+    if isinstance(event, NodeEvent):
         node = turn.find(event.node_id)
         if node is not None and node.type == types.POD:
             _pod_event(turn, node, event)
-    elif isinstance(event, LocksTaken | LocksAwaited | LocksRefused):
+    elif isinstance(event, LocksEvent):
         _locks_event(turn, event)
-    elif isinstance(event, TaskProgress | TaskEnded):
+    elif isinstance(event, TaskEvent):
         node = turn.find(event.node_id)
         if node is not None and node.phase in {phases.PENDING, phases.RUNNING} and not node.held and tasks.is_task(turn, node):
             _task_event(turn, node, event)
-    elif isinstance(event, DeletionRequested | ArtifactsDeleted):
+    elif isinstance(event, GarbageEvent):
         garbage.take(turn, event)
     elif not again.refusal(state, event):
         _workflow_event(turn, event)
@@ -95,14 +98,14 @@ def _pod_event(turn: Turn, node: Node, event: NodeEvent) -> None:
             pass  # late or repeated
 
 
-def _task_event(turn: Turn, node: Node, event: TaskProgress | TaskEnded) -> None:
+def _task_event(turn: Turn, node: Node, event: TaskEvent) -> None:
     if isinstance(event, TaskEnded):
         tasks.ended(turn, node, event)
     else:
         tasks.progressed(turn, node, event)
 
 
-def _locks_event(turn: Turn, event: LocksTaken | LocksAwaited | LocksRefused) -> None:
+def _locks_event(turn: Turn, event: LocksEvent) -> None:
     if not event.node_id:
         workflow.locks_event(turn, event)
         return

@@ -200,6 +200,6 @@ def first_part(updates: Sequence[Update]) -> int:
     for count, update in enumerate(updates):
         if isinstance(update, Removal) and update.uid in written:
             return count
-        if isinstance(update, Commit | Restoration):
+        if isinstance(update, (Commit, Restoration)):
             written.update(uids_of((update,)))
     return len(updates)
