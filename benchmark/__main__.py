@@ -29,7 +29,7 @@ from msgspec import Struct
 
 @dataclass(frozen=True)
 class Part:
-    """One benchmark: its module, what it is given in the short form, and the stem of its table and picture."""
+    """One benchmark: its module, what it is given, and the stem of its table and picture. `writes`: it is told where to."""
 
     name: str
     title: str
@@ -37,6 +37,7 @@ class Part:
     short: tuple[str, ...]
     full: tuple[str, ...] = ()
     stem: str = ""
+    writes: bool = True
 
 
 class Ran(Struct, frozen=True, kw_only=True):
@@ -56,14 +57,39 @@ class Ran(Struct, frozen=True, kw_only=True):
     picture: str
 
 
+_NOISY = ("--sigma", "0.3", "--fractions", "25", "--policies", "jitflow")
 PARTS = (
     Part("overhead", "The cost of a step", "benchmark.overhead", ("--rounds", "1", "--only", "jitflow", "--fan", "200")),
     Part("api", "Submissions and looks over HTTP", "benchmark.api", ("--rounds", "1", "--only", "jitflow")),
+    Part("watching", "Many watchers", "benchmark.api.watching", ("--workflows", "100", "--watchers", "5"), writes=False),
     Part("data", "Inputs beside one rclone copy", "benchmark.data", ("--rounds", "1", "--links", "direct")),
     Part("jobs", "Transfer jobs between two stores", "benchmark.data.between", ("--rounds", "1"), stem="between"),
     Part("state", "Durable state", "benchmark.state", ("--stores", "sqlite", "--only", "commits,disk", "--commits", "5000")),
     # Hours: points that were measured by the same code are taken from the file.
     Part("traces", "Recorded workflows against a bound", "benchmark.traces", ("--seconds", "60"), ("--continue",)),
+    Part(
+        "noisy",
+        "The same with estimates that are off",
+        "benchmark.traces",
+        (*_NOISY, "--seconds", "30"),
+        (*_NOISY, "--continue"),
+        stem="traces-noisy",
+    ),
+    Part(
+        "together",
+        "Several workflows in one store",
+        "benchmark.traces",
+        ("--together", "--seconds", "30"),
+        ("--together", "--events", "6000", "--continue"),
+        stem="traces-together",
+    ),
+    Part("large", "Decisions in a large workflow", "benchmark.traces", ("--large",), ("--large",)),
+    Part(
+        "real",
+        "Recorded workflows for real",
+        "benchmark.traces.real",
+        ("--only", "epigenomics-chameleon-hep-3seq-50k", "--seconds", "20", "--megabytes", "200"),
+    ),
     Part(
         "original",
         "The original system's workflows",
@@ -76,6 +102,7 @@ PARTS = (
         "benchmark.chaos",
         ("--kills", "6", "--workflows", "6"),
         ("--kills", "300", "--workflows", "50"),
+        writes=False,  # its own folder keeps what is looked at after a failure
     ),
 )
 
@@ -99,7 +126,7 @@ def main(given: Sequence[str] | None = None, parts: Sequence[Part] = PARTS) -> i
     ok = True
     for part in parts:
         if not arguments.only or part.name in arguments.only:
-            more = ("--traces", arguments.traces) if arguments.traces and part.name == "traces" else ()
+            more = ("--traces", arguments.traces) if arguments.traces and part.module.startswith("benchmark.traces") else ()
             done[part.name] = ran = _run(part, more, output, full=arguments.full)
             ok = ok and ran.code == 0
             ordered = sorted(done.values(), key=lambda one: _PLACES.get(one.name, len(_PLACES)))
@@ -132,7 +159,7 @@ def _words(text: str) -> tuple[str, ...]:
 
 def _run(part: Part, more: Sequence[str], output: Path, *, full: bool) -> Ran:
     command = [sys.executable, "-m", part.module, *(part.full if full else part.short), *more]
-    if part.name != "chaos":  # its own folder keeps what is looked at after a failure
+    if part.writes:
         command += ["--output", str(output)]
     print(f"{part.name}: {' '.join(command[1:])}", flush=True)
     began, written, busy = datetime.now(UTC), time.time(), os.getloadavg()[0]

@@ -69,6 +69,6 @@ def test_every_part_is_a_program_that_knows_its_options():
         found = find_spec(f"{part.module}.__main__") if package else found
         assert found, part.module
         assert found.origin
-        options = {word for word in (*part.short, *part.full) if word.startswith("--")} | {"--output"}
+        options = {word for word in (*part.short, *part.full) if word.startswith("--")} | ({"--output"} if part.writes else set())
         program = Path(found.origin).read_text()
         assert not [option for option in options if f'"{option}"' not in program], part.name
