@@ -44,7 +44,7 @@ from jitflow.model.reports import (
     Upload,
 )
 from jitflow.model.spending import BudgetView, Spent
-from jitflow.openapi import Operation, Query, document, with_examples
+from jitflow.openapi import BYTES, Operation, Query, document, with_examples
 
 _EXAMPLES = Path(__file__).with_name("examples.json")
 """By operation: an answer as a server gave it, and a body where the table has none."""
@@ -249,11 +249,11 @@ def _files() -> list[Operation]:
     return [
         _one(
             "download", "GET", _CONTENT, "Send a file; `Range`, `If-Match`, `If-None-Match` and `If-Range` are understood",
-            query=(*_REF, _PAYER), answer=content, media="application/octet-stream",
+            query=(*_REF, _PAYER), answer=content, media=BYTES,
         ),
         _one(
             "upload", "PUT", _CONTENT, "Store the body as a file; `If-None-Match: *`: a new one; `Content-MD5` is checked",
-            query=(*_REF, _PAYER), body=content, answer=ObjectInfo,
+            query=(*_REF, _PAYER), body=content, sent=BYTES, answer=ObjectInfo,
         ),
         _one("deleteFile", "DELETE", _CONTENT, "Delete a file", query=_REF, answer=Done),
         _one("exists", "GET", "/data/v1/exists", "Say whether a file or folder is there", query=_REF, answer=Existence),
@@ -273,7 +273,7 @@ def _files() -> list[Operation]:
         _one("abortUpload", "DELETE", _PARTS + "/{id}", "Forget an upload and its parts", answer=Done),
         _one(
             "putPart", "PUT", _PARTS + "/{id}/{number}", "Send a part, 1 to 10,000, in any order; again: in its place",
-            body=content, answer=PartInfo,
+            body=content, sent=BYTES, answer=PartInfo,
         ),
         _one("completeUpload", "POST", _PARTS + "/{id}/complete", "Store all parts as one file",
              query=(_PAYER,), answer=ObjectInfo),

@@ -7,7 +7,7 @@ from typing import Any
 from msgspec import Struct
 
 from jitflow.data_api.bodies import OldCopyBody, OldFolderBody, OldRemoteBody, OldSyncBody
-from jitflow.openapi import Operation, Query
+from jitflow.openapi import FORM, Operation, Query
 
 
 class Said(Struct, frozen=True):
@@ -45,7 +45,15 @@ class OldAlias(Struct, frozen=True):
 _REMOTE = Query("remote", about="`far`, `far:` or `far:bucket/`.", required=True)
 _FOLDER = Query("folder", about="Below the remote.")
 _WAIT = (Query("wait_s", "integer", about="After so many seconds 202 is answered: 0 to 3,600; without it 300."),)
-_FORM: dict[str, Any] = {"type": "string", "format": "binary", "contentMediaType": "multipart/form-data"}
+_FORM: dict[str, Any] = {
+    "type": "object",
+    "properties": {
+        "remote": {"type": "string"},
+        "folder": {"type": "string"},
+        "file": {"type": "string", "format": "binary"},
+    },
+    "required": ["remote", "file"],
+}
 _older = partial(Operation, tag="Older")
 
 
@@ -76,8 +84,8 @@ def aliases() -> list[Operation]:
                body=OldCopyBody, answer=Moved, example={**pair, "files": ["a.dat"]}),
         _older(id="oldSync", method="POST", path="/rclone/sync", summary="Sync folders, and wait for that", query=_WAIT,
                body=OldSyncBody, answer=Moved, example={**pair, "folders": ["inputs"]}),
-        _older(id="oldUpload", method="POST", path="/rclone/upload", body=_FORM, answer=Said, status=201,
-               summary="Store the field `file` of a form (multipart/form-data) in `folder` of `remote`, its other fields"),
+        _older(id="oldUpload", method="POST", path="/rclone/upload", body=_FORM, sent=FORM, answer=Said, status=201,
+               summary="Store the field `file` of a form in `folder` of `remote`, its other fields"),
         *_files(),
         *_folders(folder),
     ]  # fmt: skip

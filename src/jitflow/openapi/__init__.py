@@ -12,6 +12,8 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 JSON = "application/json"
+BYTES = "application/octet-stream"
+FORM = "multipart/form-data"
 YAML = "application/yaml"
 EVENT_STREAM = "text/event-stream"
 _REF = "#/components/schemas/{name}"
@@ -33,7 +35,8 @@ class Operation(Struct, frozen=True, kw_only=True):
     """One method of one path, as the router has it.
 
     `body` and `answer`: a type, a schema, or None. `stream`: the answer is one `{"result": …}` a line. `media`: of the answer;
-    of another kind than JSON it is described as bytes. `yaml`: the body may also be a manifest as it is.
+    of another kind than JSON it is described as bytes. `sent`: the media type of the body. `yaml`: the body may also be a
+    manifest as it is.
     """
 
     id: str
@@ -51,6 +54,7 @@ class Operation(Struct, frozen=True, kw_only=True):
     """Of the answer; of a stream: of one line."""
     stream: bool = False
     media: str = JSON
+    sent: str = JSON
     status: int = 200
     yaml: bool = False
     open: bool = False
@@ -137,9 +141,9 @@ def _operation(one: Operation, known: Mapping[str, Schema], error: Schema) -> di
         },
     }
     if one.body is not None:
-        content: dict[str, Any] = {JSON: {"schema": _schema(one.body, known)}}
+        content: dict[str, Any] = {one.sent: {"schema": _schema(one.body, known)}}
         if one.example is not None:
-            content[JSON]["example"] = one.example
+            content[one.sent]["example"] = one.example
         if one.yaml:
             content[YAML] = {"schema": {"type": "string", "description": "A manifest, as it is."}}
         found["requestBody"] = {"required": not one.optional_body, "content": content}
