@@ -35,8 +35,8 @@ class Operation(Struct, frozen=True, kw_only=True):
     """One method of one path, as the router has it.
 
     `body` and `answer`: a type, a schema, or None. `stream`: the answer is one `{"result": …}` a line. `media`: of the answer;
-    of another kind than JSON it is described as bytes. `sent`: the media type of the body. `yaml`: the body may also be a
-    manifest as it is.
+    of another kind than JSON it is described as bytes. `also`: a media type of bytes that may be asked for instead. `sent`: the
+    media type of the body. `yaml`: the body may also be a manifest as it is.
     """
 
     id: str
@@ -54,6 +54,7 @@ class Operation(Struct, frozen=True, kw_only=True):
     """Of the answer; of a stream: of one line."""
     stream: bool = False
     media: str = JSON
+    also: str = ""
     sent: str = JSON
     status: int = 200
     yaml: bool = False
@@ -153,7 +154,7 @@ def _operation(one: Operation, known: Mapping[str, Schema], error: Schema) -> di
 
 
 def _answer_content(one: Operation, answer: Schema) -> dict[str, Any]:
-    if one.media != JSON:
+    if not one.media.endswith("json"):
         return {one.media: {"schema": {"type": "string"}}}
     if one.stream:
         line: dict[str, Any] = {"schema": {"type": "object", "properties": {"result": answer}}}
@@ -164,7 +165,7 @@ def _answer_content(one: Operation, answer: Schema) -> dict[str, Any]:
     content: dict[str, Any] = {"schema": answer}
     if one.answer_example is not None:
         content["example"] = one.answer_example
-    return {JSON: content}
+    return {one.media: content} | ({one.also: {"schema": {"type": "string"}}} if one.also else {})
 
 
 def _schema(kind: Any, known: Mapping[str, Schema]) -> Schema:

@@ -272,6 +272,7 @@ def _jit() -> list[Operation]:
         ),
         Operation(
             id="provenance", method="GET", path=_NAMESPACES + "/provenance", tag="Follow", answer=_OBJECT,
+            media="application/ld+json", also="application/zip",
             query=(
                 Query("format", about="`json`: the JSON-LD document; `zip`: the crate, with the manifest beside it."),
                 Query("uid", about="Of an archived workflow whose name another one has now."),
