@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import textwrap
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -231,3 +232,32 @@ def _parent_of(pid: int) -> int:
 def _running(word: str) -> bool:
     listing = subprocess.run(["ps", "ax", "-o", "stat=,args="], capture_output=True, text=True, check=True).stdout
     return any(f"sleep {word}" in line and not line.startswith("Z") for line in listing.splitlines() if "sh -c" not in line)
+
+
+def test_a_server_killed_while_it_tries_the_sandbox_leaves_no_pod(tmp_path: Path) -> None:
+    killed = """
+        import asyncio, os, signal, sys
+        from pathlib import Path
+        from jitflow.executors import SandboxExecutor
+
+        class Killed(SandboxExecutor):
+            async def _wait_for(self, *_):
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        async def main():
+            await Killed(Path(sys.argv[1])).open(lambda *_: None)
+
+        asyncio.run(main())
+    """
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(killed), str(tmp_path)], check=False, stderr=subprocess.PIPE)
+    if done.returncode != -signal.SIGKILL:
+        pytest.skip(f"no sandbox can be tried here: {done.stderr.decode()[-200:]}")
+    wait_until(lambda: not processes_of(tmp_path), "what the sandbox was tried with has ended")
+
+    async def scenario() -> list[str]:
+        async with opened(make("sandbox", tmp_path)) as pods:
+            wait_until(lambda: not os.listdir(tmp_path / "trash"), "what was left has been removed")
+            return list(await pods.executor.adopt())
+
+    assert asyncio.run(scenario()) == []
+    assert os.listdir(tmp_path / "pods") == []

@@ -137,9 +137,9 @@ _decode_record = msgspec.json.Decoder(Record)
 class PodDirectory:
     """The files of one pod below the executor's home."""
 
-    def __init__(self, home: Path, key: PodKey) -> None:
+    def __init__(self, home: Path, key: PodKey, below: str = "pods") -> None:
         self.key = key
-        self.path = home / "pods" / key
+        self.path = home / below / key
         self._logs = home / "logs"
 
     def create(self, record: Record) -> None:

@@ -84,7 +84,7 @@ class SandboxExecutor(PodExecutor):
     async def probe(self, way: Way) -> str:
         """Make an empty sandbox this way; returns what failed, or an empty text."""
         key = f"probe-{way.root}-{int(way.user_namespace)}-{os.getpid()}"
-        directory = PodDirectory(self.home, key)
+        directory = PodDirectory(self.home, key, "trash")  # what a killed server leaves of it is removed at the next start
         pod = Pod(key=key, name="probe", image=PodImage(name=""), command=())
         ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         plan = self._make_plan(pod, directory.path, way)
