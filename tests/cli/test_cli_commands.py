@@ -799,6 +799,34 @@ def test_waiting_ends_as_the_workflows_did(server: Stub, jitflow: Jitflow) -> No
     server.start()
 
 
+@pytest.mark.parametrize("how", ["--wait", "--watch", "--log"])
+def test_the_time_of_waiting_ends(server: Stub, jitflow: Jitflow, how: str) -> None:
+    answer(server, f"GET {NS}/wf", workflow())
+    event = {"result": {"type": "MODIFIED", "object": workflow()}}
+    server.routes["GET /api/v1/workflow-events/default"] = lambda _q, _b: (event for _ in iter(lambda: time.sleep(0.1), 0))
+    for verb in ("retry", "resubmit"):
+        answer(server, f"PUT {NS}/wf/{verb}", workflow())
+        began = time.monotonic()
+        found = jitflow(verb, "wf", how, "--timeout", "1s")
+        assert (found.exit_code, "error: workflow wf has not ended within 1 s; it goes on\n" in found.stderr) == (4, True)
+        assert 1 <= time.monotonic() - began < 8
+    answer(server, f"GET {NS}/wf", workflow(phase="Succeeded"))
+    assert jitflow("retry", "wf", how, "--timeout", "1m").exit_code == 0
+
+
+def test_whose_refusal_it_is_says_the_exit_code(server: Stub, jitflow: Jitflow) -> None:
+    for wrong in (
+        ("retry", "wf", "--timeout", "1m"),
+        ("wait", "wf", "--timeout", "soon"),
+        ("retry", "wf", "--wait", "--timeout", "0s"),
+    ):
+        assert jitflow(*wrong).exit_code == 2, wrong
+    assert server.requests == []
+    answer(server, "PATCH /data/v1/remotes/far", {"code": 3, "message": "no option of that name"}, 400)
+    found = jitflow("remote", "set", "far", "wrong=1")
+    assert (found.exit_code, found.stderr) == (1, "error: no option of that name\n")
+
+
 def test_get_wide_names_the_pods(server: Stub, jitflow: Jitflow) -> None:
     answer(server, f"GET {NS}/wf", workflow(node("wf-1", "wf.a"), phase="Succeeded"))
     answer(server, "GET /api/jit/v1/workflows/default/wf/notes", {"items": []})

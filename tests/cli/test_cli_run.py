@@ -249,6 +249,13 @@ def test_submit_waits_and_dry_runs(jitflow: Jitflow, server: Stub, file: Path) -
     assert jitflow("submit", file, "--watch").exit_code == 1
     ends(server, "Succeeded")
     assert json.loads(jitflow("submit", file, "--wait", "-o", "json").stdout)["status"]["phase"] == "Succeeded"
+    server.routes["GET /api/v1/workflow-events/default"] = lambda _q, _b: []
+    server.routes[f"GET {NS}/wf"] = lambda _q, _b: (200, workflow())
+    late = jitflow("submit", file, "--wait", "--timeout", "1s")
+    assert (late.exit_code, late.stderr) == (4, "error: workflow wf has not ended within 1 s; it goes on\n")
+    ends(server, "Succeeded")
+    assert jitflow("submit", file, "--wait", "--timeout", "1m").exit_code == 0
+    assert jitflow("submit", file, "--timeout", "1m").exit_code == 2
     assert jitflow("submit", file, "--dry-run").exit_code == 0
     assert sent(server)["createOptions"] == {"dryRun": ["All"]}
 

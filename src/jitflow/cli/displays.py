@@ -75,6 +75,7 @@ class LogDisplay:
         """Start to read the logs."""
         self._file = console.file
         self._error = ""
+        self._is_done = False
         self._thread = threading.Thread(target=self._read, args=(client.another(), namespace, name), daemon=True)
         self._thread.start()
 
@@ -89,10 +90,12 @@ class LogDisplay:
 
     def show(self, moment: Moment, now: float) -> None:
         """Show nothing: the lines come by themselves."""
+        self._is_done = moment.view.is_done
 
     def close(self) -> None:
-        """Wait for the last lines, for a bounded time."""
-        self._thread.join(_LOG_END_S)
+        """Wait for the last lines, for a bounded time; while the workflow goes on there is no last one."""
+        if self._is_done:
+            self._thread.join(_LOG_END_S)
         if self._error:
             self._file.write(f"(the logs could not be read to their end: {self._error})\n")
 

@@ -1,5 +1,6 @@
 """Follows one workflow until it ends, and shows it meanwhile: a live tree, plain lines, or its logs."""
 
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -12,7 +13,7 @@ from msgspec import Struct
 from jitflow.cli import views
 from jitflow.cli.errors import CliError
 from jitflow.cli.views import FINAL_PHASES, WorkflowView
-from jitflow.client import Client, ClientError
+from jitflow.client import Client, ClientError, WaitTimeout
 from jitflow.model.reports import StepData
 
 _TICK_S = 0.2
@@ -75,13 +76,21 @@ class _Slot:
 
 
 def follow(
-    client: Client, namespace: str, name: str, display: Display, *, between: Callable[[], None] = lambda: None
+    client: Client,
+    namespace: str,
+    name: str,
+    display: Display,
+    *,
+    between: Callable[[], None] = lambda: None,
+    limit_s: float | None = None,
 ) -> WorkflowView:
     """Show the workflow until it has ended and return its last state. `between` is called a few times a second.
 
     Raises:
-        ClientError: it does not exist, or the server stayed away. CliError: it was deleted.
+        ClientError: it does not exist, the server stayed away, or (`WaitTimeout`) it has not ended within `limit_s`.
+        CliError: it was deleted.
     """
+    until = math.inf if limit_s is None else time.monotonic() + limit_s
     slot, news, ended = _Slot(), _News(), threading.Event()
     readers = [
         threading.Thread(target=_watch, args=(client.another(), namespace, name, slot, ended), daemon=True),
@@ -93,7 +102,7 @@ def follow(
     tick = _TICK_S
     try:
         while view is None or not view.is_done:
-            slot.changed.wait(tick)
+            slot.changed.wait(max(0.0, min(tick, until - time.monotonic())))
             between()
             view = slot.take(name) or view
             if view is not None:
@@ -102,7 +111,9 @@ def follow(
                 took = time.monotonic() - began
                 tick = max(_TICK_S, took * _RENDER_SHARE)
                 if slot.changed.is_set() and not view.is_done:
-                    time.sleep(min(tick, 2.0))
+                    time.sleep(max(0.0, min(tick, 2.0, until - time.monotonic())))
+            if time.monotonic() >= until and (view is None or not view.is_done):
+                raise WaitTimeout(f"workflow {name} has not ended within {limit_s:g} s; it goes on")
         return view
     finally:
         ended.set()

@@ -118,6 +118,9 @@ SelectorOption = Annotated[
 
 WaitOption = Annotated[bool, typer.Option("--wait", "-w", help="Wait until it ends; exit code 1 unless it succeeded.")]
 WatchOption = Annotated[bool, typer.Option("--watch", help="Show it live until it ends.")]
+TimeoutOption = Annotated[
+    str, typer.Option("--timeout", metavar="TIME", help="Wait at most so long for each, as 90s or 2h.", show_default=False)
+]
 LogOption = Annotated[bool, typer.Option("--log", help="Print its steps' logs until it ends.")]
 
 DEFAULT_NAMESPACE = "default"

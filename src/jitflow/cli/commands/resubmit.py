@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from jitflow.cli.awaiting import all_to_their_ends
+from jitflow.cli.awaiting import all_to_their_ends, limit_of
 from jitflow.cli.chosen import Chosen, chooses
 from jitflow.cli.commands import single
 from jitflow.cli.control import Deed, control
@@ -11,6 +11,7 @@ from jitflow.cli.options import (
     LogOption,
     MemoizedOption,
     ParameterOption,
+    TimeoutOption,
     WaitOption,
     WatchOption,
 )
@@ -31,6 +32,7 @@ def resubmit(
     wait: WaitOption = False,
     watch: WatchOption = False,
     log: LogOption = False,
+    timeout: TimeoutOption = "",
 ) -> None:
     """Run workflows anew, under other names."""
     given = assignments(parameters)
@@ -40,6 +42,8 @@ def resubmit(
         return again(found, namespace=chosen.namespace, parameters=given, memoized=memoized)
 
     wish = BulkWish(parameters=tuple(given), memoized=memoized)
-    after = partial(all_to_their_ends, watch=watch, log=log) if wait or watch or log else None
+    waits = wait or watch or log
+    limit_s = limit_of(timeout, waits=waits)
+    after = partial(all_to_their_ends, watch=watch, log=log, limit_s=limit_s) if waits else None
     deed = Deed(operation=Operation.RESUBMIT, past="resubmitted", one=send, wish=wish)
     control(deed, chosen, chosen.among(), afterwards=after)

@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from jitflow.cli.awaiting import all_to_their_ends
+from jitflow.cli.awaiting import all_to_their_ends, limit_of
 from jitflow.cli.choosing import FAILED
 from jitflow.cli.chosen import Chosen, chooses
 from jitflow.cli.commands import single
@@ -13,6 +13,7 @@ from jitflow.cli.options import (
     ParameterOption,
     SuccessfulOption,
     SuccessfulSelectorOption,
+    TimeoutOption,
     WaitOption,
     WatchOption,
 )
@@ -34,6 +35,7 @@ def retry(
     wait: WaitOption = False,
     watch: WatchOption = False,
     log: LogOption = False,
+    timeout: TimeoutOption = "",
 ) -> None:
     """Run failed workflows again from where they failed; what succeeded is kept. Of selected ones, those that have failed."""
     given = assignments(parameters)
@@ -43,6 +45,8 @@ def retry(
         return again(found, namespace=chosen.namespace, parameters=given, restart_successful=successful, selector=nodes)
 
     wish = BulkWish(parameters=tuple(given), restart_successful=successful, selector=nodes)
-    after = partial(all_to_their_ends, watch=watch, log=log) if wait or watch or log else None
+    waits = wait or watch or log
+    limit_s = limit_of(timeout, waits=waits)
+    after = partial(all_to_their_ends, watch=watch, log=log, limit_s=limit_s) if waits else None
     deed = Deed(operation=Operation.RETRY, past="retried", one=send, wish=wish)
     control(deed, chosen, chosen.among(only=FAILED), afterwards=after)

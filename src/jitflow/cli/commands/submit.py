@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from jitflow.cli.awaiting import to_its_end
+from jitflow.cli.awaiting import limit_of, to_its_end
 from jitflow.cli.commands import single
 from jitflow.cli.connect import connect
 from jitflow.cli.errors import InputRefused
@@ -19,6 +19,7 @@ from jitflow.cli.options import (
     SetNameOption,
     SubmitFormat,
     SubmitNamespaceOption,
+    TimeoutOption,
     WaitOption,
     WatchOption,
 )
@@ -53,11 +54,17 @@ def submit_(
     wait: WaitOption = False,
     watch: WatchOption = False,
     log: LogOption = False,
+    timeout: TimeoutOption = "",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Let the server check it; run nothing.")] = False,
     server: ServerOption = "",
     output: Annotated[SubmitFormat, typer.Option("--output", "-o", help="How to print.")] = SubmitFormat.NAME,
 ) -> None:
-    """Submit manifests to a server; it runs them while this command may leave. Exit code 2 if one is refused."""
+    """Submit manifests to a server; it runs them while this command may leave. Exit code 2 if one is refused.
+
+    Waits with --wait, --watch or --log: exit code 1 unless all succeeded, 4 if the time is over before.
+    """
+    waits = wait or watch or log
+    limit_s = limit_of(timeout, waits=waits)
     wishes = Wishes(parameters or (), parameter_file, name, generate_name, entrypoint, labels, namespace, annotations, priority)
     if bool(files) == bool(resource):
         raise InputRefused("name the manifests to submit, or give --from KIND/NAME")
@@ -66,11 +73,11 @@ def submit_(
         made = [submit(client, request, dry_run=dry_run) for request in asked]
         if resource:
             made.append(submit_from(client, resource, wishes, dry_run=dry_run))
-        if output is not SubmitFormat.NAME and not (wait or watch or log):
+        if output is not SubmitFormat.NAME and not waits:
             print_data(made[0] if len(made) == 1 else made, output)
         for item in made if output is SubmitFormat.NAME else ():
             typer.echo(item["metadata"].get("name") or item["metadata"].get("generateName"))
-        if dry_run or not (wait or watch or log):
+        if dry_run or not waits:
             return
-        ended = [to_its_end(client, item, watch=watch, log=log, output=output) for item in made]
+        ended = [to_its_end(client, item, watch=watch, log=log, limit_s=limit_s, output=output) for item in made]
     raise typer.Exit(0 if all(ended) else 1)

@@ -1,13 +1,19 @@
 """`jitflow wait`."""
 
-from typing import Annotated
-
 import typer
 
 from jitflow.cli.commands import single
 from jitflow.cli.connect import connect, resolve
 from jitflow.cli.durations import seconds_of
-from jitflow.cli.options import DEFAULT_NAMESPACE, NamesArgument, NamespaceOption, ServerOption, TableFormat, TableOption
+from jitflow.cli.options import (
+    DEFAULT_NAMESPACE,
+    NamesArgument,
+    NamespaceOption,
+    ServerOption,
+    TableFormat,
+    TableOption,
+    TimeoutOption,
+)
 from jitflow.cli.output import Json, print_json, say
 from jitflow.cli.views import WorkflowView
 
@@ -20,9 +26,7 @@ def wait(
     *,
     server: ServerOption = "",
     namespace: NamespaceOption = DEFAULT_NAMESPACE,
-    timeout: Annotated[
-        str, typer.Option("--timeout", metavar="TIME", help="Wait at most so long for each, as 90s or 2h.", show_default=False)
-    ] = "",
+    timeout: TimeoutOption = "",
     output: TableOption = TableFormat.TABLE,
 ) -> None:
     """Wait until workflows have ended. Exit code 0 if all succeeded, 1 if one did not, 4 if the time is over before."""
