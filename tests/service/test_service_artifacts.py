@@ -1,5 +1,6 @@
 """Artifacts over Argo's paths: from the primary, from the far store, directories as lists, nothing beyond them."""
 
+import json
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,7 +8,7 @@ from typing import Any
 
 import pytest
 from benchmark.service import Server, venv_program
-from tests.service.service_kit import WORKFLOWS, ended, settings_for, submit
+from tests.service.service_kit import WORKFLOWS, ended, files_below, settings_for, submit
 
 from jitflow.testing.s3_server import S3Server
 
@@ -29,6 +30,21 @@ spec:
       - {name: tree, path: /out, archive: {none: {}}, s3: {key: made/tree}}
       - {name: plain, path: /tmp/plain, archive: {none: {}}, s3: {key: made/plain}}
       - {name: packed, path: /tmp/plain}
+"""
+READ = """apiVersion: argoproj.io/v1alpha1
+kind: Workflow
+metadata: {generateName: read-}
+spec:
+  entrypoint: main
+  templates:
+  - name: main
+    inputs:
+      artifacts:
+      - {name: given, path: /in/given, raw: {data: "raw text"}}
+      - {name: plain, path: /in/plain, plugin: {name: rclone, key: "far:bucket/made/plain"}}
+      - {name: tree, path: /in/tree, plugin: {name: rclone, key: "far:bucket/made/tree/"}}
+    container: {image: busybox, command: [sh, -c, "cat /in/given /in/plain /in/tree/sub/numbers > /tmp/out"]}
+    outputs: {artifacts: [{name: written, path: /tmp/out}]}
 """
 NUMBERS = "".join(f"{number}\n" for number in range(1, 1001))
 
@@ -158,6 +174,33 @@ def test_the_command_line_copies_artifacts(made: tuple[Server, str, dict[str, An
     wrong = subprocess.run([*program, "--artifact", "none"], env=server.environment, capture_output=True, text=True, check=False)
     assert wrong.returncode == 1
     assert "no such output artifacts" in wrong.stderr
+
+
+def test_the_command_line_copies_what_steps_read(made: tuple[Server, str, dict[str, Any]], tmp_path: Path) -> None:
+    server, _, _ = made
+    name = submit(server, READ)
+    assert ended(server, name)["status"]["phase"] == "Succeeded"
+    program = [venv_program("jitflow"), "cp", name, "--inputs", "-o", "json"]
+
+    def copied(place: Path, *more: str) -> dict[str, int]:
+        command = [*program, str(place), *more]
+        done = subprocess.run(command, env=server.environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        rows = {row["path"].removeprefix(f"{place}/{name}/"): row["size_bytes"] for row in json.loads(done.stdout)}
+        assert set(rows) == {str(path.relative_to(place / name)) for path in files_below(place)}
+        return rows
+
+    whole = copied(tmp_path / "all")
+    assert set(whole) == {"given/given", "plain/plain", "tree/sub/numbers", "tree/<i>&.txt"}
+    got = tmp_path / "all" / name
+    assert (got / "given/given").read_text() == "raw text"
+    assert (got / "tree/sub/numbers").read_text() == NUMBERS
+    assert whole["tree/sub/numbers"] == len(NUMBERS)
+    evict_all(server)
+    assert copied(tmp_path / "one", "--artifact", "plain") == {"plain/plain": len("1\n") * 9}
+    written = [*program, str(tmp_path / "none"), "--artifact", "written"]
+    wrong = subprocess.run(written, env=server.environment, capture_output=True, text=True, check=False)
+    assert (wrong.returncode, "no such input artifacts" in wrong.stderr) == (1, True)
 
 
 def test_an_archived_log_is_read_when_the_local_one_is_gone(made: tuple[Server, str, dict[str, Any]]) -> None:
