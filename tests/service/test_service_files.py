@@ -196,6 +196,44 @@ def test_folders_and_whether_things_are_there(place: Place) -> None:
     assert place.http.delete("/data/v1/folders", params={"ref": "dir:a/", "recursive": "true"}).status_code == 200
     assert not (place.root / "dir/a").exists()
     assert place.http.delete("/data/v1/folders", params={"ref": "dir:"}).status_code == 400
+    place.put("dir:alone", b"x")
+    for gone in ("dir:a/", "dir:a/b/", "far:bucket/none/", "dir:alone/"):
+        for more in ({}, {"recursive": "true"}):
+            answer = place.http.delete("/data/v1/folders", params={"ref": gone, **more})
+            assert (answer.status_code, "there is no folder" in answer.text) == (404, True), answer.text
+    assert (place.root / "dir/alone").read_bytes() == b"x"
+
+
+def test_a_remote_that_nobody_knows_is_not_found_wherever_it_is_named(place: Place, tmp_path: Path) -> None:
+    ref, other = "nowhere:x", "dir:y"
+    asked: list[tuple[str, str, Any]] = [
+        *(("GET", path, {"ref": ref}) for path in ("objects", "stat", "content", "exists", "inventory")),
+        *(("DELETE", path, {"ref": ref}) for path in ("content", "folders")),
+        ("PUT", "content", {"ref": ref}),
+        *(("POST", path, {"ref": ref}) for path in ("folders", "files/link", "multipart", "inventory/refresh")),
+        *(("POST", f"primary/{verb}", {"ref": ref}) for verb in ("stage", "pin", "unpin", "evict")),
+        *(("POST", f"primary/{verb}", {"ref": f"{ref}/"}) for verb in ("pin", "unpin")),
+        ("POST", "primary/adopt", {"place": str(tmp_path), "ref": f"{ref}/"}),
+        *(("POST", f"uploads/{verb}", {"ref": ref}) for verb in ("retry", "drop")),
+        *(("POST", f"files/{verb}", {"source": ref, "destination": other}) for verb in ("copy", "move")),
+        *(("POST", f"files/{verb}", {"source": other, "destination": ref}) for verb in ("copy", "move")),
+        *(("POST", "jobs", {"kind": "copy", "source": a, "destination": b}) for a, b in ((ref, other), (other, ref))),
+        ("PUT", "bandwidth", {"limits": {"nowhere": "1M"}}),
+        *((method, "remotes/nowhere", {"options": {}}) for method in ("GET", "PUT", "PATCH", "DELETE")),
+        ("POST", "remotes/nowhere/test", {}),
+    ]
+    place.put(other, b"y")
+    for method, path, given in asked:
+        how = {"json": given} if method == "POST" or "ref" not in given else {"params": given}
+        answer = place.http.request(method, f"/data/v1/{path}", **how)
+        assert answer.status_code == 404, (method, path, given, answer.text)
+    for method, path, given in (
+        ("GET", "check", {"path": ref}),
+        ("GET", "files", {"remote": "nowhere"}),
+        ("GET", "folders", {"remote": "nowhere"}),
+        ("DELETE", "files/x", {"remote": "nowhere"}),
+    ):
+        assert place.http.request(method, f"/rclone/{path}", params=given).status_code == 404, (method, path)
 
 
 def test_nothing_lies_below_a_file_and_names_have_an_end(place: Place) -> None:

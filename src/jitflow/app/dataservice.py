@@ -9,6 +9,7 @@ from jitflow.app.ports import Remotes
 from jitflow.app.refs import parse_ref
 from jitflow.model.data import ObjectInfo, ObjectRef, Replica
 from jitflow.model.inventory import InventoryPage, InventoryView
+from jitflow.model.origins import is_made
 from jitflow.model.problems import Refused
 from jitflow.model.reports import (
     ALL_REMOTES,
@@ -89,7 +90,10 @@ class DataService:
 
     async def pin(self, ref: str, namespace: str = "") -> PinView:
         """Keep a replica, or everything below a prefix, until `unpin`; `namespace`: which pays for it."""
-        return await self._primary.pin(parse_ref(ref), namespace)
+        parsed = parse_ref(ref)
+        if parsed.is_prefix and not is_made(parsed.remote):  # of an object its replica is asked for
+            self._remotes.describe(parsed.remote)
+        return await self._primary.pin(parsed, namespace)
 
     async def unpin(self, ref: str, namespace: str = "") -> PinView:
         """Take a pin away."""

@@ -207,21 +207,20 @@ class FileService:
         """Remove a folder that holds nothing; `recursive`: with all that is in it.
 
         Raises:
-            Refused: it is not empty (`conflict`), or is the whole remote.
+            Refused: there is none (`not_found`), it is not empty (`conflict`), or it is the whole remote.
         """
         ref = self._ref(text, folder=True)
         if not ref.path:
             raise Refused(f"{text[:200]!r} is the whole remote; name a folder")
         self._guard(ref, True)
+        if not (await self.exists(str(ref))).exists:
+            raise Refused(f"there is no folder {text[:200]}", code="not_found")
         if recursive:
             await self._files.delete(ref)
         else:
-            try:
-                async for entry in self._files.list(ref):
-                    message = f"{ref} is not empty: it holds {entry.ref.path}; delete that first, or say recursive"
-                    raise Refused(message, code="conflict")
-            except ObjectMissing:
-                return
+            async for entry in self._files.list(ref):
+                message = f"{ref} is not empty: it holds {entry.ref.path}; delete that first, or say recursive"
+                raise Refused(message, code="conflict")
         await self._files.remove_folder(ref)
 
     async def link(self, text: str, expires_s: float | None) -> Link:

@@ -130,10 +130,7 @@ class AliasRoutes:
     async def remove_folder(self, request: Request) -> Response:
         """Delete a folder with all that is in it."""
         body = await read(request, OldFolderBody)
-        ref = _folder(body.remote, body.folder)
-        if not (await self._files.exists(ref)).exists:
-            raise Refused(f"there is no folder {ref[:200]}", code="not_found")
-        await self._files.remove_folder(ref, recursive=True)
+        await self._files.remove_folder(_folder(body.remote, body.folder), recursive=True)
         return answer({"message": f"folder '{body.folder}' is deleted in '{body.remote}'"})
 
     async def delete_file(self, request: Request) -> Response:

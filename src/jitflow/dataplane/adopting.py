@@ -9,7 +9,7 @@ from jitflow.model.data import ObjectInfo, ObjectRef, ReplicaState
 from jitflow.model.problems import Problem, Refused
 from jitflow.model.reports import Adoption
 from jitflow.planner import Bypass, Take
-from jitflow.ports.errors import FixRequest, ObjectMissing, PortError
+from jitflow.ports.errors import FixRequest, ObjectMissing, PortError, RemoteUnknown
 from jitflow.ports.primary import Found, Hoard
 
 _HASHES = ("sha256", "sha1", "md5")
@@ -45,7 +45,8 @@ class Adopting:
                 files = await hoard.files()
                 far = {info.ref: info async for info in core.storage.list(prefix, recursive=True) if not info.ref.is_prefix}
             except PortError as error:
-                raise Refused(Problem(message=advice(error), remedy="check both places", code="invalid")) from error
+                code = "not_found" if isinstance(error, RemoteUnknown) else "invalid"
+                raise Refused(Problem(message=advice(error), remedy="check both places", code=code)) from error
             return await self._adopt(hoard, files, prefix, far, move=move)
 
     async def _adopt(

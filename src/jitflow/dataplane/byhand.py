@@ -16,7 +16,7 @@ from jitflow.model.problems import Problem, Refused
 from jitflow.model.reports import ReplicaPage
 from jitflow.planner import ItemView
 from jitflow.ports.dataplane import DataEvent, Lease, LeaseRefused, Waiting
-from jitflow.ports.errors import FixRequest, ObjectMissing, Retryable
+from jitflow.ports.errors import FixRequest, ObjectMissing, RemoteUnknown, Retryable
 from jitflow.ports.store import StateStore
 
 _UID = ""
@@ -70,7 +70,7 @@ class ByHand:
         if not isinstance(answer, ObjectInfo):
             code = (
                 "not_found"
-                if isinstance(answer, ObjectMissing)
+                if isinstance(answer, ObjectMissing | RemoteUnknown)
                 else "invalid"
                 if isinstance(answer, FixRequest)
                 else "unavailable"
