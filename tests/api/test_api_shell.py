@@ -279,3 +279,27 @@ def test_an_answer_leaves_only_when_what_is_told_of_it_is_written_down() -> None
         assert sent == ["http.response.start", "http.response.body"]
 
     asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(
+    ("method", "target", "said"),
+    [
+        ("GET", "/data/v1/stat?ref=far:%ff", "query parameter ref is no UTF-8: ref=far:%ff"),
+        ("PUT", "/data/v1/content?namespace=a&ref=far:%C3%28", "query parameter ref is no UTF-8"),
+        ("GET", "/data/v1/jobs?%fe=1", "query parameter \ufffd is no UTF-8"),
+        ("GET", "/api/v1/workflows/default?nameFilter=%80", "query parameter nameFilter is no UTF-8"),
+        ("DELETE", "/data/v1/remotes/%ff", "the path is no UTF-8: /data/v1/remotes/%ff"),
+        ("GET", "/api/v1/workflows/default/%ed%a0%80", "the path is no UTF-8"),
+        ("GET", "/%ff", "the path is no UTF-8"),
+    ],
+)
+def test_a_target_that_is_no_text_is_refused(method: str, target: str, said: str) -> None:
+    answer = send(method, target, headers=GOOD)
+    assert (answer.status_code, answer.json()["code"], said in answer.json()["message"]) == (400, 3, True), answer.text
+    assert send(method, target).status_code == 401
+
+
+@pytest.mark.parametrize("name", ["%EF%BF%BD", "gr%C3%B6%C3%9Fe", "100%25", "%F0%9F%90%8B", "a+b"])
+def test_a_target_that_is_text_is_read(name: str) -> None:
+    answer = send("GET", f"/data/v1/remotes/{name}?more={name}", headers=GOOD)
+    assert (answer.status_code, "UTF-8" in answer.text) == (404, False)

@@ -183,6 +183,9 @@ def test_forms_that_make_no_sense_leave_nothing(place: Place) -> None:
     place.failed(400, "longer than", "POST", "upload", data={"remote": "x" * 20_000}, files=file)
     place.failed(400, "no form", "POST", "upload", {"file": "x"})
     head = {"content-type": "multipart/form-data; boundary=b"}
+    named = b'--b\r\ncontent-disposition: form-data; name="file"; filename="\xff"\r\n\r\nx\r\n--b--\r\n'
+    answer = place.http.post("/rclone/upload", content=named, headers=head)
+    assert (answer.status_code, "is no UTF-8" in answer.text) == (400, True), answer.text
     start = b'--b\r\ncontent-disposition: form-data; name="file"; filename="cut"\r\n\r\n'
     for body in (b"", b"--b", b"--b\r\nx", start + b"data", start + b"data\r\n--b", b"x" * 50_000, b"--bxxxxxxxx"):
         place.failed(400, "form", "POST", "upload", content=body, headers=head)

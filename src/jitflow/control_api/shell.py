@@ -20,6 +20,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from jitflow.access import IDENTITY, OLDER, OPEN, STREAMED, Buckets, Denied, Gate, Identity, Limits
 from jitflow.control_api.direct import BODY, DIRECT, SAME, WHOLE, Direct
 from jitflow.control_api.errors import INTERNAL_MESSAGE, Code, Failure, failure, failure_of
+from jitflow.control_api.texts import text_fault
 from jitflow.ports.begun import Begun
 from jitflow.ports.datalink import BEHALF
 from jitflow.telemetry import bind
@@ -180,6 +181,8 @@ class Shell:
             return failure(Code.UNAUTHENTICATED, found.message)
         scope[IDENTITY] = found
         refusal = self._too_long(found, head) or self._over_limit(found)
+        if refusal is None and head.fault:
+            return failure(Code.INVALID_ARGUMENT, head.fault)
         if refusal is None and self._gate.is_owner(found) and not self._buckets.limits(found):
             head.enters = found
         return refusal
@@ -214,14 +217,18 @@ class Shell:
 
 
 class _Head:
-    """What the shell has to know of a head. `enters`: who sends it, if that alone lets him in as long as the shell is there."""
+    """What the shell has to know of a head. `enters`: who sends it, if that alone lets him in as long as the shell is there.
 
-    __slots__ = ("enters", "headers", "request_id", "streamed")
+    `fault`: what of the target cannot be read.
+    """
+
+    __slots__ = ("enters", "fault", "headers", "request_id", "streamed")
 
     def __init__(self, scope: Scope) -> None:
         self.headers = Headers(scope["headers"])
         self.request_id = _request_id(self.headers.request_id)
         self.streamed = _is_streamed(scope)
+        self.fault = text_fault(scope)
         self.enters: Identity | None = None
 
 

@@ -53,7 +53,11 @@ class Form:
         if self._held.startswith(b"--"):
             return None
         end = await self._until(b"\r\n\r\n", MAX_HEAD_BYTES)
-        head = Parser().parsestr(bytes(self._held[:end]).decode("utf-8", "replace").lstrip("\r\n"), headersonly=True)
+        try:
+            text = bytes(self._held[:end]).decode()
+        except UnicodeDecodeError:
+            raise Refused("the head of a part is no UTF-8; send names of fields and files as UTF-8") from None
+        head = Parser().parsestr(text.lstrip("\r\n"), headersonly=True)
         del self._held[: end + 4]
         name = head.get_param("name", "", header="content-disposition")
         self._inside = True
