@@ -1,5 +1,8 @@
 """Control service and data service as two real processes, with a real S3 far store; each is killed on the way."""
 
+import os
+import signal
+import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +14,7 @@ from benchmark.link import LinkThread
 from benchmark.service import Server
 from tests.service.service_kit import WORKFLOWS, ended, settings_for, submit, until
 
+from jitflow.testing.machine import freeze
 from jitflow.testing.s3_server import S3Server
 
 SIZE = 600_000
@@ -141,6 +145,29 @@ def test_a_workflow_runs_through_two_processes(apart: Apart, tmp_path: Path) -> 
     refused = apart.data.call("GET", WORKFLOWS)
     assert refused.status_code == 404
     assert "control service" in refused.json()["message"]
+
+
+def test_a_control_service_says_which_part_of_its_data_service_fails(apart: Apart) -> None:
+    apart.data.start()
+    apart.control.start()
+    until_ready(apart.control)
+    found = subprocess.run(["pgrep", "-P", str(apart.data.pid), "-f", "rclone"], capture_output=True, text=True, check=True)
+    rclones = [int(pid) for pid in found.stdout.split()]
+    for pid in rclones:
+        freeze(pid)
+    try:
+        assert ready(apart.data) == {"rclone": "no answer"}
+        assert ready(apart.control) == {"data.rclone": "no answer"}
+        assert apart.control.call("GET", "/livez").status_code == 200
+    finally:
+        for pid in rclones:
+            os.kill(pid, signal.SIGCONT)
+    until_ready(apart.control)
+    apart.data.stop()
+    limit = time.monotonic() + 20
+    while ready(apart.control) != {"data": "failed"}:
+        assert time.monotonic() < limit, ready(apart.control)
+        time.sleep(0.05)
 
 
 def test_only_the_token_of_the_link_opens_it(apart: Apart) -> None:

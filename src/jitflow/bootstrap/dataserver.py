@@ -20,7 +20,7 @@ from jitflow.bootstrap.state import open_stores
 from jitflow.bootstrap.system import SystemClock
 from jitflow.bootstrap.tracing import open_tracing
 from jitflow.bootstrap.vault import Vault
-from jitflow.control_api import LOOPBACK_HOSTS, Health, make_data_app
+from jitflow.control_api import BEHIND_PATIENCE_S, LOOPBACK_HOSTS, Health, make_data_app
 from jitflow.data_api import link_routes
 from jitflow.engine.tasks import Owner
 from jitflow.ports.datalink import DOCUMENTS, PATH, SERVES, Known, RemoteSaid, Served
@@ -92,7 +92,7 @@ async def open_data_stack(settings: Settings) -> AsyncGenerator[Stack]:
         await link.open()
         stack.push_async_callback(link.close)
         parts.registry.on_change = link.remotes_changed
-        health = Health({"state": store.ready, **side.checks})
+        health = Health({"state": store.ready, **side.checks}, patience_s=BEHIND_PATIENCE_S)
         meters = CustomMetrics(clock.now)
 
         def figures() -> Figures:

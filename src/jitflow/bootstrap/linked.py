@@ -7,6 +7,8 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 import httpx
+import msgspec
+from msgspec import Struct
 from msgspec.structs import replace
 
 from jitflow.bootstrap.dataparts import DataSide
@@ -21,7 +23,7 @@ from jitflow.model.origins import Origin
 from jitflow.model.problems import Problem, Refused
 from jitflow.objects import ObjectStore
 from jitflow.ports.datalink import Known
-from jitflow.ports.errors import AccessRefused
+from jitflow.ports.errors import AccessRefused, Unreachable
 from jitflow.ports.store import StateStore
 from jitflow.settings import DataSettings, Settings, SettingsError, resolve_secret
 from jitflow.storage.credentials import Credentials
@@ -80,6 +82,10 @@ async def open_link(
     def changed() -> None:
         plane.secrets_changed()
 
+    async def ready() -> Mapping[str, str]:
+        await plane.ready()
+        return await unready(client, channel.url)
+
     stack.callback(objects.subscribe(lambda _: changed()))
     side = DataSide(
         plane=plane,
@@ -88,11 +94,28 @@ async def open_link(
         far=LinkedFar(channel, plane),
         locator=places.locator,
         figures=lambda: figures(plane),
-        checks={"data": plane.ready},
+        checks={"data": ready},
         rotate_key=plane.rotate_key,
         routes=DataService(client, channel.url, token, plane.refresh, tracing.headers).routes(),
     )
     return side, plane
+
+
+async def unready(client: httpx.AsyncClient, url: str) -> Mapping[str, str]:
+    """Return which parts of a data service cannot be used, as it says itself.
+
+    Raises:
+        Unreachable: it does not say.
+    """
+    try:
+        answer = await client.get(f"{url}/readyz")
+        return msgspec.json.decode(answer.content, type=_Readiness).parts if answer.is_error else {}
+    except (httpx.HTTPError, msgspec.MsgspecError) as error:
+        raise Unreachable(f"the data service at {url} does not say whether it is ready: {type(error).__name__}") from error
+
+
+class _Readiness(Struct, frozen=True):
+    parts: dict[str, str] = {}
 
 
 def without_effect(settings: Settings) -> list[str]:

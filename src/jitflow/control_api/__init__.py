@@ -28,7 +28,7 @@ from jitflow.control_api.backfills import BackfillRoutes
 from jitflow.control_api.following import FollowingRoutes
 from jitflow.control_api.foreign import ForeignRoutes
 from jitflow.control_api.guards import guard_of
-from jitflow.control_api.health import Check, Health
+from jitflow.control_api.health import BEHIND_PATIENCE_S, Check, Health
 from jitflow.control_api.health import routes as health_routes
 from jitflow.control_api.jit import JitRoutes
 from jitflow.control_api.objects import ObjectRoutes
@@ -41,6 +41,7 @@ from jitflow.control_api.workflows import WorkflowRoutes
 from jitflow.telemetry.metrics import Exposition
 
 __all__ = [
+    "BEHIND_PATIENCE_S",
     "LOOPBACK_HOSTS",
     "MAX_BODY_BYTES",
     "Application",

@@ -13,19 +13,21 @@ from jitflow.telemetry import logger
 
 LIVE, READY, OLDER = "/livez", "/readyz", "/health"
 PATIENCE_S = 2.0
-"""A check that takes longer has failed."""
+BEHIND_PATIENCE_S = 1.5
+"""That of a server which another one asks: it has to say which part fails before it counts as failed itself."""
 _log = logger("health")
 
-Check = Callable[[], Awaitable[None]]
-"""Returns when a part can be used now, else raises."""
+Check = Callable[[], Awaitable[Mapping[str, str] | None]]
+"""Returns when a part can be used now, else raises; of a part that is a server itself, with those of its own that cannot be."""
 
 
 class Health:
     """What has to work for the server to be of use, and whether it is about to stop."""
 
-    def __init__(self, checks: Mapping[str, Check] | None = None) -> None:
-        """Ask these, by name."""
+    def __init__(self, checks: Mapping[str, Check] | None = None, *, patience_s: float = PATIENCE_S) -> None:
+        """Ask these, by name; one that takes longer than `patience_s` has failed."""
         self._checks = dict(checks or {})
+        self._patience_s = patience_s
         self.draining = False
 
     async def problems(self) -> dict[str, str]:
@@ -33,18 +35,18 @@ class Health:
         if self.draining:
             return {"server": "draining"}
         answers = await asyncio.gather(*(self._ask(name, check) for name, check in self._checks.items()))
-        return {name: problem for name, problem in answers if problem}
+        return {name: problem for found in answers for name, problem in found.items()}
 
-    async def _ask(self, name: str, check: Check) -> tuple[str, str]:
+    async def _ask(self, name: str, check: Check) -> dict[str, str]:
         try:
-            async with asyncio.timeout(PATIENCE_S):
-                await check()
+            async with asyncio.timeout(self._patience_s):
+                inner = await check()
         except TimeoutError:
-            return name, "no answer"
+            return {name: "no answer"}
         except Exception as error:  # whatever it is, the server is not ready
             _log.warning("not ready", part=name, reason=str(error))
-            return name, "failed"
-        return name, ""
+            return {name: "failed"}
+        return {f"{name}.{part}": problem for part, problem in (inner or {}).items()}
 
 
 def routes(health: Health) -> list[BaseRoute]:
