@@ -155,6 +155,7 @@ def test_a_link_to_the_near_store_is_followed(tmp_path: Path) -> None:
         ("shelf:a/b/token", False, False),
         ("disk:srv/artifacts/x", False, False),
         ("disk:srv/artifacts/", True, False),
+        ("disk:srv/primary/x", False, False),
         ("disk:srv/", True, True),
         ("disk:", True, True),
         ("disk:", False, False),
@@ -163,7 +164,7 @@ def test_a_link_to_the_near_store_is_followed(tmp_path: Path) -> None:
     ],
 )
 def test_the_servers_home_is_its_own_but_for_the_artifacts(ref: str, deletes: bool, refused: bool) -> None:
-    home = OwnHome(PurePosixPath("/srv"), PurePosixPath("/srv/artifacts"), Whereabouts(known))
+    home = OwnHome(PurePosixPath("/srv"), (PurePosixPath("/srv/artifacts"), PurePosixPath("/srv/primary")), Whereabouts(known))
     remote, _, path = ref.partition(":")
     asked = ObjectRef(remote=remote, path=path)
     if refused:

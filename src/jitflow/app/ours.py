@@ -1,4 +1,7 @@
-"""Where people's jobs and files may not write: the near store, whose copies have names of its own, and the server's home."""
+"""Where people's jobs and files may not write: the near store, whose copies have names of its own, and the server's home.
+
+That is not read either, by nobody and through no remote: a token in it would make an administrator of whoever reads it.
+"""
 
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import PurePosixPath
@@ -71,11 +74,15 @@ class NearStore:
 class OwnHome:
     """The server's own directory on this machine: its state, its keys, its tokens."""
 
-    def __init__(self, home: PurePosixPath, free: PurePosixPath, whereabouts: Whereabouts) -> None:
-        """Guard it. `free`: a directory in it that people may write all the same; both with their links followed."""
+    def __init__(self, home: PurePosixPath, free: Sequence[PurePosixPath], whereabouts: Whereabouts) -> None:
+        """Guard it. `free`: directories in it that hold far objects, or what is to become some; all with their links followed."""
         self._home = home
         self._free = free
         self._whereabouts = whereabouts
+
+    def concerns(self, remote: str) -> bool:
+        """Return whether anything of a remote may lie on this machine."""
+        return any(isinstance(place, PurePosixPath) for place in self._whereabouts.places(ObjectRef(remote=remote, path="")))
 
     def guard(self, ref: ObjectRef, deletes: bool) -> None:
         """See `Guard`.
@@ -84,7 +91,7 @@ class OwnHome:
             Refused: the server keeps its state there.
         """
         for path in self._whereabouts.places(ref):
-            if isinstance(path, PurePosixPath) and not path.is_relative_to(self._free):
+            if isinstance(path, PurePosixPath) and not any(path.is_relative_to(free) for free in self._free):
                 inside = path.is_relative_to(self._home)
                 if inside or (deletes and self._home.is_relative_to(path)):
                     message = f"{ref} {'lies in' if inside else 'holds'} the server's home, where its state, keys and tokens are"

@@ -12,7 +12,7 @@ from jitflow.agents import HostRules
 from jitflow.app.arrivals import Arrivals
 from jitflow.app.dataservice import DataService
 from jitflow.app.files import FileService
-from jitflow.app.ours import Guard, NearStore, OwnHome, both
+from jitflow.app.ours import NearStore, OwnHome, both
 from jitflow.app.transfers import TransferJobs
 from jitflow.bootstrap.home import Home
 from jitflow.bootstrap.places import ARTIFACTS
@@ -41,11 +41,13 @@ from jitflow.dataplane import (
 )
 from jitflow.engine.locations import Locator
 from jitflow.model.data import ObjectRef
+from jitflow.model.problems import Refused
 from jitflow.model.reports import ALL_REMOTES
 from jitflow.model.spending import Budget, Prices
 from jitflow.ports.clock import Clock
 from jitflow.ports.datalink import Resealed
 from jitflow.ports.dataplane import DataView, Quota, SharedDataPlane, Witness
+from jitflow.ports.errors import AccessRefused
 from jitflow.ports.primary import Primary
 from jitflow.ports.storage import Reading
 from jitflow.ports.store import StateStore
@@ -139,7 +141,10 @@ async def open_data(
     bandwidth = await _limited(stack, Bandwidth(limits_of(settings), lanes, store, clock))
     spending = await _charging(stack, spending_of(settings, store, clock))
     provenance = _witness(stack, Provenance(store, checksums=settings.primary.checksums))
-    guard = _guard(settings, home, Whereabouts(registry.known))
+    whereabouts = Whereabouts(registry.known)
+    own = _own_home(settings, home, whereabouts)
+    lanes.own = _Closed(own)
+    guard = both(NearStore(near_place(settings, home), whereabouts).guard, own.guard)
     plane = LocalDataPlane(
         primary_of(settings, home, stores),
         parse_bytes(settings.primary.capacity),
@@ -248,10 +253,26 @@ def near_place(settings: Settings, home: Home) -> ObjectRef | PurePosixPath:
     return PurePosixPath(os.path.realpath(chosen.path or home.primary))
 
 
-def _guard(settings: Settings, home: Home, whereabouts: Whereabouts) -> Guard:
-    """Return what keeps people's jobs and files out of the near store and of the server's own directory."""
+def _own_home(settings: Settings, home: Home, whereabouts: Whereabouts) -> OwnHome:
+    """Return what keeps everybody out of the server's own directory, but for the artifacts and the near store in it."""
     root, artifacts = (PurePosixPath(os.path.realpath(one)) for one in (home.root, home.artifacts))
-    return both(NearStore(near_place(settings, home), whereabouts).guard, OwnHome(root, artifacts, whereabouts).guard)
+    near = near_place(settings, home)
+    places = whereabouts.places(near) if isinstance(near, ObjectRef) else [near]
+    return OwnHome(root, (artifacts, *(one for one in places if isinstance(one, PurePosixPath))), whereabouts)
+
+
+class _Closed:
+    """Implements `jitflow.storage.lanes.Own`."""
+
+    def __init__(self, home: OwnHome) -> None:
+        self.concerns = home.concerns
+        self._home = home
+
+    def check(self, ref: ObjectRef, *, whole: bool = False) -> None:
+        try:
+            self._home.guard(ref, whole)
+        except Refused as error:
+            raise AccessRefused(str(error)) from error
 
 
 def limits_of(settings: Settings) -> Chosen:

@@ -12,11 +12,12 @@ from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager, contextmanager, suppress
 from pathlib import Path
+from typing import Protocol
 
 from jitflow.model.bandwidth import FREE, Rate
 from jitflow.model.data import ObjectInfo, ObjectRef
 from jitflow.ports.bulk import BulkOrder, Report
-from jitflow.ports.errors import PortError
+from jitflow.ports.errors import AccessRefused, PortError
 from jitflow.ports.storage import Copied, Progress
 from jitflow.storage.rclone_storage import RcloneStorage
 from jitflow.storage.remotes import Provider, RemoteConfig
@@ -35,6 +36,33 @@ Make = Callable[[Iterable[RemoteConfig]], RcloneStorage]
 Common = Callable[[Iterable[RemoteConfig]], RcloneStorage | Several]
 
 
+class Own(Protocol):
+    """What of the stores is nobody's to read or write, through whatever remote: the server's own directory."""
+
+    def concerns(self, remote: str) -> bool:
+        """Return whether anything of a remote may be."""
+        ...
+
+    def check(self, ref: ObjectRef, *, whole: bool = False) -> None:
+        """Return if an object, or a prefix, may be touched; `whole`: with all that is below it.
+
+        Raises:
+            AccessRefused: it may not.
+        """
+        ...
+
+
+class _Nothing:
+    """Implements `Own`: everything may be touched."""
+
+    def concerns(self, remote: str) -> bool:
+        del remote
+        return False
+
+    def check(self, ref: ObjectRef, *, whole: bool = False) -> None:
+        del ref, whole
+
+
 class Lanes:
     """Implements `Storage`, `Copying`, `Limiting` and `Bulk` over rclone storages, which it opens and closes."""
 
@@ -43,6 +71,8 @@ class Lanes:
 
         `remotes` are configured from the start.
         """
+        self.own: Own = _Nothing()
+        """Asked before anything is touched."""
         self._make = make
         self._common = (common or make)(remotes)
         self._lanes: dict[str, RcloneStorage | Several] = {COMMON: self._common}
@@ -222,28 +252,57 @@ class Lanes:
 
     async def tree(self, prefix: ObjectRef, rules: Sequence[str] = (), *, hashes: bool = False) -> Sequence[ObjectInfo]:
         """See `Bulk.tree`."""
+        self.own.check(prefix)
         return await self._common.tree(prefix, rules, hashes=hashes)
 
     async def perform(self, order: BulkOrder, report: Report) -> None:
         """See `Bulk.perform`."""
+        await self._check_order(order)
         ways = [(order.source.remote, DOWN)]
         if order.destination is not None:
             ways.append((order.destination.remote, UP))
         with self._using(*ways, own=f"/{order.lane}" if order.lane else "") as storage:
             await storage.bulk.perform(order, report)
 
+    async def _check_order(self, order: BulkOrder) -> None:
+        """Raise if an order would touch what is nobody's."""
+        source = order.source
+        if order.destination is not None:
+            self.own.check(order.destination)
+        self.own.check(source)
+        if not self.own.concerns(source.remote):
+            return
+        refs = [ObjectRef(remote=source.remote, path=source.path + path) for path in order.paths or ()]
+        if order.paths is None:
+            try:
+                self.own.check(source, whole=True)
+            except AccessRefused:  # what the rules let through of it may lie elsewhere all the same
+                refs = [info.ref for info in await self._common.tree(source, order.rules)]
+        for ref in refs:
+            self.own.check(ref)
+
     # -- the port ----------------------------------------------------------------------------------------------------------
 
     async def stat(self, ref: ObjectRef) -> ObjectInfo:
         """See `Storage.stat`: questions are too small to be slowed down."""
+        self.own.check(ref)
         return await self._common.stat(ref)
 
     async def stat_many(self, refs: Sequence[ObjectRef]) -> dict[ObjectRef, ObjectInfo | Exception]:
         """See `Storage.stat_many`."""
-        return await self._common.stat_many(refs)
+        found: dict[ObjectRef, ObjectInfo | Exception] = {}
+        near = {remote for remote in {ref.remote for ref in refs} if self.own.concerns(remote)}
+        for ref in refs if near else ():
+            if ref.remote in near:
+                try:
+                    self.own.check(ref)
+                except AccessRefused as error:
+                    found[ref] = error
+        return {**await self._common.stat_many([ref for ref in refs if ref not in found]), **found}
 
     async def list(self, ref: ObjectRef, *, recursive: bool = False) -> AsyncIterator[ObjectInfo]:
         """See `Storage.list`."""
+        self.own.check(ref)
         async for info in self._common.list(ref, recursive=recursive):
             yield info
 
@@ -255,11 +314,13 @@ class Lanes:
         self, info: ObjectInfo, target: Path, progress: Progress, *, parts: int = 1, kept: Path | None = None
     ) -> ObjectInfo:
         """See `Storage.fetch`."""
+        self.own.check(info.ref, whole=info.ref.is_prefix)
         with self._using((info.ref.remote, DOWN)) as storage:
             return await storage.fetch(info, target, progress, parts=parts, kept=kept)
 
     async def read(self, ref: ObjectRef, *, offset: int = 0, count: int | None = None) -> AsyncGenerator[bytes]:
         """See `Storage.read`."""
+        self.own.check(ref)
         with self._using((ref.remote, DOWN)) as storage:
             async with aclosing(storage.read(ref, offset=offset, count=count)) as chunks:
                 async for chunk in chunks:
@@ -267,30 +328,38 @@ class Lanes:
 
     async def store(self, source: Path, ref: ObjectRef, progress: Progress) -> ObjectInfo:
         """See `Storage.store`."""
+        self.own.check(ref)
         with self._using((ref.remote, UP)) as storage:
             return await storage.store(source, ref, progress)
 
     async def copy(self, info: ObjectInfo, target: ObjectRef, progress: Progress, *, parts: int = 1) -> Copied:
         """See `Copying.copy`."""
+        self.own.check(info.ref, whole=info.ref.is_prefix)
+        self.own.check(target)
         with self._using((info.ref.remote, DOWN), (target.remote, UP)) as storage:
             return await storage.copy(info, target, progress, parts=parts)
 
     async def make_folder(self, ref: ObjectRef) -> bool:
         """See `Files.make_folder`."""
+        self.own.check(ref)
         return await self._common.make_folder(ref)
 
     async def remove_folder(self, ref: ObjectRef) -> None:
         """See `Files.remove_folder`."""
+        self.own.check(ref)
         await self._common.remove_folder(ref)
 
     async def link(self, ref: ObjectRef, expires_s: float | None) -> str:
         """See `Files.link`."""
+        self.own.check(ref)
         return await self._common.link(ref, expires_s)
 
     async def verify(self, source: Path, ref: ObjectRef) -> ObjectInfo | None:
         """See `Storage.verify`."""
+        self.own.check(ref)
         return await self._common.verify(source, ref)
 
     async def delete(self, ref: ObjectRef) -> None:
         """See `Storage.delete`."""
+        self.own.check(ref, whole=ref.is_prefix)
         await self._common.delete(ref)
