@@ -81,8 +81,13 @@ def test_the_parts_of_compose_fit_together() -> None:
         environment = {key: re.sub(r"\$\{\w+:-(.*?)\}", r"\1", value) for key, value in one["environment"].items()}
         found[name] = load(DEPLOY / "settings.toml", environment, {})
         assert found[name].server.names == (name,)
+        assert (found[name].telemetry.otlp, one["environment"]["JITFLOW__TELEMETRY__OTLP"]) == ("", "${JITFLOW_OTLP:-}")
     control, data = found["control"], found["data"]
     assert control.data.url == f"http://data:{data.server.port}"
     assert control.data.token == {"file": f"{data.home}/link.token"}
     assert data.rclone.url.removeprefix("unix://") in services["rclone"]["command"][0]
+    assert services["jaeger"]["profiles"] == ["trace"]
+    wanted = re.search(r"^JITFLOW_OTLP=http://(\w+):4318$", (DEPLOY / "example.env").read_text(), re.MULTILINE)
+    assert wanted is not None
+    assert services[wanted[1]]["image"].startswith("jaegertracing/jaeger:")
     assert {services[name]["volumes"][0] for name in ("control", "data", "rclone")} == {"apart:/data"}
