@@ -7,10 +7,11 @@ import tarfile
 from pathlib import Path
 
 import pytest
+from far_store import Kit, ref
 
 from jitflow.dataplane.checksums import checksum
 from jitflow.dataplane.provenance import Provenance
-from jitflow.model.data import ObjectInfo, ObjectRef, Replica, ReplicaState
+from jitflow.model.data import FutureInput, FutureStep, ObjectInfo, ObjectRef, Replica, ReplicaState
 from jitflow.testing.memory_store import MemoryStore
 
 
@@ -80,5 +81,40 @@ def test_the_record_outlives_the_process_and_goes_with_its_run(tmp_path: Path) -
         assert not await second.of("u")
         assert await second.of("u2")
         await second.close()
+
+    asyncio.run(play())
+
+
+def test_a_file_of_a_staged_folder_is_told_of_as_that_file(tmp_path: Path) -> None:
+    witness = Provenance(MemoryStore())
+
+    async def play() -> None:
+        kit = Kit(tmp_path, 300, provenance=witness)
+        await kit.start()
+        witness.open()
+        one, other, folder = kit.far.put("d/one", 20, b"1"), kit.far.put("d/sub/other", 30, b"2"), ref("d/")
+        gone = ref("d/none")
+        await kit.plane.stage(folder)
+        steps = {"w/two": (one, other), "w/part": (one,), "w/both": (folder, other), "w/whole": (folder,), "w/none": (one, gone)}
+        for name, inputs in steps.items():
+            optional = tuple(FutureInput(ref=each, optional=each == gone) for each in inputs)
+            kit.plane.acquire("w", FutureStep(id=name, inputs=optional))
+            await kit.until(lambda name=name: kit.lease(name.removeprefix("w/")))
+            kit.plane.release(name, ())
+        seen = {step.step: step for step in await witness.of("w")}
+
+        def told(step: str) -> list[tuple[str, int, str, str]]:
+            return [(one.ref, one.size_bytes, one.version, one.checksum) for one in seen[step].read]
+
+        file = ("far:d/one", 20, "", f"sha256:{hashlib.sha256(b'1' * 20).hexdigest()}")
+        deep = ("far:d/sub/other", 30, "", f"sha256:{hashlib.sha256(b'2' * 30).hexdigest()}")
+        assert (told("w/part"), told("w/two")) == ([file], [file, deep])
+        (whole,) = told("w/whole")
+        assert whole[:2] == ("far:d/", 50)
+        assert whole[2:] != ("", "")
+        assert told("w/both") == [whole, deep]
+        assert (told("w/none"), seen["w/none"].absent) == ([file], ("far:d/none",))
+        await witness.close()
+        await kit.plane.close()
 
     asyncio.run(play())

@@ -6,7 +6,7 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from jitflow.dataplane.core import Core
-from jitflow.model.data import FutureStep, ObjectRef, StepId, WorkflowUid
+from jitflow.model.data import FutureStep, ObjectRef, Replica, StepId, WorkflowUid
 from jitflow.ports.dataplane import Lease
 
 
@@ -117,6 +117,8 @@ class Inside:
         """Look at the catalogue and the planner of `core`."""
         self._core = core
         self._parts: dict[StepId, dict[ObjectRef, ObjectRef]] = {}
+        self._asked: dict[StepId, frozenset[ObjectRef]] = {}
+        """What the steps above have asked for themselves."""
 
     def outer(self, step: FutureStep) -> FutureStep:
         """Return the step with the directories that it really needs."""
@@ -124,6 +126,7 @@ class Inside:
         if not found:
             return step
         self._parts[step.id] = found
+        self._asked[step.id] = frozenset(one.ref for one in step.inputs)
         inputs = {found.get(one.ref, one.ref): one for one in step.inputs}
         return replace(
             step,
@@ -146,9 +149,34 @@ class Inside:
                 absent.append(ref)
         return replace(lease, paths=paths, absent=tuple(absent))
 
+    def read(self, step: StepId, row: Replica, path: Path) -> tuple[list[tuple[Replica, Path]], list[ObjectRef]]:
+        """Return what a step reads of a replica that lies at a path, and what of it is not there.
+
+        Of a directory that it has not asked for: the files that it did ask for, as they lie in it. The far store's version of
+        those is not known: it told one of the directory.
+        """
+        own = [ref for ref, prefix in self._parts.get(step, {}).items() if prefix == row.ref]
+        if not own or any(ref.is_prefix for ref in own):
+            return [(row, path)], []
+        found = [(row, path)] if row.ref in self._asked[step] else []
+        absent: list[ObjectRef] = []
+        for ref in own:
+            name = ref.path.removeprefix(row.ref.path)
+            try:
+                size = (path / name).stat().st_size
+            except OSError:
+                absent.append(ref)
+                continue
+            # Its place is told apart from those that it had in earlier versions of the directory.
+            place = f"{row.location}@{row.version}/{name}"
+            part = Replica(ref=ref, size_bytes=size, state=row.state, location=place)
+            found.append((part, path / name))
+        return found, absent
+
     def forget(self, step: StepId) -> None:
         """The step needs its lease no more."""
         self._parts.pop(step, None)
+        self._asked.pop(step, None)
 
     def _covering(self, ref: ObjectRef) -> ObjectRef | None:
         core = self._core

@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from jitflow.dataplane import records
 from jitflow.dataplane.core import Core, advice
+from jitflow.dataplane.inside import Inside
 from jitflow.dataplane.named import Named
 from jitflow.dataplane.progress import Progress
 from jitflow.dataplane.records import LeaseDoc, ReadDoc
@@ -30,9 +31,12 @@ _TOLD_PER_ROUND = 100
 class Leases:
     """Who waits and who holds."""
 
-    def __init__(self, core: Core, progress: Progress, named: Named, refuse: Callable[[StepId, str], None]) -> None:
+    def __init__(
+        self, core: Core, progress: Progress, named: Named, inside: Inside, refuse: Callable[[StepId, str], None]
+    ) -> None:
         """Tell `refuse` of steps that will never get their lease."""
         self._core = core
+        self._inside = inside
         self._named = named
         self._progress = progress
         self._refuse = refuse
@@ -225,8 +229,15 @@ class Leases:
             if (known := core.rows.get(ref)) is not None:
                 core.rows.put(replace(known, last_used_at=now))
         named = ((row, core.primary.local(row.location)) for row in self._rows(doc, named=True).values())
-        seen = (*((row, paths[row.location]) for row in rows.values()), *named)
-        core.provenance.read(doc.step.id, [(row, path, core.infos.get(row.ref)) for row, path in seen], doc.absent)
+        seen: list[tuple[Replica, Path | None]] = []
+        absent = list(doc.absent)
+        for row in rows.values():
+            parts, missing = self._inside.read(doc.step.id, row, paths[row.location])
+            seen += parts
+            absent += missing
+        seen += named
+        told = [(row, path, core.infos.get(row.ref) if row.ref in core.rows else None) for row, path in seen]
+        core.provenance.read(doc.step.id, told, absent)
         lease = Lease(
             step=doc.step.id,
             paths={ref: str(paths[row.location]) for ref, row in rows.items()},
