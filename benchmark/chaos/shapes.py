@@ -46,7 +46,8 @@ def _far(key: str) -> dict[str, Any]:
 
 
 def _source(name: str) -> dict[str, Any]:
-    return {"name": name.replace("/", "-"), "path": f"/in/{name.replace('/', '-')}", **_far(name)}
+    # No path that others use: pods see the host's root, and a directory there that somebody removes looks empty to them.
+    return {"name": name.replace("/", "-"), "path": f"/given/{name.replace('/', '-')}", **_far(name)}
 
 
 def _step(
@@ -57,7 +58,7 @@ def _step(
     parameters: tuple[str, ...] = (),
     outputs: list[dict[str, Any]] | None = None,
     step: str = "",
-    command: str = "cat /in/* | sha256sum | cut -c1-64 > /tmp/out",
+    command: str = "cat /given/* | sha256sum | cut -c1-64 > /tmp/out",
     before: str = "true",
 ) -> dict[str, Any]:
     """Return a template that leaves a mark when an attempt begins and one when it has done its work."""
@@ -120,8 +121,8 @@ def chain(name: str, random: Random, inputs: Mapping[str, bytes]) -> Case:
             },
         },
         _step("a", random, artifacts=[_source(one)], outputs=[_KEPT]),
-        _step("b", random, artifacts=[{"name": "a", "path": "/in/0"}, _source(two)], outputs=[_KEPT]),
-        _step("c", random, artifacts=[{"name": "b", "path": "/in/0"}], outputs=[_out(key)]),
+        _step("b", random, artifacts=[{"name": "a", "path": "/given/0"}, _source(two)], outputs=[_KEPT]),
+        _step("c", random, artifacts=[{"name": "b", "path": "/given/0"}], outputs=[_out(key)]),
     ]
     result = _hash(_hash(_hash(inputs[one]), inputs[two]))
     return Case(
@@ -147,15 +148,15 @@ def fan(name: str, random: Random, inputs: Mapping[str, bytes]) -> Case:
         random,
         step="part-{{inputs.parameters.item}}",
         parameters=("item",),
-        artifacts=[{"name": "in", "path": "/in/0", **_far("{{inputs.parameters.item}}")}],
+        artifacts=[{"name": "in", "path": "/given/0", **_far("{{inputs.parameters.item}}")}],
         outputs=[_out(f"{parts}/{{{{inputs.parameters.item}}}}")],
     )
     join = _step(
         "join",
         random,
-        artifacts=[{"name": "parts", "path": "/in/parts", **_far(f"{parts}/")}],
+        artifacts=[{"name": "parts", "path": "/given/parts", **_far(f"{parts}/")}],
         outputs=[_out(f"out/{name}/whole")],
-        command="find /in/parts -type f | sort | xargs cat | sha256sum | cut -c1-64 > /tmp/out",
+        command="find /given/parts -type f | sort | xargs cat | sha256sum | cut -c1-64 > /tmp/out",
     )
     main = {
         "name": "main",
@@ -201,7 +202,7 @@ def diamond(name: str, random: Random, inputs: Mapping[str, bytes]) -> Case:
         },
     ]
     fragile = 'test "{{retries}}" -gt 0 || { echo fail right {{pod.name}} >> /marks/{{workflow.name}}; exit 3; }'
-    top = {"name": "top", "path": "/in/0"}
+    top = {"name": "top", "path": "/given/0"}
     templates = [
         {"name": "main", "dag": {"tasks": tasks}},
         _step("top", random, artifacts=[_source(one)], outputs=[_KEPT]),
@@ -210,7 +211,7 @@ def diamond(name: str, random: Random, inputs: Mapping[str, bytes]) -> Case:
         _step(
             "bottom",
             random,
-            artifacts=[{"name": "left", "path": "/in/1"}, {"name": "right", "path": "/in/2"}],
+            artifacts=[{"name": "left", "path": "/given/1"}, {"name": "right", "path": "/given/2"}],
             outputs=[_out(key)],
         ),
         _step("leave", random, artifacts=[], command="true"),
@@ -251,7 +252,7 @@ def locked(name: str, random: Random, inputs: Mapping[str, bytes]) -> Case:
         },
         first,
         {"name": "pause", "suspend": {"duration": "1s"}},
-        _step("last", random, artifacts=[{"name": "first", "path": "/in/0"}], outputs=[_out(key)]),
+        _step("last", random, artifacts=[{"name": "first", "path": "/given/0"}], outputs=[_out(key)]),
     ]
     return Case(
         name=name,
