@@ -82,8 +82,15 @@ def test_the_primary_is_checked_and_given_what_is_near() -> None:
 
 def test_the_primary_is_filled_and_emptied_by_hand() -> None:
     async def scenario(client: httpx.AsyncClient, world: World) -> None:
+        before = (await client.post("/data/v1/primary/explain", json={"refs": ["far:a"]})).json()
+        assert (before["to_move_bytes"], before["fits"], before["rows"]) == (10, True, [["far:a", 10, "absent"]])
         staged = await client.post("/data/v1/primary/stage", json={"ref": "far:a"})
         assert staged.json()["state"] == "resident"
+        after = (await client.post("/data/v1/primary/explain", json={"refs": ["far:a"]})).json()
+        assert (after["to_move_bytes"], after["resident_bytes"]) == (0, 10)
+        for wrong, status, code in (([], 400, 3), (["far:../a"], 400, 3), (["far:none"], 404, 5), (["nowhere:a"], 404, 5)):
+            failure(await client.post("/data/v1/primary/explain", json={"refs": wrong}), status, code)
+        failure(await client.post("/data/v1/primary/explain", json={"refs": ["far:a"] * 10_001}), 400, 3)
         primary = (await client.get("/data/v1/primary")).json()
         assert (primary["fill"]["used_bytes"], len(primary["replicas"])) == (10, 1)
         assert (await client.get("/data/v1/stat?ref=far:a")).json()["replica"]["state"] == "resident"

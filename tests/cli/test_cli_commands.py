@@ -535,6 +535,25 @@ def test_data(jitflow: Jitflow, server: Stub) -> None:
     answer(server, "POST /data/v1/primary/stage", REPLICA)
     assert json.loads(jitflow("data", "stage", "far:a", "-o", "json").stdout)["size_bytes"] == 400
     assert sent(server, "POST /data/v1/primary/stage") == {"ref": "far:a"}
+    estimate = {
+        "objects": 2, "distinct_bytes": 5_000_000, "resident_bytes": 1_000_000, "to_move_bytes": 4_000_000,
+        "free_bytes": 1_000_000, "evict_bytes": 3_000_000,
+        "evictable_bytes": 3_500_000, "capacity_bytes": 9_000_000, "fits": True, "message": "",
+        "link_Bps": 1e6, "transfer_s": 4.0, "money": {"EUR": 0.25}, "rows": [["far:a", 1_000_000, "resident"]],
+    }  # fmt: skip
+    answer(server, "POST /data/v1/primary/explain", estimate)
+    told = jitflow("data", "explain", "far:a", "far:b/")
+    assert (told.exit_code, sent(server, "POST /data/v1/primary/explain")) == (0, {"refs": ["far:a", "far:b/"]})
+    for line in ("bytes to move:       4.0 MB", "time to move them:   4s at 1.0 MB/s", "fits now:            yes", "0.25 EUR"):
+        assert line in told.stdout, told.stdout
+    answer(
+        server,
+        "POST /data/v1/primary/explain",
+        estimate | {"fits": False, "message": "too large", "link_Bps": None, "transfer_s": None},
+    )
+    told = jitflow("data", "explain", "far:a")
+    assert (told.exit_code, "no: too large" in told.stdout, "nothing was measured" in told.stdout) == (1, True, True)
+    assert json.loads(jitflow("data", "explain", "far:a", "-o", "json").stdout)["fits"] is False
     answer(server, "POST /data/v1/primary/evict", {})
     assert jitflow("data", "evict", "far:a").stderr == "far:a is removed from the primary\n"
     answer(server, "POST /data/v1/primary/evict", {"code": 9, "message": "far:a is read by a step"}, 409)

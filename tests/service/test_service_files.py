@@ -310,3 +310,27 @@ def test_a_disk_that_fills_during_an_upload_stores_nothing(place: Place, tmp_pat
             there.http.close()
     finally:
         subprocess.run(["umount", small], check=True)
+
+
+def test_what_staging_would_take_is_told_before_it_is_done(place: Place) -> None:
+    place.put("far:bucket/wanted/a", os.urandom(200_000))
+    place.put("far:bucket/wanted/b", os.urandom(100_000))
+    time.sleep(place.s3.DIRECTORY_CACHE_S * 2)
+
+    def told(*refs: str) -> dict[str, Any]:
+        answer = place.http.post("/data/v1/primary/explain", json={"refs": refs})
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    before = told("far:bucket/wanted/", "far:bucket/wanted/a")
+    assert (before["objects"], before["to_move_bytes"], before["resident_bytes"], before["fits"]) == (2, 500_000, 0, True)
+    used = place.http.get("/data/v1/primary").json()["fill"]["used_bytes"]
+    assert place.http.post("/data/v1/primary/stage", json={"ref": "far:bucket/wanted/a"}).status_code == 200
+    after = told("far:bucket/wanted/", "far:bucket/wanted/a")
+    assert (after["to_move_bytes"], after["resident_bytes"]) == (300_000, 200_000)
+    assert before["free_bytes"] - after["free_bytes"] == 200_000
+    assert place.http.get("/data/v1/primary").json()["fill"]["used_bytes"] == used + 200_000
+    rate = after["link_Bps"]  # a short transfer does not always tell it
+    assert after["transfer_s"] == (pytest.approx(300_000 / rate) if rate else None)
+    gone = place.http.post("/data/v1/primary/explain", json={"refs": ["far:bucket/wanted/a", "far:bucket/wanted/none"]})
+    assert (gone.status_code, "wanted/none" in gone.text) == (404, True), gone.text

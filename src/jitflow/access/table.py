@@ -233,6 +233,7 @@ NEEDS: Final[Mapping[tuple[str, str], Need]] = {
     ("GET", "/data/v1/objects"): Need(P.DATA_READ, Where.EVERYWHERE),
     ("GET", "/data/v1/stat"): Need(P.DATA_READ, Where.EVERYWHERE),
     ("GET", "/data/v1/primary"): Need(P.DATA_READ, Where.EVERYWHERE),
+    ("POST", "/data/v1/primary/explain"): Need(P.DATA_READ, Where.EVERYWHERE),
     ("POST", "/data/v1/primary/stage"): Need(P.DATA_WRITE, Where.EVERYWHERE),
     # For a namespace, who may do so there; for all, who may do so everywhere.
     ("POST", "/data/v1/primary/pin"): Need(P.DATA_WRITE, Where.SOMEWHERE),

@@ -28,6 +28,7 @@ from jitflow.model.reports import (
     Upload,
 )
 from jitflow.model.spending import Budget, BudgetView, Prices, Spent
+from jitflow.model.staging import StagingEstimate
 from jitflow.ports.dataplane import Bandwidths, PrimaryAdmin
 from jitflow.ports.inventory import Inventories
 from jitflow.ports.spending import SpendingAdmin
@@ -87,6 +88,19 @@ class DataService:
     async def stage(self, ref: str) -> Replica:
         """Fetch an object and return when it is resident."""
         return await self._primary.stage(parse_ref(ref))
+
+    async def explain(self, refs: Sequence[str]) -> StagingEstimate:
+        """Say what it would take to have objects near, all at once.
+
+        Raises:
+            Refused: none is named, too many are, or one cannot be had.
+        """
+        if not 0 < len(refs) <= MAX_OBJECTS:
+            raise Refused(f"refs has {len(refs):,} objects; name 1 to {MAX_OBJECTS:,}, or a prefix, remote:path/")
+        parsed = [parse_ref(ref) for ref in refs]
+        for remote in {one.remote for one in parsed if not is_made(one.remote)}:
+            self._remotes.describe(remote)
+        return await self._primary.explain(parsed)
 
     async def pin(self, ref: str, namespace: str = "") -> PinView:
         """Keep a replica, or everything below a prefix, until `unpin`; `namespace`: which pays for it."""

@@ -44,7 +44,7 @@ COMMANDS: dict[str, str] = {
     "foreign": "Workflows that another Argo runs, and where their data is: list, get, send their events.",
     "archive": "Workflows that have ended, also deleted ones: list, get, delete, retry, resubmit, labels.",
     "remote": "Far stores: list, add, set, remove, test, types.",
-    "data": "Objects, the primary and uploads: list, stage, pin, evict, fill, check, adopt.",
+    "data": "Objects, the primary and uploads: list, explain, stage, pin, evict, fill, check, adopt.",
     "transfer": "Copy, sync, move, check and delete between far stores, as durable jobs.",
     "file": "Files and folders of far stores: put, get, rm, cp, mv, mkdir, rmdir, exists, link.",
     "context": "Servers by name: list, show, set, use, delete.",

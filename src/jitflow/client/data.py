@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jitflow.client._calls import Group, S, Stream, call, stream
@@ -29,6 +29,7 @@ from jitflow.model.reports import (
     Upload,
 )
 from jitflow.model.spending import BudgetView, Prices, Spent
+from jitflow.model.staging import StagingEstimate
 
 _BASE = "/data/v1"
 _PRIMARY = _BASE + "/primary"
@@ -109,6 +110,11 @@ class PrimaryStore(Group[S]):
     def stage(self, ref: str) -> Call[Replica]:
         """Fetch an object now, and wait for it."""
         return send(Replica, "POST", _PRIMARY, "stage", body={"ref": ref}, repeatable=True, patient=True)
+
+    @call
+    def explain(self, refs: Sequence[str]) -> Call[StagingEstimate]:
+        """Say what it would take to have objects near, all at once: bytes, time, room; nothing is fetched."""
+        return send(StagingEstimate, "POST", _PRIMARY, "explain", body={"refs": list(refs)}, repeatable=True, patient=True)
 
     @call
     def pin(self, ref: str, *, namespace: str = "") -> Call[PinView]:

@@ -41,6 +41,12 @@ class RefBody(Struct, frozen=True, forbid_unknown_fields=True):
     ref: str
 
 
+class RefsBody(Struct, frozen=True, forbid_unknown_fields=True):
+    """Objects and prefixes, each `remote:path`."""
+
+    refs: list[str]
+
+
 class CopyBody(Struct, frozen=True, forbid_unknown_fields=True):
     """A file and where to; a destination that ends in `/` keeps its name. `namespace` pays for what moves."""
 

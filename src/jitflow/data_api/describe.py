@@ -17,6 +17,7 @@ from jitflow.data_api.bodies import (
     LinkBody,
     PinBody,
     RefBody,
+    RefsBody,
     RemoteBody,
     RemoteChangeBody,
     RemoteOptionsBody,
@@ -44,6 +45,7 @@ from jitflow.model.reports import (
     Upload,
 )
 from jitflow.model.spending import BudgetView, Spent
+from jitflow.model.staging import StagingEstimate
 from jitflow.openapi import BYTES, Operation, Query, document, with_examples
 
 _EXAMPLES = Path(__file__).with_name("examples.json")
@@ -173,6 +175,10 @@ def operations() -> list[Operation]:
         ),
         _one("stat", "GET", "/data/v1/stat", "Describe an object and its replica", query=_REF, answer=Stat),
         _one("primary", "GET", _PRIMARY, "Say how full the primary is, and of what", query=_PAGE, answer=Primary),
+        _one(
+            "explainStaging", "POST", _PRIMARY + "/explain", "Say what staging objects would take: bytes, time, room",
+            body=RefsBody, answer=StagingEstimate, example={"refs": ["far:inputs/a.dat", "far:inputs/2024/"]},
+        ),
         _one("stage", "POST", _PRIMARY + "/stage", "Fetch an object", body=RefBody, answer=Replica, example=_EXAMPLE),
         _one(
             "pin", "POST", _PRIMARY + "/pin", "Keep a replica, or everything below a prefix",

@@ -22,6 +22,7 @@ from jitflow.data_api.bodies import (
     CheckBody,
     PinBody,
     RefBody,
+    RefsBody,
     RemoteBody,
     RemoteChangeBody,
     RemoteOptionsBody,
@@ -64,6 +65,7 @@ class DataRoutes:
             ("GET", "/data/v1/objects", self.objects),
             ("GET", "/data/v1/stat", self.stat),
             ("GET", "/data/v1/primary", self.primary),
+            ("POST", "/data/v1/primary/explain", self.explain),
             ("POST", "/data/v1/primary/stage", self.stage),
             ("POST", "/data/v1/primary/pin", self.pin),
             ("POST", "/data/v1/primary/unpin", self.unpin),
@@ -159,6 +161,10 @@ class DataRoutes:
     async def stage(self, request: Request) -> Response:
         """Fetch an object."""
         return answer(await self._service.stage((await read(request, RefBody)).ref))
+
+    async def explain(self, request: Request) -> Response:
+        """Say what staging objects would take."""
+        return answer(await self._service.explain((await read(request, RefsBody)).refs))
 
     async def pin(self, request: Request) -> Response:
         """Keep a replica, or everything below a prefix."""

@@ -29,14 +29,23 @@ async def admit(
     Raises:
         Refused: an input cannot be had, or a step can never fit.
     """
+    sized, external, answers = await looked_up(core, steps)
+    _refuse_too_large(core, sized)
+    _refuse_over_quota(sized, namespace, quota)
+    return sized, external, answers
+
+
+async def looked_up(core: Core, steps: Sequence[FutureStep]) -> tuple[list[FutureStep], dict[ObjectRef, bool], Answers]:
+    """Do as `admit`, but for what fits.
+
+    Raises:
+        Refused: an input cannot be had.
+    """
     external = _external(steps)
     answers = await stat_all(core, [ref for ref in external if not _dirty(core, ref)])
     _refuse_missing(core, answers, external)
     _note(core, answers)
-    sized = [_sized(core, step, answers) for step in steps]
-    _refuse_too_large(core, sized)
-    _refuse_over_quota(sized, namespace, quota)
-    return sized, external, answers
+    return [_sized(core, step, answers) for step in steps], external, answers
 
 
 async def check(
@@ -48,7 +57,7 @@ async def check(
         Refused: as `admit`.
     """
     sized, external, answers = await admit(core, steps, namespace, quota)
-    estimate = _estimate(core, worlds, sized, external, answers)
+    estimate = summed(core, worlds, sized, external, answers)
     sized = worlds.expecting(sized)
     plan, note = await planning.foresee(uid, sized, quota)
     estimate = replace(estimate, plans=(note,) if note is not None else (), quota_bytes=quota.bytes)
@@ -65,7 +74,7 @@ async def outlook(
     rows = (core.rows[ref] for ref in external if ref in core.rows)
     answers.update((row.ref, ObjectInfo(ref=row.ref, size_bytes=row.size_bytes)) for row in rows)
     sized = [(uid, [_sized(core, step, answers) for step in steps]) for uid, steps in workflows]
-    estimate = _estimate(core, worlds, [step for _, steps in sized for step in steps], external, answers)
+    estimate = summed(core, worlds, [step for _, steps in sized for step in steps], external, answers)
     return await foreseen(core, estimate, [(uid, worlds.expecting(steps)) for uid, steps in sized], worlds, plans)
 
 
@@ -201,9 +210,10 @@ def _refuse_over_quota(steps: Sequence[FutureStep], namespace: str, quota: Quota
         raise Refused(problems[:_STEPS_NAMED])
 
 
-def _estimate(
+def summed(
     core: Core, worlds: Worlds, steps: Sequence[FutureStep], external: dict[ObjectRef, bool], answers: Answers
 ) -> Estimate:
+    """Return the sums over what steps read from outside: bytes here and to move, their price, and how long the link takes."""
     readers: dict[ObjectRef, int] = {}
     unknown = 0
     for step in steps:

@@ -15,6 +15,7 @@ from jitflow.dataplane.bandwidth import Bandwidth
 from jitflow.dataplane.byhand import ByHand
 from jitflow.dataplane.checking import admit, check, outlook
 from jitflow.dataplane.core import Core, NoLimits, Tuning, workflow_of
+from jitflow.dataplane.costing import staging
 from jitflow.dataplane.figures import figures
 from jitflow.dataplane.freshness import Freshness, differs
 from jitflow.dataplane.history import History
@@ -55,6 +56,7 @@ from jitflow.model.reports import (
     TransferRecord,
     Upload,
 )
+from jitflow.model.staging import StagingEstimate
 from jitflow.planner import (
     Bypass,
     Cancel,
@@ -561,6 +563,10 @@ class LocalDataPlane:
     async def stage(self, ref: ObjectRef) -> Replica:
         """Fetch an object now (see `PrimaryAdmin.stage`)."""
         return await self._by_hand.stage(ref)
+
+    async def explain(self, refs: Sequence[ObjectRef]) -> StagingEstimate:
+        """Say what staging objects would take (see `PrimaryAdmin.explain`)."""
+        return await staging(self._core, self._worlds, refs)
 
     async def pin(self, ref: ObjectRef, namespace: str = "") -> PinView:
         """Keep a replica or what is below a prefix (see `PrimaryAdmin.pin`)."""

@@ -25,6 +25,7 @@ from jitflow.model.reports import (
     Upload,
 )
 from jitflow.model.spending import Spent
+from jitflow.model.staging import StagingEstimate
 
 
 class Lease(Struct, frozen=True, kw_only=True):
@@ -331,6 +332,14 @@ class PrimaryAdmin(Protocol):
 
         Raises:
             Refused: it does not exist, does not fit, or its remote refuses.
+        """
+        ...
+
+    async def explain(self, refs: Sequence[ObjectRef]) -> StagingEstimate:
+        """Look objects up and say what it would take to have all of them near at once; nothing is fetched.
+
+        Raises:
+            Refused: one cannot be had.
         """
         ...
 

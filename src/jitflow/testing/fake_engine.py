@@ -39,6 +39,7 @@ from jitflow.model.reports import (
     TransferRecord,
     Upload,
 )
+from jitflow.model.staging import StagingEstimate
 from jitflow.objects import ObjectStore
 from jitflow.ports.errors import FixRequest, ObjectMissing
 from jitflow.ports.executor import EndListener, NewsListener
@@ -464,6 +465,18 @@ class FakePrimary:
         info = await self._storage.stat(ref)
         replica = Replica(ref=ref, size_bytes=info.size_bytes, state=ReplicaState.RESIDENT, location=ref.path)
         return self._replicas.setdefault(ref, replica)
+
+    async def explain(self, refs: Sequence[ObjectRef]) -> StagingEstimate:
+        """Look objects up; there is room for all of them."""
+        sizes = {ref: (await self._storage.stat(ref)).size_bytes for ref in refs}
+        here = sum(size for ref, size in sizes.items() if ref in self._replicas)
+        whole = sum(sizes.values())
+        states = {ref: ReplicaState.RESIDENT if ref in self._replicas else ReplicaState.ABSENT for ref in sizes}
+        return StagingEstimate(
+            objects=len(sizes), distinct_bytes=whole, resident_bytes=here, to_move_bytes=whole - here, free_bytes=100,
+            evict_bytes=0, evictable_bytes=here, capacity_bytes=100, fits=True,
+            rows=tuple((str(ref), sizes[ref], states[ref]) for ref in sizes),
+        )  # fmt: skip
 
     async def pin(self, ref: ObjectRef, namespace: str = "") -> PinView:
         """Keep an object."""

@@ -1,6 +1,6 @@
 """`jitflow data`."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,16 +11,17 @@ import typer
 from jitflow.cli.commands import new_app
 from jitflow.cli.connect import connect
 from jitflow.cli.errors import InputRefused
-from jitflow.cli.formats import plural, size
+from jitflow.cli.formats import duration, plural, rate, size
 from jitflow.cli.options import ListFormat, ListOption, ServerOption, TableFormat, TableOption
 from jitflow.cli.output import Column, Json, print_data, print_json, print_listing, say
 from jitflow.model.data import ObjectInfo, Replica
 from jitflow.model.inventory import InventoryView
 from jitflow.model.reports import ALL_REMOTES, BandwidthLimit, LinkInfo, PinView, QuotaView, Upload
 from jitflow.model.spending import BudgetView, Spent
+from jitflow.model.staging import StagingEstimate
 
 app = new_app(
-    help="Objects, the primary, links, budgets and uploads: list, stage, pin, evict, fill, check, adopt, limit.",
+    help="Objects, the primary, links, budgets and uploads: list, explain, stage, pin, evict, fill, check, adopt, limit.",
     no_args_is_help=True,
 )
 
@@ -86,6 +87,40 @@ def stage(ref: Ref, server: ServerOption = "", output: TableOption = TableFormat
     if output is TableFormat.JSON:
         print_json(replica)
     say(f"{ref} is in the primary ({size(replica.size_bytes)})")
+
+
+@app.command("explain", epilog="Example: jitflow data explain archive:images/2024/ archive:masks/2024.tif")
+def explain(
+    refs: Annotated[
+        list[str], typer.Argument(metavar="REMOTE:PATH", help="Objects; with / at the end prefixes.", show_default=False)
+    ],
+    server: ServerOption = "",
+    output: TableOption = TableFormat.TABLE,
+) -> None:
+    """Say what it would take to stage objects: bytes to move, time, room. Fetches nothing; exit code 1 if they do not fit now."""
+    with connect(server) as client:
+        found = client.data.primary.explain(refs)
+    if output is TableFormat.JSON:
+        print_json(found)
+    else:
+        for label, text in _staging_facts(found):
+            typer.echo(f"{label + ':':20} {text}")
+    raise typer.Exit(0 if found.fits else 1)
+
+
+def _staging_facts(found: StagingEstimate) -> Iterator[tuple[str, str]]:
+    """Yield what is to be said of staging objects, as label and text."""
+    yield "objects", f"{plural(found.objects, 'object')}, {size(found.distinct_bytes)}"
+    yield "here already", size(found.resident_bytes)
+    yield "bytes to move", size(found.to_move_bytes)
+    if found.money:
+        yield "expected price", ", ".join(f"{amount:.4g} {currency}" for currency, amount in sorted(found.money.items()))
+    unknown = "not known: nothing was measured on this link yet"
+    link = f" at {rate(found.link_Bps)}" if found.link_Bps else ""
+    yield "time to move them", f"{duration(found.transfer_s)}{link}" if found.transfer_s is not None else unknown
+    yield "free", f"{size(found.free_bytes)} of {size(found.capacity_bytes)}"
+    yield "would be evicted", f"{size(found.evict_bytes)} of {size(found.evictable_bytes)} that nobody holds"
+    yield "fits now", "yes" if found.fits else f"no: {found.message}"
 
 
 @app.command("pin", epilog="Example: jitflow data pin archive:images/2024/ -n vision")
