@@ -33,6 +33,7 @@ REMOTES = {
     "joined": RemoteConfig(name="joined", type="union", options={"upstreams": '/data2 "data:some where:ro" below:near:nc'}),
     "shelf": RemoteConfig(name="shelf", type="combine", options={"upstreams": "a/b=/data c=other:x"}),
     "sealed": RemoteConfig(name="sealed", type="crypt", options={"remote": "disk:data"}),
+    "packed": RemoteConfig(name="packed", type="archive", options={"remote": "disk:srv"}),
     "cut": RemoteConfig(name="cut", type="chunker", options={"remote": "results:"}),
     "ring": RemoteConfig(name="ring", type="union", options={"upstreams": "ring: ring:x"}),
 }
@@ -153,6 +154,7 @@ def test_a_link_to_the_near_store_is_followed(tmp_path: Path) -> None:
     [
         ("disk:srv/token", False, True),
         ("shelf:a/b/token", False, False),
+        ("packed:token", False, True),
         ("disk:srv/artifacts/x", False, False),
         ("disk:srv/artifacts/", True, False),
         ("disk:srv/primary/x", False, False),

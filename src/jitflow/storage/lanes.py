@@ -9,7 +9,7 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Generator, Iterable, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Protocol
@@ -34,6 +34,10 @@ PAUSE_S = 0.1
 log = logging.getLogger(__name__)
 Make = Callable[[Iterable[RemoteConfig]], RcloneStorage]
 Common = Callable[[Iterable[RemoteConfig]], RcloneStorage | Several]
+
+
+_LOOKED_AT_ONCE = 50
+"""Where so many objects lie is found out in the event loop: each takes some fifty microseconds."""
 
 
 class Own(Protocol):
@@ -278,8 +282,22 @@ class Lanes:
                 self.own.check(source, whole=True)
             except AccessRefused:  # what the rules let through of it may lie elsewhere all the same
                 refs = [info.ref for info in await self._common.tree(source, order.rules)]
-        for ref in refs:
-            self.own.check(ref)
+        for error in (await self._refused(refs)).values():
+            raise error
+
+    async def _refused(self, refs: Collection[ObjectRef]) -> dict[ObjectRef, AccessRefused]:
+        """Return those of the objects that are nobody's, and why; many are looked at beside the event loop."""
+
+        def look() -> dict[ObjectRef, AccessRefused]:
+            found: dict[ObjectRef, AccessRefused] = {}
+            for ref in refs:
+                try:
+                    self.own.check(ref)
+                except AccessRefused as error:
+                    found[ref] = error
+            return found
+
+        return look() if len(refs) <= _LOOKED_AT_ONCE else await asyncio.to_thread(look)
 
     # -- the port ----------------------------------------------------------------------------------------------------------
 
@@ -290,14 +308,13 @@ class Lanes:
 
     async def stat_many(self, refs: Sequence[ObjectRef]) -> dict[ObjectRef, ObjectInfo | Exception]:
         """See `Storage.stat_many`."""
-        found: dict[ObjectRef, ObjectInfo | Exception] = {}
         near = {remote for remote in {ref.remote for ref in refs} if self.own.concerns(remote)}
-        for ref in refs if near else ():
-            if ref.remote in near:
-                try:
-                    self.own.check(ref)
-                except AccessRefused as error:
-                    found[ref] = error
+        if not near:
+            return await self._common.stat_many(refs)
+        # Of what lies together one answer holds for all: nothing is read yet.
+        folders = {ref: _folder_of(ref) for ref in refs if ref.remote in near}
+        closed = await self._refused(set(folders.values()))
+        found: dict[ObjectRef, ObjectInfo | Exception] = {ref: closed[at] for ref, at in folders.items() if at in closed}
         return {**await self._common.stat_many([ref for ref in refs if ref not in found]), **found}
 
     async def list(self, ref: ObjectRef, *, recursive: bool = False) -> AsyncIterator[ObjectInfo]:
@@ -363,3 +380,8 @@ class Lanes:
         """See `Storage.delete`."""
         self.own.check(ref, whole=ref.is_prefix)
         await self._common.delete(ref)
+
+
+def _folder_of(ref: ObjectRef) -> ObjectRef:
+    """Return the prefix in which an object lies; of a prefix: itself."""
+    return ref if ref.is_prefix else ObjectRef(remote=ref.remote, path=ref.path[: ref.path.rfind("/") + 1])

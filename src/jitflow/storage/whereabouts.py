@@ -15,7 +15,7 @@ _ALL_OVER_THE_WORLD = {"s3", "google cloud storage"}
 """Types of stores whose buckets have names that nobody else has, where no endpoint is named."""
 _STEPS = 1000
 """So many remotes are gone through: they may lead to each other in a ring."""
-_OVER_ONE = frozenset({"alias", "cache", "chunker", "compress", "crypt", "hasher"})
+_OVER_ONE = frozenset({"alias", "archive", "cache", "chunker", "compress", "crypt", "hasher"})
 """Types of remotes that show another one, named by the option `remote`, each file at its path there or near it."""
 _RIGHTS = (":ro", ":nc", ":writeback")
 
