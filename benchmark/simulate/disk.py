@@ -9,8 +9,9 @@ from benchmark.simulate.files import read_tree, used_bytes
 from benchmark.simulate.pods import Machine
 from benchmark.simulate.world import World
 from jitflow.dataplane import PrimaryDirectory
-from jitflow.model.data import Replica
-from jitflow.ports.storage import Storage
+from jitflow.model.data import ObjectInfo, Replica
+from jitflow.ports.primary import Received
+from jitflow.ports.storage import Progress, Storage
 
 _MARKER = ".jitflow-primary"
 _FREE_BYTES = 1 << 40
@@ -43,12 +44,22 @@ class WatchedPrimary(PrimaryDirectory):
             self._world.never(f"the primary holds {used} bytes, more than {self._capacity}")
 
     def _place(self, source: Path, location: str) -> None:
-        for name, data in read_tree(source).items():
-            if not data.startswith((b"made ", b"seed ", LEFT)):
-                self._world.never(f"{location}/{name} is not whole: {data[:40]!r}")
+        self._look_whole(source, location)
         super()._place(source, location)
         self._world.tell(f"placed {location}")
         self.check_capacity()
+
+    async def _receive_small(self, info: ObjectInfo, location: str, progress: Progress) -> Received:
+        received = await super()._receive_small(info, location, progress)
+        self._look_whole(self.root / location, location)
+        self._world.tell(f"placed {location}")
+        self.check_capacity()
+        return received
+
+    def _look_whole(self, path: Path, location: str) -> None:
+        for name, data in read_tree(path).items():
+            if not data.startswith((b"made ", b"seed ", LEFT)):
+                self._world.never(f"{location}/{name} is not whole: {data[:40]!r}")
 
     def remove(self, location: str) -> Coroutine[Any, Any, None] | None:
         path = str(self.root / location)

@@ -74,6 +74,7 @@ class SimStorage:
         self._life = life
         self._stores = stores
         self.fetching: set[ObjectRef] = set()
+        self._count = 0
         self.before_fetch: Callable[[ObjectRef], None] = lambda ref: None
         self.after_write: Callable[[], None] = lambda: None
 
@@ -147,19 +148,32 @@ class SimStorage:
     # -- from far ----------------------------------------------------------------------------------------------------------
 
     async def fetch(
-        self, info: ObjectInfo, target: Path, progress: Progress, *, parts: int = 1, kept: Path | None = None
+        self,
+        info: ObjectInfo,
+        target: Path | str,
+        progress: Progress,
+        *,
+        parts: int = 1,
+        kept: Path | None = None,
+        scratch: str = "",
     ) -> ObjectInfo:
         ref = info.ref
         self.before_fetch(ref)
         if ref in self.fetching:
             self._world.never(f"{ref} is fetched twice at once")
         self.fetching.add(ref)
+        self._count += 1
+        partial = Path(scratch, f"far-{self._life.number}-{self._count}") if scratch else Path(target)
         try:
-            return await self._fetch(info, target, progress, kept)
+            return await self._fetch(info, partial, Path(target), progress, kept)
+        except BaseException:
+            if scratch:
+                partial.unlink(missing_ok=True)
+            raise
         finally:
             self.fetching.discard(ref)
 
-    async def _fetch(self, info: ObjectInfo, target: Path, progress: Progress, kept: Path | None) -> ObjectInfo:
+    async def _fetch(self, info: ObjectInfo, partial: Path, target: Path, progress: Progress, kept: Path | None) -> ObjectInfo:
         ref = info.ref
         before = await self.stat(ref)
         if info.version and info.version != before.version:
@@ -169,7 +183,7 @@ class SimStorage:
             await asyncio.sleep(self._pace(before.size_bytes))
             await self._stall(ref)
             wrong = await self._world.effect(
-                self._life, f"far.fetch {ref} {piece}", lambda piece=piece: self._piece(before, target, kept, piece)
+                self._life, f"far.fetch {ref} {piece}", lambda piece=piece: self._piece(before, partial, target, kept, piece)
             )
             if wrong:
                 raise Corrupt(f"{ref}: what arrived is not what the store describes")
@@ -189,7 +203,7 @@ class SimStorage:
             shutil.rmtree(kept)
         return 0
 
-    def _piece(self, info: ObjectInfo, target: Path, kept: Path | None, piece: int) -> bool:
+    def _piece(self, info: ObjectInfo, partial: Path, target: Path, kept: Path | None, piece: int) -> bool:
         """Write a piece of an object; return whether the last one shows that what has come is wrong."""
         ref, last = info.ref, piece == PIECES - 1
         self._trouble(ref, moving=True)
@@ -207,10 +221,12 @@ class SimStorage:
                 file.truncate(info.size_bytes)
             (kept / NOTE).write_text(json.dumps([info.version, min(piece + 1, PIECES - 1)]))
         elif not last:
-            where = target / "part" if ref.is_prefix else target
+            where = partial / "part" if ref.is_prefix else partial
             write_file(where, b"", info.size_bytes * (piece + 1) // PIECES)
         if last:
-            self._finish(info, target, kept, wrong=wrong)
+            self._finish(info, partial, kept, wrong=wrong)
+            if partial != target and not wrong:
+                os.replace(partial, target)
         self.after_write()
         return wrong
 

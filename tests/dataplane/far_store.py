@@ -35,6 +35,7 @@ class FarStore:
     hashes: bool = False
     on_progress: Callable[[], None] = lambda: None
     before_fetch: Callable[[ObjectRef], None] = lambda _: None
+    _fetches: int = 0
 
     def put(self, name: str, size: int, fill: bytes = b"x") -> ObjectRef:
         one = ref(name)
@@ -98,8 +99,28 @@ class FarStore:
                 yield self._info(other)
 
     async def fetch(
-        self, info: ObjectInfo, target: Path, progress: Callable[[int], None], *, parts: int = 1, kept: Path | None = None
+        self,
+        info: ObjectInfo,
+        target: Path | str,
+        progress: Callable[[int], None],
+        *,
+        parts: int = 1,
+        kept: Path | None = None,
+        scratch: str = "",
     ) -> ObjectInfo:
+        self._fetches += 1
+        partial = Path(scratch, f"far-{self._fetches}") if scratch else Path(target)
+        try:
+            now = await self._fetch(info, partial, progress)
+        except BaseException:
+            if scratch:
+                partial.unlink(missing_ok=True)
+            raise
+        if scratch:
+            partial.replace(target)
+        return now
+
+    async def _fetch(self, info: ObjectInfo, target: Path, progress: Callable[[int], None]) -> ObjectInfo:
         self.before_fetch(info.ref)
         await self._enter("fetch", info.ref)
         now = self._info(info.ref)

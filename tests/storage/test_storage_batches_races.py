@@ -60,16 +60,16 @@ def test_what_is_taken_back_while_it_is_handed_over_is_not_there(
 ) -> None:
     """The thread that gives an object its name cannot be stopped: who has cancelled must not see the name come afterwards."""
     handing, go_on = threading.Event(), threading.Event()
-    digest: Callable[[Path | str, str], str] = files.digest
+    is_right: Callable[[str, int, str, str], bool] = files.is_right
 
-    def held(path: Path | str, kind: str) -> str:
-        if str(path).endswith("/o4") and not handing.is_set():
+    def held(path: str, size_bytes: int, kind: str, value: str) -> bool:
+        if path.endswith("/o4") and not handing.is_set():
             handing.set()
             assert go_on.wait(20)
-        return digest(path, kind)
+        return is_right(path, size_bytes, kind, value)
 
     async def story() -> None:
-        monkeypatch.setattr(files, "digest", held)
+        monkeypatch.setattr(files, "is_right", held)
         bucket, directory = new_bucket(s3)
         names = [f"o{number}" for number in range(10)]
         write_files(directory, {name: os.urandom(50_000) for name in names})
@@ -100,17 +100,17 @@ def test_what_is_taken_back_while_it_is_handed_over_is_not_there(
 def test_the_bytes_are_told_before_they_are_compared(s3: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Who fills the link need not wait until what has come is hashed and handed over."""
     go_on = threading.Event()
-    digest = files.digest
+    is_right = files.is_right
 
-    def patient(path: Path | str, kind: str) -> str:
+    def patient(path: str, size_bytes: int, kind: str, value: str) -> bool:
         go_on.wait(30)
-        return digest(path, kind)
+        return is_right(path, size_bytes, kind, value)
 
     async def story() -> None:
         bucket, directory = new_bucket(s3)
         write_files(directory, {f"o{number:02}": os.urandom(20_000 + number) for number in range(40)})
         await settle(s3)
-        monkeypatch.setattr(files, "digest", patient)
+        monkeypatch.setattr(files, "is_right", patient)
         async with SlowLink("127.0.0.1", s3.port, rate_Bps=500_000) as link:
             storage = RcloneStorage(RcloneDaemon(), [replace(s3.remote("far", endpoint=link.url), tuning=HASTY)], at_once=8)
             await storage.open()

@@ -164,6 +164,11 @@ class Catalogue:
         body = self._rows.get(name)
         return unpack(name, body) if body is not None else None
 
+    def size(self, ref: ObjectRef) -> int | None:
+        """Return the bytes of an object's replica, None if it has no row."""
+        body = self._rows.get(str(ref))
+        return None if body is None else _decode(body).size_bytes
+
     def named(self, names: Iterable[str]) -> Iterator[Replica]:
         """Return the rows of names, without those that have none."""
         return (unpack(name, body) for name in names if (body := self._rows.get(name)) is not None)
@@ -216,6 +221,16 @@ class Catalogue:
         if row.content:
             self._share(row.content, name)
         return body
+
+    def touch(self, ref: ObjectRef, used_at: float) -> None:
+        """Note when an object's row was used last, if it has one."""
+        name = str(ref)
+        body = self._rows.get(name)
+        if body is not None:
+            old = _decode(body)
+            self._rows[name] = _encode(
+                _Packed(old.size_bytes, old.location, used_at, old.flags, old.version, old.stamp, old.content, old.keepers)
+            )
 
     def pop(self, ref: ObjectRef) -> Replica | None:
         """Remove an object's row and return it, None if it has none."""

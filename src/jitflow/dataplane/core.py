@@ -18,7 +18,7 @@ from jitflow.dataplane.tasks import Owner
 from jitflow.model.bandwidth import FREE, Rate
 from jitflow.model.data import ObjectInfo, ObjectRef, Replica, ReplicaState, StepId, WorkflowUid
 from jitflow.model.origins import is_made
-from jitflow.planner import Command, Planner
+from jitflow.planner import Cancel, Command, Fetch, Forget, Grant, Hurry, Look, Planner
 from jitflow.ports.clock import Clock
 from jitflow.ports.dataplane import DataEvent
 from jitflow.ports.errors import PortError
@@ -31,6 +31,8 @@ log = logging.getLogger("jitflow.dataplane")
 _INFOS_KEPT = 200_000
 _FREED_KEPT = 20_000
 _CEILING_EVERY_S = 0.5
+_ANSWERED_LATER = (Look, Fetch, Hurry, Cancel, Forget, Grant)
+"""The planner hears nothing while these are performed, or `Core.heard` is called: without an event it decides nothing new."""
 NOBODY = "default"
 """The namespace that pays for what nobody's workflow has asked for."""
 
@@ -172,13 +174,18 @@ class Core:
                 self._watch_disk()
                 for command in self.planner.decide(self.clock.now()):
                     self.perform(command)
-                    self._again = True
+                    if not isinstance(command, _ANSWERED_LATER):
+                        self._again = True
         finally:
             self._pumping = False
         self.decided()
         books = self.planner.bytes
         self.history.used(books.used, books.peak)
         self._set_alarm()
+
+    def heard(self) -> None:
+        """Let the planner decide once more if it was told something while its commands are performed."""
+        self._again = True
 
     def pump_soon(self) -> None:
         """Pump once for all that happens in this turn of the event loop."""

@@ -149,7 +149,7 @@ class Inside:
                 absent.append(ref)
         return replace(lease, paths=paths, absent=tuple(absent))
 
-    def read(self, step: StepId, row: Replica, path: Path) -> tuple[list[tuple[Replica, Path]], list[ObjectRef]]:
+    def read(self, step: StepId, row: Replica, path: str) -> tuple[list[tuple[Replica, str]], list[ObjectRef]]:
         """Return what a step reads of a replica that lies at a path, and what of it is not there.
 
         Of a directory that it has not asked for: the files that it did ask for, as they lie in it. The far store's version of
@@ -163,14 +163,14 @@ class Inside:
         for ref in own:
             name = ref.path.removeprefix(row.ref.path)
             try:
-                size = (path / name).stat().st_size
+                size = Path(path, name).stat().st_size
             except OSError:
                 absent.append(ref)
                 continue
             # Its place is told apart from those that it had in earlier versions of the directory.
             place = f"{row.location}@{row.version}/{name}"
             part = Replica(ref=ref, size_bytes=size, state=row.state, location=place)
-            found.append((part, path / name))
+            found.append((part, str(Path(path, name))))
         return found, absent
 
     def forget(self, step: StepId) -> None:

@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Callable, Container, Iterable
-from pathlib import Path
 
 import msgspec
 from msgspec.structs import replace
@@ -13,7 +12,7 @@ from jitflow.dataplane.inside import Inside
 from jitflow.dataplane.named import Named
 from jitflow.dataplane.progress import Progress
 from jitflow.dataplane.records import LeaseDoc, ReadDoc
-from jitflow.model.data import FutureStep, ObjectRef, Replica, ReplicaState, StepId, WorkflowUid
+from jitflow.model.data import FutureStep, ObjectInfo, ObjectRef, Replica, ReplicaState, StepId, WorkflowUid
 from jitflow.ports.dataplane import Lease, Waiting
 from jitflow.ports.errors import Corrupt, DiskFull, PortError, Retryable, SourceChanged
 from jitflow.ports.primary import Lost
@@ -167,17 +166,17 @@ class Leases:
     def _hand_over(self, doc: LeaseDoc) -> None:
         """Tell where the inputs of a step lie, as soon as its pod can read them there."""
         core, step = self._core, doc.step.id
-        rows = self._rows(doc)
         if not doc.uid:
             # Asked for by hand: nobody reads it now.
             core.emit(Lease(step=step))
             return
+        rows = self._rows(doc)
         try:
             paths = core.primary.at_hand(list(rows.values()))
         except Lost as error:
             self._lost(doc, error)
             return
-        if paths is not None and all(one.near is None for one in doc.step.inputs):
+        if paths is not None and not _has_names(doc.step):
             self._tell_where(doc, rows, paths)
         elif step not in self._delivering:
             self._delivering.add(step)
@@ -185,9 +184,8 @@ class Leases:
 
     def _rows(self, doc: LeaseDoc, *, named: bool = False) -> dict[ObjectRef, Replica]:
         """Return the replicas that a step reads from its pod, or those that it reads under names of their own."""
-        absent = set(doc.absent)
-        inputs = (one.ref for one in doc.step.inputs if (one.near is not None) is named)
-        return {ref: self._core.rows[ref] for ref in inputs if ref not in absent}
+        rows, absent = self._core.rows, frozenset(doc.absent)
+        return {one.ref: rows[one.ref] for one in doc.step.inputs if (one.near is not None) is named and one.ref not in absent}
 
     async def _deliver(self, doc: LeaseDoc, rows: dict[ObjectRef, Replica]) -> None:
         core, step = self._core, doc.step.id
@@ -222,25 +220,24 @@ class Leases:
         finally:
             self._delivering.discard(step)
 
-    def _tell_where(self, doc: LeaseDoc, rows: dict[ObjectRef, Replica], paths: dict[str, Path]) -> None:
+    def _tell_where(self, doc: LeaseDoc, rows: dict[ObjectRef, Replica], paths: dict[str, str]) -> None:
         core = self._core
         now = core.clock.now()
         for ref in rows:
-            if (known := core.rows.get(ref)) is not None:
-                core.rows.put(replace(known, last_used_at=now))
-        named = ((row, core.primary.local(row.location)) for row in self._rows(doc, named=True).values())
-        seen: list[tuple[Replica, Path | None]] = []
+            core.rows.touch(ref, now)
+        seen: list[tuple[Replica, str, ObjectInfo | None]] = []
         absent = list(doc.absent)
         for row in rows.values():
             parts, missing = self._inside.read(doc.step.id, row, paths[row.location])
-            seen += parts
+            seen += [(one, path, core.infos.get(one.ref) if one is row or one.ref in core.rows else None) for one, path in parts]
             absent += missing
-        seen += named
-        told = [(row, path, core.infos.get(row.ref) if row.ref in core.rows else None) for row, path in seen]
-        core.provenance.read(doc.step.id, told, absent)
+        if _has_names(doc.step):
+            for row in self._rows(doc, named=True).values():
+                seen.append((row, str(core.primary.local(row.location) or ""), core.infos.get(row.ref)))
+        core.provenance.read(doc.step.id, seen, absent)
         lease = Lease(
             step=doc.step.id,
-            paths={ref: str(paths[row.location]) for ref, row in rows.items()},
+            paths={ref: paths[row.location] for ref, row in rows.items()},
             sizes={ref: row.size_bytes for ref, row in rows.items()},
             absent=doc.absent,
         )
@@ -278,9 +275,9 @@ class Leases:
             self._core.history.read(step, self._read(doc))
 
     def _read(self, doc: LeaseDoc) -> ReadDoc:
-        absent, rows = set(doc.absent), self._core.rows
+        size_of, absent = self._core.rows.size, frozenset(doc.absent)
         inputs = tuple(
-            (one.ref, rows[one.ref].size_bytes if one.ref in rows else one.size_bytes or 0)
+            (one.ref, one.size_bytes or 0 if (size := size_of(one.ref)) is None else size)
             for one in doc.step.inputs
             if one.ref not in absent
         )
@@ -368,3 +365,8 @@ class Leases:
                         f"no space is left on {label}: the step needs {wait.need_bytes:,} bytes more; free some and retry",
                     )
                     return
+
+
+def _has_names(step: FutureStep) -> bool:
+    """Return whether a step reads something under a name in a near store."""
+    return any(one.near is not None for one in step.inputs)

@@ -87,6 +87,7 @@ class Lookups:
         info = self._core.infos.get(command.ref)
         if info is not None:
             self._core.planner.size_known(command.ref, info.size_bytes)
+            self._core.heard()
             return
         self._enqueue(command.ref, urgent=command.urgent)
 

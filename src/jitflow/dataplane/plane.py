@@ -395,6 +395,7 @@ class LocalDataPlane:
             part_streams=min(self._ranges, use.streams),
             alone_part_bytes=FIRST_PART_BYTES,
         )
+        self._core.heard()
 
     def _stale(self, ref: ObjectRef, now: ObjectInfo | None) -> bool:
         """An object has changed at its source, or is gone: give its replica to nobody any more."""

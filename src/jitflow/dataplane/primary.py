@@ -45,6 +45,7 @@ class PrimaryDirectory:
         self.root = root
         self._root = str(root)
         """The same as text: paths are joined for every object, and as text that costs a tenth."""
+        self._scratch = f"{root}/incoming"
         self._storage = storage
         self._count = 0
 
@@ -187,10 +188,11 @@ class PrimaryDirectory:
 
     async def receive(self, info: ObjectInfo, location: str, progress: Progress, *, parts: int = 1) -> Received:
         """See `Primary.receive`."""
+        if info.size_bytes < LEAST_RANGED_BYTES and not info.ref.is_prefix:
+            return await self._receive_small(info, location, progress)
         temporary = self._incoming()
         try:
-            ranged = info.size_bytes >= LEAST_RANGED_BYTES and (in_ranges(info, parts) or self.begun(location))
-            kept = self._kept(location) if ranged else None
+            kept = self._kept(location) if in_ranges(info, parts) or self.begun(location) else None
             read = await self._storage.fetch(info, temporary, progress, parts=parts, kept=kept)
             held = await asyncio.to_thread(look, temporary) if info.ref.is_prefix else look(temporary)
             check_size(info, held.size_bytes)
@@ -200,6 +202,16 @@ class PrimaryDirectory:
             if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
                 raise DiskFull(f"no space is left on {self.label}") from error
             raise
+        return Received(read=read, held=held)
+
+    async def _receive_small(self, info: ObjectInfo, location: str, progress: Progress) -> Received:
+        """Let the storage give an object its final name itself: renaming each once more is much of what a small one costs."""
+        target = f"{self._root}/{location}"
+        read = await self._storage.fetch(info, target, progress, scratch=self._scratch)
+        held = look(target)
+        if held.size_bytes != info.size_bytes:
+            await asyncio.shield(asyncio.to_thread(delete, Path(target)))
+            check_size(info, held.size_bytes)
         return Received(read=read, held=held)
 
     async def share(self, replica: Replica, location: str) -> Held:
@@ -268,22 +280,22 @@ class PrimaryDirectory:
 
     # -- to pods -----------------------------------------------------------------------------------------------------------
 
-    def at_hand(self, replicas: Sequence[Replica]) -> dict[str, Path] | None:
+    def at_hand(self, replicas: Sequence[Replica]) -> dict[str, str] | None:
         """See `Primary.at_hand`: files are looked at now, trees take longer."""
         if any(one.ref.is_prefix for one in replicas):
             return None
         return self._intact(replicas)
 
-    async def deliver(self, step: StepId, replicas: Sequence[Replica]) -> dict[str, Path]:
+    async def deliver(self, step: StepId, replicas: Sequence[Replica]) -> dict[str, str]:
         """See `Primary.deliver`."""
         del step
         return await asyncio.to_thread(self._intact, replicas)
 
-    def _intact(self, replicas: Sequence[Replica]) -> dict[str, Path]:
-        paths: dict[str, Path] = {}
+    def _intact(self, replicas: Sequence[Replica]) -> dict[str, str]:
+        paths: dict[str, str] = {}
         lost: list[Replica] = []
         for one in replicas:
-            path = paths[one.location] = Path(f"{self._root}/{one.location}")
+            path = paths[one.location] = f"{self._root}/{one.location}"
             if not same(one, look(path)):
                 lost.append(one)
         if lost:
@@ -399,7 +411,7 @@ def same(replica: Replica, held: Held) -> bool:
     return kind != kind_now or value == value_now
 
 
-def look(path: Path) -> Held:
+def look(path: Path | str) -> Held:
     """Return the size and stamp of a file or a tree; -1 bytes if there is nothing. Links count as what they are."""
     try:
         seen = os.lstat(path)

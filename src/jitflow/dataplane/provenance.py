@@ -60,23 +60,22 @@ class Provenance:
     def read(
         self,
         step: StepId,
-        objects: Iterable[tuple[Replica, Path | None, ObjectInfo | None]],
+        objects: Iterable[tuple[Replica, str, ObjectInfo | None]],
         absent: Iterable[ObjectRef] = (),
     ) -> None:
-        """A step is about to read replicas: each with where it lies near and what is known of it far away."""
+        """A step is about to read replicas: each with its path (empty: no file) and what is known of it far away."""
         found = [(_seen(row, info), row, path) for row, path, info in objects]
         doc = StepSeen(step=step, read=tuple(seen for seen, _, _ in found), absent=tuple(str(ref) for ref in absent))
         self._put(f"{step}#read", doc)
-        missing = [index for index, (seen, _, path) in enumerate(found) if not seen.checksum and path is not None]
+        missing = [index for index, (seen, _, path) in enumerate(found) if not seen.checksum and path]
         if missing and self._checksums:
             self._later(step, self._complete(doc, {index: found[index][1:] for index in missing}))
 
-    async def _complete(self, doc: StepSeen, wanted: dict[int, tuple[Replica, Path | None]]) -> None:
+    async def _complete(self, doc: StepSeen, wanted: dict[int, tuple[Replica, str]]) -> None:
         read = list(doc.read)
         for index, (row, path) in wanted.items():
-            if path is not None:
-                taken = await self._of(path, (row.location, row.version, row.size_bytes))
-                read[index] = replace(read[index], checksum=taken.whole)
+            taken = await self._of(Path(path), (row.location, row.version, row.size_bytes))
+            read[index] = replace(read[index], checksum=taken.whole)
         self._put(f"{doc.step}#read", replace(doc, read=tuple(read)))
 
     def writes(self, step: StepId, ref: ObjectRef, path: Path | None) -> None:
@@ -199,7 +198,7 @@ class Unwitnessed(Provenance):
     def read(
         self,
         step: StepId,
-        objects: Iterable[tuple[Replica, Path | None, ObjectInfo | None]],
+        objects: Iterable[tuple[Replica, str, ObjectInfo | None]],
         absent: Iterable[ObjectRef] = (),
     ) -> None:
         """See nothing."""

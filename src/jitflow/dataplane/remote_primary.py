@@ -264,13 +264,14 @@ class RemotePrimary:
 
     # -- to pods -----------------------------------------------------------------------------------------------------------
 
-    def at_hand(self, replicas: Sequence[Replica]) -> dict[str, Path] | None:
+    def at_hand(self, replicas: Sequence[Replica]) -> dict[str, str] | None:
         """See `Primary.at_hand`."""
         return None if replicas else {}
 
-    async def deliver(self, step: StepId, replicas: Sequence[Replica]) -> dict[str, Path]:
+    async def deliver(self, step: StepId, replicas: Sequence[Replica]) -> dict[str, str]:
         """See `Primary.deliver`."""
-        return await self.scratch.hold(step, replicas, self._bring)
+        held = await self.scratch.hold(step, replicas, self._bring)
+        return {location: str(path) for location, path in held.items()}
 
     async def _bring(self, replica: Replica, path: Path) -> None:
         ref = self._ref(replica.location, tree=replica.ref.is_prefix)

@@ -166,7 +166,7 @@ class Primary(Protocol):
         """Take a replica's name away; None if its bytes are free, else awaiting the result frees them. Nothing there is fine."""
         ...
 
-    def at_hand(self, replicas: Sequence[Replica]) -> dict[str, Path] | None:
+    def at_hand(self, replicas: Sequence[Replica]) -> dict[str, str] | None:
         """Return where a pod can read these in place, by location, if that is known without waiting.
 
         Raises:
@@ -174,7 +174,7 @@ class Primary(Protocol):
         """
         ...
 
-    async def deliver(self, step: StepId, replicas: Sequence[Replica]) -> dict[str, Path]:
+    async def deliver(self, step: StepId, replicas: Sequence[Replica]) -> dict[str, str]:
         """Put replicas where a pod can read them, until `give_back`; return where, by location.
 
         Raises:

@@ -98,7 +98,14 @@ class Storage(Protocol):
         ...
 
     async def fetch(
-        self, info: ObjectInfo, target: Path, progress: Progress, *, parts: int = 1, kept: Path | None = None
+        self,
+        info: ObjectInfo,
+        target: Path | str,
+        progress: Progress,
+        *,
+        parts: int = 1,
+        kept: Path | None = None,
+        scratch: str = "",
     ) -> ObjectInfo:
         """Copy an object to a new local file (a prefix to a new directory) and verify it; return what was read.
 
@@ -106,12 +113,13 @@ class Storage(Protocol):
 
         Args:
             info: what was said of the object.
-            target: a path that does not exist.
+            target: a path that does not exist, in a directory that does. What has this name is whole and verified.
             progress: told the bytes done.
             parts: in how many ranges to read an object at once, where its store gives ranges (see `in_ranges`).
             kept: a directory on the target's disk in which what has come of such an object stays (in space of the object's whole
                 size) when the rest does not: a fetch with the same directory goes on from there, in this process or a later one.
                 It is gone when the object has come, or when what it holds is wrong. Without one, nothing is ever left.
+            scratch: a directory on the target's disk in which all else lies that is on its way; empty: the target's own.
 
         Raises:
             SourceChanged: its size or version differs from `info`. Corrupt: the bytes that arrived differ. DiskFull.

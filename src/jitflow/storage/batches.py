@@ -44,15 +44,14 @@ class _Wish:
     """One object for one caller; `came` is True once `target` is it, False if it has to be fetched on its own."""
 
     info: ObjectInfo
+    path: str
     target: str
     came: asyncio.Future[bool]
     asked_at: float
     progress: Progress
+    told: bool = False
+    """Whether `progress` was told that all bytes are there."""
     job: "asyncio.Task[None] | None" = None
-
-    @property
-    def path(self) -> str:
-        return self.info.ref.path
 
 
 @dataclass(eq=False, kw_only=True)
@@ -106,27 +105,35 @@ class Batches:
         plain = not path.startswith("/") and not any(char in path for char in "\r\n")
         return plain and info.size_bytes <= SMALL_BYTES and bool(files.common_hash(info.hashes))
 
-    async def fetch(self, remote: RemoteConfig, info: ObjectInfo, target: Path, progress: Progress) -> bool:
+    async def fetch(
+        self, remote: RemoteConfig, info: ObjectInfo, target: Path | str, progress: Progress, *, scratch: str = ""
+    ) -> bool:
         """Return whether the object has come, verified, and is `target` now; if not, it is to be fetched on its own.
 
-        `progress` is told when all bytes are there, which others need not wait for until they are compared and handed over.
+        What is on its way lies in `scratch`, or beside the target. `progress` is told at the latest when this returns True, and
+        before where all bytes are there and wait to be compared and handed over.
         When the awaiting task is cancelled, there is nothing of that name when this raises.
         """
         name = str(target)
-        folder = os.path.dirname(name)
+        folder = scratch or os.path.dirname(name)
         group = self._groups.get((remote.name, folder))
         if group is None:
             group = self._groups[remote.name, folder] = _Group(remote=remote, folder=_absolute(folder))
         group.remote = remote
         loop = asyncio.get_running_loop()
-        wish = _Wish(info=info, target=name, came=loop.create_future(), asked_at=loop.time(), progress=progress)
+        wish = _Wish(
+            info=info, path=info.ref.path, target=name, came=loop.create_future(), asked_at=loop.time(), progress=progress
+        )
         group.pending.append(wish)
         self._begin(group)
         try:
-            return await wish.came
+            came = await wish.came
         except asyncio.CancelledError:
             await asyncio.shield(self._give_up(group, wish))
             raise
+        if came and not wish.told:
+            progress(info.size_bytes)
+        return came
 
     async def close(self) -> None:
         """End all jobs, and cancel what is still wished for."""
@@ -264,6 +271,7 @@ class Batches:
                 before, seen = seen, await self._look(folder, ready, sizes)
                 for wish in left:
                     if wish.path in seen and wish.path not in before and not wish.came.done():
+                        wish.told = True
                         wish.progress(wish.info.size_bytes)
                 work.left = sum(1 for wish in left if not wish.came.done() and wish.path not in seen)
                 self._begin(group)
@@ -352,12 +360,10 @@ def _delivered(folder: Path, wishes: Sequence[_Wish]) -> list[_Wish]:
     for wish in wishes:
         path = f"{folder}/{wish.path}"
         try:
-            if os.lstat(path).st_size != wish.info.size_bytes:
-                continue
             kind = files.common_hash(wish.info.hashes)
-            if files.digest(path, kind) != wish.info.hashes[kind]:
+            if not files.is_right(path, wish.info.size_bytes, kind, wish.info.hashes[kind]):
                 continue
-            os.rename(path, wish.target)
+            files.place(path, wish.target)
         except OSError:
             continue
         found.append(wish)

@@ -52,27 +52,34 @@ class Copies:
         self._ranges.close()
 
     async def fetch(
-        self, info: ObjectInfo, target: Path, progress: Progress, *, parts: int = 1, kept: Path | None = None
+        self,
+        info: ObjectInfo,
+        target: Path | str,
+        progress: Progress,
+        *,
+        parts: int = 1,
+        kept: Path | None = None,
+        scratch: str = "",
     ) -> ObjectInfo:
         """See `Storage.fetch`."""
         remote = self._lookup.known(info.ref)
         keys.check(info.ref)
         before = info if info.version else await self._lookup.stat(info.ref)
         if self._ranges.takes(remote, before, parts, kept) and not (await self._lookup.traits(remote)).is_near:
+            root = kept or files.partial_path(target, scratch)
             with suppress(IgnoresRanges):
-                return await self._fetch_ranges(before, target, progress, parts=parts, kept=kept)
-        read = await self._fetch_whole(before, target, progress)
+                return await self._fetch_ranges(before, target, progress, parts=parts, root=root, keeps=kept is not None)
+        read = await self._fetch_whole(before, target, progress, scratch)
         if kept is not None and begun(kept):
             await asyncio.to_thread(files.remove, kept)
         return read
 
-    async def _fetch_whole(self, before: ObjectInfo, target: Path, progress: Progress) -> ObjectInfo:
+    async def _fetch_whole(self, before: ObjectInfo, target: Path | str, progress: Progress, scratch: str) -> ObjectInfo:
         if self._batches.takes(before):
             remote = self._lookup.known(before.ref)
-            if remote.check_hashes and await self._batches.fetch(remote, before, target, progress):
-                progress(before.size_bytes)
+            if remote.check_hashes and await self._batches.fetch(remote, before, target, progress, scratch=scratch):
                 return before
-        partial = files.partial_path(target)
+        partial = files.partial_path(target, scratch)
         try:
             if before.ref.is_prefix:
                 read = await self._fetch_tree(before, partial, progress)
@@ -86,11 +93,10 @@ class Copies:
         return read
 
     async def _fetch_ranges(
-        self, before: ObjectInfo, target: Path, progress: Progress, *, parts: int, kept: Path | None
+        self, before: ObjectInfo, target: Path | str, progress: Progress, *, parts: int, root: Path, keeps: bool
     ) -> ObjectInfo:
-        """Fetch a large object in ranges; what has come of it stays in `kept` unless it turns out to be wrong."""
+        """Fetch a large object in ranges; `keeps`: what has come of it stays in `root`, unless it turns out to be wrong."""
         remote = self._lookup.known(before.ref)
-        root = kept or files.partial_path(target)
         keep = False
         try:
             kind = files.common_hash(before.hashes) if remote.check_hashes else ""
@@ -101,7 +107,7 @@ class Copies:
                 await self._compare(before, read, path)
             await asyncio.to_thread(_publish, path, target)
         except (Retryable, asyncio.CancelledError):
-            keep = kept is not None
+            keep = keeps
             raise
         finally:
             if not keep:
@@ -290,12 +296,12 @@ def _seen(info: ObjectInfo) -> str:
     return f"{info.size_bytes} bytes" + (f" of {info.modified}" if info.modified else "")
 
 
-def _publish(partial: Path, target: Path) -> None:
+def _publish(partial: Path, target: Path | str) -> None:
     try:
-        partial.replace(target)
+        files.place(partial, target)
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise disk_error(error, target) from error
+            raise disk_error(error, Path(target)) from error
         raise FixRequest(f"{target}: cannot be made: {error.strerror}; fetch to a name that does not exist yet") from error
 
 

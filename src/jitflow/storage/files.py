@@ -15,9 +15,22 @@ STRONGEST_FIRST = ("sha256", "sha1", "md5")
 _BLOCK_BYTES = 2**18
 
 
-def partial_path(target: Path) -> Path:
-    """Return a new private name beside `target`, short whatever the target is called."""
-    return Path(os.path.dirname(target), f"{PARTIAL_PREFIX}{secrets.token_hex(8)}{PARTIAL_SUFFIX}")
+def partial_path(target: Path | str, scratch: str = "") -> Path:
+    """Return a new private name in `scratch`, or beside `target`, short whatever the target is called."""
+    return Path(scratch or os.path.dirname(target), f"{PARTIAL_PREFIX}{secrets.token_hex(8)}{PARTIAL_SUFFIX}")
+
+
+def place(source: Path | str, target: Path | str) -> None:
+    """Give a file or directory its final name, in one step, on one disk; a directory that somebody has removed is made again.
+
+    Raises:
+        OSError: it cannot have it.
+    """
+    try:
+        os.replace(source, target)
+    except FileNotFoundError:
+        os.makedirs(os.path.dirname(target), exist_ok=True)
+        os.replace(source, target)
 
 
 def common_hash(hashes: Mapping[str, str]) -> str:
@@ -33,6 +46,20 @@ def digest(path: Path | str, kind: str) -> str:
         while count := file.readinto(buffer):
             made.update(buffer[:count])
     return made.hexdigest()
+
+
+def is_right(path: str, size_bytes: int, kind: str, value: str) -> bool:
+    """Return whether a small file has this size and hash: it is read at once, for each call gives the interpreter away.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    file = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    try:
+        data = os.read(file, size_bytes + 1)
+    finally:
+        os.close(file)
+    return len(data) == size_bytes and hashlib.new(kind, data, usedforsecurity=False).hexdigest() == value
 
 
 def inventory(root: Path) -> dict[str, int]:

@@ -106,10 +106,17 @@ class GitStore(Unlisted):
         return ObjectInfo(ref=ref, size_bytes=self._staging.size(ref, version), version=version)
 
     async def fetch(
-        self, info: ObjectInfo, target: Path, progress: Progress, *, parts: int = 1, kept: Path | None = None
+        self,
+        info: ObjectInfo,
+        target: Path | str,
+        progress: Progress,
+        *,
+        parts: int = 1,
+        kept: Path | None = None,
+        scratch: str = "",
     ) -> ObjectInfo:
         """See `Storage.fetch`; always in one piece. A clone waits until there is room for it, for its size is known only then."""
-        del parts, kept
+        del parts, kept, scratch
         ready = self._staging.claim(info)
         if ready is None:
             path = self._staging.new()
@@ -125,7 +132,7 @@ class GitStore(Unlisted):
                 self._staging.keep(path, msgspec.structs.replace(info, size_bytes=size))
                 raise SourceChanged(f"{info.ref}: it has {size:,} bytes, which was not known before it was read")
             ready = path
-        await asyncio.to_thread(move, ready, target)
+        await asyncio.to_thread(move, ready, Path(target))
         progress(info.size_bytes)
         return info
 

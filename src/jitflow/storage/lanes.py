@@ -328,12 +328,19 @@ class Lanes:
         await self._common.test(remote)
 
     async def fetch(
-        self, info: ObjectInfo, target: Path, progress: Progress, *, parts: int = 1, kept: Path | None = None
+        self,
+        info: ObjectInfo,
+        target: Path | str,
+        progress: Progress,
+        *,
+        parts: int = 1,
+        kept: Path | None = None,
+        scratch: str = "",
     ) -> ObjectInfo:
         """See `Storage.fetch`."""
         self.own.check(info.ref, whole=info.ref.is_prefix)
         with self._using((info.ref.remote, DOWN)) as storage:
-            return await storage.fetch(info, target, progress, parts=parts, kept=kept)
+            return await storage.fetch(info, target, progress, parts=parts, kept=kept, scratch=scratch)
 
     async def read(self, ref: ObjectRef, *, offset: int = 0, count: int | None = None) -> AsyncGenerator[bytes]:
         """See `Storage.read`."""

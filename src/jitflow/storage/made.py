@@ -82,10 +82,17 @@ class AllStores:
             yield info
 
     async def fetch(
-        self, info: ObjectInfo, target: Path, progress: Progress, *, parts: int = 1, kept: Path | None = None
+        self,
+        info: ObjectInfo,
+        target: Path | str,
+        progress: Progress,
+        *,
+        parts: int = 1,
+        kept: Path | None = None,
+        scratch: str = "",
     ) -> ObjectInfo:
         """See `Storage.fetch`."""
-        return await (await self._of(info.ref.remote)).fetch(info, target, progress, parts=parts, kept=kept)
+        return await (await self._of(info.ref.remote)).fetch(info, target, progress, parts=parts, kept=kept, scratch=scratch)
 
     async def read(self, ref: ObjectRef, *, offset: int = 0, count: int | None = None) -> AsyncIterator[bytes]:
         """See `Storage.read`."""

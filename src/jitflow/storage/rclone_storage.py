@@ -226,10 +226,17 @@ class RcloneStorage:
         await self._lookup.entries(ObjectRef(remote=remote, path=""), recursive=False)
 
     async def fetch(
-        self, info: ObjectInfo, target: Path, progress: Progress, *, parts: int = 1, kept: Path | None = None
+        self,
+        info: ObjectInfo,
+        target: Path | str,
+        progress: Progress,
+        *,
+        parts: int = 1,
+        kept: Path | None = None,
+        scratch: str = "",
     ) -> ObjectInfo:
         """See `Storage.fetch`."""
-        return await self._copies.fetch(info, target, progress, parts=parts, kept=kept)
+        return await self._copies.fetch(info, target, progress, parts=parts, kept=kept, scratch=scratch)
 
     async def read(self, ref: ObjectRef, *, offset: int = 0, count: int | None = None) -> AsyncGenerator[bytes]:
         """See `Storage.read`."""

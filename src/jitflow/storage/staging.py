@@ -5,7 +5,6 @@ Its size is known when it is here. The primary's room is reserved then, and it m
 
 import asyncio
 import errno
-import os
 import shutil
 from collections import OrderedDict
 from pathlib import Path
@@ -101,22 +100,24 @@ def check_room(ref: ObjectRef, size_bytes: int, limit_bytes: int) -> None:
         raise FixRequest(f"{ref}: it has more than {limit_bytes:,} bytes, which is all that there is room for")
 
 
-def move(source: Path, target: Path) -> None:
-    """Give what waited its place: by name on the same disk, else by a copy. Blocks.
+def move(source: Path, target: Path, scratch: str = "") -> None:
+    """Give what waited its place: by name on the same disk, else by a copy, made in `scratch` or beside its place. Blocks.
 
     Raises:
         DiskFull, FixRequest: it cannot be there; nothing is left of it.
     """
+    partial = files.partial_path(target, scratch)
     try:
         try:
-            os.rename(source, target)
+            files.place(source, target)
         except OSError as error:
             if error.errno != errno.EXDEV:
                 raise
-            shutil.move(source, target)
+            shutil.move(source, partial)
+            files.place(partial, target)
     except OSError as error:
-        files.remove(source)
-        files.remove(target)
+        for path in (source, partial, target):
+            files.remove(path)
         raise disk_error(error, target) from error
 
 

@@ -77,38 +77,46 @@ class WebStore(Unlisted):
         return found
 
     async def fetch(
-        self, info: ObjectInfo, target: Path, progress: Progress, *, parts: int = 1, kept: Path | None = None
+        self,
+        info: ObjectInfo,
+        target: Path | str,
+        progress: Progress,
+        *,
+        parts: int = 1,
+        kept: Path | None = None,
+        scratch: str = "",
     ) -> ObjectInfo:
         """See `Storage.fetch`; always in one piece. What is larger or smaller than it was said to be waits for room."""
         del parts, kept
+        target = Path(target)
         ready = self._staging.claim(info)
         if ready is not None:
-            await asyncio.to_thread(move, ready, target)
+            await asyncio.to_thread(move, ready, target, scratch)
             return info
         async with self._session(info.ref) as session, session.get() as response:
             found = _info(info.ref, response)
             if _length(response) == info.size_bytes and _may_be_same(found.version, info.version):
-                await self._direct(session, response, info, target, progress)
+                partial = partial_path(target, scratch)
+                try:
+                    await self._direct(session, response, info, partial, progress)
+                    await asyncio.to_thread(move, partial, target, scratch)
+                finally:
+                    await asyncio.shield(asyncio.to_thread(remove, partial))
                 return info
             path = self._staging.new()
             size = await session.read(response, path, self._staging.limit_bytes, lambda _: None)
         if size == info.size_bytes and _may_be_same(found.version, info.version):
-            await asyncio.to_thread(move, path, target)
+            await asyncio.to_thread(move, path, target, scratch)
             return info
         self._staging.keep(path, ObjectInfo(ref=info.ref, size_bytes=size, version=found.version, modified=found.modified))
         raise SourceChanged(f"{info.ref}: it has {size:,} bytes, which was not known before it was read")
 
     async def _direct(
-        self, session: "_Session", response: httpx.Response, info: ObjectInfo, target: Path, progress: Progress
+        self, session: "_Session", response: httpx.Response, info: ObjectInfo, partial: Path, progress: Progress
     ) -> None:
-        partial = partial_path(target)
-        try:
-            size = await session.read(response, partial, info.size_bytes, progress)
-            if size != info.size_bytes:
-                raise Corrupt(f"{info.ref}: {size} bytes arrived instead of {info.size_bytes}")
-            await asyncio.to_thread(move, partial, target)
-        finally:
-            await asyncio.shield(asyncio.to_thread(remove, partial))
+        size = await session.read(response, partial, info.size_bytes, progress)
+        if size != info.size_bytes:
+            raise Corrupt(f"{info.ref}: {size} bytes arrived instead of {info.size_bytes}")
 
     async def read(self, ref: ObjectRef, *, offset: int = 0, count: int | None = None) -> AsyncIterator[bytes]:
         """See `Storage.read`. What comes before `offset` is read too: not every server knows ranges."""

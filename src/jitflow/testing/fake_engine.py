@@ -360,7 +360,14 @@ class FakeStorage:
                 yield ObjectInfo(ref=known, size_bytes=size)
 
     async def fetch(
-        self, info: ObjectInfo, target: Path, progress: Progress, *, parts: int = 1, kept: Path | None = None
+        self,
+        info: ObjectInfo,
+        target: Path | str,
+        progress: Progress,
+        *,
+        parts: int = 1,
+        kept: Path | None = None,
+        scratch: str = "",
     ) -> ObjectInfo:
         """Refuse: there are no bytes here."""
         raise FixRequest("this storage holds no bytes")

@@ -123,9 +123,17 @@ class FakeStorage:
                 yield ObjectInfo(ref=ObjectRef(remote=ref.remote, path=f"{prefix.path}{head}/"), size_bytes=0, count=0)
 
     async def fetch(
-        self, info: ObjectInfo, target: Path, progress: Progress, *, parts: int = 1, kept: Path | None = None
+        self,
+        info: ObjectInfo,
+        target: Path | str,
+        progress: Progress,
+        *,
+        parts: int = 1,
+        kept: Path | None = None,
+        scratch: str = "",
     ) -> ObjectInfo:
-        """See `Storage.fetch`."""
+        """See `Storage.fetch`; nothing is ever on its way."""
+        del scratch
         ref = info.ref
         self.seen.parts[ref] = parts
         self._raise_scripted(ref)
@@ -140,7 +148,7 @@ class FakeStorage:
             raise SourceChanged(f"{ref}: it changed while it was read")
         if spoilt:
             raise Corrupt(f"{ref}: what arrived is not what the store describes")
-        _write(target, ref, read)
+        _write(Path(target), ref, read)
         return before
 
     async def read(self, ref: ObjectRef, *, offset: int = 0, count: int | None = None) -> AsyncIterator[bytes]:

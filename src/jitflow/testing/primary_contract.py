@@ -60,7 +60,7 @@ class PrimaryWorld:
     async def read(self, one: Replica) -> dict[str, bytes]:
         """Return what a pod finds where a replica is delivered."""
         paths = self.primary.at_hand([one]) or await self.primary.deliver("w/read", [one])
-        found = files_in(paths[one.location])
+        found = files_in(Path(paths[one.location]))
         self.primary.give_back("w/read")
         return found
 
@@ -237,7 +237,7 @@ class PrimaryContract:
             one, other = await asyncio.gather(*(world.primary.deliver(step, [row]) for step in ("w/1", "w/2")))
             assert one == other
             world.primary.give_back("w/1")
-            assert files_in(other[row.location]) == {"x": b"one", "y": b"two"}
+            assert files_in(Path(other[row.location])) == {"x": b"one", "y": b"two"}
             world.primary.give_back("w/2")
             world.primary.give_back("w/2")
 
