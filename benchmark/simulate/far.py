@@ -226,6 +226,7 @@ class SimStorage:
         if last:
             self._finish(info, partial, kept, wrong=wrong)
             if partial != target and not wrong:
+                os.makedirs(target.parent, exist_ok=True)
                 os.replace(partial, target)
         self.after_write()
         return wrong

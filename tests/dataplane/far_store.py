@@ -117,6 +117,7 @@ class FarStore:
                 partial.unlink(missing_ok=True)
             raise
         if scratch:
+            Path(target).parent.mkdir(exist_ok=True)
             partial.replace(target)
         return now
 

@@ -113,7 +113,7 @@ class Storage(Protocol):
 
         Args:
             info: what was said of the object.
-            target: a path that does not exist, in a directory that does. What has this name is whole and verified.
+            target: a path that does not exist, nor need its directory. What has this name is whole and verified.
             progress: told the bytes done.
             parts: in how many ranges to read an object at once, where its store gives ranges (see `in_ranges`).
             kept: a directory on the target's disk in which what has come of such an object stays (in space of the object's whole
