@@ -46,11 +46,9 @@ class WatchedPrimary(PrimaryDirectory):
     def _place(self, source: Path, location: str) -> None:
         self._look_whole(source, location)
         super()._place(source, location)
-        self._world.tell(f"placed {location}")
-        self.check_capacity()
 
-    async def _receive_small(self, info: ObjectInfo, location: str, progress: Progress) -> Received:
-        received = await super()._receive_small(info, location, progress)
+    async def receive(self, info: ObjectInfo, location: str, progress: Progress, *, parts: int = 1) -> Received:
+        received = await super().receive(info, location, progress, parts=parts)
         self._look_whole(self.root / location, location)
         self._world.tell(f"placed {location}")
         self.check_capacity()

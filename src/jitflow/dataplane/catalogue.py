@@ -244,6 +244,10 @@ class Catalogue:
 
     # -- equal contents ----------------------------------------------------------------------------------------------------
 
+    def has_content(self, content: str) -> bool:
+        """Return whether there may be an object of a content."""
+        return hash(content) in self._contents
+
     def of_content(self, content: str) -> tuple[ObjectRef, ...]:
         """Return the objects of a content."""
         found = self._contents.get(hash(content))

@@ -65,7 +65,10 @@ class History:
         return self._number, f"{self._number:015d}"
 
     def _save(self) -> None:
-        self._journal.put(records.COUNTERS, "counters", lambda: records.encode(self.counters))
+        self._journal.put(records.COUNTERS, "counters", self._encoded)
+
+    def _encoded(self) -> bytes:
+        return records.encode(self.counters)
 
     def finished(self, record: TransferRecord, version: str | None = "") -> None:
         """Note a transfer that has ended; a fetch of the same version for the second time is counted as such.

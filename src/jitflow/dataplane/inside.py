@@ -1,6 +1,7 @@
 """Directories and what lies in them: parts are read from the whole's copy, wholes wait for their parts."""
 
 from collections.abc import Callable, Container, Iterable, Sequence
+from functools import lru_cache
 from pathlib import Path
 
 from msgspec.structs import replace
@@ -14,6 +15,12 @@ def parents(ref: ObjectRef) -> list[ObjectRef]:
     """Return the prefixes around an object, the nearest first, the remote's root left out."""
     parts = ref.path.rstrip("/").split("/")[:-1]
     return [ObjectRef(remote=ref.remote, path="/".join(parts[:count]) + "/") for count in range(len(parts), 0, -1)]
+
+
+@lru_cache(4096)
+def _around(remote: str, folder: str) -> tuple[ObjectRef, ...]:
+    """Return the prefixes around what lies in a folder, the nearest first."""
+    return tuple(parents(ObjectRef(remote=remote, path=f"{folder}/x")))
 
 
 def lies_below(ref: ObjectRef, prefix: ObjectRef) -> bool:
@@ -122,7 +129,10 @@ class Inside:
 
     def outer(self, step: FutureStep) -> FutureStep:
         """Return the step with the directories that it really needs."""
-        found = {one.ref: prefix for one in step.inputs if one.near is None and (prefix := self._covering(one.ref)) is not None}
+        found: dict[ObjectRef, ObjectRef] = {}
+        for one in step.inputs:
+            if one.near is None and (prefix := self._covering(one.ref)) is not None:
+                found[one.ref] = prefix
         if not found:
             return step
         self._parts[step.id] = found
@@ -182,7 +192,8 @@ class Inside:
         core = self._core
         if ref in core.rows:
             return None
-        for prefix in parents(ref):
+        folder = ref.path.rstrip("/").rpartition("/")[0]
+        for prefix in _around(ref.remote, folder) if folder else ():
             item = core.planner.item(prefix)
             # An output is dirty from when it is taken in until it is proven; it has no row yet while it is moved.
             if prefix in core.rows or (item is not None and (item.uploading or item.dirty)):

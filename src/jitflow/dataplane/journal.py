@@ -31,9 +31,12 @@ class Journal:
 
     def put(self, kind: str, key: str, body: Body) -> None:
         """Queue a document, None to delete it; one that changes often is made when it is written."""
-        self._waiting.setdefault(kind, {})[key] = body
+        waiting = self._waiting.get(kind)
+        if waiting is None:
+            waiting = self._waiting[kind] = {}
+            self._wake.set()
+        waiting[key] = body
         self._put += 1
-        self._wake.set()
 
     async def durable(self) -> None:
         """Return when everything put so far is durable.

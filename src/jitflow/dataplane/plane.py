@@ -469,7 +469,9 @@ class LocalDataPlane:
 
     def _emit(self, event: DataEvent) -> None:
         if not self._by_hand.takes(event):
-            listener = next((heard for prefix, heard in self._shared.items() if event.step.startswith(prefix)), self._listener)
+            listener = self._listener
+            if self._shared:
+                listener = next((heard for prefix, heard in self._shared.items() if event.step.startswith(prefix)), listener)
             listener(self._inside.shown(event) if isinstance(event, Lease) else event)
         if isinstance(event, StagedOut):
             for uid, step in self._gathered.released():

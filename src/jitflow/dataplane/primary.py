@@ -187,9 +187,18 @@ class PrimaryDirectory:
         delete(self._kept(location))
 
     async def receive(self, info: ObjectInfo, location: str, progress: Progress, *, parts: int = 1) -> Received:
-        """See `Primary.receive`."""
-        if info.size_bytes < LEAST_RANGED_BYTES and not info.ref.is_prefix:
-            return await self._receive_small(info, location, progress)
+        """See `Primary.receive`: a small file has its final name from the storage, for to rename it once more costs much."""
+        if info.size_bytes >= LEAST_RANGED_BYTES or info.ref.is_prefix:
+            return await self._receive_large(info, location, progress, parts)
+        target = f"{self._root}/{location}"
+        read = await self._storage.fetch(info, target, progress, scratch=self._scratch)
+        held = look(target)
+        if held.size_bytes != info.size_bytes:
+            await asyncio.shield(asyncio.to_thread(delete, Path(target)))
+            check_size(info, held.size_bytes)
+        return Received(read=read, held=held)
+
+    async def _receive_large(self, info: ObjectInfo, location: str, progress: Progress, parts: int) -> Received:
         temporary = self._incoming()
         try:
             kept = self._kept(location) if in_ranges(info, parts) or self.begun(location) else None
@@ -202,16 +211,6 @@ class PrimaryDirectory:
             if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
                 raise DiskFull(f"no space is left on {self.label}") from error
             raise
-        return Received(read=read, held=held)
-
-    async def _receive_small(self, info: ObjectInfo, location: str, progress: Progress) -> Received:
-        """Let the storage give an object its final name itself: renaming each once more is much of what a small one costs."""
-        target = f"{self._root}/{location}"
-        read = await self._storage.fetch(info, target, progress, scratch=self._scratch)
-        held = look(target)
-        if held.size_bytes != info.size_bytes:
-            await asyncio.shield(asyncio.to_thread(delete, Path(target)))
-            check_size(info, held.size_bytes)
         return Received(read=read, held=held)
 
     async def share(self, replica: Replica, location: str) -> Held:

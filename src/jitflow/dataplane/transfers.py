@@ -7,6 +7,7 @@ read ahead and gives way to what a step waits for.
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import msgspec
 
@@ -250,7 +251,12 @@ class Transfers:
         core = self._core
         flight.running = True
         try:
-            info = await self._patiently(flight)
+            if flight.cancelled:
+                raise asyncio.CancelledError  # noqa: TRY301 - it ends as if it had begun
+            try:
+                info = await self._copy(flight)
+            except SourceChanged as error:
+                info = await self._copy_changed(flight, error)
         except asyncio.CancelledError:
             if core.closing:
                 raise
@@ -286,18 +292,13 @@ class Transfers:
         self._settling.discard(remote)
         self._links.settled(remote)
 
-    async def _patiently(self, flight: Flight) -> ObjectInfo:
-        """Fetch; if the source has changed since it was looked up, look again and fetch once more."""
+    async def _copy_changed(self, flight: Flight, error: SourceChanged) -> ObjectInfo:
+        """Look again at an object that has changed since it was looked up, and fetch once more."""
         core = self._core
         ref = flight.ref
-        if flight.cancelled:
-            raise asyncio.CancelledError
-        try:
-            return await self._copy(flight)
-        except SourceChanged:
-            self._changes[ref] = self._changes.get(ref, 0) + 1
-            if self._changes[ref] > 1:
-                raise
+        self._changes[ref] = self._changes.get(ref, 0) + 1
+        if self._changes[ref] > 1:
+            raise error
         info = await stat_one(core, ref)
         core.know(ref, info)
         if info.size_bytes != flight.size_bytes:
@@ -322,15 +323,14 @@ class Transfers:
             core.journal.put(records.BEGUN, str(ref), records.encode(body))
         core.coming.add(location)
         try:
-            received, flight.twin = await self._twins.bring(
-                info, location, lambda: self._receive(flight, info), urgent=lambda: flight.urgent
-            )
+            content = content_of(info)
+            received = await self._bring(flight, info, content)
             read = received.read
-            row = core.new_row(ref, received.held, location, version=read.version or info.version, content=content_of(read))
-            core.put_row(row)
+            content = content if read is info else content_of(read)
+            core.put_row(core.new_row(ref, received.held, location, version=read.version or info.version, content=content))
         finally:
             core.coming.discard(location)
-        if flight.twin is None:
+        if flight.twin is None and flight.done_bytes < flight.size_bytes:
             self._progress(flight, flight.size_bytes)
         try:
             await core.journal.durable()
@@ -339,22 +339,37 @@ class Transfers:
             raise
         return received.read
 
+    async def _bring(self, flight: Flight, info: ObjectInfo, content: str) -> Received:
+        """Have an object at its location: from another one of the same content, or from afar."""
+        core, twins = self._core, self._twins
+        if content and twins.has(content):
+            shared = await twins.find(content, flight.location, urgent=lambda: flight.urgent)
+            if shared is not None:
+                held, flight.twin = shared
+                return Received(read=info, held=held)
+        if content:
+            twins.begins(content, flight.ref)
+        try:
+            core.spending.moved(flight.namespace, flight.ref.remote, requests=1)
+            flight.told_bytes = 0
+            if flight.ref in self._begun:
+                return await self._receive(flight, info)
+            # It is too small to give way.
+            return await core.primary.receive(info, flight.location, partial(self._progress, flight), parts=flight.parts)
+        finally:
+            if content:
+                twins.ends(content)
+
     async def _receive(self, flight: Flight, info: ObjectInfo) -> Received:
         """Receive; where the transfer gives way, wait and go on."""
         core = self._core
-        core.spending.moved(flight.namespace, flight.ref.remote, requests=1)
-        flight.told_bytes = 0
-        if flight.ref not in self._begun:  # too small to give way
-            return await core.primary.receive(
-                info, flight.location, lambda done: self._progress(flight, done), parts=flight.parts
-            )
         while True:
             while flight.paused:
                 flight.go = asyncio.get_running_loop().create_future()
                 await flight.go
             flight.resumes = self._is_begun(flight)
             flight.told_bytes = -1 if flight.resumes else 0
-            work = core.primary.receive(info, flight.location, lambda done: self._progress(flight, done), parts=flight.parts)
+            work = core.primary.receive(info, flight.location, partial(self._progress, flight), parts=flight.parts)
             flight.receiving = asyncio.get_running_loop().create_task(work, name=f"receive {flight.ref}")
             try:
                 return await flight.receiving

@@ -5,25 +5,26 @@ store in a manifest could otherwise read what others have fetched, by saying its
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
+from functools import lru_cache
 
 from jitflow.dataplane.core import Core
-from jitflow.model.data import ObjectInfo, ObjectRef, Replica, ReplicaState
+from jitflow.model.data import ObjectInfo, ObjectRef, ReplicaState
 from jitflow.model.origins import is_made
 from jitflow.ports.errors import PortError
-from jitflow.ports.primary import Held, Received
+from jitflow.ports.primary import Held
 
 _LOOK_AGAIN_S = 1.0
 """So often who waits looks whether a step waits for it by now."""
+_is_made = lru_cache(1024)(is_made)
 _HASHES = ("sha256", "sha1", "md5")
 
 
 def content_of(info: ObjectInfo) -> str:
     """Return what names the content of an object, empty if that is not known."""
-    if info.ref.is_prefix or not info.size_bytes or is_made(info.ref.remote):
-        return ""
     for kind in _HASHES:
-        if value := info.hashes.get(kind):
+        value = info.hashes.get(kind)
+        if value and info.size_bytes and not info.ref.is_prefix and not _is_made(info.ref.remote):
             return f"{kind}:{value}:{info.size_bytes}"
     return ""
 
@@ -35,34 +36,49 @@ class Twins:
         """Look at the catalogue of `core`; tell `wanted` of an object for whose twin a step waits."""
         self._core = core
         self._wanted = wanted
-        self._coming: dict[str, tuple[ObjectRef, asyncio.Future[None]]] = {}
+        self._coming: dict[str, tuple[ObjectRef, set[asyncio.Future[None]]]] = {}
+        """What is being fetched, by content, and who waits for its end."""
 
-    async def bring(
-        self, info: ObjectInfo, location: str, receive: Callable[[], Awaitable[Received]], *, urgent: Callable[[], bool]
-    ) -> tuple[Received, ObjectRef | None]:
-        """Return what lies at the location now, and the object from whose replica it was taken, None if it was received.
+    def has(self, content: str) -> bool:
+        """Return whether another object of a content may be here or on its way."""
+        return content in self._coming or self._core.rows.has_content(content)
+
+    def begins(self, content: str, ref: ObjectRef) -> None:
+        """An object of a content that no other brings is being fetched from now on, until `ends`."""
+        self._coming[content] = (ref, set())
+
+    def ends(self, content: str) -> None:
+        """It is no more."""
+        for waiter in self._coming.pop(content)[1]:
+            waiter.set_result(None)
+
+    async def find(self, content: str, location: str, *, urgent: Callable[[], bool]) -> tuple[Held, ObjectRef] | None:
+        """Wait for an object of the same content that is on its way, and take one that is here.
+
+        Return what lies at the location now and the object from whose replica it was taken, None if there is none. Nobody else
+        fetches that content then, until something is awaited.
 
         `urgent`: whether a step waits for it, now.
         """
-        content = content_of(info)
-        if not content:
-            return await receive(), None
-        while (other := self._coming.get(content)) is not None:
-            if urgent():
-                self._wanted(other[0])
-            await asyncio.wait({other[1]}, timeout=_LOOK_AGAIN_S)
-        shared = await self._share(content, location)
-        if shared is not None:
-            return Received(read=info, held=shared[0]), shared[1].ref
-        mine: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._coming[content] = (info.ref, mine)
-        try:
-            return await receive(), None
-        finally:
-            del self._coming[content]
-            mine.set_result(None)
+        while True:
+            while (other := self._coming.get(content)) is not None:
+                await self._wait(*other, urgent=urgent())
+            shared = await self._share(content, location)
+            if shared is not None or content not in self._coming:
+                return shared
 
-    async def _share(self, content: str, location: str) -> tuple[Held, Replica] | None:
+    async def _wait(self, ref: ObjectRef, waiters: set[asyncio.Future[None]], *, urgent: bool) -> None:
+        """Wait a while for the end of a fetch."""
+        if urgent:
+            self._wanted(ref)
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        waiters.add(waiter)
+        try:
+            await asyncio.wait({waiter}, timeout=_LOOK_AGAIN_S)
+        finally:
+            waiters.discard(waiter)
+
+    async def _share(self, content: str, location: str) -> tuple[Held, ObjectRef] | None:
         core = self._core
         for ref in core.rows.of_content(content):
             row, view = core.rows.get(ref), core.planner.item(ref)
@@ -74,5 +90,5 @@ class Twins:
                 held = await core.primary.share(row, location)
             except (PortError, OSError):
                 continue
-            return held, row
+            return held, ref
         return None

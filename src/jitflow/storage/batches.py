@@ -102,8 +102,9 @@ class Batches:
     def takes(info: ObjectInfo) -> bool:
         """Return whether an object may come in a batch: a small one of known hash, with a name that fits a list of names."""
         path = info.ref.path
-        plain = not path.startswith("/") and not any(char in path for char in "\r\n")
-        return plain and info.size_bytes <= SMALL_BYTES and bool(files.common_hash(info.hashes))
+        if info.size_bytes > SMALL_BYTES or path[:1] == "/" or "\n" in path or "\r" in path:
+            return False
+        return bool(files.common_hash(info.hashes))
 
     async def fetch(
         self, remote: RemoteConfig, info: ObjectInfo, target: Path | str, progress: Progress, *, scratch: str = ""

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from jitflow.model.data import ObjectInfo, ObjectRef
 from jitflow.ports.errors import Busy, Corrupt, FixRequest, ObjectMissing, Retryable, SourceChanged, Unreachable
-from jitflow.ports.storage import Progress
+from jitflow.ports.storage import LEAST_RANGED_BYTES, Progress
 from jitflow.storage import files, keys, wire
 from jitflow.storage.batches import Batches
 from jitflow.storage.calls import Calls
@@ -65,6 +65,10 @@ class Copies:
         remote = self._lookup.known(info.ref)
         keys.check(info.ref)
         before = info if info.version else await self._lookup.stat(info.ref)
+        alone = kept is not None or (parts > 1 and info.size_bytes >= LEAST_RANGED_BYTES)
+        together = remote.check_hashes and not alone and self._batches.takes(before)
+        if together and await self._batches.fetch(remote, before, target, progress, scratch=scratch):
+            return before
         if self._ranges.takes(remote, before, parts, kept) and not (await self._lookup.traits(remote)).is_near:
             root = kept or files.partial_path(target, scratch)
             with suppress(IgnoresRanges):
@@ -75,10 +79,6 @@ class Copies:
         return read
 
     async def _fetch_whole(self, before: ObjectInfo, target: Path | str, progress: Progress, scratch: str) -> ObjectInfo:
-        if self._batches.takes(before):
-            remote = self._lookup.known(before.ref)
-            if remote.check_hashes and await self._batches.fetch(remote, before, target, progress, scratch=scratch):
-                return before
         partial = files.partial_path(target, scratch)
         try:
             if before.ref.is_prefix:

@@ -35,7 +35,10 @@ def place(source: Path | str, target: Path | str) -> None:
 
 def common_hash(hashes: Mapping[str, str]) -> str:
     """Return the hash that we compute ourselves to compare with those given, or nothing."""
-    return next((kind for kind in STRONGEST_FIRST if hashes.get(kind)), "")
+    for kind in STRONGEST_FIRST:
+        if hashes.get(kind):
+            return kind
+    return ""
 
 
 def digest(path: Path | str, kind: str) -> str:

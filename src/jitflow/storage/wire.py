@@ -7,6 +7,7 @@ rclone ignores what it does not know without a word, so every key is written her
 import hashlib
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, TypeVar
 
 import msgspec
@@ -268,10 +269,12 @@ def object_info(prefix: ObjectRef, item: Item, *, exact_times: bool) -> ObjectIn
     if item.is_dir:
         return ObjectInfo(ref=ref, size_bytes=0, count=0)
     size = max(item.size, 0)
-    time_ns = modified_ns(item.mod_time)
+    text = item.mod_time
+    time_ns = modified_ns(text)
+    modified = f"{text[:19]}Z" if time_ns and text[-1] == "Z" and text[19:20] in {".", "Z"} else _iso(time_ns)
     stamp = time_ns if exact_times else time_ns // 1_000_000_000
     hashes = {kind: value.lower() for kind, value in item.hashes.items() if value}
-    return ObjectInfo(ref=ref, size_bytes=size, modified=_iso(time_ns), hashes=hashes, version=f"{size}-{stamp}")
+    return ObjectInfo(ref=ref, size_bytes=size, modified=modified, hashes=hashes, version=f"{size}-{stamp}")
 
 
 def prefix_info(ref: ObjectRef, members: Iterable[ObjectInfo]) -> ObjectInfo:
@@ -299,13 +302,20 @@ def modified_ns(text: str) -> int:
         head, _, rest = text.partition(".")
         digits = len(rest) - len(rest.lstrip("0123456789"))
         fraction, zone = rest[:digits], rest[digits:]
+    second = _second(head + zone)
+    return 0 if second is None else second * 1_000_000_000 + int(fraction.ljust(9, "0")[:9] or 0)
+
+
+@lru_cache(1024)
+def _second(text: str) -> int | None:
+    """Return a time as seconds since the epoch; many objects of a listing are often of the same second."""
     try:
-        moment = datetime.fromisoformat(head + zone)
+        moment = datetime.fromisoformat(text)
     except ValueError:
-        return 0
+        return None
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
-    return int(moment.timestamp()) * 1_000_000_000 + int(fraction.ljust(9, "0")[:9] or 0)
+    return int(moment.timestamp())
 
 
 def _iso(time_ns: int) -> str:

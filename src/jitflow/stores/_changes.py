@@ -103,7 +103,9 @@ class Fold:
         if isinstance(update, Commit):
             return self._commit(update)
         if isinstance(update, Documents):
-            self.documents.update(((update.kind, key), None if body is None else pack(body)) for key, body in update.rows)
+            kind, documents = update.kind, self.documents
+            for key, body in update.rows:
+                documents[kind, key] = None if body is None else pack(body)
         elif isinstance(update, Restoration):
             self._restore(update)
         else:

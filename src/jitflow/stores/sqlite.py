@@ -332,7 +332,9 @@ def _are_little(jobs: Jobs) -> bool:
             size += len(update.header or b"") + sum(len(body) for _, body in parts) + sum(map(len, update.events))
             size += _ROW_BYTES * (1 + len(parts) + len(update.nodes_removed) + len(update.effects_done))
         elif isinstance(update, Documents):
-            size += sum(len(body or b"") + _ROW_BYTES for _, body in update.rows)
+            size += _ROW_BYTES * len(update.rows)
+            for _, body in update.rows:
+                size += len(body or b"")
         else:
             return False
     return size <= _MOST_BYTES_HERE
