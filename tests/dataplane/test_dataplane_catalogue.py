@@ -38,6 +38,18 @@ def test_a_row_comes_out_as_it_went_in(row: Replica):
     assert unpack(str(row.ref), msgspec.json.encode(row)) == row, "rows of earlier versions are JSON"
 
 
+def test_a_row_is_touched_and_measured_without_another_change():
+    rows = Catalogue()
+    row = a_row("a", content="md5:1:7", dirty=True, kept=True, keepers=("lab",))
+    rows.put(row)
+    rows.touch(row.ref, 9.5)
+    rows.touch(ref("gone"), 9.5)
+    assert rows.get(row.ref) == msgspec.structs.replace(row, last_used_at=9.5)
+    assert (rows.size(row.ref), rows.size(ref("gone")), len(rows)) == (7, None, 1)
+    assert rows.has_content("md5:1:7")
+    assert not rows.has_content("md5:2:7")
+
+
 def test_equal_contents_are_found_and_forgotten_with_their_rows():
     rows = Catalogue()
     for name in ("b", "a", "c"):

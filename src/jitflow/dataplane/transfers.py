@@ -5,7 +5,8 @@ read ahead and gives way to what a step waits for.
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -23,6 +24,8 @@ from jitflow.ports.errors import Corrupt, DiskFull, Retryable, SourceChanged, St
 from jitflow.ports.primary import Received
 from jitflow.ports.storage import in_ranges
 from jitflow.ports.store import StateStore
+
+log = logging.getLogger("jitflow.dataplane")
 
 PAID_BYTES = 64 * 2**20
 """So many bytes of one transfer are paid for at once: a kill loses no more of them."""
@@ -100,6 +103,8 @@ class Transfers:
         self._held: set[ObjectRef] = set()
         """What gives way now."""
         self._settling: set[str] = set()
+        self._landing: list[tuple[Flight, str]] = []
+        """What has come in this turn of the event loop, with its version; its rows are not durable yet."""
         self._sizes: dict[ObjectRef, int] = {}
         self._attempts: dict[ObjectRef, int] = {}
         self._changes: dict[ObjectRef, int] = {}
@@ -271,16 +276,44 @@ class Transfers:
         except Exception as error:
             self._failed(flight, error)
         else:
-            self._attempts.pop(flight.ref, None)
-            self._changes.pop(flight.ref, None)
-            self.errors.pop(flight.ref, None)
-            self._ended(flight, "ok", version=info.version)
-            self.forget(flight.ref)
-            core.planner.arrived(flight.ref)
-            core.came(flight.ref)
-        core.pump_soon()
-        self._settle_soon(flight.ref.remote)
-        self._balance(flight.ref.remote)
+            self._landing.append((flight, info.version))
+            if len(self._landing) == 1:
+                core.owner.start(self._land(), "land what has come")
+            return
+        self._over([flight.ref.remote])
+
+    async def _land(self) -> None:
+        """End the transfers of what has come when its rows are durable: what has come together is waited for together."""
+        landing, self._landing = self._landing, []
+        try:
+            await self._core.journal.durable()
+        except Exception as error:
+            for flight, _ in landing:
+                await self._core.remove(flight.location)
+                self._failed(flight, error)
+        else:
+            for flight, version in landing:
+                try:
+                    self._landed(flight, version)
+                except Exception:  # it is no reason to keep the others waiting
+                    log.exception("%s was not taken note of", flight.ref)
+        self._over(dict.fromkeys(flight.ref.remote for flight, _ in landing))
+
+    def _landed(self, flight: Flight, version: str) -> None:
+        self._attempts.pop(flight.ref, None)
+        self._changes.pop(flight.ref, None)
+        self.errors.pop(flight.ref, None)
+        self._ended(flight, "ok", version=version)
+        self.forget(flight.ref)
+        self._core.planner.arrived(flight.ref)
+        self._core.came(flight.ref)
+
+    def _over(self, remotes: Iterable[str]) -> None:
+        """Let others begin in the place of transfers that have ended."""
+        self._core.pump_soon()
+        for remote in remotes:
+            self._settle_soon(remote)
+            self._balance(remote)
 
     def _settle_soon(self, remote: str) -> None:
         """Look at a link when others have begun in the place of what has ended in this turn of the event loop."""
@@ -332,11 +365,6 @@ class Transfers:
             core.coming.discard(location)
         if flight.twin is None and flight.done_bytes < flight.size_bytes:
             self._progress(flight, flight.size_bytes)
-        try:
-            await core.journal.durable()
-        except BaseException:
-            await asyncio.shield(core.remove(location))
-            raise
         return received.read
 
     async def _bring(self, flight: Flight, info: ObjectInfo, content: str) -> Received:

@@ -262,19 +262,22 @@ class Batches:
         seen: set[str] = set()
         loop = asyncio.get_running_loop()
         began = loop.time()
+        left = list(work.wishes)
         while not job.done():
             takes_s = max(min(group.took_s, LOOK_MOST_S), loop.time() - began)
             await asyncio.wait({job}, timeout=max(LOOK_S, LOOK_SHARE * takes_s))
-            left = [wish for wish in work.wishes if not wish.came.done()]
+            left = [wish for wish in left if not wish.came.done()]
             # rclone has done with what was there in full a look ago; whether it is right is told by its hash.
             ready = [wish for wish in left if wish.path in seen]
             if not job.done() and len(ready) < len(left):
                 before, seen = seen, await self._look(folder, ready, sizes)
+                left = [wish for wish in left if not wish.came.done()]
+                coming = [wish for wish in left if wish.path not in seen]
                 for wish in left:
-                    if wish.path in seen and wish.path not in before and not wish.came.done():
+                    if wish.path in seen and wish.path not in before:
                         wish.told = True
                         wish.progress(wish.info.size_bytes)
-                work.left = sum(1 for wish in left if not wish.came.done() and wish.path not in seen)
+                work.left = len(coming)
                 self._begin(group)
 
     async def _copy(self, remote: RemoteConfig, folder: Path, names: Path, work: _Job) -> None:

@@ -48,6 +48,10 @@ class StorageWorld:
         return await self.storage.fetch(await self.storage.stat(self.ref(path)), target, _ignore)
 
 
+def _names(folder: Path) -> list[str]:
+    return os.listdir(folder) if folder.exists() else []
+
+
 def _ignore(done_bytes: int) -> None:
     del done_bytes
 
@@ -370,5 +374,29 @@ class StorageContract:
             (tree / "more").write_bytes(b"y")
             assert await storage.verify(source, ref) is None
             assert await storage.verify(tree, prefix) is None
+
+        self._run(tmp_path, story)
+
+    def test_s20_what_is_on_its_way_lies_apart(self, tmp_path: Path) -> None:
+        """S20: in the directory that was named for it; that of the target is made, and never holds anything else."""
+
+        async def story(world: StorageWorld) -> None:
+            objects = {f"o{number}": bytes([number]) * 5000 for number in range(6)} | {"larger": bytes(range(256)) * 8000}
+            await world.seed(objects)
+            scratch = tmp_path / "scratch"
+            scratch.mkdir()
+            seen: set[str] = set()
+
+            async def fetch(name: str) -> None:
+                target, info = str(tmp_path / "there" / name), await world.storage.stat(world.ref(name))
+                await world.storage.fetch(info, target, lambda _: seen.update(_names(tmp_path / "there")), scratch=str(scratch))
+                seen.update(_names(tmp_path / "there"))
+
+            async with asyncio.TaskGroup() as group:
+                for name in objects:
+                    group.create_task(fetch(name))
+            assert files_in(tmp_path / "there") == objects
+            assert seen == objects.keys()
+            assert not _names(scratch)
 
         self._run(tmp_path, story)
