@@ -96,7 +96,7 @@ def _grid(arguments: argparse.Namespace, paths: Sequence[Path]) -> int:
     name = arguments.name or ("traces-noisy" if arguments.sigma else "traces")
     rows = Rows(arguments.output / f"{name}.json", Row, code, keep=arguments.proceed)
     _measure(tasks, rows, measure, _point, arguments)
-    _write(rows.all, arguments.output / name)
+    _write(rows.all, arguments.output / name, noisy=arguments.sigma > 0)
     return 0
 
 
@@ -156,12 +156,12 @@ def _point(rows: Sequence[Row]) -> str:
     return f"{first.instance} C={first.capacity_fraction:.0%} {first.bandwidth} MB/s: {ratios}; {plan}"
 
 
-def _write(rows: Sequence[Row], name: Path) -> None:
+def _write(rows: Sequence[Row], name: Path, *, noisy: bool) -> None:
     parts = [
         "makespan / bound: mean / median / nine tenths, interpolated as numpy does / by nearest rank\n\n" + tables.summary(rows),
         "bytes over the link / bytes that must cross it: all points together / median\n\n" + tables.crossings(rows),
         "makespan / bound (in brackets: on demand)\n\n" + tables.by_instance(rows),
-        tables.verdicts([row for row in rows if row.policy != BLIND]),
+        tables.verdicts([row for row in rows if row.policy != BLIND], noisy=noisy),
         tables.decisions(rows),
     ]
     text = "\n\n".join(part for part in parts if part) + "\n"

@@ -7,6 +7,8 @@ from benchmark.traces.grid import OURS, POLICIES, Row
 
 LIMITS = {10: (1.25, 1.60), 25: (1.12, 1.28), 50: (1.06, 1.15), 100: (1.04, 1.11)}
 """Mean and nine tenths of makespan over bound, by hundredths of all bytes that the store holds."""
+_NOISY = {25: 1.22}
+"""The mean where run times and rates are estimated with a lognormal error of sigma 0.3."""
 _MEDIAN_AT_25 = 1.08
 _SLOWER = 1.02
 _BYTES = {25: 1.6, 50: 1.1, 100: 1.1}
@@ -108,8 +110,8 @@ def decisions(rows: Sequence[Row]) -> str:
     return f"decisions: {sum(row.decisions for row in mine):,}; p99 at most {worst.decision_p99_us:.0f} us ({worst.instance})"
 
 
-def verdicts(rows: Sequence[Row]) -> str:
-    """Return each limit, what was reached, and whether it holds."""
+def verdicts(rows: Sequence[Row], *, noisy: bool = False) -> str:
+    """Return each limit, what was reached, and whether it holds; `noisy`: of plans by estimates that are off."""
     lines: list[list[str]] = []
 
     def line(name: str, limit: float, reached: float) -> None:
@@ -119,6 +121,9 @@ def verdicts(rows: Sequence[Row]) -> str:
     for fraction, group in by_fraction(mine).items():
         mean, most = LIMITS.get(fraction, (float("inf"), float("inf")))
         ratios = [row.ratio for row in group]
+        if noisy:
+            line(f"C = {fraction} %: mean", _NOISY.get(fraction, float("inf")), statistics.mean(ratios))
+            continue
         line(f"C = {fraction} %: mean", mean, statistics.mean(ratios))
         line(f"C = {fraction} %: nine tenths, interpolated", most, ninth(ratios))
         line(f"C = {fraction} %: nine tenths, nearest rank", most, rank(ratios))

@@ -145,6 +145,7 @@ def test_a_trace_is_read_as_it_is_written(tmp_path: Path) -> None:
     )
     assert "C = 100 %: mean" in text
     assert "small" in text
+    assert "nine tenths" not in tables.verdicts(rows, noisy=True)
 
 
 def test_a_benchmark_in_pieces_writes_what_it_writes_in_one_go(tmp_path: Path) -> None:
