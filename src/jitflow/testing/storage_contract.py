@@ -397,6 +397,9 @@ class StorageContract:
                     group.create_task(fetch(name))
             assert files_in(tmp_path / "there") == objects
             assert seen == objects.keys()
+            for _ in range(500):  # what has come is there before what it came by is cleared away
+                if _names(scratch):
+                    await asyncio.sleep(0.01)
             assert not _names(scratch)
 
         self._run(tmp_path, story)
