@@ -5,7 +5,6 @@ read ahead and gives way to what a step waits for.
 """
 
 import asyncio
-import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -24,8 +23,6 @@ from jitflow.ports.errors import Corrupt, DiskFull, Retryable, SourceChanged, St
 from jitflow.ports.primary import Received
 from jitflow.ports.storage import in_ranges
 from jitflow.ports.store import StateStore
-
-log = logging.getLogger("jitflow.dataplane")
 
 PAID_BYTES = 64 * 2**20
 """So many bytes of one transfer are paid for at once: a kill loses no more of them."""
@@ -285,6 +282,7 @@ class Transfers:
     async def _land(self) -> None:
         """End the transfers of what has come when its rows are durable: what has come together is waited for together."""
         landing, self._landing = self._landing, []
+        broken: list[Exception] = []
         try:
             await self._core.journal.durable()
         except Exception as error:
@@ -295,9 +293,11 @@ class Transfers:
             for flight, version in landing:
                 try:
                     self._landed(flight, version)
-                except Exception:  # it is no reason to keep the others waiting
-                    log.exception("%s was not taken note of", flight.ref)
+                except Exception as error:  # it is no reason to keep the others waiting
+                    broken.append(error)
         self._over(dict.fromkeys(flight.ref.remote for flight, _ in landing))
+        for error in broken:  # the owner hears of the first, as of any error that nobody foresaw
+            raise error
 
     def _landed(self, flight: Flight, version: str) -> None:
         self._attempts.pop(flight.ref, None)
