@@ -5,11 +5,12 @@ import itertools
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from jitflow.dataplane import PrimaryDirectory, RemotePrimary, Scratch
-from jitflow.model.data import ObjectRef
+from jitflow.model.data import ObjectInfo, ObjectRef
 from jitflow.storage.daemon import RcloneDaemon
 from jitflow.storage.rclone_storage import RcloneStorage
 from jitflow.storage.remotes import RemoteConfig
@@ -115,3 +116,40 @@ class TestRemoteDirectory(PrimaryContract):
             root.mkdir()
         near, far = (RemoteConfig(name=root.name, type="local", options={"root": str(root)}) for root in roots)
         return rclone_world(tmp_path, near, far, roots)
+
+
+class _Slow(FakeStorage):
+    """Returns some turns of the event loop after an object has its name, as a thread or a server may."""
+
+    placed = 0
+
+    async def fetch(self, *args: Any, **options: Any) -> ObjectInfo:
+        read = await super().fetch(*args, **options)
+        self.placed += 1
+        for _ in range(3):
+            await asyncio.sleep(0)
+        return read
+
+
+def test_who_gives_up_while_an_object_arrives_leaves_nothing(tmp_path: Path) -> None:
+    """At whatever moment: a file below `objects` that no row tells of would take room for ever."""
+
+    async def story() -> int:
+        storage = _Slow(["far"])
+        storage.put(ref("far", "a"), b"data")
+        info = await storage.stat(ref("far", "a"))
+        primary = PrimaryDirectory(tmp_path / "primary", storage)
+        await primary.open()
+        for turns in itertools.count():
+            location = primary.location(info.ref, f"{turns}")
+            task = asyncio.get_running_loop().create_task(primary.receive(info, location, lambda _: None))
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            task.cancel()
+            await asyncio.wait({task})
+            if not task.cancelled():
+                return storage.placed
+            assert not (primary.root / location).exists()
+        raise AssertionError
+
+    assert asyncio.run(story()) > 3, "none was given up after it had its name"

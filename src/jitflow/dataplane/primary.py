@@ -191,11 +191,13 @@ class PrimaryDirectory:
         if info.size_bytes >= LEAST_RANGED_BYTES or info.ref.is_prefix:
             return await self._receive_large(info, location, progress, parts)
         target = f"{self._root}/{location}"
-        read = await self._storage.fetch(info, target, progress, scratch=self._scratch)
-        held = look(target)
-        if held.size_bytes != info.size_bytes:
-            await asyncio.shield(asyncio.to_thread(delete, Path(target)))
+        try:
+            read = await self._storage.fetch(info, target, progress, scratch=self._scratch)
+            held = look(target)
             check_size(info, held.size_bytes)
+        except BaseException:
+            await asyncio.shield(asyncio.to_thread(delete, Path(target)))
+            raise
         return Received(read=read, held=held)
 
     async def _receive_large(self, info: ObjectInfo, location: str, progress: Progress, parts: int) -> Received:
