@@ -34,6 +34,15 @@ def test_equal_templates_are_compiled_once_whatever_the_arguments() -> None:
     assert second.constants["workflow.parameters.who"] == "y"
 
 
+def test_arguments_stay_each_workflows_own_whenever_they_are_asked_for() -> None:
+    spec = a_spec()
+    first, second = a_program("a", spec, "x"), a_program("b", spec, "y")
+    again = a_program("c", first.spec)
+    shown = [program.arguments.parameters["who"].text.source for program in (second, first, again)]
+    assert shown == ["y", "x", "x"]
+    assert again.arguments is first.arguments
+
+
 def test_templates_of_one_name_that_say_something_else_are_not_mixed_up() -> None:
     first, second = a_program("a", a_spec("one")), a_program("b", a_spec("two"))
     images = [program.template("main").source.container for program in (first, second)]

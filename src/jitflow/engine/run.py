@@ -118,9 +118,9 @@ class Turn:
             header=header,
             nodes=tuple(self.nodes.items()),
             nodes_removed=tuple(self.removed),
-            effects=tuple(EffectRow(key=effect.key, body=_encoder.encode(effect)) for effect in stored),
+            effects=tuple([EffectRow(key=effect.key, body=_encoder.encode(effect)) for effect in stored]),
             effects_done=tuple(self.done - self.effects.keys()),
-            events=tuple(_encoder.encode(note) for note in (*self.notes, *extra_notes)),
+            events=tuple([_encoder.encode(note) for note in (*self.notes, *extra_notes)]),
         )
 
 

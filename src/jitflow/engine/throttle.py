@@ -35,7 +35,7 @@ class Throttle:
         """Return whether a workflow may begin at once; else it waits, and `admit` names it when it may. Harmless to repeat."""
         if uid in self._running:
             return True
-        if not self._waiting_before(namespace) and self._has_place(namespace):
+        if not (self._waiting and self._waiting_before(namespace)) and self._has_place(namespace):
             self._running[uid] = namespace
             return True
         self._waiting[uid] = _Waiting(uid=uid, namespace=namespace, rank=(-priority, created_at, uid))

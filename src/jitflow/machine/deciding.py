@@ -55,7 +55,9 @@ def decide(state: State, event: Event, now: float, objects: Objects = NO_OBJECTS
         objects: the templates, ConfigMaps and the like that the workflow may refer to, as they are now.
     """
     turn = Turn(state, now, RULES, objects)
-    if isinstance(event, NodeEvent):
+    if isinstance(event, WorkflowStarted):  # the most frequent that is about no node, and never refused
+        workflow.begin(turn)
+    elif isinstance(event, NodeEvent):
         node = turn.find(event.node_id)
         if node is not None and node.type == types.POD:
             _pod_event(turn, node, event)
@@ -129,8 +131,6 @@ def _locks_event(turn: Turn, event: LocksEvent) -> None:
 
 def _workflow_event(turn: Turn, event: Event) -> None:
     match event:
-        case WorkflowStarted():
-            workflow.begin(turn)
         case WorkflowPostponed():
             workflow.postpone(turn, event.message)
         case TimerFired():

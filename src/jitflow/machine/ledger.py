@@ -177,8 +177,8 @@ class Ledger:
         )
         return Decision(
             state=state,
-            nodes=tuple(state.nodes[node_id] for node_id in self._changed),
-            nodes_removed=tuple(node_id for node_id in self._removed if node_id in self.state.nodes),
+            nodes=tuple([state.nodes[node_id] for node_id in self._changed]),
+            nodes_removed=tuple([node_id for node_id in self._removed if node_id in self.state.nodes]) if self._removed else (),
             effects=tuple(self._effects),
             effects_done=tuple(self._done),
             notes=tuple(self._notes),

@@ -29,7 +29,10 @@ SCHEDULED_TIME: Final = "workflows.argoproj.io/scheduled-time"
 
 
 class Common:
-    """What of a program depends on nothing but its spec apart from the arguments: the same for all workflows that share these."""
+    """What of a program depends on nothing but its spec apart from the arguments: the same for all workflows that share these.
+
+    The arguments that were compiled last are kept too: a manifest that is sent again has the same.
+    """
 
     def __init__(self, spec: argo.WorkflowSpec) -> None:
         """Compile what every workflow needs; templates follow as they are needed."""
@@ -41,6 +44,14 @@ class Common:
         """Whether its templates read or write artifacts; None: not known, or it is for those of other objects to say."""
         self.gives_up: bool | None = None
         """Whether one of its templates has outputs that say when they are to be deleted; None: not known."""
+        self._arguments: tuple[argo.Arguments | None, CompiledArguments] | None = None
+
+    def arguments(self, source: argo.Arguments | None) -> CompiledArguments:
+        """Return a workflow's arguments, compiled."""
+        last = self._arguments
+        if last is None or last[0] is not source:
+            last = self._arguments = (source, CompiledArguments(source))
+        return last[1]
 
     def serves(self, spec: argo.WorkflowSpec) -> bool:
         """Return whether a spec has the very same parts."""
@@ -55,29 +66,14 @@ class Common:
         )
 
 
-class Parts:
-    """What of a program depends on nothing but its spec: the same for all workflows with that spec."""
-
-    def __init__(self, spec: argo.WorkflowSpec, common: Common) -> None:
-        """Compile the arguments."""
-        self.spec = spec
-        self.common = common
-        self.arguments = CompiledArguments(spec.arguments)
-
-
-_parts: WeakValueDictionary[int, Parts] = WeakValueDictionary()
-"""What live programs use, by the identity of the spec, which each keeps: a manifest that is sent again is read only once."""
 _common: WeakValueDictionary[int, Common] = WeakValueDictionary()
-"""By the identity of the spec's templates."""
+"""What live programs use, by the identity of the spec's templates, which each keeps."""
 
 
-def _parts_of(spec: argo.WorkflowSpec) -> Parts:
-    found = _parts.get(id(spec))
-    if found is None:
-        common = _common.get(id(spec.templates))
-        if common is None or not common.serves(spec):
-            common = _common[id(spec.templates)] = Common(spec)
-        found = _parts[id(spec)] = Parts(spec, common)
+def _common_of(spec: argo.WorkflowSpec) -> Common:
+    found = _common.get(id(spec.templates))
+    if found is None or not found.serves(spec):
+        found = _common[id(spec.templates)] = Common(spec)
     return found
 
 
@@ -98,13 +94,16 @@ class Program:
         self.metadata = workflow.metadata or argo.ObjectMeta()
         self.spec = spec or workflow.spec
         self.name = self.metadata.name or ""
-        self.parts = _parts_of(self.spec)
-        self.common = self.parts.common
-        self.arguments = self.parts.arguments
+        self.common = _common_of(self.spec)
         self.hooks = self.common.hooks
         self._stored = dict(stored or {})
         self._others: dict[str, CompiledTemplate] = {}
         """Compiled templates of other objects, which may be others for the next workflow."""
+
+    @cached_property
+    def arguments(self) -> CompiledArguments:
+        """The workflow's arguments, compiled: not before the first step begins."""
+        return self.common.arguments(self.spec.arguments)
 
     @property
     def own_spec(self) -> argo.WorkflowSpec | None:
@@ -201,7 +200,11 @@ class Program:
     @property
     def named(self) -> NamedFiles:
         """The files that the workflow's parameters name, by the convention that `NamedFiles` describes."""
-        return NONE if self.arguments.parameters.keys().isdisjoint(PARAMETERS) else self._named
+        if self.spec.arguments is not None:
+            for parameter in self.spec.arguments.parameters:
+                if parameter.name in PARAMETERS:
+                    return self._named
+        return NONE
 
     @cached_property
     def _named(self) -> NamedFiles:
