@@ -153,9 +153,12 @@ class Fold:
         self.rows[run] = (replace(row, sequence=sequence), position.events)
         if commit.header is not None:
             self.headers[run] = pack(commit.header)
-        self.nodes.update(((run, node), None) for node in commit.nodes_removed)
-        self.nodes.update(((run, node), pack(body)) for node, body in commit.nodes)
-        self.effects.update(((run, key), None) for key in commit.effects_done)
+        for node in commit.nodes_removed:
+            self.nodes[run, node] = None
+        for node, body in commit.nodes:
+            self.nodes[run, node] = pack(body)
+        for key in commit.effects_done:
+            self.effects[run, key] = None
         for effect in commit.effects:
             self.effects.pop((run, effect.key), None)  # it comes behind those that were added before
             self.effects[run, effect.key] = pack(effect.body)
@@ -200,8 +203,10 @@ def first_part(updates: Sequence[Update]) -> int:
     """Return how many changes from the first on can be folded into one: a removal takes no part of what the same fold writes."""
     written: set[str] = set()
     for count, update in enumerate(updates):
-        if isinstance(update, Removal) and update.uid in written:
+        if isinstance(update, Commit):
+            written.add(update.row.uid)
+        elif isinstance(update, Restoration):
+            written.add(update.run.row.uid)
+        elif isinstance(update, Removal) and update.uid in written:
             return count
-        if isinstance(update, (Commit, Restoration)):
-            written.update(uids_of((update,)))
     return len(updates)

@@ -48,8 +48,12 @@ class _Change(Job[Any]):
     __slots__ = ("update",)
 
     def __init__(self, update: Update) -> None:
-        super().__init__(lambda _connection: None)
+        super().__init__(_by_itself_nothing)
         self.update = update
+
+
+def _by_itself_nothing(_connection: sqlite3.Connection) -> None:
+    """Stand for the work of a job that is done with others."""
 
 
 class SqliteStore:
@@ -156,11 +160,12 @@ class SqliteStore:
         connection.execute("PRAGMA query_only = ON")
         return connection
 
-    async def _write(self, change: Update | Callable[[sqlite3.Connection], object]) -> Any:
+    def _write(self, change: Update | Callable[[sqlite3.Connection], object]) -> asyncio.Future[Any]:
+        """Return what tells the outcome: a coroutine would take longer, and each change takes one."""
         self._check_writable()
         job = Job(change) if callable(change) else _Change(change)
         self._writer.put(job)
-        return await job.future
+        return job.future
 
     def _check_writable(self) -> None:
         if self._closed:
@@ -328,9 +333,12 @@ def _are_little(jobs: Jobs) -> bool:
     for job in jobs:
         update = job.update if isinstance(job, _Change) else None
         if isinstance(update, Commit):
-            parts = (*update.nodes, *((effect.key, effect.body) for effect in update.effects))
-            size += len(update.header or b"") + sum(len(body) for _, body in parts) + sum(map(len, update.events))
-            size += _ROW_BYTES * (1 + len(parts) + len(update.nodes_removed) + len(update.effects_done))
+            rows = len(update.nodes) + len(update.effects) + len(update.nodes_removed) + len(update.effects_done)
+            size += _ROW_BYTES * (1 + rows) + len(update.header or b"") + sum(map(len, update.events))
+            for _, body in update.nodes:
+                size += len(body)
+            for effect in update.effects:
+                size += len(effect.body)
         elif isinstance(update, Documents):
             size += _ROW_BYTES * len(update.rows)
             for _, body in update.rows:
