@@ -161,6 +161,10 @@ def test_namespaces_and_names() -> None:
             check_name(bad)
     assert generated_name("x-", "abcde") == "x-abcde"
     assert len(generated_name("x" * 80, "abcde")) == 63
+    for bad in ("X-", "a_", "a.-", "-", "ä"):
+        for _ in range(2):  # what is known of a beginning holds for all names with it
+            with pytest.raises(Refused, match="is not valid"):
+                generated_name(bad, "abcde")
 
 
 @pytest.mark.parametrize(

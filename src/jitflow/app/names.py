@@ -49,7 +49,14 @@ def check_name(name: str) -> str:
 
 def generated_name(prefix: str, suffix: str) -> str:
     """Return a name as Kubernetes makes it of `generateName`: a long prefix is cut to leave room."""
-    return check_name(prefix[: MAX_NAME_CHARS - _GENERATED_CHARS] + suffix)
+    name = prefix[: MAX_NAME_CHARS - _GENERATED_CHARS] + suffix
+    return name if _may_begin(prefix) else check_name(name)
+
+
+@lru_cache(maxsize=256)
+def _may_begin(prefix: str) -> bool:
+    """Return whether a name may begin so that ends in a letter or digit: the same prefixes come again and again."""
+    return _NAME.fullmatch(prefix[: MAX_NAME_CHARS - _GENERATED_CHARS] + "x") is not None
 
 
 def pod_name(workflow_name: str, node: argo.NodeStatus) -> str:

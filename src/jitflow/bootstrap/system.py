@@ -12,6 +12,8 @@ _UNFAIR = bytes(range(_FAIR, 256))
 _LETTERS = bytes(ord(_ALPHABET[byte % len(_ALPHABET)]) for byte in range(256))
 """The letter for each byte."""
 _SUFFIX_CHARS = 5
+_VARIANT = "89ab"
+"""The digits that say by which layout a UUID is to be read."""
 _POOL_BYTES = 1024
 
 
@@ -45,11 +47,10 @@ class RandomIds:
 
     def uid(self) -> str:
         """Return a new UUID. It begins with the time: a database keeps those that are made together side by side."""
-        drawn = bytearray(int(time.time() * 1e3).to_bytes(6, "big") + self._take(10))
-        drawn[6] = drawn[6] & 0x0F | 0x70  # version 7
-        drawn[8] = drawn[8] & 0x3F | 0x80  # of the variant that RFC 9562 describes
+        at, drawn = f"{int(time.time() * 1e3):012x}", self._take(10)
         text = drawn.hex()
-        return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+        # Version 7, of the variant that RFC 9562 describes.
+        return f"{at[:8]}-{at[8:]}-7{text[1:4]}-{_VARIANT[drawn[2] >> 6]}{text[5:8]}-{text[8:]}"
 
     def suffix(self) -> str:
         """Return five letters or digits, from the alphabet that Kubernetes uses for generated names."""

@@ -99,9 +99,10 @@ class Deletion:
         if ended.finished_at is not None and run.row.finished_at is None:
             await self._janitor.remember(run.uid, turn.state.program.spec, ended.phase, ended.finished_at)
 
-    async def belongs(self, run: LiveRun) -> None:
-        """Take note of whom a run belongs to, before it is stored."""
-        await self._owned.remember(run.uid, run.row.namespace, run.state.program.metadata.owner_references)
+    def belongs(self, run: LiveRun) -> Awaitable[None] | None:
+        """Take note of whom a run belongs to, before it is stored; None: to nobody."""
+        references = run.state.program.metadata.owner_references
+        return self._owned.remember(run.uid, run.row.namespace, references) if references else None
 
     def not_stored(self, uid: str) -> None:
         """A run could not be stored: it belongs to nobody."""

@@ -339,7 +339,9 @@ class Engine:
         run = LiveRun(turn.state, RunRow(uid=uid, namespace=namespace, name=name, created_at=now))
         run.has_data = has_data
         try:
-            await self._deletion.belongs(run)
+            noted = self._deletion.belongs(run)
+            if noted is not None:
+                await noted
             self._say_whose(run)
             await self._runs.begin(run, turn)
         except BaseException as error:
@@ -390,8 +392,8 @@ class Engine:
             run = await self._taking(uid, event)
         self._deletion.forget_end(uid)
         run = self._runs.hold(run)
-        if not run.row.live:  # it comes back from the archive
-            await self._deletion.belongs(run)
+        if not run.row.live and (noted := self._deletion.belongs(run)) is not None:  # it comes back from the archive
+            await noted
         if isinstance(event, RetryRequested):
             self._say_whose(run)
         if isinstance(event, RetryRequested) and not self._has_place_again(run):

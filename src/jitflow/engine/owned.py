@@ -45,8 +45,6 @@ class Owned:
 
     async def remember(self, uid: str, namespace: str, references: Sequence[argo.OwnerReference]) -> None:
         """Take note of a new run's owners; before the run is stored, so that they are not forgotten."""
-        if not references:
-            return
         given = (Owner(kind=it.kind, name=it.name, uid=it.uid) for it in references)
         owners = tuple([owner for owner in given if await self._exists(owner, namespace)])
         if owners:
