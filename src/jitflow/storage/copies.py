@@ -16,6 +16,7 @@ from jitflow.storage.calls import Calls
 from jitflow.storage.lookup import Lookup, config_of
 from jitflow.storage.ranges import IgnoresRanges, Ranges, begun
 from jitflow.storage.remotes import RemoteConfig
+from jitflow.storage.speeds import Speeds
 from jitflow.storage.staging import disk_error
 
 SMALL_BYTES = 8 * 2**20
@@ -43,6 +44,7 @@ class Copies:
         self._at_once = at_once
         self._places: dict[str, asyncio.Semaphore] = {}
         self._ranges = ranges
+        self._speeds = Speeds()
         self._parted = 0
         """Objects that are being sent in parts."""
 
@@ -69,22 +71,28 @@ class Copies:
         together = remote.check_hashes and not alone and self._batches.takes(before)
         if together and await self._batches.fetch(remote, before, target, progress, scratch=scratch):
             return before
-        if self._ranges.takes(remote, before, parts, kept) and not (await self._lookup.traits(remote)).is_near:
-            root = kept or files.partial_path(target, scratch)
-            with suppress(IgnoresRanges):
-                return await self._fetch_ranges(before, target, progress, parts=parts, root=root, keeps=kept is not None)
-        read = await self._fetch_whole(before, target, progress, scratch)
+        resumes = begun(kept)
+        with self._speeds.measured(before, progress, resumed=resumes) as told:
+            quick = self._speeds.is_quick(before) and not resumes
+            if not quick and self._ranges.takes(remote, before, parts, kept) and not (await self._lookup.traits(remote)).is_near:
+                root = kept or files.partial_path(target, scratch)
+                with suppress(IgnoresRanges):
+                    return await self._fetch_ranges(before, target, told, parts=parts, root=root, keeps=kept is not None)
+            read = await self._fetch_whole(before, target, told, scratch, parts=parts if quick else 0)
         if kept is not None and begun(kept):
             await asyncio.to_thread(files.remove, kept)
         return read
 
-    async def _fetch_whole(self, before: ObjectInfo, target: Path | str, progress: Progress, scratch: str) -> ObjectInfo:
+    async def _fetch_whole(
+        self, before: ObjectInfo, target: Path | str, progress: Progress, scratch: str, *, parts: int
+    ) -> ObjectInfo:
+        """Have rclone write an object or a tree; `parts`: of an object at once, 0 for what the remote is set to."""
         partial = files.partial_path(target, scratch)
         try:
             if before.ref.is_prefix:
                 read = await self._fetch_tree(before, partial, progress)
             else:
-                read = await self._fetch_file(before, partial, progress)
+                read = await self._fetch_file(before, partial, progress, parts)
             _publish(partial, target)
         except BaseException:
             await asyncio.shield(asyncio.to_thread(files.remove, partial))
@@ -115,15 +123,19 @@ class Copies:
         progress(read.size_bytes)
         return read
 
-    async def _fetch_file(self, before: ObjectInfo, partial: Path, progress: Progress) -> ObjectInfo:
+    async def _fetch_file(self, before: ObjectInfo, partial: Path, progress: Progress, parts: int) -> ObjectInfo:
         ref, remote = before.ref, self._lookup.known(before.ref)
-        verifiable = remote.check_hashes and bool(files.common_hash(before.hashes))
-        one_request = remote.type == "s3" and before.size_bytes <= SMALL_BYTES and verifiable
+        large = before.size_bytes > SMALL_BYTES
+        known = remote.check_hashes and bool(files.common_hash(before.hashes))
+        # What is compared here with the hash that was looked up need not be hashed by rclone as well. rclone hashes what is large
+        # while it comes; where its hash costs nothing it is the one that was looked up, unless the object changes meanwhile.
+        verifiable = known and not (large and not (await self._lookup.traits(remote)).features.slow_hash)
+        one_request = remote.type == "s3" and not large and verifiable
         source = keys.address(ref, options="no_head_object=true" if one_request else "")
-        # What is compared here with the hash that was looked up need not be hashed by rclone as well.
-        config = {**config_of(remote), "IgnoreChecksum": verifiable or not remote.check_hashes}
+        config = {**config_of(remote), **_streams(before.size_bytes, parts)}
+        config["IgnoreChecksum"] = verifiable or not remote.check_hashes
         request = wire.copyfile_request(source, wire.local(_absolute(partial)), config, in_place=True)
-        if before.size_bytes > SMALL_BYTES:
+        if large:
             await self._unchanged(before)  # rather than after hours
         async with self._places.setdefault(remote.name, asyncio.Semaphore(self._at_once)):
             await self._copy(before, "operations/copyfile", request, before.size_bytes, progress)
@@ -134,7 +146,7 @@ class Copies:
             await self._compare(before, before, partial)
             return before
         after = await self._unchanged(before)
-        if remote.check_hashes:
+        if remote.check_hashes and not known:
             await self._compare(before, after, partial)
         return after
 
@@ -303,6 +315,13 @@ def _publish(partial: Path, target: Path | str) -> None:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise disk_error(error, Path(target)) from error
         raise FixRequest(f"{target}: cannot be made: {error.strerror}; fetch to a name that does not exist yet") from error
+
+
+def _streams(size_bytes: int, parts: int) -> wire.Request:
+    """Return the settings with which rclone reads an object in so many parts at once."""
+    if not parts:
+        return {}
+    return {"MultiThreadStreams": parts, "MultiThreadCutoff": SMALL_BYTES, "MultiThreadChunkSize": -(-size_bytes // parts)}
 
 
 def _absolute(path: Path) -> str:
