@@ -48,6 +48,10 @@ class Documents:
             self._finished.move_to_end(uid)
         return self._finished.get(uid)
 
+    def at_once(self, state: machine.State) -> argo.Workflow | None:
+        """Return the document of a small workflow, as `of`; None: it is a larger one's."""
+        return self._of_small(state) if len(state.nodes) <= SMALL else None
+
     async def of(self, state: machine.State) -> argo.Workflow:
         """Return a workflow's document: the same one as long as the state is the same."""
         if len(state.nodes) <= SMALL:
@@ -66,8 +70,9 @@ class Documents:
             return known[1]
         found = self._made(state)
         self._small[uid] = (state, found)
-        self._small.move_to_end(uid)
-        if len(self._small) > KEPT_DOCUMENTS:
+        if known is not None:
+            self._small.move_to_end(uid)
+        elif len(self._small) > KEPT_DOCUMENTS:
             self._small.popitem(last=False)
         return found
 

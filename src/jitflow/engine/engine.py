@@ -427,7 +427,7 @@ class Engine:
         """Return the workflow with its status, or None."""
         run = self._runs.get(uid)
         if run is not None:
-            return await self._documents.of(run.state)
+            return self._documents.at_once(run.state) or await self._documents.of(run.state)
         kept = self._documents.finished(uid)
         if kept is not None:
             return kept

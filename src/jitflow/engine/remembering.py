@@ -25,7 +25,7 @@ class Remembering:
     def find(self, kind: type[O], namespace: str, name: str) -> O | None:
         """Return an object, see `Objects.find`."""
         found = self._objects.find(kind, namespace, name)
-        pending = self._pending.get((namespace, name)) if kind is ConfigMap else None
+        pending = self._pending.get((namespace, name)) if self._pending and kind is ConfigMap else None
         if not pending:
             return found
         if found is None:

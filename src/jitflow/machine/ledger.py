@@ -15,6 +15,8 @@ from jitflow.model import argo
 from jitflow.model.runs import Effect, Note
 
 _replace = msgspec.structs.replace
+_EMPTY: Map[Any, Any] = Map()
+"""One for all: most workflows have nothing in most maps, and states are kept for as long as their workflows run."""
 
 
 class Ledger:
@@ -169,10 +171,10 @@ class Ledger:
             program=self.program,
             run=self.run,
             nodes=self.nodes.finish(),
-            children=self.below.finish(),
-            frames=self.frames.finish(),
-            waits=self.waits.finish(),
-            queues=self.queues.finish(),
+            children=self.below.finish() if self.below else _EMPTY,
+            frames=self.frames.finish() if self.frames else _EMPTY,
+            waits=self.waits.finish() if self.waits else _EMPTY,
+            queues=self.queues.finish() if self.queues else _EMPTY,
             counts=counts,
         )
         return Decision(

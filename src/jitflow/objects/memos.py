@@ -24,11 +24,11 @@ class MemoStore:
 
     def find(self, kind: type[O], namespace: str, name: str) -> O | None:
         """Return an object, a cache with the entries that are on their way into it; None when there is none."""
-        found: object = self._objects.find(kind, namespace, name)
-        entries = self._writing.get((namespace, name))
-        if kind is ConfigMap and entries:
-            found = _with_entries(found if isinstance(found, ConfigMap) else _new(namespace, name), entries)
-        return cast(Any, found) if isinstance(found, kind) else None
+        found = self._objects.find(kind, namespace, name)
+        entries = self._writing.get((namespace, name)) if self._writing and kind is ConfigMap else None
+        if not entries:
+            return found
+        return cast(Any, _with_entries(found if isinstance(found, ConfigMap) else _new(namespace, name), entries))
 
     def save(self, effect: SaveMemo) -> Coroutine[Any, Any, None]:
         """Write an entry into the ConfigMap of its cache, which is made if it is not there; `find` sees it from now on."""

@@ -95,7 +95,7 @@ class ObjectStore:
     def find(self, kind: type[O], namespace: str, name: str) -> O | None:
         """Return an object, None when there is none. `namespace` does not matter for kinds of the whole cluster."""
         found = self._objects.get(_key(kind.__name__, namespace, name))
-        return found if isinstance(found, kind) else None
+        return found if found is not None and isinstance(found, kind) else None
 
     def list(self, kind: type[O], namespace: str = "") -> list[O]:
         """Return the objects of a kind by namespace and name; of all namespaces if none is given."""

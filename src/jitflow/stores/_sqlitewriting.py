@@ -63,7 +63,11 @@ def write(
         part = rest[: first_part(rest)]
         changes = _fold(connection, part, sequence, holder, checked=checked)
         known = set(changes.stored)
-        outcomes += [_take(changes, update) for update in part]
+        for update in part:
+            try:
+                outcomes.append(changes.take(update))
+            except VersionConflict as error:
+                outcomes.append(error)
         _write(connection, changes, known)
         taken |= _taken(changes)
         sequence = changes.sequence
@@ -85,7 +89,7 @@ def _fold(
     *,
     checked: bool,
 ) -> _Fold:
-    asked = uids_of(updates) if checked else uids_of([one for one in updates if not _is_new(one)])
+    asked = uids_of(updates if checked else [one for one in updates if not (isinstance(one, Commit) and one.row.version == 1)])
     found = _positions(connection, asked)
     positions = {uid: Position(number=run, version=version, events=events) for uid, run, version, events, _, _ in found}
     about = {(row.namespace, row.name) for row in rows_of(updates)}
@@ -103,23 +107,12 @@ def _taken(changes: _Fold) -> dict[Name, str | None]:
     return {name: after.get(name) for name in before.keys() | after.keys() if before.get(name) != after.get(name)}
 
 
-def _is_new(update: Update) -> bool:
-    return isinstance(update, Commit) and update.row.version == 1
-
-
 def _positions(connection: sqlite3.Connection, uids: Sequence[str]) -> list[tuple[str, int, int, int, str, str]]:
     if not uids:
         return []
     if len(uids) == 1:
         return connection.execute(QUERIES["select_position"], uids).fetchall()
     return connection.execute(QUERIES["select_positions"], (json.dumps(uids),)).fetchall()
-
-
-def _take(changes: Fold, update: Update) -> object:
-    try:
-        return changes.take(update)
-    except VersionConflict as error:
-        return error
 
 
 def _write(connection: sqlite3.Connection, changes: Fold, known: set[int]) -> None:
