@@ -12,6 +12,7 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from jitflow.bootstrap.whole import MOST_BYTES, InOne, Served
+from jitflow.control_api import Application
 from jitflow.control_api.direct import DIRECT, SAME
 
 MOST_HEADS: Final = 512
@@ -256,4 +257,6 @@ def _behind(app: Any) -> ASGIApp | None:
     """Return the application as `in_one` got it, if nothing but who reads the headers of proxies stands before that."""
     if isinstance(app, ProxyHeadersMiddleware):
         app = app.app
-    return app.app if isinstance(app, Served) else None
+    if not isinstance(app, Served):
+        return None
+    return app.app.entry if isinstance(app.app, Application) else app.app

@@ -69,12 +69,13 @@ class Application:
     def __init__(self, routes: Sequence[Route], entry: ASGIApp) -> None:
         """Hold the parts; `entry` is called for each request."""
         self.routes = tuple(routes)
-        self._entry = entry
+        self.entry = entry
+        """What answers requests: a server may call it that has nothing else to tell."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; of what else a server may tell, nothing is of use here."""
         if scope["type"] == "http":
-            await self._entry(scope, receive, send)
+            await self.entry(scope, receive, send)
 
 
 def routes(service: Service) -> list[BaseRoute]:

@@ -22,6 +22,7 @@ from jitflow.control_api.answers import Json, KnownAnswers
 from jitflow.control_api.guards import note_name
 from jitflow.control_api.requests import (
     SubmitBody,
+    body_of,
     decode,
     flag,
     log_query,
@@ -133,7 +134,7 @@ class WorkflowRoutes:
 
     async def submit(self, request: Request) -> Response:
         """Make a workflow of a template or a schedule."""
-        body = decode(await request.body(), SubmitBody)
+        body = decode(await body_of(request), SubmitBody)
         made = await self._service.submit(
             request.path_params["namespace"],
             body.resource_kind or "",
