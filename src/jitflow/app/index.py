@@ -13,6 +13,9 @@ from jitflow.ports.store import RunRow
 Listener = Callable[[Change], None]
 
 _GONE_KEPT = 10_000
+_MOST_KNOWN = 4096
+"""Of so many labels and values it is known which run with them succeeded last."""
+_SUCCEEDED = "Succeeded"
 
 
 class _Rows:
@@ -48,6 +51,41 @@ class _Rows:
         return rows if not namespace else (row for row in rows if row.namespace == namespace)
 
 
+class _Successes:
+    """The newest run that succeeded, None if there is none, by namespace, label and value: of those that were asked for."""
+
+    def __init__(self) -> None:
+        self._newest: dict[tuple[str, str, str], RunRow | None] = {}
+
+    def find(self, namespace: str, label: str, value: str, rows: Callable[[str], Iterable[RunRow]]) -> RunRow | None:
+        """Return it; `rows` of the namespace, those created last first, are gone through only if it is not known."""
+        key = (namespace, label, value)
+        if key not in self._newest:
+            if len(self._newest) >= _MOST_KNOWN:
+                self._newest.clear()
+            found = (row for row in rows(namespace) if row.phase == _SUCCEEDED and row.labels.get(label) == value)
+            self._newest[key] = next(found, None)
+        return self._newest[key]
+
+    def changed(self, old: RunRow | None, new: RunRow | None) -> None:
+        """Take note that a run has another row now; None: there was none, or is none any more."""
+        before, after = _keys_of_success(old), _keys_of_success(new)
+        for key in before - after:
+            newest = self._newest.get(key)
+            if newest is not None and old is not None and newest.uid == old.uid:
+                del self._newest[key]  # which one it is now is found out when somebody asks
+        for key in after & self._newest.keys():
+            newest = self._newest[key]
+            if new is not None and (newest is None or newest.created_at <= new.created_at):
+                self._newest[key] = new
+
+
+def _keys_of_success(row: RunRow | None) -> set[tuple[str, str, str]]:
+    if row is None or row.phase != _SUCCEEDED:
+        return set()
+    return {(row.namespace, label, value) for label, value in row.labels.items()}
+
+
 class Page(Struct, frozen=True, kw_only=True):
     """A part of a list. `after`: where the next part begins, 0 at the end; `remaining` only if it was asked for.
 
@@ -81,6 +119,7 @@ class RunIndex:
         self._by_name: dict[tuple[str, str], list[str]] = {}
         self._listeners: set[Listener] = set()
         self.sequence = 0
+        self._successes = _Successes()
         self._gone: deque[tuple[int, RunRow]] = deque(maxlen=_GONE_KEPT)
 
     def fill(self, rows: Iterable[RunRow]) -> None:
@@ -129,6 +168,13 @@ class RunIndex:
         """Yield rows of live runs, those created last first; an empty namespace means all."""
         return self._live.newest(namespace)
 
+    def newest_success(self, namespace: str, label: str, value: str) -> RunRow | None:
+        """Return the run created last of those, live or past, that have a label and succeeded, None if there is none.
+
+        To ask again costs the same however many runs there are.
+        """
+        return self._successes.find(namespace, label, value, self.all)
+
     def all(self, namespace: str) -> Iterator[RunRow]:
         """Yield rows of live and past runs, those created last first; an empty namespace means all."""
         if not len(self._past):
@@ -167,6 +213,8 @@ class RunIndex:
             self._by_name.setdefault((row.namespace, row.name), []).append(row.uid)
         if known is not None and known.live and not row.live:  # with a deletion the sequence grows by one
             self._gone.append((row.sequence - 1, known))
+        if row.phase == _SUCCEEDED or (known is not None and known.phase == _SUCCEEDED):
+            self._successes.changed(known, row)
         if not row.live:
             self._live.pop(uid)
             self._past.put(row)
@@ -182,6 +230,7 @@ class RunIndex:
             return
         if known.live:
             self._gone.append((self.sequence, known))
+        self._successes.changed(known, None)
         self._live.pop(row.uid)
         self._past.pop(row.uid)
         key = (row.namespace, row.name)

@@ -240,8 +240,8 @@ class Service:
         labels = workflow.metadata.labels if workflow.metadata is not None else {}
         for label in (TEMPLATE_LABEL, CLUSTER_TEMPLATE_LABEL, CRON_LABEL):
             if label in labels:
-                same = (row for row in self._index.all(namespace) if row.labels.get(label) == labels[label])
-                return next((row.uid for row in same if row.phase == "Succeeded"), "")
+                found = self._index.newest_success(namespace, label, labels[label])
+                return "" if found is None else found.uid
         return ""
 
     async def submit(self, namespace: str, kind: str, name: str, options: SubmitOptions) -> argo.Workflow:
