@@ -52,7 +52,7 @@ def test_it_is_quick_what_the_rate_of_all_transfers_together_brings_in_a_moment(
 
 def test_nothing_is_quick_any_more_when_the_link_is_slow(monkeypatch: pytest.MonkeyPatch) -> None:
     clock, speeds = Clock(monkeypatch), Speeds()
-    for took_s, quick in ((0.1, True), (1.0, False)):
+    for took_s, quick in ((0.1, True), (2.0, False)):
         with speeds.measured(info(SIZE), ignore, resumed=False) as told:
             clock.now += took_s
             told(SIZE)

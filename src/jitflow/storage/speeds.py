@@ -1,8 +1,8 @@
 """How fast remotes give large objects: what is here in a moment need not be read in ranges.
 
-Ranges come through this process, so that each that is finished is known and kept; that costs a third more of a processor than
-rclone takes to write an object by itself. Over a fast link it is the processor that the object waits for, and all that could be
-kept is the work of a moment.
+Ranges come through this process, so that each that is finished is known and kept; that costs half as much again of a processor
+as rclone takes to write an object by itself. Over a fast link the processor may be what the object waits for, and all that could
+be kept is the work of a moment.
 """
 
 import time
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from jitflow.model.data import ObjectInfo
 from jitflow.ports.storage import RANGED_BYTES, Progress
 
-FAST_BPS, MOMENT_S = 100 * 10**6, 2.0
+FAST_BPS, MOMENT_S = 30 * 10**6, 5.0
 """A link is fast that gives so much; what comes over it in this time is not worth keeping."""
 
 
