@@ -172,6 +172,64 @@ def test_values_are_not_looked_at_only_where_any_will_do(place: int):
         assert remembered == anew
 
 
+TEMPLATE_ARGUMENTS: list[dict[str, Any]] = [
+    {},
+    {"parameters": [{"name": "run", "value": "1"}]},
+    {"parameters": [{"name": "run", "enum": ["1", "2", "leaf"]}]},
+    {"parameters": [{"name": "run", "value": "1"}, {"name": "other", "value": _RUN}]},
+    {"parameters": [{"name": "run", "value": "1"}, {"name": "other", "value": "1", "enum": ["1"]}]},
+]
+
+
+@pytest.mark.parametrize("arguments", range(len(TEMPLATE_ARGUMENTS)))
+@pytest.mark.parametrize("place", range(len(PLACES)))
+def test_values_for_a_template_are_looked_at_where_that_needs_it(place: int, arguments: int):
+    """What a workflow gives to the template that it refers to is refused with the same words, whether it is known or not."""
+    body = PLACES[place]
+    body = {**body, "templates": [*body["templates"], _LEAF], "arguments": TEMPLATE_ARGUMENTS[arguments]}
+
+    async def scenario() -> None:
+        world = World()
+        template = argo.WorkflowTemplate(metadata=argo.ObjectMeta(name="t"), spec=msgspec.convert(body, argo.WorkflowSpec))
+        await world.objects.create(template, "a")
+        known = KnownManifests(world.objects)
+        for value in (*VALUES, *VALUES):
+            spec = {"workflowTemplateRef": {"name": "t"}, "arguments": {"parameters": [{"name": "run", "value": value}]}}
+            manifest = {"metadata": {"name": "one"}, "spec": spec}
+            anew = _outcome(partial(read_workflow, manifest, namespace="a", objects=world.objects))
+            try:
+                remembered: object = await known.read(msgspec.json.encode(manifest), namespace="a")
+            except Refused as error:
+                remembered = str(error)
+            assert remembered == anew
+
+    asyncio.run(scenario())
+
+
+def test_a_template_with_other_values_is_not_checked_again_until_it_changes(monkeypatch: pytest.MonkeyPatch):
+    async def scenario() -> None:
+        world, checked = World(), list[str]()
+        template = argo.WorkflowTemplate(metadata=argo.ObjectMeta(name="t"), spec=msgspec.convert(SPEC, argo.WorkflowSpec))
+        await world.objects.create(template, "a")
+        known = KnownManifests(world.objects)
+
+        async def noted(*given: Any, **more: Any) -> argo.Workflow:
+            checked.append(value)
+            return read_workflow(given[0], namespace=more["namespace"], objects=more["objects"])
+
+        monkeypatch.setattr("jitflow.app.manifests.read_aside", noted)
+        for value in ("1", "2", "3", "then"):
+            if value == "then":
+                await world.objects.delete(argo.WorkflowTemplate, "a", "t")
+                await world.objects.create(template, "a")
+            spec = {"workflowTemplateRef": {"name": "t"}, "arguments": {"parameters": [{"name": "run", "value": value}]}}
+            read = await known.read(msgspec.json.encode({"metadata": {"name": "one"}, "spec": spec}), namespace="a")
+            assert read.spec.arguments == argo.Arguments(parameters=(argo.Parameter(name="run", value=value),))
+        assert checked == ["1", "then"]
+
+    asyncio.run(scenario())
+
+
 def test_what_only_differs_in_its_arguments_shares_its_templates():
     async def scenario() -> None:
         known = KnownManifests(World().objects)
@@ -197,3 +255,5 @@ def test_what_a_value_decides_is_looked_at():
     assert deciding_parameters(other) is None
     listed = msgspec.convert({"templates": [{"name": "{{=toJson(workflow.parameters)}}"}]}, argo.WorkflowSpec)
     assert deciding_parameters(listed) is None
+    chosen = msgspec.convert({"arguments": {"parameters": [{"name": "x", "enum": ["1"]}]}}, argo.WorkflowSpec)
+    assert deciding_parameters(chosen) == {"x"}

@@ -80,12 +80,27 @@ class KnownManifests:
             self._keep(key, read, parts)
         return read
 
+    def _effective(self, read: argo.Workflow, namespace: str) -> argo.WorkflowSpec:
+        """Return what a valid workflow comes to, with the template that it refers to.
+
+        Raises:
+            MissingTemplate: that is not there: the workflow was checked without it.
+        """
+        if read.spec.workflow_template_ref is None:
+            return read.spec
+        metadata = read.metadata or argo.ObjectMeta()
+        placed = replace(read, metadata=replace(metadata, namespace=namespace or metadata.namespace))
+        return replace(effective_spec(placed, self._objects), workflow_template_ref=None)
+
     def _keep(self, key: tuple[bytes | str, str, bool], read: argo.Workflow, parts: "_Parts | None") -> None:
         self._known[key] = read
         if len(self._known) > MAX_KNOWN:
             self._known.popitem(last=False)
         if parts is not None and parts.key not in self._shapes:
-            deciding = spec.deciding_parameters(read.spec)
+            try:
+                deciding = spec.deciding_parameters(self._effective(read, key[1]))
+            except MissingTemplate:
+                return
             if deciding is not None:
                 self._shapes[parts.key] = _Shape(workflow=read, deciding=_deciding(parts.parameters, deciding), names=deciding)
                 if len(self._shapes) > MAX_KNOWN:

@@ -19,11 +19,15 @@ def deciding_parameters(spec: argo.WorkflowSpec) -> frozenset[str] | None:
     """Return the parameters of a workflow whose values decide whether it is valid; None: any may.
 
     The values of all others come into nothing but what containers are started with: commands, their arguments, scripts and
-    environments, where any text will do. That holds for values without braces, of parameters that say nothing but name and value.
+    environments, where any text will do. That holds for values without braces, of parameters of which the workflow itself says
+    nothing but name and value; more may be said of them by the template that it refers to, which `spec` has to contain then.
     """
     if b"emplateRef" in msgspec.json.encode(spec):  # templates of other objects get the same values
         return None
-    found: set[str] = set()
+    arguments = spec.arguments or argo.Arguments()
+    if b"{{" in msgspec.json.encode(arguments):  # what they come to depends on each other
+        return None
+    found = {parameter.name for parameter in arguments.parameters if parameter.enum}
     for template in spec.templates:
         for path, text in tagged_texts(template):
             named = _named(text, nested_only=_takes_any_text(path))
