@@ -1,11 +1,14 @@
 """Programs share what does not depend on their workflow, and nothing else."""
 
+from typing import Any
+
 import pytest
 from msgspec.structs import replace
 
 from jitflow import machine
 from jitflow.machine.program import Program
 from jitflow.model import argo
+from jitflow.model.effective import effective_spec
 
 pytestmark = pytest.mark.pure
 
@@ -41,6 +44,40 @@ def test_arguments_stay_each_workflows_own_whenever_they_are_asked_for() -> None
     shown = [program.arguments.parameters["who"].text.source for program in (second, first, again)]
     assert shown == ["y", "x", "x"]
     assert again.arguments is first.arguments
+
+
+GIVEN: list[argo.Arguments | None] = [
+    None,
+    argo.Arguments(),
+    argo.Arguments(parameters=(argo.Parameter(name="who", value="me"),)),
+    argo.Arguments(
+        parameters=(argo.Parameter(name="more", value="1"), argo.Parameter(name="who", value_from=argo.ValueFrom(default="d")))
+    ),
+    argo.Arguments(artifacts=(argo.Artifact(name="a", s3=argo.S3Artifact(key="k")),)),
+]
+
+
+@pytest.mark.parametrize("own", GIVEN)
+@pytest.mark.parametrize("under", GIVEN)
+@pytest.mark.parametrize("more", [{}, {"entrypoint": "other"}, {"workflow_template_ref": argo.WorkflowTemplateRef(name="far")}])
+def test_what_says_only_the_arguments_of_a_template_comes_to_the_same_and_shares_it(
+    own: argo.Arguments | None, under: argo.Arguments | None, more: dict[str, object]
+) -> None:
+    template = argo.WorkflowTemplate(metadata=argo.ObjectMeta(name="t"), spec=a_spec(arguments=under, priority=3, **more))
+
+    class Objects:
+        def find(self, kind: type, _namespace: str, _name: str) -> object:
+            return template if kind is argo.WorkflowTemplate else None
+
+    objects: Any = Objects()
+    reference = argo.WorkflowTemplateRef(name="t")
+    for said in ({}, {"entrypoint": "main"}):
+        spec = argo.WorkflowSpec(workflow_template_ref=reference, arguments=own, **said)
+        workflow = argo.Workflow(metadata=argo.ObjectMeta(name="a", namespace="n"), spec=spec)
+        found = machine.new_state(workflow, objects=objects).program
+        assert found.spec == effective_spec(workflow, objects)
+        shares = found.spec.templates is template.spec.templates
+        assert shares is (not said and "workflow_template_ref" not in more)
 
 
 def test_templates_of_one_name_that_say_something_else_are_not_mixed_up() -> None:
