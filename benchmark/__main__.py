@@ -60,7 +60,7 @@ class Ran(Struct, frozen=True, kw_only=True):
 _NOISY = ("--sigma", "0.3", "--fractions", "25", "--policies", "jitflow")
 PARTS = (
     Part("overhead", "The cost of a step", "benchmark.overhead", ("--rounds", "1", "--only", "jitflow", "--fan", "200")),
-    Part("api", "Submissions and looks over HTTP", "benchmark.api", ("--rounds", "1", "--only", "jitflow")),
+    Part("api", "Submissions and looks over HTTP", "benchmark.api", ("--rounds", "1", "--only", "jitflow"), ("--rounds", "7")),
     Part("watching", "Many watchers", "benchmark.api.watching", ("--workflows", "100", "--watchers", "5"), writes=False),
     Part("data", "Inputs beside one rclone copy", "benchmark.data", ("--rounds", "1", "--links", "direct")),
     Part("jobs", "Transfer jobs between two stores", "benchmark.data.between", ("--rounds", "1"), stem="between"),
