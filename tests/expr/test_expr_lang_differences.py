@@ -133,7 +133,7 @@ TEXTS = st.text(alphabet="aeéÀß €,.-_<>&\"'\\\n0", max_size=12)
         ["split(p, q)", "splitAfter(p, q)", "split(p, q, 2)", "replace(p, q, 'x')", "replace(p, 'a', q, 2)", "indexOf(p, q)", "lastIndexOf(p, q)",
          "upper(p) + lower(q)", "trim(p, q)", "trim(p)", "p < q", "p == q", "p contains q", "toJSON([p, q])", "fromJSON(toJSON(p))", "len(p)",
          "k % 7", "k * 3", "k + k + k", "-k", "float(k)", "string(r)", "string(k)", "int(r)", "round(r)", "ceil(r)", "floor(r)", "r * k", "toJSON(r)",
-         "bitshl(k, 3)", "bitushr(k, 5)", "k ** 2", "r ** 2", "abs(k)", "toBase64(p)", "repeat(p, 3)", "[p, q] | sort()", "[k, r] | max()",
+         "bitshl(k, 3)", "bitushr(k, 5)", "k ** 2", "r ** 2", "k ** -3", "r ** (k % 100)", "abs(k)", "toBase64(p)", "repeat(p, 3)", "[p, q] | sort()", "[k, r] | max()",
          "mean([k, r, 1])", "median([k, r, 1])", "join([p, q], p)", "trimPrefix(p, q) + trimSuffix(p, q)", "uniq([p, q, p])", "{'a': p, 'b': r}",
          "k == r", "k < r", "string([p, k, r, nil, {'x': q}])", "p[1:3] == p[1:3]", "k in [1, r, k]"]
     ),

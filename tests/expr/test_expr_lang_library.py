@@ -1,5 +1,6 @@
 """The expression language: grammar, operators, functions, limits, errors."""
 
+import math
 from typing import Any
 
 import pytest
@@ -29,6 +30,12 @@ def value(text: str) -> Any:
     [
         ("1 + 2 * 3", 7),
         ("-2 ** 2", -4.0),
+        ("105531247 ** 2", 11136844093375008.0),
+        ("(-3) ** 3", -27.0),
+        ("2 ** -2", 0.25),
+        ("10 ** 400", math.inf),
+        ("(-10) ** 401", -math.inf),
+        ("10 ** -400", 0.0),
         ("2 ** 3 ** 0", 2.0),
         ("7 % 3", 1),
         ("-7 % 3", -1),

@@ -11,6 +11,8 @@ from jitflow.expr.lang.times import Duration, Moment
 from jitflow.expr.regex import RegexError, compile_regex
 
 _TOP: Final = 2**63
+_MOST_SQUARED: Final = 2**62
+"""Powers of larger whole numbers are zero, infinite, or those of one."""
 
 
 def wrapped(number: int) -> int:
@@ -134,6 +136,8 @@ def power(left: Value, right: Value) -> Value:
         raise Failure(f"invalid operation: float({go_type(right)})")
     base, exponent = float(left), float(right)
     try:
+        if base and abs(exponent) <= _MOST_SQUARED and exponent.is_integer() and math.isfinite(base):
+            return _whole_power(base, int(exponent))
         return math.pow(base, exponent)
     except OverflowError:
         return -math.inf if base < 0 and exponent % 2 == 1 else math.inf
@@ -141,6 +145,19 @@ def power(left: Value, right: Value) -> Value:
         if not base:
             return -math.inf if math.copysign(1.0, base) < 0 and exponent % 2 == 1 else math.inf
         return math.nan
+
+
+def _whole_power(base: float, exponent: int) -> float:
+    """Return a power by squaring, as Go's `math.Pow` does: a result between two numbers may become another one than in C."""
+    result, scale = 1.0, 0
+    factor, bits = math.frexp(base)
+    for place in bin(abs(exponent))[:1:-1]:
+        if place == "1":
+            result *= factor
+            scale += bits
+        factor, more = math.frexp(factor * factor)
+        bits = 2 * bits + more
+    return math.ldexp(1.0 / result, -scale) if exponent < 0 else math.ldexp(result, scale)
 
 
 def equal(left: Value, right: Value, frame: Frame) -> bool:
