@@ -8,11 +8,10 @@ from jitflow.expr.lang.frame import Frame, Value, is_array, is_map, kind_of
 from jitflow.expr.lang.problems import Failure
 from jitflow.expr.lang.text import go_type, show
 from jitflow.expr.lang.times import Duration, Moment
+from jitflow.expr.powers import go_power
 from jitflow.expr.regex import RegexError, compile_regex
 
 _TOP: Final = 2**63
-_MOST_SQUARED: Final = 2**62
-"""Powers of larger whole numbers are zero, infinite, or those of one."""
 
 
 def wrapped(number: int) -> int:
@@ -134,30 +133,7 @@ def power(left: Value, right: Value) -> Value:
         raise Failure(f"invalid operation: float({go_type(left)})")
     if not is_number(right):
         raise Failure(f"invalid operation: float({go_type(right)})")
-    base, exponent = float(left), float(right)
-    try:
-        if base and abs(exponent) <= _MOST_SQUARED and exponent.is_integer() and math.isfinite(base):
-            return _whole_power(base, int(exponent))
-        return math.pow(base, exponent)
-    except OverflowError:
-        return -math.inf if base < 0 and exponent % 2 == 1 else math.inf
-    except ValueError:
-        if not base:
-            return -math.inf if math.copysign(1.0, base) < 0 and exponent % 2 == 1 else math.inf
-        return math.nan
-
-
-def _whole_power(base: float, exponent: int) -> float:
-    """Return a power by squaring, as Go's `math.Pow` does: a result between two numbers may become another one than in C."""
-    result, scale = 1.0, 0
-    factor, bits = math.frexp(base)
-    for place in bin(abs(exponent))[:1:-1]:
-        if place == "1":
-            result *= factor
-            scale += bits
-        factor, more = math.frexp(factor * factor)
-        bits = 2 * bits + more
-    return math.ldexp(1.0 / result, -scale) if exponent < 0 else math.ldexp(result, scale)
+    return go_power(float(left), float(right))
 
 
 def equal(left: Value, right: Value, frame: Frame) -> bool:

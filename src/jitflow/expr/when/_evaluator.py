@@ -3,6 +3,7 @@
 import math
 
 from jitflow.expr.durations import go_float
+from jitflow.expr.powers import go_power
 from jitflow.expr.regex import RegexError, compile_regex
 from jitflow.expr.when._errors import failed
 from jitflow.expr.when._parser import Binary, Condition, Expression, Items, Literal, Name, Unary
@@ -169,7 +170,7 @@ def _arithmetic(sign: str, left: float, right: float) -> float:
             case "%":
                 return math.fmod(left, right)
             case _:
-                return math.pow(left, right)
+                return go_power(float(left), float(right))
     except OverflowError:
         return math.inf
     except ValueError:
