@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 from benchmark.conformance import table
+from benchmark.demo.__main__ import faults, slower
 from benchmark.demo.measure import Run, Step, Transfer, common, length, overlap, result, union, waited_for_data
 from benchmark.service import toml
 
@@ -74,6 +75,16 @@ def test_the_result_has_exactly_the_promised_fields():
     assert found["primary_peak_bytes"] == 95
     assert found["identical"] is True
     assert found["server_killed"] is True
+
+
+def test_a_slow_machine_is_told_of_and_only_what_is_wrong_fails_the_demo():
+    on_demand = a_run([step(2, 5)], [inbound(0, 2)], results={"a": "1"})
+    found = result(on_demand, on_demand, distinct_bytes=50, places=2)
+    assert len(list(slower(found))) == 2
+    assert list(faults(found)) == []
+    assert list(slower({**found, "jit_makespan_s": 1.0, "overlap": 0.9})) == []
+    for wrong in ({"identical": False}, {"bytes_fetched_twice": 1}, {"primary_peak_bytes": 101}):
+        assert len(list(faults({**found, **wrong}))) == 1
 
 
 def test_results_that_are_missing_are_not_identical():
