@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from jitflow import machine
 from jitflow.machine.program import Program
 from jitflow.model import argo
-from jitflow.model.effective import effective_spec
+from jitflow.model.effective import merged_spec
 
 pytestmark = pytest.mark.pure
 
@@ -75,7 +75,7 @@ def test_what_says_only_the_arguments_of_a_template_comes_to_the_same_and_shares
         spec = argo.WorkflowSpec(workflow_template_ref=reference, arguments=own, **said)
         workflow = argo.Workflow(metadata=argo.ObjectMeta(name="a", namespace="n"), spec=spec)
         found = machine.new_state(workflow, objects=objects).program
-        assert found.spec == effective_spec(workflow, objects)
+        assert found.spec == merged_spec(template.spec, spec)
         shares = found.spec.templates is template.spec.templates
         assert shares is (not said and "workflow_template_ref" not in more)
 

@@ -12,7 +12,7 @@ from jitflow.machine.graph import counts_as_bad, dag_plan, dooms, fails_fast
 from jitflow.machine.node import Key, Node, decode_node
 from jitflow.machine.program import Program
 from jitflow.model import argo, repositories
-from jitflow.model.effective import MissingTemplate, effective_spec, merged_spec, template_spec, with_config_values, with_defaults
+from jitflow.model.effective import MissingTemplate, effective_spec, with_config_values, with_defaults
 from jitflow.model.objects import NO_OBJECTS, Objects
 from jitflow.model.runs import Effect, Note
 
@@ -204,7 +204,7 @@ def new_state(
     spec, namespace = None, (workflow.metadata and workflow.metadata.namespace) or ""
     try:
         if workflow.spec.workflow_template_ref is not None:
-            spec = _effective(workflow, objects, defaults.spec if defaults is not None else None)
+            spec = effective_spec(workflow, objects, defaults.spec if defaults is not None else None)
         arguments = (spec or workflow.spec).arguments
         if any(p.value_from is not None and p.value_from.config_map_key_ref for p in (arguments or argo.Arguments()).parameters):
             arguments = with_config_values(arguments or argo.Arguments(), namespace, objects)
@@ -218,26 +218,6 @@ def new_state(
     suspended = bool((spec or workflow.spec).suspend)
     run = Run(created_at=now, suspended=suspended, invalid=invalid, repository=repository, archive_logs=archive_logs)
     return State(program=Program(workflow, spec=spec), run=run)
-
-
-def _effective(workflow: argo.Workflow, objects: Objects, defaults: argo.WorkflowSpec | None) -> argo.WorkflowSpec:
-    """Return the `effective_spec`.
-
-    Most workflows that refer to a template say nothing more but its arguments: these share all else with the template, so that it
-    is neither merged nor compiled for each.
-    """
-    own = workflow.spec
-    if own.workflow_template_ref is None or defaults is not None or own != _only_arguments(own):
-        return effective_spec(workflow, objects, defaults)
-    under = template_spec(own.workflow_template_ref, (workflow.metadata and workflow.metadata.namespace) or "", objects)
-    if under.workflow_template_ref is not None:
-        return effective_spec(workflow, objects, defaults)
-    given = merged_spec(argo.WorkflowSpec(arguments=under.arguments), argo.WorkflowSpec(arguments=own.arguments))
-    return msgspec.structs.replace(under, arguments=given.arguments, workflow_template_ref=own.workflow_template_ref)
-
-
-def _only_arguments(spec: argo.WorkflowSpec) -> argo.WorkflowSpec:
-    return argo.WorkflowSpec(arguments=spec.arguments, workflow_template_ref=spec.workflow_template_ref)
 
 
 def _with_metadata(own: argo.ObjectMeta | None, more: argo.WorkflowMetadata | None) -> argo.ObjectMeta:

@@ -52,6 +52,9 @@ def effective_spec(workflow: argo.Workflow, objects: Objects, defaults: argo.Wor
     workflow's word goes before the template's, arguments by name), see `workflow/util` in Argo's sources. `defaults` of the
     server go below both.
 
+    Most workflows that refer to a template say nothing more but its arguments: these share all else with the template, so that it
+    is neither merged nor compiled for each.
+
     Raises:
         MissingTemplate: the template is not there.
     """
@@ -60,7 +63,13 @@ def effective_spec(workflow: argo.Workflow, objects: Objects, defaults: argo.Wor
         return spec
     namespace = (workflow.metadata and workflow.metadata.namespace) or ""
     under = template_spec(spec.workflow_template_ref, namespace, objects)
-    return merged_spec(under if defaults is None else merged_spec(defaults, under), spec)
+    if defaults is not None:
+        under = merged_spec(defaults, under)
+    only = argo.WorkflowSpec(arguments=spec.arguments, workflow_template_ref=spec.workflow_template_ref)
+    if spec != only or under.workflow_template_ref is not None:
+        return merged_spec(under, spec)
+    given = merged_spec(argo.WorkflowSpec(arguments=under.arguments), argo.WorkflowSpec(arguments=spec.arguments))
+    return msgspec.structs.replace(under, arguments=given.arguments, workflow_template_ref=spec.workflow_template_ref)
 
 
 def config_value(reference: argo.ConfigMapKeySelector, namespace: str, objects: Objects) -> str | None:
