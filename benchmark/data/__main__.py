@@ -3,7 +3,7 @@
     python -m benchmark.data [--rounds 5] [--only small,large] [--links direct,slow]      (or: make bench-data)
 
 A real S3 server, directly and over a link of 40 ms, 50 MB/s, 12.5 MB/s a connection; the near store is a directory. Both sides
-move the same objects, in turn, in one run; what one has written is removed before the other begins. The processor time is that of
+move the same objects, in turn, in one run, each time into a new folder on a disk at rest. The processor time is that of
 our process with its rclone, and that of `rclone copy`. Our process collects garbage as the server does.
 """
 
@@ -19,6 +19,7 @@ from pathlib import Path
 import msgspec
 
 from benchmark.data.movers import Sample, copy, jobs
+from benchmark.data.rounds import Rounds
 from benchmark.data.stores import CASES, Case, SteadyServer, link, write
 from jitflow.bootstrap.system import calm_collector
 from jitflow.storage.remotes import RemoteConfig
@@ -41,10 +42,12 @@ def main() -> int:
         write(work / "far", case)
     calm_collector()
     rows: list[Row] = []
+    rounds = Rounds(work / "rounds")
     with SteadyServer(work / "far") as server:
         for name in arguments.links.split(","):
             with link(server.port) if name == "slow" else nullcontext(server.endpoint) as endpoint:
-                rows += asyncio.run(_compare(name, server.remote("far", endpoint=endpoint), cases, arguments.rounds, work))
+                rows += asyncio.run(_compare(name, server.remote("far", endpoint=endpoint), cases, arguments.rounds, rounds))
+    rounds.close()
     text = _table(rows)
     (arguments.output / "data.md").write_text(text)
     (arguments.output / "data.json").write_text(json.dumps(_json(rows), indent=1) + "\n")
@@ -53,19 +56,19 @@ def main() -> int:
     return 0
 
 
-async def _compare(name: str, remote: RemoteConfig, cases: Sequence[Case], rounds: int, work: Path) -> list[Row]:
+async def _compare(name: str, remote: RemoteConfig, cases: Sequence[Case], times: int, rounds: Rounds) -> list[Row]:
     rows: list[Row] = []
-    async with jobs(remote, work / "ours") as ours:
+    async with jobs(remote, rounds) as ours:
         for case in cases:
             pairs: list[tuple[Sample, Sample]] = []
-            await asyncio.to_thread(copy, remote, case, work / "copy")  # warms caches for both
-            for number in range(rounds):
+            await asyncio.to_thread(copy, remote, case, rounds)  # warms caches for both
+            for number in range(times):
                 if number % 2:
-                    theirs = await asyncio.to_thread(copy, remote, case, work / "copy")
+                    theirs = await asyncio.to_thread(copy, remote, case, rounds)
                     pairs.append((await ours.move(case), theirs))
                 else:
                     mine = await ours.move(case)
-                    pairs.append((mine, await asyncio.to_thread(copy, remote, case, work / "copy")))
+                    pairs.append((mine, await asyncio.to_thread(copy, remote, case, rounds)))
                 print(f"{name} {case.name}: {_words(pairs[-1])}", flush=True)
             rows.append((name, case, pairs))
     return rows

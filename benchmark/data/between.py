@@ -3,8 +3,8 @@
     python -m benchmark.data.between [--rounds 5] [--only small,large]      (or: make bench-jobs)
 
 Two real S3 servers. All sides move the same objects with the same number of files at once, in turn, in one run; a job is timed
-from the request to its end as the state store knows it. What was copied is removed, and what the disk still has to write is
-written, before the next one begins. Of one process for each file, only some files are moved: the rate counts.
+from the request to its end as the state store knows it. What the disk still has to write is written before the next one begins.
+Of one process for each file, only some files are moved: the rate counts.
 """
 
 import argparse
@@ -22,6 +22,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from benchmark.data.movers import Sample, children_cpu, cpu_of
+from benchmark.data.rounds import FEW_FILES
 from benchmark.data.stores import CASES, Case, SteadyServer, write
 from jitflow.app.transfers import TransferJobs
 from jitflow.bootstrap.system import RandomIds, SystemClock
@@ -54,6 +55,7 @@ def main() -> int:
         write(work / "one", case)
     with SteadyServer(work / "one") as one, SteadyServer(work / "two") as two:
         rows = asyncio.run(_compare([one.remote("one"), two.remote("two")], cases, arguments.rounds, work))
+    shutil.rmtree(work / "two")
     (arguments.output / "between.json").write_text(json.dumps(rows, indent=1) + "\n")
     text = _table(rows)
     (arguments.output / "between.md").write_text(text)
@@ -75,7 +77,7 @@ async def _compare(remotes: Sequence[RemoteConfig], cases: Sequence[Case], round
                         theirs.append(await asyncio.to_thread(_copy, config, case, name))
                     else:
                         ours.append(await _measured(jobs, daemon, case, name))
-                    await asyncio.to_thread(_remove, work / "two/bench")
+                    await asyncio.to_thread(_tidy, work / "two/bench" / name, case)
                 print(f"{case.name}: job {_words(ours[-1])}, rclone copy {_words(theirs[-1])}", flush=True)
             each = await asyncio.to_thread(_each, config, case) if case.name == "small" else 0.0
             rows.append(_row(case, ours[1:], theirs[1:], each))
@@ -117,10 +119,10 @@ async def _jobs(remotes: Sequence[RemoteConfig], work: Path) -> AsyncGenerator[t
             await bulk.close()
 
 
-def _remove(folder: Path) -> None:
-    """Remove copies, and let the disk come to rest."""
-    for copy in folder.iterdir():
-        shutil.rmtree(copy)
+def _tidy(copied: Path, case: Case) -> None:
+    """Remove what was copied, unless that would slow down who comes next (see `FEW_FILES`), and let the disk come to rest."""
+    if case.count <= FEW_FILES:
+        shutil.rmtree(copied)
     os.sync()
 
 

@@ -3,7 +3,6 @@
 import asyncio
 import os
 import resource
-import shutil
 import subprocess
 import time
 from collections.abc import AsyncGenerator, Sequence
@@ -12,6 +11,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
+from benchmark.data.rounds import Rounds
 from benchmark.data.stores import Case
 from jitflow.dataplane import QUEUED_AHEAD, LocalDataPlane, PrimaryDirectory
 from jitflow.model.data import FutureInput, FutureStep, ObjectRef
@@ -47,19 +47,22 @@ class _Clock:
 class Jobs:
     """Each step reads one object, all are known and ready from the start. Everything is up when the clock starts."""
 
-    def __init__(self, daemon: RcloneDaemon, storage: RcloneStorage, work: Path) -> None:
+    def __init__(self, daemon: RcloneDaemon, storage: RcloneStorage, rounds: Rounds) -> None:
         """Use a storage that is open."""
         self._daemon = daemon
         self._storage = storage
-        self._work = work
+        self._rounds = rounds
 
     async def move(self, case: Case) -> Sample:
         """Move a case into an empty primary."""
-        await asyncio.to_thread(clear, self._work)
+        with self._rounds.folder(case.count) as work:
+            return await self._move(case, work)
+
+    async def _move(self, case: Case, work: Path) -> Sample:
         refs = [ObjectRef(remote="far", path=path) for path in case.paths()]
         steps = [FutureStep(id=f"w/{number}", inputs=(FutureInput(ref=ref),)) for number, ref in enumerate(refs)]
-        async with SqliteStore.open(self._work / "state.db") as store:
-            primary = PrimaryDirectory(self._work / "primary", self._storage)
+        async with SqliteStore.open(work / "state.db") as store:
+            primary = PrimaryDirectory(work / "primary", self._storage)
             plane = LocalDataPlane(primary, 2 * case.total_bytes, self._storage, store, _Clock(), queued_ahead=QUEUED_AHEAD)
             events: asyncio.Queue[DataEvent] = asyncio.Queue()
             await plane.open(events.put_nowait)
@@ -70,7 +73,6 @@ class Jobs:
             sample = Sample(wall_s=wall, cpu_s=self._cpu() - cpu, rclone_cpu_s=cpu_of(self._daemon.pid) - rclone)
             there = plane.fill().resident_bytes
             await plane.close()
-        await asyncio.to_thread(clear, self._work)
         if there != case.total_bytes:
             raise RuntimeError(f"{there} bytes came of {case.total_bytes}")
         return sample
@@ -95,20 +97,24 @@ async def _run(plane: LocalDataPlane, steps: Sequence[FutureStep], events: async
 
 
 @asynccontextmanager
-async def jobs(remote: RemoteConfig, work: Path) -> AsyncGenerator[Jobs]:
+async def jobs(remote: RemoteConfig, rounds: Rounds) -> AsyncGenerator[Jobs]:
     """Give what moves by jobs."""
     daemon = RcloneDaemon()
     storage = RcloneStorage(daemon, [remote])
     await storage.open()
     try:
-        yield Jobs(daemon, storage, work)
+        yield Jobs(daemon, storage, rounds)
     finally:
         await storage.close()
 
 
-def copy(remote: RemoteConfig, case: Case, work: Path) -> Sample:
+def copy(remote: RemoteConfig, case: Case, rounds: Rounds) -> Sample:
     """Move a case by one `rclone copy`."""
-    clear(work)
+    with rounds.folder(case.count) as work:
+        return _copy(remote, case, work)
+
+
+def _copy(remote: RemoteConfig, case: Case, work: Path) -> Sample:
     config = work / "rclone.conf"
     config.touch(mode=0o600)
     config.write_text("\n".join(["[far]", f"type = {remote.type}", *(f"{k} = {v}" for k, v in remote.options.items())]) + "\n")
@@ -116,19 +122,10 @@ def copy(remote: RemoteConfig, case: Case, work: Path) -> Sample:
     command = [str(find_rclone("")), "--config", str(config), "copy", f"far:bench/{case.name}", str(work / "data"), *case.flags]
     subprocess.run(command, check=True, env=clean_environment({}), stdin=subprocess.DEVNULL)
     wall, cpu = time.perf_counter() - began, children_cpu() - before
-    sample = Sample(wall_s=wall, cpu_s=cpu, rclone_cpu_s=cpu)
     there = sum(file.stat().st_size for file in (work / "data").iterdir())
-    clear(work)
     if there != case.total_bytes:
         raise RuntimeError(f"{there} bytes were copied of {case.total_bytes}")
-    return sample
-
-
-def clear(folder: Path) -> None:
-    """Leave an empty folder, and a disk at rest: what is still to be written would be paid for by who comes next."""
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    os.sync()
+    return Sample(wall_s=wall, cpu_s=cpu, rclone_cpu_s=cpu)
 
 
 def children_cpu() -> float:
