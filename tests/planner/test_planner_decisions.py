@@ -22,6 +22,7 @@ from jitflow.planner import (
     moved,
     smallest_capacity,
 )
+from jitflow.planner._items import Item
 from jitflow.planner._order import depth_first
 
 pytestmark = pytest.mark.pure
@@ -675,3 +676,30 @@ def test_a_transfer_whose_wait_is_over_begins_though_the_clock_is_set_back() -> 
     assert not planner.decide(11.0)
     planner.arrived(ref("b"))
     assert [one.ref.path for one in planner.decide(5.0) if isinstance(one, Fetch)] == ["a"]
+
+
+@pytest.mark.parametrize("order", [1, -1], ids=["in order", "backwards"])
+def test_a_wide_step_is_not_gone_through_for_each_input_that_becomes_known(order: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its inputs are looked at a few times each, however many there are; it waits until the last one is known."""
+    looked_at = [0]
+    obtainable = Item.obtainable.fget
+    assert obtainable is not None
+
+    def counted(item: Item) -> bool:
+        looked_at[0] += 1
+        return obtainable(item)
+
+    monkeypatch.setattr(Item, "obtainable", property(counted))
+    names = [f"i{number}" for number in range(500)]
+    planner = a_planner(10_000)
+    planner.ask("w", step("1", *((name, None) for name in names)))
+    for name in names[::order]:
+        planner.size_known(ref(name), 10)
+        wait = planner.wait("w/1")
+        assert wait is not None
+        assert (wait.phase == "size") is (name != names[::order][-1])
+    assert sorted(fetched(planner)) == sorted(names)
+    wait = planner.wait("w/1")
+    assert wait is not None
+    assert wait.phase == "granted"
+    assert looked_at[0] < 10 * len(names)

@@ -101,7 +101,7 @@ class Claims:
     # -- asking ------------------------------------------------------------------------------------------------------------
 
     def examine(self, step: Step, out: list[Command], forget: Callable[[Step], None]) -> None:
-        """List an asked step as ready, or block it on the first input that cannot be had; refuse it if it can never fit."""
+        """List an asked step as ready, or block it on an input that cannot be had; refuse it if it can never fit."""
         self._steps.unlist(step)
         item = _blocking(step)
         if item is not None:
@@ -620,8 +620,16 @@ def _falls(item: Item) -> bool:
 
 
 def _blocking(step: Step) -> Item | None:
-    """Return the first input that cannot be had; an optional one that is missing is no obstacle."""
-    for item in step.inputs:
-        if not item.obtainable and not (item.source is Source.MISSING and item.ref in step.optional):
-            return item
+    """Return an input that cannot be had; an optional one that is missing is no obstacle.
+
+    The search goes on where the last one ended: a step of many inputs that become known one after another is gone through twice,
+    not once for each of them.
+    """
+    first = step.blocked_at
+    for places in (range(first, len(step.inputs)), range(first)):
+        for at in places:
+            item = step.inputs[at]
+            if not item.obtainable and not (item.source is Source.MISSING and item.ref in step.optional):
+                step.blocked_at = at
+                return item
     return None

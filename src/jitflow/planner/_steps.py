@@ -30,7 +30,7 @@ class Step:
 
     __slots__ = (
         "absent", "account", "assumed",
-        "blocked_on", "bypassed", "declared", "footprint", "inputs", "key", "lacking", "leaves", "listed",
+        "blocked_at", "blocked_on", "bypassed", "declared", "footprint", "inputs", "key", "lacking", "leaves", "listed",
         "missing", "parked", "phase", "reserve", "seq", "spec", "tried", "uid",
     )  # fmt: skip
 
@@ -59,6 +59,8 @@ class Step:
         self.lacking = 0
         self.bypassed = 0
         self.blocked_on: Item | None = None
+        self.blocked_at = 0
+        """Which of its inputs was found to be in its way last."""
         self.listed: tuple[Key, int] | None = None
         """Its entry in the list of ready steps."""
 
