@@ -3,6 +3,7 @@
 import asyncio
 import os
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from msgspec.structs import replace
 from storage_worlds import HASTY, at, ignore, new_bucket, settle, write_files
 
 from jitflow.model.data import ObjectInfo
-from jitflow.storage import files
+from jitflow.storage import batches, files
 from jitflow.storage.daemon import RcloneDaemon
 from jitflow.storage.rclone_storage import RcloneStorage
 from jitflow.testing.s3_server import S3Server
@@ -69,6 +70,7 @@ def test_what_is_taken_back_while_it_is_handed_over_is_not_there(
         return is_right(path, size_bytes, kind, value)
 
     async def story() -> None:
+        monkeypatch.setattr(batches, "LOOKED_HERE_BYTES", 0)
         monkeypatch.setattr(files, "is_right", held)
         bucket, directory = new_bucket(s3)
         names = [f"o{number}" for number in range(10)]
@@ -110,6 +112,7 @@ def test_the_bytes_are_told_before_they_are_compared(s3: S3Server, tmp_path: Pat
         bucket, directory = new_bucket(s3)
         write_files(directory, {f"o{number:02}": os.urandom(20_000 + number) for number in range(40)})
         await settle(s3)
+        monkeypatch.setattr(batches, "LOOKED_HERE_BYTES", 0)
         monkeypatch.setattr(files, "is_right", patient)
         async with SlowLink("127.0.0.1", s3.port, rate_Bps=500_000) as link:
             storage = RcloneStorage(RcloneDaemon(), [replace(s3.remote("far", endpoint=link.url), tuning=HASTY)], at_once=8)
@@ -130,5 +133,47 @@ def test_the_bytes_are_told_before_they_are_compared(s3: S3Server, tmp_path: Pat
             finally:
                 await storage.close()
         assert all(set(sizes) == {20_000 + number} for number, sizes in told.items())
+
+    asyncio.run(story())
+
+
+def test_a_slow_directory_is_left_to_threads(s3: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The event loop handles few small files itself, until that takes long."""
+    is_right = files.is_right
+    here: list[bool] = []
+    slow = [False]
+
+    def watched(path: str, size_bytes: int, kind: str, value: str) -> bool:
+        here.append(threading.current_thread() is threading.main_thread())
+        if slow[0]:
+            time.sleep(2 * batches.SLOW_LOOK_S)
+        return is_right(path, size_bytes, kind, value)
+
+    async def fetched(storage: RcloneStorage, infos: list[ObjectInfo], target: Path) -> list[bool]:
+        """Fetch all into a directory; return whether the event loop compared them, each in its turn."""
+        here.clear()
+        target.mkdir(exist_ok=True)
+        await asyncio.gather(*[storage.fetch(info, target / str(number), ignore) for number, info in enumerate(infos)])
+        assert all((target / str(number)).stat().st_size == info.size_bytes for number, info in enumerate(infos))
+        return list(here)
+
+    async def story() -> None:
+        bucket, directory = new_bucket(s3)
+        write_files(directory, {f"o{number}": os.urandom(1000 + number) for number in range(20)})
+        await settle(s3)
+        monkeypatch.setattr(files, "is_right", watched)
+        monkeypatch.setattr(batches, "SLOW_FOR_S", 3600.0)
+        storage = RcloneStorage(RcloneDaemon(), [s3.remote("far")])
+        await storage.open()
+        try:
+            found = await storage.stat_many([at("far", f"{bucket}/o{number}") for number in range(20)])
+            infos = [info for info in found.values() if isinstance(info, ObjectInfo)]
+            slow[0] = True
+            assert (await fetched(storage, infos, tmp_path / "one"))[0]
+            slow[0] = False
+            assert not any(await fetched(storage, infos, tmp_path / "one"))
+            assert all(await fetched(storage, infos, tmp_path / "two")), "another directory is not to blame"
+        finally:
+            await storage.close()
 
     asyncio.run(story())

@@ -29,6 +29,11 @@ MOST, MOST_BYTES = 256, 16 * 2**20
 LOOK_S, LOOK_SHARE, LOOK_MOST_S = 0.02, 1 / 8, 1.0
 """What has come is handed over so often, or after this share of what its job takes, or the one before took (at most a second):
 none waits for the others of its job."""
+LOOKED_HERE_BYTES, _COST_BYTES = 2**20, 2**15
+"""What comes to so little is read and renamed by the event loop itself, in a millisecond or two: a thread would wait for the
+interpreter after each of its calls to the system. A file costs as much as the hash of so many bytes."""
+SLOW_LOOK_S, SLOW_FOR_S = 0.02, 60.0
+"""Where that took longer, threads do it for a while: the file system is far away, or its disk is at its limits."""
 JOBS = 4
 """Jobs at once for each remote: while the last objects of one arrive the next ones use the streams that it needs no more."""
 ROUNDS = 4
@@ -80,6 +85,8 @@ class _Group:
     timer: asyncio.TimerHandle | None = None
     took_s: float = 0.0
     """What the last job took."""
+    slow_until: float = 0.0
+    """Until when the directory is left to threads."""
 
     @property
     def busy(self) -> int:
@@ -192,6 +199,8 @@ class Batches:
         try:
             await asyncio.sleep(GATHER_S)
             free = max(1, self._at_once - group.busy)
+            if len(group.pending) > 2 * free:  # another one is in full swing when it ends
+                free = max(1, min(free, self._at_once // 2))
             wishes = _together(group.pending, min(MOST, ROUNDS * free))
             job = _Job(wishes=wishes, streams=min(free, len(wishes)), left=len(wishes))
             for wish in wishes:
@@ -235,16 +244,27 @@ class Batches:
             finally:
                 job.cancel()
                 await asyncio.wait({job})
-            await self._look(folder, [wish for wish in wishes if not wish.came.done()])
+            await self._look(group, folder, [wish for wish in wishes if not wish.came.done()])
         finally:
             await asyncio.shield(asyncio.to_thread(_clear, folder, names))
 
-    async def _look(self, folder: Path, wishes: Sequence[_Wish], sizes: Mapping[str, int] | None = None) -> set[str]:
+    async def _look(
+        self, group: _Group, folder: Path, wishes: Sequence[_Wish], sizes: Mapping[str, int] | None = None
+    ) -> set[str]:
         """Hand over what is there and right, then return what else of `sizes` is there in full.
 
         When cancelled, nothing is renamed any more when this raises.
         """
-        thread = asyncio.get_running_loop().run_in_executor(None, _looked, folder, wishes, sizes)
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        if began >= group.slow_until and sum(_COST_BYTES + wish.info.size_bytes for wish in wishes) <= LOOKED_HERE_BYTES:
+            delivered, there = _looked(folder, wishes, sizes)
+            for wish in delivered:
+                _settle(wish, came=True)
+            if loop.time() - began > SLOW_LOOK_S:
+                group.slow_until = loop.time() + SLOW_FOR_S
+            return there
+        thread = loop.run_in_executor(None, _looked, folder, wishes, sizes)
         try:
             await asyncio.shield(thread)
         finally:
@@ -270,7 +290,7 @@ class Batches:
             # rclone has done with what was there in full a look ago; whether it is right is told by its hash.
             ready = [wish for wish in left if wish.path in seen]
             if not job.done() and len(ready) < len(left):
-                before, seen = seen, await self._look(folder, ready, sizes)
+                before, seen = seen, await self._look(group, folder, ready, sizes)
                 left = [wish for wish in left if not wish.came.done()]
                 coming = [wish for wish in left if wish.path not in seen]
                 for wish in left:
