@@ -2,9 +2,10 @@
 
     python -m benchmark.data [--rounds 5] [--only small,large] [--links direct,slow]      (or: make bench-data)
 
-A real S3 server, directly and over a link of 40 ms, 50 MB/s, 12.5 MB/s a connection; the near store is a directory. Both sides
-move the same objects, in turn, in one run, each time into a new folder on a disk at rest. The processor time is that of
-our process with its rclone, and that of `rclone copy`. Our process collects garbage as the server does.
+A real S3 server, directly and over a link of 40 ms, 50 MB/s, 12.5 MB/s a connection; the near store is a directory. Steps read
+the objects, one of them all or each its own: then what it takes to begin and end a step is in it. Both sides move the same
+objects, in turn, in one run, each time into a new folder on a disk at rest. The processor time is that of our process with its
+rclone, and that of `rclone copy`. Our process collects garbage as the server does.
 """
 
 import argparse
@@ -87,14 +88,15 @@ def _ratios(pairs: Sequence[tuple[Sample, Sample]]) -> tuple[float, float]:
 
 def _table(rows: Sequence[Row]) -> str:
     lines = [
-        "| link | objects | jobs MB/s | rclone copy MB/s | rate ratio | goal | processor ratio | goal |",
-        "|--|--|--|--|--|--|--|--|",
+        "| link | objects | steps | jobs MB/s | rclone copy MB/s | rate ratio | goal | processor ratio | goal |",
+        "|--|--|--|--|--|--|--|--|--|",
     ]
     for name, case, pairs in rows:
         mine, theirs = (statistics.median(pair[side].wall_s for pair in pairs) for side in (0, 1))
         rate, cpu = _ratios(pairs)
         lines.append(
-            f"| {name} | {case.count:,} x {case.size_bytes / 1e6:g} MB | {case.total_bytes / 1e6 / mine:.1f} "
+            f"| {name} | {case.count:,} x {case.size_bytes / 1e6:g} MB | {case.steps:,} "
+            f"| {case.total_bytes / 1e6 / mine:.1f} "
             f"| {case.total_bytes / 1e6 / theirs:.1f} | {rate:.2f} | {case.goal} | {cpu:.2f} | {CPU_GOAL} |"
         )
     return "\n".join(lines) + "\n"
@@ -105,6 +107,7 @@ def _json(rows: Sequence[Row]) -> list[dict[str, object]]:
         {
             "link": name,
             "case": case.name,
+            "steps": case.steps,
             "rate_ratio": _ratios(pairs)[0],
             "cpu_ratio": _ratios(pairs)[1],
             "jobs": [msgspec.to_builtins(mine) for mine, _ in pairs],

@@ -23,7 +23,8 @@ from pathlib import Path
 
 from benchmark.data.movers import Sample, children_cpu, cpu_of
 from benchmark.data.rounds import FEW_FILES
-from benchmark.data.stores import CASES, Case, SteadyServer, write
+from benchmark.data.stores import CASES as ALL_CASES
+from benchmark.data.stores import Case, SteadyServer, write
 from jitflow.app.transfers import TransferJobs
 from jitflow.bootstrap.system import RandomIds, SystemClock
 from jitflow.model.jobs import JobPhase, JobWish
@@ -34,6 +35,7 @@ from jitflow.storage.rclone_storage import RcloneStorage
 from jitflow.storage.remotes import RemoteConfig
 from jitflow.stores.sqlite import SqliteStore
 
+CASES = tuple(case for case in ALL_CASES if not case.files)
 GOAL, EACH_GOAL = 0.95, 10.0
 AT_ONCE = {"small": 32, "medium": 16, "large": 5}
 EACH_FILES, EACH_AT_ONCE = 24, 4

@@ -45,7 +45,7 @@ class _Clock:
 
 
 class Jobs:
-    """Each step reads one object, all are known and ready from the start. Everything is up when the clock starts."""
+    """All steps are known, and ready from the start. Everything is up when the clock starts."""
 
     def __init__(self, daemon: RcloneDaemon, storage: RcloneStorage, rounds: Rounds) -> None:
         """Use a storage that is open."""
@@ -60,7 +60,11 @@ class Jobs:
 
     async def _move(self, case: Case, work: Path) -> Sample:
         refs = [ObjectRef(remote="far", path=path) for path in case.paths()]
-        steps = [FutureStep(id=f"w/{number}", inputs=(FutureInput(ref=ref),)) for number, ref in enumerate(refs)]
+        each = len(refs) // case.steps
+        steps = [
+            FutureStep(id=f"w/{first}", inputs=tuple(FutureInput(ref=ref) for ref in refs[first : first + each]))
+            for first in range(0, len(refs), each)
+        ]
         async with SqliteStore.open(work / "state.db") as store:
             primary = PrimaryDirectory(work / "primary", self._storage)
             plane = LocalDataPlane(primary, 2 * case.total_bytes, self._storage, store, _Clock(), queued_ahead=QUEUED_AHEAD)
@@ -119,7 +123,7 @@ def _copy(remote: RemoteConfig, case: Case, work: Path) -> Sample:
     config.touch(mode=0o600)
     config.write_text("\n".join(["[far]", f"type = {remote.type}", *(f"{k} = {v}" for k, v in remote.options.items())]) + "\n")
     before, began = children_cpu(), time.perf_counter()
-    command = [str(find_rclone("")), "--config", str(config), "copy", f"far:bench/{case.name}", str(work / "data"), *case.flags]
+    command = [str(find_rclone("")), "--config", str(config), "copy", f"far:{case.folder}", str(work / "data"), *case.flags]
     subprocess.run(command, check=True, env=clean_environment({}), stdin=subprocess.DEVNULL)
     wall, cpu = time.perf_counter() - began, children_cpu() - before
     there = sum(file.stat().st_size for file in (work / "data").iterdir())

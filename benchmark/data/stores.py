@@ -15,13 +15,23 @@ RTT_MS, LINK_MBIT, CONNECTION_MBIT = 40, 400, 100
 
 
 class Case(Struct, frozen=True, kw_only=True):
-    """So many objects of one size. `flags`: what makes `rclone copy` fast with them."""
+    """So many objects of one size, read by so many steps. `flags`: what makes `rclone copy` fast with them.
+
+    `files`: whose objects they are, where another case has the same.
+    """
 
     name: str
     count: int
     size_bytes: int
+    steps: int
     flags: tuple[str, ...]
     goal: float
+    files: str = ""
+
+    @property
+    def folder(self) -> str:
+        """Return where the objects lie."""
+        return f"bench/{self.files or self.name}"
 
     @property
     def total_bytes(self) -> int:
@@ -30,13 +40,15 @@ class Case(Struct, frozen=True, kw_only=True):
 
     def paths(self) -> list[str]:
         """Return the names of the objects, with the bucket."""
-        return [f"bench/{self.name}/{number:04}" for number in range(self.count)]
+        return [f"{self.folder}/{number:04}" for number in range(self.count)]
 
 
+_MANY = ("--transfers", "64", "--checkers", "64")
 CASES = (
-    Case(name="small", count=1000, size_bytes=10_000, flags=("--transfers", "64", "--checkers", "64"), goal=0.9),
-    Case(name="medium", count=100, size_bytes=10**6, flags=("--transfers", "16"), goal=0.95),
-    Case(name="large", count=5, size_bytes=200 * 10**6, flags=("--transfers", "5", "--buffer-size", "16Mi"), goal=0.95),
+    Case(name="small", count=1000, size_bytes=10_000, steps=1, flags=_MANY, goal=0.9),
+    Case(name="steps", count=1000, size_bytes=10_000, steps=1000, flags=_MANY, goal=0.9, files="small"),
+    Case(name="medium", count=100, size_bytes=10**6, steps=100, flags=("--transfers", "16"), goal=0.95),
+    Case(name="large", count=5, size_bytes=200 * 10**6, steps=5, flags=("--transfers", "5", "--buffer-size", "16Mi"), goal=0.95),
 )
 
 
