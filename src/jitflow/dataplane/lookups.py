@@ -9,7 +9,7 @@ from jitflow.model.origins import is_made
 from jitflow.planner import Look
 from jitflow.ports.errors import ObjectMissing, Retryable, Unreachable
 
-_BATCH = 1000
+_BATCH = 2048
 _PIECE = 128
 """So many answers are told to the planner at once."""
 

@@ -13,7 +13,7 @@ from jitflow.planner._steps import Phase, Step
 from jitflow.planner.commands import Cancel, Command, Fetch, Hurry, Look
 
 _SKIPPED_PER_PASS = 8
-_LOOKS_AT_ONCE = 512
+_LOOKS_AT_ONCE = 2048
 _SAFETY = 1.5
 """So many times what a transfer should take is allowed for it."""
 _SPARE_SHARE = 4

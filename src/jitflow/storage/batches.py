@@ -197,7 +197,8 @@ class Batches:
     async def _gather(self, group: _Group) -> _Job:
         """Wait a little for more to fetch, and take as much as there are streams for."""
         try:
-            await asyncio.sleep(GATHER_S)
+            if len(group.pending) < self._at_once:
+                await asyncio.sleep(GATHER_S)
             free = max(1, self._at_once - group.busy)
             if len(group.pending) > 2 * free:  # another one is in full swing when it ends
                 free = max(1, min(free, self._at_once // 2))
@@ -236,7 +237,10 @@ class Batches:
         folder = group.folder / f"{files.PARTIAL_PREFIX}{secrets.token_hex(8)}{files.PARTIAL_SUFFIX}"
         names = group.folder / f"{files.PARTIAL_PREFIX}{secrets.token_hex(8)}{files.PARTIAL_SUFFIX}"
         try:
-            await asyncio.to_thread(_write_names, names, wishes)
+            if asyncio.get_running_loop().time() >= group.slow_until:
+                _write_names(names, wishes)
+            else:
+                await asyncio.to_thread(_write_names, names, wishes)
             job = asyncio.get_running_loop().create_task(self._copy(group.remote, folder, names, work))
             try:
                 await self._hand_over(group, work, job, folder)
