@@ -58,6 +58,41 @@ def test_nothing_joins_that_leaves_more_than_it_shares() -> None:
     assert order(planner, "w1")[:2] == ["first0", "then0"]
 
 
+def key_of(planner: Planner, name: str) -> float:
+    return planner._steps.table[name].key[0]
+
+
+def test_what_nobody_else_will_read_of_what_is_here_is_read_first_though_others_are_late() -> None:
+    planner = Planner(100, PlannerOptions(transfers=1, workers=1, default_output_bytes=0))
+    older = [a_reader("w0/now", "x", 40), a_reader("w0/late", "y", 70)]
+    planner.announce("w0", older, Plan(starts={"w0/now": 0.0, "w0/late": 50.0}))
+    planner.ask("w0", older[0])
+    planner.decide(0.0)
+    planner.arrived(older[0].inputs[0].ref)
+    planner.ask("w0", older[1])
+    planner.decide(1000.0)
+    planner.announce("w1", [a_reader("w1/reads", "x", 40)], Plan(starts={"w1/reads": 0.0}))
+    assert key_of(planner, "w1/reads") < key_of(planner, "w0/late")
+    assert planner.audit() == ()
+
+
+def test_ready_steps_that_would_read_later_what_others_join_come_with_them() -> None:
+    planner = Planner(100, PlannerOptions(transfers=1, workers=1, default_output_bytes=0))
+    older = [a_reader(f"w0/{name}", "y" if name == "other" else "x", 40) for name in ("first", "other", "again", "unasked")]
+    older.append(a_reader("w0/writer", "x", 40, written=50))
+    plan = Plan(starts={step.id: 50.0 * n for n, step in enumerate(older)})
+    planner.announce("w0", older, plan)
+    for step in older:
+        if step.id != "w0/unasked":
+            planner.ask("w0", step)
+    planner.announce("w1", [a_reader("w1/reads", "x", 40)], Plan(starts={"w1/reads": 0.0}))
+    assert order(planner, "w0") == ["first", "again", "other", "unasked", "writer"]
+    assert key_of(planner, "w0/again") == key_of(planner, "w0/first") == pytest.approx(key_of(planner, "w1/reads"))
+    planner.announce("w0", older, plan)
+    assert order(planner, "w0")[:2] == ["first", "again"], "it stays when its workflow is announced again"
+    assert planner.audit() == ()
+
+
 def test_joining_moves_fewer_bytes() -> None:
     link = Link(rate_Bps=50.0)
     setting = Setting(capacity_bytes=250, link=link, options=OPTIONS)
@@ -76,11 +111,12 @@ def a_reader(name: str, source: str, size: int, *, written: int = 0) -> FutureSt
     )
 
 
-def a_planner_that_claimed_far_ahead() -> Planner:
-    """Return a planner of 100 bytes: a step runs, one waits for a transfer that has begun, a third for one that has not."""
+def a_planner_that_claimed_far_ahead(last: int = 1) -> Planner:
+    """Return a planner of 100 bytes: a step runs, one waits for a transfer that has begun, the `last` for one that has not."""
     planner = Planner(100, PlannerOptions(transfers=1, workers=2, default_output_bytes=0))
-    steps = [a_reader("w0/now", "x", 40), a_reader("w0/next", "y", 30), a_reader("w0/last", "z", 30)]
-    planner.announce("w0", steps, Plan(starts={"w0/now": 0.0, "w0/next": 50.0, "w0/last": 100.0}))
+    steps = [a_reader("w0/now", "x", 40), a_reader("w0/next", "y", 30)]
+    steps += [a_reader(f"w0/last{n}", "z", 30) for n in range(last)]
+    planner.announce("w0", steps, Plan(starts={step.id: 50.0 * n for n, step in enumerate(steps)}))
     for step in steps:
         planner.ask("w0", step)
     assert [command.ref.path for command in planner.decide(0.0) if isinstance(command, Fetch)] == ["x"]
@@ -93,9 +129,13 @@ def granted(planner: Planner, now: float) -> list[str]:
     return [command.step for command in planner.decide(now) if isinstance(command, Grant)]
 
 
-def test_what_is_only_promised_gives_way_to_an_earlier_step_of_another_workflow() -> None:
-    planner = a_planner_that_claimed_far_ahead()
+@pytest.mark.parametrize("last", [1, 3])
+def test_what_is_only_promised_gives_way_to_an_earlier_step_of_another_workflow(last: int) -> None:
+    planner = a_planner_that_claimed_far_ahead(last)
     planner.decide(2.0)
+    promised = planner.item(ObjectRef(remote="far", path="z"))
+    assert promised is not None
+    assert promised.claims == last
     new = a_reader("w1/reads", "x", 40, written=10)
     planner.announce("w1", [new], Plan(starts={new.id: 0.0}))
     planner.ask("w1", new)

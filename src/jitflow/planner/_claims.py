@@ -264,11 +264,16 @@ class Claims:
         gap += sum(item.bytes for item in own if not item.fixed)
         later = [step for step in self._promised.values() if step.uid != head.uid and step.key > head.key and _unmoved(step)]
         going: list[Step] = []
+        claims: dict[Item, int] = {}
         for step in sorted(later, key=lambda step: (step.key, step.seq), reverse=True):
             if gap <= 0:
                 break
             going.append(step)
-            gap -= step.reserve + sum(item.bytes for item in step.inputs if item not in own and _falls(item))
+            gap -= step.reserve
+            for item in step.inputs:
+                claims[item] = claims.get(item, 0) + 1
+                if item not in own and _falls(item, claims[item]):
+                    gap -= item.bytes
         if gap > 0:
             return False
         for step in going:
@@ -614,9 +619,9 @@ def _shut_out(step: Step) -> bool:
     return any(item.state is ReplicaState.ABSENT and item.source is Source.FAR for item in step.inputs)
 
 
-def _falls(item: Item) -> bool:
-    """Return whether what an item takes is free, or can be, when its one claim is taken back."""
-    return item.claims == 1 and not item.dirty and not item.kept
+def _falls(item: Item, claims: int) -> bool:
+    """Return whether what an item takes is free, or can be, when so many claims are taken back."""
+    return item.claims == claims and not item.dirty and not item.kept
 
 
 def _blocking(step: Step) -> Item | None:

@@ -14,6 +14,9 @@ from jitflow.planner._sizes import declared
 HASTE = 0.5
 """Time in a workflow's plan counts by this against time of arrival: what came first is rather finished."""
 
+_BEFORE = 1e-3
+"""So far before the first ready step in the order is before it."""
+
 
 class Phase(IntEnum):
     """Where a step stands."""
@@ -89,8 +92,8 @@ class Workflow:
     """A workflow's steps, when it came, and how fast its steps follow each other while nothing better is known."""
 
     __slots__ = (
-        "arrival_s", "eager", "envelope", "front", "gone", "haste", "joined", "number", "pace_s", "patience", "reached", "steps",
-        "stretch", "timed", "weight", "withdrawn",
+        "arrival_s", "company", "eager", "envelope", "front", "gone", "haste", "joined", "number", "pace_s", "patience",
+        "reached", "steps", "stretch", "timed", "weight", "withdrawn",
     )  # fmt: skip
 
     def __init__(self, number: int, arrival_s: float) -> None:
@@ -108,6 +111,8 @@ class Workflow:
         self.front = 0
         self.joined: dict[StepId, float] = {}
         """Places after the arrival of steps that come with those of others, for they read the same."""
+        self.company: dict[StepId, float] = {}
+        """Places after the arrival of ready steps that come earlier than in the plan, with those of others that joined."""
         self.envelope = True
         self.eager = 0
         self.patience: int | None = None
@@ -167,6 +172,8 @@ class Steps:
             known = {name: (step.key[0] - flow.arrival_s) * scale for name, step in flow.steps.items()}
         flow.haste = haste
         places = positions(known, [step.id for step in steps], flow.pace_s * haste)
+        if flow.company:
+            places = [min(place, flow.company.get(step.id, place)) for step, place in zip(steps, places, strict=True)]
         return [(flow.arrival_s + place, flow.number) for place in places]
 
     def place_s(self, uid: WorkflowUid, start_s: float) -> float:
@@ -202,6 +209,11 @@ class Steps:
     def front(self) -> float:
         """Return about where the first workflow stands in the order if it is on time: before what a new one brings."""
         return (self.now - (self._began or 0.0)) * HASTE
+
+    @property
+    def foremost(self) -> float:
+        """Return a place in the order before that of every step that could start now: workflows may be late."""
+        return min([self.front, *(entry[0][0] - _BEFORE for entry in self.ready[:1])])
 
     @property
     def bounded(self) -> bool:

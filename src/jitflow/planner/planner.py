@@ -13,7 +13,7 @@ from jitflow.planner._items import Key, Source
 from jitflow.planner._objects import ObjectEvents, PlannerOptions
 from jitflow.planner._order import depth_first
 from jitflow.planner._plan import Plan
-from jitflow.planner._sharing import joined
+from jitflow.planner._sharing import gathered, joined
 from jitflow.planner._steps import Phase, Step
 from jitflow.planner._views import Bytes, ItemView, Wait, view, wait_of
 from jitflow.planner.commands import Command, Grant
@@ -106,10 +106,14 @@ class Planner(ObjectEvents):
         keys = self._steps.place(uid, steps, plan.starts if plan is not None else None)
         if len(self._steps.workflows) == 1 or flow.steps:
             return steps, keys
-        joins = joined(self._items, steps, [key[0] for key in keys], front=self._steps.front)
+        joins = joined(self._items, steps, [key[0] for key in keys], front=self._steps.foremost)
         if not joins:
             return steps, keys
         flow.joined = {name: at - flow.arrival_s for name, at in joins.items()}
+        for step, at in gathered(self._items, steps).items():
+            other = self._steps.workflow(step.uid)
+            other.company[step.id] = at - other.arrival_s
+            self._steps.rekey(step, (at, other.number))
         return sorted(steps, key=lambda step: joins[step.id]), [(at, flow.number) for at in sorted(joins.values())]
 
     def _announced(self, uid: WorkflowUid, spec: FutureStep, key: Key) -> Step | None:
