@@ -8,6 +8,7 @@ from msgspec.structs import replace
 
 from jitflow.model.data import FutureStep, StepId, WorkflowUid
 from jitflow.planner._plan import Plan
+from jitflow.planner._sharing import joining
 from jitflow.planner._steps import HASTE
 from jitflow.planner.portfolio import APART_S, UID, Effort, Search, kind_of, plain
 from jitflow.planner.simulate import Arrival, Outcome, Setting
@@ -16,6 +17,11 @@ _STRETCHES = (4.0, 2.0, 0.5)
 """How the steps of the newcomer may be placed among those of the others: `Plan.stretch`."""
 _FAIRNESS = 0.01
 """So much of the time in which all end may be lost for each time its time alone that workflows take less, on the average."""
+_DOUBT = 0.02
+"""The plan that is best alone is kept unless another one is faster by more than this share.
+
+Workflows that are still to come are not simulated: what is better by little for those that are there is often worse for all.
+"""
 
 
 class Beside(Struct, frozen=True, kw_only=True):
@@ -67,6 +73,8 @@ def choose_beside(
 ) -> Plan:
     """Return the plan under which all workflows together end first, of those that the effort allows to try.
 
+    It is `alone` unless another one is clearly better, for workflows that are still to come are not simulated.
+
     That small ones have to wait for large ones counts too: with each time its own time that a workflow takes, on the average, the
     end of all counts as if it came by one hundredth later.
 
@@ -81,6 +89,9 @@ def choose_beside(
         steady: `alone` is followed already: it is kept unless another one is faster by more than this share.
     """
     if not beside or not alone.makespan_s:
+        return alone
+    # The order of what joins others follows theirs, which the plans do not tell: nothing that is tried here would come of it.
+    if joining(steps, (step for one in beside for step in one.steps), setting.resident):
         return alone
     search = _Together(steps, setting, effort, stop, alone=alone, beside=beside, weight=weight)
     search.run(alone)
@@ -167,10 +178,11 @@ class _Together(Search):
             return alone
         least_s = min(self.score(outcome) for _, outcome, _ in self.tried)
         kept = next((outcome for plan, outcome, _ in self.tried if plan is alone), None)
-        if steady and kept is not None and least_s >= self.score(kept) * (1 - steady):
-            return alone
-        plan, outcome = self.thriftiest(least_s)
         others = f"{len(self._others)} other workflow{'s' * (len(self._others) > 1)}"
+        if kept is not None and least_s >= self.score(kept) * (1 - max(steady, _DOUBT)):
+            reason = f"{alone.name}: best alone; beside {others} none of {len(self.tried)} plans that ended is clearly better"
+            return alone if steady else replace(alone, reason=reason)
+        plan, outcome = self.thriftiest(least_s)
         reason = (
             f"{plan.name}: best of {len(self.tried)} plans that ended, beside {others} "
             f"(all together {outcome.makespan_s:.1f} s, in {self.spent:,} simulated events)"
