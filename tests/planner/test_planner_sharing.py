@@ -76,6 +76,41 @@ def test_what_nobody_else_will_read_of_what_is_here_is_read_first_though_others_
     assert planner.audit() == ()
 
 
+def test_workflows_without_end_do_not_keep_a_step_waiting_for_ever() -> None:
+    """Each newcomer reads what is here, which leaves no room for a late step: some come before it, then it has its turn."""
+    planner = Planner(100, PlannerOptions(transfers=1, workers=1, default_output_bytes=0))
+    older = [a_reader("w0/now", "x", 40), a_reader("w0/late", "y", 70)]
+    planner.announce("w0", older, Plan(starts={"w0/now": 0.0, "w0/late": 50.0}))
+    planner.ask("w0", older[0])
+    planner.decide(0.0)
+    planner.arrived(older[0].inputs[0].ref)
+    planner.ask("w0", older[1])
+    planner.decide(1000.0)
+    before: list[bool] = []
+    running = ["w0/now"]
+    for number in range(1, 21):
+        newcomer = a_reader(f"w{number}/reads", "x", 40)
+        planner.announce(f"w{number}", [newcomer], Plan(starts={newcomer.id: 0.0}))
+        before.append(key_of(planner, newcomer.id) < key_of(planner, "w0/late"))
+        planner.ask(f"w{number}", newcomer)
+        running += granted(planner, 1000.0 + number)
+        planner.ended(running.pop(0))  # while the next one reads it already
+        while commands := planner.decide(1000.0 + number):
+            for command in commands:
+                if isinstance(command, Grant):
+                    running.append(command.step)
+                elif isinstance(command, Fetch):
+                    planner.arrived(command.ref)
+                elif isinstance(command, Evict):
+                    planner.evicted(command.ref)
+        if "w0/late" in running:
+            break
+        assert running == [newcomer.id] or not before[-1]
+    assert before[:3] == [True] * 3
+    assert before[-1] is False
+    assert planner.audit() == ()
+
+
 def test_ready_steps_that_would_read_later_what_others_join_come_with_them() -> None:
     planner = Planner(100, PlannerOptions(transfers=1, workers=1, default_output_bytes=0))
     older = [a_reader(f"w0/{name}", "y" if name == "other" else "x", 40) for name in ("first", "other", "again", "unasked")]

@@ -16,6 +16,8 @@ HASTE = 0.5
 
 _BEFORE = 1e-3
 """So far before the first ready step in the order is before it."""
+_PASSES = 8
+"""So many new workflows may come before a step that could start: workflows without end must not keep it waiting for ever."""
 
 
 class Phase(IntEnum):
@@ -34,7 +36,7 @@ class Step:
     __slots__ = (
         "absent", "account", "assumed",
         "blocked_at", "blocked_on", "bypassed", "declared", "footprint", "inputs", "key", "lacking", "leaves", "listed",
-        "missing", "parked", "phase", "reserve", "seq", "spec", "tried", "uid",
+        "missing", "parked", "passed", "phase", "reserve", "seq", "spec", "tried", "uid",
     )  # fmt: skip
 
     def __init__(self, spec: FutureStep, uid: WorkflowUid, key: Key, seq: int, inputs: list[Item]) -> None:
@@ -61,6 +63,8 @@ class Step:
         self.tried = -1
         self.lacking = 0
         self.bypassed = 0
+        self.passed = 0
+        """How many workflows that came later were put before it while it could start."""
         self.blocked_on: Item | None = None
         self.blocked_at = 0
         """Which of its inputs was found to be in its way last."""
@@ -212,8 +216,19 @@ class Steps:
 
     @property
     def foremost(self) -> float:
-        """Return a place in the order before that of every step that could start now: workflows may be late."""
-        return min([self.front, *(entry[0][0] - _BEFORE for entry in self.ready[:1])])
+        """Return a place in the order before that of every step that could start now, unless one was passed often: see `pass_by`.
+
+        Workflows may be late, and `front` behind their steps.
+        """
+        if not self.ready or any(step.passed >= _PASSES for *_, step in self.ready):
+            return self.front
+        return min(self.front, self.ready[0][0][0] - _BEFORE)
+
+    def pass_by(self, place: float) -> None:
+        """Note that a new workflow comes from this place on."""
+        for key, _, step in self.ready:
+            if key[0] > place:
+                step.passed += 1
 
     @property
     def bounded(self) -> bool:

@@ -110,6 +110,7 @@ class Planner(ObjectEvents):
         if not joins:
             return steps, keys
         flow.joined = {name: at - flow.arrival_s for name, at in joins.items()}
+        self._steps.pass_by(min(joins.values()))
         for step, at in gathered(self._items, steps).items():
             other = self._steps.workflow(step.uid)
             other.company[step.id] = at - other.arrival_s
