@@ -315,8 +315,11 @@ _KINDS: Final = (
     Kind("aff", "eager"),
     Kind("cp", "envelope"),
 )
-"""In the order in which they gain most beside those before them. On recorded workflows (`make bench-traces`), with room for 10 and 25
-hundredths of their bytes, the best of the first three is slower than the best of all by half a hundredth on the average."""
+"""In the order in which they gain most beside those before them.
+
+On recorded workflows (`make bench-traces`), with room for a tenth or a quarter of their bytes, the best of the first three is
+slower than the best of all by half a hundredth on the average.
+"""
 
 
 def _by_time(graph: Graph, order: Sequence[int], setting: Setting, kind: Kind) -> Plan:
