@@ -10,7 +10,7 @@ import pytest
 from far_store import Clock, FarStore, Kit, a_step, ref
 from msgspec.structs import replace
 
-from jitflow.dataplane import PlanProcess, Tuning
+from jitflow.dataplane import PlanProcess, Tuning, choosing
 from jitflow.dataplane.choosing import ChoiceFailed, Question, _frames, answer, read
 from jitflow.dataplane.history import History
 from jitflow.dataplane.journal import Journal
@@ -159,7 +159,7 @@ def test_without_estimates_sizes_alone_count_until_run_times_are_learned(tmp_pat
             kit.far.gates["fetch", ref(f"a{gate}")] = asyncio.Event()
         plane.announce("w", [replace(step, run_s=None) for step in steps])
         note = await planned(kit)
-        assert (note.name, note.timed) == ("post envelope", 0)
+        assert (note.name, note.timed) == ("post both", 0)
         assert "sizes alone" in note.reason
         plane.announce("w", steps)
         await kit.until(lambda: (found := plane._planning.note("w")) is not None and found.timed == 5, 20_000)
@@ -263,12 +263,22 @@ def test_estimates_that_are_wrong_three_times_over_do_little_harm() -> None:
 def test_who_knows_too_little_changes_no_order_that_is_followed() -> None:
     steps, question = a_question({"a": 1.0, "b": 2.0}, 1.0)
     followed = Plan(starts={step.id: float(-place) for place, step in enumerate(reversed(steps))}, name="followed")
-    assert answer(replace(question, blind=True), 0.3).name == "post envelope"
+    assert answer(replace(question, blind=True), 0.3).name == "post both"
     kept = answer(replace(question, blind=True, current=followed), 0.3)
     assert (kept.name, kept.starts) == ("followed", followed.starts)
     here = {question.steps[0].inputs[0].ref: 1}
     begun = replace(question, blind=True, setting=replace(question.setting, resident=here))
     assert answer(begun, 0.3).starts == plain(steps).starts, "what is here was fetched in the plain order"
+
+
+def test_who_has_no_time_to_try_anything_changes_no_order_that_is_followed(monkeypatch: pytest.MonkeyPatch) -> None:
+    steps, question = a_question({"a": 1.0, "b": 2.0}, 1.0)
+    followed = Plan(starts={step.id: float(-place) for place, step in enumerate(reversed(steps))}, name="followed")
+    monkeypatch.setattr(choosing, "_EVENTS_PER_S", 1e12)  # else it would be too large a workflow for so little time
+    kept = answer(replace(question, current=followed), 1e-9)
+    assert (kept.name, kept.starts) == ("followed", followed.starts)
+    assert "no plan could be tried" in kept.reason
+    assert answer(question, 1e-9).name == "soon", "all has room: run times alone count"
 
 
 def test_a_chooser_that_cannot_answer_says_so_and_the_run_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

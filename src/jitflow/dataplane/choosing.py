@@ -260,6 +260,8 @@ def answer(question: Question, budget_s: float) -> Plan:
         return lambda: time.process_time() >= began + share * budget_s or os.getppid() != asker
 
     alone = choose(steps, setting, effort, over(_ALONE if beside else 1.0), current=current)
+    if begun and alone.makespan_s is None:
+        return replace(current, reason=f"{current.name}: kept, for no plan could be tried to its end in time")
     followed = begun and alone.starts == current.starts
     steady = effort.steady if followed else 0.0
     return choose_beside(alone, steps, setting, effort, over(1.0), beside=beside, weight=question.weight, steady=steady)

@@ -4,6 +4,9 @@ from msgspec import Struct
 
 from jitflow.model.data import StepId
 
+PLAIN_EAGER = 1
+"""`Plan.eager` of workflows without a plan: room is made for the next step while others run, as long as a place is empty."""
+
 
 class Plan(Struct, frozen=True, kw_only=True):
     """`starts`: seconds after the workflow's arrival, all different, none before those of the steps it waits for.

@@ -9,6 +9,7 @@ from jitflow.model.data import FutureStep, ObjectRef, StepId, WorkflowUid
 from jitflow.planner._accounts import Account
 from jitflow.planner._items import Item, Items, Key
 from jitflow.planner._order import positions
+from jitflow.planner._plan import PLAIN_EAGER
 from jitflow.planner._sizes import declared
 
 HASTE = 0.5
@@ -118,7 +119,7 @@ class Workflow:
         self.company: dict[StepId, float] = {}
         """Places after the arrival of ready steps that come earlier than in the plan, with those of others that joined."""
         self.envelope = True
-        self.eager = 0
+        self.eager = PLAIN_EAGER
         self.patience: int | None = None
         self.timed = False
         """Whether its plan goes by estimates of run times."""
