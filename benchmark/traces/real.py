@@ -53,9 +53,11 @@ _RATE_BPS = 5e6
 """The link of the whole workflow, before it is scaled."""
 _STANDSTILL_S = 120.0
 _PROBE_S = 4.0
-_KNOWN_S = 8.0
-"""How long the server moves objects over the link before it is measured."""
-_KNOWN = 16
+_KNOWN_S = 20.0
+"""How long the server moves objects over the link before it is measured: until it has found out how many streams fill it."""
+_KNOWN = 40
+_SMALL, _SMALL_S = 16, 0.1
+"""Small ones show how long a request takes."""
 _PART_BYTES = 2**20
 GOALS = {"ratio": 1.25, "speedup": 1.8}
 """Makespan by the bound at most; makespan on demand by that of jitflow at least."""
@@ -218,7 +220,8 @@ def _write_inputs(case: Case, bucket: Path) -> None:
         path = bucket / "in" / file
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(random.randbytes(case.trace.sizes[file]))
-    for name, count, seconds in (("probe", 2 * STREAM_SHARE, _PROBE_S), ("known", _KNOWN, _KNOWN_S)):
+    known = (("known", _KNOWN, _KNOWN_S), ("small", _SMALL, _SMALL_S))
+    for name, count, seconds in (("probe", 2 * STREAM_SHARE, _PROBE_S), *known):
         folder = bucket / name
         folder.mkdir(parents=True)
         for number in range(count):
@@ -305,7 +308,8 @@ def _run(case: Case, policy: str, server: S3Server, work: Path, *, estimates: st
 
 def _use_link(server: Server) -> None:
     """Let a server move objects over its link, as one does that has worked before, and forget them again."""
-    names = [f"far:{BUCKET}/known/{number}" for number in range(_KNOWN)]
+    counts = {"small": _SMALL, "known": _KNOWN}
+    names = [f"far:{BUCKET}/{name}/{number}" for name, count in counts.items() for number in range(count)]
     with ThreadPoolExecutor(len(names)) as pool:
         for answer in pool.map(lambda name: server.call("POST", "/data/v1/primary/stage", {"ref": name}), names):
             checked(answer)
