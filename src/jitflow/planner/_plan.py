@@ -4,8 +4,8 @@ from msgspec import Struct
 
 from jitflow.model.data import StepId
 
-PLAIN_EAGER = 1
-"""`Plan.eager` of workflows without a plan: room is made for the next step while others run, as long as a place is empty."""
+PLAIN_EAGER = 4
+"""`Plan.eager` of workflows without a plan: room is made for the next steps while others run, as long as places are empty."""
 
 
 class Plan(Struct, frozen=True, kw_only=True):
