@@ -62,7 +62,8 @@ def key_of(planner: Planner, name: str) -> float:
     return planner._steps.table[name].key[0]
 
 
-def test_what_nobody_else_will_read_of_what_is_here_is_read_first_though_others_are_late() -> None:
+def a_planner_with_a_late_step() -> Planner:
+    """Return a planner of 100 bytes: a step runs that reads x, another one could start long since but for room for y."""
     planner = Planner(100, PlannerOptions(transfers=1, workers=1, default_output_bytes=0))
     older = [a_reader("w0/now", "x", 40), a_reader("w0/late", "y", 70)]
     planner.announce("w0", older, Plan(starts={"w0/now": 0.0, "w0/late": 50.0}))
@@ -71,6 +72,11 @@ def test_what_nobody_else_will_read_of_what_is_here_is_read_first_though_others_
     planner.arrived(older[0].inputs[0].ref)
     planner.ask("w0", older[1])
     planner.decide(1000.0)
+    return planner
+
+
+def test_what_nobody_else_will_read_of_what_is_here_is_read_first_though_others_are_late() -> None:
+    planner = a_planner_with_a_late_step()
     planner.announce("w1", [a_reader("w1/reads", "x", 40)], Plan(starts={"w1/reads": 0.0}))
     assert key_of(planner, "w1/reads") < key_of(planner, "w0/late")
     assert planner.audit() == ()
@@ -78,14 +84,7 @@ def test_what_nobody_else_will_read_of_what_is_here_is_read_first_though_others_
 
 def test_workflows_without_end_do_not_keep_a_step_waiting_for_ever() -> None:
     """Each newcomer reads what is here, which leaves no room for a late step: some come before it, then it has its turn."""
-    planner = Planner(100, PlannerOptions(transfers=1, workers=1, default_output_bytes=0))
-    older = [a_reader("w0/now", "x", 40), a_reader("w0/late", "y", 70)]
-    planner.announce("w0", older, Plan(starts={"w0/now": 0.0, "w0/late": 50.0}))
-    planner.ask("w0", older[0])
-    planner.decide(0.0)
-    planner.arrived(older[0].inputs[0].ref)
-    planner.ask("w0", older[1])
-    planner.decide(1000.0)
+    planner = a_planner_with_a_late_step()
     before: list[bool] = []
     running = ["w0/now"]
     for number in range(1, 21):
