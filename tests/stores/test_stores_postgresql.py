@@ -1,6 +1,7 @@
 """PostgreSQL, a real server: the contract, then what is its own: schema, hold, lost connections and crashes."""
 
 import asyncio
+import contextlib
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import psycopg
 import pytest
 
 from jitflow.ports.errors import Broken, Retryable, Unreachable
+from jitflow.ports.servers import LEASE_S
 from jitflow.ports.store import Commit, StateStore
 from jitflow.stores import _process as processes
 from jitflow.stores.postgresql import PostgresqlStore
@@ -142,6 +144,33 @@ def test_whose_place_was_taken_writes_nothing_any_more(server: PostgresqlServer)
             assert [row.version for row in await other.runs()] == [2]
 
     run_store(url, scenario)
+
+
+@pytest.mark.parametrize("sent", ["all of a part", "a part"])
+def test_who_stands_still_within_a_transaction_is_in_nobodys_way_when_its_time_is_over(
+    server: PostgresqlServer, sent: str
+) -> None:
+    url = server.new_schema()
+    run_store(url, lambda store: store.commit(a_commit()))
+
+    async def scenario(holder: psycopg.Connection[tuple[object, ...]]) -> None:
+        holder.execute("UPDATE holder SET owner = 'old', process = '', renewed_at = now() - interval '20 s'")
+        holder.commit()
+        with contextlib.ExitStack() as stack:
+            if sent == "a part":
+                stack.enter_context(holder.pipeline())
+            holder.execute("UPDATE holder SET batch = batch + 1 RETURNING batch").fetchone()
+            began = time.monotonic()
+            async with PostgresqlStore.open(url) as store:
+                assert time.monotonic() - began < LEASE_S / 2
+                await store.commit(a_commit(version=2))
+                with pytest.raises(psycopg.OperationalError):
+                    holder.execute("SELECT 1").fetchone()
+                assert [row.version for row in await store.runs()] == [2]
+            stack.pop_all()  # its connection is gone: there is nothing to leave in order
+
+    with contextlib.closing(psycopg.connect(url)) as holder:
+        asyncio.run(scenario(holder))
 
 
 # -- outages -----------------------------------------------------------------------------------------------------------

@@ -90,8 +90,7 @@ class PostgresqlStore(BatchedStore):
                 asked_at = self._lease.now()
                 own = processes.this_process(self._lease, holder, epoch=epoch + 1)
                 taken = (self._owner_id, processes.encode(own), owner, batch)
-                cursor = await connection.execute(QUERIES["take_hold"], taken)
-                if cursor.rowcount:
+                if await _take(connection, taken):
                     self._lease.taken(asked_at, epoch + 1, before=lead.home, since=own.since)
                     return
             elif age_s < before_s < math.inf or processes.lives(holder):
@@ -308,6 +307,20 @@ async def one(connection: Connection, query: str) -> tuple[Any, ...]:
     if row is None:
         raise Broken("the table `holder` of the state has lost its row; restore a backup")
     return row
+
+
+async def _take(connection: Connection, values: tuple[Any, ...]) -> bool:
+    """Write who holds it now; False: look again.
+
+    A holder that stands still within a transaction keeps its row locked, also when its time is over: its session is ended.
+    """
+    try:
+        async with connection.transaction():
+            await connection.execute("SET LOCAL lock_timeout = '1 s'")
+            return bool((await connection.execute(QUERIES["take_hold"], values)).rowcount)
+    except psycopg.errors.LockNotAvailable:
+        await connection.execute(QUERIES["cut_off_holder"])
+        return False
 
 
 def _is_about_all(error: Exception) -> bool:

@@ -116,6 +116,12 @@ SELECT owner, process, extract(epoch FROM clock_timestamp() - renewed_at)::float
 -- name: take_hold
 UPDATE holder SET owner = %s, process = %s, batch = 0, epoch = epoch + 1, renewed_at = now() WHERE owner = %s AND batch = %s
 
+-- name: cut_off_holder
+SELECT pg_terminate_backend(session.pid) FROM pg_stat_activity AS session JOIN pg_locks AS held ON held.pid = session.pid
+WHERE held.relation = 'holder'::regclass AND held.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+  AND held.mode = 'RowExclusiveLock' AND held.granted AND session.pid <> pg_backend_pid() AND session.usename = current_user
+  AND session.wait_event = 'ClientRead' AND session.state_change < clock_timestamp() - interval '1 s'
+
 -- name: release_hold
 UPDATE holder SET owner = '' WHERE owner = %s
 
