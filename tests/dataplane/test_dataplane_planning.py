@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from io import BytesIO
 from pathlib import Path
 
@@ -114,6 +114,60 @@ def test_a_plan_is_chosen_beside_the_workflows_that_run(tmp_path: Path) -> None:
         await plane.close()
 
     asyncio.run(run())
+
+
+class InTwoParts:
+    """Tells of one order, and chooses another one when it may."""
+
+    def __init__(self) -> None:
+        self.go_on = asyncio.Event()
+
+    async def choose(self, question: Question, early: Callable[[Plan], object] = lambda _: None) -> Plan:
+        backwards = {step.id: float(-place) for place, step in enumerate(question.steps)}
+        early(Plan(starts=backwards, name="early", reason="early"))
+        await self.go_on.wait()
+        return Plan(starts={step.id: float(place) for place, step in enumerate(question.steps)}, name="chosen", reason="chosen")
+
+
+def test_a_plan_that_is_told_of_early_is_followed_until_one_is_chosen(tmp_path: Path) -> None:
+    async def run() -> None:
+        chooser = InTwoParts()
+        kit = Kit(tmp_path, 2000, transfers=2, workers=1, chooser=chooser)
+        kit.clock = SlowClock()
+        kit.plane = kit.make()
+        plane = await kit.start()
+        plane._core.history.counters.rates["far"] = 1e6
+        steps = [replace(step, after=()) for step in chain(kit, "a", 1.0)]
+        for n in range(3):
+            kit.far.gates["fetch", ref(f"a{n}")] = asyncio.Event()
+        plane.announce("w", steps)
+        assert (await planned(kit)).name == "early"
+        assert "place 1 of 3" in plane.standing("w/a2").plan
+        chooser.go_on.set()
+        await kit.until(lambda: (found := plane._planning.note("w")) is not None and found.name == "chosen", 20_000)
+        assert "place 3 of 3" in plane.standing("w/a2").plan
+        await plane.close()
+
+    asyncio.run(run())
+
+
+def test_the_process_tells_of_a_good_plan_before_all_were_tried() -> None:
+    runs = {f"s{n}": 1.0 + (n * 7) % 11 for n in range(24)}
+    steps, question = a_question(runs, 1.0)
+    followed = Plan(starts={step.id: float(-place) for place, step in enumerate(steps)}, name="backwards")
+    told: list[tuple[float, Plan]] = []
+
+    async def run() -> tuple[float, Plan]:
+        asked = replace(question, current=followed)
+        plan = await PlanProcess(4.0).choose(asked, lambda plan: told.append((time.monotonic(), plan)))
+        return time.monotonic(), plan
+
+    at, chosen = asyncio.run(run())
+    [(early_at, early)] = told
+    assert at - early_at > 1.0, "most of the time was still to come"
+    assert early.makespan_s is not None
+    assert chosen.makespan_s is not None
+    assert chosen.starts == early.starts or chosen.makespan_s < early.makespan_s
 
 
 def test_a_question_comes_through_with_the_workflows_beside_it() -> None:

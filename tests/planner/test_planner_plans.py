@@ -291,6 +291,23 @@ def test_the_order_that_is_followed_is_kept_unless_another_one_is_much_better() 
     assert choose(BANDS, setting(130), eager, current=slow).name != "slow"
 
 
+def test_of_a_plan_that_is_better_than_what_is_followed_is_told_early_and_it_is_kept_to_the_end() -> None:
+    effort = Effort(events=5000, restarts=4)
+    listed = Plan(starts={one.id: float(n) for n, one in enumerate(BANDS)}, envelope=False, name="listed")
+    told: list[Plan] = []
+    chosen = choose(BANDS, setting(130), effort, current=listed, early=told.append)
+    assert len(told) == 1
+    early = simulate([Arrival(uid="w", steps=BANDS, plan=told[0])], setting(130)).makespan_s
+    assert early == pytest.approx(told[0].makespan_s)
+    assert early < simulate([Arrival(uid="w", steps=BANDS, plan=listed)], setting(130)).makespan_s * 0.9
+    assert chosen.makespan_s is not None
+    assert chosen.starts == told[0].starts or chosen.makespan_s < early * (1 - effort.thrift)
+    told.clear()
+    best = choose(BANDS, setting(130), effort)
+    assert choose(BANDS, setting(130), effort, current=best, early=told.append).starts == best.starts
+    assert not told, "nothing is better than what is followed"
+
+
 def test_the_plain_order_is_the_one_without_a_plan() -> None:
     one = simulate([Arrival(uid="w", steps=BANDS)], setting(80))
     other = simulate([Arrival(uid="w", steps=BANDS, plan=plain(BANDS))], setting(80))

@@ -2,10 +2,9 @@
 
 import os
 import sys
+from functools import partial
 
-import msgspec
-
-from jitflow.dataplane.choosing import answer, read
+from jitflow.dataplane.choosing import answer, read, write
 
 _NICE = 5
 
@@ -13,9 +12,9 @@ _NICE = 5
 def main() -> None:
     """Answer one question. Steps that run meanwhile come first."""
     os.nice(_NICE)
+    tell = partial(write, sys.stdout.buffer)
     try:
-        sys.stdout.buffer.write(msgspec.msgpack.encode(answer(*read(sys.stdin.buffer))))
-        sys.stdout.buffer.flush()
+        tell(answer(*read(sys.stdin.buffer), partial(tell, is_chosen=False)), is_chosen=True)
     except (EOFError, BrokenPipeError):
         # Whoever asked is gone.
         os._exit(1)

@@ -1,7 +1,8 @@
 """Choosing a plan in a process of its own: that costs seconds of computing, in which the server goes on.
 
-The process reads one question from its standard input, and writes the answer to its standard output. A question comes in frames,
-so that to write it never takes long: a head, then the steps in pieces.
+The process reads one question from its standard input, and writes plans to its standard output: one that is worth following
+while others are tried, if there is one, then the one that is chosen. A question comes in frames, so that to write it never takes
+long: a head, then the steps in pieces.
 """
 
 import asyncio
@@ -37,6 +38,7 @@ _SHARE = 0.03
 _PATIENCE = 30
 """A machine that is busy may take so many times as long."""
 _PIECE = 250
+_HEAD_BYTES = 4
 EFFORT = Effort(events=1_000_000, restarts=64, thrift=0.02)
 """More than time allows in a large workflow; in a small one all of it takes a moment."""
 _FRESH = 0.02
@@ -102,6 +104,13 @@ class _Piece(Struct, frozen=True, kw_only=True):
     """0: of the workflow that is asked for; else of so many-th of the others."""
 
 
+class _Told(Struct, frozen=True, kw_only=True):
+    """A part of the answer: the plan that is chosen, or one to follow until then."""
+
+    plan: Plan
+    is_chosen: bool
+
+
 class ChoiceFailed(Exception):
     """No plan came; the message says why."""
 
@@ -114,19 +123,19 @@ class PlanProcess:
         self._budget_s = budget_s
         self._turn = asyncio.Lock()
 
-    async def choose(self, question: Question) -> Plan:
-        """Return the best plan that was found within the budget.
+    async def choose(self, question: Question, early: Callable[[Plan], object] = lambda _: None) -> Plan:
+        """Return the best plan that was found within the budget; `early` gets one that is good, if there is one much sooner.
 
         Raises:
             ChoiceFailed: the process could not be started, or ended without an answer.
         """
         async with self._turn:
             try:
-                return await self._ask(question)
+                return await self._ask(question, early)
             except (OSError, EOFError, msgspec.DecodeError, TimeoutError) as error:
                 raise ChoiceFailed(f"no plan was chosen: {str(error) or type(error).__name__}") from error
 
-    async def _ask(self, question: Question) -> Plan:
+    async def _ask(self, question: Question, early: Callable[[Plan], object]) -> Plan:
         spend_s = budget_s(question, self._budget_s)
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", f"{__package__}._chooser",
@@ -139,11 +148,11 @@ class PlanProcess:
         try:
             async with asyncio.timeout(spend_s * _PATIENCE):
                 for frame in _frames(question, spend_s):
-                    process.stdin.write(len(frame).to_bytes(4, "big") + frame)
+                    process.stdin.write(_framed(frame))
                     await process.stdin.drain()
                     await asyncio.sleep(0)
                 process.stdin.close()
-                answer, said = await asyncio.gather(process.stdout.read(), process.stderr.read())
+                plan, said = await asyncio.gather(_chosen(process.stdout, early), process.stderr.read())
         except BaseException:
             # Only then: who signals a process that has ended takes its end from those who wait for it.
             with contextlib.suppress(ProcessLookupError):
@@ -151,10 +160,23 @@ class PlanProcess:
             raise
         finally:
             await process.wait()
-        if not answer:
+        if plan is None:
             last = said.decode(errors="replace").strip().rpartition("\n")[2]
             raise EOFError(f"the process ended with {process.returncode} and no answer: {last or 'it said nothing'}")
-        return msgspec.msgpack.decode(answer, type=Plan)
+        return plan
+
+
+async def _chosen(source: asyncio.StreamReader, early: Callable[[Plan], object]) -> Plan | None:
+    """Return the plan that is chosen, None if none comes; of one that comes before it tell at once."""
+    try:
+        while True:
+            size = int.from_bytes(await source.readexactly(_HEAD_BYTES), "big")
+            told = msgspec.msgpack.decode(await source.readexactly(size), type=_Told)
+            if told.is_chosen:
+                return told.plan
+            early(told.plan)
+    except EOFError:
+        return None
 
 
 def budget_s(question: Question, least_s: float = BUDGET_S) -> float:
@@ -229,16 +251,29 @@ def read(source: BinaryIO) -> tuple[Question, float]:
     return question, head.budget_s
 
 
+def write(target: BinaryIO, plan: Plan, *, is_chosen: bool) -> None:
+    """Answer with a plan, or tell of one to follow until then."""
+    target.write(_framed(msgspec.msgpack.encode(_Told(plan=plan, is_chosen=is_chosen))))
+    target.flush()
+
+
+def _framed(frame: bytes) -> bytes:
+    return len(frame).to_bytes(_HEAD_BYTES, "big") + frame
+
+
 def _frame(source: BinaryIO) -> bytes:
-    size = int.from_bytes(source.read(4), "big")
+    size = int.from_bytes(source.read(_HEAD_BYTES), "big")
     frame = source.read(size)
     if len(frame) < size or not size:
         raise EOFError("the question is not complete")
     return frame
 
 
-def answer(question: Question, budget_s: float) -> Plan:
-    """Return the best plan that is found within so much processor time, or the one that is followed now."""
+def answer(question: Question, budget_s: float, early: Callable[[Plan], None] | None = None) -> Plan:
+    """Return the best plan that is found within so much processor time, or the one that is followed now.
+
+    `early`: see `jitflow.planner.choose`.
+    """
     steps, setting = question.steps, question.setting
     current = question.current or plain(steps)
     begun = question.current is not None or any(one.ref in setting.resident for step in steps for one in step.inputs)
@@ -259,7 +294,7 @@ def answer(question: Question, budget_s: float) -> Plan:
     def over(share: float) -> Callable[[], bool]:
         return lambda: time.process_time() >= began + share * budget_s or os.getppid() != asker
 
-    alone = choose(steps, setting, effort, over(_ALONE if beside else 1.0), current=current)
+    alone = choose(steps, setting, effort, over(_ALONE if beside else 1.0), current=current, early=None if beside else early)
     if begun and alone.makespan_s is None:
         return replace(current, reason=f"{current.name}: kept, for no plan could be tried to its end in time")
     followed = begun and alone.starts == current.starts

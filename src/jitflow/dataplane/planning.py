@@ -8,6 +8,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Protocol
 
 from msgspec.structs import replace
@@ -45,8 +46,8 @@ _DONE = object()
 class Chooser(Protocol):
     """Chooses plans elsewhere, so that nothing here waits."""
 
-    async def choose(self, question: Question) -> Plan:
-        """Return a plan.
+    async def choose(self, question: Question, early: Callable[[Plan], object] = lambda _: None) -> Plan:
+        """Return a plan; `early` may get one that is worth following until then.
 
         Raises:
             ChoiceFailed: there is none.
@@ -57,7 +58,7 @@ class Chooser(Protocol):
 class NoChooser:
     """Chooses nothing: workflows are gone through in the plain order."""
 
-    async def choose(self, question: Question) -> Plan:
+    async def choose(self, question: Question, early: Callable[[Plan], object] = lambda _: None) -> Plan:
         """Raise."""
         raise ChoiceFailed("plans are not chosen here")
 
@@ -219,18 +220,24 @@ class Planning:
             question = Question(
                 steps=left, setting=setting, blind=basis.blind, current=current, beside=beside, weight=flow.weight
             )
-            plan = await self._chooser.choose(question)
+            before = flow.plan
+            follow = partial(self._follow, flow, basis, before)
+            follow(await self._chooser.choose(question, follow))
         except ChoiceFailed as error:
             log.warning("workflow %s goes on in the plain order: %s", flow.uid, error)
-            return
+
+    def _follow(self, flow: _Flow, basis: Basis, before: Plan | None, plan: Plan) -> None:
+        """Go on by a plan that was chosen from this basis, instead of the one before."""
         if self._flows.get(flow.uid) is not flow:
             return
         now = self._core.clock.now()
-        flow.basis, flow.plan, flow.chosen_at = basis, _later(plan, flow.plan, basis.steps), now
+        flow.basis, flow.plan, flow.chosen_at = basis, _later(plan, before, basis.steps), now
         self._kept.keep(flow.uid, KeptPlan(plan=flow.plan, basis=basis, chosen_at=now))
         rates = ", ".join(f"{remote} {rate / 1e6:.2f} MB/s" for remote, rate in sorted(basis.rates.items()))
         alone = f"{plan.makespan_s:.1f} s if alone, " if plan.makespan_s is not None else ""
-        log.info("plan of %s: %s (%s%d steps to come; links: %s)", flow.uid, plan.reason, alone, len(left), rates or "not known")
+        log.info(
+            "plan of %s: %s (%s%d steps to come; links: %s)", flow.uid, plan.reason, alone, len(basis.steps), rates or "not known"
+        )
         self._tell(flow)
 
     async def _beside(self, flow: _Flow, basis: Basis) -> list[Beside]:

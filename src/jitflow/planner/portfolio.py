@@ -30,6 +30,8 @@ _PATIENCE = (4, None, 0, 16, None)
 _ALL = 1 << 10
 _REACHES = (0.02, 0.1, 0.005, 0.3)
 """How far, as a share of the whole, a step is moved in a plan beside the best one."""
+_EARLY = 3
+"""After so many kinds of order the best one is told of, if it is worth following while others are tried."""
 
 
 class Kind(NamedTuple):
@@ -85,6 +87,7 @@ def choose(
     stop: Callable[[], bool] = lambda: False,
     *,
     current: Plan | None = None,
+    early: Callable[[Plan], None] | None = None,
 ) -> Plan:
     """Return the plan under which a workflow alone in the primary ends first, of those that the effort allows to try.
 
@@ -95,8 +98,10 @@ def choose(
         stop: nothing more is tried once it says so; for equal answers to equal questions leave it out.
         current: the order that is followed until now. What is here and on its way is here for its sake, and estimates are no
             more than that: it is kept, and returned, unless another one is much better.
+        early: is told of a plan, once, as soon as there is one that is better than the current one. It is followed from then on,
+            so it is what is returned, unless another one is clearly better.
     """
-    search = Search(steps, setting, effort or Effort(), stop)
+    search = Search(steps, setting, effort or Effort(), stop, early)
     search.run(current)
     return search.chosen() if search.tried else search.kept() or search.untried()
 
@@ -104,9 +109,17 @@ def choose(
 class Search:
     """Tries plans until the effort is spent: first each kind of order, then variations of the best of them."""
 
-    def __init__(self, steps: Sequence[FutureStep], setting: Setting, effort: Effort, stop: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        steps: Sequence[FutureStep],
+        setting: Setting,
+        effort: Effort,
+        stop: Callable[[], bool],
+        early: Callable[[Plan], None] | None = None,
+    ) -> None:
         self.effort = effort
         self.stop = stop
+        self.early = early
         self.setting = setting
         self.graph, self.steps = _graph(steps, setting.run_s)
         self.tried: list[tuple[Plan, Outcome, Kind]] = []
@@ -114,6 +127,7 @@ class Search:
         self.spent = 0
         self.best_s = float("inf")
         self.current: tuple[Plan, Outcome] | None = None
+        self.told: tuple[Plan, Outcome] | None = None
 
     def run(self, current: Plan | None) -> None:
         """Spend the effort."""
@@ -125,7 +139,9 @@ class Search:
     def vary(self) -> None:
         """Try each kind of order, then variations of the best plans."""
         roomy: set[str] = set()
-        for kind in _KINDS:
+        for number, kind in enumerate(_KINDS):
+            if number == _EARLY:
+                self.tell()
             if self.left <= 0 or self.stop():
                 return
             # Where room was never short, what is done when it is makes no difference.
@@ -163,6 +179,15 @@ class Search:
             return False
         self.tried.append((plan, outcome, kind))
         return not outcome.shortages
+
+    def tell(self) -> None:
+        """Tell of the best plan until now, if it is worth following."""
+        if self.early is None or not self.tried:
+            return
+        plan, outcome = self.thriftiest(min(outcome.makespan_s for _, outcome, _ in self.tried))
+        if self.current is None or outcome.makespan_s < self.current[1].makespan_s * (1 - self.effort.steady):
+            self.told = plan, outcome
+            self.early(self.made(plan, outcome))
 
     def arrivals(self, plan: Plan) -> Sequence[Arrival]:
         """Return which workflows come when a plan is tried."""
@@ -218,9 +243,13 @@ class Search:
         kept = self.kept()
         if kept is not None and fastest_s >= (kept.makespan_s or 0.0) * (1 - self.effort.steady):
             return kept
-        plan, outcome = self.thriftiest(fastest_s)
-        spent = self.spent
-        reason = f"{plan.name}: best of {len(self.tried)} plans that ended, in {spent:,} simulated events"
+        if self.told is not None and fastest_s >= self.told[1].makespan_s * (1 - self.effort.thrift):
+            return self.made(*self.told)
+        return self.made(*self.thriftiest(fastest_s))
+
+    def made(self, plan: Plan, outcome: Outcome) -> Plan:
+        """Return a plan with what came of it, and why it was chosen."""
+        reason = f"{plan.name}: best of {len(self.tried)} plans that ended, in {self.spent:,} simulated events"
         # Beside other workflows the plan is measured in the time that this one would take alone.
         scale = outcome.makespan_s / max(APART_S, *plan.starts.values()) if outcome.makespan_s else 1.0
         starts = {name: start * scale for name, start in plan.starts.items()}
