@@ -148,6 +148,30 @@ def test_room_is_made_by_sending_what_is_read_last(tmp_path: Path) -> None:
     going(tmp_path, 300, story)
 
 
+def test_what_the_last_reader_is_done_with_is_not_sent_for_the_sake_of_its_room(tmp_path: Path) -> None:
+    async def story(kit: Kit) -> None:
+        x, y, z = ref("x"), ref("y"), ref("z")
+        maker = passing(a_step("m", outputs=[(x, 100)]))
+        reader = passing(a_step("r", x, outputs=[(y, 100)]), after=["m"])
+        waiting = a_step("n", outputs=[(z, 200)])
+        last = a_step("l", y)
+        kit.plane.announce("w", [maker, reader, waiting, last])
+        await run_step(kit, maker, [(x, 100)])
+        kit.plane.acquire("w", reader)
+        await kit.until(lambda: kit.lease("r"))
+        kit.plane.acquire("w", waiting)
+        await asyncio.sleep(0.01)
+        assert kit.lease("n") is None, "there is room for it when x has gone"
+        kit.plane.release(reader.id, [kit.output(y, 100, b"r")])
+        await kit.until(lambda: kit.lease("n"))
+        assert here(kit) == {"y"}
+        await asyncio.sleep(0.05)
+        assert kit.far.count("store", x) == 0
+        assert not [task for task in asyncio.all_tasks() if task.get_name().startswith("spill")]
+
+    going(tmp_path, 350, story)
+
+
 def test_what_does_not_fit_is_sent_from_where_it_lies(tmp_path: Path) -> None:
     async def story(kit: Kit) -> None:
         x, a = ref("x"), kit.far.put("a", 250)

@@ -18,6 +18,7 @@ from jitflow.planner import (
     Planner,
     PlannerOptions,
     Refuse,
+    Store,
     Take,
     moved,
     smallest_capacity,
@@ -703,3 +704,17 @@ def test_a_wide_step_is_not_gone_through_for_each_input_that_becomes_known(order
     assert wait is not None
     assert wait.phase == "granted"
     assert looked_at[0] < 10 * len(names)
+
+
+def test_a_result_that_may_stay_from_now_on_is_sent_at_once_where_a_step_lacks_its_room() -> None:
+    planner = a_planner(100)
+    planner.ask("w", step("maker", outputs=(("x", 60),)))
+    planner.decide(0.0)
+    planner.ended("w/maker", [(ref("x"), 60)])
+    assert [type(one) for one in planner.decide(0.0)] == [Take]
+    planner.taken(ref("x"))
+    planner.ask("w", step("s", ("a", 50)))
+    assert not planner.decide(0.0), "x is on its way to its far store"
+    planner.retain(ref("x"))
+    assert [(one.ref, type(one)) for one in planner.decide(0.0)] == [(ref("x"), Store)]
+    assert planner.audit() == ()

@@ -27,6 +27,8 @@ from jitflow.ports.primary import Held
 from jitflow.ports.store import StateStore
 
 _Pair = tuple[Obligation, OutputDoc]
+_READ_WITHIN_S, _LOOK_S = 1.0, 0.02
+"""What a step has read goes when what it wrote is safe: that is waited for, so long, before it is sent to make room."""
 
 
 class StageOut:
@@ -51,6 +53,8 @@ class StageOut:
         self._wanted: set[ObjectRef] = set()
         """Outputs whose room is needed and that are not parked yet."""
         self._sending: dict[ObjectRef, asyncio.Task[None]] = {}
+        self._ending: set[StepId] = set()
+        """Families of steps that have succeeded, and wrote what is not safe yet."""
         self._lacking = False
         self.failed: dict[ObjectRef, _Pair] = {}
         """Outputs that could not be sent; they are kept until they are sent, or given up by somebody."""
@@ -119,6 +123,8 @@ class StageOut:
         payer = self._core.namespace_of(uid)
         obligation = Obligation(step=step, uid=uid, outputs=docs, good=good, family=family, namespace=payer)
         self.obligations[step] = obligation
+        if good:
+            self._ending.add(family or step)
         for output in docs:
             self._classify(obligation, output)
         self._save(obligation)
@@ -247,6 +253,8 @@ class StageOut:
     async def _ended(self, obligation: Obligation) -> None:
         """Something has become of an output."""
         self._safe(obligation)
+        if obligation.finished:
+            self._ending.discard(obligation.family or obligation.step)
         if obligation.finished and self.obligations.get(obligation.step) is obligation:
             # Who is told removes what the step has left: what became of it has to be known after a kill.
             await self._core.journal.durable()
@@ -259,6 +267,7 @@ class StageOut:
     def _safe(self, obligation: Obligation) -> None:
         """Once steps can have all that a step wrote, it needs what it has read no more."""
         if all(output.is_safe for output in obligation.outputs):
+            self._ending.discard(obligation.family or obligation.step)
             self._transients.ended(obligation.step, obligation.family, good=obligation.good)
 
     def _leave(self, ref: ObjectRef) -> None:
@@ -350,6 +359,8 @@ class StageOut:
         """Send an output away. There is no giving up: it is wanted, and its room too."""
         try:
             async with self._turns.setdefault(output.ref, asyncio.Lock()):
+                if not await self._is_still_wanted(obligation, output):
+                    return
                 info = await self._send(obligation, output, forever=True)
                 self._unpark(output.ref)
                 await self._proved(obligation, output, info)
@@ -357,6 +368,16 @@ class StageOut:
             self._spills.discard(output.ref)
             self._leave(output.ref)
         await self._ended(obligation)
+
+    async def _is_still_wanted(self, obligation: Obligation, output: OutputDoc) -> bool:
+        """Return whether an output is to be sent that only the primary has; what was read by all goes unsent."""
+        clock, pair = self._core.clock, (obligation, output)
+        until = clock.now() + _READ_WITHIN_S
+        while self._parked.get(output.ref) == pair and clock.now() < until:
+            if not self._transients.is_read_by(obligation.uid, output.ref, self._ending):
+                break
+            await clock.sleep(_LOOK_S)
+        return self._parked.get(output.ref) == pair
 
     def freed(self, ref: ObjectRef) -> None:
         """An output that only the primary has is about to go: nobody needs it any more."""

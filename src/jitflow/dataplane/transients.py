@@ -1,6 +1,6 @@
 """Outputs that live in the primary only as long as steps of their workflow need them: who still reads which."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from msgspec.structs import replace
@@ -103,6 +103,14 @@ class Transients:
         name = family or step
         flow.begun.discard(name)
         self._sweep(flow, sorted(self._drop(flow, name)))  # in the same order in every process
+
+    def is_read_by(self, uid: WorkflowUid, ref: ObjectRef, families: Collection[StepId]) -> bool:
+        """Return whether an output goes as soon as the last of these has succeeded."""
+        flow = self._flows.get(uid)
+        if flow is None or flow.open_ended or plain(ref) not in flow.kept:
+            return False
+        readers = flow.readers.get(plain(ref))
+        return bool(readers) and readers.issubset(families)
 
     def _sweep(self, flow: _Flow, refs: Iterable[ObjectRef]) -> None:
         """Let outputs go that were read by all who read them."""

@@ -335,6 +335,8 @@ class ObjectEvents:
     def retain(self, ref: ObjectRef) -> None:
         """An output is transient, and may be read by steps that are not announced: keep it until `let_go`."""
         item = self._items.of(ref)
+        # It can be sent to make room from now on.
+        self._claims.stirred |= item.dirty and not item.transient
         item.retained = True
         self._items.mark_transient(item, True)
 
