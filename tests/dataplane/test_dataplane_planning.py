@@ -120,9 +120,11 @@ class InTwoParts:
     """Tells of one order, and chooses another one when it may."""
 
     def __init__(self) -> None:
-        self.go_on = asyncio.Event()
+        self.tells, self.go_on = asyncio.Event(), asyncio.Event()
+        self.tells.set()
 
     async def choose(self, question: Question, early: Callable[[Plan], object] = lambda _: None) -> Plan:
+        await self.tells.wait()
         backwards = {step.id: float(-place) for place, step in enumerate(question.steps)}
         early(Plan(starts=backwards, name="early", reason="early"))
         await self.go_on.wait()
@@ -146,6 +148,54 @@ def test_a_plan_that_is_told_of_early_is_followed_until_one_is_chosen(tmp_path: 
         chooser.go_on.set()
         await kit.until(lambda: (found := plane._planning.note("w")) is not None and found.name == "chosen", 20_000)
         assert "place 3 of 3" in plane.standing("w/a2").plan
+        await plane.close()
+
+    asyncio.run(run())
+
+
+def a_short_kit(tmp_path: Path, chooser: object) -> tuple[Kit, list[FutureStep]]:
+    """Return a data plane, and steps that compute for long and do not all fit."""
+    kit = Kit(tmp_path, 250, transfers=2, workers=1, chooser=chooser)
+    kit.clock = SlowClock()
+    kit.plane = kit.make()
+    steps = chain(kit, "a", 100.0)
+    return kit, [replace(step, after=(), inputs=tuple(replace(one, size_bytes=100) for one in step.inputs)) for step in steps]
+
+
+def test_where_room_is_short_the_first_plan_is_waited_for(tmp_path: Path) -> None:
+    async def run() -> None:
+        chooser = InTwoParts()
+        chooser.tells.clear()
+        kit, steps = a_short_kit(tmp_path, chooser)
+        plane = await kit.start()
+        plane._core.history.counters.rates["far"] = 1e6
+        plane.announce("w", steps)
+        for step in steps:
+            plane.acquire("w", step)
+        await asyncio.sleep(0)
+        assert plane.standing("w/a0").reason == "waiting for the first plan of its workflow"
+        assert not kit.far.count("fetch", ref("a0"))
+        plane.release("w/a1", [])
+        chooser.tells.set()
+        await kit.until(lambda: kit.lease("a2"))
+        assert not kit.far.count("fetch", ref("a1")), "who does not ask any more gets nothing"
+        fetched = [one for what, one in kit.far.calls if what == "fetch"]
+        assert fetched[0] == ref("a2"), ("the plan has it first", fetched)
+        await plane.close()
+
+    asyncio.run(run())
+
+
+def test_a_first_plan_is_waited_for_no_longer_than_it_is_worth(tmp_path: Path) -> None:
+    async def run() -> None:
+        chooser = InTwoParts()
+        chooser.tells.clear()
+        kit, steps = a_short_kit(tmp_path, chooser)
+        plane = await kit.start()
+        plane.announce("w", steps)
+        plane.acquire("w", steps[0])
+        assert plane.standing("w/a0").reason == "waiting for the first plan of its workflow"
+        await kit.until(lambda: kit.lease("a0"))
         await plane.close()
 
     asyncio.run(run())

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ from jitflow.dataplane.provenance import Provenance, Unwitnessed
 from jitflow.dataplane.quotas import Quotas
 from jitflow.dataplane.reality import Reality
 from jitflow.dataplane.stageout import StageOut
-from jitflow.dataplane.standing import GATHERED, Standing
+from jitflow.dataplane.standing import GATHERED, UNPLANNED, Standing
 from jitflow.dataplane.tasks import Owner
 from jitflow.dataplane.transfers import Transfers
 from jitflow.dataplane.transients import Transients
@@ -215,6 +216,7 @@ class LocalDataPlane:
             self._progress,
             self._leases,
             self._gathered,
+            self._planning,
             lookups=self._lookups,
             transfers=self._transfers,
         )
@@ -333,14 +335,18 @@ class LocalDataPlane:
         if doubtful and not self._leases.holds(step.id):
             self._owner.start(self._look_and_ask(uid, outer, doubtful), f"look at the inputs of {step.id}")
         else:
-            self._leases.ask(uid, outer)
+            self._ask(uid, outer)
+
+    def _ask(self, uid: WorkflowUid, step: FutureStep) -> None:
+        if not self._planning.ask(uid, step.id, partial(self._leases.ask, uid, step)):
+            self._emit(Waiting(step=step.id, message=UNPLANNED))
 
     async def _look_and_ask(self, uid: WorkflowUid, step: FutureStep, doubtful: Sequence[ObjectRef]) -> None:
         self._looking.add(step.id)
         await self._freshness.look(doubtful)
         if step.id in self._looking:
             self._looking.discard(step.id)
-            self._leases.ask(uid, step)
+            self._ask(uid, step)
 
     def release(self, step: StepId, outputs: Sequence[OutputObject], *, good: bool = True) -> None:
         """The step has ended (see `DataPlane.release`)."""

@@ -1,7 +1,8 @@
 """The order in which workflows are gone through: announced plainly at once, by a chosen plan as soon as there is one.
 
 A plan is chosen beside the run, from what is known of run times, sizes, links and room at that time, and again when much more is
-known. Nothing waits for it, and without one the run goes on in the plain order.
+known. Without one the run goes on in the plain order. A workflow for which room is short waits for its first plan if that can be
+there soon: what is begun in another order holds room that cannot be taken back.
 """
 
 import asyncio
@@ -40,6 +41,10 @@ _MUCH = 1.5
 _MANY = 0.05
 """So many new steps, as a share of all, are another workflow."""
 _MOST_POINTS = 6
+_AWAITED_SHARE, _AWAITED_S = 0.02, 2.0
+"""A first plan is waited for through so much of the time that the workflow computes, and no longer than this."""
+_EARLY_S, _EARLY_S_PER_STEP = 0.6, 0.002
+"""What it takes until there is a first plan: a process starts, and a few orders are tried."""
 _DONE = object()
 
 
@@ -77,6 +82,8 @@ class _Flow:
     basis: Basis | None = None
     chosen_at: float = 0.0
     pieces: Iterator[None] | None = None
+    asking: dict[StepId, Callable[[], None]] | None = None
+    """What steps have asked for that wait for the first plan; None: nothing waits for it."""
     stirred: asyncio.Event = field(default_factory=asyncio.Event)
 
 
@@ -104,11 +111,53 @@ class Planning:
         if flow is None:
             flow = self._flows[uid] = _Flow(uid=uid, steps=steps, weight=weight)
             self._go_on_with(flow, self._kept.take(uid))
+            self._await_plan(flow)
             self._core.owner.start(self._watch(flow), f"plan {uid}")
         flow.steps, flow.weight = steps, weight
         flow.ended.clear()
         flow.stirred.set()
-        self._tell(flow)
+        if flow.asking is None:
+            self._tell(flow)
+
+    def ask(self, uid: WorkflowUid, step: StepId, ask: Callable[[], None]) -> bool:
+        """Let a step ask now, or when its workflow begins; return whether that is now."""
+        flow = self._flows.get(uid)
+        if flow is not None and flow.asking is not None:
+            flow.asking[step] = ask
+            return False
+        ask()
+        return True
+
+    def awaits(self, step: StepId) -> bool:
+        """Return whether a step has asked and its workflow's first plan is waited for."""
+        flow = self._flows.get(workflow_of(step))
+        return flow is not None and flow.asking is not None and step in flow.asking
+
+    def _await_plan(self, flow: _Flow) -> None:
+        """Let a workflow wait for its first plan if order matters to it and a plan can be there soon."""
+        if flow.plan is not None or isinstance(self._chooser, NoChooser):
+            return
+        workers = max(1, self._core.planner.options.workers)
+        computes_s = sum(step.run_s or 0.0 for step in flow.steps) / workers
+        most_s = min(_AWAITED_S, _AWAITED_SHARE * computes_s)
+        if most_s >= _EARLY_S + _EARLY_S_PER_STEP * len(flow.steps) and self._worlds.is_short(flow.steps, self._quota(flow.uid)):
+            flow.asking = {}
+            self._core.owner.start(self._begin_after(flow, most_s), f"begin {flow.uid}")
+
+    async def _begin_after(self, flow: _Flow, most_s: float) -> None:
+        await self._core.clock.sleep(most_s)
+        self._begin(flow)
+
+    def _begin(self, flow: _Flow) -> None:
+        """Wait for a first plan no longer."""
+        if flow.asking is None:
+            return
+        asking, flow.asking = flow.asking, None
+        if self._flows.get(flow.uid) is flow:
+            self._tell(flow)
+            starts = flow.plan.starts if flow.plan is not None else {}
+            for step in sorted(asking, key=lambda step: starts.get(step, 0.0)):
+                asking[step]()
 
     def _go_on_with(self, flow: _Flow, kept: KeptPlan | None) -> None:
         """Follow the plan of an earlier life, until much more is known than it was chosen from."""
@@ -124,6 +173,8 @@ class Planning:
         flow = self._flows.get(uid)
         if flow is not None:
             flow.ended.add(step)
+            if flow.asking is not None:
+                flow.asking.pop(step, None)
 
     def withdraw(self, uid: WorkflowUid) -> None:
         """The workflow has ended."""
@@ -185,7 +236,8 @@ class Planning:
         core = self._core
         if isinstance(self._chooser, NoChooser):
             return
-        await core.clock.sleep(_SOON_S)
+        if flow.asking is None:
+            await core.clock.sleep(_SOON_S)
         while self._flows.get(flow.uid) is flow:
             flow.stirred.clear()
             began = core.clock.now()
@@ -195,6 +247,7 @@ class Planning:
             if self._wants_plan(flow, left, basis):
                 await self._choose(flow, left, basis)
                 choice_s = core.clock.now() - began - cost_s
+            self._begin(flow)
             pause_s = min(_LOOK_AFTER_S, max(_LOOK_EVERY_S, _PAUSE_PER_COST * cost_s))
             await self._pause(flow, max(pause_s, _PAUSE_PER_CHOICE * choice_s))
 
@@ -238,7 +291,10 @@ class Planning:
         log.info(
             "plan of %s: %s (%s%d steps to come; links: %s)", flow.uid, plan.reason, alone, len(basis.steps), rates or "not known"
         )
-        self._tell(flow)
+        if flow.asking is not None:
+            self._begin(flow)
+        else:
+            self._tell(flow)
 
     async def _beside(self, flow: _Flow, basis: Basis) -> list[Beside]:
         """Return what is left of the other workflows that share the room with one; nothing if that is too much to try plans with.

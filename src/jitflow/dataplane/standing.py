@@ -6,6 +6,7 @@ from jitflow.dataplane.core import Core, workflow_of
 from jitflow.dataplane.inside import Gathered
 from jitflow.dataplane.leases import Leases
 from jitflow.dataplane.lookups import Lookups
+from jitflow.dataplane.planning import Planning
 from jitflow.dataplane.progress import Progress, human
 from jitflow.dataplane.records import ReadDoc
 from jitflow.dataplane.transfers import Flight, Transfers
@@ -16,6 +17,7 @@ from jitflow.planner import ItemView, Wait
 
 _S = ReplicaState
 GATHERED = "waiting for outputs that it reads as a directory to reach their far store"
+UNPLANNED = "waiting for the first plan of its workflow"
 
 
 class Standing:
@@ -27,6 +29,7 @@ class Standing:
         progress: Progress,
         leases: Leases,
         gathered: Gathered,
+        planning: Planning,
         *,
         lookups: Lookups,
         transfers: Transfers,
@@ -36,6 +39,7 @@ class Standing:
         self._progress = progress
         self._leases = leases
         self._gathered = gathered
+        self._planning = planning
         self._lookups = lookups
         self._transfers = transfers
 
@@ -46,6 +50,8 @@ class Standing:
             return self._begun(step, "running", reading)
         if self._gathered.waits(step):
             return StepStanding(step=step, phase="waiting", reason=GATHERED, waited_s=self._waited(step))
+        if self._planning.awaits(step):
+            return StepStanding(step=step, phase="waiting", reason=UNPLANNED)
         wait = self._core.planner.wait(step)
         if wait is not None:
             return self._coming(step, wait)

@@ -76,6 +76,13 @@ class Worlds:
                     sizes[one.ref] = rows[one.ref].size_bytes
         return sum(sizes.values()) > basis.capacity_bytes
 
+    def is_short(self, steps: Sequence[FutureStep], quota: Quota) -> bool:
+        """Return whether not all that steps read and write has room at once."""
+        sizes = {one.ref: one.size_bytes or 0 for step in self.expecting(steps) for one in (*step.inputs, *step.outputs)}
+        books = self._core.planner.bytes
+        room = books.capacity - books.kept
+        return sum(sizes.values()) > (room if quota.bytes is None else min(room, quota.bytes))
+
     def basis(self, steps: Sequence[FutureStep], quota: Quota | None = None) -> Basis:
         """Return from what a plan for these steps would be chosen now; `quota`: of their namespace."""
         run_s = {step.id: step.run_s for step in steps if step.run_s is not None}
