@@ -158,7 +158,7 @@ def a_short_kit(tmp_path: Path, chooser: object) -> tuple[Kit, list[FutureStep]]
     kit = Kit(tmp_path, 250, transfers=2, workers=1, chooser=chooser)
     kit.clock = SlowClock()
     kit.plane = kit.make()
-    steps = chain(kit, "a", 100.0)
+    steps = chain(kit, "a", 100.0, 4)
     return kit, [replace(step, after=(), inputs=tuple(replace(one, size_bytes=100) for one in step.inputs)) for step in steps]
 
 
@@ -177,10 +177,10 @@ def test_where_room_is_short_the_first_plan_is_waited_for(tmp_path: Path) -> Non
         assert not kit.far.count("fetch", ref("a0"))
         plane.release("w/a1", [])
         chooser.tells.set()
-        await kit.until(lambda: kit.lease("a2"))
+        await kit.until(lambda: kit.lease("a3"))
         assert not kit.far.count("fetch", ref("a1")), "who does not ask any more gets nothing"
         fetched = [one for what, one in kit.far.calls if what == "fetch"]
-        assert fetched[0] == ref("a2"), ("the plan has it first", fetched)
+        assert fetched[0] == ref("a3"), "the plan has it first"
         await plane.close()
 
     asyncio.run(run())
