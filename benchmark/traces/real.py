@@ -1,7 +1,7 @@
 """Run recorded workflows for real, scaled down: a jitflow server, pods that read and write bytes, an S3 store behind a slow link.
 
 python -m benchmark.traces.real [--only montage-chameleon-2mass-05d] [--fractions 25] [--seconds 90] [--pace 8] [--megabytes 1000]
-                                [--rate 5] [--policies jitflow,on-demand,on-demand-ranges] [--repeats 1]
+                                [--rate 0] [--policies jitflow,on-demand,on-demand-ranges] [--repeats 1]
 
 Writes build/bench/real.json and real.md. Beside each makespan stand the bound of the model (benchmark/traces/bound.py) at the
 rate that was measured on the link, and the makespan that the planner's simulation promises. Estimates of run times and sizes are
@@ -14,6 +14,7 @@ is read ahead; `on-demand-ranges` is the same with larger objects in ranges, as 
 The scale: run times are multiplied so that computing takes at least so many `--seconds`, and no more than `--pace` steps begin
 in a second on average, for what a step costs must stay small beside what it does; sizes so that all bytes together are so many
 `--megabytes`; rate and latency of the link so that transfers are to run times as in the recorded workflow over `--rate`.
+Each workflow has a rate and a near store of its own.
 """
 
 import argparse
@@ -29,7 +30,7 @@ from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, NamedTuple
 
 from benchmark.service import MeasurementError, Server, background, checked, free_port, no_orphans
 from benchmark.standstill import RunClock, Standstill
@@ -45,12 +46,19 @@ from jitflow.testing.s3_server import S3Server
 NAMESPACE = "default"
 FINAL = {"Succeeded", "Failed", "Error"}
 JITFLOW, ON_DEMAND, RANGES = "jitflow", "on-demand", "on-demand-ranges"
-_TRACES = {"montage-chameleon-2mass-05d": 25, "epigenomics-chameleon-hep-3seq-50k": 20}
-"""What is run, and in how large a near store, in hundredths of all bytes: docs/explanation/benchmarks.md says why."""
-_FRACTION = 25
+
+
+class Place(NamedTuple):
+    """Where a workflow is run: `fraction`: the near store, in hundredths of all bytes; `rate`: of the link before scaling, MB/s."""
+
+    fraction: int
+    rate: float
+
+
+_TRACES = {"montage-chameleon-2mass-05d": Place(25, 6.0), "epigenomics-chameleon-hep-3seq-50k": Place(20, 4.5)}
+"""What is run, and where: docs/explanation/benchmarks.md says why."""
+_ELSE = Place(25, 5.0)
 _LATENCY_S = 0.1
-_RATE_BPS = 5e6
-"""The link of the whole workflow, before it is scaled."""
 _STANDSTILL_S = 120.0
 _PROBE_S = 4.0
 _KNOWN_S = 20.0
@@ -114,10 +122,12 @@ def main() -> int:
     rows: list[Row] = []
     with no_orphans():
         for path in paths:
-            for fraction in arguments.fractions or (_fraction(path),):
+            own = _place(path)
+            for fraction in arguments.fractions or (own.fraction,):
                 trace = load(path)
                 seconds = max(arguments.seconds, len(trace.tasks) / arguments.pace)
-                case = scaled(trace, int(fraction), seconds, arguments.megabytes * 1e6, arguments.rate * 1e6)
+                rate_Bps = (arguments.rate or own.rate) * 1e6
+                case = scaled(trace, int(fraction), seconds, arguments.megabytes * 1e6, rate_Bps)
                 for _ in range(arguments.repeats):
                     rows += measure(case, arguments)
     text = report(rows)
@@ -135,7 +145,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=90.0, help="least computing time of a run, for scaling")
     parser.add_argument("--pace", type=float, default=8.0, help="steps that begin in a second on average, at most, for scaling")
     parser.add_argument("--megabytes", type=float, default=1000.0, help="all bytes of a run, for scaling")
-    parser.add_argument("--rate", type=float, default=_RATE_BPS / 1e6, help="MB/s of the link, before scaling")
+    parser.add_argument("--rate", type=float, default=0.0, help="MB/s of the link, before scaling; 0: that of each workflow")
     parser.add_argument("--policies", type=_words, default=(JITFLOW, ON_DEMAND), help="of jitflow, on-demand, on-demand-ranges")
     parser.add_argument("--estimates", choices=("declared", "learned"), default="declared")
     parser.add_argument("--repeats", type=int, default=1)
@@ -143,8 +153,8 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _fraction(path: Path) -> int:
-    return next((fraction for name, fraction in _TRACES.items() if name in path.name), _FRACTION)
+def _place(path: Path) -> Place:
+    return next((place for name, place in _TRACES.items() if name in path.name), _ELSE)
 
 
 def _words(text: str) -> tuple[str, ...]:
