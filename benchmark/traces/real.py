@@ -49,7 +49,7 @@ JITFLOW, ON_DEMAND, RANGES = "jitflow", "on-demand", "on-demand-ranges"
 
 
 class Place(NamedTuple):
-    """Where a workflow is run: `fraction`: the near store, in hundredths of all bytes; `rate`: of the link before scaling, MB/s."""
+    """Where a workflow is run. `fraction`: the near store, in hundredths of all bytes; `rate`: of the link unscaled, in MB/s."""
 
     fraction: int
     rate: float
