@@ -17,6 +17,7 @@ from jitflow.dataplane.journal import Journal
 from jitflow.model.data import FutureStep, ObjectInfo, ObjectRef
 from jitflow.model.reports import PlanNote
 from jitflow.planner import Arrival, Beside, Link, Plan, PlannerOptions, Setting, plain, simulate
+from jitflow.ports.dataplane import Quota
 from jitflow.testing.memory_store import MemoryStore
 
 
@@ -184,6 +185,17 @@ def test_where_room_is_short_the_first_plan_is_waited_for(tmp_path: Path) -> Non
         await plane.close()
 
     asyncio.run(run())
+
+
+def test_room_is_short_where_results_do_not_fit_that_other_steps_read(tmp_path: Path) -> None:
+    kit = Kit(tmp_path, 250)
+    made = [ref("x"), ref("y")]
+    steps = [a_step(f"m{one.path}", outputs=[(one, 120)]) for one in made]
+    worlds = kit.plane._worlds
+    assert not worlds.is_short([*steps, a_step("reader", *made)], Quota())
+    last = a_step("last", outputs=[(ref("z"), 20)])
+    assert worlds.is_short([*steps, a_step("reader", *made), last], Quota())
+    assert worlds.is_short(steps, Quota(bytes=200))
 
 
 def test_a_first_plan_is_waited_for_no_longer_than_it_is_worth(tmp_path: Path) -> None:

@@ -78,7 +78,10 @@ class Worlds:
 
     def is_short(self, steps: Sequence[FutureStep], quota: Quota) -> bool:
         """Return whether not all that steps read and write has room at once."""
-        sizes = {one.ref: one.size_bytes or 0 for step in self.expecting(steps) for one in (*step.inputs, *step.outputs)}
+        sizes: dict[ObjectRef, int] = {}
+        for step in self.expecting(steps):
+            for one in (*step.inputs, *step.outputs):
+                sizes[one.ref] = max(sizes.get(one.ref, 0), one.size_bytes or 0)
         books = self._core.planner.bytes
         room = books.capacity - books.kept
         return sum(sizes.values()) > (room if quota.bytes is None else min(room, quota.bytes))
