@@ -154,20 +154,24 @@ def test_a_plan_that_is_told_of_early_is_followed_until_one_is_chosen(tmp_path: 
     asyncio.run(run())
 
 
-def a_short_kit(tmp_path: Path, chooser: object) -> tuple[Kit, list[FutureStep]]:
-    """Return a data plane, and steps that compute for long and do not all fit."""
+def a_short_kit(tmp_path: Path) -> tuple[Kit, list[FutureStep], InTwoParts]:
+    """Return a data plane, steps that compute for long and do not all fit, and who tells of no plan yet."""
+    chooser = InTwoParts()
+    chooser.tells.clear()
     kit = Kit(tmp_path, 250, transfers=2, workers=1, chooser=chooser)
     kit.clock = SlowClock()
     kit.plane = kit.make()
     steps = chain(kit, "a", 100.0, 4)
-    return kit, [replace(step, after=(), inputs=tuple(replace(one, size_bytes=100) for one in step.inputs)) for step in steps]
+    return (
+        kit,
+        [replace(step, after=(), inputs=tuple(replace(one, size_bytes=100) for one in step.inputs)) for step in steps],
+        chooser,
+    )
 
 
 def test_where_room_is_short_the_first_plan_is_waited_for(tmp_path: Path) -> None:
     async def run() -> None:
-        chooser = InTwoParts()
-        chooser.tells.clear()
-        kit, steps = a_short_kit(tmp_path, chooser)
+        kit, steps, chooser = a_short_kit(tmp_path)
         plane = await kit.start()
         plane._core.history.counters.rates["far"] = 1e6
         plane.announce("w", steps)
@@ -200,9 +204,7 @@ def test_room_is_short_where_results_do_not_fit_that_other_steps_read(tmp_path: 
 
 def test_a_first_plan_is_waited_for_no_longer_than_it_is_worth(tmp_path: Path) -> None:
     async def run() -> None:
-        chooser = InTwoParts()
-        chooser.tells.clear()
-        kit, steps = a_short_kit(tmp_path, chooser)
+        kit, steps, _ = a_short_kit(tmp_path)
         plane = await kit.start()
         plane.announce("w", steps)
         plane.acquire("w", steps[0])

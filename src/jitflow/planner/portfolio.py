@@ -101,7 +101,8 @@ def choose(
         early: is told of a plan, once, as soon as there is one that is better than the current one. It is followed from then on,
             so it is what is returned, unless another one is clearly better.
     """
-    search = Search(steps, setting, effort or Effort(), stop, early)
+    search = Search(steps, setting, effort or Effort(), stop)
+    search.early = early
     search.run(current)
     return search.chosen() if search.tried else search.kept() or search.untried()
 
@@ -109,17 +110,9 @@ def choose(
 class Search:
     """Tries plans until the effort is spent: first each kind of order, then variations of the best of them."""
 
-    def __init__(
-        self,
-        steps: Sequence[FutureStep],
-        setting: Setting,
-        effort: Effort,
-        stop: Callable[[], bool],
-        early: Callable[[Plan], None] | None = None,
-    ) -> None:
+    def __init__(self, steps: Sequence[FutureStep], setting: Setting, effort: Effort, stop: Callable[[], bool]) -> None:
         self.effort = effort
         self.stop = stop
-        self.early = early
         self.setting = setting
         self.graph, self.steps = _graph(steps, setting.run_s)
         self.tried: list[tuple[Plan, Outcome, Kind]] = []
@@ -127,6 +120,7 @@ class Search:
         self.spent = 0
         self.best_s = float("inf")
         self.current: tuple[Plan, Outcome] | None = None
+        self.early: Callable[[Plan], None] | None = None
         self.told: tuple[Plan, Outcome] | None = None
 
     def run(self, current: Plan | None) -> None:
