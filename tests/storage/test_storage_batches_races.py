@@ -137,6 +137,51 @@ def test_the_bytes_are_told_before_they_are_compared(s3: S3Server, tmp_path: Pat
     asyncio.run(story())
 
 
+def test_what_comes_last_is_told_before_it_is_compared_by_several(
+    s3: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When rclone is done with a job others may begin; its hashes keep more than one thread busy."""
+    count, size_bytes = 12, 900_000
+    go_on, begun = threading.Event(), list[int]()
+    is_right = files.is_right
+
+    def patient(path: str, size_bytes: int, kind: str, value: str) -> bool:
+        begun.append(threading.get_ident())
+        go_on.wait(30)
+        return is_right(path, size_bytes, kind, value)
+
+    async def story() -> None:
+        bucket, directory = new_bucket(s3)
+        write_files(directory, {f"o{number:02}": os.urandom(size_bytes) for number in range(count)})
+        await settle(s3)
+        monkeypatch.setattr(batches, "LOOK_S", 60.0)
+        monkeypatch.setattr(batches, "THREADS", 2)
+        monkeypatch.setattr(files, "is_right", patient)
+        storage = RcloneStorage(RcloneDaemon(), [s3.remote("far")])
+        await storage.open()
+        try:
+            found = await storage.stat_many([at("far", f"{bucket}/o{number:02}") for number in range(count)])
+            told: list[int] = []
+            async with asyncio.TaskGroup() as group:
+                tasks = [
+                    group.create_task(storage.fetch(info, tmp_path / str(number), told.append))
+                    for number, info in enumerate(found.values())
+                    if isinstance(info, ObjectInfo)
+                ]
+                async with asyncio.timeout(30):
+                    while len(set(begun)) < 2 or len(told) < count:
+                        await asyncio.sleep(0.01)
+                assert not any(task.done() for task in tasks)
+                go_on.set()
+        finally:
+            go_on.set()
+            await storage.close()
+        assert told == [size_bytes] * count
+        assert all((tmp_path / str(number)).stat().st_size == size_bytes for number in range(count))
+
+    asyncio.run(story())
+
+
 def test_a_slow_directory_is_left_to_threads(s3: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The event loop handles few small files itself, until that takes long."""
     is_right = files.is_right
@@ -159,14 +204,14 @@ def test_a_slow_directory_is_left_to_threads(s3: S3Server, tmp_path: Path, monke
 
     async def story() -> None:
         bucket, directory = new_bucket(s3)
-        write_files(directory, {f"o{number}": os.urandom(1000 + number) for number in range(20)})
+        write_files(directory, {f"o{number}": os.urandom(1000 + number) for number in range(10)})
         await settle(s3)
         monkeypatch.setattr(files, "is_right", watched)
         monkeypatch.setattr(batches, "SLOW_FOR_S", 3600.0)
         storage = RcloneStorage(RcloneDaemon(), [s3.remote("far")])
         await storage.open()
         try:
-            found = await storage.stat_many([at("far", f"{bucket}/o{number}") for number in range(20)])
+            found = await storage.stat_many([at("far", f"{bucket}/o{number}") for number in range(10)])
             infos = [info for info in found.values() if isinstance(info, ObjectInfo)]
             slow[0] = True
             assert (await fetched(storage, infos, tmp_path / "one"))[0]

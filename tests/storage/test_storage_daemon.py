@@ -47,6 +47,26 @@ def test_every_key_of_config_is_one_that_rclone_knows() -> None:
     asyncio.run(story())
 
 
+@pytest.mark.parametrize("own", ["", "50"])
+def test_rclone_spares_the_processor_unless_the_environment_says_how(own: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An administrator may have reasons to give it less memory."""
+    for name in ("GOGC", "GOMEMLIMIT"):
+        monkeypatch.delenv(name, raising=False)
+    if own:
+        monkeypatch.setenv("GOGC", own)
+
+    async def story() -> None:
+        daemon = RcloneDaemon()
+        await daemon.open()
+        try:
+            pairs = Path(f"/proc/{daemon.pid}/environ").read_text().split("\0")
+            assert {pair for pair in pairs if pair.startswith("GO")} == {f"GOGC={own or '400'}", "GOMEMLIMIT=1GiB"}
+        finally:
+            await daemon.close()
+
+    asyncio.run(story())
+
+
 def test_settings_reach_the_call() -> None:
     """A timeout that is set for one remote holds for it."""
 

@@ -26,12 +26,14 @@ SMALL_BYTES = 2**20
 """Larger objects gain little from company, and what has come of them is told meanwhile."""
 MOST, MOST_BYTES = 256, 16 * 2**20
 """Objects and bytes of one job."""
-LOOK_S, LOOK_SHARE, LOOK_MOST_S = 0.02, 1 / 8, 1.0
+LOOK_S, LOOK_SHARE, LOOK_MOST_S = 0.05, 1 / 8, 1.0
 """What has come is handed over so often, or after this share of what its job takes, or the one before took (at most a second):
 none waits for the others of its job."""
-LOOKED_HERE_BYTES, _COST_BYTES = 2**20, 2**15
-"""What comes to so little is read and renamed by the event loop itself, in a millisecond or two: a thread would wait for the
+LOOKED_HERE_BYTES, _COST_BYTES = 2**19, 2**15
+"""What comes to so little is read and renamed by the event loop itself, in about a millisecond: a thread would wait for the
 interpreter after each of its calls to the system. A file costs as much as the hash of so many bytes."""
+THREADS, APART_BYTES = 4, 2 * 2**20
+"""So many threads at most compare what has come with its hashes: what is worth less than so many bytes shares one."""
 SLOW_LOOK_S, SLOW_FOR_S = 0.02, 60.0
 """Where that took longer, threads do it for a while: the file system is far away, or its disk is at its limits."""
 JOBS = 4
@@ -268,17 +270,21 @@ class Batches:
             if loop.time() - began > SLOW_LOOK_S:
                 group.slow_until = loop.time() + SLOW_FOR_S
             return there
-        thread = loop.run_in_executor(None, _looked, folder, wishes, sizes)
+        first, *others = _divided(wishes)
+        threads = asyncio.gather(
+            loop.run_in_executor(None, _looked, folder, first, sizes),
+            *(loop.run_in_executor(None, _looked, folder, some, None) for some in others),
+        )
         try:
-            await asyncio.shield(thread)
+            await asyncio.shield(threads)
         finally:
-            while not thread.done():
+            while not threads.done():
                 with suppress(asyncio.CancelledError):
-                    await asyncio.wait({thread})
-            delivered, there = thread.result()
-            for wish in delivered:
+                    await asyncio.wait({threads})
+            answers = threads.result()
+            for wish in [wish for delivered, _ in answers for wish in delivered]:
                 _settle(wish, came=True)
-        return there
+        return answers[0][1]
 
     async def _hand_over(self, group: _Group, work: _Job, job: asyncio.Task[None], folder: Path) -> None:
         """Give callers what has come for them while the job runs; the last of them wait until nothing is left of the job."""
@@ -287,22 +293,28 @@ class Batches:
         loop = asyncio.get_running_loop()
         began = loop.time()
         left = list(work.wishes)
-        while not job.done():
+        ended = False
+        while not ended:
             takes_s = max(min(group.took_s, LOOK_MOST_S), loop.time() - began)
             await asyncio.wait({job}, timeout=max(LOOK_S, LOOK_SHARE * takes_s))
+            ended = job.done()
             left = [wish for wish in left if not wish.came.done()]
             # rclone has done with what was there in full a look ago; whether it is right is told by its hash.
-            ready = [wish for wish in left if wish.path in seen]
-            if not job.done() and len(ready) < len(left):
-                before, seen = seen, await self._look(group, folder, ready, sizes)
+            # When it ends, others may begin before all that is left is compared together, which takes its time.
+            ready = [] if ended else [wish for wish in left if wish.path in seen]
+            if ended or len(ready) < len(left):
+                seen = await self._look(group, folder, ready, sizes)
                 left = [wish for wish in left if not wish.came.done()]
-                coming = [wish for wish in left if wish.path not in seen]
-                for wish in left:
-                    if wish.path in seen and wish.path not in before:
-                        wish.told = True
-                        wish.progress(wish.info.size_bytes)
-                work.left = len(coming)
-                self._begin(group)
+                self._tell(group, work, left, seen)
+
+    def _tell(self, group: _Group, work: _Job, left: Sequence[_Wish], there: set[str]) -> None:
+        """Tell callers whose bytes are all there, and let another job use the streams that are free now."""
+        for wish in left:
+            if wish.path in there and not wish.told:
+                wish.told = True
+                wish.progress(wish.info.size_bytes)
+        work.left = sum(wish.path not in there for wish in left)
+        self._begin(group)
 
     async def _copy(self, remote: RemoteConfig, folder: Path, names: Path, work: _Job) -> None:
         wishes = work.wishes
@@ -375,6 +387,12 @@ def _there(folder: Path, sizes: Mapping[str, int]) -> set[str]:
         except FileNotFoundError:  # nothing has come yet
             continue
     return found
+
+
+def _divided(wishes: Sequence[_Wish]) -> list[Sequence[_Wish]]:
+    """Return the wishes in as many parts, of about the same size, as are worth a thread each; at least one."""
+    count = max(1, min(THREADS, sum(wish.info.size_bytes for wish in wishes) // APART_BYTES))
+    return [wishes[number::count] for number in range(count)]
 
 
 def _looked(folder: Path, wishes: Sequence[_Wish], sizes: Mapping[str, int] | None) -> tuple[list[_Wish], set[str]]:
