@@ -22,7 +22,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from benchmark.data.movers import Sample, children_cpu, cpu_of
-from benchmark.data.rounds import FEW_FILES
+from benchmark.data.rounds import empty
 from benchmark.data.stores import CASES as ALL_CASES
 from benchmark.data.stores import Case, SteadyServer, write
 from jitflow.app.transfers import TransferJobs
@@ -79,7 +79,7 @@ async def _compare(remotes: Sequence[RemoteConfig], cases: Sequence[Case], round
                         theirs.append(await asyncio.to_thread(_copy, config, case, name))
                     else:
                         ours.append(await _measured(jobs, daemon, case, name))
-                    await asyncio.to_thread(_tidy, work / "two/bench" / name, case)
+                    await asyncio.to_thread(_tidy, work / "two/bench" / name)
                 print(f"{case.name}: job {_words(ours[-1])}, rclone copy {_words(theirs[-1])}", flush=True)
             each = await asyncio.to_thread(_each, config, case) if case.name == "small" else 0.0
             rows.append(_row(case, ours[1:], theirs[1:], each))
@@ -121,10 +121,9 @@ async def _jobs(remotes: Sequence[RemoteConfig], work: Path) -> AsyncGenerator[t
             await bulk.close()
 
 
-def _tidy(copied: Path, case: Case) -> None:
-    """Remove what was copied, unless that would slow down who comes next (see `FEW_FILES`), and let the disk come to rest."""
-    if case.count <= FEW_FILES:
-        shutil.rmtree(copied)
+def _tidy(copied: Path) -> None:
+    """Take the bytes away, and let the disk come to rest."""
+    empty(copied)
     os.sync()
 
 

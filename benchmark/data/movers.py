@@ -55,7 +55,7 @@ class Jobs:
 
     async def move(self, case: Case) -> Sample:
         """Move a case into an empty primary."""
-        with self._rounds.folder(case.count) as work:
+        with self._rounds.folder() as work:
             return await self._move(case, work)
 
     async def _move(self, case: Case, work: Path) -> Sample:
@@ -114,7 +114,7 @@ async def jobs(remote: RemoteConfig, rounds: Rounds) -> AsyncGenerator[Jobs]:
 
 def copy(remote: RemoteConfig, case: Case, rounds: Rounds) -> Sample:
     """Move a case by one `rclone copy`."""
-    with rounds.folder(case.count) as work:
+    with rounds.folder() as work:
         return _copy(remote, case, work)
 
 
