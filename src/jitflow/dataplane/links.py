@@ -28,7 +28,7 @@ PART_STREAMS = 8
 FILL_BYTES, LEAST_FILL_BYTES, MOST_FILL_BYTES, FILL_S = 16 * 10**6, 10**6, 64 * 10**6, 0.75
 """What a link gives in this time keeps it busy until the next request has come through: of an unknown link so much is thought, of
 no link less or more, but for the longest and fastest."""
-FIRST_LOOK_S, FIRST_GROWTH = 0.05, 1.5
+FIRST_LOOK_S, FIRST_GROWTH = 0.02, 1.5
 """An unknown link is thought to give what has come since it was last idle, from then on, whenever that is so much more."""
 FIRST_LATENCY_S = 0.1
 SMALL_BYTES = 64 * 2**10

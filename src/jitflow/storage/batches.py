@@ -24,11 +24,10 @@ from jitflow.storage.staging import disk_error
 
 SMALL_BYTES = 2**20
 """Larger objects gain little from company, and what has come of them is told meanwhile."""
-MOST, MOST_BYTES = 256, 16 * 2**20
+MOST, MOST_BYTES = 256, 32 * 2**20
 """Objects and bytes of one job."""
-LOOK_S, LOOK_SHARE, LOOK_MOST_S = 0.05, 1 / 8, 1.0
-"""What has come is handed over so often, or after this share of what its job takes, or the one before took (at most a second):
-none waits for the others of its job."""
+LOOK_S = 0.08
+"""What has come is handed over so often: none waits for the others of its job."""
 LOOKED_HERE_BYTES, _COST_BYTES = 2**19, 2**15
 """What comes to so little is read and renamed by the event loop itself, in about a millisecond: a thread would wait for the
 interpreter after each of its calls to the system. A file costs as much as the hash of so many bytes."""
@@ -290,13 +289,10 @@ class Batches:
         """Give callers what has come for them while the job runs; the last of them wait until nothing is left of the job."""
         sizes = {wish.path: wish.info.size_bytes for wish in work.wishes}
         seen: set[str] = set()
-        loop = asyncio.get_running_loop()
-        began = loop.time()
         left = list(work.wishes)
         ended = False
         while not ended:
-            takes_s = max(min(group.took_s, LOOK_MOST_S), loop.time() - began)
-            await asyncio.wait({job}, timeout=max(LOOK_S, LOOK_SHARE * takes_s))
+            await asyncio.wait({job}, timeout=LOOK_S)
             ended = job.done()
             left = [wish for wish in left if not wish.came.done()]
             # rclone has done with what was there in full a look ago; whether it is right is told by its hash.
