@@ -159,10 +159,10 @@ def test_the_history_is_bounded_and_survives(monkeypatch: pytest.MonkeyPatch) ->
         history = History(journal, lambda: now[0])
         for n in range(9):
             now[0] = float(n)
-            mark = history.mark("far")
-            history.moved("far", 10)
+            history.rates.began("far")
+            history.rates.moved("far", 10)
             now[0] += 0.5
-            history.measured("far", mark)
+            history.rates.ended("far")
             history.used(n * 10, n * 10)
             history.used(n * 10 + 5, n * 10 + 5)
             one = ObjectRef(remote="far", path=f"f{n % 4}")
@@ -175,7 +175,7 @@ def test_the_history_is_bounded_and_survives(monkeypatch: pytest.MonkeyPatch) ->
             records, samples = seen.since(0.0)
             assert [record.finished_at for record in records] == [4.5, 5.5, 6.5, 7.5, 8.5]
             assert samples == [(n + 0.5, n * 10 + 5) for n in range(4, 9)]
-            assert seen.rate("far") == pytest.approx(20.0)
+            assert seen.rates.rate("far") == pytest.approx(20.0)
             assert seen.counters.peak_bytes == 85
         assert len(await store.items("transfer")) == 5
         assert len(await store.items("fetched")) == 3

@@ -12,13 +12,10 @@ from msgspec.structs import replace
 
 from jitflow.dataplane import PlanProcess, Tuning, choosing
 from jitflow.dataplane.choosing import ChoiceFailed, Question, _frames, answer, read
-from jitflow.dataplane.history import History
-from jitflow.dataplane.journal import Journal
 from jitflow.model.data import FutureStep, ObjectInfo, ObjectRef
 from jitflow.model.reports import PlanNote
 from jitflow.planner import Arrival, Beside, Link, Plan, PlannerOptions, Setting, plain, simulate
 from jitflow.ports.dataplane import Quota
-from jitflow.testing.memory_store import MemoryStore
 
 
 class SlowClock(Clock):
@@ -415,26 +412,3 @@ def test_a_chooser_that_cannot_answer_says_so_and_the_run_goes_on(tmp_path: Path
         await plane.close()
 
     asyncio.run(run())
-
-
-def test_small_transfers_tell_no_rate_of_which_plans_could_be_made() -> None:
-    clock = Clock()
-    history = History(Journal(MemoryStore()), clock.now)
-
-    def move(count: int, took_s: float) -> None:
-        mark = history.mark("far")
-        history.moved("far", count)
-        clock.time += took_s
-        history.measured("far", mark)
-
-    assert (history.rate("far"), history.is_measured("far")) == (None, False)
-    move(1000, 0.5)
-    move(4000, 0.5)
-    move(10, 0.5)
-    assert (history.rate("far"), history.is_measured("far")) == (8000.0, False), "at least so much"
-    move(4 << 20, 2.0)
-    assert (history.rate("far"), history.is_measured("far")) == (float(2 << 20), True)
-    move(1000, 0.5)
-    assert history.rate("far") == float(2 << 20), "a small one says nothing then"
-    move(3000, 3.0)
-    assert history.rate("far") == pytest.approx((2 << 20) + 0.3 * (1000 - (2 << 20))), "one that took long does"

@@ -58,6 +58,28 @@ def test_many_small_objects_come_with_few_jobs(s3: S3Server, tmp_path: Path) -> 
     asyncio.run(story())
 
 
+def test_what_comes_over_a_slow_link_is_told_while_it_comes(s3: S3Server, tmp_path: Path) -> None:
+    """Each object takes two seconds beside the others, and all of them end together."""
+
+    async def story() -> None:
+        bucket, directory = new_bucket(s3)
+        names = [f"o{number}" for number in range(8)]
+        write_files(directory, {name: os.urandom(500_000) for name in names})
+        await settle(s3)
+        told: dict[str, list[int]] = {name: [] for name in names}
+        async with (
+            SlowLink("127.0.0.1", s3.port, rate_Bps=2_000_000) as link,
+            opened(s3.remote("far", endpoint=link.url)) as storage,
+        ):
+            infos = await stats(storage, bucket, names)
+            fetches = (storage.fetch(info, tmp_path / name, told[name].append) for info, name in zip(infos, names, strict=True))
+            await asyncio.gather(*fetches)
+        assert all(counts[-1] == 500_000 and max(counts) == 500_000 for counts in told.values()), told
+        assert sum(len({count for count in counts if count < 500_000}) >= 2 for counts in told.values()) >= 6, told
+
+    asyncio.run(story())
+
+
 def test_names_come_as_they_are(s3: S3Server, tmp_path: Path) -> None:
     async def story() -> None:
         bucket, directory = new_bucket(s3)

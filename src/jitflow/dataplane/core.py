@@ -157,7 +157,7 @@ class Core:
 
     def rate(self, remote: str) -> float | None:
         """Return what may be expected of a remote's link now, in bytes per second; None if that is not known."""
-        learned, limit = self.history.rate(remote), self.limits.rate(remote).down_Bps
+        learned, limit = self.history.rates.rate(remote), self.limits.rate(remote).down_Bps
         return learned if limit is None else float(limit) if learned is None else min(learned, limit)
 
     # -- the loop of decisions ---------------------------------------------------------------------------------------------

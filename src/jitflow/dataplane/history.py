@@ -7,6 +7,7 @@ import msgspec
 
 from jitflow.dataplane import records
 from jitflow.dataplane.journal import Journal
+from jitflow.dataplane.rates import Rates
 from jitflow.dataplane.records import Counters, ReadDoc
 from jitflow.model.data import ObjectRef, StepId
 from jitflow.model.reports import TransferRecord
@@ -15,11 +16,6 @@ from jitflow.ports.store import StateStore
 _KEPT = 20_000
 _SAMPLE_EVERY_S = 0.2
 _FETCHED_KEPT = 200_000
-_NEW_RATE_WEIGHT = 0.3
-_SHORTEST_FOR_RATE_S = 0.02
-_HELD_BACK = 0.8
-"""What moves at this share of its limit, or more, was held back by it."""
-_LARGE_FOR_RATE_BYTES, _LONG_FOR_RATE_S = 1 << 20, 2.0
 
 
 class History:
@@ -33,24 +29,24 @@ class History:
         self._journal = journal
         self._now = now
         self.counters = Counters()
+        self.rates = Rates(now, self.counters.rates)
+        """Of the remotes' links, by name: of what comes over it, and of what leaves over it with ` (out)` after that."""
         self._transfers: deque[tuple[int, TransferRecord]] = deque()
         self._fill: deque[tuple[int, float, int]] = deque()
         self._fetched: dict[str, None] = {}
         self._read: dict[StepId, ReadDoc] = {}
         self._number = 0
-        self._moved: dict[str, int] = {}
         self.ended: Counter[tuple[str, str, str]] = Counter()
         """How many transfers have ended, by remote, direction and outcome, since the start."""
         self.ended_bytes: Counter[tuple[str, str]] = Counter()
         """Bytes of those that ended well, by remote and direction."""
-        self._weak: set[str] = set()
-        """Remotes of whose links only small and short transfers have told the rate."""
 
     async def load(self, store: StateStore) -> None:
         """Read what earlier lives kept."""
         body = await store.get(records.COUNTERS, "counters")
         if body is not None:
             self.counters = msgspec.json.decode(body, type=Counters)
+            self.rates.known = self.counters.rates
         for key, row in await store.items(records.TRANSFER):
             self._transfers.append((int(key), msgspec.json.decode(row, type=TransferRecord)))
         for key, row in await store.items(records.FILL):
@@ -160,45 +156,3 @@ class History:
             if one.ref in refs and at <= until and (one.outcome == "ok" or one.direction == "out"):
                 found[one.ref] = one
         return found
-
-    # -- rates -------------------------------------------------------------------------------------------------------------
-
-    def moved(self, remote: str, size_bytes: int) -> None:
-        """Count bytes that came over a remote's link, whichever transfer they belong to."""
-        self._moved[remote] = self._moved.get(remote, 0) + size_bytes
-
-    def mark(self, remote: str) -> tuple[float, int]:
-        """Return a mark from which `measured` measures."""
-        return self._now(), self._moved.get(remote, 0)
-
-    def measured(self, remote: str, mark: tuple[float, int], limit_Bps: int | None = None) -> None:
-        """Learn the link's rate from all the bytes that came over it since the mark.
-
-        Small and short samples tell of latency rather than of the rate: they are taken for want of better ones, and the first
-        better one takes their place. What a limit held back tells only that the link gives no less.
-        """
-        duration = self._now() - mark[0]
-        moved = self._moved.get(remote, 0) - mark[1]
-        if duration < _SHORTEST_FOR_RATE_S or moved <= 0:
-            return
-        rate = moved / duration
-        known = self.counters.rates.get(remote)
-        if limit_Bps is not None and known is not None and rate >= _HELD_BACK * limit_Bps:
-            self.counters.rates[remote] = max(known, rate)
-            return
-        weak = moved < _LARGE_FOR_RATE_BYTES and duration < _LONG_FOR_RATE_S
-        if known is None or (remote in self._weak and not weak):
-            self.counters.rates[remote] = rate
-            (self._weak.add if weak else self._weak.discard)(remote)
-        elif remote in self._weak:
-            self.counters.rates[remote] = max(known, rate)
-        elif not weak:
-            self.counters.rates[remote] = known + _NEW_RATE_WEIGHT * (rate - known)
-
-    def is_measured(self, remote: str) -> bool:
-        """Return whether the rate of a remote's link is known from transfers that were large or long enough."""
-        return remote in self.counters.rates and remote not in self._weak
-
-    def rate(self, remote: str) -> float | None:
-        """Return the rate of a remote's link in bytes per second, None if nothing came over it yet."""
-        return self.counters.rates.get(remote)

@@ -126,13 +126,17 @@ class _Link:
         return max(least, int(2 * rate_Bps * self.latency_s))
 
     @property
+    def gives_Bps(self) -> float:
+        """What may be expected of it now; 0: that is not known."""
+        down_Bps = self.limit.down_Bps
+        return self.rate_Bps if down_Bps is None else min(self.rate_Bps, down_Bps)
+
+    @property
     def part_bytes(self) -> int:
         """The least that is worth a request of its own."""
         if not self.rate_Bps:
             return FIRST_PART_BYTES
-        down_Bps = self.limit.down_Bps
-        rate_Bps = self.rate_Bps if down_Bps is None else min(self.rate_Bps, down_Bps)
-        worth = rate_Bps / self.streams * max(PART_S, PART_LATENCIES * self.latency_s)
+        worth = self.gives_Bps / self.streams * max(PART_S, PART_LATENCIES * self.latency_s)
         return min(MOST_PART_BYTES, max(LEAST_PART_BYTES, int(worth)))
 
 
@@ -140,13 +144,15 @@ class LinkUse(Struct, frozen=True, kw_only=True):
     """How to use a link.
 
     `most_streams`: at once; `streams`: so many fill it, together with `fill_bytes` on their way. `part_bytes`: no range of an
-    object is smaller.
+    object is smaller. `rate_Bps`: what it gives, in two digits, 0 if that is not known; `latency_s`: of a request.
     """
 
     most_streams: int
     streams: int
     fill_bytes: int
     part_bytes: int
+    rate_Bps: float = 0.0
+    latency_s: float = FIRST_LATENCY_S
 
 
 Tell = Callable[[str, LinkUse], None]
@@ -306,7 +312,12 @@ class Links:
 
     def _say(self, remote: str, link: _Link) -> None:
         use = LinkUse(
-            most_streams=link.most_streams, streams=link.streams, fill_bytes=link.fill_bytes, part_bytes=link.part_bytes
+            most_streams=link.most_streams,
+            streams=link.streams,
+            fill_bytes=link.fill_bytes,
+            part_bytes=link.part_bytes,
+            rate_Bps=float(f"{link.gives_Bps:.1e}"),
+            latency_s=float(f"{link.latency_s:.1e}"),
         )
         if use != link.told:
             link.told = use

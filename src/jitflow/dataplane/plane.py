@@ -400,6 +400,8 @@ class LocalDataPlane:
             part_bytes=use.part_bytes,
             part_streams=min(self._ranges, use.streams),
             alone_part_bytes=FIRST_PART_BYTES,
+            rate_Bps=use.rate_Bps,
+            latency_s=use.latency_s,
         )
         self._core.heard()
 

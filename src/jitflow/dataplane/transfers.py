@@ -6,7 +6,7 @@ read ahead and gives way to what a step waits for.
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 
 import msgspec
@@ -65,7 +65,6 @@ class Flight:
     told_bytes: int = 0
     """What was told last: a copy that is begun anew tells from 0 on again. -1: what is told first was paid before."""
     unpaid_bytes: int = 0
-    remote_mark: tuple[float, int] = field(default=(0.0, 0))
 
     @property
     def left_bytes(self) -> int:
@@ -348,7 +347,6 @@ class Transfers:
             core.know(ref, info)
         if info.size_bytes != flight.size_bytes:
             raise SourceChanged(f"{ref} has {info.size_bytes:,} bytes and not {flight.size_bytes:,}")
-        flight.remote_mark = core.history.mark(ref.remote)
         location = flight.location = core.primary.location(ref, info.version or f"{core.clock.now()}")
         if in_ranges(info, flight.parts) or self._is_begun(flight):
             self._note(ref, location, info.size_bytes)
@@ -363,8 +361,6 @@ class Transfers:
             core.put_row(core.new_row(ref, received.held, location, version=read.version or info.version, content=content))
         finally:
             core.coming.discard(location)
-        if flight.twin is None and flight.done_bytes < flight.size_bytes:
-            self._progress(flight, flight.size_bytes)
         return received.read
 
     async def _bring(self, flight: Flight, info: ObjectInfo, content: str) -> Received:
@@ -377,14 +373,20 @@ class Transfers:
                 return Received(read=info, held=held)
         if content:
             twins.begins(content, flight.ref)
+        core.history.rates.began(flight.ref.remote)
         try:
             core.spending.moved(flight.namespace, flight.ref.remote, requests=1)
             flight.told_bytes = 0
             if flight.ref in self._begun:
-                return await self._receive(flight, info)
-            # It is too small to give way.
-            return await core.primary.receive(info, flight.location, partial(self._progress, flight), parts=flight.parts)
+                received = await self._receive(flight, info)
+            else:  # it is too small to give way
+                tell = partial(self._progress, flight)
+                received = await core.primary.receive(info, flight.location, tell, parts=flight.parts)
+            if flight.done_bytes < flight.size_bytes:
+                self._progress(flight, flight.size_bytes)
+            return received
         finally:
+            core.history.rates.ended(flight.ref.remote, core.limits.rate(flight.ref.remote).down_Bps)
             if content:
                 twins.ends(content)
 
@@ -417,7 +419,7 @@ class Transfers:
         flight.done_bytes = done
         remote = flight.ref.remote
         if not flight.resumes:
-            self._core.history.moved(remote, more)
+            self._core.history.rates.moved(remote, more)
         self._links.moved(remote, more, before=flight.resumes)
         flight.resumes = False
         if flight.size_bytes >= TELLING_BYTES:
@@ -451,10 +453,8 @@ class Transfers:
             core.history.shared(flight.size_bytes)
             flight.reason = f"{flight.twin}, which is here, has the same content"
             flight.size_bytes = 0
-        else:
-            core.history.measured(flight.ref.remote, flight.remote_mark, core.limits.rate(flight.ref.remote).down_Bps)
-            if flight.size_bytes <= SMALL_BYTES:
-                self._links.answered(flight.ref.remote, core.clock.now() - flight.started_at)
+        elif flight.size_bytes <= SMALL_BYTES:
+            self._links.answered(flight.ref.remote, core.clock.now() - flight.started_at)
         core.history.finished(
             TransferRecord(
                 ref=flight.ref,

@@ -87,9 +87,10 @@ class Uploads:
             reason=f"output of {step}",
             step=step,
             namespace=payer,
-            remote_mark=core.history.mark(f"{output.ref.remote} (out)"),
         )
         self.flights[output.ref] = flight
+        link = f"{output.ref.remote} (out)"
+        core.history.rates.began(link)
         outcome, text = "cancelled", ""
         try:
             info = await self._copy(output, flight)
@@ -104,11 +105,10 @@ class Uploads:
         else:
             outcome = "ok"
             self._progress(flight, flight.size_bytes)
-            limit_Bps = core.limits.rate(output.ref.remote).up_Bps
-            core.history.measured(f"{output.ref.remote} (out)", flight.remote_mark, limit_Bps)
             return info
         finally:
             self.flights.pop(output.ref, None)
+            core.history.rates.ended(link, core.limits.rate(output.ref.remote).up_Bps)
             core.spending.moved(payer, output.ref.remote, up=flight.unpaid_bytes, requests=1)
             core.history.finished(_record(flight, core.clock.now(), outcome, text))
 
@@ -134,7 +134,7 @@ class Uploads:
     def _progress(self, flight: Flight, done: int) -> None:
         done = min(done, flight.size_bytes)
         if done > flight.done_bytes:
-            self._core.history.moved(f"{flight.ref.remote} (out)", done - flight.done_bytes)
+            self._core.history.rates.moved(f"{flight.ref.remote} (out)", done - flight.done_bytes)
             flight.unpaid_bytes += done - flight.done_bytes
             flight.done_bytes = done
             if flight.unpaid_bytes >= PAID_BYTES:

@@ -52,7 +52,7 @@ class Worlds:
 
     def rate(self, remote: str) -> float | None:
         """Return the rate of a remote's link, as well as it is known: while the first transfers move, what they give."""
-        return self._core.history.rate(remote) or self._core.moving_Bps(remote) or self._core.limits.rate(remote).down_Bps
+        return self._core.history.rates.rate(remote) or self._core.moving_Bps(remote) or self._core.limits.rate(remote).down_Bps
 
     def expected(self, remote: str) -> float | None:
         """Return what a remote's link may be expected to give now: no more than its limit."""
@@ -91,8 +91,8 @@ class Worlds:
         run_s = {step.id: step.run_s for step in steps if step.run_s is not None}
         remotes = {one.ref.remote for step in steps for one in step.inputs if one.size_bytes is not None}
         busy = {link.remote: link.rate_Bps for link in self._links() if link.rate_Bps}
-        history = self._core.history
-        learned = {remote: history.rate(remote) for remote in remotes if history.is_measured(remote)}
+        known = self._core.history.rates
+        learned = {remote: known.rate(remote) for remote in remotes if known.is_measured(remote)}
         # A link that is not full gives less than it could.
         rates = {remote: rate for remote in remotes if (rate := max(busy.get(remote, 0.0), learned.get(remote) or 0.0))}
         books = self._core.planner.bytes

@@ -320,8 +320,16 @@ class Batches:
         request = wire.copynames_request(
             source, wire.local(str(folder), bare=True), str(names), config_of(remote), at_once=work.streams
         )
+        by_path = {wish.path: wish for wish in wishes}
+
+        def moving(done: Mapping[str, int]) -> None:
+            for path, count in done.items():
+                wish = by_path.get(path)
+                if wish is not None and not wish.told and not wish.came.done():
+                    wish.progress(min(count, wish.info.size_bytes))
+
         try:
-            await self._transfers.run("sync/copy", request, subject=f"{len(wishes)} objects of {remote.name}")
+            await self._transfers.run("sync/copy", request, subject=f"{len(wishes)} objects of {remote.name}", moving=moving)
         except Stalled:
             raise  # the link stands still: waiting for each object once more would help nobody
         except PortError:

@@ -7,7 +7,7 @@ from contextlib import suppress
 from jitflow.ports.errors import PortError, Stalled
 from jitflow.ports.storage import Progress
 from jitflow.storage.rclone import Rclone
-from jitflow.storage.watch import Watch, Watched
+from jitflow.storage.watch import Moving, Watch, Watched
 from jitflow.storage.wire import Request
 
 STOP_WAIT_S = 10.0
@@ -44,6 +44,7 @@ class Calls:
         subject: str,
         total_bytes: int = -1,
         progress: Progress | None = None,
+        moving: Moving | None = None,
         group: str = "",
     ) -> bytes:
         """Return the answer of a method.
@@ -56,6 +57,7 @@ class Calls:
             subject: names the object in messages.
             total_bytes: the size of the single object that is copied, 0 for questions about one; -1 for calls on many.
             progress: told the bytes done.
+            moving: of a call on many, told the bytes done of each that is on its way.
             group: the statistics group to use, by default one that is free.
 
         Raises:
@@ -65,7 +67,7 @@ class Calls:
             taken = self._groups.pop()
             try:
                 used = group or taken
-                watched = Watched(group=used, stall_s=self._stall_s, total_bytes=total_bytes, progress=progress)
+                watched = Watched(group=used, stall_s=self._stall_s, total_bytes=total_bytes, progress=progress, moving=moving)
                 return await self._run_watched(method, {**request, "_group": used}, subject, watched)
             finally:
                 self._groups.append(taken)
@@ -73,14 +75,10 @@ class Calls:
     async def _run_watched(self, method: str, request: Request, subject: str, watched: Watched) -> bytes:
         task = asyncio.get_running_loop().create_task(self._daemon.call(method, request, subject=subject))
         self._running.add(task)
-        task.add_done_callback(self._running.discard)
+        task.add_done_callback(self._ended)
         self._watch.add(watched)
         try:
-            await asyncio.wait(
-                {
-                    task,
-                }
-            )
+            await asyncio.wait({task})
             return task.result()
         except PortError as error:
             if watched.stalled:
@@ -90,6 +88,11 @@ class Calls:
             self._watch.remove(watched)
             if not task.done():
                 await self._stop(watched.group, task)
+
+    def _ended(self, task: asyncio.Task[bytes]) -> None:
+        self._running.discard(task)
+        if not task.cancelled():
+            task.exception()  # who called may be gone, and asks for it no more
 
     async def _stop(self, group: str, task: asyncio.Task[bytes]) -> None:
         """Stop a job and wait until it has ended; hang up if rclone does not obey."""
@@ -101,5 +104,3 @@ class Calls:
         finally:
             task.cancel()
             await asyncio.wait({task})
-            if not task.cancelled():
-                task.exception()

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -19,20 +19,23 @@ ASSEMBLY_BPS = 20e6
 """A store that has all bytes may take a while to put them together: one second for so many of them, besides the limit."""
 
 Call = Callable[[str, dict[str, object]], Awaitable[bytes]]
+Moving = Callable[[Mapping[str, int]], None]
+"""Told the bytes done of each object that is on its way, by its name."""
 
 
 @dataclass(eq=False, kw_only=True)
 class Watched:
     """One call under way in a group of its own.
 
-    `total_bytes` of `-1`: many objects, or a listing; then the whole group's statistics count. `stalled` is set when
-    nothing moved for `stall_s`; the call is then stopped.
+    `total_bytes` of `-1`: many objects, or a listing; then the whole group's statistics count, and `moving` is told of each of
+    them. `stalled` is set when nothing moved for `stall_s`; the call is then stopped.
     """
 
     group: str
     stall_s: float
     total_bytes: int = -1
     progress: Progress | None = None
+    moving: Moving | None = None
     stalled: bool = False
     activity: int = -1
     shown: int = 0
@@ -108,6 +111,8 @@ class Watch:
                 # call did before that look (a quarter of a second) is told by `transferring` only.
                 each.before_bytes = max(stats.bytes - sum(transfer.bytes for transfer in stats.transferring), 0)
             each.see(stats.activity, stats.bytes - each.before_bytes)
+            if each.moving is not None and stats.transferring:
+                each.moving({transfer.name: transfer.bytes for transfer in stats.transferring})
 
     async def _stop_late(self) -> None:
         now = time.monotonic()
