@@ -1,7 +1,7 @@
 """Claims: a step gets everything it needs at once, or nothing; in the global order, with the first one protected."""
 
 import heapq
-from bisect import bisect_right
+from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable
 from enum import Enum, auto
@@ -95,6 +95,8 @@ class Claims:
         """Whether the envelope holds in this scan."""
         self._held_back: Step | None = None
         """The first ready step that only the order holds back."""
+        self._kept_for_head: int | None = None
+        """What the first step without room lacks, where results leave for it and the room is kept for it."""
         self.wake_at: float | None = None
         """When a step that only the order holds back may go all the same, for nothing else runs."""
 
@@ -220,7 +222,7 @@ class Claims:
         """Claim of the next ready steps what fits; return the first one for which there was no room."""
         ready = self._steps.ready
         head: Step | None = None
-        self._held_back = None
+        self._held_back = self._kept_for_head = None
         place = 0
         for _ in range(_SCAN):
             if place >= len(ready) or self.active >= self._most or (head is not None and self.guarded(head)):
@@ -247,6 +249,7 @@ class Claims:
                 self._hold_back(step, verdict)
                 if verdict is _Verdict.NO_ROOM and head is None:
                     head = step
+                    self._kept_for_head = self._wanted(head, 1) if head.paid else None
         self._scan_near(head)
         return head
 
@@ -411,15 +414,25 @@ class Claims:
         idle = self._workers - self.active
         eager = min(flow.eager, idle) if flow is not None else 0
         if not self.active or eager > 0 or (envelope is not None and envelope.peak() > self._items.capacity):
-            gap = self._items.fixed + head.missing - self._items.capacity
-            if eager > 1:
-                gap += self._wanted(head, eager - 1)
-            self._spills.free(gap, out, f"room for {head.id}", self._short(head))
+            gap = self._items.fixed + self._wanted(head, max(1, eager)) - self._items.capacity
+            sent = self._spills.free(gap, out, f"room for {head.id}", self._short(head))
+            head.paid |= sent and flow is not None and flow.eager > 1
+
+    def _spends(self, step: Step) -> bool:
+        """Return whether a claim out of order would take room for which results leave, or have left, for the head's sake.
+
+        Where they leave for several steps at once that is what they leave for; else what gets it first is as good. When none is
+        left that could leave, something else holds the head's room, and others need not wait for that.
+        """
+        items = self._items
+        if self._kept_for_head is None or not (items.spilling or items.burdens):
+            return False
+        return step.missing > max(0, items.capacity - items.fixed + items.spilling - self._kept_for_head)
 
     def _wanted(self, head: Step, count: int) -> int:
-        """Return the bytes that the next `count` ready steps behind the head lack, if none of them reads what another does."""
+        """Return the bytes that the head and those behind it lack, so many ready steps, if none reads what another does."""
         ready = self._steps.ready
-        place = bisect_right(ready, (head.key, head.seq), key=lambda entry: entry[:2])
+        place = bisect_left(ready, (head.key, head.seq), key=lambda entry: entry[:2])
         steps = (entry[2] for entry in ready[place : place + count])
         return sum(self._reserve(step) + sum(item.bytes for item in step.inputs if not item.fixed) for step in steps)
 
@@ -463,7 +476,7 @@ class Claims:
         step.missing = need - self._items.fixed
         if self._over_quota(step, reserve) or _shut_out(step):
             return _Verdict.QUOTA, reserve
-        if need > capacity or self._short(step) > 0:
+        if need > capacity or self._short(step) > 0 or self._spends(step):
             return _Verdict.NO_ROOM, reserve
         return (_Verdict.CROWDS if self._crowds(step) else _Verdict.FITS), reserve
 

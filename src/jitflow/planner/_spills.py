@@ -13,18 +13,21 @@ class Spills:
         """Work on these items."""
         self._items = items
 
-    def free(self, need: int, out: list[Command], why: str, objects: int = 0) -> None:
-        """Begin to send results until, with those on their way, `need` bytes and `objects` will be free."""
+    def free(self, need: int, out: list[Command], why: str, objects: int = 0) -> bool:
+        """Begin to send results until, with those on their way, `need` bytes and `objects` will be free; say whether any is."""
+        sent = False
         need -= self._items.spilling
         if objects > 0:
             objects -= sum(item.spilling and not item.claims for item in self._items.transients.values())
         while need > 0 or objects > 0:
             item = self._items.pop_burden()
             if item is None:
-                return
+                break
             need -= item.bytes
             objects -= 1
+            sent = True
             self._send(item, out, why)
+        return sent
 
     def send(self, items: Sequence[Item], need: int, out: list[Command], why: str, objects: int) -> None:
         """Begin to send so many of these results, those read last first, as bring `need` bytes and `objects`."""

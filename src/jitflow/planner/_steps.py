@@ -37,7 +37,7 @@ class Step:
     __slots__ = (
         "absent", "account", "assumed",
         "blocked_at", "blocked_on", "bypassed", "declared", "footprint", "inputs", "key", "lacking", "leaves", "listed",
-        "missing", "parked", "passed", "phase", "reserve", "seq", "spec", "tried", "uid",
+        "missing", "paid", "parked", "passed", "phase", "reserve", "seq", "spec", "tried", "uid",
     )  # fmt: skip
 
     def __init__(self, spec: FutureStep, uid: WorkflowUid, key: Key, seq: int, inputs: list[Item]) -> None:
@@ -64,6 +64,8 @@ class Step:
         self.tried = -1
         self.lacking = 0
         self.bypassed = 0
+        self.paid = False
+        """Whether results leave, or have left, to make room for it."""
         self.passed = 0
         """How many workflows that came later were put before it while it could start."""
         self.blocked_on: Item | None = None
