@@ -12,14 +12,13 @@ import os
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
 
 from msgspec import structs
 
-from benchmark.traces import large, shared, tables
-from benchmark.traces.grid import BLIND, EFFORT, OURS, Row, Task, measure
+from benchmark.traces import baselines, large, shared, tables
+from benchmark.traces.grid import BLIND, EFFORT, OURS, POLICIES, Row, Task, measure
 from benchmark.traces.kept import R, Rows, T, signature
 from benchmark.traces.workloads import BANDWIDTHS, FRACTIONS
 from jitflow.planner import Effort
@@ -84,17 +83,19 @@ def _paths(folder: Path, only: Sequence[str]) -> list[Path]:
 
 def _grid(arguments: argparse.Namespace, paths: Sequence[Path]) -> int:
     effort = _effort(arguments)
-    code = signature(effort, arguments.sigma)
+    theirs, ours = signature(planner=False), signature(effort, arguments.sigma)
+    kinds = {theirs: baselines.POLICIES, ours: (BLIND, OURS)}
+    wanted = arguments.policies or POLICIES
     tasks = [
-        Task(path, int(fraction), bandwidth, effort, sigma=arguments.sigma, seed=arguments.seed, code=code)
+        Task(path, int(fraction), bandwidth, effort, policies=policies, sigma=arguments.sigma, seed=arguments.seed, code=code)
         for fraction in arguments.fractions
         for path in paths
         for bandwidth in arguments.bandwidths
+        for code, kind in kinds.items()
+        if (policies := tuple(policy for policy in kind if policy in wanted))
     ]
-    if arguments.policies:
-        tasks = [replace(task, policies=arguments.policies) for task in tasks]
     name = arguments.name or ("traces-noisy" if arguments.sigma else "traces")
-    rows = Rows(arguments.output / f"{name}.json", Row, code, keep=arguments.proceed)
+    rows = Rows(arguments.output / f"{name}.json", Row, theirs, ours, keep=arguments.proceed)
     _measure(tasks, rows, measure, _point, arguments)
     _write(rows.all, arguments.output / name, noisy=arguments.sigma > 0)
     return 0

@@ -10,7 +10,8 @@ from typing import Generic, Protocol, TypeAlias, TypeVar
 import msgspec
 
 Place: TypeAlias = tuple[str | float, ...]
-_PACKAGES = ("jitflow.planner", "jitflow.model", "benchmark.traces")
+_MEASURES = ("jitflow.model", "benchmark.traces")
+_MEASURED = "jitflow.planner"
 _BESIDE = {"__main__", "kept", "manifest", "plots", "real", "recipes", "tables"}
 """Modules that change no row."""
 
@@ -42,10 +43,13 @@ R = TypeVar("R", bound=Row)
 T = TypeVar("T", bound=Task)
 
 
-def signature(*flags: object) -> str:
-    """Return a short name of the code that measures and is measured, and of the flags that change what comes out."""
+def signature(*flags: object, planner: bool = True) -> str:
+    """Return a short name of the code that measures and is measured, and of the flags that change what comes out.
+
+    Without `planner`: of what does not depend on the planner.
+    """
     digest = hashlib.sha256(repr(flags).encode())
-    for package in _PACKAGES:
+    for package in (*_MEASURES, _MEASURED) if planner else _MEASURES:
         found = find_spec(package)
         for folder in (found.submodule_search_locations if found else None) or ():
             for path in sorted(Path(folder).glob("*.py")):
@@ -56,13 +60,16 @@ def signature(*flags: object) -> str:
 class Rows(Generic[R]):
     """The rows of a file, which is written anew whenever some are added."""
 
-    def __init__(self, path: Path, kind: type[R], code: str, *, keep: bool) -> None:
-        """Begin with nothing, or with `keep` with those rows of the file that the same code has measured with the same flags."""
+    def __init__(self, path: Path, kind: type[R], *codes: str, keep: bool) -> None:
+        """Begin with nothing, or with `keep` with those rows of the file that the same code has measured with the same flags.
+
+        `codes`: the signatures of all that measures rows of this file.
+        """
         self._path = path
         self.all: list[R] = []
         if keep and path.is_file():
             rows = msgspec.json.decode(path.read_bytes(), type=list[kind], strict=False)
-            self.all = [row for row in rows if row.code == code]
+            self.all = [row for row in rows if row.code in codes]
 
     def missing(self, tasks: Iterable[T]) -> list[T]:
         """Return the tasks of which some row is not there."""

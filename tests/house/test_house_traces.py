@@ -161,7 +161,9 @@ def test_a_benchmark_in_pieces_writes_what_it_writes_in_one_go(tmp_path: Path) -
     assert kept.Rows(whole, grid.Row, "code", keep=True).missing(places) == []
     assert kept.Rows(whole, grid.Row, "other code", keep=True).missing(places) == places
     assert kept.Rows(whole, grid.Row, "code", keep=False).missing(places) == places
+    assert kept.Rows(whole, grid.Row, "other code", "code", keep=True).missing(places) == []
     assert kept.signature(1) == kept.signature(1) != kept.signature(2)
+    assert kept.signature(planner=False) == kept.signature(planner=False) != kept.signature()
 
 
 def test_made_workflows_are_traces_and_follow_from_their_seed(tmp_path: Path) -> None:
