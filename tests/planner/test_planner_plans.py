@@ -221,8 +221,8 @@ def test_results_leave_for_as_many_ready_steps_as_the_plan_says() -> None:
         assert len(sent) == eager, "one result makes room for the next step, both for the next two"
 
 
-@pytest.mark.parametrize("eager", [1, 2])
-def test_the_room_of_what_leaves_for_several_steps_is_kept_for_the_first(eager: int) -> None:
+@pytest.mark.parametrize("keeps", [False, True])
+def test_the_room_that_results_leave_for_a_step_may_be_kept_for_it(*, keeps: bool) -> None:
     made = tuple((f"o{n}", 20) for n in range(4))
     reader = step("d", *((name, None) for name, _ in made), after="a")
     steps = [
@@ -234,7 +234,8 @@ def test_the_room_of_what_leaves_for_several_steps_is_kept_for_the_first(eager: 
         reader,
     ]
     planner = Planner(120, replace(OPTIONS, workers=2, slots=4))
-    planner.announce("w", steps, Plan(starts={one.id: n for n, one in enumerate(steps)}, envelope=False, eager=eager))
+    starts = {one.id: float(n) for n, one in enumerate(steps)}
+    planner.announce("w", steps, Plan(starts=starts, envelope=False, eager=1, keeps=keeps))
     run(planner, steps[0])
     for one in steps[1:3]:
         planner.ask("w", one)
@@ -243,7 +244,7 @@ def test_the_room_of_what_leaves_for_several_steps_is_kept_for_the_first(eager: 
     for one in steps[3:5]:
         planner.ask("w", one)
     granted = [command.step for command in settle(planner) if isinstance(command, Grant)]
-    if eager == 1:
+    if not keeps:
         assert granted == ["s", "t"]
         return
     assert granted == ["t"], "what is left beside b when the results have gone is for anybody"
@@ -254,35 +255,20 @@ def test_the_room_of_what_leaves_for_several_steps_is_kept_for_the_first(eager: 
     assert [command.step for command in settle(planner) if isinstance(command, Grant)] == ["s"]
 
 
-def test_enough_leaves_for_all_that_a_step_lacks() -> None:
-    made = tuple((f"o{n}", 20) for n in range(4))
-    steps = [
-        step("a", makes=made),
-        step("b", ("x", 30), ("y", 30), ("z", 30)),
-        step("d", *((name, None) for name, _ in made), after="a"),
-    ]
-    planner = a_planner(120, steps, eager=1)
-    run(planner, steps[0])
-    planner.ask("w", steps[1])
-    assert len([command for command in settle(planner) if isinstance(command, Store)]) == 3
-
-
-def test_what_would_free_hardly_anything_leaves_last() -> None:
-    made = (("big", 60_000), ("tiny", 20), ("late", 10))
-    readers = step("c", ("big", None), after="a"), step("d", ("tiny", None), ("late", None), after="a")
-    steps = [step("a", makes=made), step("b", ("x", 50_000)), *readers]
-    planner = a_planner(100_000, steps, eager=1)
-    run(planner, steps[0])
-    planner.ask("w", steps[1])
-    assert [command.ref.path for command in settle(planner) if isinstance(command, Store)] == ["big"]
-    planner = a_planner(50_025, steps[1:], eager=1)
-    for name, size in made[1:]:
-        planner.found(ref(name), size, dirty=True)
-        planner.retain(ref(name))
-    planner.ask("w", steps[1])
-    assert [command.ref.path for command in settle(planner) if isinstance(command, Store)] == ["tiny"], (
-        "but it does, where nothing else can"
-    )
+def test_what_has_no_plan_keeps_the_room_that_results_leave() -> None:
+    reader = step("d", ("o", None), after="a")
+    steps = [step("a", makes=(("o", 40),)), step("r", ("r", 40)), step("b", ("x", 70)), step("s", ("s", 20)), reader]
+    for plan in (None, plain(steps)):
+        planner = Planner(120, replace(OPTIONS, workers=2, slots=4))
+        planner.announce("w", steps, plan)
+        run(planner, steps[0])
+        for one in steps[1:3]:
+            planner.ask("w", one)
+        assert [command.ref.path for command in settle(planner) if isinstance(command, Store)] == ["o"]
+        planner.ask("w", steps[3])
+        assert settle(planner) == []
+        planner.uploaded(ref("o"), 40)
+        assert [command.step for command in settle(planner) if isinstance(command, Grant)] == ["b"]
 
 
 def test_within_the_envelope_nothing_runs_ahead_that_would_push_a_result_out() -> None:

@@ -1,7 +1,7 @@
 """Claims: a step gets everything it needs at once, or nothing; in the global order, with the first one protected."""
 
 import heapq
-from bisect import bisect_left
+from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable
 from enum import Enum, auto
@@ -249,7 +249,7 @@ class Claims:
                 self._hold_back(step, verdict)
                 if verdict is _Verdict.NO_ROOM and head is None:
                     head = step
-                    self._kept_for_head = self._wanted(head, 1) if head.paid else None
+                    self._kept_for_head = head.missing if head.paid else None
         self._scan_near(head)
         return head
 
@@ -414,15 +414,16 @@ class Claims:
         idle = self._workers - self.active
         eager = min(flow.eager, idle) if flow is not None else 0
         if not self.active or eager > 0 or (envelope is not None and envelope.peak() > self._items.capacity):
-            gap = self._items.fixed + self._wanted(head, max(1, eager)) - self._items.capacity
+            gap = self._items.fixed + head.missing - self._items.capacity
+            if eager > 1:
+                gap += self._wanted(head, eager - 1)
             sent = self._spills.free(gap, out, f"room for {head.id}", self._short(head))
-            head.paid |= sent and flow is not None and flow.eager > 1
+            head.paid |= sent and flow is not None and flow.keeps
 
     def _spends(self, step: Step) -> bool:
         """Return whether a claim out of order would take room for which results leave, or have left, for the head's sake.
 
-        Where they leave for several steps at once that is what they leave for; else what gets it first is as good. When none is
-        left that could leave, something else holds the head's room, and others need not wait for that.
+        When none is left that could leave, something else holds the head's room, and others need not wait for that.
         """
         items = self._items
         if self._kept_for_head is None or not (items.spilling or items.burdens):
@@ -430,9 +431,9 @@ class Claims:
         return step.missing > max(0, items.capacity - items.fixed + items.spilling - self._kept_for_head)
 
     def _wanted(self, head: Step, count: int) -> int:
-        """Return the bytes that the head and those behind it lack, so many ready steps, if none reads what another does."""
+        """Return the bytes that the next `count` ready steps behind the head lack, if none of them reads what another does."""
         ready = self._steps.ready
-        place = bisect_left(ready, (head.key, head.seq), key=lambda entry: entry[:2])
+        place = bisect_right(ready, (head.key, head.seq), key=lambda entry: entry[:2])
         steps = (entry[2] for entry in ready[place : place + count])
         return sum(self._reserve(step) + sum(item.bytes for item in step.inputs if not item.fixed) for step in steps)
 

@@ -24,8 +24,6 @@ Rank = tuple[int, float, float, int]
 """Order of eviction, smallest first."""
 
 _NOTHING = (0, 0, 0)
-_TINY_SHARE = 4096
-"""What is smaller than so many a part of the primary frees hardly anything when it leaves."""
 _HEAP_SLACK = 64
 _ASLEEP_AT_ONCE = 8
 
@@ -363,10 +361,8 @@ class Items:
         return None
 
     def lateness(self, item: Item) -> tuple[Key, int]:
-        """Return the place of a burden in the order in which they leave; what would hardly free anything leaves last."""
+        """Return the place of a burden in the order in which they leave."""
         use = self.next_use(item)
-        if item.bytes * _TINY_SHARE < self.capacity:
-            return (float("inf"), 0), -item.bytes
         return ((-use[0], -use[1]) if use is not None else (float("-inf"), 0)), -item.bytes
 
     def reserve(self, change: int, objects: int) -> None:

@@ -14,7 +14,7 @@ class Plan(Struct, frozen=True, kw_only=True):
     `envelope`: what runs ahead of this order may never force a result out of the primary. `eager`: results leave the primary for
     so many of the ready steps without room at once, as soon as places would stand empty, not only when nothing else helps.
     `patience`: how often the first ready step without room is passed over before what becomes free is kept for it (None: as the
-    options say).
+    options say). `keeps`: room that results leave for the first ready step is for that step alone.
 
     `stretch`: beside other workflows its steps are placed as if they took so many times as long: with more it lets others go
     first, with less it goes before them. `pace_s`: from one step to the next, for steps that become known later. `reason`: why
@@ -25,6 +25,7 @@ class Plan(Struct, frozen=True, kw_only=True):
     envelope: bool = True
     eager: int = 0
     patience: int | None = None
+    keeps: bool = False
     stretch: float = 1.0
     pace_s: float = 1.0
     name: str = ""

@@ -99,7 +99,7 @@ class Workflow:
     """A workflow's steps, when it came, and how fast its steps follow each other while nothing better is known."""
 
     __slots__ = (
-        "arrival_s", "company", "eager", "envelope", "front", "gone", "haste", "joined", "number", "pace_s", "patience",
+        "arrival_s", "company", "eager", "envelope", "front", "gone", "haste", "joined", "keeps", "number", "pace_s", "patience",
         "reached", "steps", "stretch", "timed", "weight", "withdrawn",
     )  # fmt: skip
 
@@ -122,6 +122,7 @@ class Workflow:
         """Places after the arrival of ready steps that come earlier than in the plan, with those of others that joined."""
         self.envelope = True
         self.eager = PLAIN_EAGER
+        self.keeps = True
         self.patience: int | None = None
         self.timed = False
         """Whether its plan goes by estimates of run times."""

@@ -102,6 +102,7 @@ class Planner(ObjectEvents):
         flow = self._steps.workflow(uid)
         if plan is not None:
             flow.envelope, flow.eager, flow.patience, flow.pace_s = plan.envelope, plan.eager, plan.patience, plan.pace_s
+            flow.keeps = plan.keeps
             flow.timed, flow.stretch = plan.makespan_s is not None, plan.stretch
         keys = self._steps.place(uid, steps, plan.starts if plan is not None else None)
         if len(self._steps.workflows) == 1 or flow.steps:

@@ -77,7 +77,12 @@ def without_estimates(steps: Sequence[FutureStep]) -> Plan:
 
 def plain(steps: Sequence[FutureStep]) -> Plan:
     """Return the order in which workflows without a plan are gone through, as a plan."""
-    return Plan(starts={step.id: float(place) for place, step in enumerate(depth_first(steps))}, eager=PLAIN_EAGER, name="plain")
+    return Plan(
+        starts={step.id: float(place) for place, step in enumerate(depth_first(steps))},
+        eager=PLAIN_EAGER,
+        keeps=True,
+        name="plain",
+    )
 
 
 def choose(
