@@ -3,14 +3,14 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from jitflow.dataplane.links import HELD_BACK
+
 BURST_S = 0.005
 """Bytes of several transfers that are told of within so little are one burst: they have come since the one before."""
 LONG_S, LARGE_BYTES = 2.0, 1 << 20
 """A stretch that is shorter and smaller tells of latency rather than of the rate."""
 _SHORTEST_S = 0.02
 _NEW_WEIGHT = 0.3
-_HELD_BACK = 0.8
-"""What moves at this share of its limit, or more, was held back by it."""
 
 
 @dataclass(kw_only=True)
@@ -79,7 +79,7 @@ class Rates:
             return
         rate = moved / duration
         known = self.known.get(link)
-        if limit_Bps is not None and known is not None and rate >= _HELD_BACK * limit_Bps:
+        if limit_Bps is not None and known is not None and rate >= HELD_BACK * limit_Bps:
             self.known[link] = max(known, rate)
             return
         weak = moved < LARGE_BYTES and duration < LONG_S
